@@ -1,0 +1,159 @@
+"""What a platform's transport takes and gives back. The border between the pipeline and the providers.
+
+A transport is handed a whole :class:`Batch` and answers with its :class:`Outcomes`: a count of what was delivered, and
+one :class:`Exceptional` for each recipient that was not. Failures are data here, never exceptions, so that one sick
+recipient costs its neighbours nothing.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+import msgspec
+
+
+class Recipient(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """One push target, as it lies in a task: ``[id, token, kind, registered_at, locale]``."""
+
+    id: int
+    """The subscriber's id (uint64)."""
+    token: str
+    kind: str
+    """What ``token`` is: ``token`` (APNs device token, FCM registration token) or ``fid`` (Firebase installation id)."""
+    registered_at: int
+    """Milliseconds UTC at which this token was last registered."""
+    locale: int
+    """Index into :attr:`Batch.locales`."""
+
+
+class Message(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What is said. Platform-neutral; each platform's ``payload`` renders it once per (campaign, locale)."""
+
+    title: str
+    body: str
+    url: str | None = None
+    """What a tap opens."""
+    data: dict[str, str] = {}  # noqa: RUF012 - msgspec copies the empty default
+    """The app's own keys."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """The recipients of one task, with the message they get."""
+
+    campaign: int
+    """64-bit campaign id."""
+    message: Message
+    attempt: int
+    """1 for the first try."""
+    expires_at: int
+    """Milliseconds UTC after which nobody wants this push any more."""
+    locales: tuple[str, ...]
+    recipients: list[Recipient]
+
+
+class Outcome(enum.Enum):
+    """What became of one recipient's push. The first six are terminal; the others come back as a later attempt."""
+
+    DELIVERED = "delivered"
+    DEAD = "dead"
+    REJECTED = "rejected"
+    EXPIRED = "expired"
+    CANCELLED = "cancelled"
+    DROPPED = "dropped"
+    RETRY = "retry"
+    """Refused for now: try again after ``Exceptional.after`` seconds."""
+    UNKNOWN = "unknown"
+    """Sent, never answered: tried again under the same collapse id, so that a repeat replaces the first."""
+    HELD = "held"
+    """Not judged: never sent, or hit by a fault of the whole channel. Does not count as an attempt."""
+
+
+TERMINAL = frozenset(
+    {Outcome.DELIVERED, Outcome.DEAD, Outcome.REJECTED, Outcome.EXPIRED, Outcome.CANCELLED, Outcome.DROPPED}
+)
+
+
+class Exceptional(NamedTuple):
+    """One recipient of a batch that was not simply delivered."""
+
+    index: int
+    """Position in ``batch.recipients``."""
+    outcome: Outcome
+    reason: str
+    """The provider's own word (``BadDeviceToken``, ``UNREGISTERED``) or ours (``no answer``)."""
+    after: float = 0.0
+    """Seconds to wait before the next attempt (RETRY)."""
+    unregistered_at: int | None = None
+    """DEAD: the provider's own timestamp, ms UTC. The subscriber goes only if registered before it."""
+
+
+@dataclass(slots=True)
+class Outcomes:
+    """The fate of one batch. ``delivered + len(exceptions) == len(batch.recipients)``, each index at most once."""
+
+    delivered: int = 0
+    exceptions: list[Exceptional] = field(default_factory=list)
+    stop: str | None = None
+    """One plain sentence when the channel must pause, because the same fault would hit every recipient."""
+
+
+class Transport(Protocol):
+    """One platform's way out for one channel. Owns its connections; is an actor of supervision (``run``/``stop``)."""
+
+    async def run(self, ready: Callable[[], None]) -> None:
+        """Own the connections until stopped. Call ``ready`` once batches may come; retry a remote outage for ever."""
+
+    async def send(self, batch: Batch) -> Outcomes:
+        """Push to every recipient and answer with what became of each. May be called by several tasks at once.
+
+        Never raises for what a provider or the network does; waits while no connection is up. Cancelling it leaves
+        sent pushes *unknown* to the caller.
+        """
+
+    def stop(self) -> None:
+        """Finish what is in flight, then end ``run``. Synchronous."""
+
+
+@dataclass(frozen=True, slots=True)
+class TransportSettings:
+    """What a transport needs to know of its channel."""
+
+    channel: str
+    platform: str
+    app: str
+    """APNs: the bundle id (topic). FCM: the project id."""
+    credentials: Mapping[str, str]
+    """As in the config's ``credentials`` table, file names made absolute."""
+    origin: str | None = None
+    """``https://host:port`` in place of the provider's own (twins, tests)."""
+    ca: Path | None = None
+    """PEM file of the authority that signed ``origin``; None: the system's trust store."""
+    connections: int = 1
+    deadline: float = 20.0
+    """Seconds after which an unanswered push is *unknown*."""
+
+
+class Build(Protocol):
+    """The entry point of a platform (group ``broadside.transports``)."""
+
+    def __call__(self, settings: TransportSettings) -> Transport:
+        """Check the settings and credentials (raises ``CredentialsError`` naming the field and the remedy)."""
+
+
+def recipients_from_json(text: str | bytes) -> list[Recipient]:
+    """Decode a task's recipients (raises ``msgspec.ValidationError`` for anything else)."""
+    return _DECODER.decode(text)
+
+
+def recipients_to_json(recipients: list[Recipient]) -> str:
+    """Encode recipients as the JSON text that a task carries."""
+    return _ENCODER.encode(recipients).decode()
+
+
+_DECODER = msgspec.json.Decoder(list[Recipient])
+_ENCODER = msgspec.json.Encoder()
