@@ -1,0 +1,375 @@
+"""``broadside.toml``: the whole configuration as frozen records, read strictly.
+
+Every mistake becomes one line naming the key, the value and the remedy, and all of them are told at once. Paths are
+relative to the file's own folder. Secrets are named by file or environment variable, never written into the file.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import ipaddress
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, TypeVar
+from urllib.parse import urlsplit
+
+import msgspec
+from msgspec import Meta
+
+from broadside import strict_toml
+from broadside.errors import ConfigError, Problem, shown
+
+DEFAULT_FILE = "broadside.toml"
+"""The file that :func:`load` looks for in the current folder."""
+NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
+"""Names of nodes and channels: they become tube names, metric labels and file names."""
+
+
+class Node(msgspec.Struct, frozen=True, kw_only=True):
+    """``[node]``: this server."""
+
+    name: str = "node-1"
+    data: Path = Path("var")
+    """The data folder; absolute once loaded."""
+    workers: Annotated[int, Meta(ge=1, le=256)] = 1
+    """OS processes that send; one per core is plenty."""
+
+
+class Http(msgspec.Struct, frozen=True, kw_only=True):
+    """``[http]``: the API, the live page and the metrics."""
+
+    bind: str = "127.0.0.1:8765"
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host and port of ``bind``. Port 0 lets the system choose."""
+        return split_address(self.bind)
+
+
+class Server(msgspec.Struct, frozen=True, kw_only=True):
+    """``[store]`` or ``[queue]``: a Tarantool that somebody else runs."""
+
+    uri: str
+    """``host:port`` or ``unix/:/path/to.sock``."""
+    user: str = "broadside"
+    password_file: Path | None = None
+    password_env: str | None = None
+
+    @property
+    def address(self) -> tuple[str, int] | Path:
+        """Host and port, or the path of a Unix socket."""
+        return Path(self.uri[len("unix/:") :]) if self.uri.startswith("unix/:") else split_address(self.uri)
+
+    def password(self) -> str:
+        """Read the password from its file (without the line end) or environment variable (raises ``ConfigError``)."""
+        if self.password_file is not None:
+            try:
+                return self.password_file.read_text(encoding="utf-8").rstrip("\r\n")
+            except (OSError, UnicodeDecodeError) as error:
+                what = f'file "{self.password_file}" cannot be read: {error}'
+                raise ConfigError([Problem("password_file", what, "it holds the password, in UTF-8")]) from error
+        return os.environ.get(self.password_env or "", "")
+
+
+class Peer(Server, frozen=True, kw_only=True):
+    """``[[peers]]``: another node's queue."""
+
+    name: str
+
+
+class Channel(msgspec.Struct, frozen=True, kw_only=True):
+    """``[channels.NAME]``: one app on one platform, with one credential."""
+
+    platform: str
+    app: str
+    """APNs: the bundle id. FCM: the project id."""
+    credentials: dict[str, str] = {}
+    """Per platform; file names are absolute once loaded. None at all: the channel goes to a twin of the provider."""
+    rate: Annotated[float, Meta(gt=0)] | None = None
+    """Pushes a second, at most; None: the provider's own quota."""
+    connections: Annotated[int, Meta(ge=1, le=64)] = 1
+    origin: str | None = None
+    """``https://host:port`` in place of the provider's own."""
+    ca: Path | None = None
+    """PEM file of the authority that signed ``origin``."""
+
+    @property
+    def twin(self) -> bool:
+        """Whether this channel's pushes go to a twin that the node runs itself."""
+        return not self.credentials
+
+
+class Supervision(msgspec.Struct, frozen=True, kw_only=True):
+    """``[supervision]``: how many restarts of OS processes the node bears before it gives up."""
+
+    restarts: Annotated[int, Meta(ge=0)] = 10
+    period: Annotated[float, Meta(gt=0)] = 60.0
+    """Seconds."""
+
+
+class Demo(msgspec.Struct, frozen=True, kw_only=True):
+    """``[demo]``: the sample base of a node whose channels are all twins."""
+
+    subscribers: Annotated[int, Meta(ge=0, le=10_000_000)] = 20_000
+    dead_share: Annotated[float, Meta(ge=0, le=1)] = 0.02
+
+
+class Config(msgspec.Struct, frozen=True, kw_only=True):
+    """All of it. ``source`` is the file it came from; None: the demo."""
+
+    node: Node = Node()
+    http: Http = Http()
+    store: Server | None = None
+    """None: the node runs a Tarantool of its own."""
+    queue: Server | None = None
+    """None: the store's instance serves as queue too."""
+    peers: tuple[Peer, ...] = ()
+    channels: dict[str, Channel] = {}
+    supervision: Supervision = Supervision()
+    demo: Demo = Demo()
+    source: Path | None = None
+
+
+def load(path: Path | None = None) -> Config:
+    """Read ``path``, or ``broadside.toml`` in the current folder; without either, the demo.
+
+    Raises ``ConfigError`` with every mistake found.
+    """
+    if path is None:
+        path = Path(DEFAULT_FILE)
+        if not path.exists():
+            return demo_config()
+    path = path.expanduser().absolute()
+    table = strict_toml.parse(path)
+    reader = strict_toml.Reader(path.parent)
+    config = _config(reader, table, path)
+    if reader.problems:
+        raise ConfigError(reader.problems)
+    return config
+
+
+def demo_config(folder: Path | None = None) -> Config:
+    """Return the configuration of a node that has no file: two channels, both twins, data in ``folder``/var."""
+    return Config(
+        node=Node(data=(folder or Path.cwd()) / "var"),
+        channels={
+            "ios-news": Channel(platform="apns", app="com.example.news"),
+            "android-news": Channel(platform="fcm", app="example-news"),
+        },
+    )
+
+
+def split_address(text: str) -> tuple[str, int]:
+    """Split ``host:port`` or ``[v6]:port`` (raises ``ValueError`` for anything else)."""
+    host, colon, port = text.rpartition(":")
+    bracketed = host.startswith("[") and host.endswith("]")
+    if not colon or not host or (":" in host and not bracketed) or not port.isascii() or not port.isdigit():
+        raise ValueError(f"not host:port: {text}")
+    if any(c.isspace() or c in "/@" for c in host) or int(port) > 65535:
+        raise ValueError(f"not host:port: {text}")
+    return (host[1:-1] if bracketed else host), int(port)
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether ``host`` can be reached from this machine alone."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def is_origin(text: str) -> bool:
+    """Tell whether ``text`` is ``https://host[:port]`` and nothing more."""
+    try:
+        parts = urlsplit(text)
+        _ = parts.port
+    except ValueError:
+        return False
+    return parts.scheme == "https" and bool(parts.hostname) and not (parts.path or parts.query or parts.fragment)
+
+
+_NAME_RULE = "1 to 32 of a-z, 0-9 and -, not starting with -"
+_REMEDIES = {
+    "node.workers": "one worker per core; 1 is the least",
+    "http.bind": 'write host:port, as in "127.0.0.1:8765"',
+    "channels.*.rate": "pushes a second; leave it away for the provider's own quota",
+    "channels.*.platform": 'as in platform = "apns"',
+    "channels.*.app": "APNs: the bundle id; FCM: the project id",
+    "channels.*.connections": "1 to 64 connections per worker",
+    "store.uri": 'as in uri = "10.0.0.5:3301"',
+    "queue.uri": 'as in uri = "10.0.0.5:3301"',
+    "peers.uri": 'as in uri = "10.0.0.6:3301"',
+    "peers.name": "the [node] name of the other server",
+    "demo.dead_share": "a share between 0 and 1, 0.02 is 2 %",
+}
+_CREDENTIALS: Mapping[str, Mapping[str, str]] = {
+    "apns": {
+        "key": "the AuthKey_….p8 file from developer.apple.com",
+        "key_id": "the key's 10 characters, shown beside it at developer.apple.com",
+        "team_id": "your team's 10 characters, under Membership at developer.apple.com",
+    },
+    "fcm": {"service_account": "the service account's JSON file from console.firebase.google.com"},
+}
+"""Per platform the fields that must be there. A platform not listed checks its own when it is built."""
+_OPTIONAL_CREDENTIALS: Mapping[str, tuple[str, ...]] = {"apns": ("environment",)}
+_CREDENTIAL_FILES = {"key", "service_account"}
+
+
+def _config(reader: strict_toml.Reader, table: dict[str, object], source: Path) -> Config:
+    sections = [field for field in Config.__struct_fields__ if field != "source"]
+    reader.unknown(table, sections, "")
+    node = reader.table(Node, table.get("node", {}), "node", _REMEDIES)
+    http = reader.table(Http, table.get("http", {}), "http", _REMEDIES)
+    supervision = reader.table(Supervision, table.get("supervision", {}), "supervision", _REMEDIES)
+    demo = reader.table(Demo, table.get("demo", {}), "demo", _REMEDIES)
+    servers = {key: _server(reader, table[key], key, Server) for key in ("store", "queue") if key in table}
+    if node is not None:
+        node = msgspec.structs.replace(node, data=reader.folder / node.data)
+        _check_node(reader, node)
+    if http is not None:
+        _check_bind(reader, http)
+    return Config(
+        node=node or Node(),
+        http=http or Http(),
+        store=servers.get("store"),
+        queue=servers.get("queue"),
+        peers=_peers(reader, table.get("peers", []), node),
+        channels=_channels(reader, table.get("channels", {})),
+        supervision=supervision or Supervision(),
+        demo=demo or Demo(),
+        source=source,
+    )
+
+
+def _check_node(reader: strict_toml.Reader, node: Node) -> None:
+    if not NAME.fullmatch(node.name):
+        reader.problem("node.name", f"{shown(node.name)} cannot be a name", _NAME_RULE, node.name)
+    if node.data.exists() and not node.data.is_dir():
+        reader.problem("node.data", f"{shown(str(node.data))} is not a folder", "name a folder", str(node.data))
+
+
+def _check_bind(reader: strict_toml.Reader, http: Http) -> None:
+    try:
+        host, _ = http.address
+    except ValueError:
+        reader.problem("http.bind", f"{shown(http.bind)} is not an address", _REMEDIES["http.bind"], http.bind)
+        return
+    if not is_loopback(host):
+        remedy = "bind 127.0.0.1 and put a TLS reverse proxy or an SSH tunnel before it"
+        reader.problem("http.bind", f"{shown(http.bind)} can be reached from outside", remedy, http.bind)
+
+
+S = TypeVar("S", bound=Server)
+
+
+def _server(reader: strict_toml.Reader, table: object, key: str, cls: type[S]) -> S | None:
+    server = reader.table(cls, table, key, _REMEDIES)
+    if server is None:
+        return None
+    try:
+        address = server.address
+    except ValueError:
+        address = Path()
+    if isinstance(address, Path) and not address.is_absolute():
+        remedy = 'write "host:port" or "unix/:/absolute/path.sock"; user and password have keys of their own'
+        reader.problem(f"{key}.uri", f"{shown(server.uri.rpartition('@')[2])} is not an address", remedy)
+    if (server.password_file is None) == (server.password_env is None):
+        what = "has no password" if server.password_file is None else "has both password_file and password_env"
+        reader.problem(key, what, "give password_file (a file of mode 0600) or password_env (a variable's name)")
+    if server.password_file is not None:
+        reader.file(f"{key}.password_file", server.password_file, secret=True)
+    if server.password_env is not None and not os.environ.get(server.password_env):
+        what = f"environment variable {shown(server.password_env)} is not set"
+        reader.problem(f"{key}.password_env", what, "export it before the node starts", server.password_env)
+    return server
+
+
+def _peers(reader: strict_toml.Reader, tables: object, node: Node | None) -> tuple[Peer, ...]:
+    if not isinstance(tables, list):
+        reader.problem("peers", f"{shown(tables)} where an array belongs", "write each peer as [[peers]]")
+        return ()
+    peers: list[Peer] = []
+    taken = {node.name: "this node's own"} if node else {}
+    for number, table in enumerate(tables):
+        peer = _server(reader, table, f"peers[{number}]", Peer)
+        if peer is None:
+            continue
+        if not NAME.fullmatch(peer.name):
+            reader.problem(f"peers[{number}].name", f"{shown(peer.name)} cannot be a name", _NAME_RULE, peer.name)
+        if peer.name in taken:
+            what = f"{shown(peer.name)} is {taken[peer.name]} name"
+            reader.problem(f"peers[{number}].name", what, "every node needs a name of its own", peer.name)
+        taken[peer.name] = "another peer's"
+        peers.append(peer)
+    return tuple(peers)
+
+
+def _channels(reader: strict_toml.Reader, tables: object) -> dict[str, Channel]:
+    if not isinstance(tables, dict):
+        reader.problem("channels", f"{shown(tables)} where tables belong", "write each channel as [channels.NAME]")
+        return {}
+    if not tables:
+        remedy = 'as in [channels.ios-news] with platform = "apns" and app = "com.example.news"'
+        reader.problem("channels", "there is none, so nothing can be sent", remedy)
+    channels: dict[str, Channel] = {}
+    for name, table in tables.items():
+        key = f"channels.{name}"
+        if not NAME.fullmatch(name):
+            reader.problem(key, f"{shown(name)} cannot be a channel's name", _NAME_RULE, name)
+        channel = reader.table(Channel, table, key, _REMEDIES)
+        if channel is not None:
+            channels[name] = _checked_channel(reader, channel, key)
+    return channels
+
+
+def _checked_channel(reader: strict_toml.Reader, channel: Channel, key: str) -> Channel:
+    known = sorted(known_platforms())
+    if channel.platform not in known:
+        what = f"unknown platform {shown(channel.platform)}"
+        reader.problem(f"{key}.platform", what, f"known: {', '.join(known)}", channel.platform)
+        return channel
+    if not channel.app or any(c.isspace() or not c.isprintable() for c in channel.app):
+        reader.problem(f"{key}.app", f"{shown(channel.app)} is no app id", _REMEDIES["channels.*.app"], channel.app)
+    if channel.origin is not None and not is_origin(channel.origin):
+        remedy = 'as in "https://127.0.0.1:2197", or leave it away for the provider itself'
+        reader.problem(f"{key}.origin", f"{shown(channel.origin)} is not an origin", remedy, channel.origin)
+    if channel.twin and (channel.origin or channel.ca):
+        which = "origin" if channel.origin else "ca"
+        remedy = "a channel without them goes to a twin that the node starts itself"
+        reader.problem(f"{key}.{which}", "has no use without credentials", remedy)
+    if channel.ca is not None:
+        reader.file(f"{key}.ca", channel.ca, secret=False)
+    return msgspec.structs.replace(channel, credentials=_credentials(reader, channel, f"{key}.credentials"))
+
+
+def _credentials(reader: strict_toml.Reader, channel: Channel, key: str) -> dict[str, str]:
+    given = dict(channel.credentials)
+    needed = _CREDENTIALS.get(channel.platform)
+    if not given or needed is None:
+        return given
+    optional = _OPTIONAL_CREDENTIALS.get(channel.platform, ())
+    reader.unknown(given, [*needed, *optional], key)
+    for name, meaning in needed.items():
+        where, value = f"{key}.{name}", given.get(name, "")
+        if not value:
+            reader.problem(where, "is missing", f"{channel.platform} needs it: {meaning}")
+        elif value.lstrip().startswith(("-----BEGIN", "{")):
+            reader.problem(where, "holds the secret itself", "put it into a file of mode 0600 and name that")
+        elif name in _CREDENTIAL_FILES:
+            given[name] = str(reader.file(where, value, secret=True))
+        elif not re.fullmatch(r"[A-Za-z0-9]{10}", value):
+            reader.problem(where, f"{shown(value)} is not 10 letters and digits", meaning, value)
+    environment = given.get("environment", "production")
+    if channel.platform == "apns" and environment not in ("production", "sandbox"):
+        what = f"unknown environment {shown(environment)}"
+        reader.problem(f"{key}.environment", what, "production or sandbox", environment)
+    return given
+
+
+def known_platforms() -> frozenset[str]:
+    """Name the platforms that are installed (entry points of the group ``broadside.transports``)."""
+    return frozenset(point.name for point in importlib.metadata.entry_points(group="broadside.transports"))

@@ -1,0 +1,97 @@
+"""What a person who runs Broadside can get wrong, or find broken. Each error is one line that says what to do.
+
+The command line prints ``str(error)`` and leaves with ``error.exit_code``; no traceback reaches a person for these.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+
+class BroadsideError(Exception):
+    """Base of every error in this folder."""
+
+    exit_code = 1
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Problem:
+    """One mistake in what somebody gave us, told in one line."""
+
+    where: str
+    """The key path (``channels.ios.key``) or field (``tz``)."""
+    what: str
+    """The value and what is wrong with it: ``file "AuthKey.p8" not found``."""
+    remedy: str = ""
+    """What to do about it."""
+    value: str = ""
+    """The offending value alone, shortened; empty for secrets and for what is missing."""
+
+    def __str__(self) -> str:
+        """Write ``where: what (remedy)``."""
+        return f"{self.where}: {self.what}" + (f" ({self.remedy})" if self.remedy else "")
+
+
+class ConfigError(BroadsideError):
+    """The configuration has mistakes. ``problems`` lists them all; the text has one line for each."""
+
+    exit_code = 2
+
+    def __init__(self, problems: list[Problem]) -> None:
+        """Hold ``problems``, at least one."""
+        self.problems = problems
+        super().__init__("\n".join(f"configuration: {problem}" for problem in problems))
+
+
+class DataFolderError(BroadsideError):
+    """The data folder cannot be used: taken by another node, open to others, not writable."""
+
+    exit_code = 2
+
+
+class UsageError(BroadsideError):
+    """A command was given something it cannot work with (a missing file, contradicting options)."""
+
+    exit_code = 2
+
+
+class NodeUnreachable(BroadsideError):
+    """No node answers where the data folder says it should."""
+
+    exit_code = 3
+
+
+class ApiError(BroadsideError):
+    """The node refused a request. ``status`` is the HTTP status; a 4xx is the caller's mistake."""
+
+    def __init__(self, status: int, message: str, field: str = "", value: str = "", remedy: str = "") -> None:
+        """Hold the node's answer as it came."""
+        self.status, self.message, self.field, self.value, self.remedy = status, message, field, value, remedy
+        self.exit_code = 2 if 400 <= status < 500 else 1
+        where = f"{field}: " if field and field not in message else ""
+        super().__init__(f"{where}{message}" + (f" ({remedy})" if remedy and remedy not in message else ""))
+
+
+class RecordError(BroadsideError):
+    """A record (a subscriber, a message) breaks a rule. ``problem`` names the field, the value and the remedy."""
+
+    def __init__(self, problem: Problem, index: int | None = None) -> None:
+        """Hold ``problem``; ``index`` is the record's position where several were given."""
+        self.problem = problem
+        self.index = index
+        super().__init__(str(problem) if index is None else f"record {index}: {problem}")
+
+
+def shown(value: object, limit: int = 60) -> str:
+    """Write ``value`` for a message: TOML's spelling, one line, at most ``limit`` characters."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        clipped = value if len(value) <= limit else value[: limit - 1] + "…"
+        return '"' + "".join(c if c.isprintable() else repr(c)[1:-1] for c in clipped) + '"'
+    if isinstance(value, dict):
+        return "a table"
+    if isinstance(value, list):
+        return "an array"
+    text = str(value)
+    return text if len(text) <= limit else text[: limit - 1] + "…"

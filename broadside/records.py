@@ -1,0 +1,251 @@
+"""The records of the HTTP API: subscribers on their way in and out, campaign reports on their way out.
+
+Node and command line share them, so a rule is written once: the import finds the mistake on the line where it stands,
+and the node refuses it from anybody else. Per row the check costs about 2 µs, as there may be millions.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+import zoneinfo
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from broadside.errors import Problem, RecordError, shown
+from transports.contract import Message
+
+MAX_SUBSCRIBERS = 5_000
+"""Rows in one ``POST /api/subscribers``."""
+
+Token = Annotated[str, Meta(min_length=1, max_length=4096)]
+ShortText = Annotated[str, Meta(max_length=64)]
+
+
+class Subscriber(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=True, gc=False):
+    """One app installation on one device. A file's columns and an API record's keys have these names."""
+
+    id: int | None = None
+    """The store's own number: there on the way out, ignored on the way in (so that an export can be imported)."""
+    channel: str
+    token: Token
+    kind: Literal["token", "fid"] = "token"
+    """``fid``: a Firebase installation id in place of a registration token."""
+    locale: ShortText = ""
+    """BCP 47, as in ``pt-BR``; empty: the campaign's default text."""
+    tz: ShortText = ""
+    """IANA time zone, as in ``Europe/Berlin``."""
+    country: Annotated[str, Meta(max_length=2)] = ""
+    """ISO 3166 alpha-2, as in ``DE``."""
+    app_version: ShortText = ""
+    screen: ShortText = ""
+    """Screen class or size, as the app reports it."""
+    best_minute: Annotated[int, Meta(ge=0, le=1439)] | None = None
+    """Minute of the local day at which this person usually looks."""
+    tags: Annotated[list[Annotated[str, Meta(min_length=1, max_length=64)]], Meta(max_length=100)] = []
+    fields: Annotated[dict[ShortText, Annotated[str, Meta(max_length=1024)]], Meta(max_length=50)] = {}
+    """For personal texts: ``{"first_name": "Ada"}``."""
+    registered_at: int | None = None
+    """Milliseconds UTC of the token's last registration; None: now."""
+
+
+class Tally(msgspec.Struct, frozen=True):
+    """What became of a campaign's recipients on one channel, so far."""
+
+    audience: int = 0
+    enqueued: int = 0
+    delivered: int = 0
+    dead: int = 0
+    retried: int = 0
+    rejected: int = 0
+    expired: int = 0
+    dropped: int = 0
+    cancelled: int = 0
+    remaining: int = 0
+
+    @property
+    def settled(self) -> int:
+        """Recipients whose fate is final."""
+        return self.delivered + self.dead + self.rejected + self.expired + self.dropped + self.cancelled
+
+
+State = Literal["draft", "firing", "paused", "done", "cancelled"]
+
+
+class CampaignReport(msgspec.Struct, frozen=True, kw_only=True):
+    """One campaign, as the API shows it. Times are milliseconds UTC."""
+
+    id: str
+    """13 base32 characters."""
+    state: State
+    message: Message
+    created_at: int
+    fired_at: int | None = None
+    finished_at: int | None = None
+    seconds: float | None = None
+    """From Fire to the end, or until now."""
+    rate: float = 0.0
+    """Pushes settled a second, over ``seconds``."""
+    walked: bool = False
+    """Whether the whole base has been walked; until then an ``audience`` may still be an estimate."""
+    channels: dict[str, Tally] = {}
+    paused_channels: dict[str, str] = {}
+    """Channel → one sentence that says why."""
+    reasons: dict[str, dict[str, int]] = {}
+    """Channel → reason → count, of what was not delivered."""
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more will happen to this campaign."""
+        return self.state in ("done", "cancelled")
+
+
+class FireRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Body of ``POST /api/campaigns``."""
+
+    message: Message
+    channels: list[str] | None = None
+    """None: all."""
+    ttl_seconds: Annotated[int, Meta(ge=1, le=30 * 86400)] | None = None
+    """After so long nobody wants this news any more; None: the node's default."""
+
+
+ROWS = msgspec.json.Decoder(list[Subscriber])
+ROW = msgspec.json.Decoder(Subscriber)
+REPORT = msgspec.json.Decoder(CampaignReport)
+
+ADVICE = {
+    "channel": "a channel's name, as in ios-news",
+    "token": "1 to 4096 printable characters without blanks",
+    "kind": "token or fid",
+    "locale": "a language tag, as in pt-BR",
+    "tz": "an IANA time zone, as in Europe/Berlin",
+    "country": "two capital letters, as in DE",
+    "app_version": "at most 64 printable characters",
+    "screen": "at most 64 printable characters",
+    "best_minute": "minutes since midnight, 0 to 1439",
+    "tags": 'at most 100 texts of 1 to 64 characters without "|"',
+    "fields": "an object of at most 50 texts, names to 64 characters, values to 1024",
+    "registered_at": "milliseconds since 1970, UTC",
+}
+"""Per field, what is right: the remedy of every message about it."""
+
+FIELDS = ("id", *ADVICE)
+
+_CHANNEL = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
+_LOCALE = re.compile(r"[A-Za-z]{2,3}(?:[-_][A-Za-z0-9]{2,8}){0,4}")
+_COUNTRY = re.compile(r"[A-Z]{2}")
+_ZONES: frozenset[str] = frozenset()
+_EARLIEST = 1_230_768_000_000  # 2009: no push service is older
+_DAY = 86_400_000
+
+# Channel, locale, zone, country, version and screen of the rows seen to be right. A base has few of them, so a row
+# costs one look-up here instead of six checks. Cleared when somebody's file turns it into a leak.
+_good: set[tuple[str, str, str, str, str, str]] = set()
+_GOOD_MAX = 50_000
+
+
+def zones() -> frozenset[str]:
+    """Return every IANA zone name known here (read once, 10 ms)."""
+    global _ZONES
+    if not _ZONES:
+        _ZONES = frozenset(zoneinfo.available_timezones())
+    return _ZONES
+
+
+def check(row: Subscriber, latest: int) -> Problem | None:
+    """Check what types cannot say. ``latest``: ms UTC after which a registration lies in the future."""
+    token = row.token
+    if not (token.isascii() and token.isprintable()) or " " in token:
+        return _problem("token", token)
+    shape = (row.channel, row.locale, row.tz, row.country, row.app_version, row.screen)
+    if shape not in _good:
+        if found := _check_shape(row):
+            return found
+        if len(_good) >= _GOOD_MAX:
+            _good.clear()
+        _good.add(shape)
+    if row.registered_at is not None and not _EARLIEST <= row.registered_at <= latest:
+        hint = "; this looks like seconds" if 0 < row.registered_at < 10_000_000_000 else ""
+        return _problem("registered_at", row.registered_at, hint)
+    for tag in row.tags:
+        if "|" in tag or not tag.isprintable():
+            return _problem("tags", tag)
+    if row.fields and not all(name.isprintable() and name for name in row.fields):
+        return _problem("fields", next(name for name in row.fields if not (name and name.isprintable())))
+    return None
+
+
+def latest_registration() -> int:
+    """Return the ``latest`` of :func:`check`: a day from now, as phones' clocks are wrong."""
+    return time.time_ns() // 1_000_000 + _DAY
+
+
+def decode_subscribers(body: bytes) -> list[Subscriber]:
+    """Decode and check the body of ``POST /api/subscribers`` (raises ``RecordError`` with index, field and remedy)."""
+    try:
+        rows = ROWS.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise _undecodable(body, error) from None
+    if len(rows) > MAX_SUBSCRIBERS:
+        what = f"{len(rows)} records in one request"
+        raise RecordError(Problem("body", what, f"send at most {MAX_SUBSCRIBERS} at a time"))
+    latest = latest_registration()
+    for index, row in enumerate(rows):
+        if found := check(row, latest):
+            raise RecordError(found, index)
+    return rows
+
+
+def explain(record: object, error: Exception) -> Problem:
+    """Say what msgspec found wrong with ``record`` (its plain decoded form, or None when it is not even JSON)."""
+    text, _, path = str(error).partition(" - at ")
+    if isinstance(error, UnicodeDecodeError):
+        return Problem("line", "is not UTF-8", "save the file as UTF-8")
+    if not isinstance(error, msgspec.ValidationError) or record is None:
+        return Problem("line", text[:1].lower() + text[1:], "one JSON object a line")
+    if not isinstance(record, dict):
+        return Problem(
+            "line", f"{shown(record)} where an object belongs", 'as in {"channel": "ios-news", "token": "…"}'
+        )
+    if missing := re.search(r"missing required field `(\w+)`", text):
+        return Problem(missing[1], "is missing", ADVICE.get(missing[1], ""))
+    if unknown := re.search(r"unknown field `(.*)`", text):
+        return Problem(unknown[1][:64], "unknown field", f"known: {', '.join(FIELDS)}")
+    name = re.search(r"\$(?:\[\d+\])?\.(\w+)", path)
+    field = name[1] if name else "line"
+    return _problem(field, record.get(field), f"; {text[:1].lower()}{text[1:]}" if field not in ADVICE else "")
+
+
+def _undecodable(body: bytes, error: Exception) -> RecordError:
+    at = re.search(r"\$\[(\d+)\]", str(error))
+    index = int(at[1]) if at else None
+    try:
+        plain = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return RecordError(Problem("body", f"is not JSON: {error}", "send a JSON array of subscribers"))
+    if not isinstance(plain, list) or index is None:
+        return RecordError(Problem("body", "is not an array", "send a JSON array of subscribers"))
+    return RecordError(explain(plain[index], error), index)
+
+
+def _check_shape(row: Subscriber) -> Problem | None:
+    if not _CHANNEL.fullmatch(row.channel):
+        return _problem("channel", row.channel)
+    if row.locale and not _LOCALE.fullmatch(row.locale):
+        return _problem("locale", row.locale)
+    if row.tz and row.tz not in zones():
+        return _problem("tz", row.tz)
+    if row.country and not _COUNTRY.fullmatch(row.country):
+        return _problem("country", row.country)
+    for name in ("app_version", "screen"):
+        if not getattr(row, name).isprintable():
+            return _problem(name, getattr(row, name))
+    return None
+
+
+def _problem(field: str, value: object, hint: str = "") -> Problem:
+    written = shown(value, 40)
+    return Problem(field, f"{written} is not valid{hint}", ADVICE.get(field, ""), written)

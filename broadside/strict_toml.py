@@ -1,0 +1,151 @@
+"""TOML into frozen msgspec Structs, strictly: every mistake is collected as a ``Problem``, none is guessed away."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import tomllib
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from broadside.errors import ConfigError, Problem, shown
+
+T = TypeVar("T", bound=msgspec.Struct)
+
+_KINDS = {"str": "text in quotes", "int": "a whole number", "float": "a number", "bool": "true or false"}
+_KINDS |= {"object": "a table", "array": "an array", "null": "nothing"}
+_INLINE_SECRETS = {"password", "secret", "passphrase", "api_key", "private_key"}
+
+
+def parse(path: Path) -> dict[str, Any]:
+    """Read the TOML file ``path`` (raises ``ConfigError``: missing, unreadable, not UTF-8, not TOML)."""
+    try:
+        raw = path.read_bytes()
+    except FileNotFoundError:
+        remedy = "copy broadside.example.toml, or leave --config away to run the demo"
+        raise ConfigError([Problem(str(path), "no such file", remedy)]) from None
+    except OSError as error:
+        remedy = "name a file that this user may read"
+        raise ConfigError([Problem(str(path), (error.strerror or str(error)).lower(), remedy)]) from None
+    try:
+        return tomllib.loads(raw.decode())
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        what = f"byte 0x{raw[error.start]:02x} is not UTF-8"
+        raise ConfigError([Problem(f"{path} line {line}", what, "save the file as UTF-8")]) from None
+    except tomllib.TOMLDecodeError as error:
+        found = re.fullmatch(r"(.*) \(at (?:line (\d+), column (\d+)|end of document)\)", str(error), re.S)
+        what = found[1] if found else str(error)
+        place = f" line {found[2]}, column {found[3]}" if found and found[2] else " at its end" if found else ""
+        remedy = "the file is TOML: key = value, text in quotes"
+        raise ConfigError([Problem(f"{path}{place}", what[:1].lower() + what[1:], remedy)]) from None
+
+
+class Reader:
+    """Turns tables into records and collects what is wrong with them in ``problems``."""
+
+    def __init__(self, folder: Path) -> None:
+        """Resolve paths against ``folder``, the file's own."""
+        self.folder = folder
+        self.problems: list[Problem] = []
+
+    def problem(self, where: str, what: str, remedy: str = "", value: object = None) -> None:
+        """Take down one mistake."""
+        self.problems.append(Problem(where, what, remedy, "" if value is None else shown(value)))
+
+    def table(self, cls: type[T], table: object, key: str, remedies: Mapping[str, str]) -> T | None:
+        """Build ``cls`` from ``table`` at ``key``; None when something is wrong with it.
+
+        ``remedies`` maps ``KEY.field`` (``node.workers``, ``channels.*.rate``) to advice for a bad value.
+        """
+        before = len(self.problems)
+        if not isinstance(table, dict):
+            self.problem(key, f"{shown(table)} where a table belongs", f"write it as [{key}]", table)
+            return None
+        fields = {field.encode_name: field for field in msgspec.structs.fields(cls)}
+        self.unknown(table, fields, key)
+        values: dict[str, Any] = {}
+        for name, field in fields.items():
+            where = f"{key}.{name}"
+            if name not in table:
+                if field.required:
+                    self.problem(where, "is missing", remedies.get(_general(where), "it has no default"))
+                continue
+            try:
+                values[name] = msgspec.convert(table[name], field.type, dec_hook=self._path)
+            except msgspec.ValidationError as error:
+                self._invalid(where, table[name], str(error), remedies)
+        return cls(**values) if len(self.problems) == before else None
+
+    def unknown(self, table: Mapping[str, object], known: Collection[str], key: str) -> None:
+        """Refuse keys of ``table`` that are not ``known``, with the nearest that is."""
+        for name in table:
+            if name in known:
+                continue
+            where = f"{key}.{name}" if key else name
+            if name in _INLINE_SECRETS:
+                remedy = "put it into a file of mode 0600 and name that"
+                remedy += " as password_file" if "password_file" in known else ""
+                self.problem(where, "a secret is never written into the configuration", remedy)
+                continue
+            near = difflib.get_close_matches(name, list(known), 1)
+            guess = f'did you mean "{near[0]}"?' if near else f"known here: {', '.join(sorted(known)) or 'none'}"
+            self.problem(where, "unknown key", guess)
+
+    def file(self, where: str, written: str | Path, *, secret: bool) -> Path:
+        """Resolve and check a file that must exist; a ``secret`` must be closed to other users."""
+        path = self.folder / Path(written).expanduser()
+        named = shown(str(written))
+        try:
+            mode = path.stat().st_mode
+            if not path.is_file():
+                self.problem(where, f"{named} is not a file", "name the file itself", str(written))
+            elif secret and mode & 0o007:
+                remedy = f"chmod 600 {path}"
+                self.problem(where, f"file {named} is a secret and open to every user", remedy, str(written))
+            else:
+                path.open("rb").close()
+        except FileNotFoundError:
+            remedy = "paths are relative to broadside.toml"
+            self.problem(where, f"file {named} not found", remedy, str(written))
+        except OSError as error:
+            reason = (error.strerror or "unknown reason").lower()
+            self.problem(where, f"file {named} cannot be read: {reason}", "let this user read it", str(written))
+        return path
+
+    def _path(self, kind: type, value: object) -> object:
+        if kind is Path and isinstance(value, str) and value and "\0" not in value:
+            return self.folder / Path(value).expanduser()
+        raise ValueError("Expected `str`")
+
+    def _invalid(self, where: str, value: object, message: str, remedies: Mapping[str, str]) -> None:
+        """Translate msgspec's message: it names types in Python's way, and knows neither key nor value."""
+        remedy = remedies.get(_general(where), "")
+        text, _, inner = message.partition(" - at ")
+        if inner and isinstance(value, dict):
+            bad = next((name for name, item in value.items() if not isinstance(item, str)), "")
+            where, value = (f"{where}.{bad}", value[bad]) if bad else (where, value)
+        if wanted := re.match(r"Expected `([^`]+)`(?:, got| (>=|<=|>|<) (\S+))?", text):
+            if wanted[2]:
+                limit = float(wanted[3])
+                bound = f"{limit:g}" if abs(limit) < 1e6 else f"{limit:.0f}"
+                # what msgspec writes for an exclusive bound of a float: its next neighbour
+                sign = ">" if wanted[2] == ">=" and 0 < limit < 1e-300 else wanted[2]
+                what = f"{shown(value)} is out of range, must be {sign} {bound if sign != '>' else '0'}"
+            else:
+                kinds = [kind for kind in wanted[1].split(" | ") if kind != "null"]
+                kind = "float" if "float" in kinds else kinds[0]
+                what = f"{shown(value)} is not {_KINDS.get(kind, kind)}"
+        else:
+            what = f"{shown(value)}: {text}"
+        self.problem(where, what, remedy, value)
+
+
+def _general(where: str) -> str:
+    """``channels.ios.rate`` → ``channels.*.rate``; ``peers[1].uri`` → ``peers.uri``."""
+    where = re.sub(r"\[\d+\]", "", where)
+    parts = where.split(".")
+    return ".".join([parts[0], "*", *parts[2:]]) if parts[0] == "channels" and len(parts) > 2 else where
