@@ -1,37 +1,25 @@
--- The queue with priorities, delays and times to live and to run. Times are microseconds of the wall clock.
+-- The queue with priorities, delays, a time to live and a time to run. Times are microseconds of the wall clock.
 -- Tuple: [id, state, next_event, ttl, ttr, pri, created, data], as the queue rock stores it.
 
 local fiber = require('fiber')
+local driver = require('queue.driver')
 local watcher = require('queue.watcher')
 
-local READY, TAKEN, DONE, BURIED, DELAYED = 'r', 't', '-', '!', '~'
+local READY, TAKEN, BURIED, DELAYED = 'r', 't', '!', '~'
 local ID, STATE, NEXT_EVENT, TTL, TTR, CREATED = 1, 2, 3, 4, 5, 7
 local FOREVER = 365 * 86400 * 500 * 1000000     -- 500 years
 
 local fifottl = {}
-
-local methods = {plain = true}
-methods.__index = methods
+local methods = driver.extend()
 
 function fifottl.create_space(name, opts)
-    local space = box.schema.space.create(name, {
-        temporary = opts.temporary,
-        engine = opts.engine,
-        format = {
-            {'task_id', 'unsigned'}, {'status', 'string'}, {'next_event', 'unsigned'}, {'ttl', 'unsigned'},
-            {'ttr', 'unsigned'}, {'pri', 'number'}, {'created', 'unsigned'}, {'data', '*'},
-        },
-    })
-    space:create_index('task_id', {type = 'tree', parts = {1, 'unsigned'}})
-    space:create_index('status', {type = 'tree', parts = {2, 'string', 6, 'number', 1, 'unsigned'}})
+    local format = {
+        {'task_id', 'unsigned'}, {'status', 'string'}, {'next_event', 'unsigned'}, {'ttl', 'unsigned'},
+        {'ttr', 'unsigned'}, {'pri', 'number'}, {'created', 'unsigned'}, {'data', '*'},
+    }
+    local space = driver.create_space(name, opts, format, {2, 'string', 6, 'number', 1, 'unsigned'})
     space:create_index('watch', {type = 'tree', parts = {2, 'string', 3, 'unsigned'}, unique = false})
     return space
-end
-
-function fifottl.new(space, on_task_change, opts)
-    local self = setmetatable({space = space, on_task_change = on_task_change, opts = opts}, methods)
-    self.watcher = watcher.new(space, function(state) return self:expire(state) end)
-    return self
 end
 
 local function now()
@@ -39,10 +27,7 @@ local function now()
 end
 
 local function span(seconds)
-    seconds = tonumber(seconds)
-    if seconds == nil or seconds ~= seconds then
-        error('a time must be a number of seconds')
-    end
+    seconds = tonumber(seconds) or error('a time must be a number of seconds')
     return math.min(math.floor(math.max(seconds, 0) * 1000000), FOREVER)
 end
 
@@ -51,54 +36,38 @@ local function death(task)
 end
 
 local function is_delay(opts)
-    return opts ~= nil and opts.delay ~= nil and opts.delay > 0
+    return opts.delay ~= nil and opts.delay > 0
 end
 
-function methods.normalize_task(_, task)
-    return task ~= nil and task:transform(3, 5) or nil
-end
-
-local function update(self, id, changes, event)
-    local task = self.space:update(id, changes)
-    if task ~= nil then
-        self.watcher:notice(tonumber(task[NEXT_EVENT]))
-        self.on_task_change(task, event)
+function fifottl.new(space, on_task_change, opts)
+    local self = setmetatable({space = space, opts = opts}, methods)
+    self.watcher = watcher.new(space, function(state) return self:expire(state) end)
+    function self.on_task_change(task, event)
+        if task[STATE] ~= '-' then
+            self.watcher:notice(tonumber(task[NEXT_EVENT]))
+        end
+        on_task_change(task, event)
     end
-    return task
+    return self
 end
 
-local function remove(self, id, event)
-    local task = self.space:delete(id)
-    if task ~= nil then
-        task = task:update{{'=', STATE, DONE}}
-        self.on_task_change(task, event)
-    end
-    return task
-end
-
-local function to_ready(self, task, event)
-    return update(self, task[ID], {{'=', STATE, READY}, {'=', NEXT_EVENT, death(task)}}, event)
+function methods:make_ready(task, event)
+    return self:update(task[ID], {{'=', STATE, READY}, {'=', NEXT_EVENT, death(task)}}, event)
 end
 
 function methods:put(data, opts)
-    opts = opts or {}
     local ttl = span(opts.ttl or self.opts.ttl or FOREVER)
     local ttr = opts.ttr or self.opts.ttr
     ttr = ttr and span(ttr) or ttl
-    local pri = opts.pri or self.opts.pri or 0
     local created = now()
     local state, next_event = READY, created + ttl
     if is_delay(opts) then
         local delay = span(opts.delay)
         state, next_event, ttl = DELAYED, created + delay, ttl + delay
     end
-    if data == nil then
-        data = box.NULL
-    end
-    local last = self.space.index.task_id:max()
-    local id = last and last[ID] + 1 or 0
-    local task = self.space:insert{id, state, next_event, ttl, ttr, pri, created, data}
-    self.watcher:notice(next_event)
+    local pri = opts.pri or self.opts.pri or 0
+    data = data == nil and box.NULL or data
+    local task = self.space:insert{self:next_id(), state, next_event, ttl, ttr, pri, created, data}
     self.on_task_change(task, 'put')
     return task
 end
@@ -115,7 +84,6 @@ local function first_alive(self, at)
             return other
         end
     end
-    return nil
 end
 
 function methods:take()
@@ -126,78 +94,43 @@ function methods:take()
     end
     -- A task is not held beyond its life, however long its ttr.
     local next_event = math.min(at + tonumber(task[TTR]), death(task))
-    return update(self, task[ID], {{'=', STATE, TAKEN}, {'=', NEXT_EVENT, next_event}}, 'take')
+    return self:update(task[ID], {{'=', STATE, TAKEN}, {'=', NEXT_EVENT, next_event}}, 'take')
 end
 
 function methods:touch(id, seconds)
     local more = span(seconds)
-    return update(self, id, {{'+', NEXT_EVENT, more}, {'+', TTL, more}, {'+', TTR, more}}, 'touch')
-end
-
-function methods:delete(id)
-    return remove(self, id, 'delete')
+    return self:update(id, {{'+', NEXT_EVENT, more}, {'+', TTL, more}, {'+', TTR, more}}, 'touch')
 end
 
 function methods:release(id, opts)
     local task = self.space:get{id}
-    if task == nil then
-        return nil
-    end
-    if not is_delay(opts) then
-        return to_ready(self, task, 'release')
+    if task == nil or not is_delay(opts) then
+        return task and self:make_ready(task, 'release')
     end
     local delay = span(opts.delay)
-    return update(self, id, {{'=', STATE, DELAYED}, {'=', NEXT_EVENT, now() + delay}, {'+', TTL, delay}}, 'release')
+    local changes = {{'=', STATE, DELAYED}, {'=', NEXT_EVENT, now() + delay}, {'+', TTL, delay}}
+    return self:update(id, changes, 'release')
 end
 
 function methods:bury(id)
     local task = self.space:get{id}
-    if task == nil then
-        return nil
-    end
-    return update(self, id, {{'=', STATE, BURIED}, {'=', NEXT_EVENT, death(task)}}, 'bury')
+    return task and self:update(id, {{'=', STATE, BURIED}, {'=', NEXT_EVENT, death(task)}}, 'bury')
 end
 
-function methods:kick(count)
-    for kicked = 0, count - 1 do
-        local task = self.space.index.status:min{BURIED}
-        if task == nil then
-            return kicked
-        end
-        to_ready(self, task, 'kick')
-    end
-    return count
-end
-
-function methods:peek(id)
-    return self.space:get{id}
-end
-
-function methods:tasks_by_state(state)
-    return self.space.index.status:pairs{state}
-end
-
-function methods:truncate()
-    self.space:truncate()
-end
-
---- The next timed event of the tasks in `state`: do it when it is due and return 0, else when it will be
---- (microseconds), or nil when there is none. Called by the watcher, in a transaction.
+--- The next timed event of the tasks in `state`: do it when it is due and return 0, else return its time, or nil when
+--- there is none. Called by the watcher.
 function methods:expire(state)
     local task = self.space.index.watch:min{state}
-    if task == nil then
-        return nil
-    end
-    local at = tonumber(task[NEXT_EVENT])
-    if at > now() then
+    local at = task and tonumber(task[NEXT_EVENT])
+    if task == nil or at > now() then
         return at
     end
     if state == DELAYED then
-        to_ready(self, task, 'delay')
+        self:make_ready(task, 'delay')
     elseif state == TAKEN then
-        to_ready(self, task, 'ttr')
+        self:make_ready(task, 'ttr')
     else
-        remove(self, task[ID], 'ttl')
+        self:delete(task[ID], 'ttl')
     end
     return 0
 end

@@ -17,7 +17,7 @@ function grants.tube(tube, user, opts)
     opts = opts or {}
     box.schema.user.grant(user, 'read', 'space', '_queue', IF_NOT_YET)
     box.schema.user.grant(user, 'read,write', 'space', tube.name, IF_NOT_YET)
-    leases.grant(user)
+    box.schema.user.grant(user, 'read,write', 'space', leases.NAME, IF_NOT_YET)
     local prefix = ('%s.%s:'):format(opts.prefix or 'queue.tube', tube.name)
     if opts.call then
         grant_call(user, 'queue.identify')

@@ -77,7 +77,6 @@ function state.startup()
         end)
     end
     leases.start()
-    leases.clear()
     for name, self in pairs(tubes) do
         if box.space._queue:get{name} == nil then
             tubes[name] = nil
@@ -98,7 +97,7 @@ function state.ending()
         self.raw:stop()
         self.waiters:wake()
     end
-    leases.clear()
+    leases.space:truncate()
 end
 
 function session.on_gone(connection)
@@ -108,7 +107,7 @@ function session.on_gone(connection)
 end
 
 function session.holds(id)
-    return state.current == 'RUNNING' and leases.session_has_any(id)
+    return state.current == 'RUNNING' and #leases.of_session(id) > 0
 end
 
 function session.release(id)
@@ -163,7 +162,7 @@ local function drop(self)
     if self.waiters:count() > 0 then
         error('There are consumers connected the tube')
     end
-    if leases.tube_has_any(self.tube_id) then
+    if #leases.of_tube(self.tube_id) > 0 then
         error('There are taken tasks in the tube')
     end
     self.raw:stop()

@@ -1,29 +1,15 @@
 -- Which session holds which task. A temporary space and not a Lua table, so that a take, ack or release that is
 -- rolled back with its transaction takes its ownership back with it.
 
-local leases = {}
-
-local NAME = '_queue_leases'
-local SESSION = 3
+local leases = {NAME = '_queue_leases'}
 
 function leases.start()
-    leases.space = box.space[NAME] or box.schema.space.create(NAME, {
-        temporary = true,
-        format = {
-            {'tube_id', 'unsigned'}, {'task_id', 'unsigned'}, {'session', 'string'}, {'connection', 'unsigned'},
-        },
-    })
-    local space = leases.space
-    space:create_index('task', {parts = {'tube_id', 'task_id'}, if_not_exists = true})
-    space:create_index('session', {parts = {'session', 'tube_id', 'task_id'}, if_not_exists = true})
-end
-
-function leases.clear()
+    leases.space = box.space[leases.NAME] or box.schema.space.create(leases.NAME, {temporary = true, format = {
+        {'tube_id', 'unsigned'}, {'task_id', 'unsigned'}, {'session', 'string'}, {'connection', 'unsigned'},
+    }})
+    leases.space:create_index('task', {parts = {'tube_id', 'task_id'}, if_not_exists = true})
+    leases.space:create_index('session', {parts = {'session', 'tube_id', 'task_id'}, if_not_exists = true})
     leases.space:truncate()
-end
-
-function leases.grant(user)
-    box.schema.user.grant(user, 'read,write', 'space', NAME, {if_not_exists = true})
 end
 
 function leases.add(tube_id, task_id, session)
@@ -36,7 +22,7 @@ end
 
 function leases.owned(tube_id, task_id, session)
     local lease = leases.space:get{tube_id, task_id}
-    return lease ~= nil and lease[SESSION] == session
+    return lease ~= nil and lease[3] == session
 end
 
 function leases.of_tube(tube_id)
@@ -45,14 +31,6 @@ end
 
 function leases.of_session(session)
     return leases.space.index.session:select{session}
-end
-
-function leases.tube_has_any(tube_id)
-    return leases.space.index.task:min{tube_id} ~= nil
-end
-
-function leases.session_has_any(session)
-    return leases.space.index.session:min{session} ~= nil
 end
 
 return leases

@@ -8,15 +8,9 @@ local fiber = require('fiber')
 local log = require('log')
 local uuid = require('uuid')
 
-local session = {
-    ttr = 0,
-    --- Give back the tasks of a session; returns true when none is left. Set by init.lua.
-    release = function() return true end,
-    --- A connection has gone. Set by init.lua.
-    on_gone = function() end,
-    --- Does the session hold tasks? Set by init.lua.
-    holds = function() return false end,
-}
+-- init.lua sets: release(session) gives its tasks back and returns true when none is left; on_gone(connection);
+-- holds(session), whether it has tasks.
+local session = {ttr = 0}
 
 local RETRY = 1     -- seconds until a failed release is tried again
 local TIDY = 60     -- seconds between looks for sessions of fibers that have ended

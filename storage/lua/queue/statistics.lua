@@ -10,15 +10,15 @@ local counters = {}
 counters.__index = counters
 
 function statistics.counters()
-    local self = {done = 0}
+    local calls = {}
     for _, call in ipairs(CALLS) do
-        self[call] = 0
+        calls[call] = 0
     end
-    return setmetatable(self, counters)
+    return setmetatable({calls = calls, done = 0}, counters)
 end
 
 function counters:add(event)
-    self[event] = (self[event] or 0) + 1
+    self.calls[event] = (self.calls[event] or 0) + 1
     if event == 'delete' then
         self.done = self.done + 1   -- an ack arrives as a delete
     end
@@ -26,18 +26,12 @@ end
 
 --- {tasks = {...}, calls = {...}} of one tube.
 function statistics.of(tube)
-    local space = tube.raw.space or box.space[tube.name]
+    local space = box.space[tube.name]
     local tasks = {total = space:len(), done = tube.counters.done}
     for name, state in pairs(STATES) do
         tasks[name] = space.index.status and space.index.status:count{state} or 0
     end
-    local calls = {}
-    for name, count in pairs(tube.counters) do
-        if name ~= 'done' then
-            calls[name] = count
-        end
-    end
-    return {tasks = tasks, calls = calls}
+    return {tasks = tasks, calls = table.copy(tube.counters.calls)}
 end
 
 return statistics

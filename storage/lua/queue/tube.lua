@@ -9,38 +9,31 @@ local statistics = require('queue.statistics')
 local transaction = require('queue.transaction')
 local waiters = require('queue.waiters')
 
-local READY, TAKEN = 'r', 't'
 local FOREVER = 365 * 86400 * 500   -- seconds
-
-local tube = {}
 
 local methods = {}
 methods.__index = methods
 
 -- Every change of a task comes through here, within the transaction that makes it.
-local function on_task_change(self, task, event)
-    if task == nil then
-        return
-    end
-    if not self.raw.plain then
-        task = self.raw:normalize_task(task)
-    end
-    local id, now = task[1], task[2]
+local function on_task_change(self, stored, event)
+    local task = self.raw.plain and stored or self.raw:normalize_task(stored)
     if event == 'take' then
-        leases.add(self.tube_id, id, session.current())
-    elseif event ~= 'put' and now ~= TAKEN then
-        leases.remove(self.tube_id, id)
+        leases.add(self.tube_id, task[1], session.current())
+    elseif event ~= 'put' and task[2] ~= 't' then
+        leases.remove(self.tube_id, task[1])
     end
-    if now == READY then
+    if task[2] == 'r' then
         transaction.ready(self)
     else
         transaction.unready(self)
     end
     self.counters:add(event)
     if self.callback ~= nil then
-        transaction.news(self, self.raw.plain and self.raw:normalize_task(task) or task, event)
+        transaction.news(self, self.raw:normalize_task(stored), event)
     end
 end
+
+local tube = {methods = methods}
 
 --- `row` is the tube's line in _queue: name, tube_id, space name, type, opts.
 function tube.new(driver, row)
@@ -51,182 +44,134 @@ function tube.new(driver, row)
     }, methods)
     self.wake_one = function() self.waiters:wake(1) end
     self.wake_all = function() self.waiters:wake() end
-    self.raw = driver.new(space, function(task, event) on_task_change(self, task, event) end, self.opts)
+    self.raw = driver.new(space, function(task, event)
+        if task ~= nil then
+            on_task_change(self, task, event)
+        end
+    end, self.opts)
     return self
 end
 
--- A missing row is no error inside the transaction, so that what else it did is kept: the caller raises afterwards.
-local function found(self, task, id)
-    if task == nil then
-        error(('Task %s not found'):format(tostring(id)))
+-- A method that runs `operation` in a transaction and answers with what it returns; nil while not RUNNING.
+local function method(name, operation)
+    methods[name] = function(self, ...)
+        if state.is_running(name) then
+            return self.run(operation, self, ...)
+        end
     end
-    return self.raw:normalize_task(task)
+end
+
+-- The same for an operation on one task, which must be there.
+local function task_method(name, operation)
+    methods[name] = function(self, id, ...)
+        if not state.is_running(name) then
+            return nil
+        end
+        local task = self.run(operation, self, id, ...)
+        if task == nil then
+            error(('Task %s not found'):format(tostring(id)))
+        end
+        return self.raw:normalize_task(task)
+    end
 end
 
 local function check_taken(self, id)
-    local mine = session.known()
-    if mine == nil or not leases.owned(self.tube_id, id, mine) then
+    if not leases.owned(self.tube_id, id, session.known()) then
         error('Task was not taken')
     end
 end
 
-local function put(self, data, opts)
-    return self.raw:put(data, opts or {})
-end
-
-function methods:put(data, opts)
-    if not state.is_running('put') then
-        return nil
-    end
-    local task = self.run(put, self, data, opts)
+local function attempt(self)
+    local task = self.raw:take()
     return task and self.raw:normalize_task(task)
-end
-
-local function take(self)
-    return self.raw:take()
 end
 
 --- The next ready task, waiting for one up to `timeout` seconds (for ever, when nil). Within a transaction it never
 --- waits: waiting yields, and a yield would abort the transaction. No value when there is none, when the client has
 --- gone or the instance has become read-only.
 function methods:take(timeout)
-    local now = fiber.clock()
-    local deadline = now + math.min(tonumber(timeout or FOREVER), FOREVER)
+    local deadline = fiber.clock() + math.min(tonumber(timeout or FOREVER), FOREVER)
     while state.is_running('take') and session.current() ~= nil do
-        local task = self.run(take, self)
+        local task = self.run(attempt, self)
         if task ~= nil then
-            return self.raw:normalize_task(task)
+            return task
         end
-        if fiber.clock() >= deadline or box.is_in_txn() then
-            return
-        end
-        if not self.waiters:wait(deadline, box.session.id()) then
+        if fiber.clock() >= deadline or box.is_in_txn() or not self.waiters:wait(deadline, box.session.id()) then
             return
         end
     end
 end
 
-local function touch(self, id, seconds)
-    check_taken(self, id)
-    return self.raw:touch(id, seconds)
-end
+method('put', function(self, data, opts)
+    local task = self.raw:put(data, opts or {})
+    return task and self.raw:normalize_task(task)
+end)
 
-function methods:touch(id, seconds)
-    if not state.is_running('touch') or seconds == nil then
-        return nil
-    end
-    seconds = math.min(tonumber(seconds) or error('touch: the time must be a number of seconds'), FOREVER)
-    if seconds <= 0 then
-        return nil
-    end
-    return found(self, self.run(touch, self, id, seconds), id)
-end
+method('kick', function(self, count)
+    return self.raw:kick(count or 1)
+end)
 
-local function ack(self, id)
+task_method('peek', function(self, id)
+    return self.raw:peek(id)
+end)
+
+task_method('ack', function(self, id)
     check_taken(self, id)
     leases.remove(self.tube_id, id)
-    local task = self.raw:delete(id)
-    if task ~= nil then
-        self.counters:add('ack')
-    end
-    return task
-end
+    self.counters:add('ack')
+    return self.raw:delete(id)
+end)
 
-function methods:ack(id)
-    if not state.is_running('ack') then
-        return nil
-    end
-    return found(self, self.run(ack, self, id), id)
-end
-
-local function release(self, id, opts)
+task_method('release', function(self, id, opts)
     check_taken(self, id)
     leases.remove(self.tube_id, id)
     return self.raw:release(id, opts or {})
-end
+end)
 
-function methods:release(id, opts)
-    if not state.is_running('release') then
-        return nil
-    end
-    return found(self, self.run(release, self, id, opts), id)
-end
-
-function methods:peek(id)
-    if not state.is_running('peek') then
-        return nil
-    end
-    return found(self, self.raw:peek(id), id)
-end
-
-local function bury(self, id)
+task_method('bury', function(self, id)
     return self.raw:bury(id)
-end
+end)
 
-function methods:bury(id)
-    if not state.is_running('bury') then
-        return nil
-    end
-    return found(self, self.run(bury, self, id), id)
-end
-
-local function delete(self, id)
+task_method('delete', function(self, id)
     leases.remove(self.tube_id, id)
     return self.raw:delete(id)
-end
+end)
 
-function methods:delete(id)
-    if not state.is_running('delete') then
-        return nil
+task_method('extend', function(self, id, seconds)
+    check_taken(self, id)
+    return self.raw:touch(id, seconds)
+end)
+
+function methods:touch(id, seconds)
+    seconds = tonumber(seconds or 0) or error('touch: the time must be a number of seconds')
+    if seconds > 0 then
+        return self:extend(id, math.min(seconds, FOREVER))
     end
-    return found(self, self.run(delete, self, id), id)
 end
 
-local function kick(self, count)
-    return self.raw:kick(count)
-end
-
-function methods:kick(count)
-    if not state.is_running('kick') then
-        return nil
-    end
-    return self.run(kick, self, count or 1)
-end
-
--- A task may be gone although its lease is there, when somebody emptied the space by hand: the lease goes all the same.
+-- Truncating by hand leaves leases of tasks that are gone: the lease goes all the same.
 local function give_back(self, id)
     leases.remove(self.tube_id, id)
     return self.raw:release(id, {})
 end
 
---- Give back one taken task, whoever holds it. False when it could not be done now (no memory, say).
+--- Give back a taken task, whoever holds it. False when that is impossible now (no memory, say).
 function tube.give_back(self, id)
-    local ok = pcall(self.run, give_back, self, id)
-    return ok
+    return (pcall(self.run, give_back, self, id))
 end
 
-function methods:release_all()
-    if not state.is_running('release_all') then
-        return nil
-    end
+method('release_all', function(self)
     for _, lease in ipairs(leases.of_tube(self.tube_id)) do
-        self.run(give_back, self, lease.task_id)
+        give_back(self, lease.task_id)
     end
-end
+end)
 
-local function truncate(self)
+method('truncate', function(self)
     for _, lease in ipairs(leases.of_tube(self.tube_id)) do
         leases.remove(self.tube_id, lease.task_id)
     end
     self.raw:truncate()
-end
-
-function methods:truncate()
-    if not state.is_running('truncate') then
-        return nil
-    end
-    self.run(truncate, self)
-end
+end)
 
 --- Set the callback(task, event) and return the old one. It is called after the commit of the change, or, within a
 --- caller's transaction, at once (where it must not yield).
@@ -236,4 +181,4 @@ function methods:on_task_change(callback)
     return old or function() end
 end
 
-return setmetatable(tube, {__index = {methods = methods}})
+return tube
