@@ -1,0 +1,112 @@
+"""The batcher: splits a page by channel, and puts all its batches on this node's tubes in one call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from typing import NamedTuple
+
+import msgspec
+import structlog
+import trio
+
+from actors.messages import Page
+from storage.errors import LinkLost
+from storage.records import PutBatch
+from storage.tubes import Tubes
+
+log = structlog.get_logger(__name__)
+
+RECIPIENTS_A_BATCH = 500
+"""A task costs Tarantool 5.7 µs a recipient at 6 recipients and 0.3 at 500."""
+
+_ENCODER = msgspec.json.Encoder()
+
+
+class Split(NamedTuple):
+    """A page as it goes to the tubes."""
+
+    batches: list[PutBatch]
+    recipients: int
+    tallies: dict[str, dict[str, int]]
+    """channel → outcome → n: who was counted, and who needs no batch (``dropped``)."""
+
+
+def split(page: Page, channels: Collection[str]) -> Split:
+    """Group a page's rows by channel, ≤ 500 recipients a batch. Channels that this node does not serve are dropped."""
+    groups: dict[str, list[tuple[int, str, str, int, str]]] = {}
+    for id, channel, token, kind, registered_at, locale, *_ in page.rows:
+        group = groups.get(channel)
+        if group is None:
+            group = groups[channel] = []
+        group.append((id, token, kind, registered_at, locale))
+    audience = page.campaign.audience
+    batches: list[PutBatch] = []
+    tallies: dict[str, dict[str, int]] = {}
+    recipients = 0
+    for channel, group in groups.items():
+        if audience is not None and channel not in audience:
+            continue
+        for span in page.claim.spans:
+            if span.channel == channel:
+                group = [row for row in group if not span.first <= row[0] <= span.last or row[0] in span.left]
+        if not group:
+            continue
+        recipients += len(group)
+        tallies[channel] = {"enqueued": len(group)}
+        if channel not in channels:
+            tallies[channel]["dropped"] = len(group)
+            continue
+        for start in range(0, len(group), RECIPIENTS_A_BATCH):
+            batches.append(_batch(channel, group[start : start + RECIPIENTS_A_BATCH], page.campaign.expires_at))
+    return Split(batches, recipients, tallies)
+
+
+def _batch(channel: str, rows: list[tuple[int, str, str, int, str]], expires_at: int) -> PutBatch:
+    locales: dict[str, int] = {}
+    recipients = [
+        (id, token, kind, registered_at, locales.setdefault(locale, len(locales)))
+        for id, token, kind, registered_at, locale in rows
+    ]
+    return PutBatch(channel, 0.0, list(locales), _ENCODER.encode(recipients).decode(), expires_at)
+
+
+class Batcher:
+    """Puts pages on the tubes of ``channels``, then acks their batons.
+
+    ``intake``: the walkers' end of ``pages``, of which each walker has a clone; the batcher closes it when it is to end.
+    """
+
+    def __init__(
+        self,
+        *,
+        tubes: Tubes,
+        pages: trio.MemoryReceiveChannel[Page],
+        intake: trio.MemorySendChannel[Page],
+        channels: Collection[str],
+    ) -> None:
+        self._tubes = tubes
+        self._pages = pages
+        self._intake = intake
+        self._channels = channels
+
+    async def run(self, ready: Callable[[], None]) -> None:
+        """Work until the walkers have closed their end."""
+        ready()
+        async with self._pages:
+            async for page in self._pages:
+                await self._put(page)
+
+    def stop(self) -> None:
+        """End when the walkers have, with every page in hand on the tubes."""
+        self._intake.close()
+
+    async def _put(self, page: Page) -> None:
+        batches, recipients, tallies = split(page, self._channels)
+        verdict = await self._tubes.page_put(page.held.epoch, page.held.baton, batches, recipients, tallies)
+        if verdict == "fenced":
+            # not ours to put: no lease, or a new epoch. The ledger still calls the page claimed, so the shepherd sees it.
+            log.warning("page not put: this queue has no lease for it", baton=page.held.baton)
+        try:
+            await self._tubes.baton_ack(page.held)
+        except LinkLost:
+            log.warning("baton not acked: it comes again and the page is marked", baton=page.held.baton)

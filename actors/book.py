@@ -1,0 +1,46 @@
+"""The campaign book: what a worker remembers of the campaigns that it works on."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import trio
+
+from storage.errors import LinkLost
+from storage.records import Campaign
+
+REMEMBERED = 64
+"""Campaigns kept; a worker rarely has more than a few in hand."""
+
+
+class Campaigns(Protocol):
+    """Where campaigns come from: the store."""
+
+    async def campaign_get(self, id: int) -> Campaign | None:
+        """One campaign, or None."""
+
+
+class CampaignBook:
+    """Answers a campaign's message and policy. They never change once it is fired, so they are asked for once."""
+
+    def __init__(self, store: Campaigns) -> None:
+        self._store = store
+        self._known: dict[int, Campaign] = {}
+
+    async def get(self, id: int) -> Campaign | None:
+        """The campaign, or None when the store knows none of that id. Waits while the store is out of reach."""
+        known = self._known.get(id)
+        if known is not None:
+            await trio.lowlevel.checkpoint()
+            return known
+        while True:
+            try:
+                campaign = await self._store.campaign_get(id)
+                break
+            except LinkLost:
+                continue  # the link waits for its connection itself
+        if campaign is not None:
+            while len(self._known) >= REMEMBERED:
+                self._known.pop(next(iter(self._known)))
+            self._known[id] = campaign
+        return campaign

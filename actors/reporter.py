@@ -1,0 +1,69 @@
+"""The reporter: copies this node's outbox lines into the store's ledger, in order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import structlog
+import trio
+
+from actors.messages import Clock
+from storage.errors import LinkLost
+from storage.store import Store
+from storage.tubes import Tubes
+
+log = structlog.get_logger(__name__)
+
+LINES_A_REPORT = 100
+FENCED_PAUSE = 1.0
+"""Seconds before the next try when this node's epoch is not current: it is about to join anew."""
+LAST_DEADLINE = 3.0
+"""Seconds that a stop gives the last lines. What is not reported then waits in the outbox for the next start."""
+
+
+class Reporter:
+    """One per node. A line is repeated until the ledger has it; the ledger takes each number once."""
+
+    def __init__(self, *, node: str, tubes: Tubes, store: Store, clock: Clock) -> None:
+        self._node = node
+        self._tubes = tubes
+        self._store = store
+        self._clock = clock
+        self._stopping = False
+        self._polling = trio.CancelScope()
+
+    async def run(self, ready: Callable[[], None]) -> None:
+        """Report until stopped, and then what the settlers left."""
+        ready()
+        while not self._stopping:
+            await self._report(await self._read())
+        with trio.move_on_after(LAST_DEADLINE):
+            while lines := await self._read(wait=False):
+                await self._report(lines)
+
+    def stop(self) -> None:
+        """Report what is there, then end."""
+        self._stopping = True
+        self._polling.cancel()
+
+    async def _read(self, *, wait: bool = True) -> list[list[object]]:
+        # a scope of its own: a stop ends the long poll; nothing is lost, lines stay until they are trimmed
+        self._polling = trio.CancelScope()
+        with self._polling:
+            try:
+                return await self._tubes.outbox_read(LINES_A_REPORT, wait=wait)
+            except LinkLost:
+                return []
+        return []
+
+    async def _report(self, lines: list[list[object]]) -> None:
+        if not lines:
+            return
+        # asked at each report: the lines and the epoch then belong together, or the ledger refuses the lines
+        _, epoch, _ = await self._tubes.epoch()
+        upto = await self._store.report(self._node, epoch, lines, self._clock())
+        if upto is None:
+            log.warning("the ledger refuses this node's report: its epoch is not current", node=self._node, epoch=epoch)
+            await trio.sleep(FENCED_PAUSE)
+        else:
+            await self._tubes.outbox_trim(upto)

@@ -1,0 +1,72 @@
+"""The shepherd: looks for batons that got lost and makes them again. Harmless when early: a baton too many is stale."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import structlog
+import trio
+
+from actors.messages import Clock
+from storage.errors import LinkLost
+from storage.records import Baton
+from storage.store import Store
+from storage.tubes import Tubes
+
+log = structlog.get_logger(__name__)
+
+BATON_TIMEOUT = 5.0
+"""Seconds that a cursor may stand still, or an own page be without its mark, before a baton is made for it."""
+MARKS_AGE = 120.0
+"""Seconds after a campaign's end until its marks go: longer than any lease of its time."""
+
+
+class Shepherd:
+    """Looks round every ``timeout`` seconds."""
+
+    def __init__(
+        self, *, node: str, tubes: Tubes, store: Store, clock: Clock, timeout: float = BATON_TIMEOUT
+    ) -> None:
+        self._node = node
+        self._tubes = tubes
+        self._store = store
+        self._clock = clock
+        self._timeout = timeout
+        self._life = trio.CancelScope()
+
+    async def run(self, ready: Callable[[], None]) -> None:
+        """Look round until stopped."""
+        self._life = trio.CancelScope()
+        ready()
+        with self._life:
+            while True:
+                try:
+                    await self._revive()
+                    await self._clean()
+                except LinkLost as error:
+                    log.debug("the shepherd sees nothing", error=str(error))
+                await trio.sleep(self._timeout)
+
+    def stop(self) -> None:
+        """End at once: nothing is in hand."""
+        self._life.cancel()
+
+    async def _revive(self) -> None:
+        _, epoch, _ = await self._tubes.epoch()
+        lost, own = await self._store.strays(self._node, epoch, self._clock(), int(self._timeout * 1000))
+        lost += await self._unmarked(own)
+        if lost:
+            log.info("batons made again", batons=len(lost))
+            await self._tubes.baton_put(lost)
+
+    async def _unmarked(self, own: list[Baton]) -> list[Baton]:
+        if not own:
+            return []
+        marked = await self._tubes.marked(own)
+        return [baton for baton, done in zip(own, marked, strict=True) if not done]
+
+    async def _clean(self) -> None:
+        campaigns = await self._tubes.marked_campaigns()
+        if campaigns:
+            for campaign in await self._store.campaigns_over(campaigns, self._clock(), int(MARKS_AGE * 1000)):
+                await self._tubes.marks_drop(campaign)

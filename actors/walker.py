@@ -1,0 +1,108 @@
+"""The walker: takes a baton, claims its page, passes the next baton on at once, and reads its own page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import structlog
+import trio
+
+from actors.book import CampaignBook
+from actors.messages import Clock, Page
+from storage.errors import LinkLost, VerbRefused
+from storage.records import Baton, HeldBaton
+from storage.store import Store
+from storage.tubes import Tubes
+
+log = structlog.get_logger(__name__)
+
+FENCED_PAUSE = 1.0
+"""Seconds before the next try when this node's epoch is not current: it is about to join anew."""
+
+
+class Walker:
+    """Walks one page at a time. ``ring``: where the next baton goes, nearest neighbour first, our own tubes last."""
+
+    def __init__(
+        self,
+        *,
+        node: str,
+        tubes: Tubes,
+        ring: Sequence[Tubes],
+        store: Store,
+        book: CampaignBook,
+        pages: trio.MemorySendChannel[Page],
+        clock: Clock,
+    ) -> None:
+        self._node = node
+        self._tubes = tubes
+        self._ring = ring
+        self._store = store
+        self._book = book
+        self._pages = pages
+        self._clock = clock
+        self._stopping = False
+        self._polling = trio.CancelScope()
+
+    async def run(self, ready: Callable[[], None]) -> None:
+        """Walk until stopped."""
+        ready()
+        async with self._pages:
+            await self._tubes.baton_release_worker()
+            while not self._stopping:
+                held = await self._take()
+                if held is not None:
+                    await self._walk(held)
+
+    def stop(self) -> None:
+        """Take no more batons; the page in hand is finished."""
+        self._stopping = True
+        self._polling.cancel()
+
+    async def _take(self) -> HeldBaton | None:
+        # a scope of its own: a stop ends the long poll, and what it was about to take is given back
+        self._polling = trio.CancelScope()
+        with self._polling:
+            try:
+                return await self._tubes.baton_take()
+            except LinkLost:
+                return None
+        return None
+
+    async def _walk(self, held: HeldBaton) -> None:
+        baton = held.baton
+        claim = await self._store.page_claim(self._node, held.epoch, baton, self._clock())
+        if claim.verdict == "fenced":
+            await self._give_back(held)
+            await trio.sleep(FENCED_PAUSE)
+            return
+        if claim.next is not None:
+            await self._pass_on(claim.next)
+        campaign = await self._book.get(baton.campaign) if claim.verdict == "claimed" else None
+        if campaign is None:
+            await self._drop(held)
+            return
+        rows = await self._store.page_read(claim.from_id, claim.to_id, int(campaign.policy["page_size"]))
+        await self._pages.send(Page(held, claim, campaign, rows))
+
+    async def _pass_on(self, baton: Baton) -> None:
+        """To the next peer that answers. None does: the shepherd misses the baton and makes it again."""
+        for peer in self._ring:
+            try:
+                await peer.baton_put([baton])
+            except (LinkLost, VerbRefused) as error:
+                log.warning("a neighbour does not take the baton", error=str(error))
+            else:
+                return
+
+    async def _drop(self, held: HeldBaton) -> None:
+        try:
+            await self._tubes.baton_ack(held)
+        except LinkLost:
+            log.warning("baton not acked: it comes again and will be stale", baton=held.baton)
+
+    async def _give_back(self, held: HeldBaton) -> None:
+        try:
+            await self._tubes.baton_release(held)
+        except LinkLost:
+            log.warning("baton not given back: the queue does it when our session ends", baton=held.baton)

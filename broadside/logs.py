@@ -1,0 +1,89 @@
+"""Logs: children write one JSON object a line to standard error; the node shows them, and keeps them in a file."""
+
+from __future__ import annotations
+
+import json
+import logging
+import logging.handlers
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+_SHARED: list[Any] = [
+    structlog.contextvars.merge_contextvars,
+    structlog.processors.add_log_level,
+    structlog.processors.TimeStamper(fmt="iso", utc=True),
+    structlog.processors.format_exc_info,
+]
+LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50}
+
+
+class _Bridge(logging.Handler):
+    """Hands the records of libraries and of ``supervision``, which use the standard library's logging, to structlog."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        error = record.exc_info if record.exc_info and record.exc_info[0] else None
+        structlog.get_logger(record.name).log(record.levelno, record.getMessage(), exc_info=error)
+
+
+def _bridge() -> None:
+    root = logging.getLogger()
+    root.handlers = [_Bridge()]
+    root.setLevel(logging.INFO)
+    for loud in ("asynctnt", "httpx", "httpcore", "hypercorn", "hypercorn.error", "hypercorn.access"):
+        logging.getLogger(loud).setLevel(logging.WARNING)
+
+
+def configure_child() -> None:
+    """For a child process: JSON lines on standard error, which the node reads."""
+    structlog.configure(
+        processors=[*_SHARED, structlog.processors.JSONRenderer(default=repr)],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+    _bridge()
+
+
+def configure_node(folder: Path, show: Callable[[str], None], level: str = "info") -> None:
+    """For the node: everything from INFO into ``folder/node.log`` (3 × 10 MB), from ``level`` on to ``show`` as text."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    keeper = logging.handlers.RotatingFileHandler(folder / "node.log", maxBytes=10_000_000, backupCount=2)
+    least = LEVELS[level]
+    plain = structlog.dev.ConsoleRenderer(colors=False, pad_event_to=0)
+
+    def split(logger: Any, method: str, event: Any) -> Any:
+        text = json.dumps(event, default=repr, ensure_ascii=False)
+        keeper.emit(logging.makeLogRecord({"msg": text, "levelno": 20, "levelname": "INFO"}))
+        if LEVELS.get(event.get("level", "info"), 20) >= least:
+            show(str(plain(logger, method, dict(event))))
+        raise structlog.DropEvent
+
+    structlog.configure(
+        processors=[*_SHARED, split],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        cache_logger_on_first_use=False,
+    )
+    _bridge()
+
+
+def child_line(process: str) -> Callable[[str, str], None]:
+    """Log one output line of the child named ``process``: parsed where it is ours, as it is where not."""
+    log = structlog.get_logger("child")
+
+    def line(stream: str, text: str) -> None:
+        try:
+            event = json.loads(text)
+            message, level = str(event.pop("event")), LEVELS[event.pop("level")]
+        except (ValueError, TypeError, KeyError, AttributeError):
+            if text.strip():
+                log.info(text.rstrip(), process=process)
+            return
+        event.pop("timestamp", None)
+        event["process"] = process
+        log.log(level, message, **{str(key): value for key, value in event.items()})
+
+    return line

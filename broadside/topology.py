@@ -1,0 +1,214 @@
+"""The only wiring: which actor gets which collaborator, and the trees that they hang in (ARCHITECTURE, §5)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import trio
+
+from actors.batcher import Batcher
+from actors.book import CampaignBook
+from actors.consumer import Consumer
+from actors.messages import Clock, Done, Gate, Page, Work, wall_clock
+from actors.reporter import Reporter
+from actors.settler import Settler
+from actors.shepherd import Shepherd
+from actors.transport import TransportActor
+from actors.walker import Walker
+from broadside import wire
+from storage.link import Endpoint, Link
+from storage.store import Store
+from storage.tubes import Tubes
+from supervision import ONE_FOR_ALL, ONE_FOR_ONE, REST_FOR_ONE, Actor, ChildSpec, Intensity, Supervisor
+from transports.breaker import Breaker
+from transports.contract import Transport, TransportSettings
+from transports.limiter import Limiter
+from transports.registry import load
+
+HANDS_A_CONNECTION = 6
+"""Batches of 500 that a channel holds per connection: enough to fill 1,000 streams while others are being settled."""
+SENDING_AT_ONCE = 4
+PAGES_IN_HAND = 2
+DRAIN = 20.0
+"""Seconds that an actor gets at a stop for what is in its hands: a provider's answer may take that long."""
+BUGS = Intensity(5, 30.0)
+"""Restarts inside a worker: outages are waited out inside the actors, so these are bugs, and few are borne."""
+
+
+def settings(setup: wire.ChannelSetup) -> TransportSettings:
+    """What a channel's transport is built from."""
+    return TransportSettings(
+        channel=setup.name,
+        platform=setup.platform,
+        app=setup.app,
+        credentials=setup.credentials,
+        origin=setup.origin,
+        ca=None if setup.ca is None else Path(setup.ca),
+        connections=setup.connections,
+    )
+
+
+def build_transport(setup: wire.ChannelSetup) -> Transport:
+    """A channel's transport (CredentialsError, naming field and remedy, for a setup that cannot work)."""
+    return load(setup.platform)(settings(setup))
+
+
+class ChannelGroup:
+    """One channel's settler, transport actor and consumer, and the memory channels between them.
+
+    The breaker and the limiter outlive restarts; the memory channels are made anew with each incarnation of the group.
+    """
+
+    def __init__(
+        self, setup: wire.ChannelSetup, *, tubes: Tubes, book: CampaignBook, clock: Clock, breaker: Breaker
+    ) -> None:
+        self._setup = setup
+        self._tubes = tubes
+        self._book = book
+        self._clock = clock
+        self._breaker = breaker
+        self._limiter = None if setup.rate is None else Limiter(setup.rate, max(setup.rate, 500.0))
+        self._connect()
+
+    def _connect(self) -> None:
+        hands = HANDS_A_CONNECTION * self._setup.connections
+        self._gate = Gate()
+        self._hands = trio.Semaphore(hands)
+        self._work_in, self._work_out = trio.open_memory_channel[Work](hands)
+        self._done_in, self._done_out = trio.open_memory_channel[Done](hands)
+
+    def supervisor(self) -> Supervisor:
+        """The group: sinks start first, so that a stop drains from the source."""
+        return Supervisor(
+            f"channel:{self._setup.name}",
+            [
+                ChildSpec("settler", self._settler, shutdown=DRAIN),
+                ChildSpec("transport", self._transport, shutdown=DRAIN),
+                ChildSpec("consumer", self._consumer),
+            ],
+            strategy=ONE_FOR_ALL,
+            intensity=BUGS,
+        )
+
+    def _settler(self) -> Actor:
+        self._connect()
+        return Settler(
+            channel=self._setup.name,
+            tubes=self._tubes,
+            done=self._done_out,
+            hands=self._hands,
+            gate=self._gate,
+            clock=self._clock,
+        )
+
+    def _transport(self) -> Actor:
+        return TransportActor(
+            channel=self._setup.name,
+            transport=build_transport(self._setup),
+            work=self._work_out,
+            done=self._done_in,
+            breaker=self._breaker,
+            limiter=self._limiter,
+            concurrency=SENDING_AT_ONCE * self._setup.connections,
+        )
+
+    def _consumer(self) -> Actor:
+        return Consumer(
+            channel=self._setup.name,
+            tubes=self._tubes,
+            book=self._book,
+            work=self._work_in,
+            hands=self._hands,
+            gate=self._gate,
+            breaker=self._breaker,
+        )
+
+
+class CampaignGroup:
+    """The batcher and the walkers that feed it."""
+
+    def __init__(self, hello: wire.Hello, *, link: Link, store: Store, book: CampaignBook, clock: Clock) -> None:
+        self._hello = hello
+        self._link = link
+        self._store = store
+        self._book = book
+        self._clock = clock
+        self._intake, self._pages = trio.open_memory_channel[Page](PAGES_IN_HAND)
+
+    def supervisor(self) -> Supervisor:
+        """Batcher first: a restart of it takes the walkers along, whose pages it had in hand."""
+        children = [
+            ChildSpec("batcher", self._batcher, shutdown=DRAIN),
+            ChildSpec("walker", self._walker, shutdown=DRAIN),
+        ]
+        if self._hello.reports:
+            children.append(ChildSpec("shepherd", self._shepherd))
+        return Supervisor("campaigns", children, strategy=REST_FOR_ONE, intensity=BUGS)
+
+    def _tubes(self, where: str = "queue") -> Tubes:
+        # walkers give back their own batons at a restart, so they hold them under a name of their own
+        return Tubes(self._link, f"{self._hello.worker}/walker", where)
+
+    def _batcher(self) -> Actor:
+        self._intake, self._pages = trio.open_memory_channel[Page](PAGES_IN_HAND)
+        channels = frozenset(setup.name for setup in self._hello.channels)
+        return Batcher(tubes=self._tubes(), pages=self._pages, intake=self._intake, channels=channels)
+
+    def _walker(self) -> Actor:
+        return Walker(
+            node=self._hello.node,
+            tubes=self._tubes(),
+            ring=[*(self._tubes(f"peer:{name}") for name in self._hello.peers), self._tubes()],
+            store=self._store,
+            book=self._book,
+            pages=self._intake.clone(),
+            clock=self._clock,
+        )
+
+    def _shepherd(self) -> Actor:
+        return Shepherd(node=self._hello.node, tubes=self._tubes(), store=self._store, clock=self._clock)
+
+
+def endpoints(store: wire.Server, queue: wire.Server, peers: dict[str, wire.Server]) -> dict[str, Endpoint]:
+    """The link's endpoints: ``store``, ``queue`` and ``peer:NAME``."""
+    servers = {"store": store, "queue": queue, **{f"peer:{name}": server for name, server in peers.items()}}
+    return {name: Endpoint(server.uri, server.user, server.password) for name, server in servers.items()}
+
+
+def worker_tree(
+    hello: wire.Hello,
+    *,
+    breakers: dict[str, Breaker],
+    telemetry: Callable[[], Actor],
+    clock: Clock = wall_clock,
+) -> Supervisor:
+    """A worker's whole tree. ``breakers``: one per channel; ``telemetry``: makes the actor that tells the node."""
+    link = Link(endpoints(hello.store, hello.queue, hello.peers))
+    store = Store(link)
+    tubes = Tubes(link, hello.worker)
+    book = CampaignBook(store)
+    groups = {
+        setup.name: ChannelGroup(setup, tubes=tubes, book=book, clock=clock, breaker=breakers[setup.name])
+        for setup in hello.channels
+    }
+    campaigns = CampaignGroup(hello, link=link, store=store, book=book, clock=clock)
+
+    def delivery() -> Supervisor:
+        children = [ChildSpec(f"channel:{name}", group.supervisor) for name, group in groups.items()]
+        if hello.reports:
+            reporter = lambda: Reporter(node=hello.node, tubes=tubes, store=store, clock=clock)  # noqa: E731
+            children.insert(0, ChildSpec("reporter", reporter))
+        return Supervisor("delivery", children, strategy=ONE_FOR_ONE, intensity=BUGS)
+
+    return Supervisor(
+        hello.worker,
+        [
+            ChildSpec("link", lambda: link),
+            ChildSpec("delivery", delivery),
+            ChildSpec("campaigns", campaigns.supervisor),
+            ChildSpec("telemetry", telemetry),
+        ],
+        strategy=REST_FOR_ONE,
+        intensity=BUGS,
+    )

@@ -1,0 +1,133 @@
+"""What the node and its workers say to each other: length-prefixed JSON over one inherited socket pair."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import AsyncIterator
+from typing import Any
+
+import msgspec
+import trio
+
+from broadside.errors import BroadsideError
+
+LARGEST = 16 * 1024 * 1024
+"""Bytes of one message. More than that is no message of ours."""
+_LENGTH = struct.Struct("!I")
+
+
+class WireError(BroadsideError):
+    """The other process said something that is none of our messages."""
+
+
+class Server(msgspec.Struct, frozen=True):
+    """Where a Tarantool listens, and as whom to come. Travels over the socket pair only, never in argv or logs."""
+
+    uri: str
+    user: str
+    password: str
+
+    def __repr__(self) -> str:
+        """Without the password."""
+        return f"Server(uri={self.uri!r}, user={self.user!r})"
+
+
+class ChannelSetup(msgspec.Struct, frozen=True, kw_only=True):
+    """One channel as a worker builds it."""
+
+    name: str
+    platform: str
+    app: str
+    credentials: dict[str, str]
+    origin: str | None
+    ca: str | None
+    connections: int
+    rate: float | None
+
+
+class Hello(msgspec.Struct, frozen=True, kw_only=True, tag="hello"):
+    """Node → worker, first: who you are, and where everything is."""
+
+    node: str
+    worker: str
+    store: Server
+    queue: Server
+    peers: dict[str, Server]
+    channels: list[ChannelSetup]
+    reports: bool
+    """Whether this worker runs the node's reporter and shepherd."""
+
+
+class Stop(msgspec.Struct, frozen=True, tag="stop"):
+    """Node → worker: drain and end."""
+
+
+class Ready(msgspec.Struct, frozen=True, tag="ready"):
+    """Worker → node: the tree is up."""
+
+
+class Beat(msgspec.Struct, frozen=True, tag="beat"):
+    """Worker → node, every second: the loop turns."""
+
+
+class Stats(msgspec.Struct, frozen=True, kw_only=True, tag="stats"):
+    """Worker → node, every second: what a person should see."""
+
+    rss: int
+    """Peak resident memory, bytes."""
+    cpu: float
+    """Seconds of processor time since the start."""
+    paused: dict[str, str]
+    """Channel → the sentence that says why its breaker is open."""
+
+
+class Tree(msgspec.Struct, frozen=True, tag="tree"):
+    """Worker → node, every second: the supervision tree as plain data."""
+
+    snapshot: dict[str, Any]
+
+
+Frame = Hello | Stop | Ready | Beat | Stats | Tree
+_ENCODER = msgspec.json.Encoder()
+_DECODER = msgspec.json.Decoder(Frame)
+
+
+class Wire:
+    """One end of the socket pair."""
+
+    def __init__(self, stream: trio.abc.Stream) -> None:
+        self._stream = stream
+        self._sending = trio.Lock()  # a frame is one piece: two tasks of a worker may speak at once
+
+    async def send(self, *messages: Frame) -> None:
+        """Send messages in one write (trio.BrokenResourceError when the other side is gone)."""
+        frames = bytearray()
+        for message in messages:
+            body = _ENCODER.encode(message)
+            frames += _LENGTH.pack(len(body)) + body
+        async with self._sending:
+            await self._stream.send_all(frames)
+
+    async def messages(self) -> AsyncIterator[Frame]:
+        """What the other side says, until it is gone (WireError for what is no message)."""
+        buffer = bytearray()
+        while True:
+            while len(buffer) >= _LENGTH.size:
+                (length,) = _LENGTH.unpack_from(buffer)
+                if length > LARGEST:
+                    raise WireError(f"a message of {length} bytes came over the wire; {LARGEST} is the most")
+                if len(buffer) < _LENGTH.size + length:
+                    break
+                body = bytes(buffer[_LENGTH.size : _LENGTH.size + length])
+                del buffer[: _LENGTH.size + length]
+                try:
+                    yield _DECODER.decode(body)
+                except msgspec.DecodeError as error:
+                    raise WireError(f"not one of our messages: {error}") from error
+            try:
+                data = await self._stream.receive_some(65536)
+            except trio.BrokenResourceError:
+                return
+            if not data:
+                return
+            buffer += data

@@ -1,0 +1,74 @@
+"""The embedded Tarantool: how to start it. It runs as a supervised child process of the node."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import shutil
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from storage.errors import EmbeddedUnavailable
+from storage.link import Endpoint
+
+LUA = Path(__file__).parent / "lua"
+
+MEMORY = 1 << 30
+"""Bytes of memtx arena unless told otherwise: room for about a million subscribers and their batches."""
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """One embedded instance: its data folder, its socket, and the password of this run."""
+
+    directory: Path
+    channels: Sequence[str]
+    memory: int = MEMORY
+    wal_mode: str = "write"
+    runtime: Path = field(default_factory=lambda: Path(tempfile.mkdtemp(prefix="bs-")))
+    """A short private folder (0700) for the socket: Unix socket paths end at 107 bytes."""
+    password: str = field(default_factory=lambda: secrets.token_urlsafe(24), repr=False)
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """Where and as whom to connect."""
+        return Endpoint(f"unix/:{self.runtime / 'tarantool.sock'}", "broadside", self.password)
+
+    @property
+    def command(self) -> list[str]:
+        """The command line; no secret is in it.
+
+        Raises:
+            EmbeddedUnavailable: there is no ``tarantool`` program.
+        """
+        program = shutil.which("tarantool")
+        if program is None:
+            raise EmbeddedUnavailable(
+                "tarantool is not installed: run `./dev setup`, or install it (Debian: apt-get install tarantool, "
+                "macOS: brew install tarantool), or name a server under [store] in broadside.toml"
+            )
+        return [program, str(LUA / "embedded.lua")]
+
+    @property
+    def handshake(self) -> bytes:
+        """The line that goes to the instance's standard input. The pipe then stays open: its end stops the instance."""
+        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        text = json.dumps(
+            {
+                "lua": str(LUA),
+                "directory": str(self.directory.resolve()),
+                "socket": str(self.runtime / "tarantool.sock"),
+                "user": "broadside",
+                "password": self.password,
+                "channels": list(self.channels),
+                "memory": self.memory,
+                "wal_mode": self.wal_mode,
+            }
+        )
+        return text.encode() + b"\n"
+
+    def remove_runtime(self) -> None:
+        """Delete the socket's folder; call it when the instance has ended."""
+        shutil.rmtree(self.runtime, ignore_errors=True)

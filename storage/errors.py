@@ -1,0 +1,26 @@
+"""What can go wrong on the way to Tarantool."""
+
+
+class StorageError(Exception):
+    """Base of every error in this folder."""
+
+
+class LinkLost(StorageError):
+    """The instance did not answer: not connected, connection lost, or (LinkTimeout) silent. The call may have run."""
+
+
+class LinkTimeout(LinkLost):
+    """No answer within the deadline; the connection was given up."""
+
+
+class VerbRefused(StorageError):
+    """The instance answered with an error: its code (``box.error``) and text."""
+
+    def __init__(self, verb: str, code: int, text: str) -> None:
+        super().__init__(f"{verb}: {text}")
+        self.code = code
+        self.text = text
+
+
+class EmbeddedUnavailable(StorageError):
+    """The embedded Tarantool cannot be started; the text says what to install."""

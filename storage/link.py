@@ -1,0 +1,274 @@
+"""The link: this process's connections to Tarantool, and the only place where asyncio lives.
+
+One actor keeps one connection per instance for ever. It is ready when its loop runs; being connected is not its
+callers' business: a call waits for the connection within its own deadline. The driver's traps that this file closes
+are numbered in the comments (docs/adr/0004-the-link.md tells them).
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+import asynctnt
+import structlog
+import trio
+import trio_asyncio
+from asynctnt.exceptions import TarantoolDatabaseError, TarantoolNotConnectedError
+
+from storage.errors import LinkLost, LinkTimeout, VerbRefused
+
+log = structlog.get_logger(__name__)
+
+PING_EVERY = 1.0
+"""Seconds between pings of an instance."""
+PING_DEADLINE = 5.0
+"""Seconds after which a silent instance's connection is given up."""
+CALLS_IN_FLIGHT = 32
+"""Calls under way at once per instance; long polls do not count. Bounds what a stopped server makes us hold."""
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where an instance listens, and as whom we come."""
+
+    uri: str
+    """``host:port`` or ``unix/:/path``."""
+    user: str = "broadside"
+    password: str = field(default="", repr=False)
+
+    @property
+    def address(self) -> tuple[str, str]:
+        """Host and port as the driver wants them; a Unix socket is host ``unix/``."""
+        host, _, port = self.uri.rpartition(":")
+        return host, port
+
+
+class _Connection(asynctnt.Connection):  # type: ignore[misc]  # asynctnt is untyped
+    """A connection that says when it is lost: the driver's own reconnect hides a new queue session (trap 6)."""
+
+    def __init__(self, endpoint: Endpoint, lost: trio.Event) -> None:
+        host, port = endpoint.address
+        super().__init__(
+            host=host,
+            port=port,
+            username=endpoint.user,
+            password=endpoint.password,
+            fetch_schema=False,  # trap 2: a refetch after DDL livelocks
+            auto_refetch_schema=False,
+            reconnect_timeout=0,  # trap 1: leaving the loop while it reconnects may hang
+            ping_timeout=0,
+            connect_timeout=5.0,
+        )
+        self._lost = lost
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        super().connection_lost(exc)
+        self._lost.set()
+
+
+class _Line:
+    """One instance's connection as it is now."""
+
+    def __init__(self, name: str, endpoint: Endpoint) -> None:
+        self.name = name
+        self.endpoint = endpoint
+        self.connection: Any = None
+        self.up = trio.Event()
+        self.lost = trio.Event()
+        self.session = 0
+        self.places = trio.Semaphore(CALLS_IN_FLIGHT)
+
+
+class _Answer:
+    """The wait for one call's answer. When nobody waits any more, what came goes to ``orphan`` (trap 3)."""
+
+    __slots__ = ("abandoned", "done", "error", "orphan", "value")
+
+    def __init__(self, orphan: Callable[[list[Any]], None] | None) -> None:
+        self.done = trio.Event()
+        self.value: list[Any] = []
+        self.error: BaseException | None = None
+        self.abandoned = False
+        self.orphan = orphan
+
+    def resolve(self, future: Any) -> None:
+        # trap 8: a failed call that nobody looks at would kill the loop, so every future's end is looked at here
+        self.error = None if future.cancelled() else future.exception()
+        if future.cancelled():
+            self.error = TarantoolNotConnectedError("the call was cancelled by the driver")
+        elif self.error is None:
+            body = future.result().body
+            self.value = body[:]
+            body.clear()  # trap 5: each response is a reference cycle, which the collector finds too late
+        if self.abandoned:
+            if self.error is None and self.orphan is not None:
+                self.orphan(self.value)
+        else:
+            self.done.set()
+
+
+class Link:
+    """An actor that keeps a connection to each of ``endpoints``. Outlives its own incarnations as an object."""
+
+    def __init__(self, endpoints: Mapping[str, Endpoint]) -> None:
+        self._lines = {name: _Line(name, endpoint) for name, endpoint in endpoints.items()}
+        self._stopping = trio.Event()
+
+    async def run(self, ready: Callable[[], None]) -> None:
+        """Keep the connections until stopped."""
+        self._stopping = trio.Event()
+        async with trio_asyncio.open_loop(), trio.open_nursery() as nursery:
+            for line in self._lines.values():
+                nursery.start_soon(self._keep, line)
+            ready()
+            await self._stopping.wait()
+            nursery.cancel_scope.cancel()
+
+    def stop(self) -> None:
+        """End ``run``; calls under way fail with LinkLost."""
+        self._stopping.set()
+
+    def connected(self, where: str) -> bool:
+        """Is the connection to this instance up?"""
+        return self._lines[where].connection is not None
+
+    def session(self, where: str) -> int:
+        """A number that changes whenever the connection is a new one: leases of the old one are gone."""
+        return self._lines[where].session
+
+    async def call(
+        self,
+        where: str,
+        verb: str,
+        *args: Any,
+        deadline: float = 10.0,
+        poll: bool = False,
+        orphan: Callable[[list[Any]], None] | None = None,
+    ) -> list[Any]:
+        """Call ``verb`` at the instance named ``where`` and answer its results.
+
+        Args:
+            deadline: seconds for all of it, waiting for the connection included.
+            poll: a long poll: takes no place among the calls in flight.
+            orphan: gets the results if the caller was cancelled before they came (to give taken tasks back).
+
+        Raises:
+            LinkLost: no answer; the verb may have run or not.
+            VerbRefused: the instance answered with an error.
+        """
+        line = self._lines[where]
+        answer = _Answer(orphan)
+        session = line.session
+        with trio.move_on_after(deadline):
+            if line.connection is None:
+                await line.up.wait()
+            if poll:
+                session = line.session
+                await self._ask(line, verb, args, answer)
+            else:
+                async with line.places:
+                    session = line.session
+                    await self._ask(line, verb, args, answer)
+        if not answer.done.is_set():
+            # trap 7: a stopped peer looks connected for ever. Its connection is as good as lost.
+            if line.session == session:
+                line.lost.set()
+            raise LinkTimeout(f"{line.name}: no answer to {verb} within {deadline:g} s")
+        return _judge(line, verb, answer)
+
+    async def insist(self, where: str, verb: str, *args: Any, deadline: float = 10.0) -> list[Any]:
+        """As ``call``, but a lost link is waited out for ever. Only for verbs of which a repeat is a no-op."""
+        while True:
+            try:
+                return await self.call(where, verb, *args, deadline=deadline)
+            except LinkLost:
+                await self._lines[where].up.wait()
+
+    def tell(self, where: str, verb: str, *args: Any) -> None:
+        """Call without waiting for the answer, if the connection is up; for giving back what nobody wants."""
+        line = self._lines[where]
+        if line.connection is None:
+            return
+        answer = _Answer(None)
+        answer.abandoned = True
+        with suppress(TarantoolNotConnectedError):
+            line.connection.call(verb, args).add_done_callback(answer.resolve)
+
+    async def _ask(self, line: _Line, verb: str, args: tuple[Any, ...], answer: _Answer) -> None:
+        if line.connection is None:
+            answer.error = TarantoolNotConnectedError("not connected")
+            answer.done.set()
+            return
+        try:
+            line.connection.call(verb, args).add_done_callback(answer.resolve)
+        except TarantoolNotConnectedError as error:
+            answer.error = error
+            answer.done.set()
+            line.lost.set()
+            return
+        try:
+            await answer.done.wait()
+        finally:
+            if not answer.done.is_set():
+                answer.abandoned = True
+
+    async def _keep(self, line: _Line) -> None:
+        """Connect, watch, connect again. An outage is retried here for ever: it is no bug, so no restart."""
+        delay = 0.05
+        told = False
+        while True:
+            line.lost = trio.Event()
+            connection = _Connection(line.endpoint, line.lost)
+            try:
+                await trio_asyncio.aio_as_trio(connection.connect)()
+            except (OSError, AssertionError, TarantoolNotConnectedError, TarantoolDatabaseError, TimeoutError) as error:
+                connection.close()
+                if not told:
+                    log.warning("tarantool out of reach", instance=line.name, uri=line.endpoint.uri, error=str(error))
+                    told = True
+                await trio.sleep(delay * random.uniform(0.7, 1.3))  # noqa: S311 - jitter
+                delay = min(delay * 1.6, 1.0)
+                continue
+            if told or line.session:
+                log.info("tarantool connected", instance=line.name)
+            delay, told = 0.05, False
+            line.session += 1
+            line.connection = connection
+            line.up.set()
+            try:
+                await self._watch(line)
+            finally:
+                line.connection = None
+                line.up = trio.Event()
+                connection.close()
+            log.warning("tarantool connection lost", instance=line.name)
+
+    async def _watch(self, line: _Line) -> None:
+        """Return when the connection is lost, or its instance silent for too long."""
+        while not line.lost.is_set():
+            with trio.move_on_after(PING_EVERY):
+                await line.lost.wait()
+                return
+            answer = _Answer(None)
+            try:
+                line.connection.ping().add_done_callback(answer.resolve)
+            except TarantoolNotConnectedError:
+                return
+            with trio.move_on_after(PING_DEADLINE) as scope:
+                await answer.done.wait()
+            answer.abandoned = True
+            if scope.cancelled_caught or answer.error is not None:
+                return
+
+
+def _judge(line: _Line, verb: str, answer: _Answer) -> list[Any]:
+    error = answer.error
+    if error is None:
+        return answer.value
+    if isinstance(error, TarantoolDatabaseError):
+        raise VerbRefused(verb, error.code, error.message)
+    raise LinkLost(f"{line.name}: connection lost during {verb}") from error

@@ -1,0 +1,57 @@
+-- The embedded instance: store and queue in one. Its parent writes one line of JSON to our standard input and keeps
+-- the pipe open; when that pipe ends, the parent is gone, and so are we.
+
+local fiber = require('fiber')
+local json = require('json')
+local socket = require('socket')
+local ffi = require('ffi')
+
+ffi.cdef [[ ssize_t read(int fd, void *buf, size_t count); ]]
+
+local buffer = ffi.new('char[4096]')
+
+local function read_some()
+    while true do
+        socket.iowait(0, 'R')
+        local n = tonumber(ffi.C.read(0, buffer, 4096))
+        if n >= 0 then
+            return ffi.string(buffer, n)
+        end
+    end
+end
+
+local line = ''
+while not line:find('\n', 1, true) do
+    local part = read_some()
+    if part == '' then
+        os.exit(0)
+    end
+    line = line .. part
+end
+local config = json.decode(line)
+
+fiber.create(function()
+    fiber.name('orphan guard')
+    repeat until read_some() == ''
+    os.exit(0)
+end)
+
+package.path = package.path .. (';%s/?.lua;%s/?/init.lua'):format(config.lua, config.lua)
+
+box.cfg({
+    work_dir = config.directory, memtx_dir = '.', wal_dir = '.', vinyl_dir = '.',
+    wal_mode = config.wal_mode, memtx_memory = config.memory, memtx_max_tuple_size = 4 * 1024 * 1024,
+    net_msg_max = 4096, readahead = 1024 * 1024, checkpoint_count = 2, log_level = 4,
+})
+
+require('roles.store').start()
+require('roles.tubes').start(config.channels)
+
+box.schema.user.create(config.user, {if_not_exists = true})
+box.schema.user.passwd(config.user, config.password)
+box.schema.user.grant(config.user, 'broadside', nil, nil, {if_not_exists = true})
+
+box.cfg({listen = config.socket}) -- last: whoever can connect finds everything in place
+
+io.stdout:write(json.encode({ready = true, uuid = box.info.uuid, version = _TARANTOOL}), '\n')
+io.stdout:flush()

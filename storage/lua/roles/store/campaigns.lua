@@ -1,0 +1,122 @@
+-- Campaigns: a message and an audience, from draft to done, and what the ledger knows of them.
+
+local atomic = require('roles.atomic')
+local campaigns = {}
+
+local DEFAULT_PAGE = 1000
+
+-- Done is the store's alone: all segments ended, all pages enqueued and settled.
+function campaigns.check_done(id, now)
+    local c = box.space.store_campaigns:get(id)
+    if c ~= nil and c.state == 'firing' and c.segments_open == 0 and c.pages_open == 0 then
+        box.space.store_campaigns:update(id, {{'=', 'state', 'done'}, {'=', 'finished_at', now}, {'+', 'version', 1}})
+    end
+end
+
+function campaigns.tally(id, channel, tallies, reasons)
+    local totals = box.space.store_totals
+    local row = totals:get({id, channel})
+    local sum = row and row.tallies or {}
+    local why = row and row.reasons or {}
+    for outcome, n in pairs(tallies) do
+        sum[outcome] = (sum[outcome] or 0) + n
+    end
+    for reason, n in pairs(reasons or {}) do
+        why[reason] = (why[reason] or 0) + n
+    end
+    totals:replace({id, channel, setmetatable(sum, {__serialize = 'map'}), setmetatable(why, {__serialize = 'map'})})
+end
+
+-- Idempotent: the same id again changes nothing.
+function campaigns.campaign_create(id, message, audience, policy, now)
+    return atomic(function()
+        if box.space.store_campaigns:get(id) ~= nil then
+            return false
+        end
+        box.space.store_campaigns:insert({id, 1, 'draft', message, audience, policy, now, 0, 0, 0, 0})
+        return true
+    end)
+end
+
+-- draft -> firing, with one cursor a segment. Answers the batons {campaign, segment, seq, after_id} to put, or nil
+-- when the campaign is not a draft. The audience is counted here: ids after end_id belong to newcomers.
+function campaigns.campaign_fire(id, segments, now)
+    return atomic(function()
+        local c = box.space.store_campaigns:get(id)
+        if c == nil or c.state ~= 'draft' then
+            return nil
+        end
+        local last = box.space.store_subscribers.index.id:max()
+        local end_id = last and tonumber(last.id) or 0
+        segments = math.max(1, math.min(segments, end_id))
+        local batons, open = {}, 0
+        for s = 0, segments - 1 do
+            local from = math.floor(end_id / segments * s)
+            local to = s == segments - 1 and end_id or math.floor(end_id / segments * (s + 1))
+            if to > from then
+                box.space.store_cursors:insert({id, s, 0, from, to, false, now})
+                table.insert(batons, {id, s, 0, from})
+                open = open + 1
+            end
+        end
+        local wanted = c.audience.channels
+        for _, row in box.space.store_counts:pairs() do
+            local selected = wanted == nil
+            for _, name in ipairs(wanted or {}) do
+                selected = selected or name == row.channel
+            end
+            if selected then
+                campaigns.tally(id, row.channel, {audience = row.subscribers})
+            end
+        end
+        box.space.store_campaigns:update(id, {
+            {'=', 'state', 'firing'}, {'=', 'fired_at', now}, {'=', 'segments_open', open}, {'+', 'version', 1},
+        })
+        campaigns.check_done(id, now)
+        return batons
+    end)
+end
+
+function campaigns.page_size(c)
+    return c.policy.page_size or DEFAULT_PAGE
+end
+
+local function report(c)
+    local channels = {}
+    for _, row in box.space.store_totals:pairs({c.id}) do
+        table.insert(channels, {row.channel, row.tallies, row.reasons})
+    end
+    return {c, channels}
+end
+
+-- {row, {{channel, tallies, reasons}...}} or nil.
+function campaigns.campaign_get(id)
+    local c = box.space.store_campaigns:get(id)
+    return c and report(c)
+end
+
+-- The newest first.
+function campaigns.campaign_list(limit)
+    local list = {}
+    for _, c in box.space.store_campaigns.index.id:pairs(nil, {iterator = 'REQ'}) do
+        if #list >= limit then
+            break
+        end
+        table.insert(list, report(c))
+    end
+    return list
+end
+
+-- Which of these campaigns ended more than `age` ms ago: nobody holds a lease of theirs any more.
+function campaigns.campaigns_over(ids, now, age)
+    local over = {}
+    for _, id in ipairs(ids) do
+        local c = box.space.store_campaigns:get(id)
+        if c == nil or ((c.state == 'done' or c.state == 'cancelled') and c.finished_at + age < now) then
+            table.insert(over, id)
+        end
+    end
+    return over
+end
+
+return campaigns

@@ -1,0 +1,35 @@
+-- The store role: subscribers, campaigns, cursors, the page ledger. Verbs are called as `store.NAME`.
+
+local publish = require('roles.verbs')
+local schema = require('roles.store.schema')
+local subscribers = require('roles.store.subscribers')
+local campaigns = require('roles.store.campaigns')
+local nodes = require('roles.store.nodes')
+local walk = require('roles.store.walk')
+
+local store = {}
+
+function store.start()
+    local version = schema.migrate()
+    publish('store', {
+        subscribers_put = subscribers.subscribers_put,
+        subscribers_remove = subscribers.subscribers_remove,
+        subscribers_count = subscribers.subscribers_count,
+        subscribers_page = subscribers.subscribers_page,
+        campaign_create = campaigns.campaign_create,
+        campaign_fire = campaigns.campaign_fire,
+        campaign_get = campaigns.campaign_get,
+        campaign_list = campaigns.campaign_list,
+        campaigns_over = campaigns.campaigns_over,
+        node_join = nodes.node_join,
+        node_renew = nodes.node_renew,
+        node_list = nodes.node_list,
+        page_claim = walk.page_claim,
+        page_read = walk.page_read,
+        report = walk.report,
+        strays = walk.strays,
+    })
+    return version
+end
+
+return store

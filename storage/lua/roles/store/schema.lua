@@ -1,0 +1,76 @@
+-- The store's spaces. One step a version, forward only: a step never changes once it has shipped.
+
+local schema = {}
+
+local steps = {}
+
+steps[1] = function()
+    local s = box.schema.space.create('store_subscribers', {format = {
+        {'id', 'unsigned'}, {'channel', 'string'}, {'token', 'string'}, {'kind', 'string'},
+        {'registered_at', 'unsigned'}, {'locale', 'string'}, {'tz', 'string'}, {'country', 'string'},
+        {'app_version', 'string'}, {'screen', 'string'}, {'best_minute', 'unsigned', is_nullable = true},
+        {'tags', 'array'}, {'fields', 'map'},
+    }})
+    box.schema.sequence.create('store_subscriber_id')
+    s:create_index('id', {parts = {'id'}, sequence = 'store_subscriber_id'})
+    s:create_index('target', {parts = {'channel', 'token'}})
+
+    -- How many subscribers a channel has: Fire needs it at once, a count over millions would not be.
+    s = box.schema.space.create('store_counts', {format = {{'channel', 'string'}, {'subscribers', 'unsigned'}}})
+    s:create_index('channel', {parts = {'channel'}})
+
+    s = box.schema.space.create('store_campaigns', {format = {
+        {'id', 'unsigned'}, {'version', 'unsigned'}, {'state', 'string'}, {'message', 'string'},
+        {'audience', 'map'}, {'policy', 'map'}, {'created_at', 'unsigned'}, {'fired_at', 'unsigned'},
+        {'finished_at', 'unsigned'}, {'segments_open', 'unsigned'}, {'pages_open', 'unsigned'},
+    }})
+    s:create_index('id', {parts = {'id'}})
+    s:create_index('state', {parts = {'state', 'id'}})
+
+    s = box.schema.space.create('store_totals', {format = {
+        {'campaign', 'unsigned'}, {'channel', 'string'}, {'tallies', 'map'}, {'reasons', 'map'},
+    }})
+    s:create_index('id', {parts = {'campaign', 'channel'}})
+
+    s = box.schema.space.create('store_cursors', {format = {
+        {'campaign', 'unsigned'}, {'segment', 'unsigned'}, {'seq', 'unsigned'}, {'after_id', 'unsigned'},
+        {'end_id', 'unsigned'}, {'ended', 'boolean'}, {'moved_at', 'unsigned'},
+    }})
+    s:create_index('id', {parts = {'campaign', 'segment'}})
+
+    s = box.schema.space.create('store_pages', {format = {
+        {'campaign', 'unsigned'}, {'segment', 'unsigned'}, {'seq', 'unsigned'},
+        {'from_id', 'unsigned'}, {'to_id', 'unsigned'}, {'node', 'string'}, {'epoch', 'unsigned'},
+        {'claimed_at', 'unsigned'}, {'state', 'string'}, {'recipients', 'unsigned'}, {'settled', 'unsigned'},
+        {'tallies', 'map'}, {'spans', 'array'},
+    }})
+    s:create_index('id', {parts = {'campaign', 'segment', 'seq'}})
+    s:create_index('state', {parts = {'state', 'node', 'campaign'}, unique = false})
+
+    s = box.schema.space.create('store_nodes', {format = {
+        {'name', 'string'}, {'uuid', 'string'}, {'epoch', 'unsigned'}, {'status', 'string'},
+        {'reported', 'unsigned'}, {'joined_at', 'unsigned'}, {'seen_at', 'unsigned'},
+    }})
+    s:create_index('name', {parts = {'name'}})
+end
+
+-- Bring the spaces to the newest version. Answers the version that they have now.
+function schema.migrate()
+    local meta = box.space.store_meta
+    if meta == nil then
+        meta = box.schema.space.create('store_meta', {format = {{'key', 'string'}, {'value', 'any'}}})
+        meta:create_index('key', {parts = {'key'}})
+    end
+    local row = meta:get('schema')
+    local version = row and row.value or 0
+    if version > #steps then
+        error(('the store has schema %d, this Broadside knows %d: start a newer Broadside'):format(version, #steps))
+    end
+    for n = version + 1, #steps do
+        steps[n]()
+        meta:replace({'schema', n})
+    end
+    return #steps
+end
+
+return schema

@@ -1,0 +1,38 @@
+-- The queue role: a node's own tubes, marks, epoch, lease and outbox. Verbs are called as `tubes.NAME`.
+
+local publish = require('roles.verbs')
+local outbox = require('roles.tubes.outbox')
+local state = require('roles.tubes.state')
+local work = require('roles.tubes.work')
+
+local tubes = {}
+
+function tubes.start(channels)
+    state.migrate()
+    outbox.start()
+    work.ensure(channels)
+    publish('tubes', {
+        epoch = state.epoch,
+        renew = state.renew,
+        adopt = work.adopt,
+        marked = state.marked,
+        marked_campaigns = state.marked_campaigns,
+        marks_drop = state.marks_drop,
+        baton_put = work.baton_put,
+        baton_take = work.baton_take,
+        baton_ack = work.baton_ack,
+        baton_release = work.baton_release,
+        baton_release_worker = work.baton_release_worker,
+        page_put = work.page_put,
+        batch_take = work.batch_take,
+        batch_release = work.batch_release,
+        batch_release_worker = work.batch_release_worker,
+        batch_bury = work.batch_bury,
+        settle = work.settle,
+        outbox_read = outbox.read,
+        outbox_trim = outbox.trim,
+        statistics = work.statistics,
+    })
+end
+
+return tubes

@@ -1,0 +1,62 @@
+-- The outbox: numbered lines that this queue owes the store. Written with the settlement, copied in order.
+
+local fiber = require('fiber')
+local state = require('roles.tubes.state')
+
+local outbox = {}
+
+local committed = 0 -- the last line whose transaction is on disk: earlier than that, a rollback could take it back
+local grown = fiber.cond()
+
+function outbox.start()
+    local last = box.space.tubes_outbox.index.number:max()
+    committed = last and last.number or 0
+end
+
+-- Inside the caller's transaction.
+function outbox.append(line)
+    local number = state.draw('line')
+    box.space.tubes_outbox:insert({number, line})
+    box.on_commit(function()
+        committed = math.max(committed, number)
+        grown:broadcast()
+    end)
+end
+
+-- Up to `limit` lines, as soon as there is one; none after `timeout` seconds.
+function outbox.read(limit, timeout)
+    local deadline = fiber.clock() + timeout
+    while true do
+        local lines = {}
+        for _, row in box.space.tubes_outbox:pairs() do
+            if row.number > committed or #lines >= limit then
+                break
+            end
+            table.insert(lines, {row.number, row.line})
+        end
+        local left = deadline - fiber.clock()
+        if #lines > 0 or left <= 0 then
+            return lines
+        end
+        grown:wait(left)
+    end
+end
+
+-- The ledger has all lines up to and with this one.
+function outbox.trim(upto)
+    local numbers = {}
+    for _, row in box.space.tubes_outbox:pairs() do
+        if row.number > upto then
+            break
+        end
+        table.insert(numbers, row.number)
+    end
+    box.begin()
+    for _, number in ipairs(numbers) do
+        box.space.tubes_outbox:delete(number)
+    end
+    box.commit()
+    return #numbers
+end
+
+return outbox

@@ -1,0 +1,112 @@
+-- What a node's queue knows of itself: its epoch, its lease, the numbers that never repeat, its marks.
+
+local clock = require('fiber').clock
+local fiber = require('fiber')
+local atomic = require('roles.atomic')
+
+local state = {}
+
+-- Seconds on this instance's monotonic clock. Not stored: a restarted queue has no lease until it is renewed.
+local lease_until = 0
+local lease_changed = fiber.cond()
+
+function state.migrate()
+    local s = box.schema.space.create('tubes_state', {
+        if_not_exists = true, format = {{'key', 'string'}, {'value', 'any'}},
+    })
+    s:create_index('key', {parts = {'key'}, if_not_exists = true})
+    s = box.schema.space.create('tubes_marks', {if_not_exists = true, format = {
+        {'campaign', 'unsigned'}, {'segment', 'unsigned'}, {'seq', 'unsigned'},
+    }})
+    s:create_index('id', {parts = {'campaign', 'segment', 'seq'}, if_not_exists = true})
+    s = box.schema.space.create('tubes_outbox', {
+        if_not_exists = true, format = {{'number', 'unsigned'}, {'line', 'map'}},
+    })
+    s:create_index('number', {parts = {'number'}, if_not_exists = true})
+    -- Who holds which task since which take. Gone with the instance, as the takes themselves are.
+    s = box.schema.space.create('tubes_taken', {if_not_exists = true, temporary = true, format = {
+        {'tube', 'string'}, {'id', 'unsigned'}, {'number', 'unsigned'}, {'worker', 'string'},
+    }})
+    s:create_index('id', {parts = {'tube', 'id'}, if_not_exists = true})
+    s:create_index('worker', {parts = {'worker', 'tube'}, unique = false, if_not_exists = true})
+end
+
+function state.get(key)
+    local row = box.space.tubes_state:get(key)
+    return row and row.value or 0
+end
+
+function state.set(key, value)
+    box.space.tubes_state:replace({key, value})
+end
+
+-- Draw a number that this queue never gives twice.
+function state.draw(key)
+    local n = state.get(key) + 1
+    state.set(key, n)
+    return n
+end
+
+function state.leased()
+    return clock() < lease_until
+end
+
+-- Wait until the lease holds, at most `timeout` seconds.
+function state.wait_leased(timeout)
+    local deadline = clock() + timeout
+    while not state.leased() do
+        local left = deadline - clock()
+        if left <= 0 or not lease_changed:wait(left) then
+            return state.leased()
+        end
+    end
+    return true
+end
+
+-- The store says that `epoch` may go on: for `seconds` from `asked`, the moment before it was asked (fiber.clock).
+function state.renew(epoch, seconds)
+    if state.get('epoch') ~= epoch then
+        return false
+    end
+    lease_until = clock() + seconds
+    lease_changed:broadcast()
+    return true
+end
+
+function state.epoch()
+    return {box.info.uuid, state.get('epoch'), state.leased()}
+end
+
+function state.marked(pages)
+    local answers = {}
+    for i, page in ipairs(pages) do
+        answers[i] = box.space.tubes_marks:get({page[1], page[2], page[3]}) ~= nil
+    end
+    return answers
+end
+
+-- Campaigns of which marks are left.
+function state.marked_campaigns()
+    local list, marks = {}, box.space.tubes_marks
+    local row = marks.index.id:min()
+    while row ~= nil do
+        table.insert(list, row.campaign)
+        row = marks.index.id:select({row.campaign}, {iterator = 'GT', limit = 1})[1]
+    end
+    return list
+end
+
+function state.marks_drop(campaign)
+    return atomic(function()
+        local keys = {}
+        for _, row in box.space.tubes_marks:pairs({campaign}) do
+            table.insert(keys, {row.campaign, row.segment, row.seq})
+        end
+        for _, key in ipairs(keys) do
+            box.space.tubes_marks:delete(key)
+        end
+        return #keys
+    end)
+end
+
+return state

@@ -1,0 +1,255 @@
+-- Batons and batches: put, take, settle. Above Tarantool Queue's tubes, in one transaction with our own books.
+
+local fiber = require('fiber')
+local queue = require('queue')
+local atomic = require('roles.atomic')
+local outbox = require('roles.tubes.outbox')
+local state = require('roles.tubes.state')
+
+local work = {}
+
+local BATONS = 'batons'
+local BATCH_FORMAT = 1
+
+local function push_tube(channel)
+    return 'push_' .. channel
+end
+
+local function tube_of(name)
+    local tube = queue.tube[name]
+    if tube == nil then
+        error(('tube %q does not exist: is the channel in this node\'s config?'):format(name), 0)
+    end
+    return tube
+end
+
+function work.ensure(channels)
+    queue.create_tube(BATONS, 'fifottl', {if_not_exists = true, ttr = 60})
+    for _, channel in ipairs(channels) do
+        queue.create_tube(push_tube(channel), 'fifottl', {if_not_exists = true, ttr = 60})
+    end
+end
+
+-- Clause 1: a queue that is blank, restored or forgotten forgets its work and starts in a new epoch.
+function work.adopt(epoch)
+    if state.get('epoch') == epoch then
+        return false
+    end
+    for _, name in ipairs(queue.tube()) do
+        queue.tube[name]:truncate()
+    end
+    return atomic(function()
+        for _, space in ipairs({'tubes_marks', 'tubes_outbox', 'tubes_taken'}) do
+            local keys = {}
+            for _, row in box.space[space]:pairs() do
+                table.insert(keys, row)
+            end
+            for _, row in ipairs(keys) do
+                local key = {}
+                for i, part in ipairs(box.space[space].index[0].parts) do
+                    key[i] = row[part.fieldno]
+                end
+                box.space[space]:delete(key)
+            end
+        end
+        state.set('line', 0)
+        state.set('epoch', epoch)
+        return true
+    end)
+end
+
+-- Batons {campaign, segment, seq, after_id}, from this node's walkers or a neighbour's.
+function work.baton_put(batons)
+    atomic(function()
+        for _, baton in ipairs(batons) do
+            tube_of(BATONS):put(baton)
+        end
+    end)
+    return #batons
+end
+
+-- Inside the caller's transaction: take what is ready now, at most `max` tasks.
+local function take_ready(tube, worker, max, tasks)
+    while #tasks < max do
+        local task = tube:take(0)
+        if task == nil then
+            break
+        end
+        local number = state.draw('take')
+        box.space.tubes_taken:replace({tube.name, task[1], number, worker})
+        table.insert(tasks, {task[1], number, task[3]})
+    end
+    return tasks
+end
+
+local function take(name, worker, max, timeout)
+    local started = fiber.clock()
+    if not state.wait_leased(timeout) then
+        return {}
+    end
+    local tube = tube_of(name)
+    local tasks = atomic(take_ready, tube, worker, max, {})
+    local left = timeout - (fiber.clock() - started)
+    if #tasks > 0 or left <= 0 then
+        return tasks
+    end
+    local first = tube:take(left)
+    if first == nil then
+        return {}
+    end
+    if not state.leased() then
+        tube:release(first[1])
+        return {}
+    end
+    return atomic(function()
+        local number = state.draw('take')
+        box.space.tubes_taken:replace({name, first[1], number, worker})
+        return take_ready(tube, worker, max, {{first[1], number, first[3]}})
+    end)
+end
+
+-- Clause 2 and 6. Long polls: at most `timeout` seconds, then nothing. Answers the epoch and {id, number, data}s.
+function work.baton_take(worker, timeout)
+    local tasks = take(BATONS, worker, 1, timeout)
+    return state.get('epoch'), tasks
+end
+
+function work.batch_take(channel, worker, max, timeout)
+    return take(push_tube(channel), worker, max, timeout)
+end
+
+local function held(name, id, number)
+    local row = box.space.tubes_taken:get({name, id})
+    return row ~= nil and row.number == number
+end
+
+-- Take numbers are never given twice, so number and id together name this very take of this very task; the tube itself
+-- refuses a session that lost it.
+local function finish(name, id, number)
+    if not held(name, id, number) then
+        return nil
+    end
+    local ok, task = pcall(queue.tube[name].ack, queue.tube[name], id)
+    if not ok then
+        return nil
+    end
+    box.space.tubes_taken:delete({name, id})
+    return task
+end
+
+-- Clause 5.
+function work.baton_ack(id, number)
+    return atomic(finish, BATONS, id, number) ~= nil
+end
+
+-- Give tasks back: {id, number}s. What is not ours any more is passed over.
+local function release(name, leases)
+    local n = 0
+    for _, lease in ipairs(leases) do
+        if held(name, lease[1], lease[2]) and pcall(queue.tube[name].release, queue.tube[name], lease[1]) then
+            box.space.tubes_taken:delete({name, lease[1]})
+            n = n + 1
+        end
+    end
+    return n
+end
+
+function work.baton_release(leases)
+    return atomic(release, BATONS, leases)
+end
+
+function work.batch_release(channel, leases)
+    return atomic(release, push_tube(channel), leases)
+end
+
+-- All that this worker still holds of a tube: a new incarnation calls it before its first take.
+local function release_worker(name, worker)
+    local leases = {}
+    for _, row in box.space.tubes_taken.index.worker:pairs({worker, name}) do
+        table.insert(leases, {row.id, row.number})
+    end
+    return atomic(release, name, leases)
+end
+
+function work.baton_release_worker(worker)
+    return release_worker(BATONS, worker)
+end
+
+function work.batch_release_worker(channel, worker)
+    return release_worker(push_tube(channel), worker)
+end
+
+-- A batch that nobody can read is put aside for a person.
+function work.batch_bury(channel, id, number)
+    local name = push_tube(channel)
+    return atomic(function()
+        if not held(name, id, number) then
+            return false
+        end
+        queue.tube[name]:bury(id)
+        box.space.tubes_taken:delete({name, id})
+        return true
+    end)
+end
+
+-- Clause 4, `page_put`. batches: {{channel, delay in seconds, locales, recipients (JSON text), expires_at}...}; tallies:
+-- channel -> outcome -> n of what needs no batch. Answers 'put', 'marked' (was put before) or 'fenced'.
+function work.page_put(epoch, campaign, segment, seq, batches, recipients, tallies)
+    return atomic(function()
+        if not state.leased() or state.get('epoch') ~= epoch then
+            return 'fenced'
+        end
+        if box.space.tubes_marks:get({campaign, segment, seq}) ~= nil then
+            return 'marked'
+        end
+        for n, batch in ipairs(batches) do
+            tube_of(push_tube(batch[1])):put(
+                {BATCH_FORMAT, campaign, epoch, segment, seq, n, 1, batch[5], batch[3], batch[4]},
+                batch[2] > 0 and {delay = batch[2]} or nil)
+        end
+        box.space.tubes_marks:insert({campaign, segment, seq})
+        outbox.append({kind = 'enqueued', campaign = campaign, segment = segment, seq = seq,
+                       recipients = recipients, tallies = setmetatable(tallies, {__serialize = 'map'})})
+        return 'put'
+    end)
+end
+
+-- Clause 7. settlements: {{id, number, line, remainders}...} with remainders {{delay, attempt, recipients (JSON)}...}.
+-- Answers a boolean each: false means that the task is not ours any more, and nothing of it was written.
+function work.settle(channel, settlements)
+    local name = push_tube(channel)
+    return atomic(function()
+        local answers = {}
+        for i, settlement in ipairs(settlements) do
+            local id, number, line, remainders = unpack(settlement, 1, 4)
+            local task = finish(name, id, number)
+            if task ~= nil then
+                local body = task[3]
+                line.kind = 'settled'
+                line.campaign, line.segment, line.seq, line.channel = body[2], body[4], body[5], channel
+                for p, rest in ipairs(remainders) do
+                    -- n: a page's own batches count up from 1; remainders are negative, and made of the take's number,
+                    -- so no other batch of this epoch has the same
+                    queue.tube[name]:put(
+                        {BATCH_FORMAT, body[2], body[3], body[4], body[5], -(number * 8 + p - 1), rest[2], body[8], body[9],
+                         rest[3]},
+                        rest[1] > 0 and {delay = rest[1]} or nil)
+                end
+                outbox.append(line)
+            end
+            answers[i] = task ~= nil
+        end
+        return answers
+    end)
+end
+
+function work.statistics()
+    local tubes = setmetatable({}, {__serialize = 'map'})
+    for name, s in pairs(queue.statistics()) do
+        tubes[name] = s.tasks
+    end
+    return {tubes = tubes, outbox = box.space.tubes_outbox:len(), marks = box.space.tubes_marks:len(),
+            memory = {used = box.slab.info().arena_used, size = box.slab.info().quota_size}}
+end
+
+return work

@@ -1,0 +1,198 @@
+"""What the store and the queue hand to Python, typed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import msgspec
+
+from transports.contract import Message
+
+_MESSAGE = msgspec.json.Decoder(Message)
+
+
+class Baton(NamedTuple):
+    """The small task that travels from node to node: "walk page ``seq`` of this segment, which begins after ``after_id``"."""
+
+    campaign: int
+    segment: int
+    seq: int
+    after_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class HeldBaton:
+    """A baton taken from the own tube, not yet acked."""
+
+    baton: Baton
+    id: int
+    number: int
+    epoch: int
+    """The queue's epoch at the take: what is put for this baton must be put in the same one."""
+
+
+class Row(NamedTuple):
+    """One subscriber as it lies in the store."""
+
+    id: int
+    channel: str
+    token: str
+    kind: str
+    registered_at: int
+    locale: str
+    tz: str
+    country: str
+    app_version: str
+    screen: str
+    best_minute: int | None
+    tags: list[str]
+    fields: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A part of a page that an earlier owner settled, but for ``left``."""
+
+    channel: str
+    first: int
+    last: int
+    left: frozenset[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """The store's answer to a baton."""
+
+    verdict: str
+    """``claimed``, ``empty``, ``stale`` or ``fenced``."""
+    from_id: int = 0
+    to_id: int = 0
+    next: Baton | None = None
+    spans: tuple[Span, ...] = ()
+
+
+class PutBatch(NamedTuple):
+    """One batch on its way to a tube."""
+
+    channel: str
+    delay: float
+    locales: list[str]
+    recipients: str
+    """JSON text, see ``transports.contract.Recipient``."""
+    expires_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A batch taken from a tube, its recipients still as text."""
+
+    id: int
+    number: int
+    """The take's number: never given twice by this queue, so it names this take of this task."""
+    campaign: int
+    epoch: int
+    segment: int
+    seq: int
+    n: int
+    attempt: int
+    expires_at: int
+    locales: tuple[str, ...]
+    recipients: str
+
+    @classmethod
+    def of(cls, id: int, number: int, data: list[Any]) -> Task:
+        """Read a task as it lies on the tube (ValueError for another version than ours)."""
+        version, campaign, epoch, segment, seq, n, attempt, expires_at, locales, recipients = data
+        if version != 1:
+            raise ValueError(f"task {id} has format {version}, this Broadside reads format 1")
+        return cls(id, number, campaign, epoch, segment, seq, n, attempt, expires_at, tuple(locales), recipients)
+
+
+class Remainder(NamedTuple):
+    """Recipients of a batch that go back to the tube."""
+
+    delay: float
+    attempt: int
+    recipients: str
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """The end of one take of one batch."""
+
+    task_id: int
+    number: int
+    tallies: dict[str, int]
+    """Outcome -> recipients; ``retried`` counts those that go back."""
+    reasons: dict[str, int]
+    dead: list[tuple[int, str, int]]
+    """(subscriber, token, delete if registered at or before this ms)."""
+    first: int
+    last: int
+    """The batch's lowest and highest subscriber id."""
+    left: list[int]
+    """Subscribers that go back to the tube."""
+    remainders: list[Remainder]
+    ids: list[int] | None = None
+    """All subscribers of the batch, where it is a remainder itself: its id range also covers others."""
+
+    def wire(self) -> list[Any]:
+        """As the queue's ``settle`` wants it."""
+        line: dict[str, Any] = {
+            "tallies": self.tallies,
+            "reasons": self.reasons,
+            "dead": [list(entry) for entry in self.dead],
+            "first": self.first,
+            "last": self.last,
+            "left": self.left,
+        }
+        if self.ids is not None:
+            line["ids"] = self.ids
+        return [self.task_id, self.number, line, [list(rest) for rest in self.remainders]]
+
+
+@dataclass(frozen=True, slots=True)
+class Campaign:
+    """A campaign as the store knows it, with what its ledger adds up to."""
+
+    id: int
+    version: int
+    state: str
+    message: Message
+    audience: list[str] | None
+    """Channel names; None: all."""
+    policy: dict[str, Any]
+    created_at: int
+    fired_at: int | None
+    finished_at: int | None
+    walked: bool
+    """Every segment has been walked to its end."""
+    tallies: dict[str, dict[str, int]] = field(default_factory=dict)
+    """channel -> audience, enqueued, delivered, dead, retried, ..."""
+    reasons: dict[str, dict[str, int]] = field(default_factory=dict)
+
+    @property
+    def expires_at(self) -> int:
+        """Milliseconds UTC after which nobody wants its pushes any more."""
+        return (self.fired_at or self.created_at) + int(self.policy["ttl_ms"])
+
+    @classmethod
+    def of(cls, answer: list[Any]) -> Campaign:
+        """Read ``campaign_get``'s answer."""
+        row, channels = answer
+        (id, version, state, message, audience, policy, created, fired, finished, segments_open, _pages) = row
+        return cls(
+            id=id,
+            version=version,
+            state=state,
+            message=_MESSAGE.decode(message),
+            audience=audience.get("channels"),
+            policy=policy,
+            created_at=created,
+            fired_at=fired or None,
+            finished_at=finished or None,
+            walked=bool(fired) and segments_open == 0,
+            tallies={name: tallies for name, tallies, _ in channels},
+            reasons={name: reasons for name, _, reasons in channels},
+        )

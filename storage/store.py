@@ -1,0 +1,111 @@
+"""The store's verbs, typed. One call is one transaction on the store."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from storage.link import Link
+from storage.records import Baton, Campaign, Claim, Row, Span
+from transports.contract import Message
+
+ROWS_A_CALL = 1000
+"""Subscribers written in one transaction: more would hold up every other caller for too long."""
+
+
+class Store:
+    """The Tarantool that holds subscribers, campaigns and the page ledger."""
+
+    def __init__(self, link: Link, where: str = "store") -> None:
+        self._link = link
+        self._where = where
+
+    async def subscribers_put(self, rows: Sequence[Sequence[Any]]) -> tuple[int, int]:
+        """Upsert by (channel, token). Rows as ``storage.records.Row`` less the id. Answers (inserted, updated)."""
+        inserted = updated = 0
+        for start in range(0, len(rows), ROWS_A_CALL):
+            new, old = await self._link.call(
+                self._where, "store.subscribers_put", rows[start : start + ROWS_A_CALL], deadline=30.0
+            )
+            inserted += new
+            updated += old
+        return inserted, updated
+
+    async def subscribers_remove(self, channel: str, token: str) -> bool:
+        """Delete one subscriber; answers whether it was there."""
+        return bool((await self._link.call(self._where, "store.subscribers_remove", channel, token))[0])
+
+    async def subscribers_count(self) -> dict[str, int]:
+        """Subscribers by channel."""
+        return dict((await self._link.call(self._where, "store.subscribers_count"))[0])
+
+    async def subscribers_page(self, after: int, limit: int) -> list[Row]:
+        """Up to ``limit`` subscribers with id > ``after``."""
+        (rows,) = await self._link.call(self._where, "store.subscribers_page", after, limit)
+        return [Row(*row) for row in rows]
+
+    async def campaign_create(
+        self, id: int, message: Message, channels: list[str] | None, policy: dict[str, Any], now: int
+    ) -> None:
+        """Write a draft. The same id again changes nothing."""
+        audience: dict[str, Any] = {} if channels is None else {"channels": channels}
+        text = msgspec.json.encode(message).decode()
+        await self._link.call(self._where, "store.campaign_create", id, text, audience, policy, now)
+
+    async def campaign_fire(self, id: int, segments: int, now: int) -> list[Baton] | None:
+        """From draft to firing; answers the batons to put, or None when it is no draft (any more)."""
+        (batons,) = await self._link.call(self._where, "store.campaign_fire", id, segments, now)
+        return None if batons is None else [Baton(*baton) for baton in batons]
+
+    async def campaign_get(self, id: int) -> Campaign | None:
+        """One campaign with its tallies."""
+        (answer,) = await self._link.call(self._where, "store.campaign_get", id)
+        return None if answer is None else Campaign.of(answer)
+
+    async def campaign_list(self, limit: int = 100) -> list[Campaign]:
+        """The newest campaigns first."""
+        (answers,) = await self._link.call(self._where, "store.campaign_list", limit)
+        return [Campaign.of(answer) for answer in answers]
+
+    async def campaigns_over(self, ids: list[int], now: int, age: int) -> list[int]:
+        """Which of these ended more than ``age`` ms ago."""
+        return list((await self._link.call(self._where, "store.campaigns_over", ids, now, age))[0])
+
+    async def node_join(self, name: str, uuid: str, epoch: int, now: int) -> int:
+        """The epoch that this node's queue must have to go on (VerbRefused when the name is another queue's)."""
+        return int((await self._link.call(self._where, "store.node_join", name, uuid, epoch, now))[0])
+
+    async def node_renew(self, name: str, epoch: int, now: int) -> bool:
+        """May the node go on for another lease?"""
+        return bool((await self._link.call(self._where, "store.node_renew", name, epoch, now))[0])
+
+    async def page_claim(self, node: str, epoch: int, baton: Baton, now: int) -> Claim:
+        """Clause 3 of the walk. Repeating it gives the same answer to the same owner."""
+        answer = await self._link.insist(self._where, "store.page_claim", node, epoch, *baton, now)
+        if len(answer) < 5:
+            return Claim(answer[0])
+        verdict, from_id, to_id, following, spans = answer
+        return Claim(
+            verdict,
+            from_id,
+            to_id,
+            None if following is None else Baton(*following),
+            tuple(Span(channel, first, last, frozenset(left)) for channel, first, last, left in spans),
+        )
+
+    async def page_read(self, from_id: int, to_id: int, limit: int) -> list[list[Any]]:
+        """The rows of (from_id, to_id] as plain lists in ``Row``'s order: named tuples would cost a µs each."""
+        (rows,) = await self._link.insist(self._where, "store.page_read", from_id, to_id, limit)
+        return list(rows)
+
+    async def report(self, node: str, epoch: int, lines: list[Any], now: int) -> int | None:
+        """Copy outbox lines; answers the last number in the ledger, or None when fenced."""
+        (number,) = await self._link.insist(self._where, "store.report", node, epoch, lines, now)
+        return None if number is None else int(number)
+
+    async def strays(self, node: str, epoch: int, now: int, timeout_ms: int) -> tuple[list[Baton], list[Baton]]:
+        """Batons that seem lost: any node may put the first list, the second are this owner's own pages."""
+        any_, own = await self._link.call(self._where, "store.strays", node, epoch, now, timeout_ms)
+        return [Baton(*b) for b in any_], [Baton(*b) for b in own]

@@ -1,0 +1,157 @@
+"""The verbs of a node's own queue, typed. One call is one transaction on the queue."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from storage.link import Link
+from storage.records import Baton, HeldBaton, PutBatch, Settlement
+
+POLL = 2.0
+"""Seconds that a take waits at the queue. Longer polls gain nothing and hold up a drain."""
+
+
+class Tubes:
+    """A node's queue: batons, batches, marks, outbox. ``worker`` owns what it takes."""
+
+    def __init__(self, link: Link, worker: str, where: str = "queue") -> None:
+        self._link = link
+        self._worker = worker
+        self._where = where
+
+    async def epoch(self) -> tuple[str, int, bool]:
+        """The instance's uuid, its epoch (0: none yet), and whether its lease holds."""
+        ((uuid, epoch, leased),) = await self._link.call(self._where, "tubes.epoch")
+        return str(uuid), int(epoch), bool(leased)
+
+    async def adopt(self, epoch: int) -> None:
+        """Forget all work of another epoch and start in this one."""
+        await self._link.call(self._where, "tubes.adopt", epoch, deadline=60.0)
+
+    async def renew(self, epoch: int, seconds: float) -> bool:
+        """Extend the lease; False when the queue is in another epoch."""
+        return bool((await self._link.call(self._where, "tubes.renew", epoch, seconds))[0])
+
+    async def baton_put(self, batons: Sequence[Baton]) -> None:
+        """Put batons. A repeat is harmless: the store knows a stale one."""
+        await self._link.insist(self._where, "tubes.baton_put", [list(baton) for baton in batons])
+
+    async def baton_take(self) -> HeldBaton | None:
+        """Wait up to POLL seconds for a baton. A baton that comes after a cancel is given back."""
+        epoch, tasks = await self._link.call(
+            self._where,
+            "tubes.baton_take",
+            self._worker,
+            POLL,
+            poll=True,
+            deadline=POLL + 5.0,
+            orphan=self._return_baton,
+        )
+        for id, number, data in tasks:
+            return HeldBaton(Baton(*data), id, number, epoch)
+        return None
+
+    def _return_baton(self, answer: list[Any]) -> None:
+        leases = [[id, number] for id, number, _ in answer[1]]
+        if leases:
+            self._link.tell(self._where, "tubes.baton_release", leases)
+
+    async def baton_ack(self, held: HeldBaton) -> bool:
+        """Done with a baton; False when it was not ours any more."""
+        return bool((await self._link.call(self._where, "tubes.baton_ack", held.id, held.number))[0])
+
+    async def baton_release(self, held: HeldBaton) -> None:
+        """Give a baton back."""
+        await self._link.call(self._where, "tubes.baton_release", [[held.id, held.number]])
+
+    async def baton_release_worker(self) -> int:
+        """Give back every baton that an earlier incarnation of this worker's walkers held."""
+        return int((await self._link.insist(self._where, "tubes.baton_release_worker", self._worker))[0])
+
+    async def marked(self, batons: Sequence[Baton]) -> list[bool]:
+        """Was the page of each baton put on the tubes already?"""
+        pages = [list(baton[:3]) for baton in batons]
+        return list((await self._link.call(self._where, "tubes.marked", pages))[0])
+
+    async def marked_campaigns(self) -> list[int]:
+        """Campaigns of which marks are left."""
+        return list((await self._link.call(self._where, "tubes.marked_campaigns"))[0])
+
+    async def marks_drop(self, campaign: int) -> None:
+        """Forget the marks of a campaign that is over."""
+        await self._link.call(self._where, "tubes.marks_drop", campaign, deadline=30.0)
+
+    async def page_put(
+        self,
+        epoch: int,
+        baton: Baton,
+        batches: list[PutBatch],
+        recipients: int,
+        tallies: dict[str, dict[str, int]],
+    ) -> str:
+        """Clause 4: all batches of a page, its mark and its outbox line. Answers put, marked or fenced."""
+        wire = [list(batch) for batch in batches]
+        return str((await self._link.insist(
+            self._where, "tubes.page_put", epoch, *baton[:3], wire, recipients, tallies
+        ))[0])  # fmt: skip
+
+    async def batch_take(self, channel: str, most: int) -> list[tuple[int, int, Any]]:
+        """Wait up to POLL seconds for batches, at most ``most``: (id, take number, data as in ``Task.of``).
+
+        Those that come after a cancel are given back.
+        """
+
+        def give_back(answer: list[Any]) -> None:
+            leases = [[id, number] for id, number, _ in answer[0]]
+            if leases:
+                self._link.tell(self._where, "tubes.batch_release", channel, leases)
+
+        (tasks,) = await self._link.call(
+            self._where,
+            "tubes.batch_take",
+            channel,
+            self._worker,
+            most,
+            POLL,
+            poll=True,
+            deadline=POLL + 5.0,
+            orphan=give_back,
+        )
+        return [(id, number, data) for id, number, data in tasks]
+
+    async def batch_release(self, channel: str, leases: Sequence[tuple[int, int]]) -> None:
+        """Give batches back untouched: (id, take number) each."""
+        await self._link.call(self._where, "tubes.batch_release", channel, [list(lease) for lease in leases])
+
+    async def batch_release_worker(self, channel: str) -> int:
+        """Give back every batch that an earlier incarnation of this worker's consumer held."""
+        return int((await self._link.insist(self._where, "tubes.batch_release_worker", channel, self._worker))[0])
+
+    async def batch_bury(self, channel: str, task_id: int, number: int) -> None:
+        """Put a batch aside that nobody can read, for a person to look at."""
+        await self._link.call(self._where, "tubes.batch_bury", channel, task_id, number)
+
+    async def settle(self, channel: str, settlements: Sequence[Settlement]) -> list[bool]:
+        """Clause 7: ack, remainders, outbox lines, all or nothing. False: the take was not ours any more.
+
+        A repeat of the call changes nothing: what was settled by the first is not taken any more.
+        """
+        wire = [settlement.wire() for settlement in settlements]
+        return list((await self._link.call(self._where, "tubes.settle", channel, wire))[0])
+
+    async def outbox_read(self, limit: int, *, wait: bool = True) -> list[Any]:
+        """Lines that the store is owed: (number, line) each, in order. Waits up to POLL seconds for the first."""
+        seconds = POLL if wait else 0.0
+        answer = await self._link.call(
+            self._where, "tubes.outbox_read", limit, seconds, poll=True, deadline=seconds + 5.0
+        )
+        return list(answer[0])
+
+    async def outbox_trim(self, upto: int) -> None:
+        """The ledger has all lines up to and with this one."""
+        await self._link.insist(self._where, "tubes.outbox_trim", upto)
+
+    async def statistics(self) -> dict[str, Any]:
+        """Tasks by tube and state, outbox length, marks, memory."""
+        return dict((await self._link.call(self._where, "tubes.statistics"))[0])
