@@ -1,0 +1,259 @@
+"""A child's specification, and the life of one incarnation of it."""
+
+from __future__ import annotations
+
+import enum
+import math
+from collections.abc import Awaitable, Callable, Generator
+from dataclasses import dataclass
+
+import trio
+
+from supervision.actor import Actor, HasMailboxes, HasSnapshot
+from supervision.errors import SupervisionError
+from supervision.events import Down, ExitKind, ExitReason, log
+from supervision.snapshot import MailboxSnapshot, Snapshot
+
+DEFAULT_SHUTDOWN = 5.0
+DEFAULT_START_TIMEOUT = 10.0
+STUCK_AFTER = 5.0
+
+
+class Restart(enum.Enum):
+    """When an exit leads to a restart: always, after a crash, never."""
+
+    PERMANENT = "permanent"
+    TRANSIENT = "transient"
+    TEMPORARY = "temporary"
+
+
+class Shutdown(enum.Enum):
+    """A shutdown that is not a number of seconds: cancelled without asking, or asked and waited for without end."""
+
+    BRUTAL = "brutal"
+    INFINITY = "infinity"
+
+
+PERMANENT, TRANSIENT, TEMPORARY = Restart.PERMANENT, Restart.TRANSIENT, Restart.TEMPORARY
+BRUTAL, INFINITY = Shutdown.BRUTAL, Shutdown.INFINITY
+
+
+class ChildState(enum.StrEnum):
+    """Where a child is. `restarting` waits for a restart (OTP's `restarting`), `stopped` for nothing (`undefined`)."""
+
+    STOPPED = "stopped"
+    STARTING = "starting"
+    RUNNING = "running"
+    STOPPING = "stopping"
+    RESTARTING = "restarting"
+
+
+@dataclass(frozen=True, slots=True)
+class ChildSpec:
+    """How to start, restart and stop one child.
+
+    `start` makes a fresh `Actor` for each incarnation; an exception in it is a failed start. `shutdown` is the
+    seconds between the request to stop and the cancel, or `BRUTAL`, or `INFINITY`; left out it is 5.0, and
+    `INFINITY` for a nested supervisor, whose children have bounds of their own. `start_timeout` is the seconds
+    until `ready()`; left out it is 10.0, and without end for a nested supervisor. The exit of a `significant`
+    child may end the supervisor (see `auto_shutdown`).
+
+    Raises `ValueError` for a spec that contradicts itself.
+    """
+
+    id: str
+    start: Callable[[], Actor]
+    restart: Restart = PERMANENT
+    shutdown: float | Shutdown | None = None
+    start_timeout: float | None = None
+    significant: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.id:
+            raise ValueError("child spec: the id is empty")
+        if isinstance(self.shutdown, (int, float)) and not self.shutdown >= 0:
+            raise ValueError(f'child "{self.id}": shutdown={self.shutdown} must be >= 0 seconds')
+        if self.start_timeout is not None and not self.start_timeout > 0:
+            raise ValueError(f'child "{self.id}": start_timeout={self.start_timeout} must be > 0 seconds')
+        if self.significant and self.restart is PERMANENT:
+            raise ValueError(f'child "{self.id}": a permanent child cannot be significant (it is always restarted)')
+
+
+class Incarnation:
+    """One life of a child: started, ready, asked to stop, cancelled, gone."""
+
+    def __init__(
+        self,
+        spec: ChildSpec,
+        number: int,
+        actor: Actor,
+        nested: bool,
+        on_exit: Callable[[Incarnation, ExitReason], None],
+    ) -> None:
+        self.spec = spec
+        self.number = number
+        self.actor = actor
+        self.nested = nested
+        self.created_at = trio.current_time()
+        self.ready_at: float | None = None
+        self.reason: ExitReason | None = None
+        self.settled = trio.Event()  # ready, or gone before it
+        self.exited = trio.Event()
+        self._on_exit = on_exit
+        self._scope = trio.CancelScope()
+        self._asked = False
+        self._cancelled = False
+
+    async def run(self) -> None:
+        """Run the actor to its end and record why it ended. Crashes stop here; cancellation never does."""
+        reason = ExitReason(ExitKind.CANCELLED)
+        try:
+            # The crash is caught outside the scope: inside it, a group of an error and our own Cancelled would
+            # not be an Exception, and outside only what the scope does not own is left.
+            with self._scope:
+                await self.actor.run(self._ready)
+            reason = self._quiet_exit()
+        except Exception as error:
+            reason = ExitReason(ExitKind.CRASH, error)
+        except BaseExceptionGroup as group:
+            errors, rest = group.split(Exception)
+            if errors is not None:
+                reason = ExitReason(ExitKind.CRASH, errors)
+            if rest is not None:
+                raise rest from None
+        except trio.Cancelled:
+            raise
+        except BaseException as error:
+            reason = ExitReason(ExitKind.CRASH, error)
+            raise
+        finally:
+            self.reason = reason
+            self._on_exit(self, reason)
+            self.settled.set()
+            self.exited.set()
+
+    def _quiet_exit(self) -> ExitReason:
+        if self._scope.cancelled_caught:
+            return ExitReason(ExitKind.KILLED)
+        return ExitReason(ExitKind.SHUTDOWN if self._asked else ExitKind.NORMAL)
+
+    def _ready(self) -> None:
+        if self.ready_at is not None or self._asked or self._cancelled or self.exited.is_set():
+            return
+        self.ready_at = trio.current_time()
+        # From here on a cancel from outside reaches the child only through its supervisor, which takes the
+        # children in reverse order. Not earlier: a child that does not get ready must stay cancellable.
+        self._scope.shield = True
+        self.settled.set()
+
+    def cancel(self) -> None:
+        """Cancel the actor without asking; `exited` is set when it is gone."""
+        self._cancelled = True
+        self._scope.cancel()
+
+    async def stop(self, on_stuck: Callable[[Incarnation, float], None]) -> None:
+        """Request, bounded wait, cancel, await the exit. Returns only when the incarnation is gone."""
+        if self.exited.is_set():
+            return
+        self._asked = True
+        limit = self.shutdown_limit
+        if limit is not None:
+            try:
+                self.actor.stop()
+            except Exception:
+                log.exception("%s: stop() raised; it is cancelled instead", self.spec.id)
+            else:
+                with trio.move_on_after(limit):
+                    await self.exited.wait()
+        await self.kill(on_stuck)
+
+    async def kill(self, on_stuck: Callable[[Incarnation, float], None]) -> None:
+        """Cancel and await the exit, without a bound: a successor beside a live predecessor would be worse."""
+        if self.exited.is_set():
+            return
+        self.cancel()
+        with trio.move_on_after(STUCK_AFTER):
+            await self.exited.wait()
+        if not self.exited.is_set():
+            on_stuck(self, STUCK_AFTER)
+            await self.exited.wait()
+
+    @property
+    def shutdown_limit(self) -> float | None:
+        """Seconds between request and cancel; None for no request at all."""
+        shutdown = self.spec.shutdown
+        if shutdown is None:
+            return math.inf if self.nested else DEFAULT_SHUTDOWN
+        if isinstance(shutdown, Shutdown):
+            return math.inf if shutdown is INFINITY else None
+        return shutdown
+
+    @property
+    def start_limit(self) -> float:
+        """Seconds until `ready()`."""
+        if self.spec.start_timeout is None:
+            return math.inf if self.nested else DEFAULT_START_TIMEOUT
+        return self.spec.start_timeout
+
+
+class Child:
+    """A supervisor's record of one child: its spec, its state and its current incarnation."""
+
+    __slots__ = ("incarnation", "nested", "number", "retry", "spec", "state")
+
+    def __init__(self, spec: ChildSpec) -> None:
+        self.spec = spec
+        self.state = ChildState.STOPPED
+        self.number = 0
+        self.nested = False  # known once it has been started
+        self.incarnation: Incarnation | None = None
+        self.retry: object | None = None  # names the one pending restart that is still wanted
+
+    def snapshot(self) -> Snapshot:
+        """This child, and what lies below it."""
+        life = self.incarnation
+        shot: Snapshot = {
+            "id": self.spec.id,
+            "kind": "supervisor" if self.nested else "worker",
+            "state": self.state.value,
+            "incarnation": self.number,
+            "uptime": 0.0,
+        }
+        if life is None:
+            return shot
+        if life.ready_at is not None:
+            shot["uptime"] = trio.current_time() - life.ready_at
+        if isinstance(life.actor, HasMailboxes):
+            shot["mailboxes"] = {}
+            for mailbox in life.actor.mailboxes():
+                now = mailbox.statistics()
+                shot["mailboxes"][mailbox.name] = MailboxSnapshot(depth=now.depth, peak=now.peak, oldest=now.oldest)
+        if isinstance(life.actor, HasSnapshot):
+            below = life.actor.snapshot()
+            shot["strategy"] = below.get("strategy", "")
+            shot["restarts"] = below.get("restarts", 0)
+            shot["children"] = below.get("children", [])
+        return shot
+
+
+class Watch(Awaitable[Down]):
+    """What `Supervisor.watch` returns: `await` it for the `Down` of the incarnation that ran when it was made."""
+
+    __slots__ = ("_down", "_life")
+
+    def __init__(self, child: Child) -> None:
+        self._life = child.incarnation
+        self._down = Down(child.spec.id, child.number, ExitReason(ExitKind.NOPROC))
+
+    async def wait(self) -> Down:
+        """The `Down`, once the incarnation is gone; at once when there was none."""
+        if self._life is None:
+            await trio.lowlevel.checkpoint()
+            return self._down
+        await self._life.exited.wait()
+        if self._life.reason is None:
+            raise SupervisionError(f'child "{self._down.id}" is gone without a reason')
+        return Down(self._down.id, self._life.number, self._life.reason)
+
+    def __await__(self) -> Generator[object, None, Down]:
+        return self.wait().__await__()

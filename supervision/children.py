@@ -1,0 +1,175 @@
+"""A supervisor's hands: start one child, stop one, cancel all. What to start and stop is decided in `supervisor`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import NoReturn
+
+import trio
+
+from supervision import events
+from supervision.actor import Actor
+from supervision.child import TEMPORARY, Child, ChildSpec, ChildState, Incarnation
+from supervision.errors import ExitedBeforeReady, NoSuchChild, StartFailed, StartTimedOut
+from supervision.events import ExitReason, SupervisionEvent
+from supervision.inbox import ChildCounts, ChildInfo, Exited, Inbox
+
+CANCEL_GRACE = 5.0  # seconds a cancelled child may hold up the cancelling of the one before it
+
+
+class Ended(Exception):
+    """Unwinds a supervisor's loop: it was asked to stop, or a significant child ended it. Never leaves `run`."""
+
+
+class Children:
+    """The children of one supervisor in start order, each with at most one live incarnation."""
+
+    def __init__(
+        self,
+        supervisor: str,
+        inbox: Inbox,
+        observe: Callable[[SupervisionEvent], None],
+        is_supervisor: Callable[[Actor], bool],
+    ) -> None:
+        self.supervisor = supervisor
+        self.stopping = False
+        self.nursery: trio.Nursery | None = None
+        self.records: dict[str, Child] = {}
+        self._inbox = inbox
+        self._observe = observe
+        self._is_supervisor = is_supervisor
+        self._starting: trio.CancelScope | None = None
+
+    def find(self, child_id: str) -> Child:
+        """The child's record. Raises `NoSuchChild`."""
+        if child_id not in self.records:
+            raise NoSuchChild(f'supervisor "{self.supervisor}" has no child "{child_id}"')
+        return self.records[child_id]
+
+    def in_order(self) -> list[Child]:
+        """The records in start order, as a list of its own."""
+        return list(self.records.values())
+
+    def which(self) -> list[ChildInfo]:
+        """All children in start order."""
+        return [
+            ChildInfo(child.spec.id, child.state, child.number, "supervisor" if child.nested else "worker")
+            for child in self.records.values()
+        ]
+
+    def count(self) -> ChildCounts:
+        """How many specs, live incarnations, supervisors and workers there are."""
+        children = self.records.values()
+        active = sum(child.incarnation is not None and not child.incarnation.exited.is_set() for child in children)
+        nested = sum(child.nested for child in children)
+        return ChildCounts(len(children), active, nested, len(children) - nested)
+
+    def request_stop(self) -> None:
+        """From now on nothing is started; a start in progress is given up."""
+        self.stopping = True
+        self._inbox.wake()
+        if self._starting is not None:
+            self._starting.cancel()
+
+    async def start(self, child: Child) -> None:
+        """Start one incarnation and wait until it is ready.
+
+        Raises `StartFailed` when it is gone without having been ready, `Ended` when the supervisor is to stop.
+        """
+        if self.stopping:
+            raise Ended
+        assert self.nursery is not None
+        spec = child.spec
+        child.number += 1
+        child.retry = None
+        child.state = ChildState.STARTING
+        try:
+            actor = spec.start()
+        except Exception as error:
+            self._start_failed(child, error)
+        child.nested = self._is_supervisor(actor)
+        life = Incarnation(spec, child.number, actor, child.nested, partial(self._gone, child))
+        child.incarnation = life
+        self.nursery.start_soon(life.run, name=f"{self.supervisor}/{spec.id} #{life.number}")
+        with trio.move_on_after(life.start_limit) as self._starting:
+            await life.settled.wait()
+        self._starting = None
+        if life.ready_at is not None:
+            child.state = ChildState.RUNNING
+            took = life.ready_at - life.created_at
+            self.emit(events.ChildStarted(self.supervisor, life.ready_at, spec.id, life.number, took))
+            return
+        if life.exited.is_set():
+            child.incarnation = None
+            assert life.reason is not None
+            early = ExitedBeforeReady(f'run() of "{spec.id}" returned without calling ready()')
+            self._start_failed(child, life.reason.error or early)
+        if self.stopping:
+            raise Ended  # the stopping of all children takes this one along, within its own shutdown time
+        await life.kill(partial(self._stuck, child))
+        child.incarnation = None
+        self._start_failed(child, StartTimedOut(f'"{spec.id}" did not call ready() within {life.start_limit:g} s'))
+
+    async def terminate(self, child: Child) -> None:
+        """Stop a child by its spec's shutdown and return when it is gone; a pending restart of it is void."""
+        child.retry = None
+        if child.incarnation is not None:
+            child.state = ChildState.STOPPING
+            await child.incarnation.stop(partial(self._stuck, child))
+        self.stopped(child)
+
+    def stopped(self, child: Child) -> None:
+        """Record that a child is gone and stays so; a temporary one is forgotten (OTP)."""
+        child.incarnation = None
+        child.state = ChildState.STOPPED
+        if child.spec.restart is TEMPORARY:
+            self.records.pop(child.spec.id, None)
+
+    @property
+    def cancel_limit(self) -> float:
+        """Seconds after which `cancel_in_order` has come to its end in any case."""
+        return CANCEL_GRACE * (len(self.records) + 1)
+
+    async def cancel_in_order(self) -> None:
+        """Cancel all children, last started first, each awaited (with a bound) before the next. Wants a shield."""
+        self.stopping = True
+        for child in reversed(self.in_order()):
+            life = child.incarnation
+            if life is None:
+                continue
+            life.cancel()
+            with trio.move_on_after(CANCEL_GRACE):
+                await life.exited.wait()
+            if not life.exited.is_set():
+                self._stuck(child, life, CANCEL_GRACE)
+
+    def emit(self, event: SupervisionEvent) -> None:
+        """Tell the observer; its own mistakes are logged and harm nobody."""
+        try:
+            self._observe(event)
+        except Exception:
+            events.log.exception("%s: the observer raised on %s", self.supervisor, event)
+
+    def _gone(self, child: Child, life: Incarnation, reason: ExitReason) -> None:
+        if life.ready_at is None:
+            return  # a failed start, told as such
+        now = trio.current_time()
+        self.emit(events.ChildExited(self.supervisor, now, child.spec.id, life.number, reason))
+        self._inbox.post(Exited(child, life, reason))
+
+    def _stuck(self, child: Child, life: Incarnation, seconds: float) -> None:
+        now = trio.current_time()
+        self.emit(events.ChildStuck(self.supervisor, now, child.spec.id, life.number, seconds))
+
+    def _start_failed(self, child: Child, error: BaseException) -> NoReturn:
+        child.state = ChildState.STOPPED
+        now = trio.current_time()
+        self.emit(events.ChildStartFailed(self.supervisor, now, child.spec.id, child.number, error))
+        raise StartFailed(self.supervisor, child.spec.id, repr(error)) from error
+
+
+def check_spec(spec: ChildSpec, supervisor: str, may_be_significant: bool) -> None:
+    """Raise `ValueError` for a spec which this supervisor cannot take."""
+    if spec.significant and not may_be_significant:
+        raise ValueError(f'supervisor "{supervisor}": child "{spec.id}" is significant, but auto_shutdown is never')

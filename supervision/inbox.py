@@ -1,0 +1,99 @@
+"""What a supervisor's loop handles, one after the other, and the plain records its questions are answered with."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+import trio
+
+from supervision.child import Child, ChildState, Incarnation
+from supervision.events import ExitReason
+
+
+@dataclass(frozen=True, slots=True)
+class ChildInfo:
+    """One line of `which_children`."""
+
+    id: str
+    state: ChildState
+    incarnation: int
+    kind: str
+
+
+@dataclass(frozen=True, slots=True)
+class ChildCounts:
+    """OTP's counts: all specs, those with a live incarnation, and the specs by kind."""
+
+    specs: int
+    active: int
+    supervisors: int
+    workers: int
+
+
+@dataclass(frozen=True, slots=True)
+class Exited:
+    """A ready incarnation is gone."""
+
+    child: Child
+    life: Incarnation
+    reason: ExitReason
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """A restart's pause is over. Void unless `token` is still the child's."""
+
+    child: Child
+    token: object
+
+
+@dataclass(frozen=True, slots=True)
+class StartAgain:
+    """A start failed during a restart, which counts as a restart (OTP's try_again). Void as above."""
+
+    child: Child
+    token: object
+    reason: ExitReason
+
+
+@dataclass(eq=False, slots=True)
+class Request:
+    """Something another task asked for; `error` answers it."""
+
+    work: Callable[[], Awaitable[None]]
+    error: Exception | None
+    done: trio.Event = field(default_factory=trio.Event)
+
+
+Item: TypeAlias = "Exited | Retry | StartAgain | Request"
+
+
+class Inbox:
+    """A queue whose posting side never waits, so that exits can be reported from anywhere."""
+
+    def __init__(self) -> None:
+        self._items: deque[Item] = deque()
+        self._lot = trio.lowlevel.ParkingLot()
+
+    def post(self, item: Item) -> None:
+        """Append an item and wake the loop."""
+        self._items.append(item)
+        self._lot.unpark()
+
+    def wake(self) -> None:
+        """Wake the loop without an item."""
+        self._lot.unpark()
+
+    async def wait(self) -> None:
+        """Wait for an item or a `wake`; at once when there is an item."""
+        if self._items:
+            await trio.lowlevel.checkpoint()
+        else:
+            await self._lot.park()
+
+    def take(self) -> Item | None:
+        """The next item, if any."""
+        return self._items.popleft() if self._items else None

@@ -1,0 +1,56 @@
+"""OTP's rules as pure functions: who is restarted after an exit, who goes down with it, what ends a supervisor."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Sequence
+from typing import TypeVar
+
+from supervision.child import PERMANENT, TRANSIENT, Restart
+from supervision.events import ExitKind, ExitReason
+
+T = TypeVar("T")
+
+
+class Strategy(enum.Enum):
+    """Who is stopped and restarted together with a child: nobody, everybody, those started after it."""
+
+    ONE_FOR_ONE = "one_for_one"
+    ONE_FOR_ALL = "one_for_all"
+    REST_FOR_ONE = "rest_for_one"
+
+
+class AutoShutdownMode(enum.Enum):
+    """Which exits of significant children end the supervisor: none, the first, the last."""
+
+    NEVER = "never"
+    ANY_SIGNIFICANT = "any_significant"
+    ALL_SIGNIFICANT = "all_significant"
+
+
+ONE_FOR_ONE, ONE_FOR_ALL, REST_FOR_ONE = Strategy.ONE_FOR_ONE, Strategy.ONE_FOR_ALL, Strategy.REST_FOR_ONE
+NEVER = AutoShutdownMode.NEVER
+ANY_SIGNIFICANT, ALL_SIGNIFICANT = AutoShutdownMode.ANY_SIGNIFICANT, AutoShutdownMode.ALL_SIGNIFICANT
+
+
+def wants_restart(restart: Restart, reason: ExitReason) -> bool:
+    """Whether a child that exited by itself is restarted."""
+    if restart is PERMANENT:
+        return True
+    return restart is TRANSIENT and reason.kind not in (ExitKind.NORMAL, ExitKind.SHUTDOWN)
+
+
+def restart_group(strategy: Strategy, order: Sequence[T], failed: T) -> list[T]:
+    """Who is stopped (in reverse) and started again (in this order) when `failed` is restarted."""
+    if strategy is Strategy.ONE_FOR_ONE:
+        return [failed]
+    if strategy is Strategy.ONE_FOR_ALL:
+        return list(order)
+    return list(order[order.index(failed) :])
+
+
+def ends_supervisor(mode: AutoShutdownMode, significant: bool, significant_left: int) -> bool:
+    """Whether the exit of a child, for good and by itself, ends the supervisor."""
+    if not significant or mode is NEVER:
+        return False
+    return mode is ANY_SIGNIFICANT or significant_left == 0
