@@ -23,7 +23,7 @@ class Recipient(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """The subscriber's id (uint64)."""
     token: str
     kind: str
-    """What ``token`` is: ``token`` (APNs device token, FCM registration token) or ``fid`` (Firebase installation id)."""
+    """What ``token`` is: ``token`` (APNs device, FCM registration) or ``fid`` (Firebase installation id)."""
     registered_at: int
     """Milliseconds UTC at which this token was last registered."""
     locale: int
@@ -37,7 +37,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     body: str
     url: str | None = None
     """What a tap opens."""
-    data: dict[str, str] = {}  # noqa: RUF012 - msgspec copies the empty default
+    data: dict[str, str] = {}
     """The app's own keys."""
 
 
@@ -81,7 +81,7 @@ TERMINAL = frozenset(
 class Exceptional(NamedTuple):
     """One recipient of a batch that was not simply delivered."""
 
-    index: int
+    index: int  # type: ignore[assignment]  # shadows tuple.index, which nobody needs here
     """Position in ``batch.recipients``."""
     outcome: Outcome
     reason: str
@@ -100,6 +100,8 @@ class Outcomes:
     exceptions: list[Exceptional] = field(default_factory=list)
     stop: str | None = None
     """One plain sentence when the channel must pause, because the same fault would hit every recipient."""
+    slow: float = 0.0
+    """Seconds for which the channel should send nothing, because the provider limits the whole project."""
 
 
 class Transport(Protocol):

@@ -1,0 +1,131 @@
+"""The provider token that tells Apple whose pushes these are.
+
+Source: developer.apple.com, "Establishing a token-based connection to APNs".
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import jwt
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+from transports.errors import CredentialsError
+
+RENEW_AFTER = 40 * 60
+"""Seconds of age at which a token is replaced. Apple refuses tokens above 60 minutes, and changes within 20."""
+SHARED_RENEW_AFTER = 50 * 60
+"""The same for a token that was handed in: whoever minted it has ten minutes to hand in the next."""
+_MIN_AGE = 20 * 60
+_CLOCK_SKEW = 60
+
+
+class ProviderToken:
+    """ES256 JWT (RFC 7519) of one signing key. Renewing it disturbs no connection: requests only carry another text."""
+
+    def __init__(
+        self, key: ec.EllipticCurvePrivateKey, key_id: str, team_id: str, clock: Callable[[], float] = time.time
+    ) -> None:
+        """``clock``: seconds UTC."""
+        self.key_id = key_id
+        self.team_id = team_id
+        self._key = key
+        self._clock = clock
+        self._value = b""
+        self._issued_at = 0.0
+        self._renew_after = RENEW_AFTER
+        self._previous: tuple[bytes, float] | None = None
+
+    def __repr__(self) -> str:
+        return f"ProviderToken(key_id={self.key_id!r}, team_id={self.team_id!r})"
+
+    def header(self) -> bytes:
+        """Value of ``authorization``, fresh enough to be accepted."""
+        if not -_CLOCK_SKEW <= self._clock() - self._issued_at < self._renew_after:
+            self._mint()
+        return self._value
+
+    def mint(self) -> tuple[str, int]:
+        """Make a new token now; the (text, issued_at in seconds) to hand to the other processes."""
+        self._mint()
+        return self._value.removeprefix(b"bearer ").decode(), int(self._issued_at)
+
+    def set_token(self, text: str, issued_at: int) -> None:
+        """Use a token minted elsewhere (``issued_at``: seconds UTC), so that all processes show Apple the same one."""
+        self._replace(b"bearer " + text.encode("ascii"), float(issued_at), SHARED_RENEW_AFTER)
+
+    def renew(self, refused: bytes) -> None:
+        """Apple called the header value ``refused`` expired: replace it, unless that has happened meanwhile."""
+        if refused == self._value:
+            self._mint()
+
+    def keep_previous(self) -> None:
+        """Apple found the change too soon: go back to the token of before, while it is valid."""
+        if self._previous is not None and self._clock() - self._previous[1] < SHARED_RENEW_AFTER:
+            self._value, self._issued_at = self._previous
+            self._renew_after = SHARED_RENEW_AFTER
+            self._previous = None
+
+    def _mint(self) -> None:
+        now = self._clock()
+        claims = {"iss": self.team_id, "iat": int(now)}
+        text = jwt.encode(claims, self._key, algorithm="ES256", headers={"kid": self.key_id})
+        self._replace(b"bearer " + text.encode("ascii"), now, RENEW_AFTER)
+
+    def _replace(self, value: bytes, issued_at: float, renew_after: int) -> None:
+        if self._value and self._clock() - self._issued_at < _MIN_AGE:
+            self._previous = (self._value, self._issued_at)
+        else:
+            self._previous = None
+        self._value = value
+        self._issued_at = issued_at
+        self._renew_after = renew_after
+
+
+def load(credentials: Mapping[str, str]) -> ProviderToken:
+    """Read ``key`` (file of the .p8), ``key_id`` and ``team_id``.
+
+    Raises ``CredentialsError`` naming the field, its value and what to do.
+    """
+    unknown = sorted(set(credentials) - {"key", "key_id", "team_id", "environment"})
+    if unknown:
+        raise CredentialsError(f"credentials.{unknown[0]}: unknown; APNs takes key, key_id, team_id, environment")
+    return ProviderToken(
+        _load_key(_field(credentials, "key", "name the .p8 file downloaded from Apple")),
+        _identifier(credentials, "key_id", "it is part of the .p8 file's name"),
+        _identifier(credentials, "team_id", "it is under Membership in Apple's developer account"),
+    )
+
+
+def _field(credentials: Mapping[str, str], name: str, remedy: str) -> str:
+    value = credentials.get(name, "")
+    if not value:
+        raise CredentialsError(f"credentials.{name}: missing; {remedy}")
+    return value
+
+
+def _identifier(credentials: Mapping[str, str], name: str, remedy: str) -> str:
+    value = _field(credentials, name, remedy)
+    if len(value) != 10 or not value.isascii() or not value.isalnum():
+        raise CredentialsError(f'credentials.{name}: "{value}" is not 10 letters and digits; {remedy}')
+    return value
+
+
+def _load_key(name: str) -> ec.EllipticCurvePrivateKey:
+    try:
+        pem = Path(name).read_bytes()
+    except FileNotFoundError:
+        raise CredentialsError(f'credentials.key: file "{name}" not found; name the .p8 file from Apple') from None
+    except OSError as error:
+        raise CredentialsError(f'credentials.key: "{name}" cannot be read ({error.strerror})') from None
+    try:
+        key = load_pem_private_key(pem, password=None)
+    except (ValueError, TypeError):
+        # The parser's own words may quote the file: they stay out.
+        raise CredentialsError(f'credentials.key: "{name}" is not a PEM private key; use the .p8 as it came') from None
+    if not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(key.curve, ec.SECP256R1):
+        raise CredentialsError(f'credentials.key: "{name}" is not a P-256 key; use the .p8 file from Apple')
+    return key

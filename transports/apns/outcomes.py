@@ -1,0 +1,144 @@
+"""Apple's answers, and what each of them means for us.
+
+Source: developer.apple.com, "Handling notification responses from APNs"; the actions are ours.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from transports.contract import Outcome
+from transports.decision import Decision, Then, backed_off, stop
+
+_BUG = "Apple refuses every push of this kind ({reason}): this is a fault of the campaign or of Broadside"
+
+_STOPS: dict[str, str] = {
+    **dict.fromkeys(
+        (
+            "BadCollapseId",
+            "BadExpirationDate",
+            "BadMessageId",
+            "BadPriority",
+            "DuplicateHeaders",
+            "InvalidPushType",
+            "PayloadEmpty",
+            "BadPath",
+            "MethodNotAllowed",
+        ),
+        _BUG,
+    ),
+    "BadTopic": "Apple does not know the topic ({reason}): check the channel's app (the bundle id)",
+    "MissingTopic": "Apple misses the topic ({reason}): set the channel's app (the bundle id)",
+    "TopicDisallowed": "this key may not push to this app ({reason}): check the channel's app and key",
+    "BadCertificate": "Apple refuses the certificate ({reason}): replace it",
+    "BadCertificateEnvironment": "the certificate is of the other environment ({reason}): production or sandbox?",
+    "MissingProviderToken": "Apple saw no provider token ({reason}): this is a fault of Broadside",
+    "InvalidProviderToken": "Apple refuses the signing key ({reason}): check key, key_id and team_id",
+    "BadEnvironmentKeyIdInToken": "the key is of the other environment ({reason}): production or sandbox?",
+    "PayloadTooLarge": "Apple finds the message too large ({reason}): shorten it",
+    **dict.fromkeys(
+        (
+            "FeatureNotEnabled",
+            "MissingChannelId",
+            "BadChannelId",
+            "ChannelNotRegistered",
+            "BadRequestParams",
+            "BadRequestPayload",
+            "MissingPushType",
+            "CannotCreateChannelConfig",
+            "TopicMismatch",
+        ),
+        "Apple refuses this broadcast ({reason}): check the broadcast channel's set-up",
+    ),
+}
+
+_STATUS_OF = {
+    "BadCollapseId": 400, "BadExpirationDate": 400, "BadMessageId": 400, "BadPriority": 400, "BadTopic": 400,
+    "DuplicateHeaders": 400, "InvalidPushType": 400, "MissingTopic": 400, "PayloadEmpty": 400,
+    "MissingDeviceToken": 400, "BadDeviceToken": 400, "DeviceTokenNotForTopic": 400, "TopicDisallowed": 400,
+    "IdleTimeout": 400, "FeatureNotEnabled": 400, "MissingChannelId": 400, "BadChannelId": 400,
+    "ChannelNotRegistered": 400, "BadRequestParams": 400, "BadRequestPayload": 400, "MissingPushType": 400,
+    "CannotCreateChannelConfig": 400, "BadCertificate": 403, "BadCertificateEnvironment": 403,
+    "MissingProviderToken": 403, "InvalidProviderToken": 403, "BadEnvironmentKeyIdInToken": 403, "Forbidden": 403,
+    "ExpiredProviderToken": 403, "UnrelatedKeyIdInToken": 403, "TopicMismatch": 403, "BadPath": 404,
+    "MethodNotAllowed": 405, "Unregistered": 410, "ExpiredToken": 410, "PayloadTooLarge": 413,
+    "TooManyRequests": 429, "TooManyProviderTokenUpdates": 429, "InternalServerError": 500,
+    "ServiceUnavailable": 503, "Shutdown": 503,
+}  # fmt: skip
+REASONS = frozenset(_STATUS_OF)
+"""Every reason that Apple documents."""
+
+_LATER = 900.0  # Apple: after 15 minutes
+_DEVICE_LIMIT = 60.0
+_SOON = 1.0
+
+
+class _Error(msgspec.Struct):
+    reason: str | None = None
+    timestamp: int | None = None
+
+
+_DECODER = msgspec.json.Decoder(_Error)
+
+
+def parse(body: bytes) -> tuple[str, int | None]:
+    """(reason, timestamp in ms) of an error's body; the raw text as reason if it is none of Apple's."""
+    try:
+        error = _DECODER.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        error = _Error()
+    if error.reason:
+        return error.reason[:100], error.timestamp
+    return body[:100].decode(errors="replace").strip(), None
+
+
+def decide(
+    status: int, reason: str, timestamp: int | None = None, attempt: int = 1, retry_after: float | None = None
+) -> Decision:
+    """What an answer other than 200 means.
+
+    ``timestamp``: ms UTC, as 410 carries it. ``attempt``: 1 for the first. ``retry_after``: seconds, which Apple does
+    not document and which is honoured all the same.
+    """
+    known = _STATUS_OF.get(reason)
+    if known is not None and known // 100 == status // 100:
+        return _by_reason(reason, timestamp, attempt, retry_after or 0.0)
+    label = reason or f"HTTP {status}"
+    if status == 410:
+        return Decision(Outcome.DEAD, label, unregistered_at=timestamp)
+    if status == 429:
+        return Decision(Outcome.RETRY, label, max(backed_off(_DEVICE_LIMIT, attempt), retry_after or 0.0))
+    if 400 <= status < 500:
+        return Decision(Outcome.REJECTED, label)
+    return Decision(Outcome.RETRY, label, max(backed_off(_LATER, attempt), retry_after or 0.0))
+
+
+def _by_reason(reason: str, timestamp: int | None, attempt: int, retry_after: float) -> Decision:
+    sentence = _STOPS.get(reason)
+    if sentence is not None:
+        return stop(reason, sentence.format(reason=reason))
+    match reason:
+        case "Unregistered" | "ExpiredToken":
+            return Decision(Outcome.DEAD, reason, unregistered_at=timestamp)
+        case "BadDeviceToken":
+            return Decision(Outcome.DEAD, reason)
+        case "DeviceTokenNotForTopic" | "MissingDeviceToken":
+            return Decision(Outcome.REJECTED, reason)
+        case "Forbidden":
+            return Decision(
+                Outcome.REJECTED, reason, repeated="Apple forbids push after push (Forbidden): check the key's rights"
+            )
+        case "IdleTimeout" | "UnrelatedKeyIdInToken":
+            return Decision(Outcome.RETRY, reason, max(_SOON, retry_after), then=Then.RECONNECT)
+        case "ExpiredProviderToken":
+            sentence = "Apple calls a new provider token expired (ExpiredProviderToken): check this machine's clock"
+            return stop(reason, sentence, Then.RENEW_AND_RECONNECT)
+        case "TooManyRequests":
+            return Decision(Outcome.RETRY, reason, max(backed_off(_DEVICE_LIMIT, attempt), retry_after))
+        case "TooManyProviderTokenUpdates":
+            return Decision(Outcome.RETRY, reason, max(_DEVICE_LIMIT, retry_after), then=Then.KEEP_TOKEN)
+        case "Shutdown":
+            after = _SOON if attempt <= 1 else backed_off(_LATER, attempt - 1)
+            return Decision(Outcome.RETRY, reason, max(after, retry_after), then=Then.RECONNECT)
+        case _:  # InternalServerError, ServiceUnavailable
+            return Decision(Outcome.RETRY, reason, max(backed_off(_LATER, attempt), retry_after))

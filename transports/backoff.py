@@ -1,0 +1,31 @@
+"""How long to wait before the next try at something remote."""
+
+from __future__ import annotations
+
+import random
+
+
+class Backoff:
+    """First try again soon, then after 1, 2, 4 … seconds up to a limit, each shortened by a random share.
+
+    Rapid reconnecting looks like an attack to Apple; a thousand clients that come back in the same second are one.
+    """
+
+    __slots__ = ("_failures", "base", "first", "limit")
+
+    def __init__(self, first: float = 0.1, base: float = 1.0, limit: float = 60.0) -> None:
+        """All in seconds."""
+        self.first = first
+        self.base = base
+        self.limit = limit
+        self._failures = 0
+
+    def next(self) -> float:
+        """Seconds to wait now: between half of the step and all of it."""
+        step = self.first if self._failures == 0 else min(self.limit, self.base * 2.0 ** (self._failures - 1))
+        self._failures = min(self._failures + 1, 64)
+        return step * random.uniform(0.5, 1.0)  # noqa: S311 - spreads load, keeps no secret
+
+    def reset(self) -> None:
+        """It worked: the next failure is a first one."""
+        self._failures = 0

@@ -1,0 +1,51 @@
+"""What one answer of a provider means. Each platform's ``outcomes`` maps its answers to these: pure data."""
+
+from __future__ import annotations
+
+import enum
+from typing import NamedTuple
+
+from transports.contract import Outcome
+
+
+class Then(enum.Enum):
+    """What the transport does besides recording the outcome."""
+
+    NOTHING = "nothing"
+    RECONNECT = "reconnect"
+    """Begin nothing more on this connection; another takes over."""
+    RENEW = "renew"
+    """Replace the credential and send once more; the second time it is a STOP."""
+    RENEW_AND_RECONNECT = "renew and reconnect"
+    KEEP_TOKEN = "keep token"  # noqa: S105 - a word, not a secret
+    """The provider wants the token of before; also a new connection."""
+
+
+class Decision(NamedTuple):
+    """The meaning of one answer."""
+
+    outcome: Outcome
+    reason: str
+    after: float = 0.0
+    """RETRY: seconds to wait at least."""
+    unregistered_at: int | None = None
+    """DEAD: ms UTC."""
+    stop: str | None = None
+    """The sentence with which the channel must pause (for RENEW: if renewing did not help)."""
+    then: Then = Then.NOTHING
+    slow: float = 0.0
+    """Seconds for which the whole channel should send nothing."""
+    repeated: str | None = None
+    """The sentence with which the channel must pause if this answer comes again and again."""
+    blames_token: bool = False
+    """The recipient's token is dead if other recipients of the same batch were accepted."""
+
+
+def stop(reason: str, sentence: str, then: Then = Then.NOTHING) -> Decision:
+    """The same fault would hit every recipient: hold them all."""
+    return Decision(Outcome.HELD, reason, stop=sentence, then=then)
+
+
+def backed_off(base: float, attempt: int, limit: float = 3_600.0) -> float:
+    """``base`` seconds for the first attempt, doubled with each further one, at most ``limit``."""
+    return float(min(limit, base * 2.0 ** (min(max(attempt, 1), 32) - 1)))

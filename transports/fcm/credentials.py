@@ -1,0 +1,210 @@
+"""Google's access token, fetched with a service account's key and renewed before it ends.
+
+Source: developers.google.com/identity/protocols/oauth2/service-account (RFC 7523).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import jwt
+import msgspec
+import trio
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+from transports.backoff import Backoff
+from transports.errors import ConnectionLost, CredentialsError
+from transports.http1 import post_form
+
+SCOPE = "https://www.googleapis.com/auth/firebase.messaging"
+EARLY = 300.0
+"""Seconds before its end at which a token is replaced."""
+_GRANT = "urn:ietf:params:oauth:grant-type:jwt-bearer"
+_TIMEOUT = 15.0
+_LIFETIME = 3_600
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceAccount:
+    """What a grant needs of a service account's JSON file."""
+
+    project_id: str
+    email: str
+    key_id: str
+    token_uri: str
+    key: rsa.RSAPrivateKey = field(repr=False)
+
+
+class _Grant(msgspec.Struct):
+    access_token: str
+    expires_in: float = 3_599.0
+
+
+class _Refusal(msgspec.Struct):
+    error: str = ""
+    error_description: str = ""
+
+
+class AccessToken:
+    """Keeps one valid token at hand. One task fetches (:meth:`run`), all others only read: a single flight."""
+
+    def __init__(
+        self,
+        account: ServiceAccount,
+        ca: Path | None = None,
+        *,
+        clock: Callable[[], float] = time.time,
+        backoff: Callable[[], Backoff] = Backoff,
+    ) -> None:
+        """``ca``: as in ``client_context``. ``clock``: seconds UTC, for the assertion."""
+        self.fault: str | None = None
+        """Why Google will not give a token, in one sentence; None: it does, or cannot be reached."""
+        self.outage: str | None = None
+        """Why the token endpoint cannot be reached; None: it can."""
+        self._account = account
+        self._ca = ca
+        self._clock = clock
+        self._backoff = backoff
+        self._value = b""
+        self._valid = False
+        self._closed = False
+        self._expired = trio.Event()
+        self._changed = trio.Event()
+
+    def __repr__(self) -> str:
+        return f"AccessToken({self._account.email!r})"
+
+    @property
+    def value(self) -> bytes:
+        """Value of ``authorization``; call :meth:`wait` first."""
+        return self._value
+
+    async def run(self) -> None:
+        """Fetch, renew, retry for ever."""
+        backoff = self._backoff()
+        while True:
+            lifetime = await self._fetch()
+            if lifetime is None:
+                await trio.sleep(backoff.next())
+                continue
+            backoff.reset()
+            self._expired = trio.Event()
+            with trio.move_on_after(max(1.0, lifetime - EARLY)):
+                await self._expired.wait()
+
+    async def wait(self) -> str | None:
+        """Wait until there is a token, or return the sentence that says why there will be none."""
+        while not (self._valid or self._closed):
+            if self.fault is not None:
+                return self.fault
+            await self._changed.wait()
+        return None
+
+    def close(self) -> None:
+        """Let nobody wait any more."""
+        self._closed = True
+        self._notify()
+
+    def renew(self, refused: bytes) -> None:
+        """Google did not take ``refused``: fetch another, unless that has happened meanwhile."""
+        if refused == self._value:
+            self._valid = False
+            self._expired.set()
+
+    async def _fetch(self) -> float | None:
+        form = {"grant_type": _GRANT, "assertion": self._assertion()}
+        try:
+            status, body = await post_form(self._account.token_uri, form, self._ca, _TIMEOUT)
+        except ConnectionLost as lost:
+            self.outage = str(lost)
+            return None
+        if status == 200:
+            try:
+                grant = msgspec.json.decode(body, type=_Grant)
+            except (msgspec.MsgspecError, UnicodeDecodeError):
+                self.outage = f"{self._account.token_uri} answered 200 without a token"
+                return None
+            if not grant.access_token.isascii() or not grant.access_token.isprintable():
+                self.outage = f"{self._account.token_uri} gave a token that no header can carry"
+                return None
+            self._value = b"Bearer " + grant.access_token.encode("ascii")
+            self._valid = True
+            self.fault = self.outage = None
+            self._notify()
+            return grant.expires_in
+        if status in (400, 401, 403):
+            self.fault = self._sentence(status, body)
+            self._notify()
+        else:
+            self.outage = f"{self._account.token_uri} answered {status}"
+        return None
+
+    def _notify(self) -> None:
+        self._changed.set()
+        self._changed = trio.Event()
+
+    def _assertion(self) -> str:
+        now = int(self._clock())
+        claims = {
+            "iss": self._account.email,
+            "scope": SCOPE,
+            "aud": self._account.token_uri,
+            "iat": now,
+            "exp": now + _LIFETIME,
+        }
+        return jwt.encode(claims, self._account.key, algorithm="RS256", headers={"kid": self._account.key_id})
+
+    def _sentence(self, status: int, body: bytes) -> str:
+        try:
+            refusal = msgspec.json.decode(body, type=_Refusal)
+        except (msgspec.MsgspecError, UnicodeDecodeError):
+            refusal = _Refusal()
+        word = refusal.error or f"HTTP {status}"
+        detail = f": {refusal.error_description[:200]}" if refusal.error_description else ""
+        return f"Google refuses the service account ({word}{detail}): check its key, and this machine's clock"
+
+
+def load(credentials: Mapping[str, str]) -> ServiceAccount:
+    """Read the file named by ``service_account``. Raises ``CredentialsError`` naming the field and the remedy."""
+    unknown = sorted(set(credentials) - {"service_account"})
+    if unknown:
+        raise CredentialsError(f"credentials.{unknown[0]}: unknown; FCM takes service_account (a JSON file)")
+    name = credentials.get("service_account", "")
+    where = "credentials.service_account"
+    if not name:
+        raise CredentialsError(f"{where}: missing; name the JSON file from the Firebase console, Service accounts")
+    try:
+        text = Path(name).read_bytes()
+    except FileNotFoundError:
+        raise CredentialsError(f'{where}: file "{name}" not found; download it from the Firebase console') from None
+    except OSError as error:
+        raise CredentialsError(f'{where}: "{name}" cannot be read ({error.strerror})') from None
+    try:
+        raw = msgspec.json.decode(text, type=dict[str, object])
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        raise CredentialsError(f'{where}: "{name}" is not a JSON object; download it again') from None
+
+    def text_field(key: str) -> str:
+        value = raw.get(key)
+        if not isinstance(value, str) or not value:
+            raise CredentialsError(f'{where}: "{name}" has no {key}; download it again')
+        return value
+
+    if raw.get("type") != "service_account":
+        raise CredentialsError(f'{where}: "{name}" has type {raw.get("type")!r}; a service_account is needed')
+    token_uri = text_field("token_uri")
+    if not token_uri.startswith("https://"):
+        raise CredentialsError(f'{where}: token_uri "{token_uri}" is not https')
+    try:
+        key = load_pem_private_key(text_field("private_key").encode(), password=None)
+    except (ValueError, TypeError):
+        raise CredentialsError(f'{where}: private_key of "{name}" is not a PEM key; download it again') from None
+    if not isinstance(key, rsa.RSAPrivateKey):
+        raise CredentialsError(f'{where}: private_key of "{name}" is not an RSA key; download it again')
+    return ServiceAccount(
+        text_field("project_id"), text_field("client_email"), text_field("private_key_id"), token_uri, key
+    )

@@ -1,0 +1,108 @@
+"""FCM's answers, and what each of them means for us.
+
+Sources: firebase.google.com/docs/reference/fcm/rest/v1/ErrorCode, docs/cloud-messaging/scale-fcm; the actions are ours.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import msgspec
+
+from transports.contract import Outcome
+from transports.decision import Decision, Then, backed_off, stop
+
+_LEAST = 10.0  # FCM: retry no sooner than this (seconds)
+_QUOTA = 60.0  # FCM: 429 without Retry-After
+_TOKEN_FIELDS = ("message.token", "message.fid", "token", "fid")
+_FCM_ERROR = "google.firebase.fcm.v1.FcmError"
+_BAD_REQUEST = "google.rpc.BadRequest"
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """An error's body, as far as it matters."""
+
+    status: str = ""
+    """Google's own status word (``UNAUTHENTICATED``)."""
+    message: str = ""
+    error_code: str = ""
+    """``errorCode`` of the FcmError detail; empty: there was none."""
+    fields: tuple[str, ...] = ()
+    """Fields that a BadRequest detail names."""
+
+
+def parse(body: bytes) -> Refusal:
+    """Read an error's body; whatever is not as documented counts as absent."""
+    try:
+        document = msgspec.json.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return Refusal(message=body[:100].decode(errors="replace").strip())
+    error = document.get("error") if isinstance(document, dict) else None
+    if not isinstance(error, dict):
+        return Refusal()
+    code = ""
+    fields: list[str] = []
+    details = error.get("details")
+    for detail in details if isinstance(details, list) else ():
+        if not isinstance(detail, dict):
+            continue
+        kind = _text(detail.get("@type"))
+        if kind.endswith(_FCM_ERROR):
+            code = code or _text(detail.get("errorCode"))
+        elif kind.endswith(_BAD_REQUEST):
+            violations = detail.get("fieldViolations")
+            if isinstance(violations, list):
+                fields += [_text(each.get("field")) for each in violations if isinstance(each, dict)]
+    return Refusal(_text(error.get("status")), _text(error.get("message"))[:200], code, tuple(fields))
+
+
+def decide(status: int, refusal: Refusal, attempt: int = 1, retry_after: float | None = None) -> Decision:
+    """What an answer other than 2xx means. ``attempt``: 1 for the first; ``retry_after``: seconds."""
+    wait = max(backed_off(_LEAST, attempt), retry_after or 0.0)
+    reason = refusal.error_code or refusal.status or f"HTTP {status}"
+    match status, refusal.error_code:
+        case 400, "INVALID_ARGUMENT" | "":
+            return _invalid(refusal, reason)
+        case 401, "THIRD_PARTY_AUTH_ERROR" | "APNS_AUTH_ERROR":
+            sentence = "Firebase cannot reach Apple or the browsers ({}): check the APNs key in the Firebase console"
+            return stop(reason, sentence.format(reason))
+        case 401, "":
+            sentence = "Google refuses a new access token (401): check the service account and this machine's clock"
+            return stop(reason, sentence, Then.RENEW)
+        case 403, "SENDER_ID_MISMATCH":
+            return Decision(Outcome.DEAD, reason)
+        case 403, "":
+            return stop(reason, f"the service account may not send for this project ({reason}): give it the FCM role")
+        case 404, "UNREGISTERED":
+            return Decision(Outcome.DEAD, reason)
+        case 404, "":
+            return stop(reason, f"Google does not know this project ({reason}): check the channel's app (project id)")
+        case 429, _:
+            return _quota(refusal, reason, attempt, retry_after)
+        case 503, _:
+            return Decision(Outcome.RETRY, reason, wait)
+        case _ if 400 <= status < 500:
+            return Decision(Outcome.REJECTED, reason)
+        case _:  # 500 INTERNAL, other 5xx, and what nobody documents
+            return Decision(Outcome.RETRY, reason, wait)
+
+
+def _invalid(refusal: Refusal, reason: str) -> Decision:
+    payload = [name for name in refusal.fields if name and name not in _TOKEN_FIELDS]
+    if payload:
+        return stop(reason, f"FCM refuses the message ({reason} in {payload[0][:100]}): correct the campaign")
+    # With the same payload accepted for others, it is the token that is malformed; otherwise nobody knows.
+    words = refusal.message.lower()
+    malformed = bool(refusal.fields) or "token" in words or "fid" in words or "installation" in words
+    return Decision(Outcome.REJECTED, reason, blames_token=malformed and refusal.error_code == "INVALID_ARGUMENT")
+
+
+def _quota(refusal: Refusal, reason: str, attempt: int, retry_after: float | None) -> Decision:
+    after = max(backed_off(_QUOTA, attempt), retry_after or 0.0)
+    device = "device" in refusal.message.lower()
+    return Decision(Outcome.RETRY, reason, after, slow=0.0 if device else max(_QUOTA, retry_after or 0.0))
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""

@@ -1,0 +1,114 @@
+"""Pushes to Firebase Cloud Messaging, HTTP v1, one message a request.
+
+Source: firebase.google.com/docs/cloud-messaging/send/v1-api.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import trio
+
+from transports.backoff import Backoff
+from transports.connection import Timing, parse_origin
+from transports.contract import Batch, Exceptional, Outcome, Outcomes, TransportSettings
+from transports.decision import Decision, Then
+from transports.dispatch import Dispatch
+from transports.errors import CredentialsError, PayloadError
+from transports.fcm import credentials, outcomes, payload
+from transports.http2 import Answer, Request, Template
+from transports.identity import campaign_text
+from transports.pool import Pool, wall_ms
+from transports.retry_after import parse_retry_after
+from transports.tls import client_context
+
+ORIGIN = "https://fcm.googleapis.com"
+
+
+class FcmTransport:
+    """One channel's way to Google."""
+
+    def __init__(
+        self, project: str, token: credentials.AccessToken, pool: Pool, clock: Callable[[], int] = wall_ms
+    ) -> None:
+        """``project``: Firebase project id. ``clock``: ms UTC."""
+        self.token = token
+        self.pool = pool
+        self._clock = clock
+        self._path = f"/v1/projects/{project}/messages:send".encode("ascii")
+
+    async def run(self, ready: Callable[[], None]) -> None:
+        """Own the connections and the access token until stopped; an outage is retried for ever."""
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self.token.run)
+                await self.pool.run(ready)
+                nursery.cancel_scope.cancel()
+        finally:
+            self.token.close()
+
+    def stop(self) -> None:
+        """Finish what is in flight, then end :meth:`run`."""
+        self.token.close()
+        self.pool.stop()
+
+    async def send(self, batch: Batch) -> Outcomes:
+        """Push to every recipient (``Transport.send``). Cancelled: what was sent is unknown to the caller."""
+        now = self._clock()
+        if now >= batch.expires_at:
+            return _all(batch, Outcome.EXPIRED, "expired before it was sent")
+        try:
+            body = payload.render(batch.message, campaign_text(batch.campaign), (batch.expires_at - now) // 1_000)
+        except PayloadError as error:
+            return _all(batch, Outcome.REJECTED, str(error))
+        requests = []
+        foreign = []
+        for index, recipient in enumerate(batch.recipients):
+            content = body.to(recipient.kind, recipient.token)
+            if content is not None:
+                requests.append(Request(index, b"", b"", content))
+            else:
+                foreign.append(Exceptional(index, Outcome.REJECTED, f"FCM has no token kind {recipient.kind!r}"))
+        dispatch = Dispatch(batch, self._template, self._decide, self._renew)
+        dispatch.outcomes.exceptions += foreign
+
+        async def prepare() -> str | None:
+            # A batch that expires while Google gives no token goes on to the pool, which lets it expire.
+            with trio.move_on_after(max(0, batch.expires_at - self._clock()) / 1_000 + 0.01):
+                return await self.token.wait()
+            return None
+
+        return await dispatch.run(self.pool, requests, prepare)
+
+    def _template(self) -> Template:
+        fields = ((b"authorization", self.token.value), (b"content-type", b"application/json"))
+        return Template(self.pool.origin.authority, self._path, fields)
+
+    def _decide(self, answer: Answer, attempt: int) -> Decision:
+        after = parse_retry_after(answer.retry_after, self._clock())
+        return outcomes.decide(answer.status, outcomes.parse(answer.body), attempt, after)
+
+    def _renew(self, answer: Answer, then: Then) -> None:
+        self.token.renew(dict(answer.template.fields)[b"authorization"])
+
+
+def _all(batch: Batch, outcome: Outcome, reason: str) -> Outcomes:
+    return Outcomes(0, [Exceptional(index, outcome, reason) for index in range(len(batch.recipients))])
+
+
+def build(
+    settings: TransportSettings, *, timing: Timing | None = None, backoff: Callable[[], Backoff] = Backoff
+) -> FcmTransport:
+    """Check settings and key, connect nothing yet. Raises ``CredentialsError`` naming the field and the remedy."""
+    account = credentials.load(settings.credentials)
+    project = settings.app or account.project_id
+    if not project.isascii() or not project.replace("-", "").replace(":", "").replace(".", "").isalnum():
+        raise CredentialsError(f'app: "{project}" is not a Firebase project id like news-1a2b3')
+    pool = Pool(
+        parse_origin(settings.origin or ORIGIN),
+        context=client_context(settings.ca, alpn=("h2",)),
+        connections=settings.connections,
+        timing=timing or Timing(deadline=settings.deadline),
+        backoff=backoff,
+    )
+    return FcmTransport(project, credentials.AccessToken(account, settings.ca, backoff=backoff), pool)

@@ -1,0 +1,24 @@
+"""HTTP/1.1 for the low-rate work (OAuth). The one place that imports httpx, so that a fork can take its seat."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import httpx
+
+from transports.errors import ConnectionLost
+from transports.tls import client_context
+
+
+async def post_form(url: str, form: Mapping[str, str], ca: Path | None, seconds: float) -> tuple[int, bytes]:
+    """POST a form; (status, body). Raises ``ConnectionLost`` if no answer came within ``seconds``.
+
+    ``ca``: PEM file in place of the system's trust store. Redirects are not followed: a form may hold a secret.
+    """
+    try:
+        async with httpx.AsyncClient(verify=client_context(ca), timeout=seconds, trust_env=False) as client:
+            response = await client.post(url, data=dict(form))
+    except httpx.HTTPError as error:
+        raise ConnectionLost(f"{url}: {type(error).__name__}: {error}") from error
+    return response.status_code, response.content

@@ -1,0 +1,214 @@
+"""The connections to one origin, and the line of jobs before them."""
+
+from __future__ import annotations
+
+import ssl
+import time
+from collections import deque
+from collections.abc import Callable
+
+import structlog
+import trio
+
+from transports.backoff import Backoff
+from transports.connection import Connection, Origin, Timing, dial
+from transports.contract import Outcome
+from transports.errors import ConnectionLost
+from transports.http2 import UNPROCESSED, Completions, Http2Client
+from transports.jobs import Job
+
+_log = structlog.get_logger(__name__)
+
+_CHUNK = 64  # requests given to one connection before looking again which one has the least to do
+_PROVEN = 60.0  # seconds a connection must have lived to count as good without an accepted request
+
+
+def wall_ms() -> int:
+    """Milliseconds UTC."""
+    return time.time_ns() // 1_000_000
+
+
+class Pool:
+    """Keeps ``connections`` connections to ``origin`` up for ever, and spreads jobs over them, least loaded first."""
+
+    def __init__(
+        self,
+        origin: Origin,
+        *,
+        context: ssl.SSLContext,
+        connections: int = 1,
+        timing: Timing | None = None,
+        backoff: Callable[[], Backoff] = Backoff,
+        client: Callable[[], Http2Client] = Http2Client,
+        clock: Callable[[], int] = wall_ms,
+    ) -> None:
+        """``clock`` gives ms UTC, for the jobs' expiry."""
+        self.origin = origin
+        self.outage: str | None = "not connected yet"
+        """Why no connection is up; None: at least one is."""
+        self._context = context
+        self._size = connections
+        self._timing = timing or Timing()
+        self._backoff = backoff
+        self._client = client
+        self._clock = clock
+        self._jobs: deque[Job] = deque()  # those with unsent requests, in order of arrival
+        self._open: set[Job] = set()  # those with a waiter
+        self._connections: list[Connection] = []
+        self._stop = trio.Event()
+        self._drained = trio.Event()
+        self._closed = False
+
+    @property
+    def connections(self) -> int:
+        """How many connections are ready for requests."""
+        return sum(1 for connection in self._connections if _usable(connection))
+
+    @property
+    def in_flight(self) -> int:
+        """Requests that await their answer."""
+        return sum(connection.client.in_flight for connection in self._connections)
+
+    async def run(self, ready: Callable[[], None]) -> None:
+        """Serve until stopped. An outage is retried for ever in here; only a bug raises."""
+        self._closed = False
+        try:
+            async with trio.open_nursery() as nursery:
+                for _ in range(self._size):
+                    nursery.start_soon(self._keep, nursery)
+                nursery.start_soon(self._sweep)
+                ready()
+                await self._stop.wait()
+                await self._drain()
+                nursery.cancel_scope.cancel()
+        finally:
+            self._closed = True
+            self._withdraw("the transport has ended")
+
+    def stop(self) -> None:
+        """Begin nothing new; end :meth:`run` when what is in flight has its fate."""
+        self._withdraw("the transport is stopping")
+        self._stop.set()
+        if not self._open:
+            self._drained.set()
+
+    async def submit(self, job: Job) -> None:
+        """Wait until every request of ``job`` has its fate. Cancelled: nothing more of it is begun."""
+        if self._closed or self._stop.is_set():
+            job.withdraw(Outcome.HELD, "the transport is stopping")
+            return
+        self._open.add(job)
+        self._enqueue(job)
+        try:
+            self.pump()
+            await job.done.wait()
+        finally:
+            job.abandon()
+            self._open.discard(job)
+            if self._stop.is_set() and not self._open:
+                self._drained.set()
+
+    def pump(self) -> None:
+        """Hand requests to connections while there are both requests and room."""
+        if not self._jobs:
+            return
+        now = trio.current_time()
+        wall = self._clock()
+        candidates = [connection for connection in self._connections if connection.client.room()]
+        while self._jobs:
+            job = self._jobs[0]
+            if job.unsent and wall >= job.expires_at:
+                job.withdraw(Outcome.EXPIRED, "expired before it was sent")
+            if not job.unsent:
+                self._jobs.popleft().queued = False
+                continue
+            if not candidates:
+                break
+            best = min(candidates, key=lambda connection: connection.client.in_flight)
+            wanted = min(job.unsent, _CHUNK)
+            begun = best.client.encode(job, job.template(), job.requests, job.cursor, job.cursor + wanted, now)
+            job.cursor += begun
+            if begun:
+                best.check()
+            if begun < wanted:
+                candidates.remove(best)
+
+    def _enqueue(self, job: Job) -> None:
+        if not job.queued and job.unsent:
+            job.queued = True
+            self._jobs.append(job)
+
+    def _settle(self, done: Completions) -> None:
+        for job, _, _ in done.accepted:
+            job.accept(1)
+        for answer in done.answers:
+            job = answer.job
+            if answer.status == UNPROCESSED and job in self._open and job.refused(answer.request):
+                if self._stop.is_set():
+                    job.withdraw(Outcome.HELD, "the transport is stopping")
+                else:
+                    self._enqueue(job)
+            else:
+                job.answer(answer)
+
+    def _withdraw(self, reason: str) -> None:
+        for job in self._open:
+            job.withdraw(Outcome.HELD, reason)
+        self._jobs.clear()
+
+    async def _drain(self) -> None:
+        # Bounded: each request in flight has a deadline.
+        await self._drained.wait()
+        for connection in self._connections:
+            connection.client.retire("stopping")
+            connection.check()
+        with trio.move_on_after(2):
+            while self._connections:
+                await self._connections[0].unusable.wait()
+                await trio.sleep(0.01)
+
+    async def _keep(self, nursery: trio.Nursery) -> None:
+        backoff = self._backoff()
+        while not self._stop.is_set():
+            try:
+                stream = await dial(self.origin, self._context, self._timing.connect)
+            except ConnectionLost as lost:
+                reason = str(lost)
+            else:
+                connection = Connection(stream, self._client(), self._timing, self._settle, self._progress)
+                nursery.start_soon(self._serve, connection)
+                await connection.unusable.wait()
+                reason = connection.client.error or connection.client.retiring or "closed"
+                if connection.client.accepted or connection.age > _PROVEN:
+                    backoff.reset()
+            delay = backoff.next()
+            if not self.connections:
+                self.outage = reason
+            _log.info("connection ended", origin=self.origin.host, reason=reason, next_try=round(delay, 2))
+            await trio.sleep(delay)
+
+    async def _serve(self, connection: Connection) -> None:
+        self._connections.append(connection)
+        try:
+            await connection.run()
+        finally:
+            self._connections.remove(connection)
+
+    def _progress(self) -> None:
+        if self.outage is not None and self.connections:
+            self.outage = None
+            _log.info("connected", origin=self.origin.host, window=self._connections[-1].client.window)
+        self.pump()
+
+    async def _sweep(self) -> None:
+        while True:
+            await trio.sleep(self._timing.sweep)
+            self.pump()
+            now = trio.current_time()
+            for connection in list(self._connections):
+                connection.sweep(now, wanted=bool(self._jobs))
+
+
+def _usable(connection: Connection) -> bool:
+    client = connection.client
+    return client.settled and client.retiring is None and client.error is None
