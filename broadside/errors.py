@@ -64,8 +64,17 @@ class NodeUnreachable(BroadsideError):
 class ApiError(BroadsideError):
     """The node refused a request. ``status`` is the HTTP status; a 4xx is the caller's mistake."""
 
-    def __init__(self, status: int, message: str, field: str = "", value: str = "", remedy: str = "") -> None:
-        """Hold the node's answer as it came."""
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        field: str = "",
+        value: str = "",
+        remedy: str = "",
+        index: int | None = None,
+    ) -> None:
+        """Hold the node's answer as it came; ``index`` is the record's position where several were sent."""
+        self.index = index
         self.status, self.message, self.field, self.value, self.remedy = status, message, field, value, remedy
         self.exit_code = 2 if 400 <= status < 500 else 1
         where = f"{field}: " if field and field not in message else ""

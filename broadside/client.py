@@ -1,0 +1,156 @@
+"""The node's HTTP API, as the command line speaks it: loopback, the key from the data folder, plain errors.
+
+Synchronous on purpose: a command does one thing after the other. Only the import has several requests in flight; it
+brings threads of its own (a client may be used by several).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Any
+
+import httpx
+import msgspec
+
+from broadside.datafolder import DataFolder
+from broadside.errors import ApiError, NodeUnreachable
+from broadside.records import REPORT, CampaignReport, FireRequest
+
+_REPORTS = msgspec.json.Decoder(dict[str, list[CampaignReport]])
+_START = "start it: broadside node (from a checkout: ./dev run-node)"
+
+
+class Imported(msgspec.Struct, frozen=True):
+    """Answer to a chunk of subscribers."""
+
+    inserted: int
+    updated: int
+
+
+class Count(msgspec.Struct, frozen=True):
+    """How large the base is."""
+
+    total: int
+    channels: dict[str, int] = {}
+
+
+class Client:
+    """A connection to one node. Every method raises ``NodeUnreachable`` or ``ApiError``."""
+
+    def __init__(self, url: str, key: str, timeout: float = 60.0) -> None:
+        """Speak to ``url`` with the API key ``key``; ``timeout`` in seconds bounds each wait for the node."""
+        self.url = url.rstrip("/")
+        limits = httpx.Limits(max_connections=8)
+        # trust_env=False: a proxy from the environment must never see the key, nor stand between us and loopback
+        self._http = httpx.Client(
+            base_url=self.url,
+            headers={"authorization": f"Bearer {key}", "user-agent": "broadside-cli"},
+            timeout=httpx.Timeout(timeout, connect=5.0),
+            limits=limits,
+            trust_env=False,
+        )
+
+    @classmethod
+    def of(cls, folder: DataFolder) -> Client:
+        """Find the node that runs on ``folder``."""
+        node, key = folder.read_node(), folder.read_key()
+        if node is None or key is None or not folder.in_use():
+            raise NodeUnreachable(f"no node is running on the data folder {folder.root} ({_START})")
+        return cls(node.url, key)
+
+    def __enter__(self) -> Client:
+        """Nothing to open: connections are made when needed."""
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        """Close the connections."""
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def ready(self) -> tuple[bool, dict[str, Any]]:
+        """Ask ``/readyz``: whether the node can fire, and what it says about its parts."""
+        try:
+            answer = self._http.get("/readyz", timeout=5.0)
+        except httpx.TransportError as error:
+            raise self._unreachable(error) from error
+        try:
+            detail = answer.json()
+        except ValueError:
+            detail = {"status": answer.text.strip()[:200]}
+        return answer.is_success, detail if isinstance(detail, dict) else {"status": detail}
+
+    def status(self) -> dict[str, Any]:
+        """Fetch the supervision tree's snapshot and the versions in use."""
+        return msgspec.json.decode(self._call("GET", "/api/status"), type=dict[str, Any])
+
+    def fire(self, request: FireRequest) -> CampaignReport:
+        """Create a campaign and fire it."""
+        return REPORT.decode(self._call("POST", "/api/campaigns", msgspec.json.encode(request)))
+
+    def campaigns(self) -> list[CampaignReport]:
+        """List campaigns, newest first as the node gives them."""
+        return _REPORTS.decode(self._call("GET", "/api/campaigns")).get("campaigns", [])
+
+    def campaign(self, campaign: str) -> CampaignReport:
+        """Fetch one campaign's report."""
+        return REPORT.decode(self._call("GET", f"/api/campaigns/{campaign}"))
+
+    def progress(self, campaign: str) -> Iterator[CampaignReport]:
+        """Yield the report whenever it changes; ends with the campaign, or early with ``NodeUnreachable``."""
+        path = f"/api/campaigns/{campaign}/progress"
+        try:
+            # a campaign that waits for a sick provider is silent for as long: no read timeout
+            with self._http.stream("GET", path, timeout=httpx.Timeout(None, connect=5.0)) as answer:
+                if not answer.is_success:
+                    answer.read()
+                    raise _api_error(answer)
+                for line in answer.iter_lines():
+                    if line.strip():
+                        yield REPORT.decode(line)
+        except httpx.TransportError as error:
+            raise self._unreachable(error) from error
+
+    def upsert(self, body: bytes) -> Imported:
+        """Send one chunk of subscribers: a JSON array of at most ``MAX_SUBSCRIBERS`` records."""
+        return msgspec.json.decode(self._call("POST", "/api/subscribers", body), type=Imported)
+
+    def count(self) -> Count:
+        """Count the base."""
+        return msgspec.json.decode(self._call("GET", "/api/subscribers/count"), type=Count)
+
+    def subscribers(self, after: int, limit: int) -> bytes:
+        """Fetch up to ``limit`` subscribers with id > ``after``, as NDJSON."""
+        return self._call("GET", f"/api/subscribers?after={after}&limit={limit}")
+
+    def _call(self, method: str, path: str, body: bytes | None = None) -> bytes:
+        headers = {"content-type": "application/json"} if body is not None else {}
+        try:
+            answer = self._http.request(method, path, content=body, headers=headers)
+        except httpx.TransportError as error:
+            raise self._unreachable(error) from error
+        if not answer.is_success:
+            raise _api_error(answer)
+        return answer.content
+
+    def _unreachable(self, error: httpx.TransportError) -> NodeUnreachable:
+        if isinstance(error, httpx.TimeoutException) and not isinstance(error, httpx.ConnectTimeout):
+            return NodeUnreachable(f"the node at {self.url} does not answer in time (is it overloaded? see its log)")
+        what = "nothing listens" if isinstance(error, httpx.ConnectError) else f"the connection broke: {error}"
+        return NodeUnreachable(f"no node at {self.url}: {what} ({_START})")
+
+
+def _api_error(answer: httpx.Response) -> ApiError:
+    index: int | None = None
+    try:
+        error = answer.json()["error"]
+        index = error["index"] if isinstance(error.get("index"), int) else None
+        fields = {name: str(error.get(name) or "") for name in ("message", "field", "value", "remedy")}
+    except (ValueError, KeyError, TypeError, AttributeError):
+        fields = {"message": f"the node answered {answer.status_code}: {answer.text.strip()[:200]}"}
+    if answer.status_code == 401:
+        fields["remedy"] = "the key in the data folder is not this node's: is --data right?"
+    return ApiError(answer.status_code, index=index, **fields)

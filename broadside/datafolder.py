@@ -1,0 +1,163 @@
+"""The data folder: what one node keeps on disk, closed to everybody else.
+
+``lock`` (held while a node runs) · ``node.json`` (who runs, and where its API is) · ``api.key`` · ``tarantool/`` ·
+``twins/`` · ``logs/``. Mode 0700; files 0600.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import secrets
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+from broadside.errors import DataFolderError, shown
+
+
+class NodeInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """``node.json``: the running node."""
+
+    pid: int
+    url: str
+    """Base URL of the HTTP API, without a slash at its end."""
+    started: int
+    """Milliseconds UTC."""
+    name: str = ""
+
+
+class DataFolder:
+    """Paths and files of one data folder. Making the object touches nothing."""
+
+    def __init__(self, root: Path) -> None:
+        """Refer to the folder ``root``."""
+        self.root = root
+        self.lock = root / "lock"
+        self.node_json = root / "node.json"
+        self.api_key = root / "api.key"
+        self.tarantool = root / "tarantool"
+        self.twins = root / "twins"
+        self.logs = root / "logs"
+
+    def create(self) -> None:
+        """Make the folder (0700) and its parts; raises ``DataFolderError`` if it is open to others or not writable."""
+        try:
+            if not self.root.exists():
+                self.root.mkdir(parents=True, mode=0o700)
+            elif not any(self.root.iterdir()) and self.root.stat().st_uid == os.geteuid():
+                self.root.chmod(0o700)
+            self.check()
+            for part in (self.tarantool, self.twins, self.logs):
+                part.mkdir(exist_ok=True, mode=0o700)
+        except OSError as error:
+            raise self._error(f"cannot be made: {error.strerror}", "name another with --data") from None
+
+    def check(self) -> None:
+        """Raise ``DataFolderError`` unless the folder is there, a folder, and closed to other users."""
+        try:
+            mode = self.root.stat().st_mode
+        except FileNotFoundError:
+            raise self._error("does not exist", "a node makes it at its first start: broadside node") from None
+        except OSError as error:
+            raise self._error(f"cannot be read: {error.strerror}", "name another with --data") from None
+        if not self.root.is_dir():
+            raise self._error("is not a folder", "name another with --data")
+        if mode & 0o077:
+            raise self._error("is open to other users, and it holds keys", f"chmod 700 {self.root}")
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Create the folder and hold it for this node alone; raises ``DataFolderError`` while another node has it.
+
+        The kernel drops the lock with the process, so nothing has to be cleaned up after a ``kill -9``.
+        """
+        self.create()
+        descriptor = os.open(self.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                holder = self._holder(descriptor)
+                raise self._error(
+                    f"another node is running on it{holder}", "stop that one, or give this one another --data"
+                ) from None
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+            yield
+            self.node_json.unlink(missing_ok=True)
+        finally:
+            os.close(descriptor)
+
+    def in_use(self) -> bool:
+        """Tell whether a node holds the folder now."""
+        try:
+            descriptor = os.open(self.lock, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            return False
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        else:
+            return False
+        finally:
+            os.close(descriptor)
+
+    def write_node(self, info: NodeInfo) -> None:
+        """Tell the command line where the node is."""
+        write_private(self.node_json, msgspec.json.encode(info) + b"\n")
+
+    def read_node(self) -> NodeInfo | None:
+        """Return who wrote ``node.json`` last; None if nobody did, or it is damaged."""
+        try:
+            return msgspec.json.decode(self.node_json.read_bytes(), type=NodeInfo)
+        except (OSError, msgspec.DecodeError):
+            return None
+
+    def key(self) -> str:
+        """Return the API's key; made at the first call."""
+        try:
+            key = self.api_key.read_text(encoding="ascii").strip()
+        except FileNotFoundError:
+            key = ""
+        except (OSError, UnicodeDecodeError) as error:
+            raise DataFolderError(f"api key {self.api_key}: cannot be read: {error}") from None
+        if not key:
+            key = secrets.token_urlsafe(32)
+            write_private(self.api_key, key.encode() + b"\n")
+        elif self.api_key.stat().st_mode & 0o077:
+            raise DataFolderError(f"api key {self.api_key}: is open to other users (chmod 600 {self.api_key})")
+        return key
+
+    def read_key(self) -> str | None:
+        """Return the API's key as the node left it; None when there is none, or it is not ours to read."""
+        try:
+            return self.api_key.read_text(encoding="ascii").strip() or None
+        except (OSError, UnicodeDecodeError):
+            return None
+
+    def _holder(self, descriptor: int) -> str:
+        pid = os.pread(descriptor, 32, 0).strip().decode("ascii", "replace")
+        return f" (pid {pid})" if pid.isdigit() else ""
+
+    def _error(self, what: str, remedy: str) -> DataFolderError:
+        return DataFolderError(f"data folder {shown(str(self.root))}: {what} ({remedy})")
+
+
+def write_private(path: Path, content: bytes) -> None:
+    """Write ``path`` with mode 0600 in one step: a reader sees the old content or the new, never half."""
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+    temporary = Path(name)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise

@@ -1,0 +1,1 @@
+"""Subscribers from and to files: CSV and NDJSON, streamed in constant memory."""

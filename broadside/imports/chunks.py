@@ -1,0 +1,259 @@
+"""Lines into chunks of checked subscribers, ready to be sent. CSV and NDJSON differ in here and nowhere else.
+
+Speed: the rows of a chunk are decoded in one call and checked in one loop. Only when that call fails is each row looked
+at alone, to say what is wrong with it.
+"""
+
+from __future__ import annotations
+
+import csv
+import difflib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import msgspec
+
+from broadside import records
+from broadside.errors import Problem, UsageError, shown
+from broadside.imports.lines import MAX_LINE, Lines, Rejects
+from broadside.records import Subscriber
+
+Format = Literal["csv", "ndjson"]
+_ENCODE = msgspec.json.Encoder().encode
+
+
+@dataclass(slots=True)
+class Chunk:
+    """Good rows. ``raw[i]`` is what stands in the file for ``rows[i]``, beginning on line ``numbers[i]``."""
+
+    rows: list[Subscriber]
+    raw: list[bytes]
+    numbers: list[int] | range
+    body: bytes
+    """The rows as the API takes them."""
+
+    def without(self, index: int) -> Chunk:
+        """Return this chunk less one row."""
+        numbers = list(self.numbers)
+        rows, raw = self.rows[:index] + self.rows[index + 1 :], self.raw[:index] + self.raw[index + 1 :]
+        return Chunk(rows, raw, numbers[:index] + numbers[index + 1 :], _ENCODE(rows))
+
+
+def read_chunks(lines: Lines, name: str, rejects: Rejects) -> tuple[Format, Iterator[Chunk]]:
+    """Recognise the format by the first line, and read. Raises ``UsageError`` if the file as a whole is unusable."""
+    first = lines.first()
+    if not first.strip():
+        raise UsageError(f"{name}: is empty (CSV needs a header line, NDJSON one JSON object a line)")
+    if first.lstrip().startswith(b"["):
+        raise UsageError(f"{name}: is a JSON array (one object a line is needed: jq -c '.[]' FILE)")
+    if first.lstrip().startswith(b"{"):
+        return "ndjson", _ndjson(lines, rejects)
+    number, header = lines.take_first()
+    columns = Columns(name, number, header)
+    rejects.header = header if header.endswith((b"\n", b"\r")) else header + b"\n"
+    return "csv", _csv(lines, columns, rejects)
+
+
+def _ndjson(lines: Lines, rejects: Rejects) -> Iterator[Chunk]:
+    latest = records.latest_registration()
+    for first, chunk in lines.chunks():
+        body = b"[" + b",".join(chunk) + b"]"
+        try:
+            rows = records.ROWS.decode(body)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            rows = []
+        if len(rows) == len(chunk) and _all_good(rows, latest):
+            yield Chunk(rows, chunk, range(first, first + len(chunk)), body)
+        elif one_by_one := _good_lines(first, chunk, latest, rejects):
+            yield one_by_one
+
+
+def _good_lines(first: int, lines: list[bytes], latest: int, rejects: Rejects) -> Chunk | None:
+    rows: list[Subscriber] = []
+    raw: list[bytes] = []
+    numbers: list[int] = []
+    for number, line in enumerate(lines, first):
+        if not line.strip():
+            continue
+        problem: Problem | None
+        try:
+            row = records.ROW.decode(line)
+            problem = records.check(row, latest)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            problem = records.explain(_plain(line), error)
+        if problem is None:
+            rows.append(row)
+            raw.append(line)
+            numbers.append(number)
+        else:
+            rejects.reject(number, problem, [line])
+    return Chunk(rows, raw, numbers, b"[" + b",".join(raw) + b"]") if rows else None
+
+
+def _plain(line: bytes) -> object:
+    try:
+        return msgspec.json.decode(line)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+
+
+def _all_good(rows: list[Subscriber], latest: int) -> bool:
+    check = records.check
+    return not any(check(row, latest) for row in rows)  # a Problem is true
+
+
+class Columns:
+    """A CSV header, checked; turns a row of text into a record's fields."""
+
+    def __init__(self, name: str, number: int, header: bytes) -> None:
+        """Read ``header``, which stands on line ``number`` of the file ``name`` (raises ``UsageError``)."""
+        where = f"{name} line {number}"
+        try:
+            text = header.decode()
+        except UnicodeDecodeError:
+            raise UsageError(f"{where}: the header is not UTF-8 (save the file as UTF-8)") from None
+        self.delimiter = max((",", ";", "\t"), key=text.count)
+        try:
+            names = [cell.strip() for cell in next(csv.reader([text], delimiter=self.delimiter, strict=True))]
+        except csv.Error as error:
+            raise UsageError(f"{where}: the header is not CSV: {error}") from None
+        known = list(records.FIELDS)
+        for index, column in enumerate(names):
+            if column in names[:index]:
+                raise UsageError(f"{where}: column {shown(column)} stands twice in the header (remove or rename one)")
+            if column not in known and not (column.startswith("fields.") and len(column) > 7):
+                near = difflib.get_close_matches(column.lower(), known, 1)
+                guess = f"did you mean {near[0]}?" if near else "own data goes into columns named fields.NAME"
+                raise UsageError(f"{where}: unknown column {shown(column)} ({guess}; known: {', '.join(known)})")
+        for needed in ("channel", "token"):
+            if needed not in names:
+                raise UsageError(f"{where}: the header has no column {needed} (the first line names the columns)")
+        self.names = names
+        self._own = [(column, column[7:]) for column in names if column.startswith("fields.")]
+        # "" is a text's default; for these it must mean "not given"
+        self._droppable = [column for column in ("kind", "best_minute", "registered_at", "id") if column in names]
+        self._tags, self._fields = "tags" in names, "fields" in names
+
+    def record(self, cells: list[str]) -> dict[str, Any]:
+        """Name the cells (raises ``ValueError`` carrying a ``Problem``)."""
+        if len(cells) != len(self.names):
+            what = f"has {len(cells)} columns where the header has {len(self.names)}"
+            raise ValueError(Problem("line", what, f"texts with {self.delimiter!r} in them need quotes"))
+        record: dict[str, Any] = dict(zip(self.names, cells, strict=True))
+        for column in self._droppable:
+            if not record[column]:
+                del record[column]
+        if self._tags:
+            tags = record["tags"]
+            record["tags"] = tags.split("|") if tags else []
+        if self._fields:
+            written = record["fields"]
+            try:
+                record["fields"] = msgspec.json.decode(written) if written else {}
+            except msgspec.DecodeError:
+                what = f"{shown(written, 40)} is not JSON"
+                raise ValueError(Problem("fields", what, 'as in {"first_name": "Ada"}')) from None
+        if self._own:
+            own = {name: cell for column, name in self._own if (cell := record.pop(column))}
+            fields = record.get("fields")
+            record["fields"] = {**fields, **own} if isinstance(fields, dict) else own
+        return record
+
+
+def _csv(lines: Lines, columns: Columns, rejects: Rejects) -> Iterator[Chunk]:
+    csv.field_size_limit(MAX_LINE)
+    latest = records.latest_registration()
+    carry: list[bytes] = []
+    for first, new in lines.chunks():
+        raw, cells, numbers, carry = _parse(first - len(carry), carry + new, columns.delimiter, rejects, last=False)
+        if chunk := _checked(raw, cells, numbers, columns, latest, rejects):
+            yield chunk
+    if carry:
+        raw, cells, numbers, _ = _parse(first + len(new) - len(carry), carry, columns.delimiter, rejects, last=True)
+        if chunk := _checked(raw, cells, numbers, columns, latest, rejects):
+            yield chunk
+
+
+def _parse(
+    first: int, lines: list[bytes], delimiter: str, rejects: Rejects, *, last: bool
+) -> tuple[list[bytes], list[list[str]], list[int], list[bytes]]:
+    """Split ``lines`` into records: raw, cells, line numbers; and the lines of a record still open at the end."""
+    texts = _decoded(first, lines, rejects)
+    raw: list[bytes] = []
+    rows: list[list[str]] = []
+    numbers: list[int] = []
+    start = 0
+    while start < len(texts):
+        reader = csv.reader(texts[start:], delimiter=delimiter, strict=True, skipinitialspace=True)
+        base = begin = start
+        try:
+            for cells in reader:
+                end = base + reader.line_num
+                if cells:
+                    rows.append(cells)
+                    raw.append(lines[begin] if end - begin == 1 else b"".join(lines[begin:end]))
+                    numbers.append(first + begin)
+                begin = end
+        except csv.Error as error:
+            is_open = "unexpected end of data" in str(error)
+            if is_open and not last and sum(map(len, lines[begin:])) < MAX_LINE:
+                return raw, rows, numbers, lines[begin:]
+            what = "a quote is opened and never closed" if is_open else f"is not CSV: {error}"
+            rejects.reject(first + begin, Problem("line", what, 'a quote within quotes is written ""'), [lines[begin]])
+            begin += 1
+        start = begin
+    return raw, rows, numbers, []
+
+
+def _decoded(first: int, lines: list[bytes], rejects: Rejects) -> list[str]:
+    """Decode each line; one that is not UTF-8 is rejected and leaves a blank in its place."""
+    try:
+        return [line.decode() for line in lines]
+    except UnicodeDecodeError:
+        texts = []
+    for number, line in enumerate(lines, first):
+        try:
+            texts.append(line.decode())
+        except UnicodeDecodeError as error:
+            what = f"byte 0x{line[error.start]:02x} at column {error.start + 1} is not UTF-8"
+            rejects.reject(number, Problem("line", what, "save the file as UTF-8"), [line])
+            texts.append("\n")
+            lines[number - first] = b"\n"  # it may be carried over and seen again
+    return texts
+
+
+def _checked(
+    raw: list[bytes], cells: list[list[str]], numbers: list[int], columns: Columns, latest: int, rejects: Rejects
+) -> Chunk | None:
+    try:
+        rows = msgspec.convert([columns.record(row) for row in cells], list[Subscriber], strict=False)
+        if _all_good(rows, latest):
+            return Chunk(rows, raw, numbers, _ENCODE(rows)) if rows else None
+    except ValueError:  # msgspec's errors are ValueErrors too
+        pass
+    good: list[int] = []
+    rows = []
+    for index, row in enumerate(cells):
+        checked = _checked_row(columns.record, row, latest)
+        if isinstance(checked, Problem):
+            rejects.reject(numbers[index], checked, [raw[index]])
+        else:
+            good.append(index)
+            rows.append(checked)
+    if not rows:
+        return None
+    return Chunk(rows, [raw[i] for i in good], [numbers[i] for i in good], _ENCODE(rows))
+
+
+def _checked_row(name: Callable[[list[str]], dict[str, Any]], cells: list[str], latest: int) -> Subscriber | Problem:
+    record: dict[str, Any] | None = None
+    try:
+        record = name(cells)
+        row = msgspec.convert(record, Subscriber, strict=False)
+    except msgspec.ValidationError as error:
+        return records.explain(record, error)
+    except ValueError as error:
+        problem = error.args[0]
+        return problem if isinstance(problem, Problem) else Problem("line", str(error))
+    return records.check(row, latest) or row
