@@ -41,7 +41,7 @@ end
 
 function fifottl.new(space, on_task_change, opts)
     local self = setmetatable({space = space, opts = opts}, methods)
-    self.watcher = watcher.new(space, function(state) return self:expire(state) end)
+    self.watcher = watcher.new(space.name, function(state) return self:expire(state) end)
     function self.on_task_change(task, event)
         if task[STATE] ~= '-' then
             self.watcher:notice(tonumber(task[NEXT_EVENT]))

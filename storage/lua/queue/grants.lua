@@ -5,19 +5,22 @@ local leases = require('queue.leases')
 local grants = {}
 
 local CALLS = {'put', 'take', 'touch', 'ack', 'release', 'peek', 'bury', 'kick', 'delete'}
-local IF_NOT_YET = {if_not_exists = true}
+
+local function grant(user, rights, kind, name)
+    box.schema.user.grant(user, rights, kind, name, {if_not_exists = true})
+end
 
 local function grant_call(user, name)
-    box.schema.func.create(name, IF_NOT_YET)
-    box.schema.user.grant(user, 'execute', 'function', name, IF_NOT_YET)
+    box.schema.func.create(name, {if_not_exists = true})
+    grant(user, 'execute', 'function', name)
 end
 
 --- opts: call (execute on the tube's functions by name), truncate, prefix (default "queue.tube").
 function grants.tube(tube, user, opts)
     opts = opts or {}
-    box.schema.user.grant(user, 'read', 'space', '_queue', IF_NOT_YET)
-    box.schema.user.grant(user, 'read,write', 'space', tube.name, IF_NOT_YET)
-    box.schema.user.grant(user, 'read,write', 'space', leases.NAME, IF_NOT_YET)
+    grant(user, 'read', 'space', '_queue')
+    grant(user, 'read,write', 'space', tube.name)
+    grant(user, 'read,write', 'space', leases.NAME)
     local prefix = ('%s.%s:'):format(opts.prefix or 'queue.tube', tube.name)
     if opts.call then
         grant_call(user, 'queue.identify')

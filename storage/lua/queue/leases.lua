@@ -9,7 +9,14 @@ function leases.start()
     }})
     leases.space:create_index('task', {parts = {'tube_id', 'task_id'}, if_not_exists = true})
     leases.space:create_index('session', {parts = {'session', 'tube_id', 'task_id'}, if_not_exists = true})
-    leases.space:truncate()
+    leases.clear()
+end
+
+-- Row by row: a read-only instance may do this to a temporary space, but not truncate it.
+function leases.clear()
+    for _, lease in ipairs(leases.space:select{}) do
+        leases.remove(lease.tube_id, lease.task_id)
+    end
 end
 
 function leases.add(tube_id, task_id, session)

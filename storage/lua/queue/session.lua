@@ -8,12 +8,10 @@ local fiber = require('fiber')
 local log = require('log')
 local uuid = require('uuid')
 
--- init.lua sets: release(session) gives its tasks back and returns true when none is left; on_gone(connection);
--- holds(session), whether it has tasks.
+-- init.lua sets on_gone(connection), and release(session): give its tasks back, true when none is left.
 local session = {ttr = 0}
 
 local RETRY = 1     -- seconds until a failed release is tried again
-local TIDY = 60     -- seconds between looks for sessions of fibers that have ended
 
 local by_connection = {}    -- connection id -> session
 local connections = {}      -- session -> number of its connections
@@ -36,11 +34,11 @@ local function settle(id)
     local ok, done = pcall(session.release, id)
     if ok and done then
         orphans[id] = nil
-        return
+    else
+        log.error('queue: not all tasks of a session that has ended could be given back, trying again: %s', done)
+        orphans[id] = fiber.clock() + RETRY
+        stir:signal()
     end
-    log.error('queue: some tasks of a session that has ended could not be released, trying again: %s', tostring(done))
-    orphans[id] = fiber.clock() + RETRY
-    stir:signal()
 end
 
 local function leave(connection)
@@ -57,9 +55,8 @@ local function leave(connection)
     orphans[id] = fiber.clock() + session.ttr
     if session.ttr == 0 then
         settle(id)
-    else
-        stir:signal()
     end
+    stir:signal()
 end
 
 --- This connection's session, or nil when it has none yet.
@@ -70,12 +67,10 @@ end
 --- This connection's session, opened on first use; nil when the client has gone.
 function session.current()
     local connection = box.session.id()
-    local id = by_connection[connection]
-    if id == nil and not is_closed() then
-        id = uuid.bin()
-        join(connection, id)
+    if by_connection[connection] == nil and not is_closed() then
+        join(connection, uuid.bin())
     end
-    return id
+    return by_connection[connection]
 end
 
 --- This connection's session (16 bytes), or join the session `id` of other connections.
@@ -91,64 +86,41 @@ function session.identify(id)
     end
     local connection = box.session.id()
     if by_connection[connection] ~= id and not is_closed() then
+        local joined = connections[id]
+        connections[id] = (joined or 0) + 1     -- held while leaving yields
+        orphans[id] = nil
         leave(connection)
-        join(connection, id)
+        by_connection[connection] = id
     end
     return id
 end
 
-function session.on_disconnect()
-    local connection = box.session.id()
-    box.session.su('admin', function()
-        session.on_gone(connection)
-        leave(connection)
-    end)
+--- To be called when a connection has ended, as admin.
+function session.disconnect(connection)
+    session.on_gone(connection)
+    leave(connection)
 end
 
--- A fiber's own session ends without a disconnect. Its tasks stay taken (ttr is for them), its record need not.
-local function tidy()
-    for connection, id in pairs(by_connection) do
-        if not box.session.exists(connection) and not session.holds(id) then
-            leave(connection)
-        end
-    end
-end
-
-local function sweep()
-    local tidied = fiber.clock()
+--- Give back the tasks of sessions whose time is over, for the life of the process.
+function session.sweep()
     while true do
-        local now = fiber.clock()
-        local nearest = tidied + TIDY
+        local now, nearest = fiber.clock(), math.huge
         local due = {}
         for id, at in pairs(orphans) do
+            nearest = math.min(nearest, at)
             if at <= now then
                 table.insert(due, id)
-            else
-                nearest = math.min(nearest, at)
             end
         end
         for _, id in ipairs(due) do
-            -- It may have been joined again while an earlier one was being settled.
-            if orphans[id] ~= nil then
+            if orphans[id] ~= nil then      -- not joined again while an earlier one was settled
                 settle(id)
             end
         end
-        if now >= tidied + TIDY then
-            tidied = now
-            tidy()
-        elseif #due == 0 then
-            stir:wait(nearest - now)
+        if #due == 0 then
+            stir:wait(math.min(nearest - now, 3600))
         end
     end
-end
-
---- Start watching connections; done once per process.
-function session.start()
-    box.session.on_disconnect(session.on_disconnect)
-    fiber.create(function()
-        fiber.name('queue.sessions')
-        box.session.su('admin', sweep)
-    end)
 end
 
 return session

@@ -4,28 +4,21 @@
 local fiber = require('fiber')
 local log = require('log')
 
-local state = {
-    current = 'INIT',
-    --- Do the work of STARTUP; returns false when it cannot be done yet. Set by init.lua.
-    startup = function() return true end,
-    --- Do the work of ENDING. Set by init.lua.
-    ending = function() end,
-}
-
-local settled = fiber.cond()
+-- init.lua sets startup() and ending(), the work of these two states.
+local state = {current = 'INIT'}
+local changed = fiber.cond()
 
 local function enter(name)
     log.info('queue: %s', name)
     state.current = name
-    settled:broadcast()
+    changed:broadcast()
 end
 
 function state.is_running(method)
-    if state.current == 'RUNNING' then
-        return true
+    if state.current ~= 'RUNNING' then
+        log.error('%s: queue is in %s state', method, state.current)
     end
-    log.error('%s: queue is in %s state', method, state.current)
-    return false
+    return state.current == 'RUNNING'
 end
 
 function state.is_configured()
@@ -42,42 +35,31 @@ local function startup()
     end
 end
 
---- Bring the queue up if the instance is configured, writable and it is not up yet. Those who come in the meantime
---- wait for it.
+--- Bring the queue up if the instance is configured and writable. Those who come in the meantime wait for it.
 function state.ensure()
     while state.current == 'STARTUP' do
-        settled:wait()
+        changed:wait()
     end
-    if state.current == 'RUNNING' or not state.is_configured() then
-        return
-    end
-    if not box.info.ro then
+    if state.current ~= 'RUNNING' and state.is_configured() and not box.info.ro then
         box.session.su('admin', startup)
     end
 end
 
-local function follow()
+--- Follow the instance between writable and read-only, for the life of the process.
+function state.follow()
     while true do
         box.ctl.wait_rw()
         local ok, failure = pcall(state.ensure)
-        if not ok then
-            log.error('queue: could not start, trying again: %s', tostring(failure))
-            fiber.sleep(1)
-        elseif state.current == 'RUNNING' then
+        if ok then
             box.ctl.wait_ro()
             enter('ENDING')
             state.ending()
             enter('WAITING')
+        else
+            log.error('queue: could not start, trying again: %s', tostring(failure))
+            fiber.sleep(1)
         end
     end
-end
-
---- Follow the instance between read-only and writable, for the life of the process.
-function state.follow()
-    fiber.create(function()
-        fiber.name('queue.state')
-        follow()
-    end)
 end
 
 return state

@@ -1,7 +1,7 @@
 -- One operation, one transaction: the caller's where there is one, else its own.
 --
--- What must happen once the change is durable (waking a waiter, telling the tube's owner) is kept back until
--- the commit: a waiter woken earlier could look too soon, find nothing, and sleep on beside a ready task.
+-- What must happen once the change is durable (waking a waiter, telling the tube's owner) is kept back until the
+-- commit: a waiter woken earlier could look too soon, find nothing, and sleep on beside a ready task.
 
 local fiber = require('fiber')
 local log = require('log')
@@ -16,35 +16,24 @@ local function tell(tube, task, event)
     -- The change has happened: an owner's failing callback must not make it look undone.
     local ok, failure = pcall(tube.callback, task, event)
     if not ok then
-        log.error('queue: on_task_change of tube "%s" failed: %s', tube.name, tostring(failure))
-    end
-end
-
-local function publish(done)
-    for tube, count in pairs(done.ready) do
-        tube.waiters:wake(count)
-    end
-    for _, news in ipairs(done.news) do
-        tell(news[1], news[2], news[3])
+        log.error('queue: on_task_change of tube "%s" failed: %s', tube.name, failure)
     end
 end
 
 --- A task of `tube` has turned ready: wake one waiter when that is committed.
 function transaction.ready(tube)
     if scope ~= nil then
-        scope.ready[tube] = (scope.ready[tube] or 0) + 1
+        scope.ready = scope.ready + 1
     elseif box.is_in_txn() then
         box.on_commit(tube.wake_one)
     else
-        tube.waiters:wake(1)
+        tube.wake_one()
     end
 end
 
 --- A task of `tube` may have stopped being ready: should that be undone, somebody must look at it again.
 function transaction.unready(tube)
-    if scope ~= nil then
-        scope.undo[tube] = true
-    elseif box.is_in_txn() then
+    if scope == nil and box.is_in_txn() then
         box.on_rollback(tube.wake_all)
     end
 end
@@ -52,21 +41,21 @@ end
 --- Tell the tube's on_task_change callback: after our own commit, or at once within the caller's transaction.
 function transaction.news(tube, task, event)
     if scope ~= nil then
-        table.insert(scope.news, {tube, task, event})
+        table.insert(scope, {task, event})
     else
         tell(tube, task, event)
     end
 end
 
---- Run `operation(...)` in one transaction and return its first result.
-function transaction.run(operation, ...)
+--- Run `operation(tube, ...)` in one transaction and return its result.
+local function atomic(tube, operation, ...)
     if box.is_in_txn() then
-        return operation(...)
+        return operation(tube, ...)
     end
-    local own = {ready = {}, undo = {}, news = {}}
+    local own = {ready = 0}
     box.begin()
     scope = own
-    local ok, result = pcall(operation, ...)
+    local ok, result = pcall(operation, tube, ...)
     scope = nil
     if not ok then
         box.rollback()
@@ -74,46 +63,39 @@ function transaction.run(operation, ...)
     end
     local committed, failure = pcall(box.commit)
     if not committed then
-        -- While the write was under way others saw the change, and went to sleep upon it.
-        for tube in pairs(own.undo) do
-            tube.waiters:wake()
-        end
+        tube.wake_all()     -- while the write was under way others saw the change, and went to sleep upon it
         error(failure, 0)
     end
-    publish(own)
+    if own.ready > 0 then
+        tube.waiters:wake(own.ready)
+    end
+    for _, news in ipairs(own) do
+        tell(tube, news[1], news[2])
+    end
     return result
 end
 
 -- A tube whose engine is not memtx: its reads yield, and it shares no transaction with the leases, so operations on
--- it take turns instead.
-local function in_turn(turn, operation, ...)
-    local me = fiber.id()
-    if turn.holder == me then
-        return operation(...)   -- a callback of the operation
+-- it take turns instead. A callback within an operation is part of it.
+local function in_turn(tube, operation, ...)
+    tube.turn = tube.turn or {door = fiber.channel(1)}
+    if tube.turn.holder == fiber.id() then
+        return operation(tube, ...)
     end
-    turn.door:put(true)
-    turn.holder = me
-    local ok, result = pcall(operation, ...)
-    turn.holder = nil
-    turn.door:get()
+    tube.turn.door:put(true)
+    tube.turn.holder = fiber.id()
+    local ok, result = pcall(operation, tube, ...)
+    tube.turn.holder = nil
+    tube.turn.door:get()
     if not ok then
         error(result, 0)
     end
     return result
 end
 
-local turns = {}    -- space id -> turn
-
---- How operations on `space` are to be run: a function like `transaction.run`.
+--- How operations on a tube in `space` are run: run(tube, operation, ...).
 function transaction.runner(space)
-    if space.engine == 'memtx' then
-        return transaction.run
-    end
-    local turn = turns[space.id] or {door = fiber.channel(1)}
-    turns[space.id] = turn
-    return function(operation, ...)
-        return in_turn(turn, operation, ...)
-    end
+    return space.engine == 'memtx' and atomic or in_turn
 end
 
 return transaction

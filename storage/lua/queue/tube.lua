@@ -49,6 +49,9 @@ function tube.new(driver, row)
             on_task_change(self, task, event)
         end
     end, self.opts)
+    if self.raw.watcher ~= nil then
+        self.raw.watcher.run = function(...) return self:run(...) end
+    end
     return self
 end
 
@@ -56,7 +59,7 @@ end
 local function method(name, operation)
     methods[name] = function(self, ...)
         if state.is_running(name) then
-            return self.run(operation, self, ...)
+            return self:run(operation, ...)
         end
     end
 end
@@ -67,7 +70,7 @@ local function task_method(name, operation)
         if not state.is_running(name) then
             return nil
         end
-        local task = self.run(operation, self, id, ...)
+        local task = self:run(operation, id, ...)
         if task == nil then
             error(('Task %s not found'):format(tostring(id)))
         end
@@ -92,7 +95,7 @@ end
 function methods:take(timeout)
     local deadline = fiber.clock() + math.min(tonumber(timeout or FOREVER), FOREVER)
     while state.is_running('take') and session.current() ~= nil do
-        local task = self.run(attempt, self)
+        local task = self:run(attempt)
         if task ~= nil then
             return task
         end
@@ -157,7 +160,7 @@ end
 
 --- Give back a taken task, whoever holds it. False when that is impossible now (no memory, say).
 function tube.give_back(self, id)
-    return (pcall(self.run, give_back, self, id))
+    return (pcall(self.run, self, give_back, id))
 end
 
 method('release_all', function(self)

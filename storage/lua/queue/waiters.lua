@@ -58,8 +58,9 @@ end
 function waiters:wait(deadline, connection)
     local waiter = {deadline = deadline, connection = connection, bell = fiber.cond()}
     enter(self.line, waiter)
-    local ok, failure = pcall(waiter.bell.wait, waiter.bell, math.max(deadline - fiber.clock(), 0))
+    waiter.bell:wait(math.max(deadline - fiber.clock(), 0))
     leave(self.line, waiter)
+    local ok, failure = pcall(fiber.testcancel)     -- a cancelled fiber returns from its wait as if woken
     if ok and not waiter.gone then
         return true
     end

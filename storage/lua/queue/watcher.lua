@@ -3,21 +3,18 @@
 
 local fiber = require('fiber')
 local log = require('log')
-local transaction = require('queue.transaction')
 
 local watcher = {}
 watcher.__index = watcher
 
 local STATES = {'~', 't', 'r', '!'}
-local RETRY = 0.5   -- seconds until a failed event is tried again
-local IDLE = 3600   -- seconds
-local BURST = 500   -- events until others get their turn
+local RETRY = 500000    -- microseconds until a failed event is tried again
+local BURST = 500       -- events until others get their turn
 
---- `expire(state)` does the next due event of a state: see fifottl.lua.
-function watcher.new(space, expire)
-    return setmetatable({
-        name = space.name, expire = expire, run = transaction.runner(space), bell = fiber.cond(), nearest = math.huge,
-    }, watcher)
+--- `expire(state)` does the next due event of a state (see fifottl.lua). The tube sets `run(operation)`, which gives
+--- it a transaction.
+function watcher.new(name, expire)
+    return setmetatable({name = name, expire = expire, bell = fiber.cond(), nearest = math.huge}, watcher)
 end
 
 --- A task has got a timed event at `at` (microseconds).
@@ -29,56 +26,49 @@ function watcher:notice(at)
 end
 
 -- Each state for itself: tasks that cannot be given back for want of memory must not keep dead ones from going.
+-- Returns the time of the next event, 0 when some are due.
 local function round(self)
-    local nearest, busy = math.huge, false
+    local nearest = math.huge
     for _, state in ipairs(STATES) do
-        local ok, at = pcall(self.run, self.expire, state)
+        local ok, at = pcall(self.run, function() return self.expire(state) end)
         if not ok then
-            log.error('queue: a timed event of tube "%s" failed, trying again: %s', self.name, tostring(at))
-            nearest = math.min(nearest, tonumber(fiber.time64()) + RETRY * 1000000)
-        elseif at == 0 then
-            busy = true
-        elseif at ~= nil then
-            nearest = math.min(nearest, at)
+            log.error('queue: a timed event of tube "%s" failed, trying again: %s', self.name, at)
+            at = tonumber(fiber.time64()) + RETRY
         end
+        nearest = math.min(nearest, at or math.huge)
     end
-    return nearest, busy
+    return nearest
 end
 
 local function watch(self, me)
     local done = 0
-    while self.fiber == me do
+    while self.me == me do
         self.nearest = math.huge
-        local nearest, busy = round(self)
-        if busy then
-            done = done + 1
-            if done % BURST == 0 then
-                fiber.sleep(0)
-            end
-        else
-            self.nearest = math.min(self.nearest, nearest)
+        self.nearest = math.min(round(self), self.nearest)
+        if self.nearest > 0 then
             local seconds = (self.nearest - tonumber(fiber.time64())) / 1000000
-            if seconds > 0 then
-                self.bell:wait(math.min(seconds, IDLE))
-            end
+            self.bell:wait(math.min(math.max(seconds, 0), 3600))
+        end
+        done = done + 1
+        if done % BURST == 0 then
+            fiber.sleep(0)
         end
     end
 end
 
 function watcher:start()
-    if self.fiber ~= nil then
-        return
+    if self.me == nil then
+        local me = {}
+        self.me = me
+        fiber.create(function()
+            fiber.name('queue.' .. self.name, {truncate = true})
+            box.session.su('admin', watch, self, me)
+        end)
     end
-    local me = {}
-    self.fiber = me
-    fiber.create(function()
-        fiber.name('queue.' .. self.name, {truncate = true})
-        box.session.su('admin', watch, self, me)
-    end)
 end
 
 function watcher:stop()
-    self.fiber = nil
+    self.me = nil
     self.bell:signal()
 end
 
