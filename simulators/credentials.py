@@ -1,0 +1,157 @@
+"""The throw-away credentials of a twin: a certificate authority, a server certificate, and the keys a client needs.
+
+They are made once per directory and kept, so that a client's configuration stays good over restarts.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import trustme
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+
+from simulators.errors import TwinError
+
+KEY_ID: Final = "TWIN000001"
+TEAM_ID: Final = "TWINTEAM01"
+PROJECT: Final = "twin-project"
+_SERVICE_ACCOUNT_KEY_ID: Final = "7477696e"
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """Where everything lies."""
+
+    directory: Path
+    ca: Path
+    """The authority's certificate: what a client trusts."""
+    server: Path
+    """The server's key and certificate chain."""
+    apns_key: Path
+    """PKCS#8 P-256, as Apple hands out."""
+    service_account: Path
+    """As Google hands out."""
+
+
+def ensure_credentials(directory: Path) -> Credentials:
+    """Make what is missing in ``directory`` (0700, files 0600). Several twins may do so at once."""
+    directory = directory.absolute()
+    made = Credentials(
+        directory,
+        directory / "ca.pem",
+        directory / "server.pem",
+        directory / f"AuthKey_{KEY_ID}.p8",
+        directory / "service-account.json",
+    )
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with _locked(directory):
+            # ca.pem is written last: where it is, its server certificate is too.
+            if not made.ca.exists() or not made.server.exists():
+                _make_authority(made)
+            if not made.apns_key.exists():
+                _replace(made.apns_key, _pkcs8(ec.generate_private_key(ec.SECP256R1())))
+            if not made.service_account.exists():
+                _write_service_account(made, PROJECT, "https://localhost/token", _pkcs8(_rsa_key()))
+    except OSError as error:
+        raise TwinError(f"twin directory {directory}: {error.strerror}: name one that can be written") from None
+    return made
+
+
+def read_apns_key(credentials: Credentials) -> ec.EllipticCurvePublicKey:
+    """The public half of the provider token's key."""
+    key = serialization.load_pem_private_key(credentials.apns_key.read_bytes(), None)
+    if not isinstance(key, ec.EllipticCurvePrivateKey):
+        raise TwinError(f"{credentials.apns_key}: not a P-256 key: remove the file, the next start makes another")
+    return key.public_key()
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceAccount:
+    """What the token endpoint knows of its only customer."""
+
+    project: str
+    email: str
+    key_id: str
+    key: rsa.RSAPublicKey
+    token_uri: str
+
+
+def publish_service_account(credentials: Credentials, project: str, token_uri: str) -> ServiceAccount:
+    """Write this twin's address into ``service-account.json`` (atomically; the key stays) and return its contents."""
+    with _locked(credentials.directory):
+        try:
+            held = msgspec.json.decode(credentials.service_account.read_bytes(), type=dict[str, str])
+            pem = held["private_key"].encode()
+            key = serialization.load_pem_private_key(pem, None)
+        except (msgspec.DecodeError, KeyError, ValueError):
+            raise TwinError(
+                f"{credentials.service_account}: not a service account: remove the file, the next start makes another"
+            ) from None
+        if not isinstance(key, rsa.RSAPrivateKey):
+            raise TwinError(f"{credentials.service_account}: not an RSA key: remove the file")
+        written = _write_service_account(credentials, project, token_uri, pem)
+    return ServiceAccount(project, written["client_email"], written["private_key_id"], key.public_key(), token_uri)
+
+
+def _write_service_account(credentials: Credentials, project: str, token_uri: str, pem: bytes) -> dict[str, str]:
+    origin = token_uri.removesuffix("/token")
+    written = {
+        "type": "service_account",
+        "project_id": project,
+        "private_key_id": _SERVICE_ACCOUNT_KEY_ID,
+        "private_key": pem.decode(),
+        "client_email": f"twin@{project}.iam.gserviceaccount.com",
+        "client_id": "100000000000000000001",
+        "auth_uri": f"{origin}/auth",
+        "token_uri": token_uri,
+        "universe_domain": "googleapis.com",
+    }
+    _replace(credentials.service_account, msgspec.json.format(msgspec.json.encode(written)))
+    return written
+
+
+def _make_authority(made: Credentials) -> None:
+    authority = trustme.CA(organization_name="Broadside twins", organization_unit_name="throw-away")
+    server = authority.issue_cert("localhost", "127.0.0.1")
+    made.ca.unlink(missing_ok=True)
+    _replace(made.server, server.private_key_and_cert_chain_pem.bytes())
+    _replace(made.ca, authority.cert_pem.bytes())
+
+
+def _rsa_key() -> rsa.RSAPrivateKey:
+    return rsa.generate_private_key(public_exponent=65537, key_size=2048)
+
+
+def _pkcs8(key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey) -> bytes:
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+
+
+@contextlib.contextmanager
+def _locked(directory: Path) -> Iterator[None]:
+    lock = os.open(directory / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock)
+
+
+def _replace(path: Path, content: bytes) -> None:
+    """Write a private file so that a reader sees either the old one or the whole new one."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    draft.unlink(missing_ok=True)
+    file = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(file, "wb") as out:
+        out.write(content)
+    draft.replace(path)

@@ -1,0 +1,265 @@
+"""Firebase Cloud Messaging (HTTP v1) as a twin sees it: which requests it takes, what it says to the others.
+
+Sources: Google, REST reference ``projects.messages.send``, ``ErrorCode``, and the AIP-193 form of errors.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+import uuid
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgspec
+
+from simulators.answers import Answer, Rejection, scripted
+from simulators.fcm_message import TARGETS, check_request, check_target
+from simulators.header_compression import Field
+from simulators.http2 import Limits
+from simulators.ledger import Entry, Ledger
+from simulators.oauth import TokenEndpoint
+from simulators.requests import Request
+from simulators.script import Director, Rule
+
+_PATH = re.compile(rb"/v1/projects/([a-z0-9][a-z0-9\-]{0,62})/messages:send")
+_JSON: Final = (b"content-type", b"application/json; charset=UTF-8")
+_STATUS: Final = {status: (b":status", str(status).encode()) for status in range(200, 600)}
+_CACHED: Final = 2048
+_TYPE: Final = "type.googleapis.com/"
+_FCM_ERROR: Final = _TYPE + "google.firebase.fcm.v1.FcmError"
+
+#: google.rpc names of statuses.
+_NAMES: Final = {
+    400: "INVALID_ARGUMENT",
+    401: "UNAUTHENTICATED",
+    403: "PERMISSION_DENIED",
+    404: "NOT_FOUND",
+    429: "RESOURCE_EXHAUSTED",
+    500: "INTERNAL",
+    503: "UNAVAILABLE",
+}
+_USUAL: Final[dict[str, tuple[int, str]]] = {
+    "dead": (404, "UNREGISTERED"),
+    "429": (429, "QUOTA_EXCEEDED"),
+    "500": (500, "INTERNAL"),
+    "503": (503, "UNAVAILABLE"),
+}
+_STATUS_OF: Final = {
+    "INVALID_ARGUMENT": 400,
+    "THIRD_PARTY_AUTH_ERROR": 401,
+    "SENDER_ID_MISMATCH": 403,
+    "UNREGISTERED": 404,
+}
+_SAID: Final = {
+    "UNREGISTERED": "Requested entity was not found.",
+    "QUOTA_EXCEEDED": "Quota exceeded for quota metric 'Send requests' of service 'fcm.googleapis.com'.",
+    "UNAVAILABLE": "The service is currently unavailable.",
+    "INTERNAL": "Internal error encountered.",
+    "SENDER_ID_MISMATCH": "SenderId mismatch",
+    "THIRD_PARTY_AUTH_ERROR": "Auth error from APNS or Web Push Service",
+}
+
+STREAMS: Final = 100
+
+
+@dataclass(frozen=True, slots=True)
+class _Shape:
+    """What the bodies that differ only in their target came to."""
+
+    collapse: str | None
+    validate_only: bool
+
+
+class Fcm:
+    """The FCM twin's rules; also the token endpoint, on the same port.
+
+    Args:
+        tokens: issues and knows access tokens.
+        director: the fault script.
+        ledger: takes what is accepted.
+        apps: project ids served; empty: any well-formed one.
+        latency: seconds before each answer.
+    """
+
+    protocols: tuple[str, ...] = ("h2", "http/1.1")
+
+    def __init__(
+        self,
+        tokens: TokenEndpoint,
+        director: Director,
+        ledger: Ledger,
+        apps: tuple[str, ...] = (),
+        latency: float = 0.0,
+    ) -> None:
+        window = director.script.connection_window
+        self.limits = Limits(max_concurrent_streams=STREAMS)
+        if window is not None:
+            self.limits = Limits(max_concurrent_streams=STREAMS, connection_window=window)
+        self.streams = STREAMS
+        self.tokens = tokens
+        self.director = director
+        self.ledger = ledger
+        self.apps = apps
+        self.latency = latency
+        self._decode = msgspec.json.Decoder().decode
+        self._shapes: dict[bytes, _Shape | Rejection] = {}
+
+    def session(self) -> Fcm:
+        """Begin a connection: FCM keeps no state of it."""
+        return self
+
+    def answer(self, request: Request) -> Answer:
+        """Judge one request, enter it in the ledger if accepted."""
+        now = time.time()
+        fields = dict(request.fields)
+        path = fields.get(b":path", b"")
+        if path == b"/token":
+            answer, refused = self.tokens.answer(fields, request.body, now)
+            if refused is not None:
+                self.ledger.refused[refused] += 1
+            return answer
+        rejection, project = self._judge_head(fields, path, now)
+        if rejection is not None:
+            return self._refuse(rejection)
+        judged = self._judge_body(request.body)
+        if isinstance(judged, Rejection):
+            return self._refuse(judged)
+        shape, kind, target = judged
+        name = f"projects/{project}/messages/{_message_id(now)}"
+        if shape.validate_only:
+            return self._say(200, {"name": f"projects/{project}/messages/fake_message_id"})
+        rule = self.director.rule_for(target) if self.director.script.rules else None
+        entry = Entry(
+            time=int(now * 1000), token=target, kind=kind, collapse=shape.collapse, id=name, app=project, answered=200
+        )
+        if rule is not None and rule.answer not in ("accept", "slow"):
+            return self._script(rule, entry)
+        self.ledger.add(entry)
+        answer = self._say(200, {"name": name})
+        return answer if rule is None else self._delayed(answer, rule)
+
+    def _judge_head(self, fields: dict[bytes, bytes], path: bytes, now: float) -> tuple[Rejection | None, str]:
+        match = _PATH.fullmatch(path)
+        if match is None or fields.get(b":method") != b"POST":
+            return Rejection(404, "", f"The requested URL {path.decode(errors='replace')} was not found."), ""
+        authorization = fields.get(b"authorization")
+        if authorization is None:
+            return Rejection(
+                401, "", "Request is missing required authentication credential.", "CREDENTIALS_MISSING"
+            ), ""
+        scheme, _, token = authorization.partition(b" ")
+        if scheme.lower() != b"bearer" or not self.tokens.is_good(token, now):
+            said = "Request had invalid authentication credentials. Expected OAuth 2 access token."
+            return Rejection(401, "", said, "ACCESS_TOKEN_EXPIRED"), ""
+        project = match[1].decode()
+        if self.apps and project not in self.apps:
+            said = f"Permission 'cloudmessaging.messages.create' denied on resource '//projects/{project}'."
+            return Rejection(403, "", said, "IAM_PERMISSION_DENIED"), ""
+        kind = fields.get(b"content-type", b"application/json")
+        if not kind.startswith(b"application/json"):
+            return Rejection(
+                400, "INVALID_ARGUMENT", f"Unsupported content-type {kind.decode(errors='replace')}", "body"
+            ), ""
+        return None, project
+
+    def _judge_body(self, body: bytes) -> Rejection | tuple[_Shape, str, str]:
+        try:
+            request = self._decode(body)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            return Rejection(400, "INVALID_ARGUMENT", f"Invalid JSON payload received. {error}", "body")
+        kind, target = _target(request)
+        shape = self._shape(body, request, kind, target)
+        if isinstance(shape, Rejection):
+            return shape
+        return check_target(kind, target) or (shape, kind, target)
+
+    def _shape(self, body: bytes, request: Any, kind: str, target: str) -> _Shape | Rejection:
+        """Judge everything but the target. Remembered: a campaign's bodies differ in nothing else."""
+        quoted = b'"%s"' % target.encode()
+        key = b""
+        if target and body.count(quoted) == 1:
+            # A NUL is legal in no JSON, so that this key is no other body's.
+            key = body.replace(quoted, b"\0" + kind.encode())
+            known = self._shapes.get(key)
+            if known is not None:
+                return known
+        wrong = check_request(request)
+        shape = _shape_of(request) if wrong is None else wrong
+        if key:
+            if len(self._shapes) >= _CACHED:
+                self._shapes.clear()
+            self._shapes[key] = shape
+        return shape
+
+    def _script(self, rule: Rule, entry: Entry) -> Answer:
+        status, reason = _USUAL.get(str(rule.answer), (500, str(rule.answer)))
+        if rule.reason is not None:
+            reason = rule.reason
+            status = _STATUS_OF.get(reason, status)
+        status = rule.status or status
+        if rule.delivered:
+            silent = rule.answer in ("mute", "reset")
+            self.ledger.add(msgspec.structs.replace(entry, answered=0 if silent else status))
+        answer = self._refuse(Rejection(status, reason, _SAID.get(reason, reason)), rule.retry_after)
+        return self._delayed(answer, rule)
+
+    def _delayed(self, answer: Answer, rule: Rule) -> Answer:
+        scripted(answer, rule)
+        answer.delay += self.latency
+        return answer
+
+    def _refuse(self, rejection: Rejection, retry_after: int | None = None) -> Answer:
+        name = _NAMES.get(rejection.status, "UNKNOWN")
+        self.ledger.refused[rejection.reason or rejection.field or name] += 1
+        error: dict[str, object] = {"code": rejection.status, "message": rejection.message, "status": name}
+        details = _details(rejection)
+        if details:
+            error["details"] = details
+        extra: tuple[Field, ...] = ()
+        if retry_after is not None:
+            extra = ((b"retry-after", str(retry_after).encode()),)
+        return self._say(rejection.status, {"error": error}, extra)
+
+    def _say(self, status: int, said: dict[str, Any], extra: tuple[Field, ...] = ()) -> Answer:
+        return Answer((_STATUS[status], _JSON, *extra), msgspec.json.encode(said), self.latency)
+
+
+def _details(rejection: Rejection) -> list[dict[str, object]]:
+    """The ``details`` as Google orders them: an FcmError where FCM itself speaks, then what explains it."""
+    details: list[dict[str, object]] = []
+    if not rejection.reason:
+        if rejection.status in (401, 403):
+            info: dict[str, object] = {"reason": rejection.field, "domain": "googleapis.com"}
+            details.append({"@type": _TYPE + "google.rpc.ErrorInfo", **info})
+        return details
+    if not (rejection.reason == "INVALID_ARGUMENT" and "Invalid JSON payload" in rejection.message):
+        details.append({"@type": _FCM_ERROR, "errorCode": rejection.reason})
+    if rejection.field:
+        violation = {"field": rejection.field, "description": rejection.message}
+        details.append({"@type": _TYPE + "google.rpc.BadRequest", "fieldViolations": [violation]})
+    if rejection.reason == "QUOTA_EXCEEDED":
+        failure = {"subject": "project", "description": rejection.message}
+        details.append({"@type": _TYPE + "google.rpc.QuotaFailure", "violations": [failure]})
+    return details
+
+
+def _target(request: Any) -> tuple[str, str]:
+    message = request.get("message") if isinstance(request, dict) else None
+    if isinstance(message, dict):
+        for kind in TARGETS:
+            value = message.get(kind)
+            if isinstance(value, str) and value:
+                return kind, value
+    return "", ""
+
+
+def _shape_of(request: dict[str, Any]) -> _Shape:
+    message = request["message"]
+    android = message.get("android") or {}
+    validate_only = request.get("validate_only", request.get("validateOnly"))
+    return _Shape(android.get("collapse_key", android.get("collapseKey")), bool(validate_only))
+
+
+def _message_id(now: float) -> str:
+    return f"0:{int(now * 1_000_000)}%{uuid.uuid4().hex[:16]}"

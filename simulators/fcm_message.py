@@ -1,0 +1,274 @@
+"""FCM's ``messages:send`` body, checked field by field as the REST reference documents it (v1, ``Message``)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import msgspec
+
+from simulators.answers import Rejection
+
+_PAYLOAD_LIMIT: Final = 4096
+_TOPIC_LIMIT: Final = 2048
+_TTL_LIMIT: Final = 2_419_200
+_DURATION = re.compile(r"(\d+)(?:\.\d{1,9})?s")
+_COLOR = re.compile(r"#[0-9a-fA-F]{6}")
+_LABEL = re.compile(r"[A-Za-z0-9\-_.~%]{1,50}")
+_TOPIC = re.compile(r"[a-zA-Z0-9\-_.~%]{1,900}")
+TOKEN = re.compile(r"[A-Za-z0-9_:\-]{1,4096}")
+FID = re.compile(r"[A-Za-z0-9_\-]{1,64}")
+TARGETS: Final = ("token", "fid", "topic", "condition")
+
+#: A check returns what is wrong with a value, or None.
+Check = Callable[[Any, str], "Rejection | None"]
+
+
+def invalid(message: str, field: str) -> Rejection:
+    """A 400 whose details name a field."""
+    return Rejection(400, "INVALID_ARGUMENT", message, field)
+
+
+def _is(kind: type | tuple[type, ...], name: str) -> Check:
+    def check(value: Any, at: str) -> Rejection | None:
+        if isinstance(value, kind) and (kind is bool or not isinstance(value, bool)):
+            return None
+        return invalid(f"Invalid value at '{at}' ({name}), {value!r}", at)
+
+    return check
+
+
+_text = _is(str, "TYPE_STRING")
+_flag = _is(bool, "TYPE_BOOL")
+_number = _is((int, float), "TYPE_FLOAT")
+_integer = _is(int, "TYPE_INT32")
+_object = _is(dict, "TYPE_MESSAGE")
+
+
+def _texts(value: Any, at: str) -> Rejection | None:
+    if isinstance(value, list) and all(isinstance(item, str) for item in value):
+        return None
+    return invalid(f"Invalid value at '{at}' (repeated TYPE_STRING)", at)
+
+
+def _map(value: Any, at: str) -> Rejection | None:
+    """A string→string map."""
+    if not isinstance(value, dict):
+        return invalid(f"Invalid value at '{at}' (map)", at)
+    for key, item in value.items():
+        if not isinstance(item, str):
+            return invalid(f"Invalid value at '{at}[{key}].value' (TYPE_STRING), {item!r}", f"{at}[{key}].value")
+    return None
+
+
+def _data(value: Any, at: str) -> Rejection | None:
+    wrong = _map(value, at)
+    if wrong is not None:
+        return wrong
+    for key in value:
+        if key in ("from", "gcm", "message_type") or key.startswith(("google", "gcm.")):
+            return invalid(f"Invalid data payload key: {key}", at)
+    return None
+
+
+def _choice(*names: str) -> Check:
+    def check(value: Any, at: str) -> Rejection | None:
+        if value in names:
+            return None
+        return invalid(f"Invalid value at '{at}' (enum), {value!r}", at)
+
+    return check
+
+
+def _matching(pattern: re.Pattern[str]) -> Check:
+    def check(value: Any, at: str) -> Rejection | None:
+        if isinstance(value, str) and pattern.fullmatch(value):
+            return None
+        return invalid(f"Invalid value at '{at}', {value!r}", at)
+
+    return check
+
+
+def _duration(value: Any, at: str) -> Rejection | None:
+    if isinstance(value, str) and _DURATION.fullmatch(value):
+        return None
+    return invalid(f"Invalid value at '{at}' (Duration), Illegal duration format; duration must end with 's'", at)
+
+
+def _ttl(value: Any, at: str) -> Rejection | None:
+    wrong = _duration(value, at)
+    if wrong is None and float(value[:-1]) > _TTL_LIMIT:
+        return invalid(f"Invalid ttl: {value}; it is 0s to {_TTL_LIMIT}s", at)
+    return wrong
+
+
+def _durations(value: Any, at: str) -> Rejection | None:
+    if not isinstance(value, list):
+        return invalid(f"Invalid value at '{at}' (repeated Duration)", at)
+    return next((wrong for item in value if (wrong := _duration(item, at)) is not None), None)
+
+
+def _fields(known: Mapping[str, Check]) -> Check:
+    """An object of known fields, each under its snake_case or its camelCase name, never both."""
+    names = dict(known)
+    canonical = {name: name for name in known}
+    for name, inner_check in known.items():
+        camel = re.sub(r"_([a-z])", lambda letter: letter[1].upper(), name)
+        names[camel] = inner_check
+        canonical[camel] = name
+
+    def check(value: Any, at: str) -> Rejection | None:
+        if not isinstance(value, dict):
+            return invalid(f"Invalid value at '{at}' (TYPE_MESSAGE)", at)
+        seen = set()
+        for key, item in value.items():
+            inner = names.get(key)
+            if inner is None:
+                where = at or "request"
+                return invalid(
+                    f"Invalid JSON payload received. Unknown name \"{key}\" at '{where}': Cannot find field.", at
+                )
+            name = canonical[key]
+            path = f"{at}.{name}" if at else name
+            if name in seen:
+                return invalid(f"Invalid JSON payload received. '{path}' is set twice.", path)
+            seen.add(name)
+            if item is None:
+                continue
+            wrong = inner(item, path)
+            if wrong is not None:
+                return wrong
+        return None
+
+    return check
+
+
+_NOTIFICATION = _fields({"title": _text, "body": _text, "image": _text})
+_LABELLED = {"analytics_label": _matching(_LABEL)}
+_LIGHTS = _fields(
+    {
+        "color": _fields({"red": _number, "green": _number, "blue": _number, "alpha": _number}),
+        "light_on_duration": _duration,
+        "light_off_duration": _duration,
+    }
+)
+_ANDROID_NOTIFICATION = _fields(
+    dict.fromkeys(
+        (
+            "title",
+            "body",
+            "icon",
+            "sound",
+            "tag",
+            "click_action",
+            "body_loc_key",
+            "title_loc_key",
+            "channel_id",
+            "ticker",
+            "image",
+            "event_time",
+        ),
+        _text,
+    )
+    | dict.fromkeys(
+        ("sticky", "local_only", "default_sound", "default_vibrate_timings", "default_light_settings"), _flag
+    )
+    | {
+        "color": _matching(_COLOR),
+        "body_loc_args": _texts,
+        "title_loc_args": _texts,
+        "notification_priority": _choice(
+            "PRIORITY_UNSPECIFIED",
+            "PRIORITY_MIN",
+            "PRIORITY_LOW",
+            "PRIORITY_DEFAULT",
+            "PRIORITY_HIGH",
+            "PRIORITY_MAX",
+        ),
+        "vibrate_timings": _durations,
+        "visibility": _choice("VISIBILITY_UNSPECIFIED", "PRIVATE", "PUBLIC", "SECRET"),
+        "notification_count": _integer,
+        "light_settings": _LIGHTS,
+        "proxy": _choice("PROXY_UNSPECIFIED", "ALLOW", "DENY", "IF_PRIORITY_LOWERED"),
+        "bypass_proxy_notification": _flag,
+    }
+)
+_ANDROID = _fields(
+    {
+        "collapse_key": _text,
+        "priority": _choice("NORMAL", "HIGH", "normal", "high"),
+        "ttl": _ttl,
+        "restricted_package_name": _text,
+        "data": _data,
+        "notification": _ANDROID_NOTIFICATION,
+        "fcm_options": _fields(_LABELLED),
+        "direct_boot_ok": _flag,
+        "bandwidth_constrained_ok": _flag,
+        "restricted_satellite_ok": _flag,
+    }
+)
+_APNS = _fields(
+    {
+        "headers": _map,
+        "payload": _object,
+        "fcm_options": _fields(_LABELLED | {"image": _text}),
+        "live_activity_token": _text,
+    }
+)
+_WEBPUSH = _fields(
+    {
+        "headers": _map,
+        "data": _map,
+        "notification": _object,
+        "fcm_options": _fields(_LABELLED | {"link": _text}),
+    }
+)
+_MESSAGE = _fields(
+    {
+        "name": _text,
+        "token": _text,
+        "fid": _text,
+        "topic": _text,
+        "condition": _text,
+        "data": _data,
+        "notification": _NOTIFICATION,
+        "android": _ANDROID,
+        "apns": _APNS,
+        "webpush": _WEBPUSH,
+        "fcm_options": _fields(_LABELLED),
+    }
+)
+_REQUEST = _fields({"validate_only": _flag, "message": _MESSAGE})
+
+
+def check_request(request: Any) -> Rejection | None:
+    """Judge a decoded body in everything but the form of its target."""
+    wrong = _REQUEST(request, "")
+    if wrong is not None:
+        return wrong
+    message = request.get("message")
+    if not message:
+        return invalid("The message is not set.", "message")
+    targets = [name for name in TARGETS if message.get(name)]
+    if len(targets) != 1:
+        return invalid("Exactly one of token, fid, topic or condition must be set.", "message")
+    # What the reference calls the payload: what the app receives; the target and the delivery options do not count.
+    payload = [message.get(part) for part in ("notification", "data")]
+    android = message.get("android") or {}
+    payload += [android.get(part) for part in ("notification", "data")]
+    size = sum(len(msgspec.json.encode(part)) for part in payload if part)
+    limit = _TOPIC_LIMIT if targets[0] in ("topic", "condition") else _PAYLOAD_LIMIT
+    if size > limit:
+        return invalid(f"Android message is too big: {size} bytes, {limit} are allowed", "message")
+    return None
+
+
+def check_target(kind: str, value: str) -> Rejection | None:
+    """Judge the form of a target; FCM answers a malformed token by an FcmError without a field."""
+    pattern = {"token": TOKEN, "fid": FID, "topic": _TOPIC}.get(kind)
+    if pattern is None or pattern.fullmatch(value):
+        return None
+    if kind in ("token", "fid"):
+        return Rejection(400, "INVALID_ARGUMENT", "The registration token is not a valid FCM registration token")
+    return invalid("Malformed topic name", "message.topic")

@@ -1,0 +1,118 @@
+"""The listening side of a twin: TLS on loopback, one peer a connection, an end that answers what is in flight."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import ssl
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+import trio
+
+from simulators.answers import Provider
+from simulators.errors import TwinError
+from simulators.http1 import serve_http1
+from simulators.ledger import Ledger
+from simulators.peer import Http2Peer, Stream
+from simulators.script import ConnectionFaultRule, Director
+
+_HANDSHAKE_SECONDS: Final = 10.0
+_DRAIN_SECONDS: Final = 5.0
+
+
+def server_context(certificate: Path, protocols: tuple[str, ...]) -> ssl.SSLContext:
+    """A TLS context (≥ 1.2) for the key and chain in ``certificate``."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.load_cert_chain(certificate)
+    context.set_alpn_protocols(list(protocols))
+    return context
+
+
+async def listen(port: int) -> trio.SocketListener:
+    """Listen on 127.0.0.1 (raises ``TwinError`` if the port is taken)."""
+    try:
+        listeners = await trio.open_tcp_listeners(port, host="127.0.0.1", backlog=512)
+    except OSError as error:
+        if error.errno in (errno.EADDRINUSE, errno.EACCES):
+            raise TwinError(f"port {port}: {error.strerror}: choose another, or 0 for any free one") from None
+        raise
+    return listeners[0]
+
+
+class TwinServer:
+    """Serves one provider's rules on one listening socket."""
+
+    def __init__(self, provider: Provider, director: Director, ledger: Ledger, context: ssl.SSLContext) -> None:
+        self._provider = provider
+        self._director = director
+        self._ledger = ledger
+        self._context = context
+        self._peers: set[Http2Peer] = set()
+        self._idle: set[trio.CancelScope] = set()
+        self._stopping = False
+        self._faults_used: dict[int, int] = {}
+
+    async def serve(self, listener: trio.SocketListener, stopping: trio.Event) -> None:
+        """Serve until ``stopping`` is set; then say GOAWAY, answer what is in flight (≤ 5 s), hang up, return."""
+        async with trio.open_nursery() as accepting, trio.open_nursery() as connections:
+            accepting.start_soon(partial(trio.serve_listeners, self._guarded, [listener], handler_nursery=connections))
+            await stopping.wait()
+            accepting.cancel_scope.cancel()
+            connections.cancel_scope.deadline = trio.current_time() + _DRAIN_SECONDS
+            self._drain()
+
+    def _drain(self) -> None:
+        self._stopping = True
+        for peer in list(self._peers):
+            peer.drain()
+        for scope in list(self._idle):
+            scope.cancel()
+
+    async def _guarded(self, raw: trio.SocketStream) -> None:
+        """Serve one connection. Whatever a client does to it ends here."""
+        stream: Stream = trio.SSLStream(raw, self._context, server_side=True, https_compatible=True)
+        try:
+            with self._interruptible(), trio.fail_after(_HANDSHAKE_SECONDS):
+                await stream.do_handshake()
+            if self._stopping:
+                return
+            if stream.selected_alpn_protocol() == "h2":
+                await self._serve_http2(stream)
+            elif "http/1.1" in self._provider.protocols:
+                with self._interruptible():
+                    await serve_http1(stream, self._provider.session(), self._ledger)
+        except (trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError, ssl.SSLError):
+            pass
+        finally:
+            await trio.aclose_forcefully(stream)
+
+    @contextlib.contextmanager
+    def _interruptible(self) -> Iterator[None]:
+        """What a drain need not wait for: handshakes, kept-alive HTTP/1.1 connections."""
+        with trio.CancelScope() as scope:
+            self._idle.add(scope)
+            try:
+                yield
+            finally:
+                self._idle.discard(scope)
+
+    async def _serve_http2(self, stream: Stream) -> None:
+        peer = Http2Peer(stream, self._provider, self._ledger, self._take_faults())
+        self._peers.add(peer)
+        try:
+            await peer.run()
+        finally:
+            self._peers.discard(peer)
+
+    def _take_faults(self) -> list[ConnectionFaultRule]:
+        taken = []
+        for number, fault in enumerate(self._director.script.connections):
+            used = self._faults_used.get(number, 0)
+            if fault.times is None or used < fault.times:
+                self._faults_used[number] = used + 1
+                taken.append(fault)
+        return sorted(taken, key=lambda fault: fault.after)
