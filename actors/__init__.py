@@ -1,1 +1,1 @@
-"""One file per role of a push's life, in flow order: walker, batcher, consumer, transport, settler, reporter, shepherd."""
+"""One file per role of a push's life. In flow order: walker, batcher, consumer, transport, settler, reporter."""

@@ -56,8 +56,10 @@ def split(page: Page, channels: Collection[str]) -> Split:
         if channel not in channels:
             tallies[channel]["dropped"] = len(group)
             continue
-        for start in range(0, len(group), RECIPIENTS_A_BATCH):
-            batches.append(_batch(channel, group[start : start + RECIPIENTS_A_BATCH], page.campaign.expires_at))
+        batches += [
+            _batch(channel, group[start : start + RECIPIENTS_A_BATCH], page.campaign.expires_at)
+            for start in range(0, len(group), RECIPIENTS_A_BATCH)
+        ]
     return Split(batches, recipients, tallies)
 
 
@@ -73,7 +75,7 @@ def _batch(channel: str, rows: list[tuple[int, str, str, int, str]], expires_at:
 class Batcher:
     """Puts pages on the tubes of ``channels``, then acks their batons.
 
-    ``intake``: the walkers' end of ``pages``, of which each walker has a clone; the batcher closes it when it is to end.
+    ``intake``: the walkers' end of ``pages``, of which each walker has a clone; the batcher closes it to end.
     """
 
     def __init__(
@@ -104,7 +106,7 @@ class Batcher:
         batches, recipients, tallies = split(page, self._channels)
         verdict = await self._tubes.page_put(page.held.epoch, page.held.baton, batches, recipients, tallies)
         if verdict == "fenced":
-            # not ours to put: no lease, or a new epoch. The ledger still calls the page claimed, so the shepherd sees it.
+            # not ours to put: no lease, or a new epoch. The ledger still calls the page claimed: the shepherd sees it
             log.warning("page not put: this queue has no lease for it", baton=page.held.baton)
         try:
             await self._tubes.baton_ack(page.held)

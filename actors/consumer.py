@@ -16,6 +16,7 @@ from storage.records import Task
 from storage.tubes import Tubes
 from transports.breaker import Breaker
 from transports.contract import Batch, recipients_from_json
+from transports.limiter import Limiter
 
 log = structlog.get_logger(__name__)
 
@@ -36,6 +37,7 @@ class Consumer:
         hands: trio.Semaphore,
         gate: Gate,
         breaker: Breaker,
+        limiter: Limiter | None,
     ) -> None:
         self._channel = channel
         self._tubes = tubes
@@ -44,6 +46,7 @@ class Consumer:
         self._hands = hands
         self._gate = gate
         self._breaker = breaker
+        self._limiter = limiter
         self._stopping = False
         self._idle = trio.CancelScope()
 
@@ -67,12 +70,12 @@ class Consumer:
         tasks: list[tuple[int, int, Any]] = []
         with self._idle:
             await self._gate.wait()
-            while not self._breaker.allows(trio.current_time()):
-                await trio.sleep(1.0)
+            await self._leave_to_send()
             await self._hands.acquire()
             free = 1
+            most = TASKS_A_TAKE if self._limiter is None and self._breaker.reason is None else 1
             try:
-                while free < TASKS_A_TAKE and self._hands.value > 0:
+                while free < most and self._hands.value > 0:
                     self._hands.acquire_nowait()
                     free += 1
                 tasks = await self._tubes.batch_take(self._channel, free)
@@ -82,6 +85,13 @@ class Consumer:
                 for _ in range(free - len(tasks)):
                     self._hands.release()
         return tasks
+
+    async def _leave_to_send(self) -> None:
+        # waited for before the take, so that no lease grows old in a queue of our own
+        if self._limiter is not None:
+            await trio.sleep(self._limiter.delay(0, trio.current_time()))
+        while not self._breaker.allows(trio.current_time()):  # noqa: ASYNC110 - the breaker knows the time to wait
+            await trio.sleep(self._breaker.retry_in(trio.current_time()))
 
     async def _hand_over(self, id: int, number: int, data: Any) -> None:
         try:
@@ -94,6 +104,8 @@ class Consumer:
         if campaign is None:
             await self._put_aside(id, number, f"the store knows no campaign {task.campaign}")
             return
+        if self._limiter is not None:
+            self._limiter.delay(len(recipients), trio.current_time())  # drawn now, paid before the next take
         batch = Batch(task.campaign, campaign.message, task.attempt, task.expires_at, task.locales, recipients)
         await self._work.send(Work(task, batch))
 

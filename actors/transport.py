@@ -10,7 +10,6 @@ import trio
 from actors.messages import Done, Work
 from transports.breaker import Breaker
 from transports.contract import Outcome, Outcomes, Transport
-from transports.limiter import Limiter
 
 log = structlog.get_logger(__name__)
 
@@ -26,7 +25,6 @@ class TransportActor:
         work: trio.MemoryReceiveChannel[Work],
         done: trio.MemorySendChannel[Done],
         breaker: Breaker,
-        limiter: Limiter | None,
         concurrency: int = 4,
     ) -> None:
         self._channel = channel
@@ -34,7 +32,6 @@ class TransportActor:
         self._work = work
         self._done = done
         self._breaker = breaker
-        self._limiter = limiter
         self._concurrency = concurrency
 
     async def run(self, ready: Callable[[], None]) -> None:
@@ -51,8 +48,6 @@ class TransportActor:
 
     async def _send(self) -> None:
         async for work in self._work:
-            if self._limiter is not None:
-                await trio.sleep(self._limiter.delay(len(work.batch.recipients), trio.current_time()))
             outcomes = await self._transport.send(work.batch)
             self._judge(outcomes)
             await self._done.send(Done(work, outcomes))

@@ -49,7 +49,7 @@ def configure_child() -> None:
 
 
 def configure_node(folder: Path, show: Callable[[str], None], level: str = "info") -> None:
-    """For the node: everything from INFO into ``folder/node.log`` (3 × 10 MB), from ``level`` on to ``show`` as text."""
+    """For the node: from INFO on into ``folder/node.log`` (3 × 10 MB), from ``level`` on to ``show`` as text."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     keeper = logging.handlers.RotatingFileHandler(folder / "node.log", maxBytes=10_000_000, backupCount=2)
     least = LEVELS[level]

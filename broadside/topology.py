@@ -109,7 +109,6 @@ class ChannelGroup:
             work=self._work_out,
             done=self._done_in,
             breaker=self._breaker,
-            limiter=self._limiter,
             concurrency=SENDING_AT_ONCE * self._setup.connections,
         )
 
@@ -122,6 +121,7 @@ class ChannelGroup:
             hands=self._hands,
             gate=self._gate,
             breaker=self._breaker,
+            limiter=self._limiter,
         )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Any
 
 import msgspec
@@ -108,7 +108,7 @@ class Wire:
         async with self._sending:
             await self._stream.send_all(frames)
 
-    async def messages(self) -> AsyncIterator[Frame]:
+    async def messages(self) -> AsyncGenerator[Frame, None]:
         """What the other side says, until it is gone (WireError for what is no message)."""
         buffer = bytearray()
         while True:

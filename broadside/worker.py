@@ -41,7 +41,9 @@ class Telemetry:
         with self._life:
             while True:
                 usage = resource.getrusage(resource.RUSAGE_SELF)
-                paused = {name: breaker.reason for name, breaker in self._breakers.items() if breaker.reason is not None}
+                paused = {
+                    name: breaker.reason for name, breaker in self._breakers.items() if breaker.reason is not None
+                }
                 try:
                     await self._line.send(
                         wire.Beat(),

@@ -102,8 +102,9 @@ class _Answer:
             self.error = TarantoolNotConnectedError("the call was cancelled by the driver")
         elif self.error is None:
             body = future.result().body
-            self.value = body[:]
-            body.clear()  # trap 5: each response is a reference cycle, which the collector finds too late
+            if body is not None:  # a ping's answer has none
+                self.value = body[:]
+                body.clear()  # trap 5: each response is a reference cycle, which the collector finds too late
         if self.abandoned:
             if self.error is None and self.orphan is not None:
                 self.orphan(self.value)
@@ -152,6 +153,9 @@ class Link:
         """Call ``verb`` at the instance named ``where`` and answer its results.
 
         Args:
+            where: the instance's name.
+            verb: ``role.verb``.
+            args: its arguments.
             deadline: seconds for all of it, waiting for the connection included.
             poll: a long poll: takes no place among the calls in flight.
             orphan: gets the results if the caller was cancelled before they came (to give taken tasks back).

@@ -13,7 +13,7 @@ _MESSAGE = msgspec.json.Decoder(Message)
 
 
 class Baton(NamedTuple):
-    """The small task that travels from node to node: "walk page ``seq`` of this segment, which begins after ``after_id``"."""
+    """The small task that travels from node to node: walk page ``seq`` of this segment, which begins after an id."""
 
     campaign: int
     segment: int

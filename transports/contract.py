@@ -117,6 +117,9 @@ class Transport(Protocol):
         sent pushes *unknown* to the caller.
         """
 
+    def check(self, message: Message) -> None:
+        """Raise ``PayloadError`` if this platform cannot carry the message. Asked before a campaign is fired."""
+
     def stop(self) -> None:
         """Finish what is in flight, then end ``run``. Synchronous."""
 

@@ -49,7 +49,7 @@ require('roles.tubes').start(config.channels)
 
 box.schema.user.create(config.user, {if_not_exists = true})
 box.schema.user.passwd(config.user, config.password)
-box.schema.user.grant(config.user, 'broadside', nil, nil, {if_not_exists = true})
+box.schema.user.grant(config.user, 'broadside_verbs', nil, nil, {if_not_exists = true})
 
 box.cfg({listen = config.socket}) -- last: whoever can connect finds everything in place
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from transports.apns import credentials, outcomes, payload
 from transports.backoff import Backoff
 from transports.connection import Timing, parse_origin
-from transports.contract import Batch, Exceptional, Outcome, Outcomes, TransportSettings
+from transports.contract import Batch, Exceptional, Message, Outcome, Outcomes, TransportSettings
 from transports.decision import Decision, Then
 from transports.dispatch import Dispatch
 from transports.errors import CredentialsError, PayloadError
@@ -45,6 +45,10 @@ class ApnsTransport:
     def stop(self) -> None:
         """Finish what is in flight, then end :meth:`run`."""
         self.pool.stop()
+
+    def check(self, message: Message) -> None:
+        """Raise ``PayloadError`` if Apple cannot carry this message."""
+        payload.render(message)
 
     async def send(self, batch: Batch) -> Outcomes:
         """Push to every recipient (``Transport.send``). Cancelled: what was sent is unknown to the caller."""

@@ -11,7 +11,7 @@ import trio
 
 from transports.backoff import Backoff
 from transports.connection import Timing, parse_origin
-from transports.contract import Batch, Exceptional, Outcome, Outcomes, TransportSettings
+from transports.contract import Batch, Exceptional, Message, Outcome, Outcomes, TransportSettings
 from transports.decision import Decision, Then
 from transports.dispatch import Dispatch
 from transports.errors import CredentialsError, PayloadError
@@ -51,6 +51,10 @@ class FcmTransport:
         """Finish what is in flight, then end :meth:`run`."""
         self.token.close()
         self.pool.stop()
+
+    def check(self, message: Message) -> None:
+        """Raise ``PayloadError`` if FCM cannot carry this message."""
+        payload.render(message, "", 0)
 
     async def send(self, batch: Batch) -> Outcomes:
         """Push to every recipient (``Transport.send``). Cancelled: what was sent is unknown to the caller."""

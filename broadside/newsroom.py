@@ -1,0 +1,141 @@
+"""What an editor may ask of a node: fire, look, count, write subscribers. The API and the demo both go through here."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from typing import Any
+
+import trio
+
+from actors.messages import Clock, wall_clock
+from broadside.errors import Problem, RecordError, shown
+from broadside.records import CampaignReport, FireRequest, Subscriber
+from broadside.reports import report
+from storage.errors import LinkLost
+from storage.records import Row
+from storage.store import Store
+from storage.tubes import Tubes
+from transports.contract import Message
+from transports.errors import PayloadError
+
+PAGE_SIZE = 1000
+TTL = 4 * 3600
+"""Seconds after which nobody wants a piece of news any more, unless the campaign says otherwise."""
+LOOK_EVERY = 0.2
+"""Seconds between two looks at a campaign under way."""
+_EPOCH = 1_577_836_800_000  # 2020-01-01: campaign ids are ms since then, 22 random bits below
+
+Check = Callable[[Message], None]
+"""Raises ``PayloadError`` when a platform cannot carry a message."""
+
+
+class Newsroom:
+    """One node's editor desk. ``checks``: channel → its platform's word on a message; ``paused``: why it waits."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        tubes: Tubes,
+        checks: Mapping[str, Check],
+        paused: Callable[[], Mapping[str, str]],
+        segments: int,
+        clock: Clock = wall_clock,
+    ) -> None:
+        self._store = store
+        self._tubes = tubes
+        self._checks = checks
+        self._paused = paused
+        self._segments = segments
+        self._clock = clock
+
+    async def fire(self, request: FireRequest) -> CampaignReport:
+        """Create a campaign and fire it. Raises ``RecordError`` when the message or the channels cannot be."""
+        self._check(request)
+        now = self._clock()
+        id = now - _EPOCH << 22 | secrets.randbits(22)
+        policy = {"page_size": PAGE_SIZE, "ttl_ms": (request.ttl_seconds or TTL) * 1000}
+        await self._store.campaign_create(id, request.message, request.channels, policy, now)
+        batons = await self._store.campaign_fire(id, self._segments, now)
+        if batons:
+            await self._tubes.baton_put(batons)  # lost here, the shepherd makes them again
+        fired = await self.campaign(id)
+        assert fired is not None
+        return fired
+
+    def _check(self, request: FireRequest) -> None:
+        for field, text in (("message.title", request.message.title), ("message.body", request.message.body)):
+            if not text.strip():
+                raise RecordError(Problem(field, "is empty", "write what people should read"))
+        for name in request.channels or ():
+            if name not in self._checks:
+                known = ", ".join(sorted(self._checks))
+                raise RecordError(Problem("channels", f"unknown channel {shown(name)}", f"known: {known}", name))
+        if request.channels is not None and not request.channels:
+            raise RecordError(Problem("channels", "names none", "leave it away for all channels"))
+        for name in request.channels or self._checks:
+            try:
+                self._checks[name](request.message)
+            except PayloadError as error:
+                raise RecordError(Problem("message", str(error))) from None
+
+    async def campaign(self, id: int) -> CampaignReport | None:
+        """How a campaign stands."""
+        campaign = await self._store.campaign_get(id)
+        return None if campaign is None else report(campaign, self._clock(), self._paused())
+
+    async def campaigns(self) -> list[CampaignReport]:
+        """The newest hundred first."""
+        return [report(campaign, self._clock(), self._paused()) for campaign in await self._store.campaign_list()]
+
+    async def progress(self, id: int) -> AsyncIterator[CampaignReport]:
+        """A campaign's reports, whenever something has changed, until it has ended. Waits while the store is away."""
+        last = None
+        while True:
+            try:
+                now = await self.campaign(id)
+            except LinkLost:
+                continue  # the link waits for its connection itself
+            if now is None:
+                return
+            if last is None or (now.channels, now.state, now.paused_channels) != (
+                last.channels,
+                last.state,
+                last.paused_channels,
+            ):
+                yield now
+                last = now
+            if now.ended:
+                return
+            await trio.sleep(LOOK_EVERY)
+
+    async def put(self, subscribers: Iterable[Subscriber]) -> tuple[int, int]:
+        """Write subscribers; answers (inserted, updated)."""
+        now = self._clock()
+        return await self._store.subscribers_put([_wire(subscriber, now) for subscriber in subscribers])
+
+    async def count(self) -> dict[str, int]:
+        """Subscribers by channel."""
+        return await self._store.subscribers_count()
+
+    async def page(self, after: int, limit: int) -> list[Subscriber]:
+        """Up to ``limit`` subscribers with id > ``after``."""
+        return [_subscriber(row) for row in await self._store.subscribers_page(after, limit)]
+
+    async def tubes(self) -> dict[str, Any]:
+        """Tasks by tube and state, outbox, memory."""
+        return await self._tubes.statistics()
+
+
+def _wire(s: Subscriber, now: int) -> tuple[Any, ...]:
+    """As ``store.subscribers_put`` wants a row."""
+    registered = now if s.registered_at is None else s.registered_at
+    return (
+        s.channel, s.token, s.kind, registered, s.locale, s.tz, s.country, s.app_version, s.screen, s.best_minute,
+        s.tags, s.fields,
+    )  # fmt: skip
+
+
+def _subscriber(row: Row) -> Subscriber:
+    return Subscriber(**row._asdict())

@@ -1,0 +1,322 @@
+"""The node: one server's supervised process group, from its start to an orderly end."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import structlog
+import trio
+
+from actors.membership import Membership
+from actors.messages import wall_clock
+from broadside import demo, logs, processes, wire
+from broadside.api import Api
+from broadside.config import Channel, Config, Server
+from broadside.console import Console
+from broadside.datafolder import DataFolder, NodeInfo
+from broadside.errors import BroadsideError, ConfigError, Problem
+from broadside.newsroom import Newsroom
+from broadside.topology import build_transport, endpoints
+from storage.embedded import Embedded
+from storage.errors import EmbeddedUnavailable, VerbRefused
+from storage.link import Link
+from storage.store import Store
+from storage.tubes import Tubes
+from supervision import INFINITY, Actor, ChildSpec, Intensity, StartFailed, Supervisor
+from transports.contract import Message
+from transports.errors import TransportError
+
+log = structlog.get_logger(__name__)
+
+TARANTOOL_START = 600.0
+"""Seconds: a large base takes its time to load."""
+WORKER_STOP = 40.0
+
+
+class StartError(BroadsideError):
+    """The node cannot start; the text says why and what to do."""
+
+
+class Node:
+    """Everything that one node runs. ``run`` returns after `stop`, or raises StartError."""
+
+    def __init__(self, config: Config, folder: DataFolder) -> None:
+        self._config = config
+        self._folder = folder
+        self._embedded = None
+        if config.store is None:
+            self._embedded = Embedded(folder.tarantool, list(config.channels))
+        self._twins = {
+            platform: processes.TwinState(
+                platform,
+                [channel.app for channel in config.channels.values() if channel.twin and channel.platform == platform],
+                folder.twins,
+            )
+            for platform in sorted({channel.platform for channel in config.channels.values() if channel.twin})
+        }
+        self._workers = [processes.WorkerState(f"worker-{n + 1}") for n in range(config.node.workers)]
+        peers = {peer.name: self._server(peer) for peer in config.peers}
+        self._peers = peers
+        self._link = Link(endpoints(self._store(), self._queue(), peers))
+        self._tubes = Tubes(self._link, "node")
+        self._store_verbs = Store(self._link)
+        self._checks: dict[str, Callable[[Message], None]] = {}
+        self.url = ""
+        self.newsroom = Newsroom(
+            store=self._store_verbs,
+            tubes=self._tubes,
+            checks=self._checks,
+            paused=self._paused,
+            segments=1,
+        )
+        self._key = folder.key()
+        self._ready = False
+        self.tree = Supervisor(
+            config.node.name,
+            self._children(),
+            intensity=Intensity(config.supervision.restarts, config.supervision.period),
+        )
+
+    async def run(self, ready: Callable[[], None]) -> None:
+        """Run until stopped. ``ready`` is called when the whole tree serves."""
+
+        def up() -> None:
+            self._ready = True
+            ready()
+
+        try:
+            await self.tree.run(up)
+        finally:
+            if self._embedded is not None:
+                self._embedded.remove_runtime()
+
+    def stop(self) -> None:
+        """Drain and stop all of it."""
+        self._ready = False
+        self.tree.stop()
+
+    # -- the tree ------------------------------------------------------------------------------------------------
+
+    def _children(self) -> list[ChildSpec]:
+        children = []
+        if self._embedded is not None:
+            embedded = self._embedded
+            children.append(
+                ChildSpec(
+                    "tarantool", lambda: processes.tarantool(embedded), start_timeout=TARANTOOL_START, shutdown=15.0
+                )
+            )
+        children += [
+            ChildSpec(f"twin-{twin.platform}", twin.process, start_timeout=60.0, shutdown=10.0)
+            for twin in self._twins.values()
+        ]
+        children.append(ChildSpec("link", lambda: self._link))
+        children.append(ChildSpec("membership", self._membership, start_timeout=TARANTOOL_START))
+        children += [
+            ChildSpec(worker.name, self._worker(worker), start_timeout=60.0, shutdown=WORKER_STOP)
+            for worker in self._workers
+        ]
+        children.append(ChildSpec("console", self._console, shutdown=INFINITY))
+        return children
+
+    def _membership(self) -> Actor:
+        name = self._config.node.name
+        return Membership(node=name, tubes=self._tubes, store=self._store_verbs, clock=wall_clock)
+
+    def _worker(self, worker: processes.WorkerState) -> Callable[[], Actor]:
+        return lambda: processes.WorkerProcess(worker, lambda: self._hello(worker.name))
+
+    def _console(self) -> Actor:
+        # the platforms' word on a message; the twins' credentials are known by now
+        for setup in self._setups():
+            self._checks[setup.name] = build_transport(setup).check
+        api = Api(self.newsroom, self._key, ready=lambda: self._ready, status=self._status)
+        host, port = self._config.http.address
+        return Console(api.app(), host, port, self._bound)
+
+    def _bound(self, url: str) -> None:
+        self.url = url.rstrip("/")
+        info = NodeInfo(pid=os.getpid(), url=self.url, started=wall_clock(), name=self._config.node.name)
+        self._folder.write_node(info)
+
+    # -- what the children are told --------------------------------------------------------------------------------
+
+    def _hello(self, worker: str) -> wire.Hello:
+        return wire.Hello(
+            node=self._config.node.name,
+            worker=f"{self._config.node.name}/{worker}",
+            store=self._store(),
+            queue=self._queue(),
+            peers=self._peers,
+            channels=self._setups(),
+            reports=worker == self._workers[0].name,
+        )
+
+    def _setups(self) -> list[wire.ChannelSetup]:
+        return [self._setup(name, channel) for name, channel in self._config.channels.items()]
+
+    def _setup(self, name: str, channel: Channel) -> wire.ChannelSetup:
+        credentials, origin, ca = channel.credentials, channel.origin, channel.ca
+        if channel.twin:
+            twin = self._twins[channel.platform]
+            credentials, origin, ca = twin.credentials, twin.origin, Path(twin.ca)
+        return wire.ChannelSetup(
+            name=name,
+            platform=channel.platform,
+            app=channel.app,
+            credentials=credentials,
+            origin=origin,
+            ca=None if ca is None else str(ca),
+            connections=channel.connections,
+            rate=channel.rate,
+        )
+
+    def check_channels(self) -> None:
+        """Build every channel's transport that has credentials (ConfigError for one that cannot be)."""
+        for name, channel in self._config.channels.items():
+            if channel.twin:
+                continue
+            try:
+                build_transport(self._setup(name, channel))
+            except TransportError as error:
+                raise ConfigError([Problem(f"channels.{name}", str(error))]) from None
+
+    def _store(self) -> wire.Server:
+        if self._embedded is not None:
+            endpoint = self._embedded.endpoint
+            return wire.Server(endpoint.uri, endpoint.user, endpoint.password)
+        assert self._config.store is not None
+        return self._server(self._config.store)
+
+    def _queue(self) -> wire.Server:
+        return self._store() if self._config.queue is None else self._server(self._config.queue)
+
+    @staticmethod
+    def _server(server: Server) -> wire.Server:
+        return wire.Server(server.uri, server.user, server.password())
+
+    # -- what people are told --------------------------------------------------------------------------------------
+
+    def _paused(self) -> dict[str, str]:
+        paused: dict[str, str] = {}
+        for worker in self._workers:
+            if worker.stats is not None:
+                paused.update(worker.stats.paused)
+        return paused
+
+    def _status(self) -> dict[str, Any]:
+        usage = resource.getrusage(resource.RUSAGE_SELF)
+        return {
+            "node": self._config.node.name,
+            "pid": os.getpid(),
+            "ready": self._ready,
+            "rss": usage.ru_maxrss * 1024,
+            "workers": [
+                {
+                    "name": worker.name,
+                    "pid": worker.pid,
+                    "rss": worker.stats.rss if worker.stats else None,
+                    "cpu": worker.stats.cpu if worker.stats else None,
+                }
+                for worker in self._workers
+            ],
+            "paused": self._paused(),
+            "twins": {name: {"origin": t.origin, "ledger": str(t.ledger)} for name, t in self._twins.items()},
+            "tree": self.tree.snapshot(),
+        }
+
+    @property
+    def twins(self) -> list[str]:
+        """Platforms that are served by twins, not by their providers."""
+        return list(self._twins)
+
+
+def run_node(config: Config, data: Path | None = None, demo_wanted: bool = True) -> int:
+    """Run a node until SIGINT or SIGTERM; answers the exit code.
+
+    Args:
+        config: the configuration; without a file (``source`` None) the node is the demo.
+        data: data folder in place of the configured one.
+        demo_wanted: whether a demo node may fill its empty base and fire its sample campaign.
+    """
+    folder = DataFolder(config.node.data if data is None else data.absolute())
+    terminal = demo.Terminal()
+    with folder.locked():
+        first = config.source is None and demo_wanted
+        logs.configure_node(folder.logs, terminal.log, "warning" if first else "info")
+        if config.source is None:
+            demo.write_twin_scripts(folder.twins, [c.platform for c in config.channels.values()])
+        try:
+            return trio.run(_main, config, folder, terminal, first)
+        except (BaseExceptionGroup, BroadsideError) as raised:
+            error = _first(raised)
+            if not isinstance(error, BroadsideError):
+                raise
+            terminal.error(str(error))
+            return error.exit_code
+
+
+async def _main(config: Config, folder: DataFolder, terminal: demo.Terminal, first: bool) -> int:
+    node = Node(config, folder)
+    node.check_channels()
+    started = time.monotonic()
+    terminal.say(f"broadside node {config.node.name}: starting (data in {folder.root}, logs in {folder.logs}/node.log)")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_signals, node, terminal, nursery.cancel_scope)
+
+        async def serving() -> None:
+            terminal.say(f"ready after {time.monotonic() - started:.1f} s: {node.url}")
+            if node.twins:
+                terminal.say(f"pushes go to twins of {', '.join(node.twins)} on this machine: provider quotas are off")
+            if first:
+                await demo.show(node.newsroom, config, terminal)
+            terminal.say("serving; Ctrl-C drains and stops")
+
+        try:
+            await node.run(lambda: nursery.start_soon(serving))
+        except StartFailed as error:
+            raise StartError(_why(error)) from error
+        nursery.cancel_scope.cancel()
+    terminal.say("stopped")
+    return 0
+
+
+def _why(error: BaseException) -> str:
+    """One line for a start that failed, from the deepest cause that says something to a person."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ExceptionGroup):
+            cause = cause.exceptions[0]
+            continue
+        if isinstance(cause, BroadsideError | EmbeddedUnavailable | TransportError):
+            return str(cause)
+        if isinstance(cause, VerbRefused):
+            return cause.text
+        if cause.__cause__ is None:
+            return f"the node cannot start: {error}"
+        cause = cause.__cause__
+    return f"the node cannot start: {error}"
+
+
+def _first(error: BaseException) -> BaseException:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+async def _signals(node: Node, terminal: demo.Terminal, life: trio.CancelScope) -> None:
+    """The first signal drains, the second is faster: it waits for nothing."""
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        async for number in signals:
+            terminal.say(f"{signal.Signals(number).name}: draining; once more stops at once")
+            node.stop()
+            break
+        async for _ in signals:
+            life.cancel()
+            return

@@ -1,0 +1,46 @@
+"""A campaign as people see it: the ledger's sums, turned into the API's report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from broadside.records import CampaignReport, Tally
+from storage.records import Campaign
+from transports.identity import campaign_text
+
+_OUTCOMES = ("delivered", "dead", "rejected", "expired", "dropped", "cancelled")
+
+
+def report(campaign: Campaign, now: int, paused: Mapping[str, str]) -> CampaignReport:
+    """The report of a campaign. ``now``: ms UTC; ``paused``: channel → why its breaker is open."""
+    channels: dict[str, Tally] = {}
+    settled = 0
+    for name, sums in sorted(campaign.tallies.items()):
+        final = sum(sums.get(outcome, 0) for outcome in _OUTCOMES)
+        settled += final
+        # once the base is walked, what was enqueued is the truth; subscribers who left since Fire are not waited for
+        expected = sums.get("enqueued", 0) if campaign.walked else max(sums.get("audience", 0), sums.get("enqueued", 0))
+        channels[name] = Tally(
+            audience=sums.get("audience", 0),
+            enqueued=sums.get("enqueued", 0),
+            retried=sums.get("retried", 0),
+            remaining=max(0, expected - final),
+            **{outcome: sums.get(outcome, 0) for outcome in _OUTCOMES},
+        )
+    seconds = None
+    if campaign.fired_at is not None:
+        seconds = max(0, (campaign.finished_at or now) - campaign.fired_at) / 1000
+    return CampaignReport(
+        id=campaign_text(campaign.id),
+        state=campaign.state,  # type: ignore[arg-type]  # the store writes no other states
+        message=campaign.message,
+        created_at=campaign.created_at,
+        fired_at=campaign.fired_at,
+        finished_at=campaign.finished_at,
+        seconds=seconds,
+        rate=round(settled / seconds, 1) if seconds else 0.0,
+        walked=campaign.walked,
+        channels=channels,
+        paused_channels={name: why for name, why in paused.items() if name in channels and campaign.state == "firing"},
+        reasons={name: why for name, why in sorted(campaign.reasons.items()) if why},
+    )
