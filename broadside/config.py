@@ -6,7 +6,6 @@ relative to the file's own folder. Secrets are named by file or environment vari
 
 from __future__ import annotations
 
-import importlib.metadata
 import ipaddress
 import os
 import re
@@ -20,6 +19,7 @@ from msgspec import Meta
 
 from broadside import strict_toml
 from broadside.errors import ConfigError, Problem, shown
+from transports import registry
 
 DEFAULT_FILE = "broadside.toml"
 """The file that :func:`load` looks for in the current folder."""
@@ -327,7 +327,7 @@ def _channels(reader: strict_toml.Reader, tables: object) -> dict[str, Channel]:
 
 
 def _checked_channel(reader: strict_toml.Reader, channel: Channel, key: str) -> Channel:
-    known = sorted(known_platforms())
+    known = registry.platforms()
     if channel.platform not in known:
         what = f"unknown platform {shown(channel.platform)}"
         reader.problem(f"{key}.platform", what, f"known: {', '.join(known)}", channel.platform)
@@ -368,8 +368,3 @@ def _credentials(reader: strict_toml.Reader, channel: Channel, key: str) -> dict
         what = f"unknown environment {shown(environment)}"
         reader.problem(f"{key}.environment", what, "production or sandbox", environment)
     return given
-
-
-def known_platforms() -> frozenset[str]:
-    """Name the platforms that are installed (entry points of the group ``broadside.transports``)."""
-    return frozenset(point.name for point in importlib.metadata.entry_points(group="broadside.transports"))

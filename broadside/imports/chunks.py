@@ -1,6 +1,6 @@
 """Lines into chunks of checked subscribers, ready to be sent. CSV and NDJSON differ in here and nowhere else.
 
-Speed: the rows of a chunk are decoded in one call and checked in one loop. Only when that call fails is each row looked
+Speed: the rows of a slice are decoded in one call and checked in one loop. Only when that call fails is each row looked
 at alone, to say what is wrong with it.
 """
 
@@ -16,28 +16,39 @@ import msgspec
 
 from broadside import records
 from broadside.errors import Problem, UsageError, shown
-from broadside.imports.lines import MAX_LINE, Lines, Rejects
+from broadside.imports.lines import MAX_LINE, SLICE, Lines, Rejects
 from broadside.records import Subscriber
 
 Format = Literal["csv", "ndjson"]
+_REQUEST_ROWS = 2_500
+_REQUEST_BYTES = 1024 * 1024
 _ENCODE = msgspec.json.Encoder().encode
 
 
 @dataclass(slots=True)
 class Chunk:
-    """Good rows. ``raw[i]`` is what stands in the file for ``rows[i]``, beginning on line ``numbers[i]``."""
+    """Good rows on their way into one request."""
 
-    rows: list[Subscriber]
     raw: list[bytes]
-    numbers: list[int] | range
-    body: bytes
-    """The rows as the API takes them."""
+    """What stands in the file for each row, to be given back if the node refuses it."""
+    numbers: list[int]
+    """Line on which each row begins."""
+    parts: list[bytes]
+    """JSON objects with commas between them."""
+
+    @property
+    def body(self) -> bytes:
+        """The rows as the API takes them."""
+        return b"[" + b",".join(self.parts) + b"]"
 
     def without(self, index: int) -> Chunk:
         """Return this chunk less one row."""
-        numbers = list(self.numbers)
-        rows, raw = self.rows[:index] + self.rows[index + 1 :], self.raw[:index] + self.raw[index + 1 :]
-        return Chunk(rows, raw, numbers[:index] + numbers[index + 1 :], _ENCODE(rows))
+        rows = records.ROWS.decode(self.body)
+        return Chunk(
+            self.raw[:index] + self.raw[index + 1 :],
+            self.numbers[:index] + self.numbers[index + 1 :],
+            [_objects(rows[:index] + rows[index + 1 :])],
+        )
 
 
 def read_chunks(lines: Lines, name: str, rejects: Rejects) -> tuple[Format, Iterator[Chunk]]:
@@ -48,29 +59,49 @@ def read_chunks(lines: Lines, name: str, rejects: Rejects) -> tuple[Format, Iter
     if first.lstrip().startswith(b"["):
         raise UsageError(f"{name}: is a JSON array (one object a line is needed: jq -c '.[]' FILE)")
     if first.lstrip().startswith(b"{"):
-        return "ndjson", _ndjson(lines, rejects)
+        return "ndjson", _gathered(_ndjson(lines, rejects))
     number, header = lines.take_first()
     columns = Columns(name, number, header)
     rejects.header = header if header.endswith((b"\n", b"\r")) else header + b"\n"
-    return "csv", _csv(lines, columns, rejects)
+    return "csv", _gathered(_csv(lines, columns, rejects))
+
+
+def _gathered(slices: Iterator[Chunk]) -> Iterator[Chunk]:
+    """Put slices together to requests of a size that is worth a round trip."""
+    chunk = Chunk([], [], [])
+    size = 0
+    for part in slices:
+        chunk.raw += part.raw
+        chunk.numbers += part.numbers
+        chunk.parts += part.parts
+        size += sum(map(len, part.parts))
+        if len(chunk.raw) > _REQUEST_ROWS - SLICE or size >= _REQUEST_BYTES:
+            yield chunk
+            chunk = Chunk([], [], [])
+            size = 0
+    if chunk.raw:
+        yield chunk
+
+
+def _objects(rows: list[Subscriber]) -> bytes:
+    return _ENCODE(rows)[1:-1]
 
 
 def _ndjson(lines: Lines, rejects: Rejects) -> Iterator[Chunk]:
     latest = records.latest_registration()
-    for first, chunk in lines.chunks():
-        body = b"[" + b",".join(chunk) + b"]"
+    for first, some in lines.slices():
+        joined = b",".join(some)
         try:
-            rows = records.ROWS.decode(body)
+            rows = records.ROWS.decode(b"[" + joined + b"]")
         except (msgspec.DecodeError, UnicodeDecodeError):
             rows = []
-        if len(rows) == len(chunk) and _all_good(rows, latest):
-            yield Chunk(rows, chunk, range(first, first + len(chunk)), body)
-        elif one_by_one := _good_lines(first, chunk, latest, rejects):
+        if len(rows) == len(some) and records.all_good(rows, latest):
+            yield Chunk(some, list(range(first, first + len(some))), [joined])
+        elif one_by_one := _good_lines(first, some, latest, rejects):
             yield one_by_one
 
 
 def _good_lines(first: int, lines: list[bytes], latest: int, rejects: Rejects) -> Chunk | None:
-    rows: list[Subscriber] = []
     raw: list[bytes] = []
     numbers: list[int] = []
     for number, line in enumerate(lines, first):
@@ -83,12 +114,11 @@ def _good_lines(first: int, lines: list[bytes], latest: int, rejects: Rejects) -
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             problem = records.explain(_plain(line), error)
         if problem is None:
-            rows.append(row)
             raw.append(line)
             numbers.append(number)
         else:
             rejects.reject(number, problem, [line])
-    return Chunk(rows, raw, numbers, b"[" + b",".join(raw) + b"]") if rows else None
+    return Chunk(raw, numbers, [b",".join(raw)]) if raw else None
 
 
 def _plain(line: bytes) -> object:
@@ -96,11 +126,6 @@ def _plain(line: bytes) -> object:
         return msgspec.json.decode(line)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return None
-
-
-def _all_good(rows: list[Subscriber], latest: int) -> bool:
-    check = records.check
-    return not any(check(row, latest) for row in rows)  # a Problem is true
 
 
 class Columns:
@@ -130,42 +155,64 @@ class Columns:
             if needed not in names:
                 raise UsageError(f"{where}: the header has no column {needed} (the first line names the columns)")
         self.names = names
-        self._own = [(column, column[7:]) for column in names if column.startswith("fields.")]
-        # "" is a text's default; for these it must mean "not given"
-        self._droppable = [column for column in ("kind", "best_minute", "registered_at", "id") if column in names]
-        self._tags, self._fields = "tags" in names, "fields" in names
+
+    def records(self, rows: list[list[str]]) -> list[dict[str, Any]]:
+        """Name the cells of all ``rows``, column by column (three times as fast as row by row).
+
+        Raises ``ValueError`` if any row is bad; ``record`` then tells which.
+        """
+        if set(map(len, rows)) - {len(self.names)}:
+            raise ValueError("a row has another number of columns than the header")
+        names, columns = [], []
+        own: list[tuple[str, tuple[str, ...]]] = []
+        for name, cells in zip(self.names, zip(*rows, strict=True), strict=True):
+            if name.startswith("fields."):
+                own.append((name[7:], cells))
+                continue
+            names.append(name)
+            convert = _CELLS.get(name)
+            columns.append(list(map(convert, cells)) if convert else cells)
+        records = [dict(zip(names, cells, strict=True)) for cells in zip(*columns, strict=True)]
+        for name, cells in own:
+            for record, cell in zip(records, cells, strict=True):
+                if cell:
+                    record.setdefault("fields", {})[name] = cell
+        return records
 
     def record(self, cells: list[str]) -> dict[str, Any]:
         """Name the cells (raises ``ValueError`` carrying a ``Problem``)."""
         if len(cells) != len(self.names):
             what = f"has {len(cells)} columns where the header has {len(self.names)}"
             raise ValueError(Problem("line", what, f"texts with {self.delimiter!r} in them need quotes"))
-        record: dict[str, Any] = dict(zip(self.names, cells, strict=True))
-        for column in self._droppable:
-            if not record[column]:
-                del record[column]
-        if self._tags:
-            tags = record["tags"]
-            record["tags"] = tags.split("|") if tags else []
-        if self._fields:
-            written = record["fields"]
-            try:
-                record["fields"] = msgspec.json.decode(written) if written else {}
-            except msgspec.DecodeError:
-                what = f"{shown(written, 40)} is not JSON"
-                raise ValueError(Problem("fields", what, 'as in {"first_name": "Ada"}')) from None
-        if self._own:
-            own = {name: cell for column, name in self._own if (cell := record.pop(column))}
-            fields = record.get("fields")
-            record["fields"] = {**fields, **own} if isinstance(fields, dict) else own
-        return record
+        try:
+            return self.records([cells])[0]
+        except msgspec.DecodeError:
+            written = cells[self.names.index("fields")]
+            what = f"{shown(written, 40)} is not a JSON object"
+            raise ValueError(Problem("fields", what, 'as in {"first_name": "Ada"}')) from None
+
+
+def _fields(cell: str) -> dict[str, str]:
+    return _OBJECT.decode(cell) if cell else {}
+
+
+# Text is right as it is, and empty by default; in these columns an empty cell means "not given".
+_OBJECT = msgspec.json.Decoder(dict[str, str])
+_CELLS: dict[str, Callable[[str], object]] = {
+    "id": lambda cell: cell or None,
+    "kind": lambda cell: cell or "token",
+    "best_minute": lambda cell: cell or None,
+    "registered_at": lambda cell: cell or None,
+    "tags": lambda cell: cell.split("|") if cell else [],
+    "fields": _fields,
+}
 
 
 def _csv(lines: Lines, columns: Columns, rejects: Rejects) -> Iterator[Chunk]:
     csv.field_size_limit(MAX_LINE)
     latest = records.latest_registration()
     carry: list[bytes] = []
-    for first, new in lines.chunks():
+    for first, new in lines.slices():
         raw, cells, numbers, carry = _parse(first - len(carry), carry + new, columns.delimiter, rejects, last=False)
         if chunk := _checked(raw, cells, numbers, columns, latest, rejects):
             yield chunk
@@ -227,9 +274,9 @@ def _checked(
     raw: list[bytes], cells: list[list[str]], numbers: list[int], columns: Columns, latest: int, rejects: Rejects
 ) -> Chunk | None:
     try:
-        rows = msgspec.convert([columns.record(row) for row in cells], list[Subscriber], strict=False)
-        if _all_good(rows, latest):
-            return Chunk(rows, raw, numbers, _ENCODE(rows)) if rows else None
+        rows = msgspec.convert(columns.records(cells), list[Subscriber], strict=False)
+        if records.all_good(rows, latest):
+            return Chunk(raw, numbers, [_objects(rows)]) if rows else None
     except ValueError:  # msgspec's errors are ValueErrors too
         pass
     good: list[int] = []
@@ -243,7 +290,7 @@ def _checked(
             rows.append(checked)
     if not rows:
         return None
-    return Chunk(rows, [raw[i] for i in good], [numbers[i] for i in good], _ENCODE(rows))
+    return Chunk([raw[i] for i in good], [numbers[i] for i in good], [_objects(rows)])
 
 
 def _checked_row(name: Callable[[list[str]], dict[str, Any]], cells: list[str], latest: int) -> Subscriber | Problem:

@@ -71,13 +71,13 @@ def import_file(
         try:
             answer = future.result()
         except ApiError as error:
-            if error.index is None or not error.index < len(chunk.rows) or refused >= _REFUSALS:
+            if error.index is None or not error.index < len(chunk.raw) or refused >= _REFUSALS:
                 raise
             refused += 1
             problem = Problem(error.field or "line", error.message, error.remedy, error.value)
             rejects.reject(chunk.numbers[error.index], problem, [chunk.raw[error.index]])
             rest = chunk.without(error.index)
-            if rest.rows:
+            if rest.raw:
                 waiting.appendleft((rest, pool.submit(upsert, rest.body)))
             return
         except NodeUnreachable as error:
