@@ -105,10 +105,12 @@ class Batcher:
     async def _put(self, page: Page) -> None:
         batches, recipients, tallies = split(page, self._channels)
         verdict = await self._tubes.page_put(page.held.epoch, page.held.baton, batches, recipients, tallies)
-        if verdict == "fenced":
-            # not ours to put: no lease, or a new epoch. The ledger still calls the page claimed: the shepherd sees it
-            log.warning("page not put: this queue has no lease for it", baton=page.held.baton)
         try:
-            await self._tubes.baton_ack(page.held)
+            if verdict == "fenced":
+                # no lease for now, or a new epoch: the baton comes again, and then the store says whose page this is
+                log.warning("page not put: this queue has no lease for it", baton=page.held.baton)
+                await self._tubes.baton_release(page.held)
+            else:
+                await self._tubes.baton_ack(page.held)
         except LinkLost:
             log.warning("baton not acked: it comes again and the page is marked", baton=page.held.baton)

@@ -12,13 +12,23 @@ from typing import Any
 
 import structlog
 
+from supervision import (
+    ChildExited,
+    ChildRestarting,
+    ChildStarted,
+    ChildStartFailed,
+    ChildStuck,
+    Escalated,
+    SupervisionEvent,
+)
+
+LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50}
 _SHARED: list[Any] = [
     structlog.contextvars.merge_contextvars,
     structlog.processors.add_log_level,
     structlog.processors.TimeStamper(fmt="iso", utc=True),
     structlog.processors.format_exc_info,
 ]
-LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50}
 
 
 class _Bridge(logging.Handler):
@@ -59,7 +69,9 @@ def configure_node(folder: Path, show: Callable[[str], None], level: str = "info
         text = json.dumps(event, default=repr, ensure_ascii=False)
         keeper.emit(logging.makeLogRecord({"msg": text, "levelno": 20, "levelname": "INFO"}))
         if LEVELS.get(event.get("level", "info"), 20) >= least:
-            show(str(plain(logger, method, dict(event))))
+            # a person gets one line; the traceback is in the file
+            line = {key: value for key, value in event.items() if key != "exception"}
+            show(str(plain(logger, method, line)).splitlines()[0])
         raise structlog.DropEvent
 
     structlog.configure(
@@ -87,3 +99,34 @@ def child_line(process: str) -> Callable[[str, str], None]:
         log.log(level, message, **{str(key): value for key, value in event.items()})
 
     return line
+
+
+def observe(event: SupervisionEvent) -> None:
+    """Log what a supervisor tells: one line each, the traceback of a crash beside it."""
+    log = structlog.get_logger("supervision")
+    actor = "/".join(filter(None, (event.supervisor, getattr(event, "child", ""))))
+    match event:
+        case ChildStarted():
+            log.info("started", actor=actor, incarnation=event.incarnation)
+        case ChildExited() if event.reason.error is not None:
+            log.error("crashed", actor=actor, why=first_line(event.reason.error), exc_info=event.reason.error)
+        case ChildExited():
+            log.info("ended", actor=actor, how=event.reason.kind.value)
+        case ChildStartFailed():
+            log.error("failed to start", actor=actor, why=first_line(event.error), exc_info=event.error)
+        case ChildRestarting():
+            log.warning("restarts", actor=actor, times=event.restarts, after=round(event.delay, 3))
+        case ChildStuck():
+            log.error("does not end", actor=actor, seconds=round(event.seconds, 1))
+        case Escalated():
+            log.error("gives up", actor=actor, why=first_line(event.error))
+        case _:
+            pass  # a supervisor's own start and end say nothing that its parent's do not
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says, in one line: of a group, its first error."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    text = str(error).strip()
+    return text.splitlines()[0] if text else type(error).__name__

@@ -81,6 +81,7 @@ class Node:
             config.node.name,
             self._children(),
             intensity=Intensity(config.supervision.restarts, config.supervision.period),
+            observe=logs.observe,
         )
 
     async def run(self, ready: Callable[[], None]) -> None:

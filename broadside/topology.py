@@ -17,6 +17,7 @@ from actors.shepherd import Shepherd
 from actors.transport import TransportActor
 from actors.walker import Walker
 from broadside import wire
+from broadside.logs import observe
 from storage.link import Endpoint, Link
 from storage.store import Store
 from storage.tubes import Tubes
@@ -89,6 +90,7 @@ class ChannelGroup:
             ],
             strategy=ONE_FOR_ALL,
             intensity=BUGS,
+            observe=observe,
         )
 
     def _settler(self) -> Actor:
@@ -144,7 +146,7 @@ class CampaignGroup:
         ]
         if self._hello.reports:
             children.append(ChildSpec("shepherd", self._shepherd))
-        return Supervisor("campaigns", children, strategy=REST_FOR_ONE, intensity=BUGS)
+        return Supervisor("campaigns", children, strategy=REST_FOR_ONE, intensity=BUGS, observe=observe)
 
     def _tubes(self, where: str = "queue") -> Tubes:
         # walkers give back their own batons at a restart, so they hold them under a name of their own
@@ -199,7 +201,7 @@ def worker_tree(
         if hello.reports:
             reporter = lambda: Reporter(node=hello.node, tubes=tubes, store=store, clock=clock)  # noqa: E731
             children.insert(0, ChildSpec("reporter", reporter))
-        return Supervisor("delivery", children, strategy=ONE_FOR_ONE, intensity=BUGS)
+        return Supervisor("delivery", children, strategy=ONE_FOR_ONE, intensity=BUGS, observe=observe)
 
     return Supervisor(
         hello.worker,
@@ -211,4 +213,5 @@ def worker_tree(
         ],
         strategy=REST_FOR_ONE,
         intensity=BUGS,
+        observe=observe,
     )

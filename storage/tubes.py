@@ -21,8 +21,8 @@ class Tubes:
         self._where = where
 
     async def epoch(self) -> tuple[str, int, bool]:
-        """The instance's uuid, its epoch (0: none yet), and whether its lease holds."""
-        ((uuid, epoch, leased),) = await self._link.call(self._where, "tubes.epoch")
+        """The instance's uuid, its epoch (0: none yet), and whether its lease holds. Waits out a lost link."""
+        ((uuid, epoch, leased),) = await self._link.insist(self._where, "tubes.epoch")
         return str(uuid), int(epoch), bool(leased)
 
     async def adopt(self, epoch: int) -> None:
