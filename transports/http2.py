@@ -116,6 +116,7 @@ class Http2Client:
         self._cap = stream_cap
         self._next_id = 1
         self._pings = 0
+        self._closed = False
         self.settled = False
         """The peer's SETTINGS have arrived: its limits are known."""
         self.retiring: str | None = None
@@ -205,7 +206,7 @@ class Http2Client:
     def feed(self, data: bytes) -> Completions:
         """Take bytes from the peer, give what they settle. What the peer broke is told by :attr:`error`."""
         done = Completions()
-        if self.error is not None:
+        if self.error is not None or self._closed:
             return done
         try:
             for event in self._h2.receive(data):
@@ -220,7 +221,7 @@ class Http2Client:
         """Ask for a sign of life; :attr:`pong` becomes the returned payload when it is answered (RFC 9113 §6.7)."""
         self._pings += 1
         payload = self._pings.to_bytes(8, "big")
-        if self.error is None:
+        if self.error is None and not self._closed:
             self._h2.ping(payload)
         return payload
 
@@ -232,7 +233,8 @@ class Http2Client:
     def close(self) -> None:
         """Say GOAWAY (RFC 9113 §6.8) as the last bytes."""
         self.retire("closed")
-        if self.error is None:
+        if self.error is None and not self._closed:
+            self._closed = True
             self._h2.close_connection()
 
     def oldest(self) -> float | None:

@@ -13,8 +13,9 @@ import h2.events
 from h2.config import H2Configuration
 from h2.errors import ErrorCodes
 from h2.exceptions import H2Error, ProtocolError
-from h2.settings import SettingCodes
+from h2.settings import SettingCodes, Settings
 from hpack import Encoder
+from hyperframe.exceptions import HyperframeError
 from hyperframe.frame import GoAwayFrame
 
 _TABLE_LIMIT = 4_096  # octets; a peer may allow more, and we need less
@@ -34,7 +35,9 @@ class PatientH2(h2.connection.H2Connection):
             )
         )
         self.encoder = PlainEncoder()
-        self.local_settings.update({SettingCodes.ENABLE_PUSH: 0})
+        self.local_settings = Settings(
+            client=True, initial_values={SettingCodes.ENABLE_PUSH: 0, SettingCodes.MAX_HEADER_LIST_SIZE: 65_536}
+        )
 
     # h2 counts its streams one by one at each new one. Http2Client.room() has counted already.
     open_outbound_streams = 0
@@ -43,8 +46,11 @@ class PatientH2(h2.connection.H2Connection):
         """Like ``receive_data``, but events of before an illegal frame are not lost with it. Raises ``H2Error``."""
         self.incoming_buffer.add_data(data)
         self.incoming_buffer.max_frame_size = self.max_inbound_frame_size
-        for frame in self.incoming_buffer:
-            yield from self._receive_frame(frame)
+        try:
+            for frame in self.incoming_buffer:
+                yield from self._receive_frame(frame)
+        except HyperframeError as error:
+            raise ProtocolError(str(error)) from error
 
     def refuse(self, error: H2Error) -> None:
         """Tell the peer with a GOAWAY that it broke the protocol."""

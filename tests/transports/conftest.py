@@ -18,6 +18,7 @@ import trio
 import trustme
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from h2.settings import Settings
 
 from transports.backoff import Backoff
 from transports.connection import Timing
@@ -46,7 +47,7 @@ class Link:
         self.peer = peer
         self.stream = stream
         self.h2 = h2.connection.H2Connection(h2.config.H2Configuration(client_side=False, header_encoding="utf-8"))
-        self.h2.local_settings.update(peer.settings)
+        self.h2.local_settings = Settings(client=False, initial_values=peer.settings)
         self.requests: dict[int, tuple[dict[str, str], bytearray]] = {}
         self.open: set[int] = set()
         self.most_open = 0
@@ -122,7 +123,7 @@ class Peer:
         self.accepted += 1
         link = Link(self, stream)
         self.links.append(link)
-        with contextlib.suppress(trio.BrokenResourceError):
+        with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):
             async with stream:
                 await link.run()
 
