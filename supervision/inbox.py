@@ -10,6 +10,7 @@ from typing import TypeAlias
 import trio
 
 from supervision.child import Child, ChildState, Incarnation
+from supervision.errors import SupervisionError
 from supervision.events import ExitReason
 
 
@@ -67,6 +68,17 @@ class Request:
     error: Exception | None
     done: trio.Event = field(default_factory=trio.Event)
 
+    async def answer(self) -> None:
+        """Do the work and wake the task that asked; an error of ours is its answer, all else goes up."""
+        try:
+            await self.work()
+        except SupervisionError as error:
+            self.error = error
+        else:
+            self.error = None
+        finally:
+            self.done.set()
+
 
 Item: TypeAlias = "Exited | Retry | StartAgain | Request"
 
@@ -82,6 +94,24 @@ class Inbox:
         """Append an item and wake the loop."""
         self._items.append(item)
         self._lot.unpark()
+
+    async def ask(self, work: Callable[[], Awaitable[None]], gone: Exception) -> None:
+        """Have the loop do `work` in its turn. Raises what that raised, or `gone` when it was not done.
+
+        A task cancelled while it waits takes nothing back: its request may still be carried out.
+        """
+        request = Request(work, gone)
+        self.post(request)
+        await request.done.wait()
+        if request.error is not None:
+            raise request.error
+
+    def refuse_all(self) -> None:
+        """The loop is over: tell those who wait."""
+        for item in self._items:
+            if isinstance(item, Request):
+                item.done.set()
+        self._items.clear()
 
     def wake(self) -> None:
         """Wake the loop without an item."""

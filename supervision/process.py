@@ -22,6 +22,7 @@ import msgspec
 import trio
 
 from supervision.errors import HandshakeFailed, HungProcess, ProcessDied, ProcessError
+from supervision.events import log
 from supervision.lines import Lines
 
 REAP_WITHIN = 5.0  # seconds for a killed process to be gone
@@ -129,6 +130,8 @@ class ChildProcess:
                     readers.start_soon(self._read_stdout, process, ready)
                     readers.start_soon(self._read_stderr, process)
                     await process.wait()
+                    if process.stdin is not None:
+                        await process.stdin.aclose()  # EOF for what it may have left behind
                     readers.cancel_scope.deadline = trio.current_time() + LAST_OUTPUT_WITHIN
                 nursery.cancel_scope.cancel()
         finally:
@@ -150,7 +153,7 @@ class ChildProcess:
     async def _write_first_line(self, process: trio.Process) -> None:
         if self._first_line is not None and process.stdin is not None:
             # A process that does not read, or is gone, shows itself in other ways.
-            with contextlib.suppress(trio.BrokenResourceError):
+            with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):
                 await process.stdin.send_all(self._first_line + b"\n")
 
     async def _shake_hands(
@@ -162,6 +165,8 @@ class ChildProcess:
         try:
             await handshake(self)
         except Exception as error:
+            with trio.move_on_after(LAST_OUTPUT_WITHIN):
+                await process.wait()  # if its death broke the handshake, its last words say more
             self._fail(process, HandshakeFailed(f'process "{self.name}": handshake failed: {error!r}'), error)
         else:
             self._became_ready(ready)
@@ -209,8 +214,12 @@ class ChildProcess:
     async def _stop_when_asked(self, process: trio.Process) -> None:
         await self._asked.wait()
         if self._request_stop is not None:
-            self._request_stop()
-            await trio.sleep(self._request_grace)
+            try:
+                self._request_stop()
+            except Exception:  # its channel may be gone; a signal still gets through
+                log.exception("process %s: request_stop raised", self.name)
+            else:
+                await trio.sleep(self._request_grace)
         _signal(process, signal.SIGTERM)
         await trio.sleep(self._grace)
         _signal(process, signal.SIGKILL, group=True)

@@ -116,9 +116,7 @@ class Supervisor:
                 nursery.cancel_scope.cancel()  # the pauses before restarts that will not come
         finally:
             self._over = True
-            while (item := self._inbox.take()) is not None:
-                if isinstance(item, Request):
-                    item.done.set()
+            self._inbox.refuse_all()
             self._children.emit(events.SupervisorStopped(self.name, trio.current_time()))
         if failure is not None:
             raise failure
@@ -174,22 +172,23 @@ class Supervisor:
     def snapshot(self) -> Snapshot:
         """The whole tree as plain data; cheap enough to poll every second."""
         now = 0.0 if self._started_at is None else trio.current_time()
-        if self._started_at is None or self._over:
-            state = ChildState.STOPPED
-        elif self._children.stopping:
-            state = ChildState.STOPPING
-        else:
-            state = ChildState.STARTING if self._ready_at is None else ChildState.RUNNING
         return {
             "id": self.name,
             "kind": "supervisor",
-            "state": state.value,
+            "state": self._state().value,
             "incarnation": 1,
             "uptime": 0.0 if self._ready_at is None or self._over else now - self._ready_at,
             "strategy": self._strategy.value,
             "restarts": self._window.count(now),
             "children": [child.snapshot() for child in self._children.in_order()],
         }
+
+    def _state(self) -> ChildState:
+        if self._started_at is None or self._over:
+            return ChildState.STOPPED
+        if self._children.stopping:
+            return ChildState.STOPPING
+        return ChildState.STARTING if self._ready_at is None else ChildState.RUNNING
 
     # -- the loop ----------------------------------------------------------------------------------------------
 
@@ -212,7 +211,7 @@ class Supervisor:
             elif isinstance(item, StartAgain) and item.child.retry is item.token:
                 await self._restart(item.child, item.reason)
             elif isinstance(item, Request):
-                await self._answer(item)
+                await item.answer()
 
     async def _exited(self, item: Exited) -> None:
         child, reason = item.child, item.reason
@@ -223,7 +222,7 @@ class Supervisor:
             await self._restart(child, reason)
             return
         self._children.stopped(child)
-        left = sum(c.spec.significant and c.incarnation is not None for c in self._children.in_order())
+        left = sum(c.spec.significant and c.state is not ChildState.STOPPED for c in self._children.in_order())
         if ends_supervisor(self._auto_shutdown, child.spec.significant, left):
             self._children.emit(events.AutoShutdown(self.name, trio.current_time(), child.spec.id))
             raise Ended
@@ -267,26 +266,12 @@ class Supervisor:
                 self._inbox.post(StartAgain(member, member.retry, ExitReason(ExitKind.CRASH, error)))
                 return
 
-    async def _answer(self, request: Request) -> None:
-        try:
-            await request.work()
-        except SupervisionError as error:
-            request.error = error
-        else:
-            request.error = None
-        finally:
-            request.done.set()
-
     async def _ask(self, work: Callable[[], Awaitable[None]]) -> None:
         gone = NotRunning(f'supervisor "{self.name}" is not running')
         if self._started_at is None or self._over:
             await trio.lowlevel.checkpoint()
             raise gone
-        request = Request(work, gone)
-        self._inbox.post(request)
-        await request.done.wait()
-        if request.error is not None:
-            raise request.error
+        await self._inbox.ask(work, gone)
 
     async def _start_new(self, spec: ChildSpec) -> None:
         if spec.id in self._children.records:
