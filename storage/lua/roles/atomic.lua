@@ -1,12 +1,15 @@
 -- One call, one transaction: all of `f` is written, or none of it.
 
-return function(f, ...)
-    box.begin()
-    local result = {pcall(f, ...)}
-    if not result[1] then
+local function finish(ok, ...)
+    if not ok then
         box.rollback()
-        error(result[2], 0)
+        error((...), 0)
     end
     box.commit()
-    return unpack(result, 2, table.maxn(result))
+    return ... -- all of it, nils too: a verb's nil is an answer
+end
+
+return function(f, ...)
+    box.begin()
+    return finish(pcall(f, ...))
 end

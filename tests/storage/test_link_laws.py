@@ -1,0 +1,168 @@
+"""The link's laws, against a real Tarantool."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import pytest
+import trio
+
+from storage.errors import LinkLost, LinkTimeout, VerbRefused
+from storage.link import CALLS_IN_FLIGHT, Endpoint, Link
+from storage.records import Baton, HeldBaton
+from storage.store import Store
+from storage.tubes import Tubes
+from tests.conftest import Server, linked
+
+
+async def joined(link: Link, worker: str = "test", node: str = "n1") -> Tubes:
+    tubes = Tubes(link, worker)
+    uuid, held, _ = await tubes.epoch()
+    epoch = await Store(link).node_join(node, uuid, held, 1)
+    if epoch != held:
+        await tubes.adopt(epoch)
+    await tubes.renew(epoch, 30.0)
+    return tubes
+
+
+async def test_a_cancelled_take_takes_nothing(own_link: Link) -> None:
+    tubes = await joined(own_link)
+    for n in range(30):
+        with trio.move_on_after(0.005):
+            await tubes.baton_take()
+        await tubes.baton_put([Baton(1, 0, n, 0)])
+        with trio.fail_after(3):
+            held = None
+            while held is None:
+                held = await tubes.baton_take()
+        assert held.baton.seq == n
+        assert await tubes.baton_ack(held)
+
+
+async def test_a_poll_cancelled_while_its_task_arrives_gives_the_task_back(own_link: Link) -> None:
+    tubes = await joined(own_link)
+    took: list[HeldBaton] = []
+
+    async def poll(scope: trio.CancelScope) -> None:
+        held = None
+        with scope:
+            held = await tubes.baton_take()
+        if held is not None:  # the answer was faster than the cancel: then the task is ours
+            took.append(held)
+
+    for n in range(40):
+        scope = trio.CancelScope()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(poll, scope)
+            await trio.sleep(0.002)
+            nursery.start_soon(tubes.baton_put, [Baton(1, 0, n, 0)])
+            await trio.sleep(0.0005 * (n % 4))
+            scope.cancel()
+    for held in took:
+        await tubes.baton_ack(held)
+    left = 40 - len(took)
+    assert left, "no cancel met a task on its way: the test tests nothing"
+    with trio.move_on_after(4):
+        while left:
+            again = await tubes.baton_take()
+            if again is not None:
+                await tubes.baton_ack(again)
+                left -= 1
+    statistics = await tubes.statistics()
+    assert statistics["tubes"]["batons"]["taken"] == 0
+    assert statistics["tubes"]["batons"]["total"] == 0
+
+
+async def test_calls_wait_for_the_connection_and_go_on_after_a_kill(own_tarantool: Server) -> None:
+    async with linked(own_tarantool) as link:
+        tubes = await joined(link)
+        session = link.session("queue")
+        own_tarantool.kill()
+        with pytest.raises(LinkLost):
+            await link.call("queue", "tubes.marked_campaigns", deadline=0.5)
+        await trio.to_thread.run_sync(own_tarantool.start)
+        with trio.fail_after(10):
+            uuid, epoch, leased = await tubes.epoch()
+        assert (epoch, leased) == (1, False), "the epoch is durable, the lease is not"
+        assert link.session("queue") != session, "a new session must be visible"
+
+
+async def test_a_stopped_instance_is_noticed_and_its_calls_fail_in_time(own_tarantool: Server) -> None:
+    async with linked(own_tarantool) as link:
+        tubes = await joined(link)
+        assert own_tarantool.process is not None
+        os.kill(own_tarantool.process.pid, signal.SIGSTOP)
+        try:
+            started = trio.current_time()
+            with pytest.raises(LinkTimeout, match="no answer to tubes.marked_campaigns within 0.5 s"):
+                await link.call("queue", "tubes.marked_campaigns", deadline=0.5)
+            assert trio.current_time() - started < 2.0
+        finally:
+            os.kill(own_tarantool.process.pid, signal.SIGCONT)
+        with trio.fail_after(10):
+            await tubes.epoch()
+
+
+async def test_a_stopped_instance_does_not_make_us_hold_more_than_the_limit(own_tarantool: Server) -> None:
+    async with linked(own_tarantool) as link:
+        await joined(link)
+        assert own_tarantool.process is not None
+        os.kill(own_tarantool.process.pid, signal.SIGSTOP)
+        began = 0
+
+        async def call() -> None:
+            nonlocal began
+            async with link._lines["queue"].places:
+                began += 1
+                await trio.sleep_forever()
+
+        try:
+            async with trio.open_nursery() as nursery:
+                for _ in range(CALLS_IN_FLIGHT * 3):
+                    nursery.start_soon(call)
+                await trio.sleep(0.1)
+                assert began == CALLS_IN_FLIGHT
+                nursery.cancel_scope.cancel()
+        finally:
+            os.kill(own_tarantool.process.pid, signal.SIGCONT)
+
+
+async def test_stopping_the_link_while_it_reconnects_does_not_hang() -> None:
+    for _ in range(5):
+        link = Link({"queue": Endpoint("unix/:/nowhere/at/all.sock")})
+        with trio.fail_after(5):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(link.run, lambda: None)
+                await trio.sleep(0.07)
+                link.stop()
+
+
+async def test_an_error_of_the_instance_names_the_verb(link: Link) -> None:
+    with pytest.raises(VerbRefused, match=r"tubes\.nothing"):
+        await link.call("queue", "tubes.nothing")
+
+
+async def test_a_failed_call_that_nobody_awaits_harms_nobody(link: Link) -> None:
+    link.tell("queue", "tubes.nothing")
+    with trio.move_on_after(0.001):
+        await link.call("queue", "tubes.nothing", poll=True)
+    await trio.sleep(0.05)
+    assert await link.call("queue", "tubes.marked_campaigns")
+
+
+async def test_the_password_is_in_no_repr_and_no_command_line(tarantool: Server) -> None:
+    embedded = tarantool.embedded
+    assert embedded.password not in repr(embedded) + repr(embedded.endpoint) + " ".join(embedded.command)
+
+
+async def test_our_user_may_call_verbs_and_nothing_else(link: Link) -> None:
+    for verb, args in (("box.schema.user.passwd", ["x"]), ("os.exit", []), ("queue.statistics", [])):
+        with pytest.raises(VerbRefused):
+            await link.call("queue", verb, *args)
+    connection = link._lines["queue"].connection
+    for future in (connection.eval("return 1"), connection.select(512), connection.insert(512, [1])):
+        done = trio.Event()
+        future.add_done_callback(lambda _, done=done: done.set())
+        await done.wait()
+        assert "denied" in str(future.exception())
