@@ -65,19 +65,19 @@ end},
 
 {'a task that nobody took in time is removed', function(t)
     t:plan(5)
-    local tube = new{ttl = 0.03}
+    local tube = new{ttl = 0.2}
     local events = {}
     tube:on_task_change(function(task, event) table.insert(events, event .. task[2]) end)
-    tube:put('tube')
     tube:put('own', {ttl = 100})
-    t:ok(eventually(is_gone(tube, 0)), 'ttl of the tube')
-    t:is(tube:peek(1)[3], 'own', 'ttl of its own')
+    tube:put('tube')
+    t:ok(eventually(is_gone(tube, 1)), 'ttl of the tube')
+    t:is(tube:peek(0)[3], 'own', 'ttl of its own')
+    eventually(function() return #events == 3 end)
     t:is_deeply(events, {'putr', 'putr', 'ttl-'}, 'event')
     t:is(queue.statistics(tube.name).calls.ttl, 1, 'counted')
+    tube:put('buried', {ttl = 0.2})
     tube:bury(1)
-    tube:put('buried', {ttl = 0.01})
-    tube:bury(2)
-    t:ok(eventually(is_gone(tube, 2)), 'a buried one too')
+    t:ok(eventually(is_gone(tube, 1)), 'a buried one too')
 end},
 
 {'take skips what has expired before the watcher came by', function(t)

@@ -7,6 +7,12 @@ local me = require('fio').abspath(arg[0])
 local life = os.getenv('QUEUE_TEST_LIFE')
 
 if life == nil then
+    local command = 'QUEUE_TEST_LIFE=%s QUEUE_TEST_DIR=%s tarantool %s'
+    os.execute(command:format('first', support.dir, me))
+    os.exit(os.execute(command:format('second', support.dir, me)) == 0 and 0 or 1)
+end
+
+if life == 'first' then
     local queue = support.queue()
     for _, kind in ipairs{'fifo', 'fifottl'} do
         local tube = queue.create_tube(kind, kind, kind == 'fifottl' and {ttr = 600, pri = 3} or {})
@@ -24,13 +30,10 @@ if life == nil then
     queue.create_tube('gone', 'fifo'):drop()
     box.space._queue:insert{'strange', 100, 'strange', 'utube', {}}
     -- Killed, so that nothing is tidied up on the way out.
-    os.execute(('QUEUE_TEST_LIFE=second QUEUE_TEST_DIR=%s QUEUE_TEST_OLD=%d tarantool %s'):format(
-        support.dir, require('tarantool').pid(), me))
-    os.exit(1)
+    os.execute('kill -9 ' .. require('tarantool').pid())
+    require('fiber').sleep(10)
 end
 
-os.execute('kill -9 ' .. os.getenv('QUEUE_TEST_OLD'))
-require('fiber').sleep(0.1)
 local queue = support.queue()
 local immediately = {queue.state(), queue.statistics()}
 

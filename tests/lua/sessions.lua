@@ -105,7 +105,7 @@ end},
 
 {'with cfg.ttr a session outlives its connections by so long', function(t)
     t:plan(5)
-    queue.cfg{ttr = 0.15}
+    queue.cfg{ttr = 0.3}
     local tube = new()
     local a = support.client()
     local id = a:call('queue.identify')
@@ -118,7 +118,7 @@ end},
     t:is(taken(tube), 2, 'still taken')
     local b = support.client()
     t:is(b:call('queue.identify', {id}), id, 'back in time')
-    fiber.sleep(0.15)
+    fiber.sleep(0.3)
     t:is(call(b, tube, 'ack', 0)[2], '-', 'its tasks are its own')
     b:close()
     t:ok(eventually(function() return taken(tube) == 0 end), 'not back in time: released')

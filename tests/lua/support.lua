@@ -37,9 +37,9 @@ function support.client(user, password)
     return netbox.connect(support.socket, {user = user, password = password})
 end
 
---- Wait until `condition()` holds, 3 s at most; returns whether it does.
+--- Wait until `condition()` holds, 10 s at most; returns whether it does.
 function support.eventually(condition)
-    local deadline = fiber.clock() + 3
+    local deadline = fiber.clock() + 10
     while not condition() do
         if fiber.clock() > deadline then
             return false

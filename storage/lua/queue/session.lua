@@ -31,10 +31,9 @@ local function join(connection, id)
 end
 
 local function settle(id)
+    orphans[id] = nil       -- nobody may join it any more
     local ok, done = pcall(session.release, id)
-    if ok and done then
-        orphans[id] = nil
-    else
+    if not (ok and done) then
         log.error('queue: not all tasks of a session that has ended could be given back, trying again: %s', done)
         orphans[id] = fiber.clock() + RETRY
         stir:signal()
