@@ -66,16 +66,18 @@ class Mailbox(Generic[T]):
         self._slots: set[Slot] = set()
         self._servers = 0
         self._closed = False
+        self._drains = 0
         self._peak = self._received = self._dead = 0
 
     @contextmanager
     def serving(self) -> Iterator[None]:
-        """Mark the time in which an incarnation answers; it opens a mailbox that was closed.
+        """Mark the time in which an incarnation answers; it opens a mailbox that was closed, unless it drains.
 
         When it ends, every call that is not answered yet fails with `CalleeDied`. When it ends with an exception,
         what was in hand is a dead letter; what waits stays for the next incarnation.
         """
-        self._closed = False
+        if not self._drains:
+            self._closed = False
         self._servers += 1
         reason: BaseException | None = None
         try:
@@ -139,10 +141,14 @@ class Mailbox(Generic[T]):
         Those left after `timeout` seconds are dead letters.
         """
         self.close()
-        with trio.move_on_after(timeout):
-            while self._buffer or self._in_hand:
-                await self._quiet.park()
-            await trio.lowlevel.checkpoint()
+        self._drains += 1
+        try:
+            with trio.move_on_after(timeout):
+                await trio.lowlevel.checkpoint()
+                while self._buffer or self._in_hand:
+                    await self._quiet.park()
+        finally:
+            self._drains -= 1
         left = len(self._buffer) + len(self._in_hand)
         self._fail_calls(None)
         waiting = [message for _, message in self._buffer]

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from trio.testing import MockClock
 
 from supervision import (
+    TRANSIENT,
     CalleeDied,
     CallTimedOut,
     ChildSpec,
@@ -263,6 +264,22 @@ async def test_a_drain_reaches_a_receiver_that_is_blocked_in_receive(virtual):
         await trio.testing.wait_all_tasks_blocked()
         assert await box.drain() == 0
     assert ended == [True]
+
+
+async def test_a_drain_goes_on_over_a_crash_of_the_receiver_and_lets_nothing_in(virtual):
+    box, letters = mailbox()
+    seen = []
+    supervisor = Supervisor("top", [ChildSpec("doubler", lambda: Doubler(box, seen), restart=TRANSIENT)])
+    async with trio.open_nursery() as nursery:
+        await nursery.start(lambda task_status: supervisor.run(task_status.started))
+        for message in ("a", "die", "b"):
+            await box.ref.send(message)
+        assert await box.drain(timeout=5) == 0
+        assert seen == ["a", "die", "b"]
+        with pytest.raises(MailboxClosed):
+            box.ref.send_nowait("late")
+        supervisor.stop()
+    assert [letter.message for letter in letters] == ["die"]
 
 
 async def test_a_drain_that_runs_out_of_time_names_what_was_left(virtual):

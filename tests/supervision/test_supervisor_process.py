@@ -89,7 +89,7 @@ def python(script, *args, **options):
 async def test_the_first_line_is_the_ready_line_and_the_rest_is_logged():
     lines, said = Heard(), []
     process = shell(
-        READY + "echo out; echo err >&2; printf last; cat >/dev/null; ",
+        READY + "echo out; printf last; echo err >&2; cat >/dev/null; ",
         on_ready=said.append,
         log_line=lines,
     )
