@@ -6,6 +6,7 @@ brings threads of its own (a client may be used by several).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from types import TracebackType
 from typing import Any
@@ -151,6 +152,9 @@ def _api_error(answer: httpx.Response) -> ApiError:
         fields = {name: str(error.get(name) or "") for name in ("message", "field", "value", "remedy")}
     except (ValueError, KeyError, TypeError, AttributeError):
         fields = {"message": f"the node answered {answer.status_code}: {answer.text.strip()[:200]}"}
+    # a node tells a record's position in words
+    if index is None and (found := re.match(r"record (\d+): ", fields["message"])):
+        index = int(found[1])
     if answer.status_code == 401:
         fields["remedy"] = "the key in the data folder is not this node's: is --data right?"
     return ApiError(answer.status_code, index=index, **fields)

@@ -1,0 +1,92 @@
+"""The command ``broadside``: one file per group of commands. This one ties them together and maps their errors."""
+
+from __future__ import annotations
+
+import gc
+import os
+import sys
+from collections.abc import Sequence
+from importlib import metadata
+
+from cyclopts import App, CycloptsError, Parameter
+
+from broadside.cli import campaign, doctor, fire, node, output, subscribers, twin
+from broadside.errors import BroadsideError
+
+_HELP = "Send one hot piece of news to every subscriber's phone, now, and watch it arrive."
+_EPILOGUE = """\
+First steps:
+    broadside node                     a demo: sample base, twins of the providers
+    broadside fire --title Hello --body World --wait
+    broadside campaign list
+    broadside subscribers import base.csv
+    broadside doctor                   when something does not work
+
+Without broadside.toml in the current folder everything is the demo;
+broadside.example.toml shows every key.
+
+Exit codes:
+    0  done
+    1  finished, but something was rejected, failed, or cancelled
+    2  the command line, a file or the configuration is wrong
+    3  no node answers
+    130  interrupted
+
+BROADSIDE_DEBUG=1 adds the traceback to an unexpected error."""
+
+
+def build() -> App:
+    """Put the commands together."""
+    app = App(
+        name="broadside",
+        help=_HELP,
+        help_epilogue=_EPILOGUE,
+        help_format="plaintext",
+        version=f"broadside {version()}",
+        result_action="return_value",
+        suppress_keyboard_interrupt=False,
+        default_parameter=Parameter(negative="", negative_iterable="", show_default=False),
+    )
+    for group in (node, fire, campaign, subscribers, twin, doctor):
+        group.register(app)
+    return app
+
+
+def version() -> str:
+    """Return the installed version."""
+    try:
+        return metadata.version("broadside")
+    except metadata.PackageNotFoundError:
+        return "unknown (not installed)"
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command line and return its exit code. A person's mistake becomes one line, never a traceback."""
+    try:
+        result = build()(list(arguments), exit_on_error=False, print_error=False)
+        sys.stdout.flush()
+    except CycloptsError as error:
+        output.complain(f"broadside: {str(error).strip()} (see broadside --help)")
+        return 2
+    except BroadsideError as error:
+        output.complain(str(error))
+        return error.exit_code
+    except BrokenPipeError:
+        # the reader (head, less) has seen enough; keep Python from complaining at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        return 130
+    except Exception as error:
+        if os.environ.get("BROADSIDE_DEBUG"):
+            raise
+        text = " ".join(str(error).split())
+        output.complain(f"broadside: unexpected {type(error).__name__}: {text} (BROADSIDE_DEBUG=1 shows where)")
+        return 1
+    return result if isinstance(result, int) else 0
+
+
+def main() -> None:
+    """Entry point of the program."""
+    gc.freeze()  # what was imported stays: don't look through it again and again
+    sys.exit(run(sys.argv[1:]))

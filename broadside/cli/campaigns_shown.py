@@ -1,0 +1,42 @@
+"""A campaign's report in words."""
+
+from __future__ import annotations
+
+import time
+
+from broadside.records import CampaignReport
+
+COLUMNS = ("audience", "delivered", "dead", "retried", "rejected", "expired", "dropped", "cancelled", "remaining")
+
+
+def moment(ms: int | None) -> str:
+    """Write a time (ms UTC) in this machine's zone, or a dash."""
+    return "-" if ms is None else time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(ms / 1000))
+
+
+def describe(report: CampaignReport) -> str:
+    """Say in half a line where a campaign is going."""
+    names = ", ".join(report.channels) or "no channel yet"
+    audience = sum(tally.audience for tally in report.channels.values())
+    return f"{names}" + (f" ({audience:,} subscribers)" if audience else "")
+
+
+def summary(report: CampaignReport) -> str:
+    """Tell how a campaign ended, a line per channel."""
+    seconds = report.seconds or 0.0
+    lines = [f"campaign {report.id} is {report.state}: {seconds:.1f} s, {report.rate:,.0f} pushes/s"]
+    for name, tally in report.channels.items():
+        parts = [f"{tally.delivered:,} delivered", f"{tally.dead:,} dead"]
+        parts += [f"{value:,} {what}" for what in COLUMNS[3:] if (value := getattr(tally, what))]
+        lines.append(f"  {name}: {', '.join(parts)}")
+    lines += [f"  {name} is paused: {why}" for name, why in report.paused_channels.items()]
+    return "\n".join(lines)
+
+
+def reasons(report: CampaignReport) -> list[str]:
+    """List why pushes were not delivered, the most frequent first."""
+    return [
+        f"  {channel}: {count:,} × {reason}"
+        for channel, counts in report.reasons.items()
+        for reason, count in sorted(counts.items(), key=lambda item: -item[1])
+    ]

@@ -1,0 +1,43 @@
+"""``broadside doctor``: what is right, what is not, and what to do."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cyclopts import App
+
+from broadside.cli.options import ConfigFile, DataDir, Json
+from broadside.cli.output import say, say_json
+
+if TYPE_CHECKING:
+    from broadside.checks import Finding
+
+_EPILOGUE = """\
+Examples:
+    broadside doctor
+    broadside doctor --config /etc/broadside/broadside.toml --json
+
+It changes nothing, and may be run while the node runs. The exit code is 1 if
+anything is wrong."""
+
+
+def register(app: App) -> None:
+    """Add the command."""
+    app.command(doctor, help_epilogue=_EPILOGUE)
+
+
+def doctor(*, config: ConfigFile = None, data: DataDir = None, json: Json = False) -> int:
+    """Check configuration, data folder, Tarantool, credentials and the way to the providers: one line each."""
+    from broadside.checks import examine  # brings the transports with it, which no other command needs
+
+    findings: list[Finding] = []
+    for finding in examine(config, None if data is None else Path(data).expanduser().absolute()):
+        findings.append(finding)
+        if not json:
+            say(str(finding))
+    fine = all(finding.ok for finding in findings)
+    if json:
+        say_json({"ok": fine, "checks": [dataclasses.asdict(finding) for finding in findings]})
+    return 0 if fine else 1

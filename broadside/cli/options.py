@@ -1,0 +1,48 @@
+"""Options that several commands share, and what follows from them."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, TypeAlias
+
+from cyclopts import Parameter
+
+from broadside.client import Client
+from broadside.config import Config, load
+from broadside.datafolder import DataFolder
+from broadside.errors import UsageError, shown
+
+ConfigFile: TypeAlias = Annotated[
+    Path | None,
+    Parameter(name="--config", help="The configuration; without it broadside.toml here, and without that the demo."),
+]
+DataDir: TypeAlias = Annotated[
+    Path | None, Parameter(name="--data", help="The node's data folder, in place of the configured one (demo: var).")
+]
+Json: TypeAlias = Annotated[bool, Parameter(name="--json", help="Print the result as one line of JSON, for programs.")]
+
+_UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def data_folder(config: Path | None, data: Path | None) -> DataFolder:
+    """Find the data folder: ``data`` if given (the configuration then need not be right), else the configured one."""
+    return DataFolder(data.expanduser().absolute() if data is not None else configuration(config).node.data)
+
+
+def configuration(path: Path | None) -> Config:
+    """Load the configuration."""
+    return load(path)
+
+
+def client(config: Path | None, data: Path | None) -> Client:
+    """Reach the running node."""
+    return Client.of(data_folder(config, data))
+
+
+def duration(option: str, text: str) -> int:
+    """Read ``90``, ``90s``, ``15m``, ``2h``, ``1d`` as seconds (raises ``UsageError``)."""
+    found = re.fullmatch(r"(\d{1,9})([smhd]?)", text.strip())
+    if not found or int(found[1]) == 0:
+        raise UsageError(f"{option}: {shown(text)} is not a time (write 90s, 15m, 2h or 1d)")
+    return int(found[1]) * _UNITS[found[2]]

@@ -1,0 +1,66 @@
+"""Where words go: results to stdout, everything said meanwhile to stderr; colours and bars on terminals alone."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+
+import msgspec
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn
+from rich.table import Table
+
+
+def say(text: str) -> None:
+    """Print a result."""
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+def say_json(value: object) -> None:
+    """Print a result as one line of JSON."""
+    say(msgspec.json.encode(value).decode())
+
+
+def complain(text: str) -> None:
+    """Print what is not the result: errors, warnings, hints."""
+    sys.stderr.write(text + "\n")
+    sys.stderr.flush()
+
+
+def table(columns: Iterable[str], rows: Iterable[Iterable[object]]) -> None:
+    """Print a table: drawn on a terminal; tab-separated with a header line elsewhere."""
+    names = list(columns)
+    cells = [[_cell(value) for value in row] for row in rows]
+    if not sys.stdout.isatty():
+        say("\n".join("\t".join(line) for line in [names, *cells]))
+        return
+    drawn = Table(box=None, header_style="bold", pad_edge=False)
+    for index, name in enumerate(names):
+        numeric = bool(cells) and all(line[index].replace(",", "").replace(".", "").isdigit() for line in cells)
+        drawn.add_column(name, justify="right" if numeric else "left")
+    for line in cells:
+        drawn.add_row(*line)
+    # markup off: a title with [brackets] is no style
+    Console(markup=False, highlight=False).print(drawn)
+
+
+def bars(*, counted: bool = True) -> Progress:
+    """Make progress bars on stderr; invisible unless that is a terminal."""
+    count = [MofNCompleteColumn()] if counted else []
+    return Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        TaskProgressColumn(),
+        *count,
+        TextColumn("{task.fields[note]}", markup=False),
+        console=Console(stderr=True),
+        transient=not counted,
+        disable=not sys.stderr.isatty(),
+    )
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return "-" if value is None else " ".join(str(value).split())
+    return f"{value:,.1f}" if isinstance(value, float) else f"{value:,}"

@@ -1,0 +1,187 @@
+"""``broadside subscribers``: the base in, out, and counted."""
+
+from __future__ import annotations
+
+import gc
+import os
+import sys
+import tempfile
+from pathlib import Path
+from typing import Annotated, BinaryIO, Literal
+
+from cyclopts import App, Parameter
+
+from broadside.cli.options import ConfigFile, DataDir, Json, client
+from broadside.cli.output import bars, complain, say, say_json, table
+from broadside.client import Client
+from broadside.errors import UsageError
+from broadside.imports.export import export as export_base
+from broadside.imports.importer import Summary, import_file
+
+_EPILOGUE = """\
+Examples:
+    broadside subscribers import base.csv
+    zcat base.ndjson.gz | broadside subscribers import -
+    broadside subscribers export --output base.csv
+    broadside subscribers count --json"""
+
+_IMPORT_EPILOGUE = """\
+CSV has a header line, NDJSON one JSON object a line; the first line tells
+which it is. Names of columns and keys:
+    channel, token    needed; together they say who it is: a row that is
+                      there already is updated
+    kind              token (default) or fid
+    locale tz country app_version screen
+    best_minute       0 to 1439
+    tags              CSV: sport|weather; NDJSON: an array
+    fields            an object; CSV: also as columns fields.first_name, ...
+    registered_at     milliseconds since 1970, UTC
+
+A bad line stops nothing: it is reported, and kept in FILE.rejected (mend it
+there, and import that file). The exit code is then 1.
+A file should hold each (channel, token) once: requests overlap, so of two
+rows either may be the last.
+
+Examples:
+    broadside subscribers import base.csv
+    zcat base.ndjson.gz | broadside subscribers import -"""
+
+
+def register(app: App) -> None:
+    """Add the group."""
+    group = App(name="subscribers", help="Import, count and export the base.", help_epilogue=_EPILOGUE)
+    group.command(import_, name="import", help_epilogue=_IMPORT_EPILOGUE)
+    group.command(count)
+    group.command(export)
+    app.command(group)
+
+
+def import_(
+    file: Annotated[
+        str, Parameter(name="FILE", help="A CSV or NDJSON file, or - for stdin.", allow_leading_hyphen=True)
+    ],
+    /,
+    *,
+    rejected: Annotated[
+        Path | None, Parameter(help="Where bad lines go; without it FILE.rejected (stdin: stdin.rejected).")
+    ] = None,
+    json: Json = False,
+    config: ConfigFile = None,
+    data: DataDir = None,
+) -> int:
+    """Add subscribers from a file, or update those that are there."""
+    if file.startswith("-") and file != "-":
+        raise UsageError(f"subscribers import: unknown option {file} (a file of that name: ./{file})")
+    with client(config, data) as node, _opened(file) as source:
+        name = "stdin" if file == "-" else file
+        # rows are made by the thousand and die at once: the collector would look at them for nothing
+        gc.disable()
+        try:
+            summary = _import(node, source, name, rejected or Path(f"{name}.rejected"))
+        finally:
+            gc.enable()
+    if json:
+        say_json({**_as_dict(summary), "rows_per_second": round(summary.rate)})
+    else:
+        done = f"{summary.inserted:,} new, {summary.updated:,} updated, {summary.rejected:,} rejected"
+        say(f"{name}: {done}; {summary.seconds:.1f} s, {summary.rate:,.0f} rows/s")
+        if summary.rejected_file:
+            complain(f"the rejected lines are in {summary.rejected_file}: mend them and import that file")
+    return 1 if summary.rejected else 0
+
+
+def count(*, json: Json = False, config: ConfigFile = None, data: DataDir = None) -> int:
+    """Count the subscribers, in all and per channel."""
+    with client(config, data) as node:
+        counted = node.count()
+    if json:
+        say_json(counted)
+    else:
+        table(("channel", "subscribers"), [*sorted(counted.channels.items()), ("total", counted.total)])
+    return 0
+
+
+def export(
+    *,
+    output: Annotated[
+        Path | None, Parameter(help="Write to this file, readable by you alone; without it to stdout.")
+    ] = None,
+    format: Annotated[
+        Literal["csv", "ndjson"] | None, Parameter(help="Without it: by the file's name, else ndjson.")
+    ] = None,
+    json: Json = False,
+    config: ConfigFile = None,
+    data: DataDir = None,
+) -> int:
+    """Write the whole base, tokens in full, as a file that import takes back."""
+    if json and output is None:
+        raise UsageError("--json: needs --output FILE here (without it stdout is the export itself)")
+    chosen: Literal["csv", "ndjson"] = format or ("csv" if output and output.suffix.lower() == ".csv" else "ndjson")
+    with client(config, data) as node:
+        total = node.count().total
+        with bars() as shown:
+            task = shown.add_task("exporting", total=total, note="")
+            if output is None:
+                rows = export_base(
+                    node.subscribers, sys.stdout.buffer, chosen, lambda n: shown.update(task, completed=n)
+                )
+                sys.stdout.buffer.flush()
+                return 0
+            with _Replaced(output) as out:
+                rows = export_base(node.subscribers, out, chosen, lambda n: shown.update(task, completed=n))
+    if json:
+        say_json({"file": str(output), "format": chosen, "rows": rows})
+    else:
+        complain(f"{output}: {rows:,} subscribers")
+    return 0
+
+
+def _import(node: Client, source: BinaryIO, name: str, rejected: Path) -> Summary:
+    size = os.fstat(source.fileno()).st_size or None
+    with bars(counted=False) as shown:
+        task = shown.add_task(name, total=size, note="")
+
+        def progress(done: int, rows: int) -> None:
+            seconds = shown.tasks[0].elapsed or 1e-9
+            shown.update(task, completed=done, note=f"{rows:,} rows, {rows / seconds:,.0f}/s")
+
+        return import_file(source, name, rejected, node.upsert, tell=complain, progress=progress)
+
+
+def _opened(file: str) -> BinaryIO:
+    if file == "-":
+        # a copy, so that closing it leaves stdin alone
+        return os.fdopen(os.dup(sys.stdin.fileno()), "rb")
+    try:
+        return Path(file).open("rb")
+    except OSError as error:
+        reason = (error.strerror or "cannot be opened").lower()
+        raise UsageError(f"{file}: {reason} (name a CSV or NDJSON file, or - for stdin)") from None
+
+
+class _Replaced:
+    """A file written beside its place and moved there when whole: a broken export leaves nothing half."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __enter__(self) -> BinaryIO:
+        try:
+            descriptor, name = tempfile.mkstemp(dir=self._path.parent, prefix=f".{self._path.name}-")
+        except OSError as error:
+            reason = (error.strerror or "unknown reason").lower()
+            raise UsageError(f"--output: {self._path} cannot be written: {reason}") from None
+        self._temporary = Path(name)
+        self._file = os.fdopen(descriptor, "wb")
+        return self._file
+
+    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
+        self._file.close()
+        if kind is None:
+            self._temporary.replace(self._path)
+        else:
+            self._temporary.unlink()
+
+
+def _as_dict(summary: Summary) -> dict[str, object]:
+    return {name: getattr(summary, name) for name in Summary.__slots__}

@@ -1,0 +1,88 @@
+"""``broadside twin``: a provider's twin on its own, to try things against."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, TypeAlias
+
+from cyclopts import App, Parameter
+
+from broadside.cli.options import ConfigFile, DataDir, data_folder
+
+_EPILOGUE = """\
+Examples:
+    broadside twin apns --port 2197 --ledger pushes.jsonl
+    broadside twin fcm --script faults.toml --latency 20
+
+A twin speaks the provider's real protocol on 127.0.0.1: HTTP/2 over TLS with
+an authority of its own. Its first line says how to reach it: origin, authority,
+credentials. The ledger is a line of JSON for each accepted push."""
+
+Port: TypeAlias = Annotated[int, Parameter(help="The port to listen on; 0, the default, takes any free one.")]
+ScriptFile: TypeAlias = Annotated[
+    Path | None, Parameter(help="Faults to play, by share or by token: dead, 429, 503, slow (see docs/twins.md).")
+]
+LedgerFile: TypeAlias = Annotated[Path | None, Parameter(help="Append a line of JSON for each accepted push.")]
+Latency: TypeAlias = Annotated[float, Parameter(help="Milliseconds to wait before each answer.")]
+Directory: TypeAlias = Annotated[
+    Path | None,
+    Parameter(help="Where its throw-away credentials are, made if missing; without it twins/ in the data folder."),
+]
+Apps: TypeAlias = Annotated[
+    list[str] | None,
+    Parameter(name="--app", help="A topic (APNs) or project (FCM) it serves; repeat it for several. Without it: any."),
+]
+
+
+def register(app: App) -> None:
+    """Add the group."""
+    group = App(name="twin", help="Run a twin of a push provider, without a node.", help_epilogue=_EPILOGUE)
+    group.command(apns)
+    group.command(fcm)
+    app.command(group)
+
+
+def apns(
+    *,
+    port: Port = 0,
+    script: ScriptFile = None,
+    ledger: LedgerFile = None,
+    latency: Latency = 0.0,
+    directory: Directory = None,
+    app: Apps = None,
+    config: ConfigFile = None,
+    data: DataDir = None,
+) -> int:
+    """Run a twin of Apple's push service."""
+    from simulators.twin import run_twin
+
+    folder = _directory(directory, config, data)
+    return run_twin(
+        "apns", directory=folder, port=port, script=script, ledger=ledger, latency_ms=latency, app=app or ()
+    )
+
+
+def fcm(
+    *,
+    port: Port = 0,
+    script: ScriptFile = None,
+    ledger: LedgerFile = None,
+    latency: Latency = 0.0,
+    directory: Directory = None,
+    app: Apps = None,
+    config: ConfigFile = None,
+    data: DataDir = None,
+) -> int:
+    """Run a twin of Firebase Cloud Messaging, with its token endpoint."""
+    from simulators.twin import run_twin
+
+    folder = _directory(directory, config, data)
+    return run_twin("fcm", directory=folder, port=port, script=script, ledger=ledger, latency_ms=latency, app=app or ())
+
+
+def _directory(directory: Path | None, config: Path | None, data: Path | None) -> Path:
+    if directory is not None:
+        return directory
+    folder = data_folder(config, data)
+    folder.create()
+    return folder.twins

@@ -1,0 +1,83 @@
+"""Watching a campaign until it ends, through restarts of the node."""
+
+from __future__ import annotations
+
+import time
+
+from rich.progress import Progress, TaskID
+
+from broadside.cli.output import bars, complain
+from broadside.client import Client
+from broadside.datafolder import DataFolder
+from broadside.errors import ApiError, NodeUnreachable
+from broadside.records import CampaignReport
+
+PATIENCE = 120.0
+"""Seconds without a node after which waiting is given up; the campaign itself waits for ever."""
+_PAUSES = (0.1, 0.25, 0.5, 1.0, 2.0)
+
+
+def wait_for(folder: DataFolder, report: CampaignReport, patience: float = PATIENCE) -> CampaignReport:
+    """Show a bar per channel until the campaign has ended; return its last report.
+
+    Raises ``NodeUnreachable`` after ``patience`` seconds without a node, ``KeyboardInterrupt`` after saying that the
+    campaign goes on, ``ApiError`` if the node no longer knows the campaign.
+    """
+    goes_on = f"the campaign goes on: broadside campaign show {report.id}"
+    try:
+        with bars() as shown:
+            return _watch(folder, report, _Bars(shown), patience)
+    except KeyboardInterrupt:
+        complain(goes_on)
+        raise
+    except NodeUnreachable as error:
+        raise NodeUnreachable(f"{error}; once a node runs, {goes_on}") from error
+
+
+def _watch(folder: DataFolder, report: CampaignReport, shown: _Bars, patience: float) -> CampaignReport:
+    lost_at: float | None = None
+    tries = 0
+    while True:
+        try:
+            # found anew each time: a restarted node may have another port
+            with Client.of(folder) as client:
+                for latest in client.progress(report.id):
+                    lost_at, tries = None, 0
+                    shown.update(latest)
+                    if latest.ended:
+                        return latest
+        except (NodeUnreachable, ApiError) as error:
+            # 5xx: the node is up, its Tarantool is not yet
+            if isinstance(error, ApiError) and error.status < 500:
+                raise
+            now = time.monotonic()
+            lost_at = now if lost_at is None else lost_at
+            if now - lost_at > patience:
+                raise
+            if tries == 0:
+                complain("the node is away; waiting for it")
+        time.sleep(_PAUSES[min(tries, len(_PAUSES) - 1)])
+        tries += 1
+
+
+class _Bars:
+    """One bar per channel. Says once why a channel is paused."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._tasks: dict[str, TaskID] = {}
+        self._said: dict[str, str] = {}
+
+    def update(self, report: CampaignReport) -> None:
+        """Draw ``report``."""
+        for name, tally in report.channels.items():
+            if name not in self._tasks:
+                self._tasks[name] = self._progress.add_task(name, note="")
+            total = max(tally.audience, tally.settled + tally.remaining)
+            paused = report.paused_channels.get(name)
+            note = "paused" if paused else f"{tally.delivered:,} delivered, {tally.dead:,} dead"
+            # nobody on this channel is a full bar, not an endless one
+            self._progress.update(self._tasks[name], completed=tally.settled or not total, total=total or 1, note=note)
+            if paused and self._said.get(name) != paused:
+                complain(f"{name} is paused: {paused}")
+            self._said[name] = paused or ""
