@@ -24,9 +24,7 @@ MARKS_AGE = 120.0
 class Shepherd:
     """Looks round every ``timeout`` seconds."""
 
-    def __init__(
-        self, *, node: str, tubes: Tubes, store: Store, clock: Clock, timeout: float = BATON_TIMEOUT
-    ) -> None:
+    def __init__(self, *, node: str, tubes: Tubes, store: Store, clock: Clock, timeout: float = BATON_TIMEOUT) -> None:
         self._node = node
         self._tubes = tubes
         self._store = store

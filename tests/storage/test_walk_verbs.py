@@ -40,7 +40,20 @@ class House:
 
     async def subscribers(self, count: int, registered_at: int = NOW - 1000) -> None:
         rows = [
-            ("ios" if n % 2 else "android", f"token-{n}", "token", registered_at, "en", "UTC", "AT", "1", "", None, [], {})
+            (
+                "ios" if n % 2 else "android",
+                f"token-{n}",
+                "token",
+                registered_at,
+                "en",
+                "UTC",
+                "AT",
+                "1",
+                "",
+                None,
+                [],
+                {},
+            )
             for n in range(count)
         ]
         await self.store.subscribers_put(rows)
