@@ -248,11 +248,17 @@ class Http2Client:
         return self._sent[0][1]
 
     def expire(self, before: float) -> Completions:
-        """Give up what was sent before ``before`` (seconds): each is unanswered, and its stream is reset."""
+        """Give up what was sent before ``before`` (seconds): its streams are reset.
+
+        Each is unanswered, but for those whose body the peer's window never took: half a push cannot be acted on
+        (RFC 9113 §8.1.1, its length is announced), and a connection that does so takes nothing more.
+        """
         done = Completions()
         while (sent := self.oldest()) is not None and sent < before:
             stream_id = next(iter(self._live))
-            if self.error is None:
+            if stream_id in self._unfinished:
+                self.retire("its window never took a whole request")
+            if self.error is None and not self._closed:
                 self._h2.reset_stream(stream_id, ErrorCodes.CANCEL)
             self._finish(stream_id, UNANSWERED, done)
         return done
@@ -302,7 +308,8 @@ class Http2Client:
 
     def _finish(self, stream_id: int, otherwise: int, done: Completions) -> None:
         entry = self._live.pop(stream_id, None)
-        self._unfinished.pop(stream_id, None)
+        if self._unfinished.pop(stream_id, None) is not None:
+            otherwise = UNPROCESSED
         reply = self._replies.pop(stream_id, None)
         self._h2.forget(stream_id)
         if entry is None:
