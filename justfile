@@ -1,0 +1,84 @@
+# Everything a person needs: ./dev RECIPE [ARGUMENTS] (or just RECIPE, once .venv/bin is on the PATH).
+
+set positional-arguments
+
+export UV_PYTHON_DOWNLOADS := "never"
+# a virtual environment that happens to be active is not ours
+unexport VIRTUAL_ENV
+
+async_rules := "ASYNC102,ASYNC103,ASYNC104,ASYNC106,ASYNC111,ASYNC112,ASYNC113,ASYNC120,ASYNC123,ASYNC900"
+
+# list the recipes
+[private]
+default:
+    @.venv/bin/just --list --unsorted
+
+# install what is needed: locked Python packages into .venv, Tarantool by apt or brew
+[no-exit-message]
+setup: _packages
+    #!/bin/sh
+    set -eu
+    say() { printf 'setup: %s\n' "$*" >&2; }
+    if command -v tarantool >/dev/null; then
+        say "tarantool is here: $(tarantool --version | head -n 1)"
+        exit 0
+    fi
+    if command -v apt-get >/dev/null; then
+        say "installing tarantool by apt"
+        how="as root: apt-get install tarantool"
+        if [ "$(id -u)" -eq 0 ]; then sudo=; else sudo=sudo; fi
+        if [ -n "$sudo" ] && ! command -v sudo >/dev/null; then
+            say "tarantool is missing and there is no sudo here; $how"
+            exit 1
+        fi
+        $sudo apt-get update -qq || true
+        # its service starts the servers in /etc/tarantool/instances.enabled: none, where it was not installed before
+        $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends tarantool >/dev/null || {
+            say "tarantool could not be installed; $how"
+            exit 1
+        }
+    elif command -v brew >/dev/null; then
+        say "installing tarantool by brew"
+        brew install --quiet tarantool || { say "tarantool could not be installed; try: brew install tarantool"; exit 1; }
+    else
+        say "neither apt-get nor brew is here; install Tarantool 2.6 or later (https://www.tarantool.io/en/download)"
+        exit 1
+    fi
+    say "done: $(tarantool --version | head -n 1)"
+
+# run a node; without broadside.toml the demo (arguments: see broadside node --help)
+[no-exit-message]
+run-node *arguments: _ready
+    @exec .venv/bin/broadside node "$@"
+
+# send a campaign through the running node: ./dev fire --title "hot news" --body "..." --wait
+[no-exit-message]
+fire *arguments: _ready
+    @exec .venv/bin/broadside fire "$@"
+
+# run the tests (arguments go to pytest)
+[no-exit-message]
+test *arguments: _ready
+    @exec .venv/bin/python -m pytest -n auto --maxprocesses 4 "$@"
+
+# check style, types, async rules, and who imports whom
+[no-exit-message]
+check: _ready
+    .venv/bin/ruff check .
+    .venv/bin/ruff format --check .
+    .venv/bin/flake8 --select {{async_rules}} supervision transports storage actors simulators broadside tests
+    .venv/bin/mypy
+    .venv/bin/lint-imports
+
+_packages:
+    @.venv/bin/uv sync --quiet --locked --inexact
+    @cat uv.lock pyproject.toml | cksum >.venv/.dev-synced
+
+# set up when the lock has changed or Tarantool is gone; else nothing
+_ready:
+    #!/bin/sh
+    if command -v tarantool >/dev/null && [ -x .venv/bin/broadside ] &&
+        [ "$(cat uv.lock pyproject.toml | cksum)" = "$(cat .venv/.dev-synced 2>/dev/null)" ]; then
+        exit 0
+    fi
+    exec .venv/bin/just setup
