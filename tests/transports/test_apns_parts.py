@@ -1,0 +1,239 @@
+from __future__ import annotations
+
+import json
+
+import jwt
+import pytest
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from hypothesis import given
+from hypothesis import strategies as st
+
+from transports.apns import credentials, outcomes, payload
+from transports.contract import Message, Outcome
+from transports.decision import Then
+from transports.errors import CredentialsError, PayloadError
+
+STOPS = """400 BadCollapseId, 400 BadExpirationDate, 400 BadMessageId, 400 BadPriority, 400 BadTopic,
+400 DuplicateHeaders, 400 InvalidPushType, 400 MissingTopic, 400 PayloadEmpty, 400 TopicDisallowed,
+403 BadCertificate, 403 BadCertificateEnvironment, 403 MissingProviderToken, 403 InvalidProviderToken,
+403 BadEnvironmentKeyIdInToken, 404 BadPath, 405 MethodNotAllowed, 413 PayloadTooLarge, 400 FeatureNotEnabled,
+400 MissingChannelId, 400 BadChannelId, 400 ChannelNotRegistered, 400 BadRequestParams, 400 BadRequestPayload,
+400 MissingPushType, 400 CannotCreateChannelConfig, 403 TopicMismatch"""
+TABLE = [
+    *[(*line.split(), Outcome.HELD, Then.NOTHING) for line in STOPS.split(",")],
+    ("400", "MissingDeviceToken", Outcome.REJECTED, Then.NOTHING),
+    ("400", "BadDeviceToken", Outcome.DEAD, Then.NOTHING),
+    ("400", "DeviceTokenNotForTopic", Outcome.REJECTED, Then.NOTHING),
+    ("400", "IdleTimeout", Outcome.RETRY, Then.RECONNECT),
+    ("403", "Forbidden", Outcome.REJECTED, Then.NOTHING),
+    ("403", "ExpiredProviderToken", Outcome.HELD, Then.RENEW_AND_RECONNECT),
+    ("403", "UnrelatedKeyIdInToken", Outcome.RETRY, Then.RECONNECT),
+    ("410", "Unregistered", Outcome.DEAD, Then.NOTHING),
+    ("410", "ExpiredToken", Outcome.DEAD, Then.NOTHING),
+    ("429", "TooManyRequests", Outcome.RETRY, Then.NOTHING),
+    ("429", "TooManyProviderTokenUpdates", Outcome.RETRY, Then.KEEP_TOKEN),
+    ("500", "InternalServerError", Outcome.RETRY, Then.NOTHING),
+    ("503", "ServiceUnavailable", Outcome.RETRY, Then.NOTHING),
+    ("503", "Shutdown", Outcome.RETRY, Then.RECONNECT),
+]
+
+
+@pytest.mark.parametrize(("status", "reason", "outcome", "then"), TABLE)
+def test_every_documented_answer_has_its_meaning(status, reason, outcome, then):
+    decision = outcomes.decide(int(status), reason, 123)
+    assert (decision.outcome, decision.then, decision.reason) == (outcome, then, reason)
+    assert (decision.stop is not None) == (outcome is Outcome.HELD)
+    assert decision.unregistered_at == (123 if status == "410" else None)
+    assert (decision.after > 0) == (outcome is Outcome.RETRY)
+
+
+def test_the_table_is_complete():
+    assert {reason for _, reason, *_ in TABLE} == outcomes.REASONS
+
+
+@given(st.integers(300, 599), st.text(max_size=20), st.integers(1, 100), st.none() | st.floats(0, 86_400))
+def test_an_unknown_answer_is_judged_by_its_class_and_never_pauses_the_channel(status, word, attempt, after):
+    reason = f"New{word}"
+    decision = outcomes.decide(status, reason, None, attempt, after)
+    assert decision.stop is None
+    if status >= 500 or status < 400 or status == 429:
+        assert decision.outcome is Outcome.RETRY
+        assert decision.after >= (after or 0)
+    else:
+        assert decision.outcome is (Outcome.DEAD if status == 410 else Outcome.REJECTED)
+
+
+def test_a_known_word_under_a_foreign_status_is_not_trusted():
+    assert outcomes.decide(500, "BadDeviceToken").outcome is Outcome.RETRY
+    assert outcomes.decide(503, "InvalidProviderToken").stop is None
+
+
+@given(
+    st.binary(max_size=300) | st.recursive(st.none() | st.text(), lambda x: st.lists(x)).map(json.dumps).map(str.encode)
+)
+def test_a_garbage_body_still_gives_a_reason(body):
+    reason, timestamp = outcomes.parse(body)
+    assert len(reason) <= 100
+    assert timestamp is None
+
+
+def test_the_timestamp_of_a_dead_token_is_read():
+    assert outcomes.parse(b'{"reason":"Unregistered","timestamp":1700000000000,"x":1}') == (
+        "Unregistered",
+        1_700_000_000_000,
+    )
+
+
+text = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)
+
+
+@given(text, text, st.none() | text, st.dictionaries(text.filter(lambda k: k not in ("aps", "url")), text, max_size=4))
+def test_a_payload_says_what_the_message_says(title, body, url, data):
+    rendered = json.loads(payload.render(Message(title=title, body=body, url=url, data=data)))
+    assert rendered.pop("aps") == {"alert": {"title": title, "body": body}, "sound": "default"}
+    assert rendered == ({"url": url} if url is not None else {}) | data
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        Message(title="t", body="ä" * 2_040),
+        Message(title="t", body="b", data={"aps": "x"}),
+        Message(title="t", body="b", url="u", data={"url": "x"}),
+    ],
+)
+def test_a_payload_that_apple_would_refuse_is_refused_here(message):
+    with pytest.raises(PayloadError, match=r"shorten|rename"):
+        payload.render(message)
+
+
+async def test_a_message_too_large_is_rejected_before_anything_is_sent(peer, make_apns, make_batch, running):
+    async with running(make_apns(peer)) as transport:
+        outcome = await transport.send(make_batch(3, message=Message(title="t", body="x" * 5_000)))
+    assert [e.outcome for e in outcome.exceptions] == [Outcome.REJECTED] * 3
+    assert "4096" in outcome.exceptions[0].reason
+    assert peer.seen == []
+
+
+async def test_a_token_that_is_no_hexadecimal_never_reaches_the_path(peer, make_apns, make_batch, running):
+    tokens = ["ab cd", "../../x", "", "zz", "abc", "AB", "ab\r\n"]
+    async with running(make_apns(peer)) as transport:
+        outcome = await transport.send(make_batch(tokens=tokens))
+    assert outcome.delivered == 1
+    assert [seen.token for seen in peer.seen] == ["ab"]
+
+
+class Clock:
+    now = 1_700_000_000.0
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def token(apns_credentials, clock):
+    token = credentials.load(apns_credentials)
+    token._clock = clock
+    return token
+
+
+def test_a_provider_token_is_what_apple_asks_for(token, apns_credentials):
+    text = token.header().removeprefix(b"bearer ").decode()
+    key = load_pem_private_key(open(apns_credentials["key"], "rb").read(), None).public_key()
+    assert jwt.get_unverified_header(text)["kid"] == "ABCDE12345"
+    claims = jwt.decode(text, key, algorithms=["ES256"], options={"verify_iat": False})
+    assert claims == {"iss": "TEAM123456", "iat": 1_700_000_000}
+
+
+def test_a_provider_token_is_renewed_between_30_and_50_minutes(token, clock):
+    first = token.header()
+    for minute in range(30):
+        clock.now = 1_700_000_000 + minute * 60
+        assert token.header() == first
+    clock.now = 1_700_000_000 + 50 * 60
+    assert token.header() != first
+
+
+def test_a_shared_token_is_used_until_the_next_one_is_handed_in(token, clock):
+    token.set_token("a.b.c", int(clock.now))
+    clock.now += 49 * 60
+    assert token.header() == b"bearer a.b.c"
+    clock.now += 2 * 60
+    assert token.header() != b"bearer a.b.c"
+
+
+def test_a_token_is_replaced_once_however_many_pushes_it_was_refused_for(token, clock):
+    refused = token.header()
+    clock.now += 30 * 60
+    token.renew(refused)
+    second = token.header()
+    token.renew(refused)
+    assert token.header() == second != refused
+
+
+def test_a_token_that_changed_too_soon_goes_back_to_the_one_before(token, clock):
+    first = token.header()
+    clock.now += 60
+    token.renew(first)
+    assert token.header() != first
+    token.keep_previous()
+    assert token.header() == first
+
+
+async def test_an_expired_token_is_replaced_and_the_pushes_sent_once_more(
+    peer, make_apns, make_batch, running, reason, clock
+):
+    transport = make_apns(peer)
+    transport.token._clock = clock
+    stale = transport.token.header()
+    clock.now += 60
+    peer.answer = lambda seen: (
+        reason(403, "ExpiredProviderToken") if seen.headers["authorization"].encode() == stale else (200, {}, b"")
+    )
+    async with running(transport):
+        outcome = await transport.send(make_batch(20))
+    assert (outcome.delivered, outcome.exceptions) == (20, [])
+    assert peer.accepted == 2
+
+
+async def test_a_fresh_token_called_expired_pauses_the_channel(peer, make_apns, make_batch, running, reason):
+    peer.answer = lambda seen: reason(403, "ExpiredProviderToken")
+    async with running(make_apns(peer)) as transport:
+        outcome = await transport.send(make_batch(20))
+    assert "clock" in outcome.stop
+    assert [e.outcome for e in outcome.exceptions] == [Outcome.HELD] * 20
+
+
+async def test_repeated_forbidden_pauses_the_channel(peer, make_apns, make_batch, running, reason):
+    peer.answer = lambda seen: reason(403, "Forbidden")
+    async with running(make_apns(peer)) as transport:
+        assert (await transport.send(make_batch(1))).stop is None
+        assert "Forbidden" in (await transport.send(make_batch(5))).stop
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"key": ""}, "credentials.key: missing"),
+        ({"key": "/nowhere.p8"}, '"/nowhere.p8" not found'),
+        ({"key": __file__}, "not a PEM private key"),
+        ({"key_id": "short"}, 'credentials.key_id: "short"'),
+        ({"team_id": "TEAM 12345"}, "credentials.team_id"),
+        ({"topic": "x"}, "credentials.topic: unknown"),
+    ],
+)
+def test_bad_credentials_are_named_in_one_line(apns_credentials, change, words):
+    with pytest.raises(CredentialsError) as caught:
+        credentials.load({**apns_credentials, **change})
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_no_secret_is_in_a_repr(token):
+    token.header()
+    assert repr(token) == "ProviderToken(key_id='ABCDE12345', team_id='TEAM123456')"

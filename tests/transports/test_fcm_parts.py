@@ -1,0 +1,145 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from transports.contract import Message, Outcome
+from transports.decision import Then
+from transports.errors import CredentialsError, PayloadError
+from transports.fcm import credentials, outcomes, payload
+from transports.fcm.outcomes import Refusal
+
+
+@pytest.mark.parametrize(
+    ("status", "refusal", "outcome", "stops", "then"),
+    [
+        (400, Refusal(error_code="INVALID_ARGUMENT"), Outcome.REJECTED, False, Then.NOTHING),
+        (400, Refusal(error_code="INVALID_ARGUMENT", fields=("message.data",)), Outcome.HELD, True, Then.NOTHING),
+        (400, Refusal(error_code="INVALID_ARGUMENT", fields=("message.token",)), Outcome.REJECTED, False, Then.NOTHING),
+        (400, Refusal(fields=("message.android.ttl",)), Outcome.HELD, True, Then.NOTHING),
+        (400, Refusal(), Outcome.REJECTED, False, Then.NOTHING),
+        (401, Refusal(error_code="THIRD_PARTY_AUTH_ERROR"), Outcome.HELD, True, Then.NOTHING),
+        (401, Refusal(error_code="APNS_AUTH_ERROR"), Outcome.HELD, True, Then.NOTHING),
+        (401, Refusal(status="UNAUTHENTICATED"), Outcome.HELD, True, Then.RENEW),
+        (403, Refusal(error_code="SENDER_ID_MISMATCH"), Outcome.DEAD, False, Then.NOTHING),
+        (403, Refusal(status="PERMISSION_DENIED"), Outcome.HELD, True, Then.NOTHING),
+        (404, Refusal(error_code="UNREGISTERED"), Outcome.DEAD, False, Then.NOTHING),
+        (404, Refusal(status="NOT_FOUND"), Outcome.HELD, True, Then.NOTHING),
+        (429, Refusal(error_code="QUOTA_EXCEEDED"), Outcome.RETRY, False, Then.NOTHING),
+        (429, Refusal(), Outcome.RETRY, False, Then.NOTHING),
+        (500, Refusal(error_code="INTERNAL"), Outcome.RETRY, False, Then.NOTHING),
+        (503, Refusal(error_code="UNAVAILABLE"), Outcome.RETRY, False, Then.NOTHING),
+        (502, Refusal(error_code="UNSPECIFIED_ERROR"), Outcome.RETRY, False, Then.NOTHING),
+        (418, Refusal(error_code="UNSPECIFIED_ERROR"), Outcome.REJECTED, False, Then.NOTHING),
+        (302, Refusal(), Outcome.RETRY, False, Then.NOTHING),
+    ],
+)
+def test_every_documented_answer_has_its_meaning(status, refusal, outcome, stops, then):
+    decision = outcomes.decide(status, refusal)
+    assert (decision.outcome, decision.stop is not None, decision.then) == (outcome, stops, then)
+
+
+@given(
+    st.sampled_from([429, 500, 502, 503]),
+    st.integers(1, 100),
+    st.none() | st.floats(0, 86_400),
+    st.sampled_from(["", "QUOTA_EXCEEDED", "INTERNAL", "UNAVAILABLE"]),
+)
+def test_a_retry_waits_ten_seconds_at_least_and_as_long_as_google_asks(status, attempt, after, code):
+    decision = outcomes.decide(status, Refusal(error_code=code), attempt, after)
+    assert decision.after >= max(10.0, after or 0)
+    if status == 429:
+        assert decision.after >= 60.0
+
+
+def test_a_devices_own_quota_slows_nobody_else():
+    assert outcomes.decide(429, Refusal(message="Device message rate exceeded")).slow == 0
+    assert outcomes.decide(429, Refusal(error_code="QUOTA_EXCEEDED"), retry_after=90).slow == 90
+
+
+def test_details_are_found_wherever_they_stand():
+    body = {
+        "error": {
+            "status": "INVALID_ARGUMENT",
+            "message": "m",
+            "details": [
+                {"@type": "type.googleapis.com/google.rpc.BadRequest", "fieldViolations": [{"field": "message.token"}]},
+                {"@type": "type.googleapis.com/google.firebase.fcm.v1.FcmError", "errorCode": "INVALID_ARGUMENT"},
+            ],
+        }
+    }
+    refusal = outcomes.parse(json.dumps(body).encode())
+    assert refusal == Refusal("INVALID_ARGUMENT", "m", "INVALID_ARGUMENT", ("message.token",))
+
+
+json_values = st.recursive(
+    st.none() | st.integers() | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["error", "details", "@type", "fieldViolations", "field", "errorCode", "status"]), inner
+        )
+    ),
+    max_leaves=12,
+)
+
+
+@given(st.integers(300, 599), st.binary(max_size=100) | json_values.map(json.dumps).map(str.encode))
+def test_garbage_is_judged_by_its_class(status, body):
+    assert outcomes.decide(status, outcomes.parse(body)).outcome in Outcome
+
+
+token_text = st.text(st.characters(exclude_categories=["Cs"]), max_size=200)
+
+
+@given(token_text, st.sampled_from(["token", "fid"]), st.booleans())
+def test_a_spliced_body_is_the_json_it_should_be(token, kind, validate_only):
+    message = Message(title='"t"', body="b", url="https://e.com", data={"k": "v"})
+    body = payload.render(message, "aaaaaaaaaaaah", 60, validate_only=validate_only).to(kind, token)
+    decoded = json.loads(body)
+    assert decoded["message"][kind] == token
+    assert ({"token", "fid"} & set(decoded["message"])) == {kind}
+    assert decoded.get("validate_only", False) is validate_only
+    assert decoded["message"]["android"]["ttl"] == "60s"
+    assert decoded["message"]["webpush"]["headers"]["Topic"] == "aaaaaaaaaaaah"
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        Message(title="t", body="x" * 4_096),
+        Message(title="t", body="b", data={"from": "x"}),
+        Message(title="t", body="b", data={"google.x": "x"}),
+        Message(title="t", body="b", data={"gcm": "x"}),
+        Message(title="t", body="b", url="u", data={"url": "x"}),
+    ],
+)
+def test_a_payload_that_google_would_refuse_is_refused_here(message):
+    with pytest.raises(PayloadError, match=r"shorten|rename"):
+        payload.render(message, "c", 60)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"type": "authorized_user"}, "service_account is needed"),
+        ({"private_key": "secret"}, "not a PEM key"),
+        ({"private_key": None}, "no private_key"),
+        ({"client_email": ""}, "no client_email"),
+        ({"token_uri": "http://x"}, "is not https"),
+        (None, "not a JSON object"),
+        ("missing", "not found"),
+    ],
+)
+def test_a_bad_service_account_is_named_in_one_line(service_account, tmp_path, change, words):
+    path = tmp_path / "account.json"
+    if change != "missing":
+        path.write_text("[]" if change is None else json.dumps({**service_account, **change}))
+    with pytest.raises(CredentialsError) as caught:
+        credentials.load({"service_account": str(path)})
+    assert words in str(caught.value)
+    assert "secret" not in str(caught.value)
+    assert "\n" not in str(caught.value)

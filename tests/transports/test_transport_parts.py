@@ -1,0 +1,142 @@
+"""Identity, limiter, breaker, back-off, retry-after, registry: pure parts by property."""
+
+from __future__ import annotations
+
+import math
+import uuid
+from datetime import UTC, datetime
+from email.utils import format_datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from transports import registry
+from transports.apns.transport import build as build_apns
+from transports.backoff import Backoff
+from transports.breaker import Breaker, State
+from transports.identity import apns_id, apns_id_prefix, campaign_text, parse_apns_id, parse_campaign
+from transports.limiter import Limiter
+from transports.retry_after import parse_retry_after
+
+ids = st.integers(0, 2**64 - 1)
+
+
+@given(ids, ids)
+def test_a_campaigns_text_is_13_characters_that_read_back_and_sort_as_ids_do(a, b):
+    text = campaign_text(a)
+    assert len(text) == 13
+    assert parse_campaign(text) == parse_campaign(text.upper()) == a
+    digits = str.maketrans("abcdefghijklmnopqrstuvwxyz234567", "0123456789abcdefghijklmnopqrstuv")
+    assert (text.translate(digits) < campaign_text(b).translate(digits)) == (a < b)
+
+
+@pytest.mark.parametrize("text", ["", "a" * 12, "a" * 14, "0" * 13, "7" * 13, "aaaaaaaaaaaa!", "ÄÄÄÄÄÄÄÄÄÄÄÄÄ"])
+def test_what_is_no_campaign_is_refused(text):
+    with pytest.raises(ValueError, match="campaign"):
+        parse_campaign(text)
+
+
+@pytest.mark.parametrize("number", [-1, 2**64])
+def test_an_id_beyond_64_bits_has_no_text(number):
+    with pytest.raises(ValueError, match="64-bit"):
+        campaign_text(number)
+
+
+@given(ids, ids)
+def test_an_apns_id_is_a_uuid_that_names_campaign_and_subscriber(campaign, subscriber):
+    text = apns_id(apns_id_prefix(campaign), subscriber).decode()
+    assert text == str(uuid.UUID(int=campaign << 64 | subscriber))
+    assert parse_apns_id(text) == (campaign, subscriber)
+
+
+@given(
+    st.floats(1, 1e5),
+    st.floats(1, 1e4),
+    st.lists(st.tuples(st.integers(1, 500), st.floats(0, 2)), min_size=1, max_size=40),
+)
+def test_a_limiter_never_passes_its_rate_and_keeps_the_order(rate, burst, calls):
+    limiter = Limiter(rate, burst)
+    now = sent = last = 0.0
+    for n, pause in calls:
+        now += pause
+        at = now + limiter.delay(n, now)
+        sent += n
+        assert at >= last - 1e-6
+        assert sent <= burst + rate * at + 1e-3 * sent
+        last = at
+
+
+def test_a_limiter_may_be_off_and_refuses_nonsense():
+    assert Limiter(math.inf, 1).delay(10**9, 0.0) == 0
+    with pytest.raises(ValueError, match="above 0"):
+        Limiter(0, 1)
+
+
+def test_a_clock_that_steps_back_gives_a_limiter_nothing():
+    limiter = Limiter(10, 10)
+    assert limiter.delay(10, 100.0) == 0
+    assert limiter.delay(10, 50.0) == 1.0
+    assert limiter.delay(10, 100.0) == 2.0
+
+
+def test_a_breaker_lets_one_probe_pass_after_each_cool_down():
+    breaker = Breaker(cool_down=30)
+    assert breaker.allows(0)
+    breaker.open("the key was revoked", 10)
+    assert (breaker.reason, breaker.state) == ("the key was revoked", State.OPEN)
+    assert not breaker.allows(39.9)
+    assert breaker.allows(40)
+    assert breaker.state is State.HALF_OPEN
+    assert not breaker.allows(41)
+    breaker.open("still", 42)
+    assert not breaker.allows(71)
+    assert breaker.retry_in(71) == 1
+    assert breaker.allows(72)
+    breaker.success()
+    assert (breaker.reason, breaker.state) == (None, State.CLOSED)
+    assert breaker.allows(73)
+
+
+def test_a_probe_that_never_comes_back_does_not_hold_the_channel_for_ever():
+    breaker = Breaker(cool_down=30)
+    breaker.open("x", 0)
+    assert breaker.allows(30)
+    assert not breaker.allows(59)
+    assert breaker.allows(60)
+
+
+@given(st.integers(1, 100))
+def test_back_off_starts_fast_grows_and_ends_at_its_limit(failures):
+    backoff = Backoff()
+    assert 0.05 <= backoff.next() <= 0.1
+    waits = [backoff.next() for _ in range(failures)]
+    for n, wait in enumerate(waits):
+        assert min(60, 2**n) / 2 <= wait <= min(60, 2**n)
+    backoff.reset()
+    assert backoff.next() <= 0.1
+
+
+@given(st.binary(max_size=40))
+def test_retry_after_is_a_bounded_number_or_nothing(value):
+    seconds = parse_retry_after(value, 0)
+    assert seconds is None or 0 <= seconds <= 86_400
+
+
+def test_retry_after_may_be_seconds_or_a_date():
+    now = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
+    at = int(now.timestamp() * 1_000) - 90_000
+    assert parse_retry_after(None, 0) is None
+    assert parse_retry_after(b" 120 ", 0) == 120
+    assert parse_retry_after(format_datetime(now, usegmt=True).encode(), at) == 90
+    assert parse_retry_after(b"soon", 0) is None
+
+
+def test_a_platform_is_found_by_its_entry_point():
+    assert registry.load("apns") is build_apns
+    assert {"apns", "fcm"} <= set(registry.platforms())
+
+
+def test_an_unknown_platform_is_named_with_those_that_are_known():
+    with pytest.raises(registry.UnknownPlatform, match='"pager" is not known; known are apns, fcm'):
+        registry.load("pager")
