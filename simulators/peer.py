@@ -183,6 +183,8 @@ class Http2Peer:
             if out:
                 await self._stream.send_all(out)
             elif http2.closed:
+                # The reader may sit in a read that a client who waits for us will never end.
+                self._scope.deadline = trio.current_time() + _LINGER_SECONDS
                 await self._stream.transport_stream.send_eof()
                 return
             else:

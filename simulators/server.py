@@ -58,10 +58,12 @@ class TwinServer:
 
     async def serve(self, listener: trio.SocketListener, stopping: trio.Event) -> None:
         """Serve until ``stopping`` is set; then say GOAWAY, answer what is in flight (≤ 5 s), hang up, return."""
-        async with trio.open_nursery() as accepting, trio.open_nursery() as connections:
-            accepting.start_soon(partial(trio.serve_listeners, self._guarded, [listener], handler_nursery=connections))
-            await stopping.wait()
-            accepting.cancel_scope.cancel()
+        async with trio.open_nursery() as connections:
+            async with trio.open_nursery() as accepting:
+                accept = partial(trio.serve_listeners, self._guarded, [listener], handler_nursery=connections)
+                accepting.start_soon(accept)
+                await stopping.wait()
+                accepting.cancel_scope.cancel()
             connections.cancel_scope.deadline = trio.current_time() + _DRAIN_SECONDS
             self._drain()
 
