@@ -51,14 +51,17 @@ support.run('defects', {
 end},
 
 {'B: full memory ends neither the watcher nor the release at a disconnect', function(t)
-    t:plan(6)
+    t:plan(7)
     local tube = queue.create_tube('full', 'fifottl')
     local body = string.rep('y', 3000)
     for _ = 1, 100 do
         tube:put(body, {ttr = 1})
     end
+    local plain = queue.create_tube('plain', 'fifo')
     local client = support.client()
     for _ = 1, 50 do
+        plain:put(body)
+        client:call('queue.tube.plain:take', {0})
         tube:take(0)
         client:call('queue.tube.full:take', {0})
     end
@@ -71,6 +74,7 @@ end},
     t:ok(not pcall(tube.put, tube, body), 'nor put')
     drain(ballast)
     t:ok(eventually(function() return queue.statistics('full').tasks.taken == 0 end), 'with memory all are given back')
+    t:ok(eventually(function() return queue.statistics('plain').tasks.taken == 0 end), 'those of a lost client too')
     t:is(box.space._queue_leases:len(), 0, 'nothing is held')
     tube:truncate()
     tube.raw:stop()

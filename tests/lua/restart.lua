@@ -58,7 +58,8 @@ end},
 end},
 
 {'tasks are taken and acked as ever, nobody holds an old one', function(t)
-    t:plan(3)
+    t:plan(4)
+    t:is(box.space._queue_leases.temporary, true, 'leases are not kept')
     support.fails(t, 'Task was not taken', 'an old one', queue.tube.fifo.ack, queue.tube.fifo, 1)
     t:is(queue.tube.fifo:take(0)[1], 1, 'take')
     t:is(queue.tube.fifo:ack(1)[2], '-', 'ack')

@@ -34,7 +34,7 @@ support.run('sessions', {
         end
     end
     t:is(taken(one) + taken(two), 40, 'taken')
-    local waiter = support.background(two.take, two, 2)
+    local waiter = support.background(two.take, two, 100)
     client:close()
     t:is(select(2, waiter())[1], 0, 'a waiter gets one')
     t:ok(eventually(function() return taken(one) == 0 and taken(two) == 1 end), 'the others are ready')
@@ -165,6 +165,21 @@ end},
     end
     t:is(lost, 0, 'lost')
     t:is(queue.statistics(tube.name).tasks.total, 0, 'left')
+end},
+
+{'a waiter that is woken and loses its client before it runs hands the task on', function(t)
+    t:plan(2)
+    local tube = new()
+    local connection
+    local first = support.background(function()
+        connection = box.session.id()
+        return tube:take(100)
+    end)
+    local second = support.background(tube.take, tube, 101)
+    tube:put('x')
+    tube.waiters:dismiss(connection)
+    t:is(select(2, second())[3], 'x', 'to the next')
+    t:is(select(2, first()), nil, 'and takes nothing')
 end},
 
 {'a request that starts after its client has gone takes nothing', function(t)
