@@ -203,6 +203,8 @@ class Pool:
     async def _sweep(self) -> None:
         while True:
             await trio.sleep(self._timing.sweep)
+            # After a stall of our own loop, answers may lie unread: the readers go first, or we blame the peer.
+            await trio.lowlevel.checkpoint()
             self.pump()
             now = trio.current_time()
             for connection in list(self._connections):

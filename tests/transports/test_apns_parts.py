@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import jwt
 import pytest
@@ -144,7 +145,7 @@ def token(apns_credentials, clock):
 
 def test_a_provider_token_is_what_apple_asks_for(token, apns_credentials):
     text = token.header().removeprefix(b"bearer ").decode()
-    key = load_pem_private_key(open(apns_credentials["key"], "rb").read(), None).public_key()
+    key = load_pem_private_key(Path(apns_credentials["key"]).read_bytes(), None).public_key()
     assert jwt.get_unverified_header(text)["kid"] == "ABCDE12345"
     claims = jwt.decode(text, key, algorithms=["ES256"], options={"verify_iat": False})
     assert claims == {"iss": "TEAM123456", "iat": 1_700_000_000}
