@@ -7,8 +7,9 @@ import logging
 import logging.handlers
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO, cast
 
 import structlog
 
@@ -47,12 +48,24 @@ def _bridge() -> None:
         logging.getLogger(loud).setLevel(logging.WARNING)
 
 
+class _Voice:
+    """Standard error, for which nobody may listen any more: a log line must never be what ends an actor."""
+
+    def write(self, text: str) -> None:
+        with suppress(OSError, ValueError):
+            sys.stderr.write(text)
+
+    def flush(self) -> None:
+        with suppress(OSError, ValueError):
+            sys.stderr.flush()
+
+
 def configure_child() -> None:
     """For a child process: JSON lines on standard error, which the node reads."""
     structlog.configure(
         processors=[*_SHARED, structlog.processors.JSONRenderer(default=repr)],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(cast(TextIO, _Voice())),
         cache_logger_on_first_use=True,
     )
     _bridge()

@@ -248,19 +248,19 @@ def run_node(config: Config, data: Path | None = None, demo_wanted: bool = True)
     """
     folder = DataFolder(config.node.data if data is None else data.absolute())
     terminal = demo.Terminal()
-    with folder.locked():
-        first = config.source is None and demo_wanted
-        logs.configure_node(folder.logs, terminal.log, "warning" if first else "info")
-        if config.source is None:
-            demo.write_twin_scripts(folder.twins, [c.platform for c in config.channels.values()])
-        try:
+    try:
+        with folder.locked():
+            first = config.source is None and demo_wanted
+            logs.configure_node(folder.logs, terminal.log, "warning" if first else "info")
+            if config.source is None:
+                demo.write_twin_scripts(folder.twins, [c.platform for c in config.channels.values()])
             return trio.run(_main, config, folder, terminal, first)
-        except (BaseExceptionGroup, BroadsideError) as raised:
-            error = _first(raised)
-            if not isinstance(error, BroadsideError):
-                raise
-            terminal.error(str(error))
-            return error.exit_code
+    except (BaseExceptionGroup, BroadsideError) as raised:
+        error = _first(raised)
+        if not isinstance(error, BroadsideError):
+            raise
+        terminal.error(str(error))
+        return error.exit_code
 
 
 async def _main(config: Config, folder: DataFolder, terminal: demo.Terminal, first: bool) -> int:

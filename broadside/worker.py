@@ -23,6 +23,8 @@ log = structlog.get_logger(__name__)
 
 ORPHAN_DRAIN = 5.0
 """Seconds to drain in when the node is gone."""
+ORPHAN_LIFE = 10
+"""Seconds after which an orphan is ended by the kernel."""
 BEAT_EVERY = 1.0
 
 
@@ -91,6 +93,7 @@ async def _listen(messages: AsyncIterator[wire.Frame], tree: Supervisor, life: t
     async for message in messages:
         if isinstance(message, wire.Stop):
             tree.stop()
+    signal.alarm(ORPHAN_LIFE)  # whatever holds the drain up, an orphan does not live on
     log.warning("the node is gone: draining")
     tree.stop()
     life.deadline = trio.current_time() + ORPHAN_DRAIN

@@ -1,4 +1,4 @@
-"""Consumer, transport actor and settler together, on a virtual clock, with a queue in memory and a scripted provider."""
+"""Consumer, transport actor and settler together, on a virtual clock: a queue in memory, a scripted provider."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class MemoryTubes:
 
     async def batch_take(self, channel: str, most: int) -> list[tuple[int, int, Any]]:
         with trio.move_on_after(2.0):
-            while not self.ready:
+            while not self.ready:  # noqa: ASYNC110 - virtual time
                 await trio.sleep(0.1)
         await trio.lowlevel.checkpoint()
         tasks, self.ready = self.ready[:most], self.ready[most:]
@@ -150,9 +150,10 @@ class Group:
             for actor in (self.settler, self.actor, self.consumer):
                 nursery.start_soon(actor.run, lambda: None)
             await trio.sleep(seconds)
-            with trio.fail_after(60):
-                for actor in (self.consumer, self.actor, self.settler):
-                    actor.stop()
+            nursery.cancel_scope.deadline = trio.current_time() + 60
+            for actor in (self.consumer, self.actor, self.settler):
+                actor.stop()
+        assert not nursery.cancel_scope.cancelled_caught, "a stop must end all three"
         assert self.tubes.taken == {}, "a drain leaves no lease behind"
 
 

@@ -83,7 +83,7 @@ async def test_calls_wait_for_the_connection_and_go_on_after_a_kill(own_tarantoo
             await link.call("queue", "tubes.marked_campaigns", deadline=0.5)
         await trio.to_thread.run_sync(own_tarantool.start)
         with trio.fail_after(10):
-            uuid, epoch, leased = await tubes.epoch()
+            _, epoch, leased = await tubes.epoch()
         assert (epoch, leased) == (1, False), "the epoch is durable, the lease is not"
         assert link.session("queue") != session, "a new session must be visible"
 
@@ -95,7 +95,7 @@ async def test_a_stopped_instance_is_noticed_and_its_calls_fail_in_time(own_tara
         os.kill(own_tarantool.process.pid, signal.SIGSTOP)
         try:
             started = trio.current_time()
-            with pytest.raises(LinkTimeout, match="no answer to tubes.marked_campaigns within 0.5 s"):
+            with pytest.raises(LinkTimeout, match=r"no answer to tubes\.marked_campaigns within 0\.5 s"):
                 await link.call("queue", "tubes.marked_campaigns", deadline=0.5)
             assert trio.current_time() - started < 2.0
         finally:

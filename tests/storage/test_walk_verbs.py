@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import msgspec
@@ -142,10 +141,10 @@ def settlement(
 
 
 @pytest.fixture
-async def house(own_link: Link) -> AsyncIterator[House]:
+async def house(own_link: Link) -> House:
     house = House(own_link)
     await house.join()
-    yield house
+    return house
 
 
 async def test_a_campaign_is_walked_sent_and_done(house: House) -> None:

@@ -1,0 +1,225 @@
+"""A whole node as a process: the demo, its ledgers, its end; and kill -9 of each part in mid-campaign."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from broadside import samples
+
+SUBSCRIBERS = 4000
+CHANNELS = {"android-news": "fcm", "ios-news": "apns"}
+RUNNER = """
+import sys, msgspec
+from pathlib import Path
+from broadside.config import Demo, Http, demo_config
+from broadside.node import run_node
+config = demo_config(Path(sys.argv[1]))
+config = msgspec.structs.replace(config, http=Http(bind="127.0.0.1:0"), demo=Demo(subscribers=int(sys.argv[2])))
+sys.exit(run_node(config))
+"""
+
+
+class NodeProcess:
+    """A demo node in a folder of its own."""
+
+    def __init__(self, folder: Path, subscribers: int = SUBSCRIBERS) -> None:
+        self.folder = folder
+        self.data = folder / "var"
+        self.output = folder / "output"
+        self.subscribers = subscribers
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> NodeProcess:
+        command = [sys.executable, "-c", RUNNER, str(self.folder), str(self.subscribers)]
+        with self.output.open("wb") as out:
+            self.process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT)
+        return self
+
+    def wait_for(self, text: str, seconds: float = 40.0) -> str:
+        return self.until(lambda: text in (said := self.output.read_text()) and said, f"{text!r}", seconds)
+
+    def until(self, look: Callable[[], Any], what: str, seconds: float = 40.0) -> Any:
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            if found := look():
+                return found
+            assert self.process is not None
+            assert self.process.poll() is None, f"the node ended:\n{self.output.read_text()}"
+            time.sleep(0.02)
+        raise AssertionError(f"no {what} within {seconds} s:\n{self.output.read_text()}")
+
+    def api(self, path: str) -> Any:
+        url = json.loads((self.data / "node.json").read_text())["url"]
+        key = (self.data / "api.key").read_text().strip()
+        return httpx.get(url + path, headers={"authorization": f"Bearer {key}"}, timeout=20).raise_for_status().json()
+
+    def children(self, pattern: str = "") -> list[int]:
+        assert self.process is not None
+        found = []
+        for stat in Path("/proc").glob("[0-9]*/stat"):
+            try:
+                parent = int(stat.read_text().rpartition(")")[2].split()[1])
+                command = (stat.parent / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+            except (OSError, IndexError):
+                continue
+            if parent == self.process.pid and pattern in command:
+                found.append(int(stat.parent.name))
+        return found
+
+    def end(self, number: int = signal.SIGTERM) -> int:
+        assert self.process is not None
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        return self.process.wait(60)
+
+    def ledger(self) -> Counter[str]:
+        """Accepted pushes by token, over both twins."""
+        accepted: Counter[str] = Counter()
+        for path in self.data.glob("twins/*.ledger"):
+            accepted.update(json.loads(line)["token"] for line in path.read_text().splitlines())
+        return accepted
+
+    def judge(self) -> tuple[int, int, int]:
+        """(lost, unexpected, duplicates) of one campaign over the sample base."""
+        tokens = {s.token for s in samples.subscribers(self.subscribers, 0.02, CHANNELS)}
+        live = {token for token in tokens if not token.startswith(samples.DEAD)}
+        accepted = self.ledger()
+        return len(live - set(accepted)), len(set(accepted) - live), sum(accepted.values()) - len(accepted)
+
+
+@pytest.fixture
+def node(tmp_path: Path) -> Iterator[NodeProcess]:
+    node = NodeProcess(tmp_path)
+    yield node
+    if node.process is not None and node.process.poll() is None:
+        node.process.kill()
+        node.process.wait(10)
+
+
+def lives(pid: int) -> bool:
+    """A zombie is gone: it waits for nothing but init."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def gone(pids: list[int], seconds: float = 10.0) -> bool:
+    deadline = time.monotonic() + seconds
+    while any(map(lives, pids)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return not any(map(lives, pids))
+
+
+@pytest.mark.timeout(120)
+def test_the_demo_pushes_to_every_live_phone_once_and_a_second_start_fires_nothing(node: NodeProcess) -> None:
+    node.start()
+    said = node.wait_for("serving;")
+    assert "is done" in said
+    assert node.judge() == (0, 0, 0)
+    dead = sum(s.token.startswith(samples.DEAD) for s in samples.subscribers(SUBSCRIBERS, 0.02, CHANNELS))
+    assert dead > 0
+    assert node.api("/api/subscribers/count")["total"] == SUBSCRIBERS - dead, "dead tokens are gone from the base"
+    (campaign,) = node.api("/api/campaigns")["campaigns"]
+    totals: Counter[str] = Counter()
+    for tally in campaign["channels"].values():
+        totals.update(tally)
+    assert (totals["delivered"], totals["dead"], totals["remaining"]) == (SUBSCRIBERS - dead, dead, 0)
+    children = node.children()
+    assert len(children) == 4, "tarantool, two twins, one worker"
+    assert node.end() == 0
+    assert gone(children, 0.5), "no orphan"
+    before = node.ledger()
+
+    node.start()
+    said = node.wait_for("serving;")
+    assert "nothing is fired" in said
+    assert len(node.api("/api/campaigns")["campaigns"]) == 1
+    assert node.end(signal.SIGINT) == 0
+    assert node.ledger() == before
+
+
+def slow(node: NodeProcess, latency_ms: int = 400) -> None:
+    """Make the twins slow, so that there is a mid-campaign."""
+    (node.data / "twins").mkdir(parents=True)
+    node.data.chmod(0o700)
+    (node.data / "twins").chmod(0o700)
+    for platform in ("apns", "fcm"):
+        script = f"latency_ms = {latency_ms}\n\n{samples.TWIN_SCRIPT}"
+        (node.data / "twins" / f"{platform}.script.toml").write_text(script)
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("victim", ["broadside.worker", "embedded.lua"])
+def test_kill_minus_nine_in_mid_campaign_loses_nothing(node: NodeProcess, victim: str) -> None:
+    slow(node)
+    node.start()
+    node.wait_for("fired campaign")
+    node.until(lambda: sum(node.ledger().values()) > 800, "800 pushes")
+    (pid,) = node.children(victim)
+    os.kill(pid, signal.SIGKILL)
+    said = node.wait_for("serving;", 60)
+    assert "is done" in said
+    assert "Traceback" not in said
+    lost, unexpected, duplicates = node.judge()
+    assert (lost, unexpected) == (0, 0)
+    assert duplicates <= 2 * 6 * 500, "at most the leases that were unsettled: 6 batches a channel"
+    assert node.end() == 0
+
+
+@pytest.mark.timeout(120)
+def test_a_node_killed_in_mid_campaign_leaves_no_orphan_and_goes_on_at_its_next_start(node: NodeProcess) -> None:
+    slow(node)
+    node.start()
+    node.wait_for("fired campaign")
+    node.until(lambda: sum(node.ledger().values()) > 800, "800 pushes")
+    children = node.children()
+    assert node.process is not None
+    node.process.kill()
+    node.process.wait(10)
+    assert gone(children, 15.0), "an orphan outlived the node"
+
+    node.start()
+    node.wait_for("nothing is fired")
+    node.until(lambda: node.api("/api/campaigns")["campaigns"][0]["state"] == "done", "end of the campaign", 60)
+    assert node.judge()[:2] == (0, 0)
+    assert node.end() == 0
+
+
+@pytest.mark.timeout(120)
+def test_sigterm_in_mid_campaign_drains_and_the_next_start_sends_nothing_twice(node: NodeProcess) -> None:
+    slow(node)
+    node.start()
+    node.wait_for("fired campaign")
+    node.until(lambda: sum(node.ledger().values()) > 800, "800 pushes")
+    assert node.end() == 0
+    node.start()
+    node.wait_for("nothing is fired")
+    node.until(lambda: node.api("/api/campaigns")["campaigns"][0]["state"] == "done", "end of the campaign", 60)
+    assert node.judge() == (0, 0, 0)
+    assert node.end() == 0
+
+
+@pytest.mark.timeout(60)
+def test_a_second_node_on_the_same_folder_is_refused_in_one_line(node: NodeProcess) -> None:
+    node.subscribers = 10
+    node.start()
+    node.wait_for("serving;")
+    command = [sys.executable, "-c", RUNNER, str(node.folder), "10"]
+    second = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    assert second.returncode == 2
+    assert "another node is running on it" in second.stderr
+    assert len(second.stderr.splitlines()) == 1
+    assert node.end() == 0
