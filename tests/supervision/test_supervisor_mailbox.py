@@ -250,6 +250,21 @@ async def test_a_drain_returns_when_the_last_message_is_acknowledged_not_merely_
     assert letters == []
 
 
+async def test_a_drain_waits_for_a_message_that_is_in_hand_although_none_waits(virtual):
+    box, _ = mailbox()
+
+    async def work():
+        async for _ in box:
+            await trio.sleep(2)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(work)
+        await box.ref.send(1)
+        await trio.testing.wait_all_tasks_blocked()
+        assert await box.drain(timeout=100) == 0
+        assert trio.current_time() == 2
+
+
 async def test_a_drain_reaches_a_receiver_that_is_blocked_in_receive(virtual):
     box, _ = mailbox()
     ended = []

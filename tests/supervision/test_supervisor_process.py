@@ -267,7 +267,7 @@ async def test_a_line_without_end_comes_in_parts():
     )
     await outcome(process)
     assert sum(lines) == 200000
-    assert len(lines) > 2
+    assert len(lines) >= 2
 
 
 # -- under a supervisor ---------------------------------------------------------------------------------------------

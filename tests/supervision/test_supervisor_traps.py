@@ -25,6 +25,7 @@ from supervision import (
     Supervisor,
     log_event,
 )
+from supervision.child import Incarnation
 
 
 class Plain:
@@ -129,7 +130,7 @@ async def test_a_late_ready_revives_nothing(house, virtual):
 
     with pytest.raises(StartFailed):
         await house.supervisor([ChildSpec("a", lambda: Plain(body), start_timeout=1)]).run(lambda: None)
-    assert house.told(ChildStarted) == []
+    assert house.told(ChildStarted) == house.told(ChildExited) == []  # a failed start, and only that
 
 
 # -- 3: crashes are caught outside the scope, Cancelled never -----------------------------------------------------
@@ -171,6 +172,24 @@ async def test_a_group_of_errors_and_a_foreign_cancel_gives_each_its_due(house, 
             watch = supervisor.watch("a")
     assert scope.cancelled_caught
     assert (await watch).reason.error.exceptions[0].args == ("spoiled",)
+
+
+@pytest.mark.parametrize("beside", [[], [ValueError("spoiled")]])
+async def test_an_incarnation_hands_a_foreign_cancel_on(virtual, beside):
+    async def body(ready):
+        try:
+            await trio.sleep_forever()
+        except trio.Cancelled as cancelled:
+            if beside:
+                raise BaseExceptionGroup("both", [cancelled, *beside]) from None
+            raise
+
+    actor = Plain(body)
+    life = Incarnation(ChildSpec("a", lambda: actor), 1, actor, False, lambda life, reason: None)
+    with trio.move_on_after(1) as scope:
+        await life.run()
+    assert scope.cancelled_caught
+    assert life.reason.kind is (ExitKind.CRASH if beside else ExitKind.CANCELLED)
 
 
 async def test_a_cancel_from_outside_is_never_swallowed(house, virtual):
