@@ -49,11 +49,12 @@ class Done:
 
 
 class Gate:
-    """Shut while a settlement has failed: until it succeeds the consumer takes nothing more (ARCHITECTURE, §6)."""
+    """Before the consumer: shut while a settlement has failed, and for as long as a provider asks for less."""
 
     def __init__(self) -> None:
         self._open = trio.Event()
         self._open.set()
+        self._slow_until = 0.0
 
     def shut(self) -> None:
         """Hold the consumer."""
@@ -64,6 +65,11 @@ class Gate:
         """Let the consumer go on."""
         self._open.set()
 
+    def slow(self, seconds: float) -> None:
+        """Let nothing through for so long: the provider's quota is used up."""
+        self._slow_until = max(self._slow_until, trio.current_time() + seconds)
+
     async def wait(self) -> None:
         """Return when open."""
         await self._open.wait()
+        await trio.sleep_until(self._slow_until)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import structlog
 import trio
 
-from actors.messages import Done, Work
+from actors.messages import Done, Gate, Work
 from transports.breaker import Breaker
 from transports.contract import Outcome, Outcomes, Transport
 
@@ -25,6 +25,7 @@ class TransportActor:
         work: trio.MemoryReceiveChannel[Work],
         done: trio.MemorySendChannel[Done],
         breaker: Breaker,
+        gate: Gate,
         concurrency: int = 4,
     ) -> None:
         self._channel = channel
@@ -32,6 +33,7 @@ class TransportActor:
         self._work = work
         self._done = done
         self._breaker = breaker
+        self._gate = gate
         self._concurrency = concurrency
 
     async def run(self, ready: Callable[[], None]) -> None:
@@ -53,6 +55,9 @@ class TransportActor:
             await self._done.send(Done(work, outcomes))
 
     def _judge(self, outcomes: Outcomes) -> None:
+        if outcomes.slow:
+            log.warning("the provider asks for less", channel=self._channel, seconds=round(outcomes.slow))
+            self._gate.slow(outcomes.slow)
         if outcomes.stop is not None:
             if self._breaker.reason is None:
                 log.error("channel paused", channel=self._channel, why=outcomes.stop)

@@ -111,6 +111,7 @@ class ChannelGroup:
             work=self._work_out,
             done=self._done_in,
             breaker=self._breaker,
+            gate=self._gate,
             concurrency=SENDING_AT_ONCE * self._setup.connections,
         )
 

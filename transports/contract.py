@@ -8,6 +8,7 @@ recipient costs its neighbours nothing.
 from __future__ import annotations
 
 import enum
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -54,6 +55,8 @@ class Batch:
     """Milliseconds UTC after which nobody wants this push any more."""
     locales: tuple[str, ...]
     recipients: list[Recipient]
+    begin_until: float = math.inf
+    """On ``trio.current_time()``: what is not begun by then comes back HELD, so that no lease runs out under way."""
 
 
 class Outcome(enum.Enum):

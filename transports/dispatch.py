@@ -53,7 +53,7 @@ class Dispatch:
             if outcomes.stop is not None:
                 outcomes.exceptions += [Exceptional(r.key, Outcome.HELD, "the channel is paused") for r in requests]
                 break
-            job = self._job = Job(requests, self._template, self._judge, self._batch.expires_at)
+            job = self._job = Job(requests, self._template, self._judge, self._batch.expires_at, self._batch.begin_until)
             await pool.submit(job)
             outcomes.delivered += job.delivered
             outcomes.exceptions += job.exceptions

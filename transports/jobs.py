@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import trio
@@ -16,6 +17,7 @@ class Job:
     """Requests that share a template, and their fates. One waiter (:attr:`done`) for all of them."""
 
     __slots__ = (
+        "begin_until",
         "cursor",
         "delivered",
         "done",
@@ -35,16 +37,19 @@ class Job:
         template: Callable[[], Template],
         judge: Callable[[Answer], Exceptional | None],
         expires_at: int,
+        begin_until: float = math.inf,
     ) -> None:
         """``template`` gives the constant part at the moment of sending (credentials change while a batch waits).
 
         ``judge`` turns an answer into the recipient's fate, or None if the caller takes care of it in another way.
-        ``expires_at``: ms UTC after which nothing more is begun.
+        ``expires_at``: ms UTC after which nobody wants it; ``begin_until``: ``trio.current_time()`` after which nothing
+        more is begun.
         """
         self.requests = requests
         self.template = template
         self.judge = judge
         self.expires_at = expires_at
+        self.begin_until = begin_until
         self.cursor = 0
         """Index of the first request that no connection has taken."""
         self.open = len(requests)

@@ -207,6 +207,9 @@ class Pool:
             await trio.lowlevel.checkpoint()
             self.pump()
             now = trio.current_time()
+            for job in self._open:
+                if job.unsent and now >= job.begin_until:
+                    job.withdraw(Outcome.HELD, self.outage or "no connection had room in time")
             for connection in list(self._connections):
                 connection.sweep(now, wanted=bool(self._jobs))
 

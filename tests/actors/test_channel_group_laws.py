@@ -132,7 +132,9 @@ class Group:
         fake: Any = tubes
         book: Any = Book()
         self.settler = Settler(channel="c", tubes=fake, done=done_out, hands=places, gate=gate, clock=lambda: 1000)
-        self.actor = TransportActor(channel="c", transport=transport, work=work_out, done=done_in, breaker=self.breaker)
+        self.actor = TransportActor(
+            channel="c", transport=transport, work=work_out, done=done_in, breaker=self.breaker, gate=gate
+        )
         self.consumer = Consumer(
             channel="c",
             tubes=fake,
@@ -263,3 +265,24 @@ async def test_an_infinite_limiter_is_no_limit(autojump_clock: trio.testing.Mock
     tubes, transport = MemoryTubes(5), ScriptedTransport(delivered)
     await Group(tubes, transport, limiter=Limiter(math.inf, 1.0)).run(5)
     assert len(tubes.settled) == 5
+
+
+async def test_a_provider_that_asks_for_less_gets_nothing_for_that_long(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    answers = [Outcomes(3, slow=60.0)]
+    tubes = MemoryTubes(1)
+    transport = ScriptedTransport(lambda batch: answers.pop() if answers else delivered(batch))
+    more = MemoryTubes(5).ready[1:]
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(Group(tubes, transport).run, 100)
+        await trio.sleep(3)
+        tubes.ready += more
+    assert len(tubes.settled) == 5
+    assert min(tubes.takes[1:]) >= 60.0
+
+
+async def test_every_push_is_begun_long_before_its_lease_ends(autojump_clock: trio.testing.MockClock) -> None:
+    transport = ScriptedTransport(delivered)
+    await Group(MemoryTubes(2), transport).run(5)
+    assert all(20.0 <= batch.begin_until <= 31.0 for batch in transport.sent)

@@ -78,8 +78,11 @@ class FcmTransport:
 
         async def prepare() -> str | None:
             # A batch that expires while Google gives no token goes on to the pool, which lets it expire.
-            with trio.move_on_after(max(0, batch.expires_at - self._clock()) / 1_000 + 0.01):
+            expiry = trio.current_time() + max(0, batch.expires_at - self._clock()) / 1_000 + 0.01
+            with trio.move_on_at(min(expiry, batch.begin_until)):
                 return await self.token.wait()
+            if batch.begin_until < expiry:
+                return f"Google gives no access token: {self.token.outage or 'no answer'}"
             return None
 
         return await dispatch.run(self.pool, requests, prepare)
