@@ -42,7 +42,7 @@ class Http2Peer:
         self._faults = faults
         self._session = provider.session()
         self._streams = self._session.streams
-        self._http2 = Http2Connection(provider.limits)
+        self._http2 = Http2Connection(provider.limits, ledger.refused)
         self._wake_writer = trio.Event()
         self._wake_delayer = trio.Event()
         self._delayed: list[tuple[float, int, int, Answer]] = []

@@ -6,6 +6,7 @@ client's fault shows in its tests and not on a newsday.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 
 from simulators import frames as f
@@ -22,7 +23,9 @@ _REMEMBERED_RESETS = 4096
 class Receiver:
     """The state of a connection and the rules for frames; :class:`simulators.http2.Http2Connection` adds the verbs."""
 
-    def __init__(self, limits: Limits | None = None) -> None:
+    def __init__(self, limits: Limits | None = None, faults: Counter[str] | None = None) -> None:
+        self.faults: Counter[str] = Counter() if faults is None else faults
+        """What the client did against the RFC, by what it was told."""
         self.limits = limits or Limits()
         self.max_concurrent_streams = self.limits.max_concurrent_streams
         self.closed = False
@@ -120,6 +123,7 @@ class Receiver:
                     try:
                         handler(flags, stream, buffer[start:stop])
                     except StreamFault as fault:
+                        self.faults[f"stream: {fault.message}"] += 1
                         self.reset(stream, fault.code)
         except ConnectionFault as fault:
             self._die(fault)
@@ -367,6 +371,7 @@ class Receiver:
 
     def _die(self, fault: ConnectionFault) -> None:
         self.fault = fault
+        self.faults[f"connection: {fault.message}"] += 1
         self._out.append(f.goaway(self.last_stream, fault.code, fault.message.encode()))
         self._streams.clear()
         self._parked.clear()
