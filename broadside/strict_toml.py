@@ -98,7 +98,7 @@ class Reader:
     def file(self, where: str, written: str | Path, *, secret: bool) -> Path:
         """Resolve and check a file that must exist; a ``secret`` must be closed to other users."""
         path = self.folder / Path(written).expanduser()
-        named = shown(str(written))
+        named = shown(str(path.relative_to(self.folder) if path.is_relative_to(self.folder) else path))
         try:
             mode = path.stat().st_mode
             if not path.is_file():
@@ -123,7 +123,7 @@ class Reader:
 
     def _invalid(self, where: str, value: object, message: str, remedies: Mapping[str, str]) -> None:
         """Translate msgspec's message: it names types in Python's way, and knows neither key nor value."""
-        remedy = remedies.get(_general(where), "")
+        remedy = remedies.get(_general(where), "broadside.example.toml shows every key")
         text, _, inner = message.partition(" - at ")
         if inner and isinstance(value, dict):
             bad = next((name for name, item in value.items() if not isinstance(item, str)), "")

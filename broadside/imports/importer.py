@@ -83,7 +83,7 @@ def import_file(
         except NodeUnreachable as error:
             sent = sum(totals)
             hint = "import the file again once the node runs: rows already there are updated, not doubled"
-            raise NodeUnreachable(f"{error}; {sent:,} rows of {name} were taken ({hint})") from error
+            raise NodeUnreachable(f"{error}; at least {sent:,} rows of {name} were taken ({hint})") from error
         totals[0] += answer.inserted
         totals[1] += answer.updated
 

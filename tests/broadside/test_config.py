@@ -1,0 +1,228 @@
+"""Every mistake in broadside.toml is one line that names the key, the value and the remedy."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from broadside.config import Channel, Config, demo_config, load
+from broadside.errors import ConfigError, shown
+
+EXAMPLE = Path(__file__).parents[2] / "broadside.example.toml"
+APNS = """
+[channels.ios]
+platform = "apns"
+app = "com.example.news"
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for name in ("AuthKey.p8", "sa.json", "secret", "open"):
+        path = tmp_path / name
+        path.write_text("pa ss\n")
+        path.chmod(0o644 if name == "open" else 0o600)
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "ca.pem").write_text("x")
+    return tmp_path
+
+
+def read(folder: Path, text: str | bytes) -> Config:
+    path = folder / "broadside.toml"
+    path.write_bytes(text.encode() if isinstance(text, str) else text)
+    return load(path)
+
+
+def credentials(**fields: str) -> str:
+    table = {"key": "AuthKey.p8", "key_id": "ABC123DEFG", "team_id": "DEF123GHIJ"} | fields
+    return APNS + "credentials = { " + ", ".join(f'{k} = "{v}"' for k, v in table.items() if v) + " }\n"
+
+
+STORE = APNS + '[store]\nuri = "10.0.0.5:3301"\n'
+
+# what is written, and what the one line must say: key, value or fault, remedy
+MISTAKES = {
+    "an unknown section": (APNS + "[nod]\n", 'nod: unknown key (did you mean "node"?)'),
+    "an unknown key": (APNS + "[node]\nworker = 2\n", 'node.worker: unknown key (did you mean "workers"?)'),
+    "an unknown key far from all": (APNS + "[http]\nzzz = 2\n", "http.zzz: unknown key (known here: bind)"),
+    "text for a number": (APNS + '[node]\nworkers = "two"\n', 'node.workers: "two" is not a whole number (one worker'),
+    "a boolean for a number": (APNS + "[node]\nworkers = true\n", "node.workers: true is not a whole number"),
+    "a number for a path": (APNS + "[node]\ndata = 7\n", "node.data: 7 is not text in quotes"),
+    "no worker": (APNS + "[node]\nworkers = 0\n", "node.workers: 0 is out of range, must be >= 1"),
+    "a bad node name": (APNS + '[node]\nname = "Node 1"\n', 'node.name: "Node 1" cannot be a name (1 to 32'),
+    "a file as data folder": (APNS + '[node]\ndata = "secret"\n', "is not a folder (name a folder)"),
+    "a section that is no table": ("node = 3\n" + APNS, "node: 3 where a table belongs (write it as [node])"),
+    "no channel": ("[node]\n", "channels: there is none, so nothing can be sent (as in [channels.ios-news]"),
+    "an empty channels table": ("[channels]\n", "channels: there is none, so nothing can be sent"),
+    "a bad channel name": (APNS.replace("ios", "iOS"), 'channels.iOS: "iOS" cannot be a channel\'s name'),
+    "an unknown platform": (APNS.replace('"apns"', '"apple"'), 'unknown platform "apple" (known: apns, fcm)'),
+    "no platform": ('[channels.ios]\napp = "a"\n', 'channels.ios.platform: is missing (as in platform = "apns")'),
+    "an empty app": (APNS.replace("com.example.news", ""), 'channels.ios.app: "" is no app id'),
+    "rate zero": (APNS + "rate = 0\n", "channels.ios.rate: 0 is out of range, must be > 0 (pushes a second"),
+    "a negative rate": (APNS + "rate = -1.5\n", "channels.ios.rate: -1.5 is out of range, must be > 0"),
+    "too many connections": (
+        APNS + "connections = 65\n",
+        "channels.ios.connections: 65 is out of range, must be <= 64",
+    ),
+    "a key file that is not there": (
+        credentials(key="Auth.p8"),
+        'channels.ios.credentials.key: file "Auth.p8" not found (paths are relative to broadside.toml)',
+    ),
+    "a key file open to all": (credentials(key="open"), 'file "open" is a secret and open to every user (chmod 600 '),
+    "a folder as key": (credentials(key="sub"), 'credentials.key: "sub" is not a file'),
+    "the key itself": (credentials(key="-----BEGIN PRIVATE KEY"), "credentials.key: holds the secret itself (put it"),
+    "no team": (credentials(team_id=""), "channels.ios.credentials.team_id: is missing (apns needs it: your team's"),
+    "a short key id": (credentials(key_id="ABC"), 'credentials.key_id: "ABC" is not 10 letters and digits'),
+    "an unknown environment": (credentials(environment="prod"), 'unknown environment "prod" (production or sandbox)'),
+    "an unknown credential": (credentials(keyid="A"), 'credentials.keyid: unknown key (did you mean "key_id"?)'),
+    "a number as credential": (
+        APNS + 'credentials = { key = "AuthKey.p8", key_id = 1, team_id = "DEF123GHIJ" }\n',
+        "channels.ios.credentials.key_id: 1 is not text in quotes",
+    ),
+    "no service account": (
+        '[channels.a]\nplatform = "fcm"\napp = "p"\ncredentials = { service_account = "no.json" }\n',
+        'channels.a.credentials.service_account: file "no.json" not found',
+    ),
+    "an origin without TLS": (
+        credentials() + 'origin = "http://x"\n',
+        'channels.ios.origin: "http://x" is not an origin',
+    ),
+    "an origin for a twin": (APNS + 'origin = "https://x"\n', "channels.ios.origin: has no use without credentials"),
+    "no ca": (credentials() + 'origin = "https://x"\nca = "no.pem"\n', 'channels.ios.ca: file "no.pem" not found'),
+    "a bind without port": (APNS + '[http]\nbind = "localhost"\n', 'http.bind: "localhost" is not an address'),
+    "a port out of range": (APNS + '[http]\nbind = "127.0.0.1:99999"\n', "is not an address (write host:port"),
+    "a public bind": (
+        APNS + '[http]\nbind = "0.0.0.0:80"\n',
+        'http.bind: "0.0.0.0:80" can be reached from outside (bind 127.0.0.1 and',
+    ),
+    "no period": (APNS + "[supervision]\nperiod = 0\n", "supervision.period: 0 is out of range, must be > 0"),
+    "a share above one": (APNS + "[demo]\ndead_share = 2\n", "demo.dead_share: 2 is out of range, must be <= 1"),
+    "a password as value": (
+        STORE + 'password = "hunter2"\npassword_file = "secret"\n',
+        "store.password: a secret is never written into the configuration (put it into a file of mode 0600",
+    ),
+    "no password": (STORE, "store: has no password (give password_file"),
+    "two passwords": (STORE + 'password_file = "secret"\npassword_env = "PATH"\n', "store: has both password_file and"),
+    "a variable that is not set": (
+        STORE + 'password_env = "BROADSIDE_NOT_SET"\n',
+        'store.password_env: environment variable "BROADSIDE_NOT_SET" is not set (export it',
+    ),
+    "a password file that is not there": (STORE + 'password_file = "x"\n', 'store.password_file: file "'),
+    "no uri": (APNS + '[store]\npassword_file = "secret"\n', "store.uri: is missing (as in uri ="),
+    "a uri that is a path": (
+        STORE.replace("10.0.0.5:3301", "/run/t.sock") + 'password_file = "secret"\n',
+        'store.uri: "/run/t.sock" is not an address (write "host:port" or "unix/:/absolute/path.sock"',
+    ),
+    "peers that are no array": ("peers = 3\n" + APNS, "peers: 3 where an array belongs (write each peer as [[peers]])"),
+    "a peer of our own name": (
+        APNS + '[[peers]]\nname = "node-1"\nuri = "h:1"\npassword_file = "secret"\n',
+        'peers[0].name: "node-1" is this node\'s own name (every node needs a name of its own)',
+    ),
+    "bad syntax": ("[node\nname = 1\n", "line 1, column 6: expected ']' at the end"),
+    "a key twice": ("[node]\nname = 'a'\nname = 'b'\n", "line 3, column 11: cannot overwrite a value"),
+    "text that never ends": ('[node]\nname = "a', " at its end: unterminated string"),
+    "bytes that are no UTF-8": (b'[node]\nname = "\xff"\n', "line 2: byte 0xff is not UTF-8 (save the file as UTF-8)"),
+}
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_a_mistake_is_one_line_with_key_value_and_remedy(folder: Path, name: str) -> None:
+    text, expected = MISTAKES[name]
+    with pytest.raises(ConfigError) as caught:
+        read(folder, text)
+    message = str(caught.value)
+    assert "\n" not in message
+    assert message.startswith("configuration: ")
+    assert expected in message
+    assert message.endswith(")")  # the remedy
+    assert caught.value.exit_code == 2
+
+
+def test_all_mistakes_are_told_at_once(folder: Path) -> None:
+    text = '[node]\nworkers = 0\nnam = "x"\n[http]\nbind = "0.0.0.0:1"\n'
+    text += '[channels.A]\nplatform = "x"\napp = "y"\nrate = 0\n'
+    with pytest.raises(ConfigError) as caught:
+        read(folder, text)
+    keys = {problem.where for problem in caught.value.problems}
+    assert keys == {"node.workers", "node.nam", "http.bind", "channels.A", "channels.A.rate"}
+    assert len(str(caught.value).splitlines()) == len(keys)
+
+
+def test_a_secret_in_the_wrong_place_is_not_repeated(folder: Path) -> None:
+    for text in (STORE + 'password = "hunter2"\n', credentials(key="-----BEGIN hunter2")):
+        with pytest.raises(ConfigError) as caught:
+            read(folder, text)
+        assert "hunter2" not in str(caught.value)
+
+
+def test_a_named_file_that_is_missing_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"no such file \(copy broadside.example.toml"):
+        load(tmp_path / "none.toml")
+
+
+def test_without_a_file_it_is_the_demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    config = load()
+    assert config == demo_config()
+    assert config.source is None
+    assert config.node.data == tmp_path / "var"
+    assert config.channels == {
+        "ios-news": Channel(platform="apns", app="com.example.news"),
+        "android-news": Channel(platform="fcm", app="example-news"),
+    }
+    assert all(channel.twin for channel in config.channels.values())
+
+
+def test_the_file_in_the_current_folder_is_found(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    (folder / "broadside.toml").write_text(APNS)
+    assert load().source == folder / "broadside.toml"
+
+
+def test_paths_are_made_absolute_beside_the_file(folder: Path) -> None:
+    config = read(folder, credentials() + STORE.partition("[store]")[2].join(["[store]", 'password_file = "secret"\n']))
+    assert config.node.data == folder / "var"
+    assert config.channels["ios"].credentials["key"] == str(folder / "AuthKey.p8")
+    assert config.store is not None
+    assert config.store.address == ("10.0.0.5", 3301)
+    assert config.store.password() == "pa ss"
+
+
+def test_a_password_comes_from_the_environment(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BROADSIDE_TEST_PASSWORD", "s3")
+    config = read(folder, APNS + '[queue]\nuri = "unix/:/run/q.sock"\npassword_env = "BROADSIDE_TEST_PASSWORD"\n')
+    assert config.queue is not None
+    assert config.queue.password() == "s3"
+    assert config.queue.address == Path("/run/q.sock")
+
+
+@pytest.mark.parametrize("bind", ["127.0.0.1:0", "[::1]:8765", "localhost:80", "127.8.9.1:1"])
+def test_loopback_is_bound(folder: Path, bind: str) -> None:
+    assert read(folder, APNS + f'[http]\nbind = "{bind}"\n').http.address[1] == int(bind.rpartition(":")[2])
+
+
+def test_the_example_is_right_and_shows_every_key(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BROADSIDE_QUEUE_PASSWORD", "x")
+    text = EXAMPLE.read_text()
+    (folder / "secrets").mkdir()
+    for name in set(re.findall(r'"(secrets/[^"]+)"', text)):
+        (folder / name).write_text("x")
+        (folder / name).chmod(0o600)
+    config = read(folder, text)
+    written = set(re.findall(r"^(?:# )?(\w+) = ", text, re.M))
+    for table in (config.node, config.http, config.queue, config.peers[0], config.supervision, config.demo):
+        assert table is not None
+        assert set(table.__struct_fields__) <= written
+    assert set(Channel.__struct_fields__) <= written | {"credentials"}
+    assert Config().supervision == config.supervision
+    assert Config().demo == config.demo
+    assert Config().http == config.http
+
+
+def test_a_value_is_shown_on_one_line() -> None:
+    assert shown("a\nb\x1b[31m") == r'"a\nb\x1b[31m"'
+    assert shown("x" * 100) == '"' + "x" * 59 + '…"'
+    assert shown(False) == "false"
+    assert shown({"a": 1}) == "a table"

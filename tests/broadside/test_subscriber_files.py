@@ -1,0 +1,345 @@
+"""An import file's good rows reach the node, its bad ones are named and kept, and nothing stops the rest."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from broadside.client import Imported
+from broadside.errors import ApiError, NodeUnreachable, Problem, UsageError
+from broadside.imports import lines as lines_module
+from broadside.imports.export import export
+from broadside.imports.importer import Summary, import_file
+from broadside.records import decode_subscribers
+
+HEADER = "channel,token,kind,locale,tz,country,app_version,screen,best_minute,tags,fields,registered_at\n"
+
+
+class Node:
+    """Takes what the API takes, by the same rules."""
+
+    def __init__(self) -> None:
+        self.rows: dict[tuple[str, str], dict[str, Any]] = {}
+        self.requests: list[int] = []
+        self.lock = threading.Lock()
+
+    def upsert(self, body: bytes) -> Imported:
+        rows = decode_subscribers(body)
+        with self.lock:
+            before = len(self.rows)
+            self.requests.append(len(rows))
+            for row, plain in zip(rows, json.loads(body), strict=True):
+                plain.pop("id", None)
+                self.rows[row.channel, row.token] = plain
+            inserted = len(self.rows) - before
+        return Imported(inserted, len(rows) - inserted)
+
+
+class Import:
+    """One import, and what it told."""
+
+    def __init__(self, folder: Path) -> None:
+        self.rejected = folder / "base.rejected"
+        self.told: list[str] = []
+        self.node = Node()
+
+    def __call__(self, content: str | bytes, upsert: Callable[[bytes], Imported] | None = None) -> Summary:
+        raw = content.encode() if isinstance(content, str) else content
+        return import_file(io.BytesIO(raw), "base", self.rejected, upsert or self.node.upsert, tell=self.told.append)
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Import:
+    return Import(tmp_path)
+
+
+def ndjson(n: int, **more: object) -> str:
+    return "".join(json.dumps({"channel": "ios", "token": f"t{i}", **more}) + "\n" for i in range(n))
+
+
+def test_csv_and_ndjson_give_the_same_records(tmp_path: Path) -> None:
+    record = {
+        "channel": "ios",
+        "token": "abc",
+        "kind": "fid",
+        "locale": "pt-BR",
+        "tz": "America/Sao_Paulo",
+        "country": "BR",
+        "app_version": "5.1",
+        "screen": "large, wide",
+        "best_minute": 480,
+        "tags": ["sport", "news"],
+        "fields": {"first_name": 'Ana "A"'},
+        "registered_at": 1_700_000_000_000,
+    }
+    row = (
+        'ios,abc,fid,pt-BR,America/Sao_Paulo,BR,5.1,"large, wide",480,sport|news,'
+        '"{""first_name"": ""Ana \\""A\\""""}",1700000000000\n'
+    )
+    one, other = Import(tmp_path), Import(tmp_path)
+    assert one(HEADER + row).format == "csv"
+    assert other(json.dumps(record) + "\n").format == "ndjson"
+    assert one.node.rows == other.node.rows == {("ios", "abc"): record}
+
+
+def test_empty_cells_mean_not_given(run: Import) -> None:
+    run(HEADER + "ios,abc,,,,,,,,,,\n")
+    assert run.node.rows == {("ios", "abc"): {"channel": "ios", "token": "abc"}}
+
+
+def test_columns_named_fields_become_fields(run: Import) -> None:
+    run("token,channel,fields.first_name,fields.team\na,ios,Ada,\nb,ios,,Reds\n")
+    assert run.node.rows["ios", "a"]["fields"] == {"first_name": "Ada"}
+    assert run.node.rows["ios", "b"]["fields"] == {"team": "Reds"}
+
+
+@pytest.mark.parametrize("form", ["\ufeff{}", "\n\n{}", "{}\n\n\n"])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+def test_boms_blank_lines_and_any_line_end_are_taken(run: Import, form: str, end: str, delimiter: str) -> None:
+    text = f"channel,token{end}ios,a{end}{end}ios,b"
+    assert run(form.format(text.replace(",", delimiter)).encode()).inserted == 2
+    assert run.told == []
+
+
+BAD_ROWS = [
+    ({"channel": "iOS!"}, 'channel: "iOS!" is not valid (a channel\'s name, as in ios-news)'),
+    ({"token": "a b"}, 'token: "a b" is not valid (1 to 4096 printable characters without blanks)'),
+    ({"token": ""}, 'token: "" is not valid'),
+    ({"token": "x" * 4097}, "token: "),
+    ({"token": "ä"}, 'token: "ä" is not valid'),
+    ({"kind": "email"}, 'kind: "email" is not valid (token or fid)'),
+    ({"locale": "english"}, 'locale: "english" is not valid (a language tag, as in pt-BR)'),
+    ({"tz": "Berlin"}, 'tz: "Berlin" is not valid (an IANA time zone, as in Europe/Berlin)'),
+    ({"country": "de"}, 'country: "de" is not valid (two capital letters, as in DE)'),
+    ({"country": "DEU"}, 'country: "DEU" is not valid'),
+    ({"app_version": "v" * 65}, "app_version: "),
+    ({"screen": "a\tb"}, "screen: "),
+    ({"best_minute": 1440}, "best_minute: "),
+    ({"best_minute": "noon"}, 'best_minute: "noon" is not valid (minutes since midnight, 0 to 1439)'),
+    ({"registered_at": 1_700_000_000}, "is not valid; this looks like seconds (milliseconds since 1970, UTC)"),
+    ({"registered_at": 99_000_000_000_000}, "registered_at: "),
+]
+
+
+@pytest.mark.parametrize(("change", "expected"), BAD_ROWS, ids=lambda value: str(value)[:30])
+@pytest.mark.parametrize("form", ["csv", "ndjson"])
+def test_a_bad_row_is_named_and_kept_and_the_rest_goes_on(run: Import, change: Any, expected: str, form: str) -> None:
+    bad = {"channel": "ios", "token": "bad", **change}
+    if form == "csv":
+        names = list(bad)
+        end = "," * (len(names) - 2)
+        rows = [",".join(names), f"ios,t1{end}", ",".join(str(v) for v in bad.values()), f"ios,t2{end}"]
+    else:
+        rows = [
+            "",
+            *(json.dumps(row) for row in ({"channel": "ios", "token": "t1"}, bad, {"channel": "ios", "token": "t2"})),
+        ]
+    summary = run("\n".join(rows) + "\n")
+    assert list(run.node.rows) == [("ios", "t1"), ("ios", "t2")]
+    assert (summary.inserted, summary.rejected) == (2, 1)
+    assert len(run.told) == 1
+    assert run.told[0].startswith("base line 3: ")
+    assert expected in run.told[0]
+    kept = run.rejected.read_text().splitlines()
+    assert kept == ([rows[0]] if form == "csv" else []) + [rows[2]]
+    assert run.rejected.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("{", "line: "),
+        ("nonsense", "line: "),
+        ("[1]", "line: an array where an object belongs"),
+        ('{"token":"a"}', "channel: is missing"),
+        ('{"channel":"ios","token":"a","tokn":1}', "tokn: unknown field (known: id, channel"),
+        ('{"channel":"ios","token":7}', "token: 7 is not valid"),
+        ('{"channel":"ios","token":"a","tags":["a|b"]}', 'tags: "a|b" is not valid'),
+        ('{"channel":"ios","token":"a","tags":"a"}', 'tags: "a" is not valid'),
+        ('{"channel":"ios","token":"a","fields":{"a":1}}', "fields: a table is not valid"),
+        ('{"channel":"ios","token":"a"},{"channel":"ios","token":"b"}', "line: "),
+        ('{"channel":"ios","token":"\udcff"}', "line: is not UTF-8"),
+        ("\x00\x01", "line: "),
+    ],
+)
+def test_a_line_that_is_no_record_is_told(run: Import, line: str, expected: str) -> None:
+    raw = b'{"channel":"ios","token":"t"}\n' + line.encode("utf-8", "surrogateescape") + b"\n"
+    assert run(raw).inserted == 1
+    assert run.told[0].startswith(f"base line 2: {expected}")
+    assert run.rejected.read_bytes() == line.encode("utf-8", "surrogateescape") + b"\n"
+
+
+def test_what_was_rejected_can_be_mended_and_imported_again(run: Import) -> None:
+    run("channel,token,tz\nios,a,Berlin\nios,b,Europe/Berlin\n")
+    mended = run.rejected.read_text().replace("Berlin", "Europe/Berlin")
+    assert run(mended).inserted == 1
+    assert set(run.node.rows) == {("ios", "a"), ("ios", "b")}
+
+
+def test_csv_records_may_span_lines_and_slices(run: Import) -> None:
+    rows = "".join(f'ios,t{i},"{{""a"":\n""{i}""}}"\n' for i in range(1000))
+    assert run("channel,token,fields\n" + rows).inserted == 1000
+    assert run.node.rows["ios", "t999"]["fields"] == {"a": "999"}
+    run("channel,token,fields\n" + rows + "ios,,\n")
+    assert run.told[0].startswith("base line 2002: token")
+
+
+def test_a_quote_that_never_closes_costs_one_line(run: Import) -> None:
+    rows = [f"ios,t{i},x" for i in range(900)]
+    rows[10] = 'ios,t10,"x'
+    summary = run("channel,token,screen\n" + "\n".join(rows) + "\n")
+    assert (summary.inserted, summary.rejected) == (899, 1)
+    assert run.told == ['base line 12: line: a quote is opened and never closed (a quote within quotes is written "")']
+    assert run.rejected.read_text() == 'channel,token,screen\nios,t10,"x\n'
+
+
+def test_broken_utf8_costs_one_line_even_within_an_open_quote(run: Import) -> None:
+    raw = b'channel,token,screen\nios,a,"x\n\xff\nios,b,x\nios,c,\xe4\nios,d,x\n'
+    assert run(raw).inserted == 2
+    assert sorted(line.split(":")[0] for line in run.told) == ["base line 2", "base line 3", "base line 5"]
+
+
+def test_a_row_of_another_width_is_told(run: Import) -> None:
+    run("channel,token,screen\nios,a\nios,b,c,d\nios,e,f\n")
+    assert "has 2 columns where the header has 3" in run.told[0]
+    assert "has 4 columns where the header has 3" in run.told[1]
+    assert len(run.node.rows) == 1
+
+
+def test_an_endless_line_is_passed_on_in_pieces(run: Import) -> None:
+    endless = b'{"channel":"ios","token":"' + b"x" * (3 * lines_module.MAX_LINE) + b'"}\n'
+    good = ndjson(2).encode()
+    summary = run(good + endless + ndjson(3).encode())
+    assert (summary.inserted + summary.updated, summary.rejected) == (5, 1)
+    assert run.told[0] == "base line 3: line: is longer than 256 KiB (one subscriber a line)"
+    assert run.rejected.read_bytes() == endless
+    run(good + endless.rstrip(b"\n"))
+    assert run.rejected.read_bytes() == endless
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (b"", "is empty"),
+        (b" \n\n", "is empty"),
+        (b"channel,token\n", "holds no subscribers, only a header"),
+        (b"[]", "is a JSON array"),
+        (b"channel,token,token\n", 'column "token" stands twice'),
+        (b"channel,tokens\n", 'unknown column "tokens" (did you mean token?'),
+        (b"channel,first_name\n", "own data goes into columns named fields.NAME"),
+        (b"token\n", "the header has no column channel"),
+        (b"ios,abc\n", 'unknown column "ios"'),
+        (b"channel,tok\xff\n", "the header is not UTF-8"),
+        (b'"channel,token\n', "the header is not CSV"),
+        (b"\x1f\x8b123", "is compressed (gunzip"),
+        (b"PK\x03\x04abc", "is a spreadsheet"),
+        ("channel,token\n".encode("utf-16"), "is UTF-16"),
+    ],
+)
+def test_a_file_that_is_unusable_as_a_whole_is_refused(run: Import, content: bytes, expected: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        run(content)
+    assert str(caught.value).startswith("base")
+    assert expected in str(caught.value)
+    assert run.node.rows == {}
+
+
+def test_only_the_first_bad_lines_are_told(run: Import) -> None:
+    summary = run(ndjson(30, tz="x") + ndjson(1))
+    assert summary.rejected == 30
+    assert len(run.told) == 21
+    assert run.told[-1] == "base: 10 more bad lines, not shown"
+    assert len(run.rejected.read_text().splitlines()) == 30
+
+
+def test_requests_are_bounded_and_overlap(run: Import) -> None:
+    under_way, most = 0, 0
+    lock = threading.Lock()
+
+    def slow(body: bytes) -> Imported:
+        nonlocal under_way, most
+        with lock:
+            under_way += 1
+            most = max(most, under_way)
+        time.sleep(0.02)
+        with lock:
+            under_way -= 1
+        return run.node.upsert(body)
+
+    assert run(ndjson(12_000), slow).inserted == 12_000
+    assert max(run.node.requests) <= 2_500
+    assert 2 <= most <= 4
+
+
+def test_a_row_that_only_the_node_refuses_is_rejected_too(run: Import) -> None:
+    def picky(body: bytes) -> Imported:
+        for index, row in enumerate(json.loads(body)):
+            if row["token"] in ("t3", "t700"):
+                raise ApiError(400, "no such channel", "channel", "ios", "add it", index)
+        return run.node.upsert(body)
+
+    summary = run(ndjson(1000), picky)
+    assert (summary.inserted, summary.rejected) == (998, 2)
+    assert run.told == [
+        "base line 4: channel: no such channel (add it)",
+        "base line 701: channel: no such channel (add it)",
+    ]
+    assert [json.loads(line)["token"] for line in run.rejected.read_text().splitlines()] == ["t3", "t700"]
+
+
+def test_a_node_that_goes_away_ends_the_import_with_advice(run: Import) -> None:
+    def gone(body: bytes) -> Imported:
+        if b'"t0"' not in body:
+            raise NodeUnreachable("no node at http://x")
+        return run.node.upsert(body)
+
+    with pytest.raises(NodeUnreachable, match=r"2,500 rows of base were taken .*updated, not doubled"):
+        run(ndjson(10_000), gone)
+
+
+def test_a_node_that_refuses_everything_ends_the_import(run: Import) -> None:
+    def full(body: bytes) -> Imported:
+        raise ApiError(507, "Tarantool's memory is full")
+
+    with pytest.raises(ApiError, match="memory is full"):
+        run(ndjson(10_000), full)
+
+
+@pytest.mark.parametrize("form", ["csv", "ndjson"])
+def test_an_export_can_be_imported(tmp_path: Path, form: Any) -> None:
+    one, other = Import(tmp_path), Import(tmp_path)
+    one(ndjson(700, fields={"a": 'x "y", z\n'}, tags=["a", "b"], tz="Asia/Tokyo", best_minute=0) + ndjson(1))
+    stored = [{"id": n, **row} for n, row in enumerate(one.node.rows.values(), 1)]
+
+    def page(after: int, limit: int) -> bytes:
+        rows = [row for row in stored if row["id"] > after][: min(limit, 300)]
+        return "".join(json.dumps(row) + "\n" for row in rows).encode()
+
+    out = io.BytesIO()
+    assert export(page, out, form) == 700
+    assert other(out.getvalue()).inserted == 700
+    assert other.node.rows == one.node.rows
+    assert other.told == []
+
+
+@given(st.binary(max_size=400), st.sampled_from([b"", b"channel,token,fields\n", b'{"channel":"ios","token":"t"}\n']))
+def test_no_file_breaks_the_import(tmp_path_factory: pytest.TempPathFactory, content: bytes, start: bytes) -> None:
+    run = Import(Path(tmp_path_factory.getbasetemp()))
+    with contextlib.suppress(UsageError):
+        run(start + content)
+    assert all("\n" not in line for line in run.told)
+
+
+def test_a_problem_reads_as_one_line() -> None:
+    assert str(Problem("tz", '"x" is not valid', "a zone")) == 'tz: "x" is not valid (a zone)'
