@@ -32,8 +32,8 @@ def register(app: App) -> None:
 
 def fire(
     *,
-    title: Annotated[str, Parameter(help="The first line on the phone.")],
-    body: Annotated[str, Parameter(help="The text below it.")],
+    title: Annotated[str, Parameter(help="The first line on the phone.", allow_leading_hyphen=True)],
+    body: Annotated[str, Parameter(help="The text below it.", allow_leading_hyphen=True)],
     channel: Annotated[
         list[str] | None, Parameter(help="Send to this channel only; repeat it for several. Without it: to all.")
     ] = None,

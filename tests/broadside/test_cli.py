@@ -1,0 +1,476 @@
+"""The command line against a small server that speaks the node's API."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from broadside import cli
+from broadside.cli import waiting
+from broadside.datafolder import DataFolder, NodeInfo
+from broadside.errors import DataFolderError, NodeUnreachable, RecordError
+from broadside.records import REPORT, decode_subscribers
+
+ID = "aaaaabcdefghi"
+
+
+def tally(**counts: int) -> dict[str, int]:
+    names = ("audience", "enqueued", "delivered", "dead", "retried", "rejected", "expired", "dropped", "cancelled")
+    return dict.fromkeys((*names, "remaining"), 0) | counts
+
+
+def report(state: str = "done", delivered: int = 98, **more: Any) -> dict[str, Any]:
+    return {
+        "id": ID,
+        "state": state,
+        "message": {"title": "Hot [news]", "body": "Now"},
+        "created_at": 1_790_000_000_000,
+        "fired_at": 1_790_000_000_000,
+        "finished_at": 1_790_000_002_000 if state == "done" else None,
+        "seconds": 2.0,
+        "rate": 50.0,
+        "walked": True,
+        "channels": {"ios": tally(audience=100, delivered=delivered, dead=2, remaining=98 - delivered)},
+        "paused_channels": {},
+        "reasons": {"ios": {"Unregistered": 2}},
+        **more,
+    }
+
+
+class FakeNode:
+    """The API, scripted: ``streams`` holds what each call of ``progress`` sends before its connection ends."""
+
+    def __init__(self, folder: DataFolder) -> None:
+        self.folder = folder
+        self.key = folder.key()
+        self.fired: list[dict[str, Any]] = []
+        self.rows: dict[tuple[str, str], dict[str, Any]] = {}
+        self.streams: list[list[dict[str, Any]]] = [[report("firing", 40), report()]]
+        self.hang = threading.Event()
+        self.hang.set()
+        self.campaigns = [report()]
+        node = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self) -> None:
+                node.get(self)
+
+            def do_POST(self) -> None:
+                node.post(self, self.rfile.read(int(self.headers["content-length"])))
+
+            def log_message(self, *args: object) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server.daemon_threads = True
+        self.thread = threading.Thread(target=self.server.serve_forever, args=(0.01,), daemon=True)
+        self.thread.start()
+        self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
+        folder.write_node(NodeInfo(pid=os.getpid(), url=self.url, started=0))
+
+    def close(self) -> None:
+        self.hang.set()
+        self.server.shutdown()
+        self.server.server_close()
+        self.thread.join()
+
+    def answer(self, to: BaseHTTPRequestHandler, body: Any, status: int = 200) -> None:
+        raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+        to.send_response(status)
+        to.send_header("content-length", str(len(raw)))
+        to.end_headers()
+        to.wfile.write(raw)
+
+    def refuse(self, to: BaseHTTPRequestHandler, status: int, **error: Any) -> None:
+        self.answer(to, {"error": error}, status)
+
+    def admitted(self, to: BaseHTTPRequestHandler) -> bool:
+        if to.headers.get("authorization") == f"Bearer {self.key}":
+            return True
+        self.refuse(to, 401, message="the key is wrong")
+        return False
+
+    def get(self, to: BaseHTTPRequestHandler) -> None:
+        path, _, query = to.path.partition("?")
+        if path == "/readyz":
+            self.answer(to, {"ready": True})
+        elif not self.admitted(to):
+            pass
+        elif path == "/api/campaigns":
+            self.answer(to, {"campaigns": self.campaigns})
+        elif path == f"/api/campaigns/{ID}":
+            self.answer(to, report())
+        elif path == f"/api/campaigns/{ID}/progress":
+            to.send_response(200)
+            to.send_header("connection", "close")
+            to.end_headers()
+            for line in self.streams.pop(0):
+                to.wfile.write(json.dumps(line).encode() + b"\n")
+            to.wfile.flush()
+            self.hang.wait(20)
+            to.close_connection = True
+        elif path == "/api/subscribers/count":
+            self.answer(to, {"total": len(self.rows), "channels": {"ios": len(self.rows)}})
+        elif path == "/api/subscribers":
+            after, limit = (int(part.partition("=")[2]) for part in query.split("&"))
+            rows = [{"id": n, **row} for n, row in enumerate(self.rows.values(), 1)][after : after + limit]
+            self.answer(to, "".join(json.dumps(row) + "\n" for row in rows).encode())
+        else:
+            self.refuse(to, 404, message=f"no campaign {path[-13:]}", remedy="campaign list shows the ids")
+
+    def post(self, to: BaseHTTPRequestHandler, body: bytes) -> None:
+        if not self.admitted(to):
+            return
+        if to.path == "/api/campaigns":
+            wanted = json.loads(body)
+            if wanted["channels"] == ["nope"]:
+                self.refuse(to, 400, message='"nope" is no channel', field="channels", remedy="known: ios")
+                return
+            self.fired.append(wanted)
+            self.answer(to, report("firing", 0), 201)
+            return
+        try:
+            rows = decode_subscribers(body)
+        except RecordError as error:
+            self.refuse(to, 400, message=str(error), field=error.problem.where)
+            return
+        before = len(self.rows)
+        for row, plain in zip(rows, json.loads(body), strict=True):
+            self.rows[row.channel, row.token] = plain
+        self.answer(to, {"inserted": len(self.rows) - before, "updated": len(rows) - len(self.rows) + before})
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> DataFolder:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(waiting, "_PAUSES", (0.01,))
+    return DataFolder(tmp_path / "var")
+
+
+@pytest.fixture
+def node(folder: DataFolder) -> Iterator[FakeNode]:
+    with folder.locked():
+        fake = FakeNode(folder)
+        yield fake
+        fake.close()
+
+
+Said = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def broadside(folder: DataFolder, capfd: pytest.CaptureFixture[str]) -> Said:
+    def call(*arguments: str) -> tuple[int, str, str]:
+        code = cli.run(arguments)
+        out, err = capfd.readouterr()
+        assert "Traceback" not in err
+        return code, out, err
+
+    return call
+
+
+def process(*arguments: str, **options: Any) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "broadside.cli", *arguments]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env=environment, **options)
+
+
+def test_help_teaches_commands_examples_and_exit_codes(broadside: Said) -> None:
+    code, out, _ = broadside("--help")
+    assert code == 0
+    for word in (
+        "node",
+        "fire",
+        "campaign",
+        "subscribers",
+        "twin",
+        "doctor",
+        "3  no node answers",
+        "BROADSIDE_DEBUG=1",
+    ):
+        assert word in out
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "node",
+        "fire",
+        "campaign list",
+        "campaign show",
+        "subscribers import",
+        "subscribers count",
+        "subscribers export",
+        "twin apns",
+        "twin fcm",
+        "doctor",
+    ],
+)
+def test_every_command_has_help_and_a_sentence_per_option(broadside: Said, command: str) -> None:
+    code, out, _ = broadside(*command.split(), "--help")
+    assert code == 0
+    assert "--config" in out
+    assert "--data" in out
+    options = [line.split("│")[1].strip(" *") for line in out.splitlines() if line.startswith("│")]
+    named = [line for line in options if line.startswith("--")]
+    assert all(len(line.split()) >= 2 for line in named), named
+
+
+def test_version(broadside: Said) -> None:
+    assert broadside("--version")[1].startswith("broadside 0.")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["fire", "--title", "x"], "--body requires an argument"),
+        (["fire", "--titel", "x"], "Did you mean --title instead of --titel?"),
+        (["campain"], "campaign"),
+        (["fire", "--title", " ", "--body", "x"], "--title: is empty"),
+        (["fire", "--title", "x", "--body", "x", "--ttl", "soon"], '--ttl: "soon" is not a time (write 90s, 15m'),
+        (["campaign", "show", "abc"], "an id has 13"),
+        (["subscribers", "import", "none.csv"], "none.csv: no such file or directory (name a CSV or NDJSON file"),
+        (["subscribers", "import", "--no-such"], "option"),
+        (["subscribers", "export", "--json"], "--json: needs --output FILE"),
+        (["subscribers", "export", "--output", "/no/such/file"], "/no/such/file cannot be written"),
+        (["twin", "apns", "--port", "x"], '--port: unable to convert "x"'),
+        (["doctor", "--config", "none.toml", "--nope"], "--nope"),
+        (["node", "--config", "none.toml"], "no such file (copy broadside.example.toml"),
+    ],
+)
+def test_a_mistake_on_the_command_line_is_one_line(
+    broadside: Said, node: FakeNode, arguments: list[str], expected: str
+) -> None:
+    code, out, err = broadside(*arguments)
+    assert (code, out) == (2, "")
+    assert expected in err
+    assert len(err.splitlines()) == 1
+
+
+def test_without_a_node_the_way_to_start_one_is_told(broadside: Said) -> None:
+    for arguments in (["campaign", "list"], ["subscribers", "count"], ["fire", "--title", "a", "--body", "b"]):
+        code, out, err = broadside(*arguments)
+        assert (code, out) == (3, "")
+        assert "start it: broadside node" in err
+
+
+def test_a_node_that_died_is_not_asked(broadside: Said, folder: DataFolder) -> None:
+    with folder.locked():
+        FakeNode(folder).close()
+        node_json = folder.node_json.read_bytes()
+        assert broadside("campaign", "list")[0] == 3  # the port is closed
+    folder.node_json.write_bytes(node_json)
+    assert "no node is running" in broadside("campaign", "list")[2]  # the lock is free
+
+
+def test_another_folders_key_is_refused_with_advice(broadside: Said, node: FakeNode) -> None:
+    node.key = "other"
+    code, _, err = broadside("campaign", "list")
+    assert code == 2
+    assert err == "the key is wrong (the key in the data folder is not this node's: is --data right?)\n"
+
+
+def test_fire_hands_the_message_over_whole(broadside: Said, node: FakeNode) -> None:
+    code, out, err = broadside(
+        *("fire", "--title", "hot  news", "--body", "-20 °C", "--channel", "ios", "--channel", "a", "--ttl", "2h"),
+        *("--url", "https://x"),
+    )
+    assert (code, out) == (0, f"fired campaign {ID}: ios (100 subscribers)\n")
+    assert f"broadside campaign show {ID}" in err
+    message = {"title": "hot  news", "body": "-20 °C", "url": "https://x"}
+    assert node.fired == [{"message": message, "channels": ["ios", "a"], "ttl_seconds": 7200}]
+
+
+def test_fire_to_an_unknown_channel_tells_what_is_known(broadside: Said, node: FakeNode) -> None:
+    code, _, err = broadside("fire", "--title", "a", "--body", "b", "--channel", "nope")
+    assert (code, err) == (2, 'channels: "nope" is no channel (known: ios)\n')
+
+
+def test_fire_and_wait_returns_when_done(broadside: Said, node: FakeNode) -> None:
+    code, out, err = broadside("fire", "--title", "a", "--body", "b", "--wait")
+    assert (code, err) == (0, f"fired campaign {ID}\n")
+    assert out == f"campaign {ID} is done: 2.0 s, 50 pushes/s\n  ios: 98 delivered, 2 dead\n"
+
+
+def test_fire_and_wait_fails_when_cancelled(broadside: Said, node: FakeNode) -> None:
+    node.streams = [[report("cancelled", 40)]]
+    code, out, _ = broadside("fire", "--title", "a", "--body", "b", "--wait", "--json")
+    assert code == 1
+    assert json.loads(out)["state"] == "cancelled"
+
+
+def test_waiting_goes_on_through_a_restart_and_says_why_a_channel_is_paused(broadside: Said, node: FakeNode) -> None:
+    paused = report("firing", 40, paused_channels={"ios": "Apple refuses the key."})
+    node.streams = [[paused, paused], [], [report()]]
+    code, out, err = broadside("fire", "--title", "a", "--body", "b", "--wait")
+    assert code == 0
+    assert "is done" in out
+    assert err.count("ios is paused: Apple refuses the key.") == 1
+
+
+def test_waiting_follows_a_node_to_its_new_port_and_gives_up_in_the_end(
+    node: FakeNode, folder: DataFolder, capfd: pytest.CaptureFixture[str]
+) -> None:
+    node.close()
+    other = FakeNode(folder)
+    other.streams = [[report("firing")], [report()]]
+    fired = REPORT.decode(json.dumps(report("firing")))
+    assert waiting.wait_for(folder, fired).state == "done"
+    other.close()
+    with pytest.raises(NodeUnreachable, match="the campaign goes on: broadside campaign show"):
+        waiting.wait_for(folder, fired, patience=0.05)
+    assert capfd.readouterr().err.count("the node is away") == 1
+
+
+def test_interrupting_the_wait_says_that_the_campaign_goes_on(node: FakeNode) -> None:
+    node.streams = [[report("firing", 40)]]
+    node.hang.clear()
+    waiter = process("fire", "--title", "a", "--body", "b", "--wait")
+    deadline = time.monotonic() + 20
+    while node.streams and time.monotonic() < deadline:
+        time.sleep(0.02)
+    time.sleep(0.2)
+    waiter.send_signal(signal.SIGINT)
+    _, err = waiter.communicate(timeout=20)
+    assert waiter.returncode == 130
+    assert f"the campaign goes on: broadside campaign show {ID}" in err
+    assert "Traceback" not in err
+
+
+def test_campaigns_are_plain_when_piped_and_drawn_on_a_terminal(broadside: Said, node: FakeNode) -> None:
+    code, out, _ = broadside("campaign", "list")
+    assert code == 0
+    head, line = (line.split("\t") for line in out.splitlines())
+    found = dict(zip(head, line, strict=True))
+    assert (found["id"], found["title"], found["delivered"]) == (ID, "Hot [news]", "98")
+    # a real terminal: colours and columns
+    parent, child = pty.openpty()
+    command = [sys.executable, "-m", "broadside.cli", "campaign", "list"]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "TERM": "xterm", "COLUMNS": "140"}
+    environment.pop("NO_COLOR", None)
+    with subprocess.Popen(command, stdout=child, stderr=subprocess.DEVNULL, env=environment) as drawn:
+        os.close(child)
+        assert drawn.wait(20) == 0
+    text = os.read(parent, 65536).decode()
+    os.close(parent)
+    assert "\x1b[1m" in text
+    assert "Hot [news]" in text
+
+
+def test_campaign_show_tells_channels_and_reasons(broadside: Said, node: FakeNode) -> None:
+    code, out, _ = broadside("campaign", "show", ID.upper())
+    assert code == 0
+    assert f"campaign  {ID}, done" in out
+    assert "rate      50 pushes/s" in out
+    assert "ios\t100\t98\t2\t0\t0\t0\t0\t0\t0" in out
+    assert "ios: 2 × Unregistered" in out
+    assert json.loads(broadside("campaign", "show", ID, "--json")[1]) | {} == report()
+
+
+def test_no_campaign_yet(broadside: Said, node: FakeNode) -> None:
+    node.campaigns = []
+    assert broadside("campaign", "list") == (0, "", "no campaign yet (fire one: broadside fire --title T --body B)\n")
+    assert json.loads(broadside("campaign", "list", "--json")[1]) == {"campaigns": []}
+    code, _, err = broadside("campaign", "show", "bbbbbbbbbbbbb")
+    assert (code, err) == (2, "no campaign bbbbbbbbbbbbb (campaign list shows the ids)\n")
+
+
+def test_import_count_export(broadside: Said, node: FakeNode, tmp_path: Path) -> None:
+    (tmp_path / "b.csv").write_text("channel,token,tz\nios,a,Asia/Tokyo\nios,b,Tokyo\nios,c,\n")
+    code, out, err = broadside("subscribers", "import", "b.csv")
+    assert code == 1
+    assert out.startswith("b.csv: 2 new, 0 updated, 1 rejected; ")
+    assert err.splitlines() == [
+        'b.csv line 3: tz: "Tokyo" is not valid (an IANA time zone, as in Europe/Berlin)',
+        "the rejected lines are in b.csv.rejected: mend them and import that file",
+    ]
+    assert (tmp_path / "b.csv.rejected").read_text() == "channel,token,tz\nios,b,Tokyo\n"
+    assert broadside("subscribers", "count")[1] == "channel\tsubscribers\nios\t2\ntotal\t2\n"
+    assert json.loads(broadside("subscribers", "count", "--json")[1]) == {"total": 2, "channels": {"ios": 2}}
+
+    code, out, err = broadside("subscribers", "export", "--output", "out.csv")
+    assert (code, out, err) == (0, "", "out.csv: 2 subscribers\n")
+    assert (tmp_path / "out.csv").stat().st_mode & 0o777 == 0o600
+    assert "a,token,,Asia/Tokyo" in (tmp_path / "out.csv").read_text()
+    code, out, _ = broadside("subscribers", "export")
+    assert [json.loads(line)["token"] for line in out.splitlines()] == ["a", "c"]
+
+    code, out, _ = broadside("subscribers", "import", "out.csv", "--json")
+    assert code == 0
+    summary = json.loads(out)
+    assert (summary["inserted"], summary["updated"], summary["rejected_file"]) == (0, 2, None)
+
+
+def test_import_from_stdin(node: FakeNode, tmp_path: Path) -> None:
+    importer = process("subscribers", "import", "-", stdin=subprocess.PIPE)
+    out, err = importer.communicate('{"channel":"ios","token":"a"}\n{"channel":"ios"}\n', timeout=20)
+    assert importer.returncode == 1
+    assert out.startswith("stdin: 1 new, 0 updated, 1 rejected")
+    assert err.startswith("stdin line 2: token: is missing")
+    assert (tmp_path / "stdin.rejected").read_text() == '{"channel":"ios"}\n'
+
+
+def test_a_reader_that_leaves_early_is_no_error(node: FakeNode) -> None:
+    node.rows = {("ios", str(n)): {"channel": "ios", "token": "t" * 100 + str(n)} for n in range(5000)}
+    exporter = process("subscribers", "export")
+    assert exporter.stdout is not None
+    exporter.stdout.readline()
+    exporter.stdout.close()
+    assert exporter.wait(20) == 0
+    assert exporter.stderr is not None
+    assert exporter.stderr.read() == ""
+    exporter.stderr.close()
+
+
+def test_an_unexpected_error_is_short_and_has_a_traceback_on_request(
+    broadside: Said, node: FakeNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node.campaigns = [{"id": 3}]
+    code, _, err = broadside("campaign", "list")
+    assert code == 1
+    assert len(err.splitlines()) == 1
+    assert "BROADSIDE_DEBUG=1 shows where" in err
+    monkeypatch.setenv("BROADSIDE_DEBUG", "1")
+    with pytest.raises(Exception, match="Expected `str`"):
+        cli.run(["campaign", "list"])
+
+
+def test_a_second_node_on_the_same_folder_is_told_who_has_it(folder: DataFolder) -> None:
+    with folder.locked():
+        expected = rf"another node is running on it \(pid {os.getpid()}\) \(stop that one"
+        with pytest.raises(DataFolderError, match=expected), DataFolder(folder.root).locked():
+            pass
+    assert not folder.in_use()
+    with folder.locked():
+        assert folder.in_use()
+
+
+def test_the_data_folder_is_closed_to_others(folder: DataFolder, tmp_path: Path) -> None:
+    with folder.locked():
+        key = folder.key()
+        assert DataFolder(folder.root).key() == key
+        assert folder.root.stat().st_mode & 0o777 == 0o700
+        for path in (folder.lock, folder.api_key):
+            assert path.stat().st_mode & 0o777 == 0o600
+    folder.root.chmod(0o755)
+    with pytest.raises(DataFolderError, match="chmod 700"), folder.locked():
+        pass
+    file = tmp_path / "file"
+    file.write_text("")
+    with pytest.raises(DataFolderError, match=r"is not a folder|cannot be made"), DataFolder(file).locked():
+        pass

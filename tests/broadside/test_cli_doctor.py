@@ -1,0 +1,139 @@
+"""The doctor says one line for each thing, and what to do about what is wrong."""
+
+from __future__ import annotations
+
+import json
+import socket
+import ssl
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import trustme
+
+from broadside import checks, cli
+from broadside.datafolder import DataFolder
+
+
+@pytest.fixture(autouse=True)
+def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+@contextmanager
+def tls_server(authority: trustme.CA, protocols: list[str]) -> Iterator[int]:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("localhost").configure_cert(context)
+    context.set_alpn_protocols(protocols)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            try:
+                link, _ = listener.accept()
+                with link, context.wrap_socket(link, server_side=True) as secured:
+                    secured.recv(1)
+            except OSError:
+                pass
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        yield listener.getsockname()[1]
+        listener.shutdown(socket.SHUT_RDWR)
+        thread.join(5)
+
+
+def write_authority(authority: trustme.CA, path: Path) -> Path:
+    authority.cert_pem.write_to_path(str(path))
+    return path
+
+
+def test_the_demo_is_well(capfd: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["doctor"]) == 0
+    lines = capfd.readouterr().out.splitlines()
+    assert all(line.startswith("ok ") for line in lines)
+    assert [line.split(":")[0][3:] for line in lines] == [
+        "configuration",
+        "data folder",
+        "node",
+        "tarantool",
+        "ios-news",
+        "android-news",
+    ]
+
+
+def test_what_is_wrong_is_told_with_the_remedy(
+    capfd: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    DataFolder(tmp_path / "var").create()
+    (tmp_path / "var").chmod(0o755)
+    assert cli.run(["doctor", "--json"]) == 1
+    found = json.loads(capfd.readouterr().out)
+    bad = {check["name"]: check for check in found["checks"] if not check["ok"]}
+    assert found["ok"] is False
+    assert set(bad) == {"data folder", "tarantool"}
+    assert "chmod 700" in bad["data folder"]["text"]
+    assert "apt-get install tarantool" in bad["tarantool"]["remedy"]
+
+
+def test_every_mistake_in_the_configuration_is_a_line(capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "broadside.toml").write_text("[node]\nworkers = 0\n[htp]\n")
+    assert cli.run(["doctor"]) == 1
+    lines = capfd.readouterr().out.splitlines()
+    assert len(lines) == 3
+    assert all(line.startswith("!! configuration: ") for line in lines)
+
+
+def test_bad_credentials_and_an_unreachable_store_are_told(capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    for name in ("key.p8", "password"):
+        (tmp_path / name).write_text("nonsense")
+        (tmp_path / name).chmod(0o600)
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+    (tmp_path / "broadside.toml").write_text(
+        f"""
+        [store]
+        uri = "127.0.0.1:{port}"
+        password_file = "password"
+        [channels.ios]
+        platform = "apns"
+        app = "com.example.news"
+        origin = "https://127.0.0.1:{port}"
+        credentials = {{ key = "key.p8", key_id = "ABC123DEFG", team_id = "DEF123GHIJ" }}
+        """
+    )
+    assert cli.run(["doctor"]) == 1
+    bad = [line for line in capfd.readouterr().out.splitlines() if line.startswith("!! ")]
+    assert len(bad) == 3
+    assert bad[0].startswith(f"!! store: 127.0.0.1:{port}: connection refused")
+    assert bad[1].startswith("!! ios: ")
+    assert bad[2].startswith(f"!! ios: 127.0.0.1:{port}: connection refused")
+
+
+def test_a_provider_is_reached_as_far_as_http2(tmp_path: Path) -> None:
+    authority = trustme.CA()
+    ca = write_authority(authority, tmp_path / "ca.pem")
+    with tls_server(authority, ["h2"]) as port:
+        found = checks.reachable("ios", f"https://localhost:{port}", ca)
+    assert found.ok
+    assert found.text == f"localhost:{port} answers (TLSv1.3, HTTP/2)"
+
+
+def test_a_server_without_http2_is_told(tmp_path: Path) -> None:
+    authority = trustme.CA()
+    ca = write_authority(authority, tmp_path / "ca.pem")
+    with tls_server(authority, ["http/1.1"]) as port:
+        found = checks.reachable("ios", f"https://localhost:{port}", ca)
+    assert not found.ok
+    assert "does not speak HTTP/2" in found.text
+
+
+def test_a_certificate_of_another_authority_is_told(tmp_path: Path) -> None:
+    other = write_authority(trustme.CA(), tmp_path / "other.pem")
+    with tls_server(trustme.CA(), ["h2"]) as port:
+        found = checks.reachable("ios", f"https://localhost:{port}", other)
+    assert not found.ok
+    assert "TLS fails" in found.text
+    assert "other.pem the right ca?" in found.remedy
