@@ -28,7 +28,9 @@ def test_what_hpack_encodes_is_decoded_alike(
         assert decoder.decode(encoder.encode(fields, huffman)) == fields
 
 
-@given(blocks=blocks, changes=st.lists(st.tuples(st.integers(0, 11), st.sampled_from([0, 100, 4096, 65_536])), max_size=4))
+@given(
+    blocks=blocks, changes=st.lists(st.tuples(st.integers(0, 11), st.sampled_from([0, 100, 4096, 65_536])), max_size=4)
+)
 @settings(max_examples=150, deadline=None)
 def test_what_is_encoded_hpack_decodes_alike(
     blocks: list[list[tuple[bytes, bytes]]], changes: list[tuple[int, int]]

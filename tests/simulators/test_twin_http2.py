@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import struct
 
 import hpack
@@ -81,7 +82,7 @@ def test_requests_are_the_same_however_the_bytes_are_split(cuts: list[int]) -> N
     server = Http2Connection()
     requests: list[Request] = []
     edges = [0, *sorted(cuts), len(whole)]
-    for start, end in zip(edges, edges[1:], strict=False):
+    for start, end in itertools.pairwise(edges):
         requests += server.feed(whole[start:end])
     assert [(request.stream, request.body) for request in requests] == [(1, b"hello"), (3, b""), (5, b"")]
     assert all(dict(request.fields)[b":path"] == b"/x" for request in requests)
@@ -149,7 +150,9 @@ def test_a_connection_error_is_a_goaway_with_its_code(sent: bytes, code: int) ->
     assert server.faults.total() == 1
 
 
-@pytest.mark.parametrize("start", [b"GET / HTTP/1.1\r\n\r\n", PREFACE + frame(PING, 0, 0, bytes(8)), PREFACE + frame(SETTINGS, 1)])
+@pytest.mark.parametrize(
+    "start", [b"GET / HTTP/1.1\r\n\r\n", PREFACE + frame(PING, 0, 0, bytes(8)), PREFACE + frame(SETTINGS, 1)]
+)
 def test_a_connection_that_starts_otherwise_is_refused(start: bytes) -> None:
     server = Http2Connection()
     server.feed(start)

@@ -1,0 +1,293 @@
+"""The FCM twin's answers, and its token endpoint: each documented refusal, and each thing it must not refuse."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import jwt
+import msgspec
+import pytest
+import trio
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from simulators import credentials as keys
+from simulators.fcm import Fcm
+from simulators.ledger import Ledger, read_ledger
+from simulators.oauth import GRANT, TokenEndpoint
+from simulators.requests import Request
+from simulators.script import Director, Script
+from tests.simulators.conftest import StartTwin, assertion
+
+PATH = "/v1/projects/twin-project/messages:send"
+FORM = {b":method": b"POST", b"content-type": b"application/x-www-form-urlencoded"}
+TARGET = {"token": "device:token-1"}
+HELLO = {"notification": {"title": "Hot"}}
+
+
+@pytest.fixture(scope="module")
+def endpoint(folder: keys.Credentials) -> tuple[TokenEndpoint, dict[str, str]]:
+    account = keys.publish_service_account(folder, "twin-project", "https://localhost:1/token")
+    return TokenEndpoint(account, 3599), json.loads(folder.service_account.read_bytes())
+
+
+@pytest.fixture(scope="module")
+def ask(endpoint: tuple[TokenEndpoint, dict[str, str]]) -> Callable[..., tuple[int, dict[str, Any]]]:
+    tokens, account = endpoint
+    granted, _ = tokens.answer(FORM, form(assertion=assertion(account)), time.time())
+    bearer = "Bearer " + json.loads(granted.body)["access_token"]
+    fcm = Fcm(tokens, Director(Script(), time.monotonic), Ledger(), ("twin-project",))
+
+    def ask(
+        body: object,
+        path: str = PATH,
+        authorization: str | None = bearer,
+        method: str = "POST",
+        kind: str = "application/json",
+    ) -> tuple[int, dict[str, Any]]:
+        before = fcm.ledger.accepted
+        fields = [(b":method", method.encode()), (b":path", path.encode()), (b"content-type", kind.encode())]
+        if authorization is not None:
+            fields.append((b"authorization", authorization.encode()))
+        raw = body if isinstance(body, bytes) else msgspec.json.encode(body)
+        answer = fcm.session().answer(Request(1, fields, raw))
+        status = int(answer.fields[0][1])
+        told = json.loads(answer.body)
+        dry = isinstance(body, dict) and (body.get("validate_only") or body.get("validateOnly"))
+        assert fcm.ledger.accepted - before == (status == 200 and not dry)
+        return status, told
+
+    return ask
+
+
+def form(**fields: str) -> bytes:
+    return str(httpx.QueryParams({"grant_type": GRANT} | fields)).encode()
+
+
+Ask = Callable[..., tuple[int, dict[str, Any]]]
+EVERYTHING: dict[str, Any] = {
+    **HELLO,
+    "token": "t",
+    "data": {"url": "https://example.org"},
+    "android": {
+        "collapse_key": "C",
+        "priority": "HIGH",
+        "ttl": "3600s",
+        "restricted_package_name": "org.example",
+        "direct_boot_ok": True,
+        "data": {"a": "b"},
+        "fcm_options": {"analytics_label": "label-1"},
+        "notification": {
+            "tag": "C",
+            "color": "#aaBB00",
+            "channel_id": "news",
+            "notification_priority": "PRIORITY_HIGH",
+            "visibility": "PUBLIC",
+            "notification_count": 3,
+            "body_loc_args": ["a"],
+            "vibrate_timings": ["0.5s"],
+            "light_settings": {
+                "color": {"red": 1, "alpha": 0.5},
+                "light_on_duration": "1s",
+                "light_off_duration": "1s",
+            },
+        },
+    },
+    "apns": {"headers": {"apns-priority": "10"}, "payload": {"aps": {}}},
+    "webpush": {"headers": {"TTL": "1"}, "notification": {"any": [1]}, "fcm_options": {"link": "https://x"}},
+    "fcm_options": {"analytics_label": "x"},
+}
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        TARGET | HELLO,
+        {"fid": "cabcdefghijklmnopqrstu", **HELLO},
+        {"topic": "news", **HELLO},
+        {"condition": "'a' in topics", **HELLO},
+        EVERYTHING,
+        TARGET | {"android": {"collapseKey": "C", "directBootOk": True, "ttl": "0.5s"}, "fcmOptions": {}},
+        TARGET | {"data": {"k": "x" * 4000}},
+        TARGET | {"android": None},
+    ],
+)
+def test_what_fcm_allows_is_accepted(ask: Ask, message: dict[str, Any]) -> None:
+    status, told = ask({"message": message})
+    assert status == 200
+    assert told["name"].startswith("projects/twin-project/messages/0:")
+
+
+@pytest.mark.parametrize(
+    ("message", "field"),
+    [
+        ({}, "message"),
+        (HELLO, "message"),
+        (TARGET | {"topic": "news"}, "message"),
+        (TARGET | {"notificatoin": {}}, "message"),
+        (TARGET | {"android": {"colapse_key": "x"}}, "message.android"),
+        (TARGET | {"android": {"collapse_key": "x", "collapseKey": "y"}}, "message.android.collapse_key"),
+        (TARGET | {"data": {"k": 1}}, "message.data[k].value"),
+        (TARGET | {"data": {"from": "x"}}, "message.data"),
+        (TARGET | {"data": {"gcm": "x"}}, "message.data"),
+        (TARGET | {"data": {"google.x": "x"}}, "message.data"),
+        (TARGET | {"data": {"k": "x" * 4096}}, "message"),
+        ({"topic": "news", "data": {"k": "x" * 2048}}, "message"),
+        ({"topic": "bad topic!"}, "message.topic"),
+        (TARGET | {"android": {"ttl": "3600"}}, "message.android.ttl"),
+        (TARGET | {"android": {"ttl": 3600}}, "message.android.ttl"),
+        (TARGET | {"android": {"ttl": "2419201s"}}, "message.android.ttl"),
+        (TARGET | {"android": {"priority": "urgent"}}, "message.android.priority"),
+        (TARGET | {"android": {"direct_boot_ok": "yes"}}, "message.android.direct_boot_ok"),
+        (TARGET | {"android": {"notification": {"color": "red"}}}, "message.android.notification.color"),
+        (TARGET | {"notification": {"title": 1}}, "message.notification.title"),
+        (TARGET | {"notification": "x"}, "message.notification"),
+        (TARGET | {"fcm_options": {"analytics_label": "é"}}, "message.fcm_options.analytics_label"),
+        (TARGET | {"apns": {"headers": {"apns-priority": 10}}}, "message.apns.headers[apns-priority].value"),
+        ({"token": 5}, "message.token"),
+    ],
+)
+def test_a_bad_message_is_refused_by_the_name_of_its_field(ask: Ask, message: dict[str, Any], field: str) -> None:
+    status, told = ask({"message": message})
+    error = told["error"]
+    assert (status, error["code"], error["status"]) == (400, 400, "INVALID_ARGUMENT")
+    (violation,) = next(detail for detail in error["details"] if "fieldViolations" in detail)["fieldViolations"]
+    assert violation["field"] == field
+
+
+def test_a_malformed_token_is_an_fcm_error_without_a_field(ask: Ask) -> None:
+    status, told = ask({"message": {"token": "no token!"}})
+    (detail,) = told["error"]["details"]
+    assert status == 400
+    assert detail == {"@type": "type.googleapis.com/google.firebase.fcm.v1.FcmError", "errorCode": "INVALID_ARGUMENT"}
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b'"x"', b'{"message":{"token":"t"},"extra":1}', b'{"message":[]}'])
+def test_a_body_that_is_no_request_is_refused(ask: Ask, body: bytes) -> None:
+    assert ask(body)[0] == 400
+
+
+def test_a_dry_run_is_judged_and_not_entered(ask: Ask) -> None:
+    assert ask({"validate_only": True, "message": TARGET})[0] == 200
+    assert ask({"validateOnly": True, "message": TARGET})[0] == 200
+    assert ask({"validate_only": True, "message": HELLO})[0] == 400
+    assert ask({"validate_only": "yes", "message": TARGET})[0] == 400
+
+
+@pytest.mark.parametrize(
+    ("changes", "status", "name"),
+    [
+        ({"path": "/v1/projects/other/messages:send"}, 403, "PERMISSION_DENIED"),
+        ({"path": "/v1/projects/twin-project/messages"}, 404, "NOT_FOUND"),
+        ({"method": "GET"}, 404, "NOT_FOUND"),
+        ({"authorization": None}, 401, "UNAUTHENTICATED"),
+        ({"authorization": "Bearer stale"}, 401, "UNAUTHENTICATED"),
+        ({"authorization": "Basic x"}, 401, "UNAUTHENTICATED"),
+        ({"kind": "text/plain"}, 400, "INVALID_ARGUMENT"),
+    ],
+)
+def test_a_request_at_the_wrong_place_or_from_a_stranger_is_refused(
+    ask: Ask, changes: dict[str, Any], status: int, name: str
+) -> None:
+    got, told = ask({"message": TARGET}, **changes)
+    assert (got, told["error"]["status"]) == (status, name)
+    assert not any("FcmError" in detail["@type"] for detail in told["error"].get("details", [])) or status == 400
+
+
+def test_the_remembered_shape_never_hides_another_message(ask: Ask) -> None:
+    for target in ("a1", "b2"):
+        assert ask({"message": {"token": target, **HELLO}})[0] == 200
+    assert ask({"message": {"token": "title", **HELLO}})[0] == 200
+    assert ask({"message": {"token": "a1", "title": "Hot"}})[0] == 400
+    assert ask({"message": {"token": "b b", **HELLO}})[0] == 400
+
+
+NOW = int(time.time())
+
+
+@pytest.mark.parametrize(
+    ("claims", "error"),
+    [
+        ({"iss": "somebody@else"}, "invalid_grant"),
+        ({"aud": "https://oauth2.googleapis.com/token"}, "invalid_grant"),
+        ({"scope": "https://example.org/scope"}, "invalid_scope"),
+        ({"scope": ""}, "invalid_scope"),
+        ({"exp": NOW - 400, "iat": NOW - 4000}, "invalid_grant"),
+        ({"exp": NOW + 7300}, "invalid_grant"),
+        ({"iat": NOW + 1000, "exp": NOW + 4000}, "invalid_grant"),
+        ({"iat": "now"}, "invalid_grant"),
+    ],
+)
+def test_an_assertion_is_judged_by_its_claims(
+    endpoint: tuple[TokenEndpoint, dict[str, str]], claims: dict[str, object], error: str
+) -> None:
+    tokens, account = endpoint
+    answer, refused = tokens.answer(FORM, form(assertion=assertion(account, **claims)), time.time())
+    assert answer.fields[0][1] == b"400"
+    assert json.loads(answer.body)["error"] == error
+    assert refused == f"token: {error}"
+
+
+@pytest.mark.parametrize(
+    ("fields", "body", "error"),
+    [
+        ({b":method": b"GET"}, b"", "invalid_request"),
+        ({b"content-type": b"application/json"}, b"{}", "invalid_request"),
+        ({}, b"\xff", "invalid_request"),
+        ({}, b"grant_type=password&assertion=x", "unsupported_grant_type"),
+        ({}, form(), "invalid_request"),
+        ({}, form(assertion="rubbish"), "invalid_grant"),
+    ],
+)
+def test_a_token_request_must_be_a_jwt_bearer_form(
+    endpoint: tuple[TokenEndpoint, dict[str, str]], fields: dict[bytes, bytes], body: bytes, error: str
+) -> None:
+    answer, _ = endpoint[0].answer(FORM | fields, body, time.time())
+    assert json.loads(answer.body)["error"] == error
+
+
+def test_an_assertion_of_another_key_or_algorithm_is_refused(endpoint: tuple[TokenEndpoint, dict[str, str]]) -> None:
+    tokens, account = endpoint
+    other = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    claims = jwt.decode(assertion(account), options={"verify_signature": False})
+    for signed in (jwt.encode(claims, other, "RS256"), jwt.encode(claims, "s" * 32, "HS256")):
+        answer, _ = tokens.answer(FORM, form(assertion=signed), time.time())
+        assert json.loads(answer.body)["error"] == "invalid_grant"
+
+
+def test_an_access_token_ends_when_it_was_said_to(endpoint: tuple[TokenEndpoint, dict[str, str]]) -> None:
+    tokens, account = endpoint
+    now = time.time()
+    granted = json.loads(tokens.answer(FORM, form(assertion=assertion(account)), now)[0].body)
+    issued = granted["access_token"].encode()
+    assert granted["expires_in"] == 3599
+    assert tokens.is_good(issued, now + 3598)
+    assert not tokens.is_good(issued, now + 3600)
+
+
+async def test_httpx_gets_a_token_and_h2_pushes_with_it(start_twin: StartTwin, tmp_path: Path) -> None:
+    ledger = tmp_path / "ledger.jsonl"
+    async with start_twin("fcm", ledger=ledger) as twin:
+        account = json.loads(await trio.Path(twin.ready.credentials["service_account"]).read_bytes())
+        assert account["token_uri"] == f"{twin.ready.origin}/token"
+        asked = {"grant_type": GRANT, "assertion": assertion(account)}
+        async with httpx.AsyncClient(verify=twin.context("http/1.1")) as http:
+            first = await http.post(account["token_uri"], data=asked)
+            again = await http.post(account["token_uri"], data={"grant_type": GRANT})
+        assert (first.status_code, first.http_version, again.status_code) == (200, "HTTP/1.1", 400)
+        bearer = {"authorization": "Bearer " + first.json()["access_token"], "content-type": "application/json"}
+        async with twin.connect() as client:
+            assert client.limits == [100]
+            body = msgspec.json.encode({"message": {"token": "t1", **HELLO, "android": {"collapse_key": "C"}}})
+            answer = await client.ask(PATH, bearer, body)
+            assert answer.status == 200
+            over_h2 = await client.ask("/token", {"content-type": "application/x-www-form-urlencoded"}, form(**asked))
+            assert over_h2.status == 200
+        (entry,) = read_ledger(ledger)
+        assert (entry.token, entry.collapse, entry.app) == ("t1", "C", "twin-project")
+        assert entry.id == json.loads(answer.body)["name"]
+        assert twin.ledger.refused == {"token: invalid_request": 1}
