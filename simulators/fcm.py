@@ -5,9 +5,10 @@ Sources: Google, REST reference ``projects.messages.send``, ``ErrorCode``, and t
 
 from __future__ import annotations
 
+import itertools
 import re
+import secrets
 import time
-import uuid
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -61,6 +62,9 @@ _SAID: Final = {
 }
 
 STREAMS: Final = 100
+
+_BOOT: Final = secrets.token_hex(4)
+_numbers = itertools.count()
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,4 +266,4 @@ def _shape_of(request: dict[str, Any]) -> _Shape:
 
 
 def _message_id(now: float) -> str:
-    return f"0:{int(now * 1_000_000)}%{uuid.uuid4().hex[:16]}"
+    return f"0:{int(now * 1_000_000)}%{_BOOT}{next(_numbers):08x}"
