@@ -70,11 +70,13 @@ check: _ready
     .venv/bin/mypy
     .venv/bin/lint-imports
 
+[no-exit-message]
 _packages:
     @.venv/bin/uv sync --quiet --locked --inexact
     @cat uv.lock pyproject.toml | cksum >.venv/.dev-synced
 
 # set up when the lock has changed or Tarantool is gone; else nothing
+[no-exit-message]
 _ready:
     #!/bin/sh
     if command -v tarantool >/dev/null && [ -x .venv/bin/broadside ] &&
