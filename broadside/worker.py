@@ -81,9 +81,10 @@ async def serve(stream: trio.abc.Stream) -> None:
 
             def ready() -> None:
                 nursery.start_soon(line.send, wire.Ready())
+                # what is here now stays for ever: the collector need not look at it again. Its thresholds are Python's
+                # own: 50,000 held 50 MB of dead responses and saved nothing (7.9 against 8.1 µs a push, no transport)
                 gc.collect()
                 gc.freeze()
-                gc.set_threshold(50_000, 20, 50)  # decoding makes many containers and few cycles: measured 2–3× faster
 
             await tree.run(ready)
             nursery.cancel_scope.cancel()
