@@ -31,10 +31,14 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 class ApiFailure(Exception):
     """An answer other than 2xx."""
 
-    def __init__(self, status: int, message: str, *, field: str = "", value: str = "", remedy: str = "") -> None:
+    def __init__(
+        self, status: int, message: str, *, field: str = "", value: str = "", remedy: str = "", index: int | None = None
+    ) -> None:
         super().__init__(message)
         self.status = status
-        self.error = {"message": message, "field": field, "value": value, "remedy": remedy}
+        self.error: dict[str, Any] = {"message": message, "field": field, "value": value, "remedy": remedy}
+        if index is not None:
+            self.error["index"] = index
 
 
 def _json(content: Any, status: int = 200) -> Response:
@@ -67,7 +71,7 @@ def _campaign_id(request: Request) -> int:
 
 def _refused(error: RecordError) -> ApiFailure:
     problem = error.problem
-    return ApiFailure(400, str(error), field=problem.where, value=problem.value, remedy=problem.remedy)
+    return ApiFailure(400, str(error), field=problem.where, value=problem.value, remedy=problem.remedy, index=error.index)
 
 
 class Api:

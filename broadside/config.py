@@ -128,7 +128,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     peers: tuple[Peer, ...] = ()
     channels: dict[str, Channel] = {}
     supervision: Supervision = Supervision()
-    demo: Demo = Demo()
+    demo: Demo | None = None
+    """Fill an empty base with sample phones and fire at them. Only where every channel is a twin."""
     source: Path | None = None
 
 
@@ -153,6 +154,7 @@ def load(path: Path | None = None) -> Config:
 def demo_config(folder: Path | None = None) -> Config:
     """Return the configuration of a node that has no file: two channels, both twins, data in ``folder``/var."""
     return Config(
+        demo=Demo(),
         node=Node(data=(folder or Path.cwd()) / "var"),
         channels={
             "ios-news": Channel(platform="apns", app="com.example.news"),
@@ -225,22 +227,27 @@ def _config(reader: strict_toml.Reader, table: dict[str, object], source: Path) 
     node = reader.table(Node, table.get("node", {}), "node", _REMEDIES)
     http = reader.table(Http, table.get("http", {}), "http", _REMEDIES)
     supervision = reader.table(Supervision, table.get("supervision", {}), "supervision", _REMEDIES)
-    demo = reader.table(Demo, table.get("demo", {}), "demo", _REMEDIES)
+    demo = reader.table(Demo, table["demo"], "demo", _REMEDIES) if "demo" in table else None
     servers = {key: _server(reader, table[key], key, Server) for key in ("store", "queue") if key in table}
     if node is not None:
         node = msgspec.structs.replace(node, data=reader.folder / node.data)
         _check_node(reader, node)
     if http is not None:
         _check_bind(reader, http)
+    channels = _channels(reader, table.get("channels", {}))
+    real = sorted(name for name, channel in channels.items() if not channel.twin)
+    if demo is not None and real:
+        what = f"sample phones would be fired at through the real credentials of {', '.join(real)}"
+        reader.problem("demo", what, "take [demo] away, or the credentials")
     return Config(
         node=node or Node(),
         http=http or Http(),
         store=servers.get("store"),
         queue=servers.get("queue"),
         peers=_peers(reader, table.get("peers", []), node),
-        channels=_channels(reader, table.get("channels", {})),
+        channels=channels,
         supervision=supervision or Supervision(),
-        demo=demo or Demo(),
+        demo=demo,
         source=source,
     )
 

@@ -1,4 +1,4 @@
-"""The demo: a base of sample phones and one campaign, shown in the terminal. Only for a node without a config."""
+"""The demo: a base of sample phones and one campaign, shown in the terminal. Only where every channel is a twin."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from broadside import samples
-from broadside.config import Config
+from broadside.config import Config, Demo
 from broadside.newsroom import Newsroom
 from broadside.records import CampaignReport, FireRequest, Subscriber
 from transports.contract import Message
@@ -74,13 +74,14 @@ async def show(newsroom: Newsroom, config: Config, terminal: Terminal) -> None:
 
 
 async def _fill(newsroom: Newsroom, config: Config, terminal: Terminal) -> None:
-    total = config.demo.subscribers
+    sample = config.demo or Demo()
+    total = sample.subscribers
     channels = {name: channel.platform for name, channel in config.channels.items()}
     terminal.say(f"an empty base: importing {total:,} sample subscribers")
     with terminal.progress() as bars:
         bar = bars.add_task("import", total=total, note="")
         rows: list[Subscriber] = []
-        for row in samples.subscribers(total, config.demo.dead_share, channels):
+        for row in samples.subscribers(total, sample.dead_share, channels):
             rows.append(row)
             if len(rows) == ROWS_A_PUT:
                 await newsroom.put(rows)

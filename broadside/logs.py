@@ -118,6 +118,8 @@ def observe(event: SupervisionEvent) -> None:
     """Log what a supervisor tells: one line each, the traceback of a crash beside it."""
     log = structlog.get_logger("supervision")
     actor = "/".join(filter(None, (event.supervisor, getattr(event, "child", ""))))
+    if isinstance(event, Escalated):
+        actor = event.supervisor
     match event:
         case ChildStarted():
             log.info("started", actor=actor, incarnation=event.incarnation)
@@ -132,7 +134,7 @@ def observe(event: SupervisionEvent) -> None:
         case ChildStuck():
             log.error("does not end", actor=actor, seconds=round(event.seconds, 1))
         case Escalated():
-            log.error("gives up", actor=actor, why=first_line(event.error))
+            log.error("gives up", actor=actor, because_of=event.child)
         case _:
             pass  # a supervisor's own start and end say nothing that its parent's do not
 
@@ -141,5 +143,7 @@ def first_line(error: BaseException) -> str:
     """What an error says, in one line: of a group, its first error."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
-    text = str(error).strip()
-    return text.splitlines()[0] if text else type(error).__name__
+    if not str(error).strip():
+        return type(error).__name__
+    text = str(error).strip().partition("\n")[0]
+    return text if len(text) <= 300 else text[:299] + "…"

@@ -242,17 +242,17 @@ def run_node(config: Config, data: Path | None = None, demo_wanted: bool = True)
     """Run a node until SIGINT or SIGTERM; answers the exit code.
 
     Args:
-        config: the configuration; without a file (``source`` None) the node is the demo.
+        config: the configuration; with ``demo`` set the node fills an empty base and fires at it.
         data: data folder in place of the configured one.
-        demo_wanted: whether a demo node may fill its empty base and fire its sample campaign.
+        demo_wanted: False takes the demo away.
     """
     folder = DataFolder(config.node.data if data is None else data.absolute())
     terminal = demo.Terminal()
     try:
         with folder.locked():
-            first = config.source is None and demo_wanted
+            first = config.demo is not None and demo_wanted
             logs.configure_node(folder.logs, terminal.log, "warning" if first else "info")
-            if config.source is None:
+            if config.demo is not None:
                 demo.write_twin_scripts(folder.twins, [c.platform for c in config.channels.values()])
             return trio.run(_main, config, folder, terminal, first)
     except (BaseExceptionGroup, BroadsideError) as raised:
@@ -282,27 +282,26 @@ async def _main(config: Config, folder: DataFolder, terminal: demo.Terminal, fir
         try:
             await node.run(lambda: nursery.start_soon(serving))
         except StartFailed as error:
-            raise StartError(_why(error)) from error
+            raise StartError(_why(error, folder)) from error
         nursery.cancel_scope.cancel()
     terminal.say("stopped")
     return 0
 
 
-def _why(error: BaseException) -> str:
+def _why(error: BaseException, folder: DataFolder) -> str:
     """One line for a start that failed, from the deepest cause that says something to a person."""
     cause: BaseException | None = error
+    deepest = error
     while cause is not None:
-        if isinstance(cause, ExceptionGroup):
+        if isinstance(cause, BaseExceptionGroup):
             cause = cause.exceptions[0]
             continue
         if isinstance(cause, BroadsideError | EmbeddedUnavailable | TransportError):
             return str(cause)
         if isinstance(cause, VerbRefused):
             return cause.text
-        if cause.__cause__ is None:
-            return f"the node cannot start: {error}"
-        cause = cause.__cause__
-    return f"the node cannot start: {error}"
+        deepest, cause = cause, cause.__cause__
+    return f"the node cannot start: {logs.first_line(deepest)} (the whole story is in {folder.logs}/node.log)"
 
 
 def _first(error: BaseException) -> BaseException:

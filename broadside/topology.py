@@ -105,9 +105,14 @@ class ChannelGroup:
         )
 
     def _transport(self) -> Actor:
+        try:
+            transport = build_transport(self._setup)
+        except BaseException:
+            self._done_in.close()  # or the settler, which has started, would wait for a sender that never comes
+            raise
         return TransportActor(
             channel=self._setup.name,
-            transport=build_transport(self._setup),
+            transport=transport,
             work=self._work_out,
             done=self._done_in,
             breaker=self._breaker,

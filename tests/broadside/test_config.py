@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from broadside.config import Channel, Config, demo_config, load
+from broadside.config import Channel, Config, Demo, demo_config, load
 from broadside.errors import ConfigError, shown
 
 EXAMPLE = Path(__file__).parents[2] / "broadside.example.toml"
@@ -162,6 +162,20 @@ def test_a_named_file_that_is_missing_is_an_error(tmp_path: Path) -> None:
         load(tmp_path / "none.toml")
 
 
+def test_sample_phones_are_never_fired_at_through_real_credentials(folder: Path) -> None:
+    (folder / "k.p8").write_text("x")
+    (folder / "k.p8").chmod(0o600)
+    real = (
+        '[channels.ios]\nplatform = "apns"\napp = "a.b"\n'
+        'credentials = { key = "k.p8", key_id = "ABC123DEFG", team_id = "DEF123GHIJ" }\n[demo]\n'
+    )
+    with pytest.raises(ConfigError, match="demo: sample phones"):
+        read(folder, real)
+    assert read(folder, '[channels.ios]\nplatform = "apns"\napp = "a.b"\n[demo]\nsubscribers = 5\n').demo == Demo(
+        subscribers=5
+    )
+
+
 def test_without_a_file_it_is_the_demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     config = load()
@@ -212,12 +226,12 @@ def test_the_example_is_right_and_shows_every_key(folder: Path, monkeypatch: pyt
         (folder / name).chmod(0o600)
     config = read(folder, text)
     written = set(re.findall(r"^(?:# )?(\w+) = ", text, re.M))
-    for table in (config.node, config.http, config.queue, config.peers[0], config.supervision, config.demo):
+    for table in (config.node, config.http, config.queue, config.peers[0], config.supervision, Demo()):
         assert table is not None
         assert set(table.__struct_fields__) <= written
     assert set(Channel.__struct_fields__) <= written | {"credentials"}
     assert Config().supervision == config.supervision
-    assert Config().demo == config.demo
+    assert config.demo is None
     assert Config().http == config.http
 
 
