@@ -71,7 +71,9 @@ def _campaign_id(request: Request) -> int:
 
 def _refused(error: RecordError) -> ApiFailure:
     problem = error.problem
-    return ApiFailure(400, str(error), field=problem.where, value=problem.value, remedy=problem.remedy, index=error.index)
+    return ApiFailure(
+        400, str(error), field=problem.where, value=problem.value, remedy=problem.remedy, index=error.index
+    )
 
 
 class Api:

@@ -51,9 +51,14 @@ class Console:
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore")  # hypercorn warns of options that belong to its own command line
                     binds = await nursery.start(serve)
-            except OSError as error:
+            except (OSError, BaseExceptionGroup) as raised:
+                error: BaseException = raised
+                while isinstance(error, BaseExceptionGroup):
+                    error = error.exceptions[0]
+                if not isinstance(error, OSError):
+                    raise
                 where = f"http.bind: {self._host}:{self._port}"
-                text = f"{where}: {error.strerror} (stop what listens there, or set [http] bind)"
+                text = f"{where}: {error.strerror} (stop what listens there, or set [http] bind in broadside.toml)"
                 raise AddressInUse(text) from error
             self._bound(binds[0])
             ready()

@@ -114,12 +114,13 @@ def child_line(process: str) -> Callable[[str, str], None]:
     return line
 
 
-def observe(event: SupervisionEvent) -> None:
-    """Log what a supervisor tells: one line each, the traceback of a crash beside it."""
+def observe(event: SupervisionEvent, quiet: bool = False) -> None:
+    """Log what a supervisor tells: one line each, the traceback of a crash beside it. ``quiet``: nothing above INFO."""
     log = structlog.get_logger("supervision")
     actor = "/".join(filter(None, (event.supervisor, getattr(event, "child", ""))))
     if isinstance(event, Escalated):
         actor = event.supervisor
+    loud = log.info if quiet else log.error
     match event:
         case ChildStarted():
             log.info("started", actor=actor, incarnation=event.incarnation)
@@ -128,13 +129,13 @@ def observe(event: SupervisionEvent) -> None:
         case ChildExited():
             log.info("ended", actor=actor, how=event.reason.kind.value)
         case ChildStartFailed():
-            log.error("failed to start", actor=actor, why=first_line(event.error), exc_info=event.error)
+            loud("failed to start", actor=actor, why=first_line(event.error), exc_info=event.error)
         case ChildRestarting():
             log.warning("restarts", actor=actor, times=event.restarts, after=round(event.delay, 3))
         case ChildStuck():
             log.error("does not end", actor=actor, seconds=round(event.seconds, 1))
         case Escalated():
-            log.error("gives up", actor=actor, because_of=event.child)
+            loud("gives up", actor=actor, because_of=event.child)
         case _:
             pass  # a supervisor's own start and end say nothing that its parent's do not
 

@@ -28,7 +28,17 @@ from storage.errors import EmbeddedUnavailable, VerbRefused
 from storage.link import Link
 from storage.store import Store
 from storage.tubes import Tubes
-from supervision import INFINITY, Actor, ChildSpec, Intensity, StartFailed, Supervisor
+from supervision import (
+    INFINITY,
+    Actor,
+    ChildSpec,
+    ChildStartFailed,
+    Escalated,
+    Intensity,
+    StartFailed,
+    SupervisionEvent,
+    Supervisor,
+)
 from transports.contract import Message
 from transports.errors import TransportError
 
@@ -81,7 +91,7 @@ class Node:
             config.node.name,
             self._children(),
             intensity=Intensity(config.supervision.restarts, config.supervision.period),
-            observe=logs.observe,
+            observe=self._observe,
         )
 
     async def run(self, ready: Callable[[], None]) -> None:
@@ -101,6 +111,10 @@ class Node:
         """Drain and stop all of it."""
         self._ready = False
         self.tree.stop()
+
+    def _observe(self, event: SupervisionEvent) -> None:
+        # a start that fails is told once, by StartError; here it only goes to the file
+        logs.observe(event, quiet=not self._ready and isinstance(event, ChildStartFailed | Escalated))
 
     # -- the tree ------------------------------------------------------------------------------------------------
 

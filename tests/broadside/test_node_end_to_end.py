@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -224,3 +225,18 @@ def test_a_second_node_on_the_same_folder_is_refused_in_one_line(node: NodeProce
     assert "another node is running on it" in second.stderr
     assert len(second.stderr.splitlines()) == 1
     assert node.end() == 0
+
+
+@pytest.mark.timeout(60)
+def test_a_taken_port_is_told_in_one_line(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        runner = RUNNER.replace('"127.0.0.1:0"', f'"127.0.0.1:{port}"')
+        command = [sys.executable, "-c", runner, str(tmp_path), "10"]
+        refused = subprocess.run(command, capture_output=True, text=True, timeout=40, check=False)
+    assert refused.returncode == 1
+    (line,) = refused.stderr.splitlines()
+    assert f"http.bind: 127.0.0.1:{port}: Address already in use" in line
+    assert "set [http] bind" in line
