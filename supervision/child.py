@@ -5,7 +5,9 @@ from __future__ import annotations
 import enum
 import math
 from collections.abc import Awaitable, Callable, Generator
+from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import partial
 
 import trio
 
@@ -17,6 +19,10 @@ from supervision.snapshot import MailboxSnapshot, Snapshot
 DEFAULT_SHUTDOWN = 5.0
 DEFAULT_START_TIMEOUT = 10.0
 STUCK_AFTER = 5.0
+
+Around = Callable[[str, Callable[[], Awaitable[None]]], Awaitable[None]]
+around_actors: ContextVar[Around | None] = ContextVar("around_actors", default=None)
+"""Called with each actor's path and its run, inside its cancel scope: where `supervision.testing` injects crashes."""
 
 
 class Restart(enum.Enum):
@@ -89,8 +95,10 @@ class Incarnation:
         actor: Actor,
         nested: bool,
         on_exit: Callable[[Incarnation, ExitReason], None],
+        path: str = "",
     ) -> None:
         self.spec = spec
+        self.path = path or spec.id  # SUPERVISOR/ID
         self.number = number
         self.actor = actor
         self.nested = nested
@@ -111,7 +119,7 @@ class Incarnation:
             # The crash is caught outside the scope: inside it, a group of an error and our own Cancelled would
             # not be an Exception, and outside only what the scope does not own is left.
             with self._scope:
-                await self.actor.run(self._ready)
+                await self._work()
             reason = self._quiet_exit()
         except Exception as error:
             reason = ExitReason(ExitKind.CRASH, error)
@@ -131,6 +139,13 @@ class Incarnation:
             self._on_exit(self, reason)
             self.settled.set()
             self.exited.set()
+
+    async def _work(self) -> None:
+        around = around_actors.get()
+        if around is None:
+            await self.actor.run(self._ready)
+        else:
+            await around(self.path, partial(self.actor.run, self._ready))
 
     def _quiet_exit(self) -> ExitReason:
         if self._scope.cancelled_caught:

@@ -89,9 +89,10 @@ class Children:
         except Exception as error:
             self._start_failed(child, error)
         child.nested = self._is_supervisor(actor)
-        life = Incarnation(spec, child.number, actor, child.nested, partial(self._gone, child))
+        path = f"{self.supervisor}/{spec.id}"
+        life = Incarnation(spec, child.number, actor, child.nested, partial(self._gone, child), path)
         child.incarnation = life
-        self.nursery.start_soon(life.run, name=f"{self.supervisor}/{spec.id} #{life.number}")
+        self.nursery.start_soon(life.run, name=f"{path} #{life.number}")
         with trio.move_on_after(life.start_limit) as self._starting:
             await life.settled.wait()
         self._starting = None
