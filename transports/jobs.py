@@ -8,7 +8,7 @@ from collections.abc import Callable
 import trio
 
 from transports.contract import Exceptional, Outcome
-from transports.http2 import Answer, Request, Template
+from transports.http2 import Answer, Request, Row, Template
 
 _REFUSALS_PER_REQUEST = 8
 
@@ -33,7 +33,7 @@ class Job:
 
     def __init__(
         self,
-        requests: list[Request],
+        requests: list[Row],
         template: Callable[[], Template],
         judge: Callable[[Answer], Exceptional | None],
         expires_at: int,
@@ -91,7 +91,7 @@ class Job:
         """Give every unsent request this fate; what is in flight goes on."""
         rest = self.requests[self.cursor :]
         self.cursor = len(self.requests)
-        self.exceptions += [Exceptional(request.key, outcome, reason) for request in rest]
+        self.exceptions += [Exceptional(row[0], outcome, reason) for row in rest]
         self._close(len(rest))
 
     def abandon(self) -> None:

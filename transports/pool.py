@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ssl
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 
 import structlog
@@ -139,8 +139,8 @@ class Pool:
             self._jobs.append(job)
 
     def _settle(self, done: Completions) -> None:
-        for job, _, _ in done.accepted:
-            job.accept(1)
+        for run, n in Counter(done.accepted).items():
+            run.job.accept(n)
         for answer in done.answers:
             job = answer.job
             if answer.status == UNPROCESSED and job in self._open and job.refused(answer.request):

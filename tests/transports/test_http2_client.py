@@ -115,8 +115,8 @@ class Pair:
             data = data[n:]
 
     def take(self, done):
-        for _, request, _ in done.accepted:
-            self.settle(request, 200)
+        for run, stream_id in zip(done.accepted, done.streams, strict=True):
+            self.settle(run.request(stream_id), 200)
         for answer in done.answers:
             self.settle(answer.request, answer.status, answer.body)
 
@@ -354,7 +354,9 @@ def test_nothing_of_a_stream_outlives_its_end():
     client = pair.client
     assert client.in_flight == 0
     assert client.oldest() is None
-    assert (len(client._h2.streams), len(client._replies), len(client._unfinished), len(client._sent)) == (0, 0, 0, 0)
+    streams = client._streams
+    kept = (client._control.streams, streams.live, streams.replies, streams.uploads, streams.given_up, streams.out)
+    assert [len(each) for each in kept] == [0] * 6
 
 
 @pytest.mark.parametrize("sizes", [(0, 4_096), (4_096, 0, 4_096), (0,), (64,), (1_000_000,), (50, 4_096, 50)])

@@ -5,7 +5,8 @@ Source: developer.apple.com, "Sending notification requests to APNs".
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from itertools import repeat
 
 from transports.apns import credentials, outcomes, payload
 from transports.backoff import Backoff
@@ -14,8 +15,8 @@ from transports.contract import Batch, Exceptional, Message, Outcome, Outcomes, 
 from transports.decision import Decision, Then
 from transports.dispatch import Dispatch
 from transports.errors import CredentialsError, PayloadError
-from transports.http2 import Answer, Header, Request, Template
-from transports.identity import apns_id, apns_id_prefix, campaign_text
+from transports.http2 import Answer, Header, Row, Template
+from transports.identity import apns_id_prefix, apns_ids, campaign_text
 from transports.pool import Pool, wall_ms
 from transports.retry_after import parse_retry_after
 from transports.tls import client_context
@@ -59,18 +60,20 @@ class ApnsTransport:
             body = payload.render(batch.message)
         except PayloadError as error:
             return _all(batch, Outcome.REJECTED, str(error))
-        prefix = apns_id_prefix(batch.campaign)
-        requests = []
-        malformed = []
-        for index, recipient in enumerate(recipients):
-            token = recipient.token
-            if _is_hex(token):
-                requests.append(Request(index, token.lower().encode(), apns_id(prefix, recipient.id), body))
-            else:
-                malformed.append(Exceptional(index, Outcome.REJECTED, "the token is not hexadecimal"))
+        keys: Iterable[int] = range(len(recipients))
+        malformed: list[Exceptional] = []
+        tokens = [recipient.token for recipient in recipients]
+        paths = _hex(tokens)
+        if paths is None:
+            keys = [key for key, token in enumerate(tokens) if _hex([token]) is not None]
+            paths = [tokens[key].lower().encode() for key in keys]
+            wrong = sorted(set(range(len(tokens))).difference(keys))
+            malformed = [Exceptional(key, Outcome.REJECTED, "the token is not hexadecimal") for key in wrong]
+        idents = apns_ids([recipients[key].id for key in keys])
+        rows: list[Row] = list(zip(keys, paths, idents, repeat(body), repeat(()), strict=False))
         dispatch = Dispatch(batch, self._template(batch), self._decide, self._renew)
         dispatch.outcomes.exceptions += malformed
-        return await dispatch.run(self.pool, requests)
+        return await dispatch.run(self.pool, rows)
 
     def _template(self, batch: Batch) -> Callable[[], Template]:
         authority = self.pool.origin.authority
@@ -81,10 +84,16 @@ class ApnsTransport:
             (b"apns-expiration", b"%d" % (batch.expires_at // 1_000)),
             (b"apns-collapse-id", campaign_text(batch.campaign).encode()),
         )
+        prefix = apns_id_prefix(batch.campaign)
+        made: dict[bytes, Template] = {}
 
         def template() -> Template:
-            fields = ((b"authorization", self.token.header()), *constant)
-            return Template(authority, b"/3/device/", fields, ident=b"apns-id")
+            value = self.token.header()
+            if value not in made:
+                # Apple's device page asks for an authorization that stays out of its table.
+                secret = ((b"authorization", value),)
+                made[value] = Template(authority, b"/3/device/", constant, b"apns-id", prefix, secret)
+            return made[value]
 
         return template
 
@@ -97,15 +106,20 @@ class ApnsTransport:
         if then is Then.KEEP_TOKEN:
             self.token.keep_previous()
         else:
-            self.token.renew(dict(answer.template.fields)[b"authorization"])
+            self.token.renew(answer.template.value(b"authorization"))
 
 
-def _is_hex(token: str) -> bool:
+def _hex(tokens: list[str]) -> list[bytes] | None:
+    """The tokens as they stand in a path; None if one of them is not hexadecimal."""
+    digits = "".join(tokens)
     try:
         # fromhex skips spaces; a token has none.
-        return 0 < len(bytes.fromhex(token)) * 2 == len(token)
+        whole = len(bytes.fromhex(digits)) * 2 == len(digits)
     except ValueError:
-        return False
+        return None
+    if not whole or any(size % 2 or not size for size in set(map(len, tokens))):
+        return None
+    return ",".join(tokens).lower().encode("ascii").split(b",")
 
 
 def _all(batch: Batch, outcome: Outcome, reason: str) -> Outcomes:

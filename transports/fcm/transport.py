@@ -16,7 +16,7 @@ from transports.decision import Decision, Then
 from transports.dispatch import Dispatch
 from transports.errors import CredentialsError, PayloadError
 from transports.fcm import credentials, outcomes, payload
-from transports.http2 import Answer, Request, Template
+from transports.http2 import Answer, Row, Template
 from transports.identity import campaign_text
 from transports.pool import Pool, wall_ms
 from transports.retry_after import parse_retry_after
@@ -35,6 +35,7 @@ class FcmTransport:
         self.token = token
         self.pool = pool
         self._clock = clock
+        self._made: tuple[bytes, Template] | None = None
         self._path = f"/v1/projects/{project}/messages:send".encode("ascii")
 
     async def run(self, ready: Callable[[], None]) -> None:
@@ -65,14 +66,14 @@ class FcmTransport:
             body = payload.render(batch.message, campaign_text(batch.campaign), (batch.expires_at - now) // 1_000)
         except PayloadError as error:
             return _all(batch, Outcome.REJECTED, str(error))
-        requests = []
-        foreign = []
-        for index, recipient in enumerate(batch.recipients):
-            content = body.to(recipient.kind, recipient.token)
-            if content is not None:
-                requests.append(Request(index, b"", b"", content))
-            else:
-                foreign.append(Exceptional(index, Outcome.REJECTED, f"FCM has no token kind {recipient.kind!r}"))
+        recipients = batch.recipients
+        contents = [body.to(recipient.kind, recipient.token) for recipient in recipients]
+        rows: list[Row] = [(key, b"", b"", content, ()) for key, content in enumerate(contents) if content is not None]
+        foreign = [
+            Exceptional(key, Outcome.REJECTED, f"FCM has no token kind {recipients[key].kind!r}")
+            for key in (range(len(contents)) if len(rows) < len(contents) else ())
+            if contents[key] is None
+        ]
         dispatch = Dispatch(batch, self._template, self._decide, self._renew)
         dispatch.outcomes.exceptions += foreign
 
@@ -85,18 +86,22 @@ class FcmTransport:
                 return f"Google gives no access token: {self.token.outage or 'no answer'}"
             return None
 
-        return await dispatch.run(self.pool, requests, prepare)
+        return await dispatch.run(self.pool, rows, prepare)
 
     def _template(self) -> Template:
-        fields = ((b"authorization", self.token.value), (b"content-type", b"application/json"))
-        return Template(self.pool.origin.authority, self._path, fields)
+        value = self.token.value
+        if self._made is None or self._made[0] != value:
+            # A token of a thousand octets, the same in each request for most of an hour: it may lie in Google's table.
+            fields = ((b"authorization", value), (b"content-type", b"application/json"))
+            self._made = value, Template(self.pool.origin.authority, self._path, fields)
+        return self._made[1]
 
     def _decide(self, answer: Answer, attempt: int) -> Decision:
         after = parse_retry_after(answer.retry_after, self._clock())
         return outcomes.decide(answer.status, outcomes.parse(answer.body), attempt, after)
 
     def _renew(self, answer: Answer, then: Then) -> None:
-        self.token.renew(dict(answer.template.fields)[b"authorization"])
+        self.token.renew(answer.template.value(b"authorization"))
 
 
 def _all(batch: Batch, outcome: Outcome, reason: str) -> Outcomes:

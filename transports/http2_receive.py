@@ -1,0 +1,260 @@
+"""What the peer says: one walk over whole frames, however the bytes were split (RFC 9113 §4 to §6)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import h2.events
+from h2.errors import ErrorCodes
+
+from transports.http2_frames import (
+    ACK,
+    CONTINUATION,
+    DATA,
+    END_HEADERS,
+    END_STREAM,
+    GOAWAY,
+    HAS_PRIORITY,
+    HEAD,
+    HEAD_SIZE,
+    HEADERS,
+    INITIAL_WINDOW,
+    MAX_FRAME,
+    PADDED,
+    PING,
+    PRIORITY,
+    PUSH_PROMISE,
+    RST_STREAM,
+    SETTINGS,
+    WINDOW_UPDATE,
+    PeerError,
+    credit,
+    reset,
+    unpadded,
+)
+from transports.http2_h2 import HEADER_LIST_LIMIT, ControlStream
+from transports.http2_messages import UNANSWERED, UNPROCESSED, Completions
+from transports.http2_replies import ReplyDecoder
+from transports.http2_streams import Reply, Streams
+
+_WINDOW = 1 << 20  # octets of answers that may be on their way to us
+_BODY_LIMIT = 16_384  # an answer's body beyond this is read and dropped: providers say what they have to in 200 bytes
+_NAMES = {
+    DATA: "DATA", HEADERS: "HEADERS", PRIORITY: "PRIORITY", RST_STREAM: "RST_STREAM", SETTINGS: "SETTINGS",
+    PUSH_PROMISE: "PUSH_PROMISE", PING: "PING", GOAWAY: "GOAWAY", WINDOW_UPDATE: "WINDOW_UPDATE",
+    CONTINUATION: "CONTINUATION",
+}  # fmt: skip
+_ON_STREAM_0 = frozenset((SETTINGS, PING, GOAWAY))
+_ON_STREAMS = frozenset((DATA, HEADERS, PRIORITY, RST_STREAM, CONTINUATION))
+_whole_head = HEAD.unpack_from
+_PARTS = 64  # frames of one header block
+_FAST_FLAGS = END_STREAM | END_HEADERS | PADDED | HAS_PRIORITY
+
+
+class Receiver:
+    """The reading half of a connection. :meth:`feed` raises ``PeerError`` for what ends it; what was settled stays."""
+
+    def __init__(
+        self, control: ControlStream, streams: Streams, on_goaway: Callable[[int, int, bytes, Completions], None]
+    ) -> None:
+        """``on_goaway(last stream id, error code, debug data, completions)`` is called for each GOAWAY."""
+        self.settled = False
+        """The peer's SETTINGS have arrived."""
+        self.pong: bytes | None = None
+        """Payload of the latest PING answer."""
+        self._control = control
+        self._streams = streams
+        self._on_goaway = on_goaway
+        self._decoder = ReplyDecoder()
+        self._pending = b""
+        self._greeted = False
+        # A header block whose end is yet to come: (stream, END_STREAM), and its parts.
+        self._open_block: tuple[int, bool] | None = None
+        self._block = b""
+        self._parts = 0
+        self._received = 0
+        streams.out.append(credit(0, _WINDOW - INITIAL_WINDOW))
+
+    def feed(self, data: bytes, done: Completions) -> None:
+        """Act on every frame that is whole by now."""
+        if self._pending:
+            data = self._pending + data
+        streams = self._streams
+        pop, replies, uploads = streams.live.pop, streams.replies, streams.uploads
+        successes = self._decoder.successes
+        settle, name = done.accepted.append, done.streams.append
+        position, size = 0, len(data)
+        while size - position >= HEAD_SIZE:
+            high, low, kind, flags, stream_id = _whole_head(data, position)
+            start = position + HEAD_SIZE
+            end = start + (high << 16 | low)
+            if end > size:
+                if end - start > MAX_FRAME:
+                    raise PeerError(ErrorCodes.FRAME_SIZE_ERROR, f"a frame of {end - start} octets")
+                break
+            # Nearly every frame is a whole answer that says 200 in words that were heard before.
+            if (
+                kind == HEADERS
+                and flags & _FAST_FLAGS == END_STREAM | END_HEADERS
+                and data[start:end] in successes
+                and stream_id not in replies
+                and not uploads
+                and self._open_block is None
+                and (run := pop(stream_id, None)) is not None
+            ):
+                settle(run)
+                name(stream_id)
+            else:
+                self._frame(kind, flags, stream_id & 0x7FFFFFFF, data[position:end], done)
+            position = end
+        self._pending = data[position:]
+
+    def _frame(self, kind: int, flags: int, stream_id: int, frame: bytes, done: Completions) -> None:
+        size = len(frame) - HEAD_SIZE
+        if size > MAX_FRAME:
+            raise PeerError(ErrorCodes.FRAME_SIZE_ERROR, f"a frame of {size} octets")
+        what = _NAMES.get(kind)
+        if not self._greeted and (kind != SETTINGS or flags & ACK):
+            raise PeerError(ErrorCodes.PROTOCOL_ERROR, f"{what or 'a frame'} before SETTINGS")
+        if (self._open_block is not None) != (kind == CONTINUATION):
+            raise PeerError(ErrorCodes.PROTOCOL_ERROR, f"{what or 'a frame'} where it may not stand by CONTINUATION")
+        if what is None:
+            return None  # an extension that nobody has agreed on (RFC 9113 §5.5)
+        if kind == PUSH_PROMISE or kind in (_ON_STREAM_0 if stream_id else _ON_STREAMS):
+            raise PeerError(ErrorCodes.PROTOCOL_ERROR, f"{what} on stream {stream_id}")
+        if not stream_id:
+            return self._on_connection(kind, flags, frame, done)
+        payload = frame[HEAD_SIZE:]
+        match kind:
+            case 0x1:  # HEADERS
+                self._on_headers(flags, stream_id, payload, done)
+            case 0x9:  # CONTINUATION
+                self._on_continuation(flags, stream_id, payload, done)
+            case 0x0:  # DATA
+                self._on_data(flags, stream_id, payload, done)
+            case _:
+                self._on_word(kind, stream_id, payload, done)
+        return None
+
+    def _on_word(self, kind: int, stream_id: int, payload: bytes, done: Completions) -> None:
+        """PRIORITY, RST_STREAM and WINDOW_UPDATE of a stream: a word or two, allowed on closed streams, too."""
+        streams = self._streams
+        if len(payload) != (5 if kind == PRIORITY else 4):
+            raise PeerError(ErrorCodes.FRAME_SIZE_ERROR, f"{_NAMES[kind]} of {len(payload)} octets")
+        if kind == PRIORITY:
+            return
+        if not stream_id & 1 or stream_id >= streams.next_id:
+            raise PeerError(ErrorCodes.PROTOCOL_ERROR, f"{_NAMES[kind]} on stream {stream_id}, which was never opened")
+        number = int.from_bytes(payload, "big")
+        if kind == WINDOW_UPDATE:
+            streams.widen(stream_id, number & 0x7FFFFFFF, done)
+            streams.upload()
+        elif stream_id in streams.live:
+            streams.replies.pop(stream_id, None)
+            streams.finish(stream_id, UNPROCESSED if number == ErrorCodes.REFUSED_STREAM else UNANSWERED, done)
+        else:
+            streams.given_up.discard(stream_id)
+
+    def _on_connection(self, kind: int, flags: int, frame: bytes, done: Completions) -> None:
+        control, streams = self._control, self._streams
+        window = control.remote_settings.initial_window_size
+        for event in control.receive(kind, flags, frame):
+            match event:
+                case h2.events.RemoteSettingsChanged():
+                    self._greeted = self.settled = True
+                    streams.widen_all(control.remote_settings.initial_window_size - window)
+                case h2.events.SettingsAcknowledged():
+                    self._decoder.allow(0)
+                case h2.events.PingAckReceived(ping_data=data):
+                    self.pong = data
+                case h2.events.ConnectionTerminated(last_stream_id=last, error_code=code, additional_data=data):
+                    self._on_goaway(last or 0, code or 0, data or b"", done)
+                case _:
+                    pass
+        if words := control.taken():
+            streams.out.append(words)
+        streams.upload()
+
+    def _on_headers(self, flags: int, stream_id: int, payload: bytes, done: Completions) -> None:
+        if flags & PADDED:
+            payload = unpadded(payload)
+        if flags & HAS_PRIORITY:
+            if len(payload) < 5:
+                raise PeerError(ErrorCodes.FRAME_SIZE_ERROR, "HEADERS without its priority")
+            payload = payload[5:]
+        ends = bool(flags & END_STREAM)
+        if flags & END_HEADERS:
+            self._on_block(stream_id, payload, ends, done)
+        else:
+            self._open_block, self._block, self._parts = (stream_id, ends), payload, 1
+
+    def _on_continuation(self, flags: int, stream_id: int, payload: bytes, done: Completions) -> None:
+        assert self._open_block is not None
+        opened, ends = self._open_block
+        if opened != stream_id:
+            raise PeerError(ErrorCodes.PROTOCOL_ERROR, f"CONTINUATION on {stream_id} in a header block on {opened}")
+        self._block += payload
+        self._parts += 1
+        if len(self._block) > HEADER_LIST_LIMIT or self._parts > _PARTS:
+            raise PeerError(ErrorCodes.ENHANCE_YOUR_CALM, "a header block without end")
+        if flags & END_HEADERS:
+            block, self._open_block, self._block = self._block, None, b""
+            self._on_block(stream_id, block, ends, done)
+
+    def _on_block(self, stream_id: int, block: bytes, ends: bool, done: Completions) -> None:
+        streams = self._streams
+        head = self._decoder.decode(block)  # first of all: the table is the connection's, not the stream's
+        if stream_id not in streams.live:
+            return streams.ended(stream_id, "HEADERS", ends)
+        reply = streams.replies.get(stream_id)
+        if reply is not None:  # trailers (RFC 9113 §8.1)
+            if not ends or head.status or head.fault is not None:
+                return streams.refuse(stream_id, ErrorCodes.PROTOCOL_ERROR, done)
+            return self._end(stream_id, reply, done)
+        early = 100 <= head.status < 200
+        if not head.status or head.fault is not None or (early and (ends or head.status == 101)):
+            return streams.refuse(stream_id, ErrorCodes.PROTOCOL_ERROR, done)
+        if not early:
+            reply = streams.replies[stream_id] = Reply(head)
+            if ends:
+                self._end(stream_id, reply, done)
+        return None
+
+    def _on_data(self, flags: int, stream_id: int, payload: bytes, done: Completions) -> None:
+        streams = self._streams
+        weight = len(payload)
+        self._received += weight
+        if self._received > _WINDOW:
+            raise PeerError(ErrorCodes.FLOW_CONTROL_ERROR, "more DATA than the connection's window allows")
+        if self._received >= _WINDOW // 2:
+            streams.out.append(credit(0, self._received))
+            self._received = 0
+        if flags & PADDED:
+            payload = unpadded(payload)
+        ends = bool(flags & END_STREAM)
+        if stream_id not in streams.live:
+            return streams.ended(stream_id, "DATA", ends)
+        reply = streams.replies.get(stream_id)
+        if reply is None:
+            return streams.refuse(stream_id, ErrorCodes.PROTOCOL_ERROR, done)
+        reply.received += weight
+        reply.size += len(payload)
+        if reply.received > INITIAL_WINDOW:
+            return streams.refuse(stream_id, ErrorCodes.FLOW_CONTROL_ERROR, done)
+        if len(reply.body) < _BODY_LIMIT:
+            reply.body += payload[: _BODY_LIMIT - len(reply.body)]
+        if ends:
+            self._end(stream_id, reply, done)
+        elif reply.received > INITIAL_WINDOW // 2:
+            streams.out.append(credit(stream_id, reply.received))
+            reply.received = 0
+        return None
+
+    def _end(self, stream_id: int, reply: Reply, done: Completions) -> None:
+        streams = self._streams
+        if reply.head.length not in (None, reply.size) and reply.head.status != 304:
+            return streams.refuse(stream_id, ErrorCodes.PROTOCOL_ERROR, done)
+        if stream_id in streams.uploads:
+            # Answered before all was said (RFC 9113 §8.1): the rest is not wanted.
+            streams.out.append(reset(stream_id, ErrorCodes.NO_ERROR))
+        return streams.finish(stream_id, UNANSWERED, done)

@@ -1,0 +1,216 @@
+"""HPACK (RFC 7541) for answers: exact about the table, and lazy about what nobody reads.
+
+An answer's fate hangs on three fields. The others are walked over, so that the dynamic table stays in step with the
+peer's, but their values are Huffman-decoded only when they enter the table. A block met before, while the table did not
+change, is not walked at all: a dictionary knows it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from typing import NamedTuple
+
+from h2.errors import ErrorCodes
+from hpack.exceptions import HPACKError
+from hpack.huffman_table import decode_huffman
+from hpack.table import HeaderTable
+
+from transports.http2_frames import PeerError
+
+_STATIC = HeaderTable.STATIC_TABLE
+_STATIC_SIZE = len(_STATIC)
+_DEFAULT_SIZE = 4_096
+_ENTRY_OVERHEAD = 32  # RFC 7541 §4.1
+_MEMORY = 256  # blocks, and names, that are remembered
+
+_NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9a-z]+")
+_STATUS = re.compile(rb"[1-9][0-9][0-9]")
+_NUMBER = re.compile(rb"[0-9]{1,18}")
+# RFC 9113 §8.2.2: of HTTP/1.1, and a fault here.
+_CONNECTION_FIELDS = frozenset((b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade"))
+_WATCHED = _CONNECTION_FIELDS | {name for name, _ in _STATIC if name.startswith(b":")}
+_WATCHED |= {b":status", b"content-length", b"retry-after"}
+
+
+class Head(NamedTuple):
+    """What matters of an answer's (or a trailer's) header block."""
+
+    status: int
+    """0: there was none."""
+    retry_after: bytes | None
+    length: int | None
+    """``content-length``; None: there was none."""
+    fault: str | None
+    """Why it is malformed (RFC 9113 §8.1.1); None: all is well."""
+
+
+class ReplyDecoder:
+    """The peer's dynamic table, and its header blocks."""
+
+    def __init__(self) -> None:
+        self.successes: set[bytes] = set()
+        """Blocks that say 200–299 and promise no body; good until the table changes."""
+        self._heads: dict[bytes, Head] = {}
+        self._names: dict[bytes, bytes] = {}
+        self._entries: deque[tuple[bytes, bytes]] = deque()
+        self._size = 0
+        self._limit = _DEFAULT_SIZE  # what the peer has chosen
+        self._allowed = _DEFAULT_SIZE  # what it may choose
+
+    def allow(self, size: int) -> None:
+        """The peer has acknowledged this SETTINGS_HEADER_TABLE_SIZE.
+
+        It must say so with a size update at its next block (RFC 9113 §4.3.1). Some servers never do: they are decoded
+        with the table that they still have, which loses nothing.
+        """
+        self._allowed = size
+
+    def decode(self, block: bytes) -> Head:
+        """Read a whole header block. Raises ``PeerError`` (COMPRESSION_ERROR) if it cannot be read."""
+        head = self._heads.get(block)
+        if head is not None:
+            return head
+        try:
+            head, changed = self._walk(block)
+        except IndexError:
+            raise PeerError(ErrorCodes.COMPRESSION_ERROR, "a header block ends too early") from None
+        except HPACKError as error:
+            raise PeerError(ErrorCodes.COMPRESSION_ERROR, f"a header block cannot be read ({error})") from None
+        if changed:
+            self._heads.clear()
+            self.successes.clear()
+        else:
+            if len(self._heads) >= _MEMORY:
+                self._heads.clear()
+                self.successes.clear()
+            self._heads[block] = head
+            if 200 <= head.status < 300 and not head.length and head.fault is None:
+                self.successes.add(block)
+        return head
+
+    def _walk(self, block: bytes) -> tuple[Head, bool]:
+        changed = False
+        fields: list[tuple[bytes, bytes]] = []
+        fault = None
+        regular = started = False
+        position, end = 0, len(block)
+        while position < end:
+            octet = block[position]
+            if octet & 0x80:
+                index, position = _integer(block, position, 0x7F)
+                name, value = self._entry(index)
+            elif octet & 0xE0 == 0x20:
+                size, position = _integer(block, position, 0x1F)
+                if started:
+                    raise PeerError(ErrorCodes.COMPRESSION_ERROR, "a table size update within a header block")
+                self._resize(size)
+                changed = True
+                continue
+            else:
+                indexing = octet & 0x40
+                index, position = _integer(block, position, 0x3F if indexing else 0x0F)
+                if index:
+                    name = self._entry(index)[0]
+                else:
+                    raw, huffman, position = _string(block, position)
+                    name = self._huffman_name(raw) if huffman else raw
+                raw, huffman, position = _string(block, position)
+                value = raw
+                if indexing:
+                    value = decode_huffman(raw) if huffman else raw
+                    self._insert(name, value)
+                    changed = True
+                elif huffman and name in _WATCHED:
+                    value = decode_huffman(raw)
+            started = True
+            if name in _WATCHED:
+                fields.append((name, value))
+            elif not 0 < index <= _STATIC_SIZE and not _NAME.fullmatch(name):
+                fault = f"the field name {name[:40]!r}"
+            if name[:1] != b":":
+                regular = True
+            elif regular:
+                fault = f"{name[:40]!r} after regular fields"
+        return _head(fields, fault), changed
+
+    def _entry(self, index: int) -> tuple[bytes, bytes]:
+        if 0 < index <= _STATIC_SIZE:
+            return _STATIC[index - 1]
+        index -= _STATIC_SIZE + 1
+        if 0 <= index < len(self._entries):
+            return self._entries[index]
+        raise PeerError(ErrorCodes.COMPRESSION_ERROR, "a header field that is not in the table")
+
+    def _huffman_name(self, raw: bytes) -> bytes:
+        name = self._names.get(raw)
+        if name is None:
+            name = decode_huffman(raw)
+            if len(self._names) >= _MEMORY:
+                self._names.clear()
+            self._names[raw] = name
+        return name
+
+    def _insert(self, name: bytes, value: bytes) -> None:
+        size = len(name) + len(value) + _ENTRY_OVERHEAD
+        self._entries.appendleft((name, value))
+        self._size += size
+        self._evict()
+
+    def _resize(self, size: int) -> None:
+        if size > self._allowed:
+            raise PeerError(ErrorCodes.COMPRESSION_ERROR, f"a table of {size} octets, allowed are {self._allowed}")
+        self._limit = size
+        self._evict()
+
+    def _evict(self) -> None:
+        while self._size > self._limit:
+            name, value = self._entries.pop()
+            self._size -= len(name) + len(value) + _ENTRY_OVERHEAD
+
+
+def _integer(block: bytes, position: int, mask: int) -> tuple[int, int]:
+    number = block[position] & mask
+    position += 1
+    if number < mask:
+        return number, position
+    shift = 0
+    while True:
+        octet = block[position]
+        position += 1
+        number += (octet & 0x7F) << shift
+        if octet < 0x80:
+            return number, position
+        shift += 7
+        if shift > 28:
+            raise PeerError(ErrorCodes.COMPRESSION_ERROR, "a number beyond all measure in a header block")
+
+
+def _string(block: bytes, position: int) -> tuple[bytes, bool, int]:
+    huffman = block[position] >= 0x80
+    length, position = _integer(block, position, 0x7F)
+    end = position + length
+    if end > len(block):
+        raise PeerError(ErrorCodes.COMPRESSION_ERROR, "a header block ends too early")
+    return block[position:end], huffman, end
+
+
+def _head(fields: list[tuple[bytes, bytes]], fault: str | None) -> Head:
+    status = 0
+    retry_after = length = None
+    for name, value in fields:
+        if name == b":status":
+            if status or not _STATUS.fullmatch(value):
+                fault = f":status {value[:20]!r}"
+            else:
+                status = int(value)
+        elif name == b"retry-after":
+            retry_after = value
+        elif name == b"content-length":
+            if not _NUMBER.fullmatch(value) or length not in (None, int(value)):
+                fault = f"content-length {value[:20]!r}"
+            else:
+                length = int(value)
+        else:
+            fault = f"the field {name[:40]!r}"
+    return Head(status, retry_after, length, fault)

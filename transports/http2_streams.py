@@ -1,0 +1,140 @@
+"""The requests in flight on one connection. Nothing of a stream outlives its end."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from h2.errors import ErrorCodes
+
+from transports.http2_frames import DATA, END_STREAM, INITIAL_WINDOW, MAX_WINDOW, PeerError, frame, reset
+from transports.http2_h2 import ControlStream
+from transports.http2_messages import UNANSWERED, UNPROCESSED, Answer, Completions, Run
+from transports.http2_replies import Head
+
+if TYPE_CHECKING:
+    from transports.http2 import Http2Client
+
+_GIVEN_UP = 10_000
+
+
+class Upload:
+    """A body that the peer's windows took only in part."""
+
+    __slots__ = ("rest", "window")
+
+    def __init__(self, rest: bytes, window: int) -> None:
+        self.rest = rest
+        self.window = window
+        """Octets that the stream's own window still takes; below 0 after SETTINGS lowered it (RFC 9113 §6.9.2)."""
+
+
+class Reply:
+    """An answer of which more is to come."""
+
+    __slots__ = ("body", "head", "received", "size", "window")
+
+    def __init__(self, head: Head) -> None:
+        self.head = head
+        self.body = b""
+        """Its first octets."""
+        self.size = 0
+        """All its octets so far."""
+        self.received = 0
+        """What has been taken from the stream's window, padding included, and not been given back."""
+        self.window = INITIAL_WINDOW
+
+
+class Streams:
+    """Who is in flight, what is half sent, what is half heard."""
+
+    def __init__(self, control: ControlStream, via: Http2Client) -> None:
+        self.live: dict[int, Run] = {}
+        """Requests that await their answer, oldest first."""
+        self.uploads: dict[int, Upload] = {}
+        self.replies: dict[int, Reply] = {}
+        self.given_up: set[int] = set()
+        """Streams that we have reset: what was on its way before the peer knew is to be ignored."""
+        self.next_id = 1
+        self.out: list[bytes] = []
+        """Bytes to be written, in their order: blocks, acknowledgements and all else."""
+        self._control = control
+        self._via = via
+        self._forgotten = 0
+
+    def finish(self, stream_id: int, otherwise: int, done: Completions) -> None:
+        """The stream has ended. Without an answer the request's status is ``otherwise``."""
+        run = self.live.pop(stream_id)
+        # Its length is announced: a request of which the end is missing cannot be acted on (RFC 9113 §8.1.1).
+        if self.uploads and self.uploads.pop(stream_id, None) is not None:
+            otherwise = UNPROCESSED
+        reply = self.replies.pop(stream_id, None)
+        if reply is None:
+            answer = Answer(run.job, run.request(stream_id), run.template, otherwise, b"", None, self._via)
+            done.answers.append(answer)
+        elif 200 <= reply.head.status < 300:
+            done.accepted.append(run)
+            done.streams.append(stream_id)
+        else:
+            head, request = reply.head, run.request(stream_id)
+            answer = Answer(run.job, request, run.template, head.status, reply.body, head.retry_after, self._via)
+            done.answers.append(answer)
+
+    def give_up(self, stream_id: int, code: ErrorCodes, otherwise: int, done: Completions) -> None:
+        """Reset a live stream. A status that was heard counts; without one it is ``otherwise``."""
+        self.out.append(reset(stream_id, code))
+        if len(self.given_up) >= _GIVEN_UP:
+            # Of so many, nobody keeps account: whatever comes for any stream up to now is ignored.
+            self._forgotten = self.next_id
+            self.given_up.clear()
+        self.given_up.add(stream_id)
+        self.finish(stream_id, otherwise, done)
+
+    def refuse(self, stream_id: int, code: ErrorCodes, done: Completions) -> None:
+        """Reset a live stream on which the peer broke HTTP/2 (RFC 9113 §5.4.2): what it said there does not count."""
+        self.replies.pop(stream_id, None)
+        self.give_up(stream_id, code, UNANSWERED, done)
+
+    def ended(self, stream_id: int, what: str, last: bool) -> None:
+        """A frame with content came for a stream that is not live. Raises ``PeerError`` unless we gave it up."""
+        if not stream_id & 1 or stream_id >= self.next_id:
+            raise PeerError(ErrorCodes.PROTOCOL_ERROR, f"{what} on stream {stream_id}, which was never opened")
+        if stream_id in self.given_up:
+            if last:
+                self.given_up.discard(stream_id)
+        elif stream_id >= self._forgotten:
+            raise PeerError(ErrorCodes.STREAM_CLOSED, f"{what} on stream {stream_id}, which had ended")
+
+    def widen(self, stream_id: int, increment: int, done: Completions) -> None:
+        """WINDOW_UPDATE on a stream."""
+        upload = self.uploads.get(stream_id)
+        if stream_id in self.live and not increment:
+            self.refuse(stream_id, ErrorCodes.PROTOCOL_ERROR, done)
+        elif upload is not None:
+            upload.window += increment
+            if upload.window > MAX_WINDOW:
+                self.refuse(stream_id, ErrorCodes.FLOW_CONTROL_ERROR, done)
+
+    def widen_all(self, delta: int) -> None:
+        """SETTINGS_INITIAL_WINDOW_SIZE changed. Raises ``PeerError`` if a window overflows (RFC 9113 §6.9.2)."""
+        for stream_id, upload in self.uploads.items():
+            upload.window += delta
+            if upload.window > MAX_WINDOW:
+                raise PeerError(ErrorCodes.FLOW_CONTROL_ERROR, f"the window of stream {stream_id} overflows")
+
+    def upload(self) -> None:
+        """Send what the windows take of the bodies that are half sent, oldest first."""
+        control, out = self._control, self.out
+        for stream_id, upload in list(self.uploads.items()):
+            rest = upload.rest
+            while rest:
+                size = min(len(rest), upload.window, control.outbound_flow_control_window)
+                size = min(size, control.max_outbound_frame_size)
+                if size <= 0:
+                    break
+                out.append(frame(DATA, END_STREAM if size == len(rest) else 0, stream_id, rest[:size]))
+                rest = rest[size:]
+                upload.window -= size
+                control.outbound_flow_control_window -= size
+            upload.rest = rest
+            if not rest:
+                del self.uploads[stream_id]
