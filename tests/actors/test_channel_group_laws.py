@@ -286,3 +286,9 @@ async def test_every_push_is_begun_long_before_its_lease_ends(autojump_clock: tr
     transport = ScriptedTransport(delivered)
     await Group(MemoryTubes(2), transport).run(5)
     assert all(20.0 <= batch.begin_until <= 31.0 for batch in transport.sent)
+
+
+async def test_a_stop_does_not_wait_for_the_long_poll(autojump_clock: trio.testing.MockClock) -> None:
+    started = trio.current_time()
+    await Group(MemoryTubes(0), ScriptedTransport(delivered)).run(3.0)
+    assert trio.current_time() - started < 3.1
