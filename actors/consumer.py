@@ -24,8 +24,8 @@ TASKS_A_TAKE = 4
 """Batches asked for at once: at 500 recipients each, more gains nothing (measured: 4–10 alike)."""
 
 BEGIN_WITHIN = 25.0
-"""Seconds after a take within which a push is begun. With the 20 s that an answer may take, and the settlement, it stays
-below the tube's ttr of 60 s: after that the batch would be in other hands too."""
+"""Seconds after a take within which a push is begun. With the 20 s that an answer may take, and the settlement, it
+stays below the tube's ttr of 60 s: after that the batch would be in other hands too."""
 
 
 class Consumer:
