@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import hmac
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterable, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 import msgspec
+import trio
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 from broadside.errors import RecordError
 from broadside.newsroom import Newsroom
-from broadside.records import FireRequest, decode_subscribers
+from broadside.records import CampaignReport, FireRequest, decode_subscribers
 from storage.errors import LinkLost, StorageError, VerbRefused
 from transports.identity import parse_campaign
 
@@ -74,6 +77,33 @@ def _refused(error: RecordError) -> ApiFailure:
     return ApiFailure(
         400, str(error), field=problem.where, value=problem.value, remedy=problem.remedy, index=error.index
     )
+
+
+class _Progress(Response):
+    """A report a line, until the campaign has ended or nobody listens any more."""
+
+    media_type = "application/x-ndjson"
+
+    def __init__(self, reports: AbstractAsyncContextManager[AsyncIterable[CampaignReport]]) -> None:
+        super().__init__()
+        del self.headers["content-length"]
+        self._reports = reports
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._watch, receive, nursery.cancel_scope)
+            async with self._reports as reports:
+                async for report in reports:
+                    line = msgspec.json.encode(report) + b"\n"
+                    await send({"type": "http.response.body", "body": line, "more_body": True})
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+            nursery.cancel_scope.cancel()
+
+    async def _watch(self, receive: Receive, life: trio.CancelScope) -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        life.cancel()
 
 
 class Api:
@@ -172,11 +202,7 @@ class Api:
         await self._campaign(request)
         id = _campaign_id(request)
 
-        async def lines() -> AsyncIterator[bytes]:
-            async for report in self._newsroom.progress(id):
-                yield msgspec.json.encode(report) + b"\n"
-
-        return StreamingResponse(lines(), media_type="application/x-ndjson")
+        return _Progress(self._newsroom.progress(id))
 
     async def _put(self, request: Request) -> Response:
         try:

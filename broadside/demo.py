@@ -95,14 +95,15 @@ async def _fill(newsroom: Newsroom, config: Config, terminal: Terminal) -> None:
 async def watch(newsroom: Newsroom, fired: CampaignReport, terminal: Terminal) -> None:
     """Bars until a campaign has ended, then its summary."""
     report = fired
-    with terminal.progress() as bars:
-        tasks: dict[str, TaskID] = {}
-        async for report in newsroom.progress(parse_campaign(fired.id)):
-            for name, tally in report.channels.items():
-                if name not in tasks:
-                    tasks[name] = bars.add_task(name, total=tally.audience, note="")
-                note = report.paused_channels.get(name, f"{tally.delivered:,} delivered, {tally.dead:,} dead")
-                bars.update(tasks[name], completed=tally.settled, total=tally.settled + tally.remaining, note=note)
+    async with newsroom.progress(parse_campaign(fired.id)) as reports:
+        with terminal.progress() as bars:
+            tasks: dict[str, TaskID] = {}
+            async for report in reports:
+                for name, tally in report.channels.items():
+                    if name not in tasks:
+                        tasks[name] = bars.add_task(name, total=tally.audience, note="")
+                    note = report.paused_channels.get(name, f"{tally.delivered:,} delivered, {tally.dead:,} dead")
+                    bars.update(tasks[name], completed=tally.settled, total=tally.settled + tally.remaining, note=note)
     terminal.say(summary(report))
 
 

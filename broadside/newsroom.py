@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from typing import Any
 
 import trio
@@ -89,7 +89,8 @@ class Newsroom:
         """The newest hundred first."""
         return [report(campaign, self._clock(), self._paused()) for campaign in await self._store.campaign_list()]
 
-    async def progress(self, id: int) -> AsyncIterator[CampaignReport]:
+    @trio.as_safe_channel
+    async def progress(self, id: int) -> AsyncGenerator[CampaignReport, None]:
         """A campaign's reports, whenever something has changed, until it has ended. Waits while the store is away."""
         last = None
         while True:

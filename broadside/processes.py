@@ -133,7 +133,7 @@ class WorkerProcess:
         await self._answered.wait()
 
     async def _listen(self) -> None:
-        async for message in self._line.messages():
+        while (message := await self._line.receive()) is not None:
             match message:
                 case wire.Ready():
                     self._answered.set()

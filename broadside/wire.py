@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import AsyncGenerator
 from typing import Any
 
 import msgspec
@@ -97,6 +96,7 @@ class Wire:
 
     def __init__(self, stream: trio.abc.Stream) -> None:
         self._stream = stream
+        self._buffer = bytearray()
         self._sending = trio.Lock()  # a frame is one piece: two tasks of a worker may speak at once
 
     async def send(self, *messages: Frame) -> None:
@@ -108,26 +108,35 @@ class Wire:
         async with self._sending:
             await self._stream.send_all(frames)
 
-    async def messages(self) -> AsyncGenerator[Frame, None]:
-        """What the other side says, until it is gone (WireError for what is no message)."""
-        buffer = bytearray()
+    async def receive(self) -> Frame | None:
+        """What the other side says next; None when it is gone (WireError for what is no message)."""
         while True:
-            while len(buffer) >= _LENGTH.size:
-                (length,) = _LENGTH.unpack_from(buffer)
-                if length > LARGEST:
-                    raise WireError(f"a message of {length} bytes came over the wire; {LARGEST} is the most")
-                if len(buffer) < _LENGTH.size + length:
-                    break
-                body = bytes(buffer[_LENGTH.size : _LENGTH.size + length])
-                del buffer[: _LENGTH.size + length]
+            body = self._whole()
+            if body is not None:
                 try:
-                    yield _DECODER.decode(body)
+                    message: Frame = _DECODER.decode(body)
                 except msgspec.DecodeError as error:
                     raise WireError(f"not one of our messages: {error}") from error
+                return message
             try:
                 data = await self._stream.receive_some(65536)
             except trio.BrokenResourceError:
-                return
+                return None
             if not data:
-                return
-            buffer += data
+                return None
+            self._buffer += data
+
+    def _whole(self) -> bytes | None:
+        """The next message, if all of it is here."""
+        buffer = self._buffer
+        if len(buffer) < _LENGTH.size:
+            return None
+        (length,) = _LENGTH.unpack_from(buffer)
+        if length > LARGEST:
+            raise WireError(f"a message of {length} bytes came over the wire; {LARGEST} is the most")
+        end = _LENGTH.size + length
+        if len(buffer) < end:
+            return None
+        body = bytes(buffer[_LENGTH.size : end])
+        del buffer[:end]
+        return body

@@ -8,8 +8,7 @@ import resource
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Callable
-from contextlib import aclosing
+from collections.abc import Callable
 
 import structlog
 import trio
@@ -64,34 +63,31 @@ class Telemetry:
 async def serve(stream: trio.abc.Stream) -> None:
     """Be a worker over ``stream`` until told to stop, signalled, or left alone."""
     line = wire.Wire(stream)
-    async with aclosing(line.messages()) as messages:
-        hello = await anext(messages, None)
-        if hello is None:
-            return
-        if not isinstance(hello, wire.Hello):
-            raise wire.WireError(f"the node's first message was {type(hello).__name__}, not Hello")
-        structlog.contextvars.bind_contextvars(process=hello.worker)
-        breakers = {setup.name: Breaker() for setup in hello.channels}
-        tree: Supervisor = worker_tree(
-            hello, breakers=breakers, telemetry=lambda: Telemetry(line, lambda: tree, breakers)
-        )
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(_listen, messages, tree, nursery.cancel_scope)
-            nursery.start_soon(_signals, tree)
+    hello = await line.receive()
+    if hello is None:
+        return
+    if not isinstance(hello, wire.Hello):
+        raise wire.WireError(f"the node's first message was {type(hello).__name__}, not Hello")
+    structlog.contextvars.bind_contextvars(process=hello.worker)
+    breakers = {setup.name: Breaker() for setup in hello.channels}
+    tree: Supervisor = worker_tree(hello, breakers=breakers, telemetry=lambda: Telemetry(line, lambda: tree, breakers))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_listen, line, tree, nursery.cancel_scope)
+        nursery.start_soon(_signals, tree)
 
-            def ready() -> None:
-                nursery.start_soon(line.send, wire.Ready())
-                # what is here now stays for ever: the collector need not look at it again. Its thresholds are Python's
-                # own: 50,000 held 50 MB of dead responses and saved nothing (7.9 against 8.1 µs a push, no transport)
-                gc.collect()
-                gc.freeze()
+        def ready() -> None:
+            nursery.start_soon(line.send, wire.Ready())
+            # what is here now stays for ever: the collector need not look at it again. Its thresholds are Python's
+            # own: 50,000 held 50 MB of dead responses and saved nothing (7.9 against 8.1 µs a push, no transport)
+            gc.collect()
+            gc.freeze()
 
-            await tree.run(ready)
-            nursery.cancel_scope.cancel()
+        await tree.run(ready)
+        nursery.cancel_scope.cancel()
 
 
-async def _listen(messages: AsyncIterator[wire.Frame], tree: Supervisor, life: trio.CancelScope) -> None:
-    async for message in messages:
+async def _listen(line: wire.Wire, tree: Supervisor, life: trio.CancelScope) -> None:
+    while (message := await line.receive()) is not None:
         if isinstance(message, wire.Stop):
             tree.stop()
     signal.alarm(ORPHAN_LIFE)  # whatever holds the drain up, an orphan does not live on

@@ -122,12 +122,14 @@ class Link:
     async def run(self, ready: Callable[[], None]) -> None:
         """Keep the connections until stopped."""
         self._stopping = trio.Event()
-        async with trio_asyncio.open_loop(), trio.open_nursery() as nursery:
-            for line in self._lines.values():
-                nursery.start_soon(self._keep, line)
-            ready()
-            await self._stopping.wait()
-            nursery.cancel_scope.cancel()
+        async with trio_asyncio.open_loop() as loop:
+            async with trio.open_nursery() as nursery:
+                for line in self._lines.values():
+                    nursery.start_soon(self._keep, line)
+                ready()
+                await self._stopping.wait()
+                nursery.cancel_scope.cancel()
+            await loop.synchronize()  # the calls that just failed are still to be looked at (trap 8)
 
     def stop(self) -> None:
         """End ``run``; calls under way fail with LinkLost."""

@@ -1,0 +1,145 @@
+"""The HTTP API over a real store: who may, what is answered, and what a mistake is told."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import pytest
+import trio
+
+from broadside.api import Api
+from broadside.newsroom import Newsroom
+from storage.link import Link
+from storage.store import Store
+from storage.tubes import Tubes
+from transports.contract import Message
+from transports.errors import PayloadError
+
+KEY = "the-key"
+
+
+def too_long(message: Message) -> None:
+    if len(message.body) > 1000:
+        raise PayloadError("message: 5000 bytes for APNs, which takes 4096; shorten it")
+
+
+@pytest.fixture
+async def api(own_link: Link) -> AsyncIterator[httpx.AsyncClient]:
+    newsroom = Newsroom(
+        store=Store(own_link),
+        tubes=Tubes(own_link, "test"),
+        checks={"ios": too_long, "android": lambda message: None},
+        paused=dict,
+        segments=1,
+    )
+    app = Api(newsroom, KEY, ready=lambda: True, status=lambda: {"node": "n"}).app()
+    transport = httpx.ASGITransport(app=app)
+    headers = {"authorization": f"Bearer {KEY}"}
+    async with httpx.AsyncClient(transport=transport, base_url="http://node", headers=headers) as client:
+        yield client
+
+
+def subscriber(n: int, **more: Any) -> dict[str, Any]:
+    return {"channel": "ios", "token": f"token-{n}", **more}
+
+
+async def test_only_health_is_told_without_the_key(api: httpx.AsyncClient) -> None:
+    for headers in (
+        {"authorization": ""},
+        {"authorization": "Bearer wrong"},
+        {"authorization": "Bearer ключ".encode()},
+    ):
+        assert (await api.get("/healthz", headers=headers)).status_code == 200
+        assert (await api.get("/readyz", headers=headers)).status_code == 200
+        for method, path in (
+            ("GET", "/api/status"),
+            ("GET", "/api/campaigns"),
+            ("POST", "/api/campaigns"),
+            ("POST", "/api/subscribers"),
+            ("GET", "/api/subscribers/count"),
+            ("GET", "/api/subscribers"),
+        ):
+            answer = await api.request(method, path, headers=headers)
+            assert answer.status_code == 401
+            assert "api.key" in answer.json()["error"]["remedy"]
+
+
+async def test_subscribers_go_in_are_counted_and_come_out_as_they_were(api: httpx.AsyncClient) -> None:
+    rows = [subscriber(n, locale="de", tz="Europe/Berlin", tags=["a"], fields={"name": "Ada"}) for n in range(30)]
+    answer = await api.post("/api/subscribers", content=json.dumps(rows))
+    assert answer.json() == {"inserted": 30, "updated": 0}
+    answer = await api.post("/api/subscribers", content=json.dumps(rows[:5]))
+    assert answer.json() == {"inserted": 0, "updated": 5}
+    assert (await api.get("/api/subscribers/count")).json() == {"total": 30, "channels": {"ios": 30}}
+    page = (await api.get("/api/subscribers", params={"after": 10, "limit": 7})).text.splitlines()
+    assert [json.loads(line)["id"] for line in page] == list(range(11, 18))
+    assert json.loads(page[0])["fields"] == {"name": "Ada"}
+
+
+@pytest.mark.parametrize(
+    ("rows", "field", "index"),
+    [
+        ([subscriber(1), subscriber(2, tz="Europe/Berlim")], "tz", 1),
+        ([subscriber(1, best_minute=9999)], "best_minute", 0),
+        ([{"channel": "ios"}], "token", 0),
+        ([subscriber(1, nonsense=1)], "nonsense", 0),
+        ("not a list", "body", None),
+    ],
+)
+async def test_a_bad_record_is_named_and_nothing_is_written(
+    api: httpx.AsyncClient, rows: Any, field: str, index: int | None
+) -> None:
+    answer = await api.post("/api/subscribers", content=json.dumps(rows))
+    error = answer.json()["error"]
+    assert (answer.status_code, error["field"], error.get("index")) == (400, field, index)
+    assert error["remedy"]
+    assert (await api.get("/api/subscribers/count")).json()["total"] == 0
+
+
+@pytest.mark.parametrize(
+    ("request_", "field"),
+    [
+        ({"message": {"title": "", "body": "b"}}, "message.title"),
+        ({"message": {"title": "t", "body": "  "}}, "message.body"),
+        ({"message": {"title": "t", "body": "b"}, "channels": ["nope"]}, "channels"),
+        ({"message": {"title": "t", "body": "b"}, "channels": []}, "channels"),
+        ({"message": {"title": "t", "body": "b" * 2000}}, "message"),
+        ({"message": {"title": "t"}}, "body"),
+        ({"message": {"title": "t", "body": "b"}, "ttl_seconds": 0}, "body"),
+        ({"message": {"title": "t", "body": "b"}, "chanels": ["ios"]}, "body"),
+    ],
+)
+async def test_a_campaign_that_cannot_be_is_refused_before_anything_is_fired(
+    api: httpx.AsyncClient, request_: dict[str, Any], field: str
+) -> None:
+    answer = await api.post("/api/campaigns", content=json.dumps(request_))
+    assert (answer.status_code, answer.json()["error"]["field"]) == (400, field)
+    assert (await api.get("/api/campaigns")).json() == {"campaigns": []}
+
+
+async def test_a_campaign_is_fired_once_listed_and_shown(api: httpx.AsyncClient) -> None:
+    await api.post("/api/subscribers", content=json.dumps([subscriber(n) for n in range(3)]))
+    answer = await api.post("/api/campaigns", content=json.dumps({"message": {"title": "t", "body": "b"}}))
+    assert answer.status_code == 201
+    report = answer.json()
+    assert (report["state"], report["channels"]["ios"]["audience"]) == ("firing", 3)
+    assert (await api.get(f"/api/campaigns/{report['id']}")).json()["id"] == report["id"]
+    assert (await api.get("/api/campaigns")).json()["campaigns"][0]["id"] == report["id"]
+    assert (await api.get("/api/campaigns/aaaaaaaaaaaaa")).status_code == 404
+    assert (await api.get("/api/campaigns/short")).status_code == 400
+
+
+async def test_progress_ends_with_the_campaign(api: httpx.AsyncClient) -> None:
+    fired = (await api.post("/api/campaigns", content=json.dumps({"message": {"title": "t", "body": "b"}}))).json()
+    with trio.fail_after(5):
+        answer = await api.get(f"/api/campaigns/{fired['id']}/progress")
+    assert answer.headers["content-type"] == "application/x-ndjson"
+    assert [json.loads(line)["state"] for line in answer.text.splitlines()] == ["done"], "the base is empty"
+
+
+async def test_a_page_larger_than_allowed_is_refused(api: httpx.AsyncClient) -> None:
+    for query in ({"limit": "5001"}, {"limit": "-1"}, {"after": "x"}):
+        assert (await api.get("/api/subscribers", params=query)).status_code == 400
