@@ -1,0 +1,192 @@
+"""One scenario: a node's own worker tree walks and delivers a campaign, and a ledger says who got what."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+import trio
+
+from actors.membership import Membership
+from actors.messages import wall_clock
+from actors.shepherd import Shepherd
+from broadside import topology, wire
+from storage.store import Store
+from storage.tubes import Tubes
+from supervision import REST_FOR_ONE, ChildSpec, Intensity, StartFailed, Supervisor
+from supervision.testing import Fired
+from transports.breaker import Breaker
+from transports.contract import Batch, Exceptional, Message, Outcome, Outcomes
+
+MESSAGE = Message(title="t", body="b")
+
+
+class Ledger:
+    """Every (campaign, subscriber) that a provider accepted; the oracle."""
+
+    def __init__(self) -> None:
+        self.asked: set[int] = set()
+        self.accepted: Counter[tuple[int, int]] = Counter()
+        self.unsettled: Callable[[], int] = lambda: 0
+        self.forgiven = 0
+
+    def crash(self, _: Fired) -> None:
+        """A crash may repeat what is leased at this moment, and no more."""
+        self.forgiven += self.unsettled()
+
+
+class LedgerTransport:
+    """A provider that accepts all, but for the ids that it first wants to be asked again (every 7th)."""
+
+    def __init__(self, ledger: Ledger, seconds: float, refusal: Outcome) -> None:
+        self.ledger, self.seconds, self.refusal, self.ended = ledger, seconds, refusal, trio.Event()
+
+    async def run(self, ready: Callable[[], None]) -> None:
+        ready()
+        await self.ended.wait()
+
+    def stop(self) -> None:
+        self.ended.set()
+
+    def check(self, message: Message) -> None: ...
+
+    async def send(self, batch: Batch) -> Outcomes:
+        await trio.sleep(self.seconds)
+        again = []
+        for index, recipient in enumerate(batch.recipients):
+            if recipient.id % 7 == 0 and recipient.id not in self.ledger.asked:
+                self.ledger.asked.add(recipient.id)
+                again.append(Exceptional(index, self.refusal, "busy", self.seconds))
+            else:
+                self.ledger.accepted[batch.campaign, recipient.id] += 1
+        await trio.sleep(self.seconds)
+        return Outcomes(len(batch.recipients) - len(again), again)
+
+
+class Idle:
+    """In telemetry's place."""
+
+    def __init__(self) -> None:
+        self.ended = trio.Event()
+
+    async def run(self, ready: Callable[[], None]) -> None:
+        ready()
+        await self.ended.wait()
+
+    def stop(self) -> None:
+        self.ended.set()
+
+
+def rows(count: int, channels: list[str]) -> list[list[Any]]:
+    """Subscribers without an id, as `subscribers_put` wants them."""
+    return [
+        [channels[n % len(channels)], f"token-{n}", "token", 1000, "en", "UTC", "AT", "1", "", None, [], {}]
+        for n in range(count)
+    ]
+
+
+class Campaign:
+    """What a run needs to know; `link` makes the link of a tree, and `other` one to look on from outside."""
+
+    def __init__(
+        self,
+        *,
+        channels: list[str],
+        campaign: int,
+        page_size: int,
+        seconds: float,
+        shepherd: float,
+        server: wire.Server | None = None,
+        node: str = "n1",
+        clock: Callable[[], int] = wall_clock,
+        refusal: Outcome = Outcome.RETRY,
+    ) -> None:
+        self.refusal = refusal
+        self.ledger = Ledger()
+        self.channels, self.id, self.page_size = channels, campaign, page_size
+        self.seconds, self.shepherd, self.node, self.clock = seconds, shepherd, node, clock
+        self.stop: Callable[[], None] = lambda: None
+        self.server = server or wire.Server("memory", "", "")
+
+    def hello(self) -> wire.Hello:
+        setups = [
+            wire.ChannelSetup(
+                name=name, platform="ledger", app="", credentials={}, origin=None, ca=None, connections=1, rate=None
+            )
+            for name in self.channels
+        ]
+        return wire.Hello(
+            node=self.node,
+            worker="worker-1",
+            store=self.server,
+            queue=self.server,
+            peers={},
+            channels=setups,
+            reports=True,
+        )
+
+    def wired(self, patch: pytest.MonkeyPatch) -> None:
+        """Put the ledger where the providers are, and shorten what would wait for real."""
+        patch.setattr(
+            topology, "build_transport", lambda setup: LedgerTransport(self.ledger, self.seconds, self.refusal)
+        )
+        patch.setattr(topology, "Shepherd", lambda **options: Shepherd(**options, timeout=self.shepherd))
+        patch.setattr("actors.shepherd.MARKS_AGE", 0.5)
+        patch.setattr(topology, "BUGS", Intensity(20, 30.0))
+        patch.setattr(topology, "observe", lambda event: None)
+
+    def tree(self) -> Supervisor:
+        """The worker's whole tree, from the topology."""
+        return topology.worker_tree(
+            self.hello(), breakers={name: Breaker() for name in self.channels}, telemetry=Idle, clock=self.clock
+        )
+
+    def node_tree(self, link: Any) -> Supervisor:
+        """Membership, then a worker."""
+        member = lambda: Membership(  # noqa: E731
+            node=self.node, tubes=Tubes(link, "console"), store=Store(link), clock=self.clock
+        )
+        return Supervisor(
+            "node",
+            [ChildSpec("membership", member), ChildSpec("worker", self.tree)],
+            strategy=REST_FOR_ONE,
+            intensity=Intensity(20, 30.0),
+            observe=lambda event: None,
+        )
+
+    async def run_node(self, link: Any) -> None:
+        """A node as its service manager runs it: what fails at boot is started again."""
+        while True:
+            tree = self.node_tree(link)
+            self.stop = tree.stop
+            try:
+                await tree.run(lambda: None)
+            except StartFailed:
+                await trio.sleep(self.seconds)
+            else:
+                return
+
+    async def fire(self, store: Store, tubes: Tubes) -> None:
+        policy = {"page_size": self.page_size, "ttl_ms": 3_600_000}
+        await store.campaign_create(self.id, MESSAGE, self.channels, policy, self.clock())
+        await tubes.baton_put(await store.campaign_fire(self.id, 2, self.clock()) or [])
+
+    async def wait_done(self, look: Callable[[], Awaitable[str]], within: float) -> None:
+        """Return when the campaign is done; AssertionError with its state when it is not in time."""
+        state = ""
+        with trio.move_on_after(within):
+            while (state := await look()) != "done":  # noqa: ASYNC110 - the store tells nobody
+                await trio.sleep(self.seconds)
+        assert state == "done", f"the campaign is {state!r} after {within:g} s, {len(self.ledger.accepted)} accepted"
+
+    def judge(self, audience: set[int], tallies: dict[str, dict[str, int]]) -> None:
+        got = {id for _, id in self.ledger.accepted}
+        lost, unexpected = sorted(audience - got), sorted(got - audience)
+        assert not lost, f"lost = {len(lost)}: {lost[:9]}"
+        assert not unexpected, f"unexpected = {unexpected[:9]}"
+        again = self.ledger.accepted.total() - len(audience)
+        assert again <= self.ledger.forgiven, f"duplicates = {again}, more than the {self.ledger.forgiven} leased"
+        ended = sum(tallies.get(name, {}).get("delivered", 0) for name in self.channels)
+        assert ended == len(audience), f"terminal = {ended} of {len(audience)}: {tallies}"

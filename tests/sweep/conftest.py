@@ -1,0 +1,17 @@
+"""The sweep runs for minutes: `pytest tests/sweep -m sweep`. Without the mark only its slices run."""
+
+from __future__ import annotations
+
+import pytest
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "sweep: a whole sweep, minutes long (run by -m sweep)")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if "sweep" not in config.option.markexpr:
+        long = [item for item in items if item.get_closest_marker("sweep")]
+        items[:] = [item for item in items if item not in long]
+        config.hook.pytest_deselected(items=long)

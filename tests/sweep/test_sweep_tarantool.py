@@ -1,0 +1,123 @@
+"""The same against a real Tarantool: a worker's whole tree on a real clock, with durations made short."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+import trio
+
+from broadside import topology, wire
+from storage.link import Link
+from storage.store import Store
+from storage.tubes import Tubes
+from supervision.testing import Fired, Report, crash_at_every_step
+from tests.conftest import Server, linked
+from tests.sweep.campaign import Campaign, rows
+from transports.contract import Outcome
+
+ACTORS = ["walker", "batcher", "consumer", "transport", "settler", "reporter", "shepherd", "membership", "link"]
+SUBSCRIBERS = 30
+_campaigns = itertools.count(1 << 40)
+
+
+class WatchedLink(Link):
+    """Counts the recipients of the batches that were taken and are not settled."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.leases: dict[tuple[str, int], int] = {}
+
+    async def call(self, where: str, verb: str, *args: Any, **options: Any) -> list[Any]:
+        answer = await super().call(where, verb, *args, **options)
+        if verb == "tubes.batch_take":
+            self.leases.update({(args[0], id): data[9].count("[") - 1 for id, _, data in answer[0]})
+        elif verb == "tubes.settle":
+            for settlement in args[1]:
+                self.leases.pop((args[0], settlement[0]), None)
+        return answer
+
+
+class Real:
+    """One base and one instance for all runs; each run is a campaign of its own."""
+
+    def __init__(self, server: Server, patch: pytest.MonkeyPatch, channels: list[str]) -> None:
+        self.server, self.patch, self.channels = server, patch, channels
+        self.audience: set[int] = set()
+        self.now: Campaign | None = None
+        patch.setattr("storage.tubes.POLL", 0.1)
+        patch.setattr("actors.settler.HELD_DELAY", 0.02)  # a retry waits for a second at least
+        patch.setattr("actors.membership.RENEW_EVERY", 0.2)
+
+    @asynccontextmanager
+    async def base(self) -> AsyncIterator[Link]:
+        async with linked(self.server) as link:
+            if not self.audience:
+                store = Store(link)
+                await store.subscribers_put(rows(SUBSCRIBERS, self.channels))
+                page = await store.subscribers_page(0, 100_000)
+                self.audience = {row.id for row in page if row.channel in self.channels}
+            yield link
+
+    async def scenario(self) -> None:
+        endpoint = self.server.embedded.endpoint
+        async with self.base() as link:
+            self.now = campaign = Campaign(
+                channels=self.channels, campaign=next(_campaigns), page_size=8, seconds=0.002, shepherd=0.2, refusal=Outcome.HELD,
+                server=wire.Server(endpoint.uri, endpoint.user, endpoint.password),
+            )  # fmt: skip
+            campaign.wired(self.patch)
+            links: list[WatchedLink] = []
+
+            def make(endpoints: Any) -> WatchedLink:
+                links.append(WatchedLink(endpoints))
+                return links[-1]
+
+            self.patch.setattr(topology, "Link", make)
+            campaign.ledger.unsettled = lambda: sum(sum(link.leases.values()) for link in links)
+            store = Store(link)
+
+            async def state() -> str:
+                found = await store.campaign_get(campaign.id)
+                return "" if found is None else found.state
+
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(campaign.run_node, link)
+                await trio.sleep(0.05)
+                await campaign.fire(store, Tubes(link, "console"))
+                await campaign.wait_done(state, 20)
+                campaign.stop()
+            found = await store.campaign_get(campaign.id)
+            assert found is not None
+            campaign.judge(self.audience, found.tallies)
+
+    def fired(self, fired: Fired) -> None:
+        assert self.now is not None
+        self.now.ledger.crash(fired)
+
+    def crash(self, actor: str, **options: Any) -> Report:
+        return crash_at_every_step(self.scenario, actor=actor, on_fire=self.fired, virtual=False, within=40, **options)
+
+
+@pytest.fixture
+def real(own_tarantool: Server, monkeypatch: pytest.MonkeyPatch) -> Real:
+    return Real(own_tarantool, monkeypatch, list(own_tarantool.embedded.channels))
+
+
+def test_a_slice_of_the_crashes_loses_nothing_in_a_real_queue(real: Real) -> None:
+    seed = random.randrange(10**6)
+    chance = random.Random(seed)
+    print(f"slice {seed}")
+    for actor in chance.sample(ACTORS, 3):
+        real.crash(actor, first=chance.randrange(1, 3 if actor == "link" else 12), every=10_000).check()
+
+
+@pytest.mark.sweep
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("actor", ACTORS)
+def test_a_crash_at_every_step_loses_nothing_in_a_real_queue(real: Real, actor: str) -> None:
+    print(real.crash(actor).check())
