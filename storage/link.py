@@ -106,10 +106,19 @@ class _Answer:
                 self.value = body[:]
                 body.clear()  # trap 5: each response is a reference cycle, which the collector finds too late
         if self.abandoned:
-            if self.error is None and self.orphan is not None:
-                self.orphan(self.value)
+            self._give_back()
         else:
             self.done.set()
+
+    def abandon(self) -> None:
+        """Nobody waits any more. The answer may have come between the cancel and this moment: then it goes back now."""
+        self.abandoned = True
+        if self.done.is_set():
+            self._give_back()
+
+    def _give_back(self) -> None:
+        if self.error is None and self.orphan is not None:
+            self.orphan(self.value)
 
 
 class Link:
@@ -179,7 +188,7 @@ class Link:
                 async with line.places:
                     session = line.session
                     await self._ask(line, verb, args, answer)
-        if not answer.done.is_set():
+        if answer.abandoned or not answer.done.is_set():
             # trap 7: a stopped peer looks connected for ever. Its connection is as good as lost.
             if line.session == session:
                 line.lost.set()
@@ -218,9 +227,9 @@ class Link:
             return
         try:
             await answer.done.wait()
-        finally:
-            if not answer.done.is_set():
-                answer.abandoned = True
+        except trio.Cancelled:
+            answer.abandon()
+            raise
 
     async def _keep(self, line: _Line) -> None:
         """Connect, watch, connect again. An outage is retried here for ever: it is no bug, so no restart."""
