@@ -161,7 +161,7 @@ async def test_a_group_of_errors_and_a_foreign_cancel_gives_each_its_due(house, 
         try:
             await trio.sleep_forever()
         except trio.Cancelled as cancelled:
-            raise BaseExceptionGroup("both", [cancelled, ValueError("spoiled")]) from None
+            raise BaseExceptionGroup("both", [cancelled, ValueError("spoiled")]) from None  # noqa: ASYNC104 - it goes on in the group
 
     supervisor = house.supervisor([ChildSpec("a", lambda: Plain(body))])
     with trio.move_on_after(1) as scope:
@@ -181,7 +181,7 @@ async def test_an_incarnation_hands_a_foreign_cancel_on(virtual, beside):
             await trio.sleep_forever()
         except trio.Cancelled as cancelled:
             if beside:
-                raise BaseExceptionGroup("both", [cancelled, *beside]) from None
+                raise BaseExceptionGroup("both", [cancelled, *beside]) from None  # noqa: ASYNC104 - it goes on in the group
             raise
 
     actor = Plain(body)
