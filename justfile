@@ -64,6 +64,16 @@ fire *arguments: _ready
 test *arguments: _ready
     @exec .venv/bin/python -m pytest -n auto --maxprocesses 4 "$@"
 
+# crash every actor at every step, draw thousands of trees and schedules: minutes (arguments go to pytest)
+[no-exit-message]
+sweep *arguments: _ready
+    @exec .venv/bin/python -m pytest tests/sweep -m sweep -n auto --maxprocesses 4 --timeout 1800 "$@"
+
+# measure one thing: ./dev bench supervision [--json]
+[no-exit-message]
+bench name *arguments: _ready
+    @name=$1; shift; exec .venv/bin/python -m "benchmarks.bench_$name" "$@"
+
 # check style, types, async rules, and who imports whom
 [no-exit-message]
 check: _ready
