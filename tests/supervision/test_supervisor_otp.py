@@ -435,10 +435,11 @@ async def test_a_request_that_waits_when_the_supervisor_ends_is_answered(house, 
             await verb
         refused.append(trio.current_time())
 
-    async with trio.open_nursery() as nursery, house.open(house.supervisor(house.specs("a"))) as supervisor:
-        nursery.start_soon(ask, supervisor, supervisor.start_child(house.spec("b")))  # noqa: ASYNC111 - the requests are answered before the house closes
+    supervisor = house.supervisor(house.specs("a"))
+    async with trio.open_nursery() as nursery, house.open(supervisor):
+        nursery.start_soon(ask, supervisor, supervisor.start_child(house.spec("b")))
         await trio.sleep(0.5)
-        nursery.start_soon(ask, supervisor, supervisor.terminate_child("a"))  # noqa: ASYNC111 - the requests are answered before the house closes
+        nursery.start_soon(ask, supervisor, supervisor.terminate_child("a"))
         await trio.sleep(1)
     assert refused == [1.5, 5]  # the start is given up at once; the other is told when all are gone
 
