@@ -95,7 +95,7 @@ class Http2Client:
     @property
     def stream_limit(self) -> int:
         """How many requests may be in flight at once."""
-        return min(self._control.remote_settings.max_concurrent_streams, self._cap)
+        return min(self._receiver.max_streams, self._cap)
 
     def room(self) -> int:
         """How many more requests may be begun now; 0 before the peer's SETTINGS and once retiring."""
@@ -120,7 +120,7 @@ class Http2Client:
         if self._latest is None or template is not self._latest[0]:
             self._latest = template, self._blocks.get(template) or self._remember(template)
         blocks = self._latest[1]
-        stream_window = control.remote_settings.initial_window_size
+        stream_window = self._receiver.stream_window
         # A body up to this goes out in one frame.
         plain = min(stream_window, control.max_outbound_frame_size)
         window = control.outbound_flow_control_window

@@ -48,7 +48,7 @@ _ON_STREAM_0 = frozenset((SETTINGS, PING, GOAWAY))
 _ON_STREAMS = frozenset((DATA, HEADERS, PRIORITY, RST_STREAM, CONTINUATION))
 _whole_head = HEAD.unpack_from
 _PARTS = 64  # frames of one header block
-_FAST_FLAGS = END_STREAM | END_HEADERS | PADDED | HAS_PRIORITY
+_SHAPE = END_STREAM | END_HEADERS | PADDED | HAS_PRIORITY
 
 
 class Receiver:
@@ -62,6 +62,8 @@ class Receiver:
         """The peer's SETTINGS have arrived."""
         self.pong: bytes | None = None
         """Payload of the latest PING answer."""
+        self.max_streams = self.stream_window = 0
+        """SETTINGS_MAX_CONCURRENT_STREAMS and SETTINGS_INITIAL_WINDOW_SIZE as they are now."""
         self._control = control
         self._streams = streams
         self._on_goaway = on_goaway
@@ -80,8 +82,8 @@ class Receiver:
         if self._pending:
             data = self._pending + data
         streams = self._streams
-        pop, replies, uploads = streams.live.pop, streams.replies, streams.uploads
-        successes = self._decoder.successes
+        live, replies, uploads = streams.live, streams.replies, streams.uploads
+        successes, promises = self._decoder.successes, self._decoder.promises
         settle, name = done.accepted.append, done.streams.append
         position, size = 0, len(data)
         while size - position >= HEAD_SIZE:
@@ -92,22 +94,56 @@ class Receiver:
                 if end - start > MAX_FRAME:
                     raise PeerError(ErrorCodes.FRAME_SIZE_ERROR, f"a frame of {end - start} octets")
                 break
-            # Nearly every frame is a whole answer that says 200 in words that were heard before.
+            # Nearly every frame is a part of an answer that says 200 in words that were heard before. These branches
+            # do what _frame would do, for streams of which nothing is special.
             if (
                 kind == HEADERS
-                and flags & _FAST_FLAGS == END_STREAM | END_HEADERS
-                and data[start:end] in successes
+                and stream_id in live
                 and stream_id not in replies
                 and not uploads
                 and self._open_block is None
-                and (run := pop(stream_id, None)) is not None
             ):
-                settle(run)
-                name(stream_id)
-            else:
-                self._frame(kind, flags, stream_id & 0x7FFFFFFF, data[position:end], done)
+                shape = flags & _SHAPE
+                if shape == END_STREAM | END_HEADERS and data[start:end] in successes:
+                    settle(live.pop(stream_id))
+                    name(stream_id)
+                    position = end
+                    continue
+                if shape == END_HEADERS and (block := data[start:end]) in promises:
+                    last = self._whole_body(data, end, size, stream_id, promises[block])
+                    if last:
+                        settle(live.pop(stream_id))
+                        name(stream_id)
+                        position = last
+                        continue
+            elif (
+                kind == WINDOW_UPDATE
+                and not uploads
+                and stream_id & 1
+                and stream_id < streams.next_id
+                and end - start == 4
+                and int.from_bytes(data[start:end], "big") & 0x7FFFFFFF
+                and self._open_block is None
+            ):
+                # Of a stream whose body is sent: nobody needs it.
+                position = end
+                continue
+            self._frame(kind, flags, stream_id & 0x7FFFFFFF, data[position:end], done)
             position = end
         self._pending = data[position:]
+
+    def _whole_body(self, data: bytes, position: int, size: int, stream_id: int, length: int | None) -> int:
+        """Where the DATA frame ends that is all of this stream's body; 0 if it is not there or not that simple."""
+        start = position + HEAD_SIZE
+        if start > size:
+            return 0
+        high, low, kind, flags, owner = _whole_head(data, position)
+        if high or low > MAX_FRAME or kind != DATA or flags & _SHAPE != END_STREAM or owner != stream_id:
+            return 0
+        if start + low > size or length not in (None, low):
+            return 0
+        self._take(low)
+        return int(start + low)
 
     def _frame(self, kind: int, flags: int, stream_id: int, frame: bytes, done: Completions) -> None:
         size = len(frame) - HEAD_SIZE
@@ -157,12 +193,13 @@ class Receiver:
 
     def _on_connection(self, kind: int, flags: int, frame: bytes, done: Completions) -> None:
         control, streams = self._control, self._streams
-        window = control.remote_settings.initial_window_size
         for event in control.receive(kind, flags, frame):
             match event:
                 case h2.events.RemoteSettingsChanged():
                     self._greeted = self.settled = True
-                    streams.widen_all(control.remote_settings.initial_window_size - window)
+                    self.max_streams = control.remote_settings.max_concurrent_streams
+                    before, self.stream_window = self.stream_window, control.remote_settings.initial_window_size
+                    streams.widen_all(self.stream_window - before)
                 case h2.events.SettingsAcknowledged():
                     self._decoder.allow(0)
                 case h2.events.PingAckReceived(ping_data=data):
@@ -223,12 +260,7 @@ class Receiver:
     def _on_data(self, flags: int, stream_id: int, payload: bytes, done: Completions) -> None:
         streams = self._streams
         weight = len(payload)
-        self._received += weight
-        if self._received > _WINDOW:
-            raise PeerError(ErrorCodes.FLOW_CONTROL_ERROR, "more DATA than the connection's window allows")
-        if self._received >= _WINDOW // 2:
-            streams.out.append(credit(0, self._received))
-            self._received = 0
+        self._take(weight)
         if flags & PADDED:
             payload = unpadded(payload)
         ends = bool(flags & END_STREAM)
@@ -249,6 +281,15 @@ class Receiver:
             streams.out.append(credit(stream_id, reply.received))
             reply.received = 0
         return None
+
+    def _take(self, size: int) -> None:
+        """Account for so much of the connection's window (RFC 9113 §6.9.1)."""
+        self._received += size
+        if self._received > _WINDOW // 2:
+            if self._received > _WINDOW:
+                raise PeerError(ErrorCodes.FLOW_CONTROL_ERROR, "more DATA than the connection's window allows")
+            self._streams.out.append(credit(0, self._received))
+            self._received = 0
 
     def _end(self, stream_id: int, reply: Reply, done: Completions) -> None:
         streams = self._streams

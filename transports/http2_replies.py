@@ -51,6 +51,8 @@ class ReplyDecoder:
     def __init__(self) -> None:
         self.successes: set[bytes] = set()
         """Blocks that say 200–299 and promise no body; good until the table changes."""
+        self.promises: dict[bytes, int | None] = {}
+        """Blocks that say 200–299, with the body's length if it is announced; good as long."""
         self._heads: dict[bytes, Head] = {}
         self._names: dict[bytes, bytes] = {}
         self._entries: deque[tuple[bytes, bytes]] = deque()
@@ -77,16 +79,16 @@ class ReplyDecoder:
             raise PeerError(ErrorCodes.COMPRESSION_ERROR, "a header block ends too early") from None
         except HPACKError as error:
             raise PeerError(ErrorCodes.COMPRESSION_ERROR, f"a header block cannot be read ({error})") from None
-        if changed:
+        if changed or len(self._heads) >= _MEMORY:
             self._heads.clear()
             self.successes.clear()
-        else:
-            if len(self._heads) >= _MEMORY:
-                self._heads.clear()
-                self.successes.clear()
+            self.promises.clear()
+        if not changed:
             self._heads[block] = head
-            if 200 <= head.status < 300 and not head.length and head.fault is None:
-                self.successes.add(block)
+            if 200 <= head.status < 300 and head.fault is None:
+                self.promises[block] = head.length
+                if not head.length:
+                    self.successes.add(block)
         return head
 
     def _walk(self, block: bytes) -> tuple[Head, bool]:
@@ -117,7 +119,8 @@ class ReplyDecoder:
                     name = self._huffman_name(raw) if huffman else raw
                 raw, huffman, position = _string(block, position)
                 value = raw
-                if indexing:
+                # A table without room takes nothing and stays as it is: nginx indexes every field into such a one.
+                if indexing and self._limit >= _ENTRY_OVERHEAD:
                     value = decode_huffman(raw) if huffman else raw
                     self._insert(name, value)
                     changed = True

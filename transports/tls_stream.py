@@ -34,19 +34,23 @@ class TlsStream(trio.abc.Stream):
     async def do_handshake(self) -> None:
         """Shake hands, and check the certificate. Raises ``trio.BrokenResourceError``."""
         while True:
-            try:
-                self._tls.do_handshake()
-            except ssl.SSLWantReadError:
-                await self._flush()
-            except ssl.SSLError as error:
-                await self._flush()  # the alert that tells the peer
-                raise trio.BrokenResourceError from error
-            else:
-                return await self._flush()
+            fault = self._shake()
+            await self._flush()  # be it the alert that tells the peer
+            if fault is None:
+                return
+            if not isinstance(fault, ssl.SSLWantReadError):
+                raise trio.BrokenResourceError from fault
             data = await self._tcp.receive_some(_READ_SIZE)
             if not data:
                 raise trio.BrokenResourceError("the peer closed the connection in the handshake")
             self._incoming.write(data)
+
+    def _shake(self) -> ssl.SSLError | None:
+        try:
+            self._tls.do_handshake()
+        except ssl.SSLError as error:
+            return error
+        return None
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         """Whatever has arrived, ``max_bytes`` or not; nothing at the end. Raises ``trio.BrokenResourceError``."""

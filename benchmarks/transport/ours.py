@@ -1,0 +1,126 @@
+"""Our own clients: the transports as the pipeline uses them, and the engine bare."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import structlog
+import trio
+
+from benchmarks.transport.meter import Meter
+from benchmarks.transport.sinks import Files
+from transports.apns.transport import build as build_apns
+from transports.contract import Batch, Message, Recipient, TransportSettings
+from transports.fcm.transport import build as build_fcm
+from transports.http2 import Http2Client, Row, Template
+
+_BATCH = 500  # recipients of one task
+_KINDS = 40  # batches with recipients of their own, sent in turn
+
+
+def _batches(platform: str) -> list[Batch]:
+    rng = random.Random(7)
+    message = Message(title="Flood warning", body="Leave the valley now. " + "x" * 90, url="https://example.com/f")
+    expires = (time.time_ns() // 1_000_000) + 3_600_000
+
+    def token() -> str:
+        return f"{rng.getrandbits(256):064x}" if platform == "apns" else f"c{rng.getrandbits(80):x}:APA91b{'A' * 130}"
+
+    batches = []
+    for _ in range(_KINDS):
+        recipients = [Recipient(rng.getrandbits(48), token(), "token", 0, 0) for _ in range(_BATCH)]
+        batches.append(Batch(7, message, 1, expires, ("en",), recipients))
+    return batches
+
+
+async def transport(platform: str, port: int, files: Files, meter: Meter) -> None:
+    """``Transport.send`` of batches with real recipients and settled outcomes."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(40))
+    row = meter.row
+    settings = TransportSettings(
+        channel="bench",
+        platform=platform,
+        app="com.example.news" if platform == "apns" else "news-1a2b3",
+        credentials={"key": str(files.apns_key), "key_id": "ABCDE12345", "team_id": "TEAM123456"}
+        if platform == "apns"
+        else {"service_account": str(files.service_account)},
+        origin=f"https://localhost:{port}",
+        ca=Path(files.ca),
+        connections=row.connections,
+    )
+    sender: Any = build_apns(settings) if platform == "apns" else build_fcm(settings)
+    batches = _batches(platform)
+    workers = max(2, 2 * row.streams * row.connections // _BATCH)
+    stopped = False
+
+    async def send(first: int) -> None:
+        at = first
+        while not stopped:
+            outcomes = await sender.send(batches[at % _KINDS])
+            if outcomes.exceptions:
+                raise RuntimeError(f"{outcomes.exceptions[0]} {outcomes.stop}")
+            meter.count(outcomes.delivered)
+            at += 1
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(sender.run, lambda: None)
+        while sender.pool.connections < row.connections:  # noqa: ASYNC110 - behind sockets
+            await trio.sleep(0.01)
+        for worker in range(workers):
+            nursery.start_soon(send, worker)
+        await trio.sleep(1.0)
+        meter.start()
+        while not meter.over:  # noqa: ASYNC110 - a clock
+            await trio.sleep(0.02)
+        meter.stop()
+        stopped = True
+        nursery.cancel_scope.cancel()
+
+
+def engine(meter: Meter) -> None:
+    """The engine alone, in memory: one push is its share of encode, outgoing and feed."""
+    client = Http2Client()
+    client.feed(bytes.fromhex("00000c0400000000000003000003e800047fffffff"))
+    client.feed(bytes.fromhex("0000040800000000007fff0000"))
+    rng = random.Random(7)
+    body = b"x" * 200
+    rows: list[Row] = [(n, b"%064x" % rng.getrandbits(256), b"0000-%012x" % n, body, ()) for n in range(1_000)]
+    constant = (
+        (b"apns-topic", b"com.example.news"),
+        (b"apns-push-type", b"alert"),
+        (b"apns-priority", b"10"),
+        (b"apns-expiration", b"1800000000"),
+        (b"apns-collapse-id", b"aaaaaaaaaaaah"),
+    )
+    secret = ((b"authorization", b"bearer " + b"j" * 190),)
+    template = Template(b"localhost", b"/3/device/", constant, b"apns-id", b"00000000-0000-0007-", secret)
+    job: Any = None
+    answers = _answers()
+    client.encode(job, template, rows, 0, 1, 0.0)
+    client.feed(answers(1, 1))
+    next_id = 3
+    meter.start()
+    while not meter.over:
+        n = client.encode(job, template, rows, 0, 1_000, 0.0)
+        client.outgoing()
+        octets = n * len(body)
+        done = client.feed(answers(next_id, n) + bytes.fromhex("000004080000000000") + octets.to_bytes(4, "big"))
+        next_id += 2 * n
+        meter.count(len(done.accepted))
+    meter.stop()
+
+
+def _answers() -> Callable[[int, int], bytes]:
+    # :status 200, server, date, content-type, content-length: 0, as nginx says it
+    block = bytes.fromhex("88") + b"\x0f\x27\x05nginx" + b"\x0f\x12\x1dMon, 23 Nov 2026 20:55:02 GMT" + b"\x0f\x0d\x010"
+    head = len(block).to_bytes(3, "big") + b"\x01\x05"
+
+    def make(first: int, n: int) -> bytes:
+        ids = range(first, first + 2 * n, 2)
+        return b"".join([head + stream_id.to_bytes(4, "big") + block for stream_id in ids])
+
+    return make
