@@ -127,11 +127,13 @@ class Http2Client:
         first = stream_id = streams.next_id
         run = Run(job, template, requests, start, first, now)
         live, emit = streams.live, streams.out.extend
-        ready = blocks.ready
+        ready, unnamed = blocks.ready, not template.ident
         path_size = ident_size = body_size = -1
         head = front = middle = data = b""
         for row in requests[start:stop]:
             _, path, ident, body, fields = row
+            if unnamed:
+                ident = b""
             size = len(body)
             if min(size, stream_window) > window:
                 break
