@@ -34,6 +34,7 @@ class Server:
         self.lists = {}
         self.bodies = {}
         self.complete = []
+        self.half = set()
         self.reset = set()
         self.owed = {}
         self.last = 2**31
@@ -45,6 +46,7 @@ class Server:
                     self.headers[event.stream_id] = dict(event.headers)
                     self.lists[event.stream_id] = [tuple(header) for header in event.headers]
                     self.bodies[event.stream_id] = b""
+                    self.half.add(event.stream_id)
                 case h2.events.DataReceived():
                     self.bodies[event.stream_id] += event.data
                     if self.credit:
@@ -53,8 +55,10 @@ class Server:
                         self.owed[event.stream_id] = self.owed.get(event.stream_id, 0) + event.flow_controlled_length
                 case h2.events.StreamEnded():
                     self.complete.append(event.stream_id)
+                    self.half.discard(event.stream_id)
                 case h2.events.StreamReset():
                     self.reset.add(event.stream_id)
+                    self.half.discard(event.stream_id)
                     if event.stream_id in self.complete:
                         self.complete.remove(event.stream_id)
 

@@ -47,6 +47,7 @@ operation = st.one_of(
         st.just("answer"), number, st.sampled_from([200, 200, 201, 400, 410, 503]), st.sampled_from(list("nbptic"))
     ),
     st.tuples(st.just("answer all"), st.sampled_from([200, 400]), st.sampled_from(list("nb"))),
+    st.tuples(st.just("early"), st.sampled_from([200, 413])),
     st.tuples(st.just("limit"), st.sampled_from([0, 1, 2, 100])),
     st.tuples(st.just("window"), st.sampled_from([0, 1, 500, 65_535, 100_000])),
     st.tuples(
@@ -100,6 +101,11 @@ def run(make, script, *, credit, stubborn, seed):
                 log.append(taken)
             case "answer", k, status, how if server.complete:
                 answer(server, server.complete[k % len(server.complete)], status, how)
+            case "early", status:
+                for stream_id in sorted(server.half):
+                    if stream_id <= server.last:
+                        server.half.discard(stream_id)
+                        server.h2.send_headers(stream_id, [(":status", str(status))], end_stream=True)
             case "answer all", status, how:
                 for stream_id in list(server.complete):
                     answer(server, stream_id, status, how)

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.transports.http2_pair import TEMPLATE, Pair, requests
-from transports.http2 import UNANSWERED, UNPROCESSED, Http2Client
+from transports.http2 import UNANSWERED, UNPROCESSED, Http2Client, Template
 
 OK = b"\x88"
 
@@ -248,3 +248,78 @@ def survives(frames, tail, seed):
 @given(*noise)
 def test_no_bytes_of_a_peer_raise(frames, tail, seed):
     survives(frames, tail, seed)
+
+
+def test_what_a_block_says_changes_with_the_table():
+    # Index 62 is whatever came last: remembered blocks must be forgotten with it.
+    pair = Pair()
+    pair.send(requests(9))
+
+    def status(code):
+        return b"\x48\x03%d" % code  # :status, literal, into the table
+
+    word = b'{"reason":"x"}'
+    data = forge(1, 5, 1, status(201)) + forge(1, 5, 3, b"\xbe") + forge(1, 5, 5, b"\xbe")
+    data += forge(1, 4, 7, b"\xbe") + forge(0, 1, 7, word)
+    data += forge(1, 5, 9, status(410)) + forge(1, 5, 11, b"\xbe")
+    data += forge(1, 4, 13, b"\xbe") + forge(0, 1, 13, word)
+    data += forge(1, 5, 15, b"\xbf")
+    pair.take(pair.client.feed(data))
+    empty = (200, b"")  # accepted
+    assert [pair.fates[key] for key in range(8)] == [empty] * 4 + [(410, b""), (410, b""), (410, word), empty]
+
+
+def test_a_table_that_is_too_small_forgets_the_oldest():
+    # Two entries of 50 octets fit into 100 (RFC 7541 §4.1), and not into 99.
+    for size, kept in ((100, True), (99, False)):
+        client = Http2Client()
+        client.feed(SETTINGS)  # it has not agreed to our table of 0 octets yet
+        client.encode(None, TEMPLATE, requests(2), 0, 2, 0.0)
+        entries = b"\x50\x03abc" + b"\x50\x03xyz"
+        assert client.feed(forge(1, 5, 1, b"\x3f" + bytes([size - 31]) + OK + entries)).streams == [1]
+        assert client.feed(forge(1, 5, 3, OK + b"\xbf")).streams == [3] * kept
+        assert (client.error is None) == kept
+
+
+def test_constant_fields_cost_an_octet_each_once_the_table_has_taken_them_in():
+    # Two templates that together do not fit: each pushes the other out, and has the table for itself soon after.
+    pair = Pair()
+    wide = [
+        Template(b"h", b"/", tuple((b"field-%d-%d" % (n, k), b"v" * 180) for k in range(10)), b"ident") for n in (0, 1)
+    ]
+    for turn in range(6):
+        key = 10 * turn
+        pair.send(requests(4, start=key), template=wide[turn % 2])
+        pair.client.encode(pair.job, wide[turn % 2], requests(1, size=1, start=key + 9), 0, 1, 0.0)
+        octets = pair.client.outgoing()
+        assert len(octets) < 200
+        pair.server.feed(octets)
+
+
+def test_interleaved_answers_find_their_streams():
+    pair = Pair()
+    pair.send(requests(6))
+    known = forge(1, 4, 1, OK) + forge(0, 1, 1, b"x")
+    data = forge(1, 4, 3, OK) + forge(1, 4, 5, OK) + forge(0, 1, 5, b"five")
+    pair.take(pair.client.feed(known + data))
+    assert set(pair.fates) == {0, 2}
+    pair.take(pair.client.feed(forge(1, 4, 7, OK) + forge(0, 1, 3, b"three")))
+    assert set(pair.fates) == {0, 2, 1}
+    pair.take(pair.client.feed(forge(0, 1, 7, b"seven")))
+    assert set(pair.fates) == {0, 2, 1, 3}
+    assert pair.client.error is None
+    assert pair.client.in_flight == 2
+
+
+def test_a_known_answer_to_half_a_request_ends_its_upload():
+    client = Http2Client()
+    client.feed(forge(4, 0, 0, b"\0\4\0\0\0\x64"))  # a window of 100 octets
+    client.encode(None, TEMPLATE, requests(1, size=10), 0, 1, 0.0)
+    client.feed(forge(1, 5, 1, OK))
+    client.encode(None, TEMPLATE, requests(1, size=500), 0, 1, 0.0)
+    client.outgoing()
+    assert client.feed(forge(1, 5, 3, OK)).streams == [3]
+    assert client.outgoing() == forge(3, 0, 3, bytes(4))
+    client.feed(forge(4, 0, 0, b"\0\4\0\0\xff\xff"))
+    assert client.outgoing() == ACK
+    assert client.room() == 1_000
