@@ -76,7 +76,10 @@ def settle(done: Done, now: int) -> Settlement:
 
 
 class Settler:
-    """Settles one channel's batches, several in a call when they are there."""
+    """Settles one channel's batches, several in a call when they are there.
+
+    ``intake``: the transport actors' end of ``done``, of which each has a clone; the settler closes it to end.
+    """
 
     def __init__(
         self,
@@ -84,6 +87,7 @@ class Settler:
         channel: str,
         tubes: Tubes,
         done: trio.MemoryReceiveChannel[Done],
+        intake: trio.MemorySendChannel[Done],
         hands: trio.Semaphore,
         gate: Gate,
         clock: Clock,
@@ -91,6 +95,7 @@ class Settler:
         self._channel = channel
         self._tubes = tubes
         self._done = done
+        self._intake = intake
         self._hands = hands
         self._gate = gate
         self._clock = clock
@@ -109,7 +114,8 @@ class Settler:
                 await self._settle(batch)
 
     def stop(self) -> None:
-        """Nothing to do: the settler ends when the transport actors have, and everything in hand is settled."""
+        """End when the transport actors have, with everything in hand settled."""
+        self._intake.close()
 
     async def _settle(self, batch: list[Done]) -> None:
         now = self._clock()

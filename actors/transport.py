@@ -15,7 +15,10 @@ log = structlog.get_logger(__name__)
 
 
 class TransportActor:
-    """Sends up to ``concurrency`` batches at once over one transport, which lives and dies with this actor."""
+    """Sends up to ``concurrency`` batches at once over one transport, which lives and dies with this actor.
+
+    ``intake``: the consumer's end of ``work``, of which it has a clone; the actor closes it to end.
+    """
 
     def __init__(
         self,
@@ -23,6 +26,7 @@ class TransportActor:
         channel: str,
         transport: Transport,
         work: trio.MemoryReceiveChannel[Work],
+        intake: trio.MemorySendChannel[Work],
         done: trio.MemorySendChannel[Done],
         breaker: Breaker,
         gate: Gate,
@@ -31,6 +35,7 @@ class TransportActor:
         self._channel = channel
         self._transport = transport
         self._work = work
+        self._intake = intake
         self._done = done
         self._breaker = breaker
         self._gate = gate
@@ -46,7 +51,8 @@ class TransportActor:
             self._transport.stop()
 
     def stop(self) -> None:
-        """Nothing to do: the actor ends when the consumer has, and what is in hand is sent."""
+        """End when the consumer has, with what is in hand sent."""
+        self._intake.close()
 
     async def _send(self) -> None:
         async for work in self._work:

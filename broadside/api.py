@@ -18,7 +18,7 @@ from starlette.types import Receive, Scope, Send
 from broadside.errors import RecordError
 from broadside.newsroom import Newsroom
 from broadside.records import CampaignReport, FireRequest, decode_subscribers
-from storage.errors import LinkLost, StorageError, VerbRefused
+from storage.errors import LinkDown, LinkLost, StorageError, VerbRefused
 from transports.identity import parse_campaign
 
 LARGEST_BODY = 32 * 1024 * 1024
@@ -141,7 +141,7 @@ class Api:
                 return await endpoint(request)
             except ApiFailure as failure:
                 return _json({"error": failure.error}, failure.status)
-            except LinkLost as error:
+            except (LinkLost, LinkDown) as error:
                 text = f"the node does not reach its Tarantool: {error}"
                 remedy = "try again in a moment; `broadside doctor` tells more"
                 return _json({"error": {"message": text, "remedy": remedy}}, 503)

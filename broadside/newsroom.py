@@ -12,7 +12,7 @@ from actors.messages import Clock, wall_clock
 from broadside.errors import Problem, RecordError, shown
 from broadside.records import CampaignReport, FireRequest, Subscriber
 from broadside.reports import report
-from storage.errors import LinkLost
+from storage.errors import LinkDown, LinkLost
 from storage.records import Row
 from storage.store import Store
 from storage.tubes import Tubes
@@ -96,8 +96,9 @@ class Newsroom:
         while True:
             try:
                 now = await self.campaign(id)
-            except LinkLost:
-                continue  # the link waits for its connection itself
+            except (LinkLost, LinkDown):
+                await trio.sleep(LOOK_EVERY)
+                continue
             if now is None:
                 return
             if last is None or (now.channels, now.state, now.paused_channels) != (

@@ -99,22 +99,19 @@ class ChannelGroup:
             channel=self._setup.name,
             tubes=self._tubes,
             done=self._done_out,
+            intake=self._done_in,
             hands=self._hands,
             gate=self._gate,
             clock=self._clock,
         )
 
     def _transport(self) -> Actor:
-        try:
-            transport = build_transport(self._setup)
-        except BaseException:
-            self._done_in.close()  # or the settler, which has started, would wait for a sender that never comes
-            raise
         return TransportActor(
             channel=self._setup.name,
-            transport=transport,
+            transport=build_transport(self._setup),
             work=self._work_out,
-            done=self._done_in,
+            intake=self._work_in,
+            done=self._done_in.clone(),
             breaker=self._breaker,
             gate=self._gate,
             concurrency=SENDING_AT_ONCE * self._setup.connections,
@@ -125,7 +122,7 @@ class ChannelGroup:
             channel=self._setup.name,
             tubes=self._tubes,
             book=self._book,
-            work=self._work_in,
+            work=self._work_in.clone(),
             hands=self._hands,
             gate=self._gate,
             breaker=self._breaker,

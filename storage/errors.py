@@ -13,6 +13,10 @@ class LinkTimeout(LinkLost):
     """No answer within the deadline; the connection was given up."""
 
 
+class LinkDown(StorageError):
+    """The link itself is not running: nothing to wait for. Who needs it is being stopped, or started again with it."""
+
+
 class VerbRefused(StorageError):
     """The instance answered with an error: its code (``box.error``) and text."""
 

@@ -19,7 +19,7 @@ import trio
 import trio_asyncio
 from asynctnt.exceptions import TarantoolDatabaseError, TarantoolNotConnectedError
 
-from storage.errors import LinkLost, LinkTimeout, VerbRefused
+from storage.errors import LinkDown, LinkLost, LinkTimeout, VerbRefused
 
 log = structlog.get_logger(__name__)
 
@@ -107,7 +107,7 @@ class _Answer:
                 body.clear()  # trap 5: each response is a reference cycle, which the collector finds too late
         if self.abandoned:
             self._give_back()
-        else:
+        elif not self.done.is_set():  # the link may have hung up in the meantime
             self.done.set()
 
     def abandon(self) -> None:
@@ -127,18 +127,35 @@ class Link:
     def __init__(self, endpoints: Mapping[str, Endpoint]) -> None:
         self._lines = {name: _Line(name, endpoint) for name, endpoint in endpoints.items()}
         self._stopping = trio.Event()
+        self._running = False
+        self._waiting: set[_Answer] = set()
 
     async def run(self, ready: Callable[[], None]) -> None:
         """Keep the connections until stopped."""
         self._stopping = trio.Event()
-        async with trio_asyncio.open_loop() as loop:
-            async with trio.open_nursery() as nursery:
-                for line in self._lines.values():
-                    nursery.start_soon(self._keep, line)
-                ready()
-                await self._stopping.wait()
-                nursery.cancel_scope.cancel()
-            await loop.synchronize()  # the calls that just failed are still to be looked at (trap 8)
+        for line in self._lines.values():
+            line.up = trio.Event()
+        try:
+            async with trio_asyncio.open_loop() as loop:
+                self._running = True
+                async with trio.open_nursery() as nursery:
+                    for line in self._lines.values():
+                        nursery.start_soon(self._keep, line)
+                    ready()
+                    await self._stopping.wait()
+                    nursery.cancel_scope.cancel()
+                await loop.synchronize()  # the calls that just failed are still to be looked at (trap 8)
+        finally:
+            self._hang_up()
+
+    def _hang_up(self) -> None:
+        """Let everybody who waits for the link go at once: no answer comes from a loop that is gone."""
+        self._running = False
+        for answer in self._waiting:
+            answer.error = LinkDown("the link is not running")
+            answer.done.set()
+        for line in self._lines.values():
+            line.up.set()
 
     def stop(self) -> None:
         """End ``run``; calls under way fail with LinkLost."""
@@ -173,6 +190,7 @@ class Link:
 
         Raises:
             LinkLost: no answer; the verb may have run or not.
+            LinkDown: the link is not running.
             VerbRefused: the instance answered with an error.
         """
         line = self._lines[where]
@@ -180,7 +198,10 @@ class Link:
         session = line.session
         with trio.move_on_after(deadline):
             if line.connection is None:
-                await line.up.wait()
+                if self._running:
+                    await line.up.wait()
+                if not self._running:
+                    raise LinkDown(f"{line.name}: the link is not running")
             if poll:
                 session = line.session
                 await self._ask(line, verb, args, answer)
@@ -225,11 +246,14 @@ class Link:
             answer.done.set()
             line.lost.set()
             return
+        self._waiting.add(answer)
         try:
             await answer.done.wait()
         except trio.Cancelled:
             answer.abandon()
             raise
+        finally:
+            self._waiting.discard(answer)
 
     async def _keep(self, line: _Line) -> None:
         """Connect, watch, connect again. An outage is retried here for ever: it is no bug, so no restart."""
@@ -284,6 +308,8 @@ def _judge(line: _Line, verb: str, answer: _Answer) -> list[Any]:
     error = answer.error
     if error is None:
         return answer.value
+    if isinstance(error, LinkDown):
+        raise error
     if isinstance(error, TarantoolDatabaseError):
         raise VerbRefused(verb, error.code, error.message)
     raise LinkLost(f"{line.name}: connection lost during {verb}") from error

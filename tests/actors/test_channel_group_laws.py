@@ -131,15 +131,23 @@ class Group:
         done_in, done_out = trio.open_memory_channel[Done](hands)
         fake: Any = tubes
         book: Any = Book()
-        self.settler = Settler(channel="c", tubes=fake, done=done_out, hands=places, gate=gate, clock=lambda: 1000)
+        self.settler = Settler(
+            channel="c", tubes=fake, done=done_out, intake=done_in, hands=places, gate=gate, clock=lambda: 1000
+        )
         self.actor = TransportActor(
-            channel="c", transport=transport, work=work_out, done=done_in, breaker=self.breaker, gate=gate
+            channel="c",
+            transport=transport,
+            work=work_out,
+            intake=work_in,
+            done=done_in.clone(),
+            breaker=self.breaker,
+            gate=gate,
         )
         self.consumer = Consumer(
             channel="c",
             tubes=fake,
             book=book,
-            work=work_in,
+            work=work_in.clone(),
             hands=places,
             gate=gate,
             breaker=self.breaker,
@@ -292,3 +300,16 @@ async def test_a_stop_does_not_wait_for_the_long_poll(autojump_clock: trio.testi
     started = trio.current_time()
     await Group(MemoryTubes(0), ScriptedTransport(delivered)).run(3.0)
     assert trio.current_time() - started < 3.1
+
+
+async def test_a_settler_whose_group_never_came_up_ends_at_once(autojump_clock: trio.testing.MockClock) -> None:
+    done_in, done_out = trio.open_memory_channel[Done](1)
+    tubes: Any = MemoryTubes(0)
+    settler = Settler(
+        channel="c", tubes=tubes, done=done_out, intake=done_in, hands=trio.Semaphore(1), gate=Gate(), clock=lambda: 0
+    )
+    with trio.fail_after(1):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(settler.run, lambda: None)
+            await trio.testing.wait_all_tasks_blocked()
+            settler.stop()

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+from functools import partial
 from typing import Any
 
 import pytest
 import trio
 import trio.testing
 
-from storage.errors import LinkLost, LinkTimeout, VerbRefused
+from storage.errors import LinkDown, LinkLost, LinkTimeout, VerbRefused
 from storage.link import CALLS_IN_FLIGHT, Endpoint, Link
 from storage.records import Baton, HeldBaton
 from storage.store import Store
@@ -205,3 +206,32 @@ async def test_our_user_may_call_verbs_and_nothing_else(link: Link) -> None:
         future.add_done_callback(lambda _, done=done: done.set())
         await done.wait()
         assert "denied" in str(future.exception())
+
+
+async def test_a_link_that_ends_lets_everybody_go_at_once(own_tarantool: Server) -> None:
+    link = Link({"queue": own_tarantool.embedded.endpoint, "away": Endpoint("unix/:/nowhere")})
+    outcomes: list[str] = []
+
+    async def call(where: str, verb: str, *, insist: bool = False) -> None:
+        try:
+            if insist:
+                await link.insist(where, verb, "worker", 1.9)
+            else:
+                await link.call(where, verb, "worker", 1.9, poll=True, deadline=10.0)
+        except (LinkDown, LinkLost) as error:
+            outcomes.append(type(error).__name__)
+
+    with trio.fail_after(5):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(link.run, lambda: None)
+            await trio.sleep(0.3)
+            nursery.start_soon(call, "queue", "tubes.baton_take")  # blocked at the instance
+            nursery.start_soon(call, "away", "tubes.epoch")  # waits for the connection
+            nursery.start_soon(partial(call, "away", "tubes.epoch", insist=True))
+            await trio.sleep(0.2)
+            started = trio.current_time()
+            link.stop()
+        assert trio.current_time() - started < 1.0
+        with pytest.raises(LinkDown):
+            await link.call("queue", "tubes.epoch")
+    assert sorted(outcomes) == ["LinkDown", "LinkDown", "LinkLost"]
