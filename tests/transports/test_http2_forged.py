@@ -323,3 +323,37 @@ def test_a_known_answer_to_half_a_request_ends_its_upload():
     client.feed(forge(4, 0, 0, b"\0\4\0\0\xff\xff"))
     assert client.outgoing() == ACK
     assert client.room() == 1_000
+
+
+def test_the_connections_window_is_given_back_by_answers_of_every_form():
+    client = Http2Client()
+    client.feed(SETTINGS + forge(8, 0, 0, b"\x7f\x00\x00\x00"))
+    client.outgoing()
+    granted = taken = 0
+    for n in range(3_000):
+        client.encode(None, TEMPLATE, requests(1, size=1), 0, 1, 0.0)
+        client.outgoing()
+        stream_id, body = 2 * n + 1, b"x" * 1_000
+        cut = 9 if n % 3 else 3
+        data = forge(1, 4, stream_id, OK) + forge(0, 1, stream_id, body)
+        for piece in (data[:cut], data[cut:]):
+            client.feed(piece)
+        taken += len(body)
+        octets = client.outgoing()
+        assert octets[:9] in (b"", forge(8, 0, 0, size=4)[:9])
+        granted += int.from_bytes(octets[9:], "big")
+        assert taken - granted < 1 << 20
+    assert client.accepted == 3_000
+    assert granted > 2_000_000
+
+
+def test_what_no_table_can_hold_pushes_nothing_out_of_it():
+    pair = Pair()
+    huge = Template(b"localhost", b"/3/device/", ((b"huge", b"h" * 5_000),), b"apns-id")
+    pair.send(requests(3))
+    pair.send(requests(3, start=3), template=huge)
+    pair.client.encode(pair.job, TEMPLATE, requests(1, start=6), 0, 1, 0.0)
+    octets = pair.client.outgoing()
+    assert b"apns-topic" not in octets
+    pair.server.feed(octets)
+    assert pair.server.headers[13]["apns-topic"] == "a.b"
