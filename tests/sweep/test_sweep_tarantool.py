@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -32,6 +32,12 @@ class WatchedLink(Link):
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self.leases: dict[tuple[str, int], int] = {}
+        self.ended: Callable[[int], None] = lambda leased: None
+
+    def _hang_up(self) -> None:
+        super()._hang_up()
+        self.ended(sum(self.leases.values()))
+        self.leases.clear()
 
     async def call(self, where: str, verb: str, *args: Any, **options: Any) -> list[Any]:
         answer = await super().call(where, verb, *args, **options)
@@ -51,6 +57,7 @@ class Real:
         self.audience: set[int] = set()
         self.now: Campaign | None = None
         self.patience = 20.0
+        self.at_the_links_end = False
         patch.setattr("storage.tubes.POLL", 0.1)
         patch.setattr("actors.settler.HELD_DELAY", 0.02)  # a retry waits for a second at least
         patch.setattr("actors.membership.RENEW_EVERY", 0.2)
@@ -78,6 +85,8 @@ class Real:
 
             def make(endpoints: Any) -> WatchedLink:
                 links.append(WatchedLink(endpoints))
+                if self.at_the_links_end:
+                    links[-1].ended = campaign.ledger.forgive
                 return links[-1]
 
             self.patch.setattr(topology, "Link", make)
@@ -128,6 +137,10 @@ def test_a_crash_at_every_step_loses_nothing_in_a_real_queue(real: Real, actor: 
 
 @pytest.mark.sweep
 @pytest.mark.timeout(1800)
+# a crash inside the event loop leaves asyncio no turn to close its transports: their sockets go with the objects
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning")
 def test_a_crash_of_the_link_loses_nothing_in_a_real_queue(real: Real) -> None:
-    # Its steps are those of an event loop: hundreds, and much alike.
+    # Its steps are those of an event loop: hundreds, and much alike. While a crash unwinds, the loop still serves
+    # takes; so what may be repeated is what is leased when it has ended.
+    real.at_the_links_end = True
     print(real.crash("link", every=7).check())
