@@ -63,14 +63,15 @@ def measure(seconds: float, quick: bool) -> Iterator[Row]:
     with tempfile.TemporaryDirectory() as directory, nginx(Path(directory)) as (_, ports):
         yield _client(Row("engine", 1_000, 1, 0, "none"), 0, directory, seconds)
         for streams in STREAMS:
-            port = ports[streams]
+            port, echoing = ports[streams, "nginx"], ports[streams, "echoing"]
             yield _h2load(Row("h2load", streams, 1, 0, "nginx"), port, directory, seconds)
             yield _client(Row("apns", streams, 1, 0, "nginx"), port, directory, seconds)
+            yield _client(Row("apns", streams, 1, 0, "echoing"), echoing, directory, seconds)
             yield _client(Row("fcm", streams, 1, 0, "nginx"), port, directory, seconds)
             if importlib.util.find_spec("aioapns"):
-                yield _client(Row("aioapns", streams, 1, 0, "nginx"), port, directory, seconds)
+                yield _client(Row("aioapns", streams, 1, 0, "echoing"), echoing, directory, seconds)
             else:
-                yield Row("aioapns", streams, 1, 0, "nginx", note="not installed")
+                yield Row("aioapns", streams, 1, 0, "echoing", note="not installed")
             yield _client(Row("httpx", streams, 1, 0, "nginx"), port, directory, seconds)
         for latency in (0, 50):
             for streams in STREAMS:

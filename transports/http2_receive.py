@@ -83,7 +83,7 @@ class Receiver:
             data = self._pending + data
         streams = self._streams
         live, replies, uploads = streams.live, streams.replies, streams.uploads
-        successes, promises = self._decoder.successes, self._decoder.promises
+        heads, alike = self._decoder.heads, self._decoder.alike
         settle, name = done.accepted.append, done.streams.append
         position, size = 0, len(data)
         while size - position >= HEAD_SIZE:
@@ -103,14 +103,14 @@ class Receiver:
                 and not uploads
                 and self._open_block is None
             ):
+                block = data[start:end]
                 shape = flags & _SHAPE
-                if shape == END_STREAM | END_HEADERS and data[start:end] in successes:
-                    settle(live.pop(stream_id))
-                    name(stream_id)
-                    position = end
-                    continue
-                if shape == END_HEADERS and (block := data[start:end]) in promises:
-                    last = self._whole_body(data, end, size, stream_id, promises[block])
+                head = heads.get(block) or alike(block)
+                if head is not None and head.fine:
+                    if shape == END_STREAM | END_HEADERS:
+                        last = 0 if head.length else end
+                    else:
+                        last = self._whole_body(data, end, size, stream_id, head.length) if shape == END_HEADERS else 0
                     if last:
                         settle(live.pop(stream_id))
                         name(stream_id)

@@ -2,7 +2,8 @@
 
 An answer's fate hangs on three fields. The others are walked over, so that the dynamic table stays in step with the
 peer's, but their values are Huffman-decoded only when they enter the table. A block met before, while the table did not
-change, is not walked at all: a dictionary knows it.
+change, is not walked at all: a dictionary knows it. Nor is one that differs from it in nothing but a value that nobody
+reads, such as the ``apns-id`` of each answer.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ _STATIC_SIZE = len(_STATIC)
 _DEFAULT_SIZE = 4_096
 _ENTRY_OVERHEAD = 32  # RFC 7541 §4.1
 _MEMORY = 256  # blocks, and names, that are remembered
+_PATTERNS = 8
 
 _NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9a-z]+")
 _STATUS = re.compile(rb"[1-9][0-9][0-9]")
@@ -43,17 +45,18 @@ class Head(NamedTuple):
     """``content-length``; None: there was none."""
     fault: str | None
     """Why it is malformed (RFC 9113 §8.1.1); None: all is well."""
+    fine: bool
+    """200–299, and not malformed."""
 
 
 class ReplyDecoder:
     """The peer's dynamic table, and its header blocks."""
 
     def __init__(self) -> None:
-        self.successes: set[bytes] = set()
-        """Blocks that say 200–299 and promise no body; good until the table changes."""
-        self.promises: dict[bytes, int | None] = {}
-        """Blocks that say 200–299, with the body's length if it is announced; good as long."""
-        self._heads: dict[bytes, Head] = {}
+        self.heads: dict[bytes, Head] = {}
+        """Blocks that were met; good until the table changes."""
+        # Those blocks with one unread value cut out, its length octet with it: what stands before, what after.
+        self._patterns: list[tuple[bytes, bytes, Head]] = []
         self._names: dict[bytes, bytes] = {}
         self._entries: deque[tuple[bytes, bytes]] = deque()
         self._size = 0
@@ -70,28 +73,40 @@ class ReplyDecoder:
 
     def decode(self, block: bytes) -> Head:
         """Read a whole header block. Raises ``PeerError`` (COMPRESSION_ERROR) if it cannot be read."""
-        head = self._heads.get(block)
+        head = self.heads.get(block) or self.alike(block)
         if head is not None:
             return head
+        holes: list[tuple[int, int]] = []
         try:
-            head, changed = self._walk(block)
+            head, changed = self._walk(block, holes)
         except IndexError:
             raise PeerError(ErrorCodes.COMPRESSION_ERROR, "a header block ends too early") from None
         except HPACKError as error:
             raise PeerError(ErrorCodes.COMPRESSION_ERROR, f"a header block cannot be read ({error})") from None
-        if changed or len(self._heads) >= _MEMORY:
-            self._heads.clear()
-            self.successes.clear()
-            self.promises.clear()
+        if changed or len(self.heads) >= _MEMORY:
+            self.heads.clear()
+            self._patterns.clear()
         if not changed:
-            self._heads[block] = head
-            if 200 <= head.status < 300 and head.fault is None:
-                self.promises[block] = head.length
-                if not head.length:
-                    self.successes.add(block)
+            self.heads[block] = head
+            patterns = [(block[:start], block[end:], head) for start, end in holes]
+            self._patterns = (patterns + self._patterns)[:_PATTERNS]
         return head
 
-    def _walk(self, block: bytes) -> tuple[Head, bool]:
+    def alike(self, block: bytes) -> Head | None:
+        """What a block says that differs from one met before only in a value that nobody reads."""
+        for place, pattern in enumerate(self._patterns):
+            before, after, head = pattern
+            start = len(before)
+            if block.startswith(before) and block.endswith(after) and len(block) > start + len(after):
+                size = block[start] & 0x7F
+                if size < 0x7F and start + 1 + size + len(after) == len(block):
+                    if place:
+                        del self._patterns[place]
+                        self._patterns.insert(0, pattern)
+                    return head
+        return None
+
+    def _walk(self, block: bytes, holes: list[tuple[int, int]]) -> tuple[Head, bool]:
         changed = False
         fields: list[tuple[bytes, bytes]] = []
         fault = None
@@ -117,6 +132,7 @@ class ReplyDecoder:
                 else:
                     raw, huffman, position = _string(block, position)
                     name = self._huffman_name(raw) if huffman else raw
+                start = position
                 raw, huffman, position = _string(block, position)
                 value = raw
                 # A table without room takes nothing and stays as it is: nginx indexes every field into such a one.
@@ -124,7 +140,9 @@ class ReplyDecoder:
                     value = decode_huffman(raw) if huffman else raw
                     self._insert(name, value)
                     changed = True
-                elif huffman and name in _WATCHED:
+                elif name not in _WATCHED:
+                    holes.append((start, position))
+                elif huffman:
                     value = decode_huffman(raw)
             started = True
             if name in _WATCHED:
@@ -216,4 +234,4 @@ def _head(fields: list[tuple[bytes, bytes]], fault: str | None) -> Head:
                 length = int(value)
         else:
             fault = f"the field {name[:40]!r}"
-    return Head(status, retry_after, length, fault)
+    return Head(status, retry_after, length, fault, fault is None and 200 <= status < 300)

@@ -20,6 +20,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 CORE = "0"
 STREAMS = (100, 1_000)
+ECHO = "add_header apns-id $http_apns_id;"
+"""As Apple answers, and as aioapns wants it: no answer is like another."""
 FCM_ANSWER = '{"name":"projects/news-1a2b3/messages/0:1500415314455276%31bd1c9631bd1c96"}'
 
 _NGINX = """
@@ -35,7 +37,7 @@ http {{
 """
 _SERVER = """
 server {{ listen 127.0.0.1:{port} ssl http2; http2_max_concurrent_streams {streams};
-  location /3/ {{ return 200; }}
+  location /3/ {{ {echo} return 200; }}
   location /token {{ return 200 '{{"access_token":"{token}","expires_in":3600}}'; }}
   location /v1/ {{ default_type application/json; return 200 '{answer}'; }}
 }}
@@ -98,14 +100,16 @@ def free_ports(n: int) -> list[int]:
 
 
 @contextlib.contextmanager
-def nginx(directory: Path) -> Iterator[tuple[Files, dict[int, int]]]:
-    """Run it; gives its files and, for each number of streams, a port."""
-    ports = dict(zip(STREAMS, free_ports(len(STREAMS)), strict=True))
+def nginx(directory: Path) -> Iterator[tuple[Files, dict[tuple[int, str], int]]]:
+    """Run it; gives its files and a port for each number of streams and "nginx" or "echoing"."""
+    kinds = [(streams, kind) for streams in STREAMS for kind in ("nginx", "echoing")]
+    ports = dict(zip(kinds, free_ports(len(kinds)), strict=True))
     files = Files(directory)
-    files.make(ports[STREAMS[0]])
+    files.make(ports[kinds[0]])
     token = "ya29.c." + "b0" * 500
     servers = "".join(
-        _SERVER.format(port=port, streams=streams, token=token, answer=FCM_ANSWER) for streams, port in ports.items()
+        _SERVER.format(port=port, streams=streams, token=token, answer=FCM_ANSWER, echo=ECHO * (kind == "echoing"))
+        for (streams, kind), port in ports.items()
     )
     (directory / "nginx.conf").write_text(_NGINX.format(directory=directory, servers=servers))
     with _running("nginx", "-p", str(directory), "-c", str(directory / "nginx.conf")):

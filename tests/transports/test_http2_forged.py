@@ -357,3 +357,24 @@ def test_what_no_table_can_hold_pushes_nothing_out_of_it():
     assert b"apns-topic" not in octets
     pair.server.feed(octets)
     assert pair.server.headers[13]["apns-topic"] == "a.b"
+
+
+def test_an_answer_like_one_before_is_read_as_it_is():
+    pair = Pair()
+    pair.send(requests(8))
+
+    def block(ident, more=b""):
+        return OK + text(b"apns-id", ident) + more + text(b"server", b"x")
+
+    data = forge(1, 5, 1, block(b"a" * 36)) + forge(1, 5, 3, block(b"b" * 36)) + forge(1, 5, 5, block(b"c" * 20))
+    pair.take(pair.client.feed(data))
+    assert [pair.fates[key] for key in range(3)] == [(200, b"")] * 3
+    # The same from both ends, with something else between.
+    pair.take(pair.client.feed(forge(1, 5, 7, block(b"d" * 36, text(b":status", b"500")))))
+    pair.take(pair.client.feed(forge(1, 5, 9, block(b"d" * 36, text(b"content-length", b"7")))))
+    assert [pair.fates[key] for key in (3, 4)] == [(UNANSWERED, b"")] * 2
+    pair.take(pair.client.feed(forge(1, 5, 11, block(b""))))
+    pair.take(pair.client.feed(forge(1, 5, 13, block(b"e" * 9)[:-1])))
+    assert pair.fates[5] == (200, b"")
+    assert pair.client.error is not None
+    assert "COMPRESSION_ERROR" in pair.client.error
