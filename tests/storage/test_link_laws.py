@@ -16,6 +16,7 @@ from storage.link import CALLS_IN_FLIGHT, Endpoint, Link
 from storage.records import Baton, HeldBaton
 from storage.store import Store
 from storage.tubes import Tubes
+from supervision import ChildRestarting, ChildSpec, Intensity, SupervisionEvent, Supervisor
 from tests.conftest import Server, linked
 
 
@@ -235,3 +236,19 @@ async def test_a_link_that_ends_lets_everybody_go_at_once(own_tarantool: Server)
         with pytest.raises(LinkDown):
             await link.call("queue", "tubes.epoch")
     assert sorted(outcomes) == ["LinkDown", "LinkDown", "LinkLost"]
+
+
+async def test_an_outage_of_the_instance_restarts_nothing() -> None:
+    link = Link({"queue": Endpoint("unix/:/nowhere")})
+    events: list[SupervisionEvent] = []
+    tree = Supervisor("worker", [ChildSpec("link", lambda: link)], intensity=Intensity(0, 60.0), observe=events.append)
+    async with trio.open_nursery() as nursery:
+        up = trio.Event()
+        nursery.start_soon(tree.run, up.set)
+        with trio.fail_after(1):
+            await up.wait()  # ready when its loop runs, connected or not
+        with pytest.raises(LinkLost):
+            await link.call("queue", "tubes.epoch", deadline=0.5)
+        tree.stop()
+    assert [type(event).__name__ for event in events if "Exit" in type(event).__name__] == ["ChildExited"]
+    assert not any(isinstance(event, ChildRestarting) for event in events)
