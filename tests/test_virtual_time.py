@@ -1,4 +1,4 @@
-"""Trap 12: a virtual clock never meets sockets, processes or the asyncio loop. It would fire their deadlines at once."""
+"""Trap 12: a virtual clock never meets sockets, processes or asyncio. It would fire their deadlines at once."""
 
 from __future__ import annotations
 
