@@ -16,38 +16,57 @@ async_rules := "ASYNC102,ASYNC103,ASYNC104,ASYNC106,ASYNC111,ASYNC112,ASYNC113,A
 default:
     @.venv/bin/just --list --unsorted
 
-# install what is needed: locked Python packages into .venv, Tarantool by apt or brew
+# install what is needed: Python packages into .venv, Tarantool and the tests' peers by apt or brew
 [no-exit-message]
-setup: _packages
+setup: _packages _tarantool _peers
+
+[no-exit-message]
+_tarantool:
+    #!/bin/sh
+    command -v tarantool >/dev/null || .venv/bin/just _install tarantool tarantool || exit 1
+    echo "setup: tarantool is here: $(tarantool --version | head -n 1)" >&2
+
+# servers that others wrote, which the transports are tested and measured against
+[no-exit-message]
+_peers:
+    #!/bin/sh
+    PATH=$PATH:/usr/sbin
+    here() { command -v "$1" >/dev/null; }
+    if ! here nginx; then
+        .venv/bin/just _install "nginx-light libnginx-mod-http-echo" nginx || exit 1
+        # the package starts a server on port 80, which nobody asked for
+        { systemctl disable --now nginx || service nginx stop; } >/dev/null 2>&1 || true
+    fi
+    here nghttpd && here h2load || .venv/bin/just _install "nghttp2-server nghttp2-client" nghttp2 || exit 1
+    here node || .venv/bin/just _install nodejs node || exit 1
+
+# install DEBIAN packages, or the BREW one
+[no-exit-message]
+_install debian brew:
     #!/bin/sh
     set -eu
     say() { printf 'setup: %s\n' "$*" >&2; }
-    if command -v tarantool >/dev/null; then
-        say "tarantool is here: $(tarantool --version | head -n 1)"
-        exit 0
-    fi
     if command -v apt-get >/dev/null; then
-        say "installing tarantool by apt"
-        how="as root: apt-get install tarantool"
+        say "installing $1 by apt"
+        how="as root: apt-get install $1"
         if [ "$(id -u)" -eq 0 ]; then sudo=; else sudo=sudo; fi
         if [ -n "$sudo" ] && ! command -v sudo >/dev/null; then
-            say "tarantool is missing and there is no sudo here; $how"
+            say "$1 is missing and there is no sudo here; $how"
             exit 1
         fi
         $sudo apt-get update -qq || true
-        # its service starts the servers in /etc/tarantool/instances.enabled: none, where it was not installed before
-        $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends tarantool >/dev/null || {
-            say "tarantool could not be installed; $how"
+        # tarantool's service starts the servers in /etc/tarantool/instances.enabled: none, where it was not there before
+        $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $1 >/dev/null || {
+            say "$1 could not be installed; $how"
             exit 1
         }
     elif command -v brew >/dev/null; then
-        say "installing tarantool by brew"
-        brew install --quiet tarantool || { say "tarantool could not be installed; try: brew install tarantool"; exit 1; }
+        say "installing $2 by brew"
+        brew install --quiet $2 || { say "$2 could not be installed; try: brew install $2"; exit 1; }
     else
-        say "neither apt-get nor brew is here; install Tarantool 2.6 or later (https://www.tarantool.io/en/download)"
+        say "neither apt-get nor brew is here; install $2 by hand (Tarantool: 2.6 or later)"
         exit 1
     fi
-    say "done: $(tarantool --version | head -n 1)"
 
 # run a node; without broadside.toml the demo (arguments: see broadside node --help)
 [no-exit-message]
@@ -61,17 +80,17 @@ fire *arguments: _ready
 
 # run the tests (arguments go to pytest)
 [no-exit-message]
-test *arguments: _ready
+test *arguments: _ready _peers
     @exec .venv/bin/python -m pytest -n auto --maxprocesses 4 "$@"
 
 # crash every actor at every step, draw thousands of trees and schedules: minutes (arguments go to pytest)
 [no-exit-message]
-sweep *arguments: _ready
+sweep *arguments: _ready _peers
     @exec .venv/bin/python -m pytest tests/sweep -m sweep -n auto --maxprocesses 4 --timeout 1800 "$@"
 
 # measure one thing: ./dev bench supervision [--json]
 [no-exit-message]
-bench name *arguments: _ready
+bench name *arguments: _ready _peers
     @name=$1; shift; exec .venv/bin/python -m "benchmarks.bench_$name" "$@"
 
 # check style, types, async rules, and who imports whom
@@ -88,12 +107,11 @@ _packages:
     @.venv/bin/uv sync --quiet --locked --inexact
     @cat uv.lock pyproject.toml | cksum >.venv/.dev-synced
 
-# set up when the lock has changed or Tarantool is gone; else nothing
-[no-exit-message]
+# packages and Tarantool, when the lock has changed or one is gone; else nothing
 _ready:
     #!/bin/sh
     if command -v tarantool >/dev/null && [ -x .venv/bin/broadside ] &&
         [ "$(cat uv.lock pyproject.toml | cksum)" = "$(cat .venv/.dev-synced 2>/dev/null)" ]; then
         exit 0
     fi
-    exec .venv/bin/just setup
+    .venv/bin/just _packages && exec .venv/bin/just _tarantool
