@@ -28,7 +28,7 @@ SOAK = 2_000_000
 
 def _client(row: Row, port: int, directory: str, seconds: float, pushes: int | None = None) -> Row:
     """Run one of our client processes on its core."""
-    order = {"port": port, "directory": directory, "seconds": seconds, "pushes": pushes, **asdict(row)}
+    order = {"port": port, "directory": directory, "seconds": seconds, "limit": pushes, **asdict(row)}
     command = ["taskset", "-c", CORE, sys.executable, "-m", "benchmarks.transport.client", json.dumps(order)]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode:
@@ -39,7 +39,7 @@ def _client(row: Row, port: int, directory: str, seconds: float, pushes: int | N
 
 def _h2load(row: Row, port: int, directory: str, seconds: float) -> Row:
     """The load generator in C: no outcomes, no accounts, the same request again and again."""
-    body = Path(directory) / "body"
+    body = Path(directory) / "push.json"
     body.write_bytes(b"x" * BODY)
     n = int(60_000 * seconds)
     headers = [f"authorization: bearer {'j' * 190}", "apns-topic: com.example.news", "apns-push-type: alert"]

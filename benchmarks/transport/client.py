@@ -16,7 +16,7 @@ from benchmarks.transport.sinks import Files
 def main() -> None:
     order = json.loads(sys.argv[1])
     port, files = order.pop("port"), Files(Path(order.pop("directory")))
-    seconds, pushes = order.pop("seconds"), order.pop("pushes", None)
+    seconds, pushes = order.pop("seconds"), order.pop("limit", None)
     row = Row(**order)
     meter = Meter(row, seconds, pushes)
     match row.client:
