@@ -238,6 +238,7 @@ class Link:
         if line.connection is None:
             answer.error = TarantoolNotConnectedError("not connected")
             answer.done.set()
+            await trio.lowlevel.checkpoint()  # or who tries again at once would never let `_keep` connect
             return
         try:
             line.connection.call(verb, args).add_done_callback(answer.resolve)
@@ -245,6 +246,7 @@ class Link:
             answer.error = error
             answer.done.set()
             line.lost.set()
+            await trio.lowlevel.checkpoint()
             return
         self._waiting.add(answer)
         try:

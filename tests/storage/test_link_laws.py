@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
 import pytest
 import trio
 import trio.testing
+from asynctnt.exceptions import TarantoolNotConnectedError
 
 from storage.errors import LinkDown, LinkLost, LinkTimeout, VerbRefused
 from storage.link import CALLS_IN_FLIGHT, Endpoint, Link
@@ -252,3 +254,15 @@ async def test_an_outage_of_the_instance_restarts_nothing() -> None:
         tree.stop()
     assert [type(event).__name__ for event in events if "Exit" in type(event).__name__] == ["ChildExited"]
     assert not any(isinstance(event, ChildRestarting) for event in events)
+
+
+@pytest.mark.parametrize("poll", [True, False])
+async def test_a_call_that_fails_at_once_still_lets_the_link_work(poll: bool) -> None:
+    class Lost:
+        def call(self, *_: Any) -> None:
+            raise TarantoolNotConnectedError("lost")
+
+    link = Link({"queue": Endpoint("unix/:/nowhere")})
+    link._lines["queue"].connection = Lost()
+    with trio.testing.assert_checkpoints(), suppress(LinkLost):
+        await link.call("queue", "tubes.baton_take", poll=poll)
