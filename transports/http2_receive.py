@@ -84,6 +84,7 @@ class Receiver:
         streams = self._streams
         live, replies, uploads = streams.live, streams.replies, streams.uploads
         heads, alike = self._decoder.heads, self._decoder.alike
+        given_up = streams.given_up
         settle, name = done.accepted.append, done.streams.append
         position, size = 0, len(data)
         while size - position >= HEAD_SIZE:
@@ -126,6 +127,18 @@ class Receiver:
                 and self._open_block is None
             ):
                 # Of a stream whose body is sent: nobody needs it.
+                position = end
+                continue
+            elif (
+                kind == RST_STREAM
+                and stream_id not in live
+                and stream_id & 1
+                and stream_id < streams.next_id
+                and end - start == 4
+                and not given_up
+                and self._open_block is None
+            ):
+                # Of a stream that was answered: nginx has not read the body, and says so.
                 position = end
                 continue
             self._frame(kind, flags, stream_id & 0x7FFFFFFF, data[position:end], done)

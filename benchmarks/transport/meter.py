@@ -41,6 +41,7 @@ class Meter:
         self._pushes = pushes
         self._counting = False
         self._wall = self._cpu = 0.0
+        self._quarter: float | None = None
 
     def start(self) -> None:
         self.row.rss_start_mb = _resident()
@@ -56,6 +57,8 @@ class Meter:
     def count(self, n: int) -> None:
         if self._counting:
             self.row.pushes += n
+            if self._quarter is None and self._pushes is not None and self.row.pushes >= self._pushes / 4:
+                self._quarter = _resident()  # the allocator has found its size by then
 
     def stop(self) -> None:
         wall, cpu = time.perf_counter() - self._wall, time.process_time() - self._cpu
@@ -65,7 +68,7 @@ class Meter:
         row.cpu_us_per_push = round(cpu / max(1, row.pushes) * 1e6, 2)
         row.rss_mb = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1)
         if self._pushes is not None:
-            row.note = f"RSS {row.rss_start_mb} MB at start, {_resident()} MB at end"
+            row.note = f"RSS {row.rss_start_mb} MB at start, {self._quarter} after a quarter, {_resident()} at end"
 
 
 def _resident() -> float:
