@@ -9,16 +9,15 @@ import pytest
 
 HERE = Path(__file__).parent
 SUITES = sorted(path.name for path in HERE.glob("*.lua") if path.name != "support.lua")
-TARANTOOL = shutil.which("tarantool")
+TARANTOOL = shutil.which("tarantool") or "tarantool"  # missing, the tests fail: ./dev setup installs it
 
 
 @pytest.mark.tarantool
-@pytest.mark.skipif(TARANTOOL is None, reason="needs tarantool (./dev setup installs it)")
 @pytest.mark.parametrize("suite", SUITES)
 def test_every_law_of_the_suite_holds(suite: str, tmp_path_factory: pytest.TempPathFactory) -> None:
     folder = tmp_path_factory.mktemp("q")  # short: a Unix socket's path is at most 107 bytes
     done = subprocess.run(
-        [str(TARANTOOL), str(HERE / suite)],
+        [TARANTOOL, str(HERE / suite)],
         env={**os.environ, "QUEUE_TEST_DIR": str(folder)},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
