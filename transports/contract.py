@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
@@ -40,6 +40,8 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What a tap opens."""
     data: dict[str, str] = {}
     """The app's own keys."""
+    options: dict[str, dict[str, Any]] = {}
+    """Platform → what only that platform knows (``{"apns": {"priority": 5}}``). Its ``payload`` reads it, strictly."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,8 @@ class Batch:
     recipients: list[Recipient]
     begin_until: float = math.inf
     """On ``trio.current_time()``: what is not begun by then comes back HELD, so that no lease runs out under way."""
+    validate_only: bool = False
+    """A dry run: the provider judges, and shows nothing to anybody. Where it cannot, nothing is sent (DROPPED)."""
 
 
 class Outcome(enum.Enum):
