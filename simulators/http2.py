@@ -37,14 +37,12 @@ class Http2Connection(Receiver):
         return True
 
     def settings(self, values: dict[int, int]) -> None:
-        """Change our settings in mid-connection; a lower stream limit or window binds the client from now on."""
+        """Change our settings in mid-connection; a lower stream limit binds the client from now on."""
         self.max_concurrent_streams = values.get(f.MAX_CONCURRENT_STREAMS, self.max_concurrent_streams)
-        window = values.get(f.INITIAL_WINDOW_SIZE)
-        if window is not None:
-            # The client learns of a smaller window later than we do: enforcement keeps the larger one.
+        growth = self._window.announce(values.get(f.INITIAL_WINDOW_SIZE))
+        if growth:
             for stream in self._streams.values():
-                stream.recv_window += max(0, window - self._stream_recv_window)
-            self._stream_recv_window = max(window, self._stream_recv_window)
+                stream.recv_window += growth
         if f.HEADER_TABLE_SIZE in values:
             self._decoder.limit = max(self._decoder.limit, values[f.HEADER_TABLE_SIZE])
         self._out.append(f.settings(values))

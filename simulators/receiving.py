@@ -13,7 +13,7 @@ from simulators import frames as f
 from simulators.errors import ConnectionFault, HeaderBlockError, StreamFault
 from simulators.header_compression import Decoder, Encoder, Field
 from simulators.requests import Request, check_names, check_trailers
-from simulators.streams import Limits, Stream, unpad
+from simulators.streams import AnnouncedWindow, Limits, Stream, unpad
 
 _BODY_LIMIT = 262_144
 _BLOCK_LIMIT = 65_536
@@ -50,7 +50,7 @@ class Receiver:
         self._decoder = Decoder(self.limits.header_table_size)
         self._encoder = Encoder()
         self._recv_window = self.limits.connection_window
-        self._stream_recv_window = self.limits.initial_window
+        self._window = AnnouncedWindow()
         self._send_window = f.DEFAULT_WINDOW
         self._peer_window = f.DEFAULT_WINDOW
         self._peer_frame = f.FRAME_LIMIT
@@ -83,6 +83,7 @@ class Receiver:
                 }
             )
         )
+        self._window.announce(limits.initial_window)
         if limits.connection_window > f.DEFAULT_WINDOW:
             self._out.append(f.window_update(0, limits.connection_window - f.DEFAULT_WINDOW))
 
@@ -167,9 +168,14 @@ class Receiver:
         stream.body = stream.body + payload if stream.body else payload
         if flags & f.END_STREAM:
             self._complete(stream)
-        elif self.topping_up and size and stream.recv_window * 2 < self._stream_recv_window:
-            self._out.append(f.window_update(stream_id, self._stream_recv_window - stream.recv_window))
-            stream.recv_window = self._stream_recv_window
+        elif size:
+            self._top_up(stream)
+
+    def _top_up(self, stream: Stream) -> None:
+        window = self._window.size
+        if self.topping_up and stream.recv_window * 2 < window:
+            self._out.append(f.window_update(stream.id, window - stream.recv_window))
+            stream.recv_window = window
 
     def _on_headers(self, flags: int, stream_id: int, payload: bytes) -> None:
         if not stream_id & 1:
@@ -211,7 +217,7 @@ class Receiver:
         if len(self._streams) >= self.max_concurrent_streams:
             raise StreamFault(f.REFUSED_STREAM, f"over {self.max_concurrent_streams} streams")
         expected = check_names(fields)
-        stream = Stream(stream_id, fields, self._stream_recv_window, self._peer_window)
+        stream = Stream(stream_id, fields, self._window.size, self._peer_window)
         stream.expected = expected
         self._streams[stream_id] = stream
         if flags & f.END_STREAM:
@@ -250,6 +256,7 @@ class Receiver:
                 raise ConnectionFault(f.FRAME_SIZE_ERROR, "SETTINGS ACK with a payload")
             if not self._settled:
                 raise ConnectionFault(f.PROTOCOL_ERROR, "the preface is followed by an ACK, not by SETTINGS")
+            self._on_acknowledged()
             return
         if len(payload) % 6:
             raise ConnectionFault(f.FRAME_SIZE_ERROR, "SETTINGS is not a multiple of 6 bytes")
@@ -258,6 +265,16 @@ class Receiver:
             self._apply(setting, value)
         self._out.append(f.head(0, f.SETTINGS, f.ACK, 0))
         self._unpark()
+
+    def _on_acknowledged(self) -> None:
+        change = self._window.acknowledged()
+        if not change:
+            return
+        for stream in self._streams.values():
+            stream.recv_window += change
+            if stream.remote_open:
+                # It may have sent more than the new window holds already, and would wait for ever.
+                self._top_up(stream)
 
     def _apply(self, setting: int, value: int) -> None:
         if setting == f.HEADER_TABLE_SIZE:

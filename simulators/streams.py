@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
 
 from simulators import frames as f
@@ -37,6 +38,36 @@ class Stream:
         self.send_window = send_window
         self.remote_open = True
         self.parked = b""
+
+
+class AnnouncedWindow:
+    """Our INITIAL_WINDOW_SIZE: a larger one counts from its announcement on, a smaller one from the client's ACK on.
+
+    RFC 9113 §6.9.2–3: until it acknowledges, a client may go by the window it knew.
+    """
+
+    __slots__ = ("_announced", "_waiting", "size")
+
+    def __init__(self) -> None:
+        self.size = f.DEFAULT_WINDOW
+        """Bytes that the client may send on a stream before a WINDOW_UPDATE."""
+        self._announced = f.DEFAULT_WINDOW
+        self._waiting: deque[int] = deque()
+
+    def announce(self, size: int | None) -> int:
+        """Note a SETTINGS frame that is sent (None: it has no window); return what every stream's window grows by."""
+        change = 0 if size is None else size - self._announced
+        self._announced += change
+        self._waiting.append(min(change, 0))
+        growth = max(change, 0)
+        self.size += growth
+        return growth
+
+    def acknowledged(self) -> int:
+        """Note the client's ACK of the oldest frame; return what every stream's window changes by (0 or less)."""
+        change = self._waiting.popleft() if self._waiting else 0
+        self.size += change
+        return change
 
 
 def unpad(payload: bytes) -> bytes:

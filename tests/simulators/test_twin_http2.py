@@ -27,7 +27,7 @@ def block(*fields: tuple[str, str]) -> bytes:
 
 def begun(limits: Limits | None = None, settings: bytes = b"") -> Http2Connection:
     server = Http2Connection(limits)
-    server.feed(PREFACE + frame(SETTINGS, 0, 0, settings))
+    server.feed(PREFACE + frame(SETTINGS, 0, 0, settings) + frame(SETTINGS, 1))
     server.outgoing()
     return server
 
@@ -278,6 +278,82 @@ def test_windows_are_topped_up_in_time() -> None:
             elif kind == WINDOW:
                 connection += int.from_bytes(payload)
     assert not server.faults
+
+
+class Uploader:
+    """A client's book of its windows, kept from what the server sends alone."""
+
+    def __init__(self, server: Http2Connection) -> None:
+        self.server = server
+        self.initial = self.connection = 65_535
+        self.streams: dict[int, int] = {}
+        self.hear(server.outgoing())
+
+    def hear(self, data: bytes) -> None:
+        for kind, flags, of, payload in parse(data):
+            assert kind not in (RST, GOAWAY)
+            if kind == WINDOW and of:
+                self.streams[of] = self.streams.get(of, 0) + int.from_bytes(payload)
+            elif kind == WINDOW:
+                self.connection += int.from_bytes(payload)
+            elif kind == SETTINGS and not flags:
+                held = dict(struct.iter_unpack(">HI", payload))
+                grown = held.get(4, self.initial) - self.initial
+                self.initial += grown
+                self.streams = {stream: window + grown for stream, window in self.streams.items()}
+                self.server.feed(frame(SETTINGS, 1))
+                self.hear(self.server.outgoing())
+
+    def upload(self, stream: int, size: int) -> list[Request]:
+        """Send a body as the windows allow; fails where they stop it for ever."""
+        self.streams[stream] = self.initial
+        self.server.feed(frame(HEADERS, 0x4, stream, BLOCK))
+        while True:
+            room = min(size, self.connection, self.streams[stream], 16_384)
+            assert room > 0, f"{size} bytes of stream {stream} are left and no window"
+            size -= room
+            self.connection -= room
+            self.streams[stream] -= room
+            done = self.server.feed(frame(DATA, 0 if size else 1, stream, bytes(room)))
+            self.hear(self.server.outgoing())
+            if not size:
+                return done
+
+
+@given(
+    windows=st.lists(st.integers(1, 100_000), min_size=1, max_size=6),
+    first=st.integers(1, 100_000),
+)
+@settings(max_examples=50, deadline=None)
+def test_bodies_larger_than_every_window_get_through_as_it_changes(windows: list[int], first: int) -> None:
+    server = Http2Connection(Limits(initial_window=first, connection_window=65_535))
+    server.feed(START)
+    client = Uploader(server)
+    for number, window in enumerate(windows):
+        (request,) = client.upload(4 * number + 1, min(3 * client.initial, 100_000))
+        assert len(request.body) == min(3 * client.initial, 100_000)
+        server.settings({4: window})
+        client.hear(server.outgoing())
+        assert client.initial == window
+        server.respond(4 * number + 1, OK)
+        client.hear(server.outgoing())
+    assert not server.faults
+
+
+def test_a_smaller_window_binds_from_its_acknowledgement_on() -> None:
+    server = begun()
+    server.feed(frame(HEADERS, 0x4, 1, BLOCK) + frame(HEADERS, 0x4, 3, BLOCK))
+    server.settings({4: 10})
+    server.feed(frame(DATA, 0, 1, bytes(16_384)))
+    assert not server.faults
+    server.outgoing()
+    server.feed(frame(SETTINGS, 1))
+    # Stream 1 has sent more than its window holds by now: it is told where it stands, lest it wait for ever.
+    assert parse(server.outgoing()) == [(WINDOW, 0, 1, word(16_384))]
+    server.feed(frame(DATA, 0, 1, bytes(10)))
+    assert not server.faults
+    server.feed(frame(DATA, 0, 3, bytes(11)))
+    assert last_error(server) == ("stream", 3)
 
 
 def test_goaway_forgets_the_streams_above_and_answers_those_below() -> None:
