@@ -59,6 +59,8 @@ class Dispatch:
             await pool.submit(job)
             outcomes.delivered += job.delivered
             outcomes.exceptions += job.exceptions
+            # A cycle (the job holds our judge) would keep the batch's rows until the garbage collector comes round.
+            self._job = None
             requests, self._again = self._again, []
             self._renewed = True
         for blamed in self._blamed:
