@@ -8,10 +8,15 @@ import structlog
 import trio
 
 from actors.messages import Done, Gate, Work
+from transports.backoff import Backoff
 from transports.breaker import Breaker
-from transports.contract import Outcome, Outcomes, Transport
+from transports.contract import Batch, Outcome, Outcomes, Transport
+from transports.refusals import Refusals
 
 log = structlog.get_logger(__name__)
+
+OVERLOADED = 0.1
+"""A batch of which the provider puts off more than this share (503, refused streams) slows its channel."""
 
 
 class TransportActor:
@@ -29,6 +34,7 @@ class TransportActor:
         intake: trio.MemorySendChannel[Work],
         done: trio.MemorySendChannel[Done],
         breaker: Breaker,
+        refusals: Refusals,
         gate: Gate,
         concurrency: int = 4,
     ) -> None:
@@ -38,7 +44,10 @@ class TransportActor:
         self._intake = intake
         self._done = done
         self._breaker = breaker
+        self._refusals = refusals
         self._gate = gate
+        self._pace = Backoff(first=1.0)
+        self._slow_until = 0.0
         self._concurrency = concurrency
 
     async def run(self, ready: Callable[[], None]) -> None:
@@ -47,23 +56,28 @@ class TransportActor:
             nursery.start_soon(self._transport.run, ready)
             async with trio.open_nursery() as senders:
                 for _ in range(self._concurrency):
-                    senders.start_soon(self._send)
+                    senders.start_soon(self._send, senders)
             self._transport.stop()
 
     def stop(self) -> None:
         """End when the consumer has, with what is in hand sent."""
         self._intake.close()
 
-    async def _send(self) -> None:
+    async def _send(self, nursery: trio.Nursery) -> None:
         async for work in self._work:
             outcomes = await self._transport.send(work.batch)
-            self._judge(outcomes)
-            await self._done.send(Done(work, outcomes))
+            nursery.start_soon(self._weigh, work, outcomes)  # which may wait for others, and they need this place
 
-    def _judge(self, outcomes: Outcomes) -> None:
-        if outcomes.slow:
-            log.warning("the provider asks for less", channel=self._channel, seconds=round(outcomes.slow))
-            self._gate.slow(outcomes.slow)
+    async def _weigh(self, work: Work, outcomes: Outcomes) -> None:
+        outcomes = await self._refusals.weigh(work.batch.campaign, outcomes)
+        self._judge(work.batch, outcomes)
+        await self._done.send(Done(work, outcomes))
+
+    def _judge(self, batch: Batch, outcomes: Outcomes) -> None:
+        slow = max(outcomes.slow, self._overload(batch, outcomes))
+        if slow:
+            log.warning("the provider asks for less", channel=self._channel, seconds=round(slow, 1))
+            self._gate.slow(slow)
         if outcomes.stop is not None:
             if self._breaker.reason is None:
                 log.error("channel paused", channel=self._channel, why=outcomes.stop)
@@ -72,3 +86,16 @@ class TransportActor:
             if self._breaker.reason is not None:
                 log.info("channel goes on", channel=self._channel)
             self._breaker.success()
+
+    def _overload(self, batch: Batch, outcomes: Outcomes) -> float:
+        """Seconds to leave the provider alone: 1, 2, 4 … 60 while it goes on putting pushes off."""
+        if outcomes.put_off <= OVERLOADED * len(batch.recipients):
+            if outcomes.delivered:
+                self._pace.reset()
+            return 0.0
+        now = trio.current_time()
+        if now < self._slow_until:
+            return 0.0  # begun before the pause: no news
+        pause = self._pace.next()
+        self._slow_until = now + pause
+        return pause

@@ -89,6 +89,8 @@ class Channel(msgspec.Struct, frozen=True, kw_only=True):
     """Per platform; file names are absolute once loaded. None at all: the channel goes to a twin of the provider."""
     rate: Annotated[float, Meta(gt=0)] | None = None
     """Pushes a second, at most; None: the provider's own quota."""
+    dead_limit: Annotated[float, Meta(gt=0, le=1)] = 0.2
+    """A campaign in which more than this share of 500 or more tokens is refused pauses the channel; 1: never."""
     connections: Annotated[int, Meta(ge=1, le=64)] = 1
     origin: str | None = None
     """``https://host:port`` in place of the provider's own."""
@@ -199,6 +201,7 @@ _REMEDIES = {
     "node.workers": "one worker per core; 1 is the least",
     "http.bind": 'write host:port, as in "127.0.0.1:8765"',
     "channels.*.rate": "pushes a second; leave it away for the provider's own quota",
+    "channels.*.dead_limit": "a share above 0, up to 1; 0.2 is 20 %, 1 never pauses",
     "channels.*.platform": 'as in platform = "apns"',
     "channels.*.app": "APNs: the bundle id; FCM: the project id",
     "channels.*.connections": "1 to 64 connections per worker",

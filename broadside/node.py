@@ -190,6 +190,7 @@ class Node:
             ca=None if ca is None else str(ca),
             connections=channel.connections,
             rate=channel.rate,
+            dead_limit=channel.dead_limit,
         )
 
     def check_channels(self) -> None:

@@ -25,6 +25,7 @@ from supervision import ONE_FOR_ALL, ONE_FOR_ONE, REST_FOR_ONE, Actor, ChildSpec
 from transports.breaker import Breaker
 from transports.contract import Transport, TransportSettings
 from transports.limiter import Limiter
+from transports.refusals import Refusals
 from transports.registry import load
 
 HANDS_A_CONNECTION = 6
@@ -58,7 +59,8 @@ def build_transport(setup: wire.ChannelSetup) -> Transport:
 class ChannelGroup:
     """One channel's settler, transport actor and consumer, and the memory channels between them.
 
-    The breaker and the limiter outlive restarts; the memory channels are made anew with each incarnation of the group.
+    The breaker, the limiter and the watch over refusals outlive restarts; the memory channels are made anew with each
+    incarnation of the group.
     """
 
     def __init__(
@@ -69,6 +71,7 @@ class ChannelGroup:
         self._book = book
         self._clock = clock
         self._breaker = breaker
+        self._refusals = Refusals(setup.dead_limit)
         self._limiter = None if setup.rate is None else Limiter(setup.rate, max(setup.rate, 500.0))
         self._connect()
 
@@ -113,6 +116,7 @@ class ChannelGroup:
             intake=self._work_in,
             done=self._done_in.clone(),
             breaker=self._breaker,
+            refusals=self._refusals,
             gate=self._gate,
             concurrency=SENDING_AT_ONCE * self._setup.connections,
         )

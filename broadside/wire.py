@@ -42,6 +42,7 @@ class ChannelSetup(msgspec.Struct, frozen=True, kw_only=True):
     ca: str | None
     connections: int
     rate: float | None
+    dead_limit: float
 
 
 class Hello(msgspec.Struct, frozen=True, kw_only=True, tag="hello"):

@@ -109,6 +109,8 @@ class Outcomes:
     """One plain sentence when the channel must pause, because the same fault would hit every recipient."""
     slow: float = 0.0
     """Seconds for which the channel should send nothing, because the provider limits the whole project."""
+    put_off: int = 0
+    """Pushes that the provider was too busy for (5xx, refused streams): many of them slow the channel."""
 
 
 class Transport(Protocol):

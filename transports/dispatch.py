@@ -73,8 +73,10 @@ class Dispatch:
         if answer.status == UNANSWERED:
             return Exceptional(index, Outcome.UNKNOWN, "no answer")
         if answer.status == UNPROCESSED:
+            self.outcomes.put_off += 1
             return Exceptional(index, Outcome.RETRY, "REFUSED_STREAM", 1.0)
         decision = self._decide(answer, self._batch.attempt)
+        self.outcomes.put_off += answer.status >= 500
         then = decision.then
         if then is not Then.NOTHING and then is not Then.RENEW:
             answer.via.retire(decision.reason)

@@ -19,6 +19,7 @@ from storage.records import Campaign, Settlement
 from transports.breaker import Breaker
 from transports.contract import Batch, Exceptional, Message, Outcome, Outcomes, Recipient, recipients_to_json
 from transports.limiter import Limiter
+from transports.refusals import Refusals
 
 FAR = 10**15
 
@@ -141,6 +142,7 @@ class Group:
             intake=work_in,
             done=done_in.clone(),
             breaker=self.breaker,
+            refusals=Refusals(),
             gate=gate,
         )
         self.consumer = Consumer(
@@ -237,6 +239,65 @@ async def test_a_stop_answer_pauses_the_channel_and_a_probe_reopens_it(autojump_
         well = True
     assert group.breaker.reason is None
     assert len(tubes.settled) == 30
+
+
+async def test_a_share_of_dead_tokens_far_above_the_usual_pauses_before_anything_is_deleted(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    wrong = True
+
+    def answer(batch: Batch) -> Outcomes:
+        if not wrong:
+            return delivered(batch)
+        return Outcomes(0, [Exceptional(i, Outcome.DEAD, "BadDeviceToken") for i in range(len(batch.recipients))])
+
+    tubes, transport = MemoryTubes(30, size=120), ScriptedTransport(answer)
+    group = Group(tubes, transport)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(group.run, 200)
+        await trio.sleep(50)
+        assert group.breaker.reason is not None
+        assert "BadDeviceToken" in group.breaker.reason
+        assert not any(s.dead or s.tallies.get("dead") for s in tubes.settled)
+        wrong = False
+    assert group.breaker.reason is None
+    assert not any(s.dead for s in tubes.settled)
+
+
+async def test_the_usual_share_of_dead_tokens_is_deleted_and_stops_nothing(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    def answer(batch: Batch) -> Outcomes:
+        dead = len(batch.recipients) // 6
+        return Outcomes(
+            len(batch.recipients) - dead, [Exceptional(i, Outcome.DEAD, "Unregistered") for i in range(dead)]
+        )
+
+    tubes = MemoryTubes(30, size=120)
+    group = Group(tubes, ScriptedTransport(answer))
+    await group.run(20)
+    assert sum(len(s.dead) for s in tubes.settled) == 30 * 20
+    assert group.breaker.reason is None
+
+
+async def test_a_provider_too_busy_for_a_tenth_slows_its_channel_more_and_more(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    busy = True
+
+    def answer(batch: Batch) -> Outcomes:
+        if not busy:
+            return delivered(batch)
+        return Outcomes(80, [Exceptional(i, Outcome.RETRY, "ServiceUnavailable", 1.0) for i in range(20)], put_off=20)
+
+    tubes, transport = MemoryTubes(200, size=100), ScriptedTransport(answer)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(Group(tubes, transport).run, 100)
+        await trio.sleep(40)
+        while_busy = len(transport.sent)
+        assert while_busy <= 100, "pauses of 1, 2, 4, 8 … seconds, ten batches between two of them"
+        busy = False
+    assert len(transport.sent) == 200
 
 
 async def test_a_rate_is_kept_before_the_take_so_that_no_lease_grows_old(

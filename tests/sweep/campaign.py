@@ -117,7 +117,15 @@ class Campaign:
     def hello(self) -> wire.Hello:
         setups = [
             wire.ChannelSetup(
-                name=name, platform="ledger", app="", credentials={}, origin=None, ca=None, connections=1, rate=None
+                name=name,
+                platform="ledger",
+                app="",
+                credentials={},
+                origin=None,
+                ca=None,
+                connections=1,
+                rate=None,
+                dead_limit=1.0,
             )
             for name in self.channels
         ]
