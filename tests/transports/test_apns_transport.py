@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 
 from transports.contract import Outcome
@@ -26,6 +27,15 @@ async def test_every_recipient_is_pushed_once_with_apples_headers(peer, make_apn
         "apns-collapse-id": "aaaaaaaaaaaah",
         "apns-id": "00000000-0000-0007-0000-0000000003eb",
     }
+
+
+async def test_a_dry_run_sends_apple_nothing(peer, make_apns, make_batch, running):
+    async with running(make_apns(peer)) as transport:
+        outcomes = await transport.send(dataclasses.replace(make_batch(3), validate_only=True))
+    assert {(e.outcome, e.reason) for e in outcomes.exceptions} == {
+        (Outcome.DROPPED, "Apple has no dry run: only checked here")
+    }
+    assert (len(outcomes.exceptions), peer.seen) == (3, [])
 
 
 async def test_a_dead_phone_costs_its_neighbours_nothing(peer, make_apns, make_batch, running, reason):

@@ -33,6 +33,8 @@ from transports.fcm.outcomes import Refusal
         (500, Refusal(error_code="INTERNAL"), Outcome.RETRY, False, Then.NOTHING),
         (503, Refusal(error_code="UNAVAILABLE"), Outcome.RETRY, False, Then.NOTHING),
         (502, Refusal(error_code="UNSPECIFIED_ERROR"), Outcome.RETRY, False, Then.NOTHING),
+        (400, Refusal(error_code="UNSPECIFIED_ERROR"), Outcome.REJECTED, False, Then.NOTHING),
+        (404, Refusal(error_code="UNSPECIFIED_ERROR"), Outcome.REJECTED, False, Then.NOTHING),
         (418, Refusal(error_code="UNSPECIFIED_ERROR"), Outcome.REJECTED, False, Then.NOTHING),
         (302, Refusal(), Outcome.RETRY, False, Then.NOTHING),
     ],
@@ -58,6 +60,16 @@ def test_a_retry_waits_ten_seconds_at_least_and_as_long_as_google_asks(status, a
 def test_a_devices_own_quota_slows_nobody_else():
     assert outcomes.decide(429, Refusal(message="Device message rate exceeded")).slow == 0
     assert outcomes.decide(429, Refusal(error_code="QUOTA_EXCEEDED"), retry_after=90).slow == 90
+    assert outcomes.decide(429, Refusal(error_code="QUOTA_EXCEEDED", quota="device:abc rate exceeded")).slow == 0
+    # the sentence speaks of devices too, the detail names the project
+    said = "Sending limit exceeded: message rate, device message rate, or topic message rate."
+    assert outcomes.decide(429, Refusal(message=said, error_code="QUOTA_EXCEEDED", quota="project:1")).slow == 60
+
+
+def test_apples_own_word_is_in_the_sentence():
+    decision = outcomes.decide(401, Refusal(error_code="THIRD_PARTY_AUTH_ERROR", apple="InvalidProviderToken"))
+    assert decision.stop is not None
+    assert "THIRD_PARTY_AUTH_ERROR, Apple says InvalidProviderToken" in decision.stop
 
 
 def test_details_are_found_wherever_they_stand():
@@ -73,14 +85,27 @@ def test_details_are_found_wherever_they_stand():
     }
     refusal = outcomes.parse(json.dumps(body).encode())
     assert refusal == Refusal("INVALID_ARGUMENT", "m", "INVALID_ARGUMENT", ("message.token",))
+    details = body["error"]["details"]
+    details[0] = {
+        "@type": "type.googleapis.com/google.rpc.QuotaFailure",
+        "violations": [{"subject": "project:1", "description": "per minute"}],
+    }
+    details[1] = {"@type": "type.googleapis.com/google.firebase.fcm.v1.ApnsError", "reason": "BadDeviceToken"}
+    assert outcomes.parse(json.dumps(body).encode()) == Refusal(
+        "INVALID_ARGUMENT", "m", quota="project:1 per minute", apple="BadDeviceToken"
+    )
 
 
+DETAILS = [outcomes._FCM_ERROR, outcomes._BAD_REQUEST, outcomes._QUOTA_FAILURE, outcomes._APNS_ERROR]
 json_values = st.recursive(
     st.none() | st.integers() | st.text(max_size=5),
     lambda inner: (
         st.lists(inner, max_size=3)
         | st.dictionaries(
-            st.sampled_from(["error", "details", "@type", "fieldViolations", "field", "errorCode", "status"]), inner
+            st.sampled_from(["error", "details", "fieldViolations", "violations", "errorCode", "status"]), inner
+        )
+        | st.fixed_dictionaries(
+            {"@type": st.sampled_from(["x.FcmError", *DETAILS]), "violations": inner, "fieldViolations": inner}
         )
     ),
     max_leaves=12,
@@ -130,6 +155,7 @@ def test_a_payload_that_google_would_refuse_is_refused_here(message):
         ({"private_key": None}, "no private_key"),
         ({"client_email": ""}, "no client_email"),
         ({"token_uri": "http://x"}, "is not https"),
+        ({"universe_domain": "other.example"}, "universe_domain 'other.example'; FCM is there in googleapis.com alone"),
         (None, "not a JSON object"),
         ("missing", "not found"),
     ],

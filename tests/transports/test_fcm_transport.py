@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 import time
 
@@ -90,6 +91,16 @@ async def test_every_registration_is_pushed_once_with_its_own_token(peer, google
     assert google.asked == 1
 
 
+async def test_a_dry_run_asks_google_to_judge_and_to_show_nothing(peer, google, make_fcm, make_batch, running):
+    peer.answer = lambda seen: OK
+    async with running(make_fcm()) as transport:
+        outcomes = await transport.send(dataclasses.replace(make_batch(3), validate_only=True))
+        assert outcomes.delivered == 3
+        assert [json.loads(seen.body)["validate_only"] for seen in peer.seen] == [True] * 3
+        await transport.send(make_batch(1))
+        assert "validate_only" not in json.loads(peer.seen[-1].body)
+
+
 async def test_a_refused_access_token_is_renewed_once_for_all(peer, google, make_fcm, make_batch, running):
     peer.answer = lambda seen: OK if seen.headers["authorization"] == "Bearer ya29.2" else refusal(401)
     async with running(make_fcm()) as transport, trio.open_nursery() as nursery:
@@ -112,6 +123,27 @@ async def test_a_token_refused_again_after_renewal_pauses_the_channel(peer, goog
     assert "service account" in outcomes.stop
     assert {e.outcome for e in outcomes.exceptions} == {Outcome.HELD}
     assert len(outcomes.exceptions) == 10
+
+
+async def test_the_token_is_there_before_the_first_batch(google, make_fcm, running, until):
+    async with running(make_fcm()) as transport:
+        await until(lambda: transport.token.value == b"Bearer ya29.1")
+    assert google.asked == 1
+
+
+@pytest.mark.parametrize(("lifetime", "again"), [(3_599, 3_299), (400, 200), (1, 1)])
+async def test_a_token_is_renewed_before_it_ends(lifetime, again, google, service_account, tmp_path, autojump_clock):
+    path = tmp_path / "account.json"
+    path.write_text(json.dumps(service_account))
+    google.answers = [(200, {"access_token": "a", "expires_in": lifetime}), (200, {"access_token": "b"})]
+    token = credentials.AccessToken(credentials.load({"service_account": str(path)}))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(token.run)
+        await trio.sleep(again - 0.1)
+        assert token.value == b"Bearer a"
+        await trio.sleep(0.2)
+        assert token.value == b"Bearer b"
+        nursery.cancel_scope.cancel()
 
 
 async def test_an_outage_of_the_token_endpoint_only_delays(peer, google, make_fcm, make_batch, running):

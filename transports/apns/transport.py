@@ -54,6 +54,8 @@ class ApnsTransport:
     async def send(self, batch: Batch) -> Outcomes:
         """Push to every recipient (``Transport.send``). Cancelled: what was sent is unknown to the caller."""
         recipients = batch.recipients
+        if batch.validate_only:
+            return _all(batch, Outcome.DROPPED, "Apple has no dry run: only checked here")
         if self._clock() >= batch.expires_at:
             return _all(batch, Outcome.EXPIRED, "expired before it was sent")
         try:

@@ -26,6 +26,7 @@ EARLY = 300.0
 _GRANT = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 _TIMEOUT = 15.0
 _LIFETIME = 3_600
+_UNIVERSE = "googleapis.com"
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +94,8 @@ class AccessToken:
                 continue
             backoff.reset()
             self._expired = trio.Event()
-            with trio.move_on_after(max(1.0, lifetime - EARLY)):
+            # a token of a few minutes' life lives half of it: Google is not asked every second
+            with trio.move_on_after(max(1.0, lifetime - EARLY, lifetime / 2)):
                 await self._expired.wait()
 
     async def wait(self) -> str | None:
@@ -196,6 +198,10 @@ def load(credentials: Mapping[str, str]) -> ServiceAccount:
 
     if raw.get("type") != "service_account":
         raise CredentialsError(f'{where}: "{name}" has type {raw.get("type")!r}; a service_account is needed')
+    universe = raw.get("universe_domain", _UNIVERSE)
+    if universe != _UNIVERSE:
+        remedy = f"FCM is there in {_UNIVERSE} alone: take a service account of a project there"
+        raise CredentialsError(f'{where}: "{name}" has universe_domain {str(universe)[:60]!r}; {remedy}')
     token_uri = text_field("token_uri")
     if not token_uri.startswith("https://"):
         raise CredentialsError(f'{where}: token_uri "{token_uri}" is not https')

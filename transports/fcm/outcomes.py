@@ -17,6 +17,8 @@ _QUOTA = 60.0  # FCM: 429 without Retry-After
 _TOKEN_FIELDS = ("message.token", "message.fid", "token", "fid")
 _FCM_ERROR = "google.firebase.fcm.v1.FcmError"
 _BAD_REQUEST = "google.rpc.BadRequest"
+_QUOTA_FAILURE = "google.rpc.QuotaFailure"
+_APNS_ERROR = "google.firebase.fcm.v1.ApnsError"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +32,10 @@ class Refusal:
     """``errorCode`` of the FcmError detail; empty: there was none."""
     fields: tuple[str, ...] = ()
     """Fields that a BadRequest detail names."""
+    quota: str = ""
+    """Whose quota a QuotaFailure detail says is used up: its subjects and descriptions."""
+    apple: str = ""
+    """Apple's own reason, where FCM passes it on."""
 
 
 def parse(body: bytes) -> Refusal:
@@ -41,8 +47,9 @@ def parse(body: bytes) -> Refusal:
     error = document.get("error") if isinstance(document, dict) else None
     if not isinstance(error, dict):
         return Refusal()
-    code = ""
+    code = apple = ""
     fields: list[str] = []
+    quota: list[str] = []
     details = error.get("details")
     for detail in details if isinstance(details, list) else ():
         if not isinstance(detail, dict):
@@ -50,11 +57,15 @@ def parse(body: bytes) -> Refusal:
         kind = _text(detail.get("@type"))
         if kind.endswith(_FCM_ERROR):
             code = code or _text(detail.get("errorCode"))
+        elif kind.endswith(_APNS_ERROR):
+            apple = _text(detail.get("reason"))[:100]
         elif kind.endswith(_BAD_REQUEST):
-            violations = detail.get("fieldViolations")
-            if isinstance(violations, list):
-                fields += [_text(each.get("field")) for each in violations if isinstance(each, dict)]
-    return Refusal(_text(error.get("status")), _text(error.get("message"))[:200], code, tuple(fields))
+            fields += [_text(each.get("field")) for each in _objects(detail.get("fieldViolations"))]
+        elif kind.endswith(_QUOTA_FAILURE):
+            for each in _objects(detail.get("violations")):
+                quota += [_text(each.get("subject"))[:100], _text(each.get("description"))[:100]]
+    message = _text(error.get("message"))[:200]
+    return Refusal(_text(error.get("status")), message, code, tuple(fields), " ".join(quota).strip(), apple)
 
 
 def decide(status: int, refusal: Refusal, attempt: int = 1, retry_after: float | None = None) -> Decision:
@@ -65,8 +76,9 @@ def decide(status: int, refusal: Refusal, attempt: int = 1, retry_after: float |
         case 400, "INVALID_ARGUMENT" | "":
             return _invalid(refusal, reason)
         case 401, "THIRD_PARTY_AUTH_ERROR" | "APNS_AUTH_ERROR":
-            sentence = "Firebase cannot reach Apple or the browsers ({}): check the APNs key in the Firebase console"
-            return stop(reason, sentence.format(reason))
+            why = f"{reason}, Apple says {refusal.apple}" if refusal.apple else reason
+            remedy = "check the APNs key, or the Web Push key pair, in the Firebase console"
+            return stop(reason, f"Firebase may not push to Apple or the browsers ({why}): {remedy}")
         case 401, "":
             sentence = "Google refuses a new access token (401): check the service account and this machine's clock"
             return stop(reason, sentence, Then.RENEW)
@@ -100,8 +112,13 @@ def _invalid(refusal: Refusal, reason: str) -> Decision:
 
 def _quota(refusal: Refusal, reason: str, attempt: int, retry_after: float | None) -> Decision:
     after = max(backed_off(_QUOTA, attempt), retry_after or 0.0)
-    device = "device" in refusal.message.lower()
+    # Google's sentence for QUOTA_EXCEEDED names all three quotas (project, device, topic); the detail says which.
+    device = "device" in (refusal.quota or refusal.message).lower()
     return Decision(Outcome.RETRY, reason, after, slow=0.0 if device else max(_QUOTA, retry_after or 0.0))
+
+
+def _objects(value: object) -> list[dict[str, object]]:
+    return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []
 
 
 def _text(value: object) -> str:

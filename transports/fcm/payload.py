@@ -5,20 +5,25 @@ Source: firebase.google.com/docs/reference/fcm/rest/v1/projects.messages.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import msgspec
 
 from transports.contract import Message
 from transports.errors import PayloadError
+from transports.fcm import options
+from transports.fcm.options import MAX_TTL
 
 LIMIT = 4_096
-"""Octets of notification and data."""
-MAX_TTL = 2_419_200
-"""Seconds: four weeks."""
-_RESERVED = ("google", "gcm")
+"""Octets of what an app receives: notification and data, with the platform's own beside them."""
 _encode = msgspec.json.Encoder().encode
 
 _HEADS = {"token": b'{"message":{"token":', "fid": b'{"message":{"fid":'}
 _VALIDATE_HEADS = {kind: b'{"validate_only":true,' + head[1:] for kind, head in _HEADS.items()}
+# What each kind of device is sent, beside the message's notification and data.
+_OWN = {"Android": ("android", "notification", "data"), "iPhones": ("apns", "payload"),
+        "browsers": ("webpush", "notification", "data")}  # fmt: skip
 
 
 class Body:
@@ -39,31 +44,102 @@ class Body:
 def render(message: Message, campaign: str, ttl: int, *, validate_only: bool = False) -> Body:
     """Build the body. ``campaign``: 13-character text, under which a repeat replaces the first; ``ttl``: seconds.
 
-    Raises ``PayloadError`` for a reserved key or more than :data:`LIMIT` octets of notification and data.
+    ``message.options["fcm"]`` is laid over what Broadside sends by itself. Raises ``PayloadError`` for an option that
+    FCM does not take, a reserved key, a text that is missing, or more than :data:`LIMIT` octets.
     """
-    ttl = max(0, min(ttl, MAX_TTL))
-    notification = {"title": message.title, "body": message.body}
+    given = options.read(message.options.get("fcm", {}))
+    rest = _merged(_defaults(message, given, campaign, max(0, min(ttl, MAX_TTL))), given)
+    if not rest.get("notification"):
+        rest.pop("notification", None)
+    _check_text(message, given, rest)
+    _check_size(rest)
+    return Body(b"," + _encode(rest)[1:] + b"}", validate_only)
+
+
+def _defaults(message: Message, given: Mapping[str, Any], campaign: str, ttl: int) -> dict[str, Any]:
+    """What is sent unless an option says otherwise."""
+    android: dict[str, Any] = {"collapse_key": campaign, "priority": "HIGH", "ttl": f"{ttl}s"}
+    # A registration may be an iPhone's or a browser's: there, too, a repeat replaces the first.
+    apns: dict[str, Any] = {"headers": {"apns-collapse-id": campaign}, "payload": {"aps": {"sound": "default"}}}
+    webpush: dict[str, Any] = {"headers": {"TTL": str(ttl), "Topic": campaign}}
+    rest: dict[str, Any] = {"android": android, "apns": apns, "webpush": webpush}
+    if _silent(given):
+        # Apple wakes an app for data only by this header, this priority and this key together.
+        apns["headers"] |= {"apns-push-type": "background", "apns-priority": "5"}
+        apns["payload"] = {"aps": {"content-available": 1}}
+    else:
+        rest["notification"] = {name: text for name in ("title", "body") if (text := getattr(message, name))}
+    if not _silent(given) or _part(given, "android", "notification"):
+        android["notification"] = {"tag": campaign}
+    if _part(given, "webpush", "notification"):
+        webpush["notification"] = {"tag": campaign}
+    data = _data(message)
+    if data:
+        rest["data"] = data
+    if message.url is not None:
+        # A platform's own data stands in place of the message's: the address must be in both.
+        for name, default in (("android", android), ("webpush", webpush)):
+            if _part(given, name, "data"):
+                default["data"] = {"url": message.url}
+    return rest
+
+
+def _data(message: Message) -> dict[str, str]:
     data = dict(message.data)
-    for name in data:
-        if name == "from" or name.startswith(_RESERVED):
-            raise PayloadError(f'message.data: the key "{name}" is reserved by FCM; rename it')
+    options.check_data(data, "message.data")
     if message.url is not None:
         if "url" in data:
             raise PayloadError('message.data: the key "url" is taken on FCM; rename it')
         data["url"] = message.url
-    size = len(_encode(notification)) + (len(_encode(data)) if data else 0)
-    if size > LIMIT:
-        raise PayloadError(f"message: {size} bytes for FCM, which takes {LIMIT}; shorten it")
-    rest: dict[str, object] = {"notification": notification}
-    if data:
-        rest["data"] = data
-    rest["android"] = {
-        "collapse_key": campaign,
-        "priority": "HIGH",
-        "ttl": f"{ttl}s",
-        "notification": {"tag": campaign},
-    }
-    # A registration may be an iPhone's or a browser's: there, too, a repeat replaces the first.
-    rest["apns"] = {"headers": {"apns-collapse-id": campaign}, "payload": {"aps": {"sound": "default"}}}
-    rest["webpush"] = {"headers": {"TTL": str(ttl), "Topic": campaign}}
-    return Body(b"," + _encode(rest)[1:] + b"}", validate_only)
+    return data
+
+
+def _silent(given: Mapping[str, Any]) -> bool:
+    return "notification" in given and given["notification"] is None
+
+
+def _part(given: Mapping[str, Any], *path: str) -> Any:
+    value: Any = given
+    for name in path:
+        value = (value or {}).get(name)
+    return value
+
+
+def _merged(default: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """``given`` over ``default``, objects part by part; None takes a default away (RFC 7396)."""
+    merged = dict(default)
+    for name, value in given.items():
+        if name == "headers" and value:
+            # Header names are the same in any case.
+            wanted = {header.lower() for header in value}
+            kept = {header: text for header, text in merged.get(name, {}).items() if header.lower() not in wanted}
+            merged[name] = kept | {header: text for header, text in value.items() if text is not None}
+        elif value is None:
+            merged.pop(name, None)
+        elif isinstance(value, dict) and isinstance(merged.get(name), dict):
+            merged[name] = _merged(merged[name], value)
+        else:
+            merged[name] = value
+    return merged
+
+
+def _check_text(message: Message, given: Mapping[str, Any], rest: Mapping[str, Any]) -> None:
+    if _silent(given):
+        if not rest.get("data") and not any(given.get(name) for name in ("android", "apns", "webpush")):
+            raise PayloadError("message.data: is empty; a message without a notification carries data")
+        return
+    android = _part(rest, "android", "notification") or {}
+    for name in ("title", "body"):
+        texts = (_part(rest, "notification", name), android.get(name), android.get(f"{name}_loc_key"))
+        if not any(text and text.strip() for text in texts):
+            remedy = "write what people should read, or set message.options.fcm.notification to null to send data alone"
+            raise PayloadError(f"message.{name}: is empty; {remedy}")
+
+
+def _check_size(rest: Mapping[str, Any]) -> None:
+    common = sum(len(_encode(rest[name])) for name in ("notification", "data") if name in rest)
+    for devices, (platform, *names) in _OWN.items():
+        own = _part(rest, platform) or {}
+        size = common + sum(len(_encode(own[name])) for name in names if own.get(name))
+        if size > LIMIT:
+            raise PayloadError(f"message: {size} bytes for FCM ({devices}), which takes {LIMIT}; shorten it")

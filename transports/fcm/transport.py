@@ -55,15 +55,16 @@ class FcmTransport:
 
     def check(self, message: Message) -> None:
         """Raise ``PayloadError`` if FCM cannot carry this message."""
-        payload.render(message, "", 0)
+        payload.render(message, campaign_text(0), payload.MAX_TTL)
 
     async def send(self, batch: Batch) -> Outcomes:
         """Push to every recipient (``Transport.send``). Cancelled: what was sent is unknown to the caller."""
         now = self._clock()
         if now >= batch.expires_at:
             return _all(batch, Outcome.EXPIRED, "expired before it was sent")
+        campaign, ttl = campaign_text(batch.campaign), (batch.expires_at - now) // 1_000
         try:
-            body = payload.render(batch.message, campaign_text(batch.campaign), (batch.expires_at - now) // 1_000)
+            body = payload.render(batch.message, campaign, ttl, validate_only=batch.validate_only)
         except PayloadError as error:
             return _all(batch, Outcome.REJECTED, str(error))
         recipients = batch.recipients

@@ -1,0 +1,275 @@
+"""The editor's FCM options: what is taken, how it lies over the defaults, what is refused and in which words."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from simulators.fcm_message import check_request
+from transports.contract import Message
+from transports.errors import PayloadError
+from transports.fcm import payload
+
+CAMPAIGN = "aaaaaaaaaaaah"
+EVERYTHING: dict[str, Any] = {
+    "notification": {"image": "https://example.com/flood.jpg"},
+    "android": {
+        "collapse_key": "weather",
+        "priority": "NORMAL",
+        "ttl": "3600.5s",
+        "restricted_package_name": "com.example.news",
+        "data": {"story": "7"},
+        "notification": {
+            "title": "Flood!",
+            "body": "Leave",
+            "icon": "ic_flood",
+            "color": "#FF0000",
+            "sound": "siren",
+            "tag": "weather",
+            "click_action": "OPEN",
+            "body_loc_key": "flood_body",
+            "body_loc_args": ["Ahr"],
+            "title_loc_key": "flood_title",
+            "title_loc_args": [],
+            "channel_id": "alerts",
+            "ticker": "Flood",
+            "sticky": True,
+            "event_time": "2026-11-23T18:00:00.5Z",
+            "local_only": False,
+            "notification_priority": "PRIORITY_MAX",
+            "default_sound": False,
+            "default_vibrate_timings": False,
+            "default_light_settings": False,
+            "vibrate_timings": ["0.5s", "1s"],
+            "visibility": "PUBLIC",
+            "notification_count": 3,
+            "light_settings": {
+                "color": {"red": 1, "green": 0.5, "blue": 0, "alpha": 1},
+                "light_on_duration": "1s",
+                "light_off_duration": "0.25s",
+            },
+            "image": "https://example.com/a.jpg",
+            "bypass_proxy_notification": True,
+            "proxy": "DENY",
+        },
+        "fcm_options": {"analytics_label": "flood-1"},
+        "direct_boot_ok": True,
+        "bandwidth_constrained_ok": True,
+        "restricted_satellite_ok": True,
+    },
+    "webpush": {
+        "headers": {"Urgency": "high"},
+        "data": {"story": "7"},
+        "notification": {"icon": "/i.png", "actions": [{"action": "read", "title": None}]},
+        "fcm_options": {"link": "https://example.com/flood", "analytics_label": "flood-1"},
+    },
+    "apns": {
+        "headers": {"apns-priority": "10"},
+        "payload": {"aps": {"badge": 1}, "story": {"id": 7}},
+        "fcm_options": {"analytics_label": "flood-1", "image": "https://example.com/b.jpg"},
+        "live_activity_token": "abc",
+    },
+    "fcm_options": {"analytics_label": "flood_~1%"},
+}
+
+
+def sent(fcm: dict[str, Any], **more: Any) -> dict[str, Any]:
+    message = Message(**{"title": "Flood", "body": "Leave the valley", **more}, options={"fcm": fcm})
+    body = json.loads(payload.render(message, CAMPAIGN, 60).to("token", "t") or b"")
+    assert check_request(body) is None, "Google would refuse it"
+    said: dict[str, Any] = body["message"]
+    return said
+
+
+def camel(value: Any) -> Any:
+    """Google's other spelling, of the names that are Google's."""
+    if not isinstance(value, dict):
+        return value
+    return {
+        re.sub(r"_([a-z])", lambda letter: letter[1].upper(), name): inner
+        if name in ("data", "headers", "payload")
+        else camel(inner)
+        for name, inner in value.items()
+    }
+
+
+def without(path: str) -> Any:
+    """EVERYTHING's value at a dotted path."""
+    value: Any = EVERYTHING
+    for name in path.split("."):
+        value = value[name]
+    return value
+
+
+def test_everything_that_fcm_documents_is_carried_and_taken_by_a_strict_twin() -> None:
+    said = sent(EVERYTHING)
+    assert said["android"] == EVERYTHING["android"]
+    assert said["notification"] == {"title": "Flood", "body": "Leave the valley", **EVERYTHING["notification"]}
+    assert said["fcm_options"] == EVERYTHING["fcm_options"]
+    assert said["webpush"]["headers"] == {"TTL": "60", "Topic": CAMPAIGN, "Urgency": "high"}
+    assert said["webpush"]["notification"] == {"tag": CAMPAIGN, **without("webpush.notification")}
+    assert said["apns"]["headers"] == {"apns-collapse-id": CAMPAIGN, "apns-priority": "10"}
+    assert said["apns"]["payload"] == {"aps": {"sound": "default", "badge": 1}, "story": {"id": 7}}
+    assert said["apns"]["live_activity_token"] == "abc"
+
+
+def test_both_spellings_of_a_name_are_one() -> None:
+    assert sent(camel(EVERYTHING)) == sent(EVERYTHING)
+    assert camel(EVERYTHING) != EVERYTHING
+
+
+def test_a_lower_case_priority_is_googles_own() -> None:
+    assert sent({"android": {"priority": "normal"}})["android"]["priority"] == "NORMAL"
+
+
+def test_an_option_elsewhere_leaves_the_repeat_replacing_the_first() -> None:
+    said = sent({"android": {"notification": {"channel_id": "alerts"}}, "apns": {"headers": {"apns-priority": "5"}}})
+    assert said["android"]["collapse_key"] == said["android"]["notification"]["tag"] == CAMPAIGN
+    assert said["apns"]["headers"]["apns-collapse-id"] == CAMPAIGN
+    assert said["webpush"]["headers"]["Topic"] == CAMPAIGN
+
+
+def test_null_takes_a_default_away_and_header_names_have_no_case() -> None:
+    said = sent(
+        {
+            "android": {"collapse_key": None},
+            "webpush": {"headers": {"topic": None, "ttl": "5"}},
+            "apns": {"payload": {"aps": {"sound": None}}},
+        }
+    )
+    assert "collapse_key" not in said["android"]
+    assert said["webpush"]["headers"] == {"ttl": "5"}
+    assert said["apns"]["payload"] == {"aps": {}}
+
+
+def test_a_message_of_data_alone_needs_no_text_and_shows_nothing() -> None:
+    said = sent({"notification": None}, title="", body="", data={"story": "7"})
+    assert "notification" not in said
+    assert "notification" not in said["android"]
+    assert said["android"]["collapse_key"] == CAMPAIGN
+    assert said["apns"]["payload"] == {"aps": {"content-available": 1}}
+    assert said["apns"]["headers"]["apns-push-type"] == "background"
+    assert said["apns"]["headers"]["apns-priority"] == "5"
+
+
+@pytest.mark.parametrize(("title", "body", "named"), [("", "b", "title"), ("t", " ", "body"), ("", "", "title")])
+def test_a_text_that_nobody_would_read_is_refused(title: str, body: str, named: str) -> None:
+    with pytest.raises(PayloadError, match=rf"^message\.{named}: is empty; write"):
+        sent({}, title=title, body=body)
+
+
+def test_a_text_may_be_the_apps_own() -> None:
+    keys = {"title_loc_key": "flood_title", "body_loc_key": "flood_body"}
+    said = sent({"android": {"notification": keys}}, title="", body="")
+    assert "notification" not in said
+    assert said["android"]["notification"] == {"tag": CAMPAIGN, **keys}
+
+
+def test_a_message_of_nothing_is_refused() -> None:
+    with pytest.raises(PayloadError, match="carries data"):
+        sent({"notification": None}, title="", body="")
+
+
+def test_the_address_stays_where_a_platform_has_data_of_its_own() -> None:
+    said = sent({"android": {"data": {"a": "1"}}, "webpush": {"data": {"b": "2"}}}, url="https://example.com")
+    assert said["android"]["data"] == {"url": "https://example.com", "a": "1"}
+    assert said["webpush"]["data"] == {"url": "https://example.com", "b": "2"}
+    assert said["data"] == {"url": "https://example.com"}
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "words"),
+    [
+        ("android.notification.color", "red", '"red" is not #rrggbb'),
+        ("android.notification.color", "#ff0000\n", r'"#ff0000\n" is not #rrggbb'),
+        ("android.ttl", "2419200.1s", '"2419200.1s" is not a duration like "3600s", from 0s to 2419200s'),
+        ("android.ttl", 3600, '3600 is not a duration like "3600s"'),
+        ("android.ttl", "-1s", '"-1s" is not a duration'),
+        ("android.priority", "URGENT", '"URGENT" is not HIGH or NORMAL'),
+        ("android.direct_boot_ok", "yes", '"yes" is not true or false'),
+        ("android.restricted_package_name", "news", "is not a package like com.example.news"),
+        ("android.data", {"story": 7}, "story: 7 is not a text"),
+        ("android.data", {"message_type": "x"}, 'the key "message_type" is reserved by FCM; rename it'),
+        ("android.notification.notification_priority", "HIGH", "is not one of PRIORITY_UNSPECIFIED, PRIORITY_MIN"),
+        ("android.notification.visibility", "public", "is not one of VISIBILITY_UNSPECIFIED, PRIVATE"),
+        ("android.notification.proxy", "NO", "is not one of PROXY_UNSPECIFIED, ALLOW"),
+        ("android.notification.vibrate_timings", ["1s", "1"], '[1]: "1" is not a duration like "0.5s"'),
+        ("android.notification.notification_count", True, "true is not a whole number from 0"),
+        ("android.notification.notification_count", -1, "-1 is not a whole number from 0"),
+        ("android.notification.event_time", "2026-11-23T18:00:00", "is not a moment like"),
+        ("android.notification.body_loc_args", [1], "[0]: 1 is not a text"),
+        ("android.notification.light_settings.color.red", 1.5, "1.5 is not a number from 0 to 1"),
+        ("android.notification.light_settings", {"color": {}}, ".light_on_duration: is missing; a duration"),
+        ("notification.image", "flood.jpg", "is not an http or https address"),
+        ("webpush.fcm_options.link", "http://example.com", "is not an https address"),
+        ("webpush.headers", {"Urgency": "soon"}, 'Urgency: "soon" is not one of very-low'),
+        ("webpush.headers", {"Topic": "x" * 33}, "is not 1 to 32 of"),
+        ("webpush.headers", {"Authorization": "x"}, "Authorization: is no header that may be set here"),
+        ("apns.headers", {"apns-priority": "7"}, '"7" is not 1, 5 or 10'),
+        ("apns.headers", {"apns-priority": 10}, "apns-priority: 10 is not a text"),
+        ("apns.headers", {"apns-collapse-id": "x" * 65}, "is not 1 to 64 characters"),
+        ("apns.payload", "x", '"x" is not an object'),
+        ("fcm_options.analytics_label", "x" * 51, "is not 1 to 50 of"),
+        ("android", [], "[] is not an object"),
+        ("android.notifcation", {}, "unknown field; known are collapse_key, priority"),
+        ("andriod", {}, "unknown field; known are notification, android"),
+        ("android.notification.titleLocKey", "x", "title_loc_key: is given twice"),
+    ],
+)
+def test_a_wrong_option_is_told_by_field_value_and_remedy(path: str, value: Any, words: str) -> None:
+    wrong = json.loads(json.dumps(EVERYTHING))
+    *parents, last = path.split(".")
+    inner = wrong
+    for name in parents:
+        inner = inner[name]
+    inner[last] = value
+    with pytest.raises(PayloadError) as caught:
+        sent(wrong)
+    text = str(caught.value)
+    assert text.startswith("message.options.fcm.")
+    assert path.replace("titleLocKey", "title_loc_key") in text
+    assert words in text
+    assert "\n" not in text
+
+
+@pytest.mark.parametrize(
+    ("fcm", "devices"),
+    [
+        ({"android": {"notification": {"ticker": "x" * 4_000}}}, "Android"),
+        ({"apns": {"payload": {"story": "x" * 4_000}}}, "iPhones"),
+        ({"webpush": {"notification": {"icon": "x" * 4_000}}}, "browsers"),
+    ],
+)
+def test_what_one_kind_of_device_cannot_take_is_refused(fcm: dict[str, Any], devices: str) -> None:
+    with pytest.raises(PayloadError, match=rf"bytes for FCM \({devices}\), which takes 4096; shorten it"):
+        sent(fcm, body="x" * 100)
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=5), inner, max_size=2),
+    max_leaves=5,
+)
+
+
+def paths(value: Any, before: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
+    if not isinstance(value, dict):
+        return [before]
+    return [before, *(path for name, inner in value.items() for path in paths(inner, (*before, name)))]
+
+
+@given(st.sampled_from([path for path in paths(EVERYTHING) if path]), json_values)
+def test_whatever_is_taken_here_is_taken_by_a_strict_twin(path: tuple[str, ...], value: Any) -> None:
+    fcm = json.loads(json.dumps(EVERYTHING))
+    inner = fcm
+    for name in path[:-1]:
+        inner = inner[name]
+    inner[path[-1]] = value
+    with contextlib.suppress(PayloadError):
+        sent(fcm)
