@@ -93,6 +93,11 @@ sweep *arguments: _ready _peers
 bench name *arguments: _ready _peers
     @name=$1; shift; exec .venv/bin/python -m "benchmarks.bench_$name" "$@"
 
+# 25 million pushes over one connection: does its memory grow? A minute and a half (--pushes N, --json)
+[no-exit-message]
+soak-connection *arguments: _ready
+    @exec .venv/bin/python -m benchmarks.soak_connection "$@"
+
 # check style, types, async rules, and who imports whom
 [no-exit-message]
 check: _ready

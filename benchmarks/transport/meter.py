@@ -10,6 +10,8 @@ from dataclasses import asdict, dataclass
 BODY = 200
 """Octets of a body, about."""
 
+_WARM_UP = 1.0  # seconds from the first push, before the clock runs
+
 
 @dataclass
 class Row:
@@ -42,9 +44,15 @@ class Meter:
         self._counting = False
         self._wall = self._cpu = 0.0
         self._quarter: float | None = None
+        self._made = time.perf_counter()
+
+    @property
+    def warm(self) -> bool:
+        """Whether the client has run long enough to be measured."""
+        return time.perf_counter() - self._made > _WARM_UP
 
     def start(self) -> None:
-        self.row.rss_start_mb = _resident()
+        self.row.rss_start_mb = resident()
         self._counting = True
         self._wall, self._cpu = time.perf_counter(), time.process_time()
 
@@ -58,7 +66,7 @@ class Meter:
         if self._counting:
             self.row.pushes += n
             if self._quarter is None and self._pushes is not None and self.row.pushes >= self._pushes / 4:
-                self._quarter = _resident()  # the allocator has found its size by then
+                self._quarter = resident()  # the allocator has found its size by then
 
     def stop(self) -> None:
         wall, cpu = time.perf_counter() - self._wall, time.process_time() - self._cpu
@@ -68,9 +76,10 @@ class Meter:
         row.cpu_us_per_push = round(cpu / max(1, row.pushes) * 1e6, 2)
         row.rss_mb = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1)
         if self._pushes is not None:
-            row.note = f"RSS {row.rss_start_mb} MB at start, {self._quarter} after a quarter, {_resident()} at end"
+            row.note = f"RSS {row.rss_start_mb} MB at start, {self._quarter} after a quarter, {resident()} at end"
 
 
-def _resident() -> float:
+def resident() -> float:
+    """MB of this process that lie in memory now."""
     with open("/proc/self/statm") as file:  # noqa: PTH123 - a file of the kernel
         return round(int(file.read().split()[1]) * resource.getpagesize() / 1024 / 1024, 1)

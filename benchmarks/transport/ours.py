@@ -38,7 +38,7 @@ def _batches(platform: str) -> list[Batch]:
 
 
 async def transport(platform: str, port: int, files: Files, meter: Meter) -> None:
-    """``Transport.send`` of batches with real recipients and settled outcomes."""
+    """``Transport.send`` of batches with real recipients and settled outcomes. Raises if a connection was lost."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(40))
     row = meter.row
     settings = TransportSettings(
@@ -72,11 +72,15 @@ async def transport(platform: str, port: int, files: Files, meter: Meter) -> Non
             await trio.sleep(0.01)
         for worker in range(workers):
             nursery.start_soon(send, worker)
-        await trio.sleep(1.0)
+        clients = {connection.client for connection in sender.pool._connections}
+        while not meter.warm:  # noqa: ASYNC110 - a clock
+            await trio.sleep(0.02)
         meter.start()
         while not meter.over:  # noqa: ASYNC110 - a clock
             await trio.sleep(0.02)
         meter.stop()
+        if clients != {connection.client for connection in sender.pool._connections}:
+            raise RuntimeError("a connection was lost under way")
         stopped = True
         nursery.cancel_scope.cancel()
 

@@ -1,0 +1,3 @@
+module broadside/bench
+
+go 1.19
