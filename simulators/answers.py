@@ -1,15 +1,17 @@
-"""What stands between the wire and a provider's rules: requests go in, answers come out, nothing here does I/O."""
+"""What a twin says to one request: an answer, a refusal in the provider's own words, or what a script wants instead."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final
 
 from simulators import frames as f
 from simulators.header_compression import Field
-from simulators.http2 import Limits
-from simulators.requests import Request
 from simulators.script import Rule
+
+STATUS: Final = {status: (b":status", str(status).encode()) for status in range(100, 1000)}
+"""The first field of an answer, by status."""
 
 
 class Answer:
@@ -33,26 +35,6 @@ class Answer:
         self.reset: int | None = None
 
 
-def scripted(answer: Answer, rule: Rule) -> Answer:
-    """Apply what every provider's rules have in common: delay, silence, reset."""
-    answer.delay = rule.delay_ms / 1000
-    if rule.answer == "mute":
-        answer.mute = True
-    elif rule.answer == "reset":
-        answer.reset = f.CODES[rule.code]
-    return answer
-
-
-class Session(Protocol):
-    """A provider's view of one connection."""
-
-    streams: int
-    """MAX_CONCURRENT_STREAMS that the connection should have now; the server announces a change."""
-
-    def answer(self, request: Request) -> Answer:
-        """Judge one request. What is accepted has been added to the ledger when this returns; not yet flushed."""
-
-
 @dataclass(frozen=True, slots=True)
 class Rejection:
     """A refusal in the provider's own words."""
@@ -60,16 +42,48 @@ class Rejection:
     status: int
     reason: str
     message: str = ""
+    """Why, for people; FCM sends it, the APNs twin keeps it for its own report."""
     field: str = ""
     """The offending field, where the provider names it."""
 
 
-class Provider(Protocol):
-    """One platform's rules."""
+def is_silent(rule: Rule) -> bool:
+    """Whether a client gets no status from this rule."""
+    return rule.answer in ("mute", "reset")
 
-    protocols: tuple[str, ...]
-    """ALPN names, preferred first."""
-    limits: Limits
 
-    def session(self) -> Session:
-        """Begin a connection."""
+def refusal(rule: Rule, usual: Mapping[str, str], statuses: Mapping[str, int]) -> tuple[int, str]:
+    """Return the status and the provider's reason that a rule means.
+
+    Args:
+        rule: any but ``accept``, ``slow`` and ``raw``.
+        usual: the reason that each short answer stands for.
+        statuses: the status that each reason comes with.
+    """
+    reason = usual.get(str(rule.answer), "") if rule.reason is None else rule.reason
+    return rule.status or statuses.get(reason, 500), reason
+
+
+def raw(rule: Rule, usual_type: Field) -> Answer:
+    """Return what an answer of ``raw`` says, word for word."""
+    fields = [STATUS[rule.status or 200]]
+    if rule.content_type is None:
+        fields.append(usual_type)
+    elif rule.content_type:
+        fields.append((b"content-type", rule.content_type.encode()))
+    if rule.retry_after is not None:
+        fields.append((b"retry-after", str(rule.retry_after).encode()))
+    body = rule.body.encode()
+    if rule.body_bytes is not None:
+        body = ((body or b"x") * (rule.body_bytes // max(1, len(body)) + 1))[: rule.body_bytes]
+    return Answer(tuple(fields), body)
+
+
+def scripted(answer: Answer, rule: Rule, latency: float) -> Answer:
+    """Apply what every provider's rules have in common: delay, silence, reset."""
+    answer.delay = latency + rule.delay_ms / 1000
+    if rule.answer == "mute":
+        answer.mute = True
+    elif rule.answer == "reset":
+        answer.reset = f.CODES[rule.code]
+    return answer

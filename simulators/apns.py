@@ -1,62 +1,37 @@
 """Apple's push service as a twin sees it: which requests it takes, and what it says to the others.
 
 Sources: Apple, "Sending notification requests to APNs", "Handling notification responses from APNs", "Establishing a
-token-based connection to APNs".
+token-based connection to APNs", "Establishing a certificate-based connection to APNs".
 """
 
 from __future__ import annotations
 
-import re
+import math
 import time
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import ClassVar, Final
 
 import msgspec
 
-from simulators.answers import Answer, Rejection, scripted
-from simulators.http2 import Limits
+from simulators import reasons
+from simulators.answers import STATUS, Answer, Rejection, is_silent, raw, refusal, scripted
+from simulators.apns_rules import SUFFIXES, TOKEN, UUID, judge_delivery, judge_payload, judge_topic
+from simulators.director import Director
 from simulators.ledger import Entry, Ledger
-from simulators.provider_tokens import TokenVerifier
+from simulators.provider import Provider
+from simulators.provider_tokens import ProviderKey, TokenVerifier
+from simulators.push_certificates import PushCertificate, read_certificate
 from simulators.requests import Request
-from simulators.script import Director, Rule
+from simulators.script import Rule
 
 _PATH: Final = b"/3/device/"
-_TOKEN = re.compile(r"(?:[0-9a-f]{2}){1,128}")
-_UUID = re.compile(rb"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-_TOPIC = re.compile(r"[A-Za-z0-9-]+(?:\.[A-Za-z0-9_-]+)*")
-_DIGITS = re.compile(r"0|[1-9][0-9]{0,18}")
-_STATUS: Final = {status: (b":status", str(status).encode()) for status in range(200, 600)}
 _JSON: Final = (b"content-type", b"application/json")
-_COLLAPSE_LIMIT: Final = 64
 _CACHED: Final = 2048
-
-#: Topic suffix by push type; ``mdm`` has a topic of its own kind (the UID of the MDM certificate's subject).
-SUFFIXES: Final = {
-    "alert": "",
-    "background": "",
-    "voip": ".voip",
-    "complication": ".complication",
-    "fileprovider": ".pushkit.fileprovider",
-    "mdm": "",
-    "location": ".location-query",
-    "liveactivity": ".push-type.liveactivity",
-    "pushtotalk": ".voip-ptt",
-    "widgets": ".push-type.widgets",
-    "controls": ".push-type.controls",
-}
-_USUAL: Final[dict[str, tuple[int, str]]] = {
-    "dead": (410, "Unregistered"),
-    "429": (429, "TooManyRequests"),
-    "500": (500, "InternalServerError"),
-    "503": (503, "ServiceUnavailable"),
-}
-#: Statuses of reasons that a script may put in place of the usual one.
-_STATUS_OF: Final = {"BadDeviceToken": 400, "DeviceTokenNotForTopic": 400, "Shutdown": 503, "ExpiredToken": 410}
 
 FIRST_STREAMS: Final = 1
 """Streams allowed until a request with a valid token has succeeded."""
-STREAMS: Final = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,22 +43,21 @@ class _Terms:
     collapse: str | None
     good_until: float
     """Seconds UTC at which the provider token expires."""
-    issued: object
-    """The provider token, to tell one from the next."""
+    token: str | None
+    """The provider token, to tell one from the next; None: a certificate speaks."""
+    key: ProviderKey | None
 
 
-class Apns:
+class Apns(Provider):
     """The APNs twin's rules.
 
     Args:
         verifier: checks provider tokens.
-        director: the fault script.
-        ledger: takes what is accepted.
-        apps: bundle ids served; empty: any well-formed one.
-        latency: seconds before each answer.
+        director, ledger, apps, latency: see :class:`simulators.provider.Provider`; ``apps`` are bundle ids.
+        revoked: bundle ids whose certificates are refused.
     """
 
-    protocols: tuple[str, ...] = ("h2",)
+    usual_streams: ClassVar[int] = 1000
 
     def __init__(
         self,
@@ -91,22 +65,20 @@ class Apns:
         director: Director,
         ledger: Ledger,
         apps: tuple[str, ...] = (),
-        latency: float = 0.0,
+        latency: Callable[[], float] = float,
+        revoked: frozenset[str] = frozenset(),
     ) -> None:
-        window = director.script.connection_window
-        self.limits = Limits(max_concurrent_streams=FIRST_STREAMS)
-        if window is not None:
-            self.limits = Limits(max_concurrent_streams=FIRST_STREAMS, connection_window=window)
+        super().__init__(director, ledger, apps, latency)
         self.verifier = verifier
-        self.director = director
-        self.ledger = ledger
-        self.apps = apps
-        self.latency = latency
+        self.environment = director.script.environment
+        self._revoked = revoked
         self._payloads: dict[tuple[bytes, str], Rejection | None] = {}
 
-    def session(self) -> ApnsSession:
-        """Begin a connection: one stream, no token seen."""
-        return ApnsSession(self)
+    def session(self, certificate: bytes | None = None) -> ApnsSession:
+        """Begin a connection: one stream and no token seen, or a certificate that speaks for it."""
+        if certificate is None:
+            return ApnsSession(self, None)
+        return ApnsSession(self, self._judge_certificate(read_certificate(certificate)))
 
     def check_payload(self, body: bytes, push_type: str) -> Rejection | None:
         """Judge a body. Remembered: a campaign sends the same few bodies to everyone."""
@@ -116,19 +88,32 @@ class Apns:
         except KeyError:
             if len(self._payloads) >= _CACHED:
                 self._payloads.clear()
-            verdict = self._payloads[key] = check_payload(body, push_type)
+            verdict = self._payloads[key] = judge_payload(body, push_type)
             return verdict
+
+    def _judge_certificate(self, read: PushCertificate | Rejection) -> PushCertificate | Rejection:
+        if isinstance(read, Rejection):
+            return read
+        if read.app in self._revoked:
+            return Rejection(403, "BadCertificate", f"the certificate of {read.app} is revoked")
+        if self.environment not in read.environments:
+            why = f"the certificate of {read.app} is for {', '.join(read.environments)} only"
+            return Rejection(403, "BadCertificateEnvironment", why)
+        return read
 
 
 class ApnsSession:
     """One connection to the APNs twin."""
 
-    def __init__(self, apns: Apns) -> None:
-        self.streams = FIRST_STREAMS
+    def __init__(self, apns: Apns, certificate: PushCertificate | Rejection | None) -> None:
+        first = apns.director.script.first_streams or FIRST_STREAMS
+        self.streams = min(first, apns.streams) if certificate is None else apns.streams
         self._apns = apns
+        self._certificate = certificate
         self._terms: dict[tuple[bytes | None, ...], _Terms] = {}
-        self._token: object = None
+        self._token: str | None = None
         self._token_since = 0.0
+        self._bound: ProviderKey | None = None
 
     def answer(self, request: Request) -> Answer:
         """Judge one request, enter it in the ledger if accepted."""
@@ -136,21 +121,26 @@ class ApnsSession:
         fields = dict(request.fields)
         apns_id = fields.get(b"apns-id")
         verdict = self._judge(request, fields, apns_id, now)
+        apns = self._apns
         if isinstance(verdict, Rejection):
-            if apns_id is None or not _UUID.fullmatch(apns_id):
+            if apns_id is None or not UUID.fullmatch(apns_id):
                 apns_id = str(uuid.uuid4()).encode()
             return self._refuse(verdict, apns_id)
         if apns_id is None:
             apns_id = str(uuid.uuid4()).encode()
-        self.streams = STREAMS
-        apns = self._apns
+        self.streams = apns.streams
         token = fields[b":path"][len(_PATH) :].decode()
         rule = apns.director.rule_for(token) if apns.director.script.rules else None
         if rule is not None and rule.answer not in ("accept", "slow"):
             return self._script(rule, verdict, token, apns_id, now)
         self._accept(verdict, token, apns_id, now)
-        answer = Answer((_STATUS[200], (b"apns-id", apns_id)), delay=apns.latency)
-        return answer if rule is None else self._delayed(answer, rule)
+        answer = Answer(self._head(200, apns_id), delay=apns.latency())
+        return answer if rule is None else scripted(answer, rule, answer.delay)
+
+    def _head(self, status: int, apns_id: bytes) -> tuple[tuple[bytes, bytes], ...]:
+        if self._apns.environment == "sandbox":
+            return STATUS[status], (b"apns-id", apns_id), (b"apns-unique-id", str(uuid.uuid4()).encode())
+        return STATUS[status], (b"apns-id", apns_id)
 
     def _accept(self, terms: _Terms, token: str, apns_id: bytes, now: float, answered: int = 200) -> None:
         self._apns.ledger.add(
@@ -164,50 +154,46 @@ class ApnsSession:
             )
         )
 
-    def _delayed(self, answer: Answer, rule: Rule) -> Answer:
-        scripted(answer, rule)
-        answer.delay += self._apns.latency
-        return answer
-
     def _script(self, rule: Rule, terms: _Terms, token: str, apns_id: bytes, now: float) -> Answer:
-        status, reason = _USUAL.get(str(rule.answer), (500, rule.answer))
-        if rule.reason is not None:
-            reason = rule.reason
-            status = _STATUS_OF.get(reason, status)
-        status = rule.status or status
-        silent = rule.answer in ("mute", "reset")
+        status, reason = refusal(rule, reasons.APNS_USUAL, reasons.APNS)
+        if rule.answer == "raw":
+            status = rule.status or 200
         if rule.delivered:
-            self._accept(terms, token, apns_id, now, 0 if silent else status)
+            self._accept(terms, token, apns_id, now, 0 if is_silent(rule) else status)
+        latency = self._apns.latency()
+        if rule.answer == "raw":
+            self._apns.ledger.refuse(f"raw {status}")
+            return scripted(raw(rule, _JSON), rule, latency)
         since = None
         if status == 410:
             since = int(now * 1000 - 1000 * (rule.timestamp_ago_seconds or 0.0))
             if rule.timestamp is not None:
                 since = rule.timestamp
-        answer = self._refuse(Rejection(status, str(reason)), apns_id, since, rule.retry_after)
-        return self._delayed(answer, rule)
+        rejection = Rejection(status, reason or str(rule.answer))
+        return scripted(self._refuse(rejection, apns_id, since, rule.retry_after), rule, latency)
 
     def _refuse(
         self, rejection: Rejection, apns_id: bytes, timestamp: int | None = None, retry_after: int | None = None
     ) -> Answer:
-        self._apns.ledger.refused[rejection.reason] += 1
-        fields = [_STATUS[rejection.status], (b"apns-id", apns_id), _JSON]
+        self._apns.ledger.refuse(rejection.reason, rejection.message)
+        fields = [*self._head(rejection.status, apns_id), _JSON]
         if retry_after is not None:
             fields.append((b"retry-after", str(retry_after).encode()))
         said: dict[str, object] = {"reason": rejection.reason}
         if timestamp is not None:
             said["timestamp"] = timestamp
-        return Answer(tuple(fields), msgspec.json.encode(said), self._apns.latency)
+        return Answer(tuple(fields), msgspec.json.encode(said), self._apns.latency())
 
     def _judge(
         self, request: Request, fields: dict[bytes, bytes], apns_id: bytes | None, now: float
     ) -> Rejection | _Terms:
         if len(fields) != len(request.fields):
-            return Rejection(400, "DuplicateHeaders")
+            return Rejection(400, "DuplicateHeaders", "a header is there twice")
         if fields[b":method"] != b"POST":
-            return Rejection(405, "MethodNotAllowed")
+            return Rejection(405, "MethodNotAllowed", f"{fields[b':method'].decode(errors='replace')} is not POST")
         path = fields[b":path"]
         if not path.startswith(_PATH):
-            return Rejection(404, "BadPath")
+            return Rejection(404, "BadPath", "the path does not start with /3/device/")
         get = fields.get
         key = (
             get(b"authorization"),
@@ -225,97 +211,64 @@ class ApnsSession:
             if len(self._terms) >= _CACHED:
                 self._terms.clear()
             terms = self._terms[key] = judged
-        if terms.issued != self._token:
-            if self._token is not None and now - self._token_since < self._apns.director.script.token_update_seconds:
-                return Rejection(429, "TooManyProviderTokenUpdates")
-            self._token = terms.issued
-            self._token_since = now
-        if apns_id is not None and not _UUID.fullmatch(apns_id):
-            return Rejection(400, "BadMessageId")
+        if terms.token != self._token:
+            rejection = self._judge_change(terms, now)
+            if rejection is not None:
+                return rejection
+        if apns_id is not None and not UUID.fullmatch(apns_id):
+            return Rejection(400, "BadMessageId", "apns-id is not a lower-case UUID, 8-4-4-4-12")
         rejection = self._apns.check_payload(request.body, terms.push_type)
         if rejection is not None:
             return rejection
         token = path[len(_PATH) :].decode("ascii", "replace")
         if not token:
-            return Rejection(400, "MissingDeviceToken")
-        if not _TOKEN.fullmatch(token):
-            return Rejection(400, "BadDeviceToken")
+            return Rejection(400, "MissingDeviceToken", "nothing after /3/device/")
+        if not TOKEN.fullmatch(token):
+            return Rejection(400, "BadDeviceToken", "not lower-case hex, two digits a byte")
         return terms
 
-    def _judge_terms(self, key: tuple[bytes | None, ...], now: float) -> Rejection | _Terms:
+    def _judge_change(self, terms: _Terms, now: float) -> Rejection | None:
+        """Judge another provider token than the connection's last; the first binds it to its team and scope."""
+        if self._bound is not None and terms.key is not None and not self._bound.is_related(terms.key):
+            why = f"key {terms.key.key_id} on a connection that key {self._bound.key_id} has bound"
+            return Rejection(403, "UnrelatedKeyIdInToken", why)
+        pause = self._apns.director.script.token_update_seconds
+        if self._token is not None and now - self._token_since < pause:
+            why = f"another token {now - self._token_since:.0f} s after the last; {pause:.0f} s must pass"
+            return Rejection(429, "TooManyProviderTokenUpdates", why)
+        self._token = terms.token
+        self._token_since = now
+        self._bound = self._bound or terms.key
+        return None
+
+    def _judge_terms(self, fields: tuple[bytes | None, ...], now: float) -> Rejection | _Terms:
         authorization, topic, push_type, priority, expiration, collapse = (
-            None if value is None else value.decode("utf-8", "replace") for value in key
+            None if value is None else value.decode("utf-8", "replace") for value in fields
         )
-        verified = self._apns.verifier.verify(authorization, now)
-        if isinstance(verified, Rejection):
-            return verified
+        certificate = self._certificate
+        if isinstance(certificate, Rejection):
+            return certificate
+        token: str | None = None
+        key: ProviderKey | None = None
+        good_until = math.inf
+        if certificate is None:
+            verified = self._apns.verifier.verify(authorization, now)
+            if isinstance(verified, Rejection):
+                return verified
+            token, key, good_until = verified.token, verified.key, verified.good_until
+        elif topic is None:
+            topic = certificate.app
         # Apple defaults an absent push type to alert (watchOS 6 and later demand it): send it always.
         kind = push_type if push_type is not None else "alert"
         if kind not in SUFFIXES:
-            return Rejection(400, "InvalidPushType")
-        rejection = self._judge_topic(topic, kind) or _judge_delivery(kind, priority, expiration)
+            return Rejection(400, "InvalidPushType", f"apns-push-type {kind!r}")
+        rejection = judge_topic(topic, kind, self._apns.apps) or judge_delivery(kind, priority, expiration, collapse)
+        if rejection is None and key is not None and key.topics:
+            rejection = judge_topic(topic, kind, key.topics)
         if rejection is not None:
             return rejection
-        if collapse is not None and not 0 < len(collapse.encode()) <= _COLLAPSE_LIMIT:
-            return Rejection(400, "BadCollapseId")
         assert topic is not None
-        return _Terms(topic, kind, collapse, verified.good_until, verified.token)
-
-    def _judge_topic(self, topic: str | None, kind: str) -> Rejection | None:
-        if not topic:
-            return Rejection(400, "MissingTopic")
-        suffix = SUFFIXES[kind]
-        if not _TOPIC.fullmatch(topic):
-            return Rejection(400, "BadTopic")
-        if not topic.endswith(suffix):
-            return Rejection(400, "BadTopic")
-        bundle = topic.removesuffix(suffix)
-        if not suffix and kind != "mdm" and any(other and topic.endswith(other) for other in SUFFIXES.values()):
-            return Rejection(400, "BadTopic")
-        if self._apns.apps and bundle not in self._apns.apps:
-            return Rejection(400, "TopicDisallowed")
-        return None
-
-
-def _judge_delivery(kind: str, priority: str | None, expiration: str | None) -> Rejection | None:
-    if priority not in (None, "1", "5", "10"):
-        return Rejection(400, "BadPriority")
-    if kind == "background" and priority != "5":
-        # An absent priority is 10.
-        return Rejection(400, "BadPriority")
-    if kind in ("location", "liveactivity") and priority == "1":
-        return Rejection(400, "BadPriority")
-    if expiration is not None and not _DIGITS.fullmatch(expiration):
-        return Rejection(400, "BadExpirationDate")
-    return None
-
-
-def check_payload(body: bytes, push_type: str) -> Rejection | None:
-    """Judge one body: size, JSON, and what its push type demands of ``aps``.
-
-    Apple documents no reason for malformed JSON: the twin says ``BadPayload``, which no client can mistake for another.
-    """
-    if not body:
-        return Rejection(400, "PayloadEmpty")
-    if len(body) > (5120 if push_type == "voip" else 4096):
-        return Rejection(413, "PayloadTooLarge")
-    try:
-        payload = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return Rejection(400, "BadPayload")
-    if not isinstance(payload, dict):
-        return Rejection(400, "BadPayload")
-    if push_type in ("voip", "mdm", "fileprovider", "complication", "pushtotalk", "location"):
-        return None
-    aps = payload.get("aps")
-    if not isinstance(aps, dict):
-        return Rejection(400, "BadPayload")
-    if push_type == "background" and (aps.get("content-available") != 1 or {"alert", "badge", "sound"} & aps.keys()):
-        return Rejection(400, "InvalidPushType")
-    if push_type == "alert" and not {"alert", "badge", "sound", "content-available"} & aps.keys():
-        return Rejection(400, "PayloadEmpty")
-    if push_type == "widgets" and aps.get("content-changed") is not True:
-        return Rejection(400, "InvalidPushType")
-    if push_type == "liveactivity" and aps.get("event") not in ("start", "update", "end"):
-        return Rejection(400, "BadPayload")
-    return None
+        if certificate is not None and topic not in certificate.topics:
+            why = f"{topic!r} is none of the certificate's: {', '.join(sorted(certificate.topics))}"
+            return Rejection(400, "TopicDisallowed", why)
+        return _Terms(topic, kind, collapse, good_until, token, key)

@@ -18,6 +18,7 @@ import trustme
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
+from simulators import push_certificates
 from simulators.errors import TwinError
 
 KEY_ID: Final = "TWIN000001"
@@ -39,6 +40,8 @@ class Credentials:
     """PKCS#8 P-256, as Apple hands out."""
     service_account: Path
     """As Google hands out."""
+    client_ca: Path
+    """The authority of client certificates, with its key; made with the first of them."""
 
 
 def ensure_credentials(directory: Path) -> Credentials:
@@ -50,6 +53,7 @@ def ensure_credentials(directory: Path) -> Credentials:
         directory / "server.pem",
         directory / f"AuthKey_{KEY_ID}.p8",
         directory / "service-account.json",
+        directory / "client-ca.pem",
     )
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -66,11 +70,37 @@ def ensure_credentials(directory: Path) -> Credentials:
     return made
 
 
-def read_apns_key(credentials: Credentials) -> ec.EllipticCurvePublicKey:
-    """The public half of the provider token's key."""
-    key = serialization.load_pem_private_key(credentials.apns_key.read_bytes(), None)
+def ensure_apns_key(credentials: Credentials, key_id: str) -> Path:
+    """Make ``AuthKey_<key_id>.p8`` if it is missing."""
+    path = credentials.directory / f"AuthKey_{key_id}.p8"
+    with _locked(credentials.directory):
+        if not path.exists():
+            _replace(path, _pkcs8(ec.generate_private_key(ec.SECP256R1())))
+    return path
+
+
+def ensure_certificate(credentials: Credentials, app: str, environment: str | None) -> Path:
+    """Make the client certificate of a bundle id (key and certificate in one file) if it is missing, and its authority.
+
+    ``environment``: the only one it is good for; None: both.
+    """
+    suffix = "" if environment is None else f"_{environment}"
+    path = credentials.directory / f"certificate_{app}{suffix}.pem"
+    with _locked(credentials.directory):
+        if not credentials.client_ca.exists():
+            _replace(credentials.client_ca, push_certificates.make_authority())
+            path.unlink(missing_ok=True)
+        if not path.exists():
+            made = push_certificates.make_certificate(credentials.client_ca.read_bytes(), app, environment)
+            _replace(path, made)
+    return path
+
+
+def read_apns_key(path: Path) -> ec.EllipticCurvePublicKey:
+    """The public half of a provider token's key."""
+    key = serialization.load_pem_private_key(path.read_bytes(), None)
     if not isinstance(key, ec.EllipticCurvePrivateKey):
-        raise TwinError(f"{credentials.apns_key}: not a P-256 key: remove the file, the next start makes another")
+        raise TwinError(f"{path}: not a P-256 key: remove the file, the next start makes another")
     return key.public_key()
 
 

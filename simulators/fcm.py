@@ -9,59 +9,30 @@ import itertools
 import re
 import secrets
 import time
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import msgspec
 
-from simulators.answers import Answer, Rejection, scripted
+from simulators import reasons
+from simulators.answers import STATUS, Answer, Rejection, is_silent, raw, refusal, scripted
+from simulators.director import Director
 from simulators.fcm_message import TARGETS, check_request, check_target
 from simulators.header_compression import Field
-from simulators.http2 import Limits
 from simulators.ledger import Entry, Ledger
-from simulators.oauth import TokenEndpoint
+from simulators.oauth import TokenEndpoint, refused_by
+from simulators.provider import Provider
 from simulators.requests import Request
-from simulators.script import Director, Rule
+from simulators.script import Rule
 
 _PATH = re.compile(rb"/v1/projects/([a-z0-9][a-z0-9\-]{0,62})/messages:send")
 _JSON: Final = (b"content-type", b"application/json; charset=UTF-8")
-_STATUS: Final = {status: (b":status", str(status).encode()) for status in range(200, 600)}
 _CACHED: Final = 2048
 _TYPE: Final = "type.googleapis.com/"
 _FCM_ERROR: Final = _TYPE + "google.firebase.fcm.v1.FcmError"
-
-#: google.rpc names of statuses.
-_NAMES: Final = {
-    400: "INVALID_ARGUMENT",
-    401: "UNAUTHENTICATED",
-    403: "PERMISSION_DENIED",
-    404: "NOT_FOUND",
-    429: "RESOURCE_EXHAUSTED",
-    500: "INTERNAL",
-    503: "UNAVAILABLE",
-}
-_USUAL: Final[dict[str, tuple[int, str]]] = {
-    "dead": (404, "UNREGISTERED"),
-    "429": (429, "QUOTA_EXCEEDED"),
-    "500": (500, "INTERNAL"),
-    "503": (503, "UNAVAILABLE"),
-}
-_STATUS_OF: Final = {
-    "INVALID_ARGUMENT": 400,
-    "THIRD_PARTY_AUTH_ERROR": 401,
-    "SENDER_ID_MISMATCH": 403,
-    "UNREGISTERED": 404,
-}
-_SAID: Final = {
-    "UNREGISTERED": "Requested entity was not found.",
-    "QUOTA_EXCEEDED": "Quota exceeded for quota metric 'Send requests' of service 'fcm.googleapis.com'.",
-    "UNAVAILABLE": "The service is currently unavailable.",
-    "INTERNAL": "Internal error encountered.",
-    "SENDER_ID_MISMATCH": "SenderId mismatch",
-    "THIRD_PARTY_AUTH_ERROR": "Auth error from APNS or Web Push Service",
-}
-
-STREAMS: Final = 100
+_FRONT_END: Final = ("Invalid JSON payload", "Invalid value at")
+_APNS_ERROR: Final = _TYPE + "google.firebase.fcm.v1.ApnsError"
 
 _BOOT: Final = secrets.token_hex(4)
 _numbers = itertools.count()
@@ -75,18 +46,16 @@ class _Shape:
     validate_only: bool
 
 
-class Fcm:
+class Fcm(Provider):
     """The FCM twin's rules; also the token endpoint, on the same port.
 
     Args:
         tokens: issues and knows access tokens.
-        director: the fault script.
-        ledger: takes what is accepted.
-        apps: project ids served; empty: any well-formed one.
-        latency: seconds before each answer.
+        director, ledger, apps, latency: see :class:`simulators.provider.Provider`; ``apps`` are project ids.
     """
 
-    protocols: tuple[str, ...] = ("h2", "http/1.1")
+    protocols: ClassVar[tuple[str, ...]] = ("h2", "http/1.1")
+    usual_streams: ClassVar[int] = 100
 
     def __init__(
         self,
@@ -94,22 +63,14 @@ class Fcm:
         director: Director,
         ledger: Ledger,
         apps: tuple[str, ...] = (),
-        latency: float = 0.0,
+        latency: Callable[[], float] = float,
     ) -> None:
-        window = director.script.connection_window
-        self.limits = Limits(max_concurrent_streams=STREAMS)
-        if window is not None:
-            self.limits = Limits(max_concurrent_streams=STREAMS, connection_window=window)
-        self.streams = STREAMS
+        super().__init__(director, ledger, apps, latency)
         self.tokens = tokens
-        self.director = director
-        self.ledger = ledger
-        self.apps = apps
-        self.latency = latency
         self._decode = msgspec.json.Decoder().decode
         self._shapes: dict[bytes, _Shape | Rejection] = {}
 
-    def session(self) -> Fcm:
+    def session(self, certificate: bytes | None = None) -> Fcm:
         """Begin a connection: FCM keeps no state of it."""
         return self
 
@@ -119,10 +80,7 @@ class Fcm:
         fields = dict(request.fields)
         path = fields.get(b":path", b"")
         if path == b"/token":
-            answer, refused = self.tokens.answer(fields, request.body, now)
-            if refused is not None:
-                self.ledger.refused[refused] += 1
-            return answer
+            return self._grant(fields, request.body, now)
         rejection, project = self._judge_head(fields, path, now)
         if rejection is not None:
             return self._refuse(rejection)
@@ -132,16 +90,32 @@ class Fcm:
         shape, kind, target = judged
         name = f"projects/{project}/messages/{_message_id(now)}"
         if shape.validate_only:
-            return self._say(200, {"name": f"projects/{project}/messages/fake_message_id"})
+            name = f"projects/{project}/messages/fake_message_id"
         rule = self.director.rule_for(target) if self.director.script.rules else None
         entry = Entry(
-            time=int(now * 1000), token=target, kind=kind, collapse=shape.collapse, id=name, app=project, answered=200
+            time=int(now * 1000),
+            token=target,
+            kind=kind,
+            collapse=shape.collapse,
+            id=name,
+            app=project,
+            validated=shape.validate_only,
         )
         if rule is not None and rule.answer not in ("accept", "slow"):
             return self._script(rule, entry)
         self.ledger.add(entry)
         answer = self._say(200, {"name": name})
-        return answer if rule is None else self._delayed(answer, rule)
+        return answer if rule is None else scripted(answer, rule, answer.delay)
+
+    def _grant(self, fields: dict[bytes, bytes], body: bytes, now: float) -> Answer:
+        answer, refused = self.tokens.answer(fields, body, now)
+        if refused is None:
+            rule = self.director.token_rule()
+            if rule is None:
+                return answer
+            answer, refused = refused_by(rule)
+        self.ledger.refuse(refused)
+        return answer
 
     def _judge_head(self, fields: dict[bytes, bytes], path: bytes, now: float) -> tuple[Rejection | None, str]:
         match = _PATH.fullmatch(path)
@@ -197,27 +171,29 @@ class Fcm:
         return shape
 
     def _script(self, rule: Rule, entry: Entry) -> Answer:
-        status, reason = _USUAL.get(str(rule.answer), (500, str(rule.answer)))
-        if rule.reason is not None:
-            reason = rule.reason
-            status = _STATUS_OF.get(reason, status)
-        status = rule.status or status
+        status, reason = refusal(rule, reasons.FCM_USUAL, reasons.FCM)
+        if rule.answer == "raw":
+            status = rule.status or 200
         if rule.delivered:
-            silent = rule.answer in ("mute", "reset")
-            self.ledger.add(msgspec.structs.replace(entry, answered=0 if silent else status))
-        answer = self._refuse(Rejection(status, reason, _SAID.get(reason, reason)), rule.retry_after)
-        return self._delayed(answer, rule)
+            self.ledger.add(msgspec.structs.replace(entry, answered=0 if is_silent(rule) else status))
+        latency = self.latency()
+        if rule.answer == "raw":
+            self.ledger.refuse(f"raw {status}")
+            return scripted(raw(rule, _JSON), rule, latency)
+        said = rule.message or reasons.FCM_SAID.get(reason, reason)
+        details = []
+        if rule.apns_reason is not None:
+            details.append({"@type": _APNS_ERROR, "statusCode": status, "reason": rule.apns_reason})
+        rejection = Rejection(status, reason, said, rule.field or "")
+        return scripted(self._refuse(rejection, rule.retry_after, details), rule, latency)
 
-    def _delayed(self, answer: Answer, rule: Rule) -> Answer:
-        scripted(answer, rule)
-        answer.delay += self.latency
-        return answer
-
-    def _refuse(self, rejection: Rejection, retry_after: int | None = None) -> Answer:
-        name = _NAMES.get(rejection.status, "UNKNOWN")
-        self.ledger.refused[rejection.reason or rejection.field or name] += 1
+    def _refuse(
+        self, rejection: Rejection, retry_after: int | None = None, more: Iterable[dict[str, object]] = ()
+    ) -> Answer:
+        name = reasons.RPC_NAMES.get(rejection.status, "UNKNOWN")
+        self.ledger.refuse(rejection.reason or rejection.field or name, rejection.message)
         error: dict[str, object] = {"code": rejection.status, "message": rejection.message, "status": name}
-        details = _details(rejection)
+        details = [*_details(rejection), *more]
         if details:
             error["details"] = details
         extra: tuple[Field, ...] = ()
@@ -226,18 +202,19 @@ class Fcm:
         return self._say(rejection.status, {"error": error}, extra)
 
     def _say(self, status: int, said: dict[str, Any], extra: tuple[Field, ...] = ()) -> Answer:
-        return Answer((_STATUS[status], _JSON, *extra), msgspec.json.encode(said), self.latency)
+        return Answer((STATUS[status], _JSON, *extra), msgspec.json.encode(said), self.latency())
 
 
 def _details(rejection: Rejection) -> list[dict[str, object]]:
     """The ``details`` as Google orders them: an FcmError where FCM itself speaks, then what explains it."""
     details: list[dict[str, object]] = []
     if not rejection.reason:
-        if rejection.status in (401, 403):
+        if rejection.status in (401, 403) and rejection.field:
             info: dict[str, object] = {"reason": rejection.field, "domain": "googleapis.com"}
             details.append({"@type": _TYPE + "google.rpc.ErrorInfo", **info})
         return details
-    if not (rejection.reason == "INVALID_ARGUMENT" and "Invalid JSON payload" in rejection.message):
+    # A body that does not fit the API's types never reaches FCM: Google's front end answers, without an FcmError.
+    if not (rejection.reason == "INVALID_ARGUMENT" and rejection.message.startswith(_FRONT_END)):
         details.append({"@type": _FCM_ERROR, "errorCode": rejection.reason})
     if rejection.field:
         violation = {"field": rejection.field, "description": rejection.message}

@@ -63,6 +63,8 @@ CODES: Final[Mapping[str, int]] = {
     "HTTP_1_1_REQUIRED": 13,
 }
 
+NAMES: Final[Mapping[int, str]] = {code: name for name, code in CODES.items()}
+
 FRAME_LIMIT: Final = 16_384
 WINDOW_LIMIT: Final = 2**31 - 1
 DEFAULT_WINDOW: Final = 65_535

@@ -7,9 +7,9 @@ from typing import Final
 import h11
 import trio
 
-from simulators.answers import Session
 from simulators.header_compression import Field
 from simulators.ledger import Ledger
+from simulators.provider import Session
 from simulators.requests import Request
 
 _BODY_LIMIT: Final = 262_144
@@ -27,7 +27,9 @@ async def serve_http1(stream: trio.abc.Stream, session: Session, ledger: Ledger)
             ledger.flush()
             if answer.delay:
                 await trio.sleep(answer.delay)
-            if answer.mute or answer.reset is not None:
+            if answer.mute:
+                await trio.sleep_forever()
+            if answer.reset is not None:
                 return
             (_, status), *fields = answer.fields
             fields.append((b"content-length", str(len(answer.body)).encode()))

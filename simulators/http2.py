@@ -32,7 +32,7 @@ class Http2Connection(Receiver):
             self._finish(stream)
             return True
         self._out.append(f.head(len(block), f.HEADERS, f.END_HEADERS, stream_id) + block)
-        stream.parked = body
+        stream.parked = memoryview(body)
         self._send_data(stream)
         return True
 
@@ -65,6 +65,10 @@ class Http2Connection(Receiver):
         self._streams.clear()
         self._parked.clear()
         self.closed = True
+
+    def inject(self, forged: bytes) -> None:
+        """Send bytes as they are, whatever they do to the protocol's state at the other end."""
+        self._out.append(forged)
 
     def abandon(self, stream_id: int) -> None:
         """Give up a stream in silence: it counts as done here, and the client never hears of it."""

@@ -16,6 +16,7 @@ import msgspec
 from simulators.errors import LedgerError
 
 _LINE_LIMIT = 65_536
+_WHY_LIMIT = 200
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
@@ -35,6 +36,8 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fa
     """APNs: the topic. FCM: the project."""
     answered: int = 200
     """The status that was sent; other than 200 where a script delivers and yet refuses."""
+    validated: bool = False
+    """Judged and found good, but not delivered: FCM's ``validate_only``."""
 
 
 class Ledger:
@@ -51,6 +54,10 @@ class Ledger:
         self.duplicates = 0
         self.refused: Counter[str] = Counter()
         """Refusals by reason."""
+        self.whys: dict[str, str] = {}
+        """What was wrong the first time, by reason."""
+        self.validated = 0
+        """Dry runs that were found good."""
         self._pending: list[Entry] = []
         self._seen: set[int] = set()
         self._remember = remember
@@ -59,6 +66,11 @@ class Ledger:
 
     def add(self, entry: Entry) -> None:
         """Take an accepted push; it is on disk after the next :meth:`flush`."""
+        if self._file is not None:
+            self._pending.append(entry)
+        if entry.validated:
+            self.validated += 1
+            return
         self.accepted += 1
         if entry.collapse is not None:
             key = hash((entry.collapse, entry.app, entry.token))
@@ -66,8 +78,12 @@ class Ledger:
                 self.duplicates += 1
             elif len(self._seen) < self._remember:
                 self._seen.add(key)
-        if self._file is not None:
-            self._pending.append(entry)
+
+    def refuse(self, reason: str, why: str = "") -> None:
+        """Count a refusal; ``why`` is kept of the first with this reason."""
+        self.refused[reason] += 1
+        if why and reason not in self.whys:
+            self.whys[reason] = why[:_WHY_LIMIT]
 
     def flush(self) -> None:
         """Hand everything added so far to the operating system, in one write."""
@@ -87,9 +103,16 @@ class Ledger:
             self._file = None
 
     def summary(self) -> str:
-        """One line for people: accepted, duplicates, refusals by reason."""
-        refused = ", ".join(f"{reason} {count}" for reason, count in self.refused.most_common()) or "none"
-        return f"accepted {self.accepted} (duplicates {self.duplicates}), refused {self.refused.total()}: {refused}"
+        """One line for people: accepted, duplicates, refusals by reason with the first one's why."""
+        told = []
+        for reason, count in self.refused.most_common():
+            why = self.whys.get(reason)
+            told.append(f"{reason} {count}" + (f" ({why})" if why else ""))
+        validated = f", validated {self.validated}" if self.validated else ""
+        return (
+            f"accepted {self.accepted} (duplicates {self.duplicates}){validated}, "
+            f"refused {self.refused.total()}: {', '.join(told) or 'none'}"
+        )
 
 
 def _open(path: Path) -> int:
@@ -116,6 +139,8 @@ class Counts:
     """The last line is incomplete: the twin was killed while it wrote."""
     pushes: Counter[tuple[str | None, str]] = field(default_factory=Counter)
     """Acceptances by (collapse, token)."""
+    validated: int = 0
+    """Dry runs: not among the accepted."""
 
     def tokens(self, collapse: str | None = None) -> set[str]:
         """The tokens accepted, of one collapse id if given."""
@@ -146,6 +171,9 @@ def count_ledger(path: Path) -> Counts:
     """Add up a ledger file."""
     counts = Counts()
     for entry in read_ledger(path):
+        if entry.validated:
+            counts.validated += 1
+            continue
         counts.accepted += 1
         counts.pushes[entry.collapse, entry.token] += 1
     counts.distinct = len(counts.pushes)

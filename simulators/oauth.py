@@ -9,8 +9,9 @@ from urllib.parse import parse_qs
 import jwt
 import msgspec
 
-from simulators.answers import Answer
+from simulators.answers import STATUS, Answer
 from simulators.credentials import ServiceAccount
+from simulators.script import TokenEndpointRule
 
 GRANT: Final = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 SCOPES: Final = frozenset(
@@ -96,6 +97,15 @@ class TokenEndpoint:
         if not scopes or not SCOPES.issuperset(scopes):
             return "invalid_scope", "Invalid OAuth scope or ID token audience provided."
         return None
+
+
+def refused_by(rule: TokenEndpointRule) -> tuple[Answer, str]:
+    """Return what a script has in place of an access token, and how it is counted."""
+    said = msgspec.json.encode({"error": rule.error, "error_description": "The script says so."})
+    body = said if rule.body is None else rule.body.encode()
+    answer = Answer((STATUS[rule.status], _JSON), body, rule.delay_ms / 1000)
+    answer.mute = rule.mute
+    return answer, f"token: {rule.error}" if rule.body is None else f"token: {rule.status}"
 
 
 def _refuse(status: bytes, error: str, description: str) -> tuple[Answer, str]:

@@ -8,20 +8,27 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Final
 
 import msgspec
 import trio
 
 from simulators import frames as f
-from simulators.answers import Answer, Provider
+from simulators.answers import Answer
+from simulators.forgery import forge
 from simulators.http2 import Http2Connection
 from simulators.ledger import Ledger
+from simulators.provider import Provider
 from simulators.requests import Request
 from simulators.script import ConnectionFaultRule
 
 _READ: Final = 262_144
 _LINGER_SECONDS: Final = 1.0
+#: A TLS record that promises 16 KiB and holds four bytes of them.
+_TORN_RECORD: Final = b"\x17\x03\x03\x40\x00torn"
+#: The first half of a HEADERS frame's head.
+_TORN_FRAME: Final = b"\x00\x00\x10\x01"
 
 Stream = trio.SSLStream[trio.SocketStream]
 
@@ -40,15 +47,17 @@ class Http2Peer:
         self._stream = stream
         self._ledger = ledger
         self._faults = faults
-        self._session = provider.session()
+        self._session = provider.session(stream.getpeercert(binary_form=True))
         self._streams = self._session.streams
-        self._http2 = Http2Connection(provider.limits, ledger.refused)
+        limits = replace(provider.limits, max_concurrent_streams=self._streams)
+        self._http2 = Http2Connection(limits, ledger.refused)
         self._wake_writer = trio.Event()
         self._wake_delayer = trio.Event()
         self._delayed: list[tuple[float, int, int, Answer]] = []
         self._taken = 0
         self._silent: set[int] = set()
         self._mute = False
+        self._torn = False
         self._scope = trio.CancelScope()
 
     async def run(self) -> None:
@@ -141,7 +150,7 @@ class Http2Peer:
 
     def _misbehave(self, fault: ConnectionFaultRule, stream: int) -> None:
         http2 = self._http2
-        if fault.do in ("goaway", "close"):
+        if fault.do in ("goaway", "close", "cut"):
             for silent in self._silent:
                 http2.abandon(silent)
         if fault.do == "goaway":
@@ -149,6 +158,13 @@ class Http2Peer:
             http2.go_away(f.CODES[fault.code], debug, stream)
         elif fault.do == "close":
             http2.hang_up()
+        elif fault.do == "cut":
+            http2.inject(_TORN_FRAME)
+            http2.hang_up()
+            self._torn = True
+        elif fault.do == "illegal":
+            assert fault.frame is not None
+            http2.inject(forge(fault.frame, stream or 1, fault.count))
         elif fault.do == "settings":
             values = {}
             if fault.max_concurrent_streams is not None:
@@ -185,6 +201,8 @@ class Http2Peer:
             elif http2.closed:
                 # The reader may sit in a read that a client who waits for us will never end.
                 self._scope.deadline = trio.current_time() + _LINGER_SECONDS
+                if self._torn:
+                    await self._stream.transport_stream.send_all(_TORN_RECORD)
                 await self._stream.transport_stream.send_eof()
                 return
             else:

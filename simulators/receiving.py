@@ -43,7 +43,7 @@ class Receiver:
         self._prefaced = False
         self._settled = False
         self._buffer = b""
-        self._out: list[bytes] = []
+        self._out: list[bytes | memoryview] = []
         self._streams: dict[int, Stream] = {}
         self._reset: dict[int, None] = {}
         self._block: tuple[int, int, bytearray] | None = None
@@ -311,6 +311,9 @@ class Receiver:
             raise ConnectionFault(f.PROTOCOL_ERROR, f"GOAWAY on stream {stream_id}")
         if len(payload) < 8:
             raise ConnectionFault(f.FRAME_SIZE_ERROR, "GOAWAY shorter than 8 bytes")
+        code = f.unpack_word(payload, 4)[0]
+        if code:
+            self.faults[f"the client's GOAWAY: {f.NAMES.get(code, code)}"] += 1
         self._peer_going_away = True
         self._close_if_drained()
 
@@ -359,7 +362,8 @@ class Receiver:
             piece, stream.parked = stream.parked[:room], stream.parked[room:]
             self._send_window -= room
             stream.send_window -= room
-            self._out.append(f.head(room, f.DATA, 0 if stream.parked else f.END_STREAM, stream.id) + piece)
+            self._out.append(f.head(room, f.DATA, 0 if stream.parked else f.END_STREAM, stream.id))
+            self._out.append(piece)
         self._parked.pop(stream.id, None)
         self._finish(stream)
 

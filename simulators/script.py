@@ -6,29 +6,31 @@ misspelt fault which never happens makes a test that proves nothing.
 
 from __future__ import annotations
 
-import hashlib
 import tomllib
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Literal
 
 import msgspec
 
+from simulators import reasons
 from simulators.errors import ScriptError
+from simulators.forgery import Forgery
 from simulators.frames import CODES
+from simulators.latency import Latency, mistake_of
 
 Share = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
 NotNegative = Annotated[float, msgspec.Meta(ge=0.0)]
 Count = Annotated[int, msgspec.Meta(ge=1)]
 Natural = Annotated[int, msgspec.Meta(ge=0)]
-Status = Annotated[int, msgspec.Meta(ge=200, le=599)]
-_TOP = 2.0**64
+Status = Annotated[int, msgspec.Meta(ge=100, le=999)]
+Window = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
+Environment = Literal["production", "sandbox"]
 
 
 class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag=False):
     """What some tokens are answered. Rules are tried in order; the first that matches answers."""
 
-    answer: Literal["accept", "dead", "429", "500", "503", "slow", "refuse", "mute", "reset", 429, 500, 503]
+    answer: Literal["accept", "dead", "429", "500", "503", "slow", "refuse", "mute", "reset", "raw", 429, 500, 503]
     prefix: str | None = None
     """Only tokens that start so."""
     share: Share | None = None
@@ -42,7 +44,19 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     reason: str | None = None
     """Another reason than the usual one: APNs ``reason``, FCM ``errorCode``."""
     status: Status | None = None
-    """Another status; required for ``refuse``."""
+    """Another status; required for ``refuse`` where the reason is none of the provider's."""
+    message: str | None = None
+    """FCM: another sentence in the error."""
+    field: str | None = None
+    """FCM: a ``BadRequest`` detail that names this field."""
+    apns_reason: str | None = None
+    """FCM: an ``ApnsError`` detail with this reason of Apple's."""
+    content_type: str | None = None
+    """``raw``: the content-type (default: the provider's own; "" sends none)."""
+    body: str = ""
+    """``raw``: the body, as it is."""
+    body_bytes: Natural | None = None
+    """``raw``: repeat or cut the body to this length."""
     retry_after: Natural | None = None
     """Seconds, sent as ``retry-after``."""
     delay_ms: NotNegative = 0.0
@@ -62,7 +76,7 @@ class ConnectionFaultRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unkn
 
     after: Natural
     """Requests taken on the connection before it happens (0: at once)."""
-    do: Literal["goaway", "settings", "close", "mute", "stall"]
+    do: Literal["goaway", "settings", "close", "mute", "stall", "illegal", "cut"]
     times: Count | None = None
     """Only on the first so many connections (default: on every one)."""
     reason: str | None = None
@@ -70,11 +84,51 @@ class ConnectionFaultRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unkn
     code: str = "NO_ERROR"
     """``goaway``: the error code's name in RFC 9113."""
     unanswered: Natural = 0
-    """``goaway``, ``close``: the last so many requests are taken, and never answered."""
+    """``goaway``, ``close``, ``cut``: the last so many requests are taken, and never answered."""
     max_concurrent_streams: Natural | None = None
     """``settings``: the new limit."""
-    initial_window_size: Natural | None = None
-    """``settings``: the new window of a stream, bytes."""
+    initial_window_size: Window | None = None
+    """``settings``: the new window of a stream, bytes; 0: nobody can send a body any more."""
+    frame: Forgery | None = None
+    """``illegal``: which."""
+    count: Count = 1000
+    """``illegal``: frames of a flood."""
+
+
+class KeyRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """APNs: one more provider key; ``AuthKey_<key_id>.p8`` is made in the twin's directory if it is missing."""
+
+    key_id: Annotated[str, msgspec.Meta(pattern="^[A-Z0-9]{10}$")]
+    team_id: Annotated[str, msgspec.Meta(pattern="^[A-Z0-9]{10}$")]
+    topics: tuple[str, ...] = ()
+    """Bundle ids that the key is scoped to; none: all of its team's."""
+    environment: Environment | None = None
+    """The only environment it is good for; none: both."""
+
+
+class CertificateRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """APNs: a client certificate, ``certificate_<app>.pem`` (with its key), made in the twin's directory if missing."""
+
+    app: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*$")]
+    """The bundle id; ``.voip`` and ``.complication`` are its topics too."""
+    environment: Environment | None = None
+    """The only environment it is good for; none: both."""
+    revoked: bool = False
+    """It is refused with ``BadCertificate``."""
+
+
+class TokenEndpointRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """FCM: how the token endpoint answers a good assertion instead."""
+
+    status: Status = 400
+    error: str = "invalid_grant"
+    times: Count | None = None
+    """Only the first so many requests; later ones go on to the next rule."""
+    body: str | None = None
+    """This body, as it is, in place of the JSON with ``error``."""
+    delay_ms: NotNegative = 0.0
+    mute: bool = False
+    """No answer at all."""
 
 
 class Script(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -84,12 +138,27 @@ class Script(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Another seed, another choice of tokens for each ``share``."""
     latency_ms: NotNegative | None = None
     """Every answer takes so long (overrides ``--latency``)."""
+    latency: Latency | None = None
+    """Or as long as a distribution says."""
+    environment: Environment = "production"
+    """APNs: which of Apple's two this is."""
+    keys: tuple[KeyRule, ...] = ()
+    client_certificates: Literal["none", "accept", "demand"] = "none"
+    """APNs: whether TLS asks for a client certificate, and whether it does without."""
+    certificates: tuple[CertificateRule, ...] = ()
+    first_streams: Count | None = None
+    """APNs: streams allowed until a request with a valid token succeeds (default 1)."""
+    streams: Count | None = None
+    """Streams allowed (default: APNs 1000, FCM 100)."""
+    stream_window: Window = 65_535
+    """Bytes of each stream's flow-control window, announced in the first SETTINGS."""
     connection_window: Annotated[int, msgspec.Meta(ge=65_535, le=2**31 - 1)] | None = None
     """Bytes of the connection's flow-control window; Apple's is 65,535, the twin's usual one 16 MiB."""
     token_update_seconds: NotNegative = 1200.0
     """APNs: a new provider token sooner than this after the last one is refused with 429."""
     access_token_seconds: Count = 3599
     """FCM: life of an access token."""
+    token_endpoint: tuple[TokenEndpointRule, ...] = ()
     rules: tuple[Rule, ...] = ()
     connections: tuple[ConnectionFaultRule, ...] = ()
 
@@ -124,8 +193,13 @@ def _located(error: str) -> str:
 def _check(path: Path, script: Script) -> None:
     for number, rule in enumerate(script.rules):
         where = f"script {path}: rules[{number}]"
-        if rule.answer == "refuse" and (rule.status is None or rule.reason is None):
-            raise ScriptError(f'{where}.status: answer "refuse" needs a status and a reason, as in status = 403')
+        if rule.answer == "refuse" and rule.status is None and not _is_known(rule.reason):
+            raise ScriptError(
+                f'{where}.status: answer "refuse" needs a status, or a reason that the provider documents; '
+                f"not {rule.reason!r} alone"
+            )
+        if rule.answer != "raw" and (rule.body or rule.body_bytes is not None or rule.content_type is not None):
+            raise ScriptError(f'{where}.answer: a body or content_type of your own needs answer = "raw"')
         if rule.answer == "slow" and not rule.delay_ms:
             raise ScriptError(f'{where}.delay_ms: answer "slow" needs it, as in delay_ms = 500')
         if rule.until_seconds is not None and rule.until_seconds <= rule.from_seconds:
@@ -138,54 +212,20 @@ def _check(path: Path, script: Script) -> None:
         _check_code(f"{where}.code", fault.code)
         if fault.do == "settings" and fault.max_concurrent_streams is None and fault.initial_window_size is None:
             raise ScriptError(f'{where}.do: "settings" needs max_concurrent_streams or initial_window_size')
+        if (fault.do == "illegal") != (fault.frame is not None):
+            raise ScriptError(f'{where}.frame: do = "illegal" and frame go together, as in frame = "bad-hpack"')
+    if script.latency is not None:
+        wrong = "give it or latency_ms, not both" if script.latency_ms is not None else mistake_of(script.latency)
+        if wrong is not None:
+            raise ScriptError(f"script {path}: latency: {wrong}")
+    if script.certificates and script.client_certificates == "none":
+        raise ScriptError(f'script {path}: client_certificates: set it to "accept" or "demand" to use certificates')
+
+
+def _is_known(reason: str | None) -> bool:
+    return reason in reasons.APNS or reason in reasons.FCM
 
 
 def _check_code(where: str, code: str) -> None:
     if code not in CODES:
         raise ScriptError(f"{where}: {code!r} is none of {', '.join(CODES)}")
-
-
-class Director:
-    """Tells which rule answers a request. Keeps count where a rule has ``times``.
-
-    Args:
-        script: the rules.
-        clock: seconds on any monotonic scale; rules' windows count from construction.
-    """
-
-    def __init__(self, script: Script, clock: Callable[[], float]) -> None:
-        self.script = script
-        self._clock = clock
-        self._started = clock()
-        self._keys = [f"{script.seed}:{number}".encode() for number in range(len(script.rules))]
-        self._used: dict[tuple[int, str], int] = {}
-
-    def rule_for(self, token: str) -> Rule | None:
-        """Return the rule for this request for ``token`` and count it; None: accept."""
-        for number, rule in enumerate(self.script.rules):
-            if not self._concerns(number, rule, token):
-                continue
-            if rule.times is not None:
-                used = self._used.get((number, token), 0)
-                if used >= rule.times:
-                    continue
-                self._used[number, token] = used + 1
-            return rule
-        return None
-
-    def _concerns(self, number: int, rule: Rule, token: str) -> bool:
-        if rule.prefix is not None and not token.startswith(rule.prefix):
-            return False
-        if rule.share is not None and draw(self._keys[number], token) >= rule.share:
-            return False
-        if rule.from_seconds or rule.until_seconds is not None:
-            elapsed = self._clock() - self._started
-            if elapsed < rule.from_seconds or (rule.until_seconds is not None and elapsed >= rule.until_seconds):
-                return False
-        return True
-
-
-def draw(key: bytes, token: str) -> float:
-    """A number in [0, 1) that depends on nothing but its arguments."""
-    digest = hashlib.blake2b(token.encode(), digest_size=8, key=key[:64]).digest()
-    return int.from_bytes(digest) / _TOP

@@ -12,23 +12,32 @@ from typing import Final
 
 import trio
 
-from simulators.answers import Provider
+from simulators.director import Director
 from simulators.errors import TwinError
 from simulators.http1 import serve_http1
 from simulators.ledger import Ledger
 from simulators.peer import Http2Peer, Stream
-from simulators.script import ConnectionFaultRule, Director
+from simulators.provider import Provider
+from simulators.script import ConnectionFaultRule
 
 _HANDSHAKE_SECONDS: Final = 10.0
 _DRAIN_SECONDS: Final = 5.0
 
 
-def server_context(certificate: Path, protocols: tuple[str, ...]) -> ssl.SSLContext:
-    """A TLS context (≥ 1.2) for the key and chain in ``certificate``."""
+def server_context(
+    certificate: Path, protocols: tuple[str, ...], clients: str | None = None, *, demanded: bool = False
+) -> ssl.SSLContext:
+    """A TLS context (≥ 1.2) for the key and chain in ``certificate``.
+
+    ``clients``: PEM of the authority whose client certificates are asked for, and ``demanded`` or done without.
+    """
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.load_cert_chain(certificate)
     context.set_alpn_protocols(list(protocols))
+    if clients is not None:
+        context.load_verify_locations(cadata=clients)
+        context.verify_mode = ssl.CERT_REQUIRED if demanded else ssl.CERT_OPTIONAL
     return context
 
 

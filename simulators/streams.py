@@ -37,7 +37,7 @@ class Stream:
         self.recv_window = recv_window
         self.send_window = send_window
         self.remote_open = True
-        self.parked = b""
+        self.parked = memoryview(b"")
 
 
 class AnnouncedWindow:

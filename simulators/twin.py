@@ -1,4 +1,4 @@
-"""A provider twin as a program: sockets, credentials, script and ledger put together.
+"""A provider twin as a program: arguments, signals, what it says on stdout and stderr.
 
 ``python -m simulators.twin apns`` runs one; it says on stdout, in one line of JSON, how to reach it.
 """
@@ -14,123 +14,17 @@ import sys
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
 import msgspec
 import trio
 
-from simulators import credentials as keys
-from simulators.answers import Provider
-from simulators.apns import Apns
 from simulators.errors import TwinError
-from simulators.fcm import Fcm
 from simulators.ledger import Ledger
-from simulators.oauth import TokenEndpoint
-from simulators.provider_tokens import TokenVerifier
-from simulators.script import Director, Script, load_script
-from simulators.server import TwinServer, listen, server_context
+from simulators.script import load_script
+from simulators.service import Platform, Ready, open_ledger, serve_twin
 
-Platform = Literal["apns", "fcm"]
 _REPORT_SECONDS: Final = 10.0
-
-
-class Ready(msgspec.Struct, frozen=True, kw_only=True):
-    """What a twin says once it can be reached."""
-
-    ready: bool = True
-    platform: str
-    port: int
-    origin: str
-    ca: str
-    """The authority to trust: an absolute path."""
-    credentials: dict[str, str]
-    """What a channel's ``credentials`` table needs, paths absolute."""
-    directory: str
-    ledger: str | None
-    pid: int
-
-
-async def serve_twin(
-    platform: Platform,
-    *,
-    port: int = 0,
-    directory: Path,
-    script: Script | Path | None = None,
-    ledger: Path | Ledger | None = None,
-    latency_ms: float = 0.0,
-    app: Sequence[str] = (),
-    announce: Callable[[Ready], None],
-    stopping: trio.Event | None = None,
-) -> Ledger:
-    """Run a twin on 127.0.0.1 until ``stopping`` is set (then answer what is in flight) or until cancelled.
-
-    Args:
-        platform: whose rules it keeps.
-        port: 0 takes any free one.
-        directory: where its throw-away credentials are, or will be.
-        script: faults, or the file that holds them.
-        ledger: where accepted pushes are written; None keeps only the sums. A ``Ledger`` stays the caller's to close.
-        latency_ms: before each answer, milliseconds.
-        app: topics (APNs) or project ids (FCM) it serves; none: every well-formed one.
-        announce: called once, when connections are accepted.
-        stopping: set it to end the twin gently.
-
-    Returns the ledger, with its sums. Raises ``TwinError``.
-    """
-    if isinstance(script, Path):
-        script = load_script(script)
-    director = Director(script or Script(), trio.current_time)
-    if director.script.latency_ms is not None:
-        latency_ms = director.script.latency_ms
-    made = await trio.to_thread.run_sync(keys.ensure_credentials, directory)
-    listener = await listen(port)
-    try:
-        port = listener.socket.getsockname()[1]
-        book = ledger if isinstance(ledger, Ledger) else _open_ledger(ledger)
-    except BaseException:
-        await trio.aclose_forcefully(listener)
-        raise
-    origin = f"https://localhost:{port}"
-    provider: Provider
-    try:
-        if platform == "apns":
-            verifier = TokenVerifier(keys.read_apns_key(made), keys.KEY_ID, keys.TEAM_ID)
-            provider = Apns(verifier, director, book, tuple(app), latency_ms / 1000)
-            table = {"key": str(made.apns_key), "key_id": keys.KEY_ID, "team_id": keys.TEAM_ID}
-        else:
-            project = app[0] if app else keys.PROJECT
-            account = keys.publish_service_account(made, project, f"{origin}/token")
-            endpoint = TokenEndpoint(account, director.script.access_token_seconds)
-            provider = Fcm(endpoint, director, book, tuple(app), latency_ms / 1000)
-            table = {"service_account": str(made.service_account)}
-        server = TwinServer(provider, director, book, server_context(made.server, provider.protocols))
-        announce(
-            Ready(
-                platform=platform,
-                port=port,
-                origin=origin,
-                ca=str(made.ca),
-                credentials=table,
-                directory=str(made.directory),
-                ledger=None if book.path is None else str(book.path.absolute()),
-                pid=os.getpid(),
-            )
-        )
-        await server.serve(listener, trio.Event() if stopping is None else stopping)
-    finally:
-        await trio.aclose_forcefully(listener)
-        if book is ledger:
-            book.flush()
-        else:
-            book.close()
-    return book
-
-
-def _open_ledger(path: Path | None) -> Ledger:
-    try:
-        return Ledger(path)
-    except OSError as error:
-        raise TwinError(f"ledger {path}: {error.strerror}: name a file that can be written") from None
 
 
 def run_twin(
@@ -154,7 +48,7 @@ def run_twin(
         return _fail(f"latency {latency_ms}: it is milliseconds, 0 or more")
     try:
         faults = None if script is None else load_script(script)
-        book = _open_ledger(ledger)
+        book = open_ledger(ledger)
         serve = partial(
             serve_twin,
             platform,

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, TypeAlias
+from typing import Annotated, Final, Literal, TypeAlias
 
 from cyclopts import App, Parameter
 
 from broadside.cli.options import ConfigFile, DataDir, data_folder
 
+_PLATFORMS: Final[dict[Literal["apns", "fcm"], str]] = {
+    "apns": "Apple's push service",
+    "fcm": "Firebase Cloud Messaging, with its token endpoint",
+}
 _EPILOGUE = """\
 Examples:
     broadside twin apns --port 2197 --ledger pushes.jsonl
@@ -35,54 +40,33 @@ Apps: TypeAlias = Annotated[
 
 
 def register(app: App) -> None:
-    """Add the group."""
+    """Add the group: one command, under each platform's name."""
     group = App(name="twin", help="Run a twin of a push provider, without a node.", help_epilogue=_EPILOGUE)
-    group.command(apns)
-    group.command(fcm)
+    for platform, whose in _PLATFORMS.items():
+        group.command(_command(platform), name=platform, help=f"Run a twin of {whose}.")
     app.command(group)
 
 
-def apns(
-    *,
-    port: Port = 0,
-    script: ScriptFile = None,
-    ledger: LedgerFile = None,
-    latency: Latency = 0.0,
-    directory: Directory = None,
-    app: Apps = None,
-    config: ConfigFile = None,
-    data: DataDir = None,
-) -> int:
-    """Run a twin of Apple's push service."""
-    from simulators.twin import run_twin
+def _command(platform: Literal["apns", "fcm"]) -> Callable[..., int]:
+    def run(
+        *,
+        port: Port = 0,
+        script: ScriptFile = None,
+        ledger: LedgerFile = None,
+        latency: Latency = 0.0,
+        directory: Directory = None,
+        app: Apps = None,
+        config: ConfigFile = None,
+        data: DataDir = None,
+    ) -> int:
+        from simulators.twin import run_twin
 
-    folder = _directory(directory, config, data)
-    return run_twin(
-        "apns", directory=folder, port=port, script=script, ledger=ledger, latency_ms=latency, app=app or ()
-    )
+        if directory is None:
+            folder = data_folder(config, data)
+            folder.create()
+            directory = folder.twins
+        return run_twin(
+            platform, directory=directory, port=port, script=script, ledger=ledger, latency_ms=latency, app=app or ()
+        )
 
-
-def fcm(
-    *,
-    port: Port = 0,
-    script: ScriptFile = None,
-    ledger: LedgerFile = None,
-    latency: Latency = 0.0,
-    directory: Directory = None,
-    app: Apps = None,
-    config: ConfigFile = None,
-    data: DataDir = None,
-) -> int:
-    """Run a twin of Firebase Cloud Messaging, with its token endpoint."""
-    from simulators.twin import run_twin
-
-    folder = _directory(directory, config, data)
-    return run_twin("fcm", directory=folder, port=port, script=script, ledger=ledger, latency_ms=latency, app=app or ())
-
-
-def _directory(directory: Path | None, config: Path | None, data: Path | None) -> Path:
-    if directory is not None:
-        return directory
-    folder = data_folder(config, data)
-    folder.create()
-    return folder.twins
+    return run

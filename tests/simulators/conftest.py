@@ -23,7 +23,7 @@ import trio
 from simulators import credentials as keys
 from simulators.ledger import Ledger
 from simulators.script import Script
-from simulators.twin import Ready, serve_twin
+from simulators.service import Ready, serve_twin
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 SCOPE = "https://www.googleapis.com/auth/firebase.messaging"

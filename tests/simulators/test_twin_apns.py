@@ -14,10 +14,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from simulators import credentials as keys
 from simulators.apns import Apns
+from simulators.director import Director
 from simulators.ledger import Ledger, read_ledger
-from simulators.provider_tokens import TokenVerifier
+from simulators.provider_tokens import ProviderKey, TokenVerifier
 from simulators.requests import Request
-from simulators.script import Director, Script
+from simulators.script import Script
 from tests.simulators.conftest import ALERT, StartTwin, token
 
 TOKEN = token(1)
@@ -27,7 +28,8 @@ Ask = Callable[..., tuple[int, dict[str, object]]]
 
 
 def make(folder: keys.Credentials, apps: tuple[str, ...] = ("org.example.news",), script: Script | None = None) -> Apns:
-    verifier = TokenVerifier(keys.read_apns_key(folder), keys.KEY_ID, keys.TEAM_ID)
+    known = ProviderKey(keys.read_apns_key(folder.apns_key), keys.KEY_ID, keys.TEAM_ID)
+    verifier = TokenVerifier([known])
     return Apns(verifier, Director(script or Script(), time.monotonic), Ledger(), apps)
 
 
@@ -83,7 +85,7 @@ def test_a_proper_push_is_accepted(ask: Ask) -> None:
         {
             "apns_push_type": "liveactivity",
             "apns_topic": "org.example.news.push-type.liveactivity",
-            "body": b'{"aps":{"event":"update","timestamp":1}}',
+            "body": b'{"aps":{"event":"update","timestamp":1,"content-state":{}}}',
         },
         {
             "apns_push_type": "widgets",

@@ -16,11 +16,12 @@ import trio
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from simulators import credentials as keys
+from simulators.director import Director
 from simulators.fcm import Fcm
 from simulators.ledger import Ledger, read_ledger
 from simulators.oauth import GRANT, TokenEndpoint
 from simulators.requests import Request
-from simulators.script import Director, Script
+from simulators.script import Script
 from tests.simulators.conftest import StartTwin, assertion
 
 PATH = "/v1/projects/twin-project/messages:send"

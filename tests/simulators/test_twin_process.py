@@ -61,7 +61,10 @@ def test_a_signal_ends_it_gently(
         process.send_signal(signalled)
         assert process.wait(5) == 0
         assert process.stderr is not None
-        assert process.stderr.read() == "apns twin: accepted 2 (duplicates 1), refused 1: BadDeviceToken 1\n"
+        assert process.stderr.read() == (
+            "apns twin: accepted 2 (duplicates 1), refused 1: "
+            "BadDeviceToken 1 (not lower-case hex, two digits a byte)\n"
+        )
     counts = count_ledger(ledger)
     assert (counts.accepted, counts.distinct, counts.duplicates, counts.torn) == (2, 1, 1, False)
 

@@ -11,9 +11,10 @@ import msgspec
 import pytest
 import trio
 
+from simulators.director import Director
 from simulators.errors import ScriptError
 from simulators.ledger import read_ledger
-from simulators.script import Director, Rule, Script, load_script
+from simulators.script import Rule, Script, load_script
 from tests.simulators.conftest import ALERT, Client, StartTwin, assertion, token
 from tests.simulators.test_twin_fcm import FORM, HELLO, PATH, form
 
@@ -49,7 +50,7 @@ def test_both_formats_read_alike(tmp_path: Path) -> None:
         ('[[rules]]\nanswer = "dead"\nshare = 2', "rules[0].share"),
         ('[[rules]]\nanswer = "dead"\ntimes = 0', "rules[0].times"),
         ('[[rules]]\nanswer = "slow"', "rules[0].delay_ms"),
-        ('[[rules]]\nanswer = "refuse"\nstatus = 400', "rules[0].status"),
+        ('[[rules]]\nanswer = "refuse"\nreason = "Because"', "rules[0].status"),
         ('[[rules]]\nanswer = "reset"\ncode = "NOPE"', "rules[0].code: 'NOPE' is none of NO_ERROR"),
         ('[[rules]]\nanswer = "503"\nfrom_seconds = 5\nuntil_seconds = 5', "rules[0].until_seconds"),
         ('[[rules]]\nanswer = "dead"\ntimestamp = 5\ntimestamp_ago_seconds = 5', "rules[0].timestamp"),

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from simulators.twin import serve_twin
+from simulators.service import serve_twin
 from transports.apns.transport import build as build_apns
 from transports.contract import Message, Outcome, TransportSettings
 from transports.fcm.transport import build as build_fcm
