@@ -101,6 +101,10 @@ class Connection:
         self.client = client
         self.unusable = trio.Event()
         """Set once nothing new may be sent here: a successor is wanted."""
+        self.settled = trio.Event()
+        """Set once the peer's SETTINGS are here, or will not come any more."""
+        self.warm = False
+        """Whether jobs may go over it."""
         self._stream = stream
         self._timing = timing
         self._settle = settle
@@ -126,6 +130,7 @@ class Connection:
                     nursery.start_soon(self._write)
         finally:
             self._settle(self.client.lost("the connection was closed"))
+            self.settled.set()
             self.unusable.set()
             with trio.move_on_after(1, shield=True):
                 await trio.aclose_forcefully(self._stream)
@@ -141,8 +146,16 @@ class Connection:
         self.unusable.set()
         self._scope.cancel()
 
+    @property
+    def usable(self) -> bool:
+        """Whether new requests may go over it."""
+        client = self.client
+        return self.warm and client.settled and client.retiring is None and client.error is None
+
     def check(self) -> None:
         """Look what the client has become after a change, and let the writer look for bytes."""
+        if self.client.settled:
+            self.settled.set()
         if self.client.retiring is not None or self.client.error is not None:
             self.unusable.set()
         if self.client.error is not None:

@@ -46,6 +46,8 @@ class Pool:
         self.origin = origin
         self.outage: str | None = "not connected yet"
         """Why no connection is up; None: at least one is."""
+        self.warm_up: Callable[[], Job | None] | None = None
+        """Makes the one request that goes first over each connection (None: nothing to send now)."""
         self._context = context
         self._size = connections
         self._timing = timing or Timing()
@@ -62,7 +64,7 @@ class Pool:
     @property
     def connections(self) -> int:
         """How many connections are ready for requests."""
-        return sum(1 for connection in self._connections if _usable(connection))
+        return sum(1 for connection in self._connections if connection.usable)
 
     @property
     def in_flight(self) -> int:
@@ -114,7 +116,7 @@ class Pool:
             return
         now = trio.current_time()
         wall = self._clock()
-        candidates = [connection for connection in self._connections if connection.client.room()]
+        candidates = [each for each in self._connections if each.warm and each.client.room()]
         while self._jobs:
             job = self._jobs[0]
             if job.unsent and wall >= job.expires_at:
@@ -177,6 +179,7 @@ class Pool:
             else:
                 connection = Connection(stream, self._client(), self._timing, self._settle, self._progress)
                 nursery.start_soon(self._serve, connection)
+                nursery.start_soon(self._warm, connection)
                 await connection.unusable.wait()
                 reason = connection.client.error or connection.client.retiring or "closed"
                 if connection.client.accepted or connection.age > _PROVEN:
@@ -193,6 +196,20 @@ class Pool:
             await connection.run()
         finally:
             self._connections.remove(connection)
+
+    async def _warm(self, connection: Connection) -> None:
+        """Let jobs over a connection once it has said its SETTINGS and answered the first request."""
+        with trio.move_on_after(self._timing.connect):
+            await connection.settled.wait()
+            job = self.warm_up() if self.warm_up is not None else None
+            if job is not None:
+                while not connection.client.room():  # noqa: ASYNC110 - a peer that allows no stream yet
+                    await trio.sleep(self._timing.sweep)
+                connection.client.encode(job, job.template(), job.requests, 0, 1, trio.current_time())
+                connection.wake()
+                await job.done.wait()
+        connection.warm = True
+        self._progress()
 
     def _progress(self) -> None:
         if self.outage is not None and self.connections:
@@ -212,8 +229,3 @@ class Pool:
                     job.withdraw(Outcome.HELD, self.outage or "no connection had room in time")
             for connection in list(self._connections):
                 connection.sweep(now, wanted=bool(self._jobs))
-
-
-def _usable(connection: Connection) -> bool:
-    client = connection.client
-    return client.settled and client.retiring is None and client.error is None
