@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from typing import Any
@@ -16,6 +17,7 @@ from storage.errors import LinkDown, LinkLost
 from storage.records import Row
 from storage.store import Store
 from storage.tubes import Tubes
+from transports import registry
 from transports.contract import Message
 from transports.errors import PayloadError
 
@@ -65,9 +67,11 @@ class Newsroom:
         return fired
 
     def _check(self, request: FireRequest) -> None:
-        for field, text in (("message.title", request.message.title), ("message.body", request.message.body)):
-            if not text.strip():
-                raise RecordError(Problem(field, "is empty", "write what people should read"))
+        platforms = registry.platforms()
+        for platform in request.message.options:
+            if platform not in platforms:
+                what = f"unknown platform {shown(platform)}"
+                raise RecordError(Problem("message.options", what, f"known: {', '.join(platforms)}", platform))
         for name in request.channels or ():
             if name not in self._checks:
                 known = ", ".join(sorted(self._checks))
@@ -78,7 +82,7 @@ class Newsroom:
             try:
                 self._checks[name](request.message)
             except PayloadError as error:
-                raise RecordError(Problem("message", str(error))) from None
+                raise RecordError(_problem(str(error))) from None
 
     async def campaign(self, id: int) -> CampaignReport | None:
         """How a campaign stands."""
@@ -128,6 +132,12 @@ class Newsroom:
     async def tubes(self) -> dict[str, Any]:
         """Tasks by tube and state, outbox, memory."""
         return await self._tubes.statistics()
+
+
+def _problem(said: str) -> Problem:
+    """A platform's objection, ``message.title: is empty; write …``, taken apart."""
+    found = re.fullmatch(r"(message[\w.\[\]-]*): (.*?)(?:; (.*))?", said, re.DOTALL)
+    return Problem(found[1], found[2], found[3] or "") if found else Problem("message", said)
 
 
 def _wire(s: Subscriber, now: int) -> tuple[Any, ...]:

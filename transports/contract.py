@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import msgspec
 
@@ -131,6 +131,29 @@ class Transport(Protocol):
 
     def stop(self) -> None:
         """Finish what is in flight, then end ``run``. Synchronous."""
+
+
+class SharedCredential(Protocol):
+    """A credential that the provider wants to see as one and the same from all processes of a node."""
+
+    @property
+    def name(self) -> str:
+        """What it is made of: channels whose credentials have one name share one. Holds no secret."""
+
+    def current(self) -> tuple[str, int]:
+        """(text, issued at in seconds UTC), made anew when the last one is too old. Asked in the node's own process."""
+
+    def set_token(self, text: str, issued_at: int) -> None:
+        """Use what the node's own process has made, as long as it is fresh. Disturbs no connection."""
+
+
+@runtime_checkable
+class Sharing(Protocol):
+    """What a :class:`Transport` may offer beside its own methods."""
+
+    @property
+    def shared(self) -> SharedCredential | None:
+        """Its credential to share; None: it has none of this kind."""
 
 
 @dataclass(frozen=True, slots=True)

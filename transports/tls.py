@@ -13,10 +13,13 @@ import truststore
 from transports.errors import CredentialsError
 
 
-def client_context(ca: Path | None, alpn: Sequence[str] = ()) -> ssl.SSLContext:
+def client_context(
+    ca: Path | None, alpn: Sequence[str] = (), certificate: tuple[Path, Path] | None = None
+) -> ssl.SSLContext:
     """A verifying client context, TLS 1.2 or later, that offers the protocols ``alpn`` (RFC 7301).
 
-    ``ca`` is a PEM file that replaces the system's trust store. Raises ``CredentialsError`` if it cannot be read.
+    ``ca`` is a PEM file that replaces the system's trust store. ``certificate``: PEM files of a client certificate and
+    of its key, which is not encrypted. Raises ``CredentialsError`` if one of them cannot be read.
     Providers' certificates are never pinned: Apple changed its root in 2025.
     """
     if ca is not None:
@@ -34,6 +37,11 @@ def client_context(ca: Path | None, alpn: Sequence[str] = ()) -> ssl.SSLContext:
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     if alpn:
         context.set_alpn_protocols(list(alpn))
+    if certificate is not None:
+        try:
+            context.load_cert_chain(*certificate)
+        except (OSError, ssl.SSLError) as error:
+            raise CredentialsError(f'certificate: "{certificate[0]}" cannot be used ({error})') from None
     return context
 
 

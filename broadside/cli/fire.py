@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Any
 
+import msgspec
 from cyclopts import App, Parameter
 
 from broadside.cli.campaigns_shown import describe, summary
@@ -11,7 +13,7 @@ from broadside.cli.options import ConfigFile, DataDir, Json, data_folder, durati
 from broadside.cli.output import complain, say, say_json
 from broadside.cli.waiting import wait_for
 from broadside.client import Client
-from broadside.errors import UsageError
+from broadside.errors import UsageError, shown
 from broadside.records import FireRequest
 from transports.contract import Message
 
@@ -20,6 +22,7 @@ Examples:
     broadside fire --title "Storm tonight" --body "Stay inside." --wait
     broadside fire --title Goal --body 2:1 --channel ios-news --ttl 10m
     broadside fire --title Hello --body World --url https://example.com --json
+    broadside fire --title Goal --body 2:1 --options match.json
 
 With --wait the exit code is 0 when the campaign is done, and 1 when it was
 cancelled. Ctrl-C ends only the waiting."""
@@ -32,12 +35,15 @@ def register(app: App) -> None:
 
 def fire(
     *,
-    title: Annotated[str, Parameter(help="The first line on the phone.", allow_leading_hyphen=True)],
-    body: Annotated[str, Parameter(help="The text below it.", allow_leading_hyphen=True)],
+    title: Annotated[str, Parameter(help="The first line on the phone.", allow_leading_hyphen=True)] = "",
+    body: Annotated[str, Parameter(help="The text below it.", allow_leading_hyphen=True)] = "",
     channel: Annotated[
         list[str] | None, Parameter(help="Send to this channel only; repeat it for several. Without it: to all.")
     ] = None,
     url: Annotated[str | None, Parameter(help="What a tap on the message opens.")] = None,
+    options: Annotated[
+        Path | None, Parameter(help='A JSON file with what only a platform knows: {"apns": {...}, "fcm": {...}}.')
+    ] = None,
     ttl: Annotated[
         str | None, Parameter(help="How long the news is news: 90s, 15m, 2h, 1d. A phone reached later gets nothing.")
     ] = None,
@@ -47,10 +53,12 @@ def fire(
     data: DataDir = None,
 ) -> int:
     """Create a campaign and fire it at once, to everybody."""
-    if not title.strip() or not body.strip():
+    special = _options(options) if options is not None else {}
+    # with options, a push may need no text: the platforms know
+    if not special and not (title.strip() and body.strip()):
         raise UsageError(f"--{'body' if title.strip() else 'title'}: is empty (write what the phone should show)")
     request = FireRequest(
-        message=Message(title=title, body=body, url=url),
+        message=Message(title=title, body=body, url=url, options=special),
         channels=list(dict.fromkeys(channel)) if channel else None,
         ttl_seconds=None if ttl is None else duration("--ttl", ttl),
     )
@@ -72,3 +80,20 @@ def fire(
     else:
         say(summary(report))
     return 0 if report.state == "done" else 1
+
+
+def _options(path: Path) -> dict[str, dict[str, Any]]:
+    """Read the file of ``--options`` (raises ``UsageError``)."""
+    where = f"--options: file {shown(str(path))}"
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        reason = "not found" if isinstance(error, FileNotFoundError) else f"cannot be read: {error.strerror}"
+        raise UsageError(f"{where} {reason} (name a JSON file)") from None
+    try:
+        return msgspec.json.decode(content, type=dict[str, dict[str, Any]])
+    except msgspec.ValidationError:
+        remedy = 'write platforms and their options, as in {"apns": {"priority": 5}}'
+        raise UsageError(f"{where} holds no object of objects ({remedy})") from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{where} is not JSON: {error} (write it in UTF-8)") from None

@@ -21,7 +21,12 @@ from transports.errors import PayloadError
 KEY = "the-key"
 
 
-def too_long(message: Message) -> None:
+def picky(message: Message) -> None:
+    for name in ("title", "body"):
+        if not getattr(message, name).strip() and not message.options:
+            raise PayloadError(f"message.{name}: is empty; write what people should read")
+    if message.options.get("apns", {}).get("priority") == 10:
+        raise PayloadError("message.options.apns.priority: 10 is not allowed for background; use 5")
     if len(message.body) > 1000:
         raise PayloadError("message: 5000 bytes for APNs, which takes 4096; shorten it")
 
@@ -31,7 +36,7 @@ async def api(own_link: Link) -> AsyncIterator[httpx.AsyncClient]:
     newsroom = Newsroom(
         store=Store(own_link),
         tubes=Tubes(own_link, "test"),
-        checks={"ios": too_long, "android": lambda message: None},
+        checks={"ios": picky, "android": lambda message: None},
         paused=dict,
         segments=1,
     )
@@ -107,6 +112,11 @@ async def test_a_bad_record_is_named_and_nothing_is_written(
         ({"message": {"title": "t", "body": "b"}, "channels": ["nope"]}, "channels"),
         ({"message": {"title": "t", "body": "b"}, "channels": []}, "channels"),
         ({"message": {"title": "t", "body": "b" * 2000}}, "message"),
+        ({"message": {"title": "t", "body": "b", "options": {"apn": {}}}}, "message.options"),
+        (
+            {"message": {"title": "", "body": "", "options": {"apns": {"priority": 10}}}},
+            "message.options.apns.priority",
+        ),
         ({"message": {"title": "t"}}, "body"),
         ({"message": {"title": "t", "body": "b"}, "ttl_seconds": 0}, "body"),
         ({"message": {"title": "t", "body": "b"}, "chanels": ["ios"]}, "body"),
@@ -118,6 +128,20 @@ async def test_a_campaign_that_cannot_be_is_refused_before_anything_is_fired(
     answer = await api.post("/api/campaigns", content=json.dumps(request_))
     assert (answer.status_code, answer.json()["error"]["field"]) == (400, field)
     assert (await api.get("/api/campaigns")).json() == {"campaigns": []}
+
+
+async def test_a_platforms_objection_is_told_with_field_and_remedy(api: httpx.AsyncClient) -> None:
+    body = {"message": {"title": "", "body": "", "options": {"apns": {"priority": 10}}}}
+    error = (await api.post("/api/campaigns", content=json.dumps(body))).json()["error"]
+    assert error["message"] == "message.options.apns.priority: 10 is not allowed for background (use 5)"
+    assert error["remedy"] == "use 5"
+
+
+async def test_a_push_that_shows_nothing_needs_no_text(api: httpx.AsyncClient) -> None:
+    message = {"title": "", "body": "", "options": {"apns": {"push_type": "background"}}}
+    answer = await api.post("/api/campaigns", content=json.dumps({"message": message}))
+    assert answer.status_code == 201
+    assert (await api.get(f"/api/campaigns/{answer.json()['id']}")).json()["message"] == message
 
 
 async def test_a_campaign_is_fired_once_listed_and_shown(api: httpx.AsyncClient) -> None:

@@ -238,8 +238,8 @@ def test_version(broadside: Said) -> None:
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (["fire", "--title", "x"], "--body requires an argument"),
-        (["fire", "--titel", "x"], "Did you mean --title instead of --titel?"),
+        (["fire", "--title", "x"], "--body: is empty (write what the phone should show)"),
+        (["fire", "--titel", "x"], "Did you mean --title"),
         (["campain"], "campaign"),
         (["fire", "--title", " ", "--body", "x"], "--title: is empty"),
         (["fire", "--title", "x", "--body", "x", "--ttl", "soon"], '--ttl: "soon" is not a time (write 90s, 15m'),
@@ -294,6 +294,37 @@ def test_fire_hands_the_message_over_whole(broadside: Said, node: FakeNode) -> N
     assert f"broadside campaign show {ID}" in err
     message = {"title": "hot  news", "body": "-20 °C", "url": "https://x"}
     assert node.fired == [{"message": message, "channels": ["ios", "a"], "ttl_seconds": 7200}]
+
+
+def test_fire_hands_over_options_and_then_leaves_the_texts_to_the_platforms(
+    broadside: Said, node: FakeNode, tmp_path: Path
+) -> None:
+    file = tmp_path / "options.json"
+    options = {"apns": {"push_type": "background"}, "fcm": {"notification": None}}
+    file.write_text(json.dumps(options))
+    assert broadside("fire", "--options", str(file))[0] == 0
+    assert node.fired[0]["message"] == {"title": "", "body": "", "options": options}
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (None, "not found (name a JSON file)"),
+        ("{", "is not JSON: "),
+        ("[]", 'holds no object of objects (write platforms and their options, as in {"apns": {"priority": 5}})'),
+        ('{"apns": 5}', "holds no object of objects"),
+    ],
+)
+def test_a_bad_file_of_options_is_named(
+    broadside: Said, node: FakeNode, tmp_path: Path, content: str | None, words: str
+) -> None:
+    file = tmp_path / "options.json"
+    if content is not None:
+        file.write_text(content)
+    code, out, err = broadside("fire", "--title", "a", "--body", "b", "--options", str(file))
+    assert (code, out, node.fired) == (2, "", [])
+    assert f'--options: file "{file}"'[:50] in err
+    assert words in err
 
 
 def test_fire_to_an_unknown_channel_tells_what_is_known(broadside: Said, node: FakeNode) -> None:

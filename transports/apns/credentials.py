@@ -1,17 +1,18 @@
-"""The provider token that tells Apple whose pushes these are.
+"""The provider token that tells Apple whose pushes these are, where no certificate is used.
 
 Source: developer.apple.com, "Establishing a token-based connection to APNs".
 """
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import jwt
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
 from transports.errors import CredentialsError
 
@@ -48,14 +49,21 @@ class ProviderToken:
             self._mint()
         return self._value
 
-    def mint(self) -> tuple[str, int]:
-        """Make a new token now; the (text, issued_at in seconds) to hand to the other processes."""
-        self._mint()
-        return self._value.removeprefix(b"bearer ").decode(), int(self._issued_at)
+    @property
+    def name(self) -> str:
+        """The same for all channels of one key (``SharedCredential.name``)."""
+        public = self._key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+        return f"apns {self.team_id} {self.key_id} {hashlib.sha256(public).hexdigest()[:16]}"
+
+    def current(self) -> tuple[str, int]:
+        """(text, issued at in seconds UTC) to hand to the other processes; made anew when the last is too old."""
+        return self.header().removeprefix(b"bearer ").decode(), int(self._issued_at)
 
     def set_token(self, text: str, issued_at: int) -> None:
         """Use a token minted elsewhere (``issued_at``: seconds UTC), so that all processes show Apple the same one."""
-        self._replace(b"bearer " + text.encode("ascii"), float(issued_at), SHARED_RENEW_AFTER)
+        value = b"bearer " + text.encode("ascii")
+        if value != self._value:
+            self._replace(value, float(issued_at), SHARED_RENEW_AFTER)
 
     def renew(self, refused: bytes) -> None:
         """Apple called the header value ``refused`` expired: replace it, unless that has happened meanwhile."""

@@ -1,34 +1,160 @@
-"""A message as Apple wants it: the JSON body, built once per campaign.
+"""A message as Apple wants it: headers and JSON body, built once per campaign.
 
 Source: developer.apple.com, "Generating a remote notification".
 """
 
 from __future__ import annotations
 
-import msgspec
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from transports.apns.options import WHERE, Alert, Aps, Localized, read, shown, wrong
+from transports.apns.push_types import PUSH_TYPES, START_ONLY
 from transports.contract import Message
 from transports.errors import PayloadError
 
-LIMIT = 4_096
-"""Octets of a body (5,120 for VoIP, which Broadside does not send)."""
+_encode = msgspec.json.Encoder().encode
 
 
-def render(message: Message) -> bytes:
-    """The body: ``aps`` with an alert and the default sound; ``url`` and the app's own keys beside it.
+class Push(NamedTuple):
+    """What all recipients of a message are sent."""
 
-    Raises ``PayloadError`` for a key that is taken or a body above :data:`LIMIT`.
+    push_type: str
+    """A key of ``PUSH_TYPES``."""
+    priority: int
+    collapse_id: str | None
+    """None: the campaign's text."""
+    body: bytes
+
+
+def render(message: Message) -> Push:
+    """Headers and body. Without options: an alert with the default sound, at once.
+
+    ``url`` and the app's own keys stand beside ``aps``. Raises ``PayloadError`` naming the key, its value and the
+    remedy for whatever Apple would refuse, or would take and show wrongly.
     """
-    body: dict[str, object] = {
-        "aps": {"alert": {"title": message.title, "body": message.body}, "sound": "default"},
-    }
+    given = message.options.get("apns", {})
+    options = read(given)
+    kind = PUSH_TYPES[options.push_type]
+    for key, value in (given.get("aps") or {}).items():
+        if key not in kind.keys and value is not None:
+            allowed = f"it takes {', '.join(sorted(kind.keys))}" if kind.keys else "it has no aps"
+            raise PayloadError(
+                f"{WHERE}.aps.{key}: {shown(value)} has no place in a push of type {options.push_type}; {allowed}"
+            )
+    aps = _ARRANGE.get(options.push_type, _as_given)(message, options.aps)
+    score = aps.relevance_score
+    if score is not None and not 0 <= score <= 1 and options.push_type != "liveactivity":
+        raise wrong("aps.relevance-score", score)
+    body: dict[str, object] = {"aps": aps} if kind.keys else {}
     if message.url is not None:
         body["url"] = message.url
-    for name, value in message.data.items():
-        if name in body:
-            raise PayloadError(f'message.data: the key "{name}" is taken on APNs; rename it')
+    _add(body, message.data, "message.data")
+    _add(body, options.data, f"{WHERE}.data")
+    if not body:
+        raise PayloadError("message.data: is empty, and an mdm push is nothing else; give it the key mdm")
+    encoded = _encode(body)
+    if len(encoded) > kind.limit:
+        what = "" if options.push_type == "alert" else f" as {options.push_type}"
+        raise PayloadError(f"message: {len(encoded)} bytes for APNs, which takes {kind.limit}{what}; shorten it")
+    return Push(options.push_type, options.priority or kind.priorities[0], options.collapse_id, encoded)
+
+
+def _add(body: dict[str, object], data: Mapping[str, object], where: str) -> None:
+    for name, value in data.items():
+        if name in body or name == "aps":
+            raise PayloadError(f'{where}: the key "{name}" is taken on APNs; rename it')
         body[name] = value
-    encoded = msgspec.json.encode(body)
-    if len(encoded) > LIMIT:
-        raise PayloadError(f"message: {len(encoded)} bytes for APNs, which takes {LIMIT}; shorten it")
-    return encoded
+
+
+def _as_given(message: Message, aps: Aps) -> Aps:
+    return _with(aps, alert=aps.alert or UNSET, sound=aps.sound or UNSET)
+
+
+def _alert(message: Message, aps: Aps) -> Aps:
+    if aps.alert is None:
+        if aps.badge is None and not aps.sound:
+            remedy = "give a badge or a sound, or use push_type background"
+            raise PayloadError(f"{WHERE}.aps.alert: null leaves nothing to show; {remedy}")
+        return _as_given(message, aps)
+    sound = "default" if aps.sound is UNSET else aps.sound or UNSET
+    return _with(aps, alert=_complete(_told(message, aps.alert)), sound=sound)
+
+
+def _background(message: Message, aps: Aps) -> Aps:
+    return _with(aps, content_available=1)
+
+
+def _reload(message: Message, aps: Aps) -> Aps:
+    if aps.content_changed is False:
+        raise wrong("aps.content-changed", False)
+    return _with(aps, content_changed=True)
+
+
+def _live_activity(message: Message, aps: Aps) -> Aps:
+    event = aps.event
+    needed = ["event", "timestamp"]
+    if event != "end":
+        needed.append("content-state")
+    if event == "start":
+        needed += ["attributes-type", "attributes"]
+    for key in needed:
+        if _value(aps, key) is None:
+            raise PayloadError(f"{WHERE}.aps.{key}: is missing; a Live Activity's {event or 'push'} needs it")
+    for key in START_ONLY if event != "start" else ():
+        if _value(aps, key) is not None:
+            raise PayloadError(f"{WHERE}.aps.{key}: has no place in event {event}; take it away, or use event start")
+    if aps.input_push_channel is not None and aps.input_push_token is not None:
+        raise PayloadError(f"{WHERE}.aps.input-push-token: excludes input-push-channel; take one of them away")
+    alert: str | Alert | UnsetType = UNSET
+    if aps.alert is not None:
+        alert = _told(message, aps.alert, live=True)
+    elif event == "start":
+        raise PayloadError(f"{WHERE}.aps.alert: null is not allowed; a Live Activity's start needs an alert")
+    if event == "start":
+        alert = _complete(alert)
+    # An update or an end is silent unless it has something to say.
+    return _with(aps, alert=UNSET if alert == Alert() else alert, sound=aps.sound or UNSET)
+
+
+_ARRANGE = {
+    "alert": _alert,
+    "background": _background,
+    "liveactivity": _live_activity,
+    "widgets": _reload,
+    "controls": _reload,
+}
+
+
+def _with(aps: Aps, **changes: Any) -> Aps:
+    return msgspec.structs.replace(aps, **changes)
+
+
+def _value(aps: Aps, key: str) -> object:
+    return getattr(aps, key.replace("-", "_"))
+
+
+def _told(message: Message, given: str | Alert | UnsetType, *, live: bool = False) -> str | Alert:
+    """What is given, completed from the message's own texts."""
+    if isinstance(given, str):
+        return given
+    alert = given if isinstance(given, Alert) else Alert()
+    for name, text in (("title", alert.title), ("body", alert.body), ("sound", alert.sound)):
+        if not live and (isinstance(text, Localized) or (name == "sound" and text is not None)):
+            remedy = "put it into aps.sound" if name == "sound" else f"use {'title-' * (name == 'title')}loc-key"
+            raise PayloadError(f"{WHERE}.aps.alert.{name}: {shown(text)} is for Live Activities alone; {remedy}")
+    title = alert.title or (None if alert.title_loc_key else (message.title.strip() and message.title) or None)
+    body = alert.body or (None if alert.loc_key else (message.body.strip() and message.body) or None)
+    return msgspec.structs.replace(alert, title=title, body=body)
+
+
+def _complete(alert: str | Alert | UnsetType) -> str | Alert | UnsetType:
+    if isinstance(alert, Alert):
+        if alert.title is None and alert.title_loc_key is None:
+            raise PayloadError("message.title: is empty; write what people should read")
+        if alert.body is None and alert.loc_key is None:
+            raise PayloadError("message.body: is empty; write what people should read")
+    return alert

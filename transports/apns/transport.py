@@ -8,7 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from itertools import repeat
 
-from transports.apns import credentials, outcomes, payload
+from transports.apns import certificate, credentials, outcomes, payload
+from transports.apns.certificate import Certificate
+from transports.apns.credentials import ProviderToken
+from transports.apns.options import WHERE
+from transports.apns.payload import Push
+from transports.apns.push_types import PUSH_TYPES
 from transports.backoff import Backoff
 from transports.connection import Timing, parse_origin
 from transports.contract import Batch, Exceptional, Message, Outcome, Outcomes, TransportSettings
@@ -31,13 +36,18 @@ class ApnsTransport:
     """One channel's way to Apple."""
 
     def __init__(
-        self, topic: str, token: credentials.ProviderToken, pool: Pool, clock: Callable[[], int] = wall_ms
+        self, topic: str, credential: ProviderToken | Certificate, pool: Pool, clock: Callable[[], int] = wall_ms
     ) -> None:
-        """``topic``: the app's bundle id. ``clock``: ms UTC."""
-        self.token = token
+        """``topic``: the app's bundle id. ``credential``: a certificate is the pool's, here its rules are kept.
+
+        ``clock``: ms UTC.
+        """
+        self.shared = credential if isinstance(credential, ProviderToken) else None
+        """The provider token; None: the connections themselves say who we are."""
         self.pool = pool
+        self._certificate = credential if isinstance(credential, Certificate) else None
         self._clock = clock
-        self._topic = topic.encode("ascii")
+        self._topic = topic
 
     async def run(self, ready: Callable[[], None]) -> None:
         """Own the connections until stopped; an outage is retried for ever."""
@@ -49,7 +59,7 @@ class ApnsTransport:
 
     def check(self, message: Message) -> None:
         """Raise ``PayloadError`` if Apple cannot carry this message."""
-        payload.render(message)
+        self._render(message)
 
     async def send(self, batch: Batch) -> Outcomes:
         """Push to every recipient (``Transport.send``). Cancelled: what was sent is unknown to the caller."""
@@ -59,7 +69,7 @@ class ApnsTransport:
         if self._clock() >= batch.expires_at:
             return _all(batch, Outcome.EXPIRED, "expired before it was sent")
         try:
-            body = payload.render(batch.message)
+            push = self._render(batch.message)  # 6 µs, once a batch
         except PayloadError as error:
             return _all(batch, Outcome.REJECTED, str(error))
         keys: Iterable[int] = range(len(recipients))
@@ -72,25 +82,41 @@ class ApnsTransport:
             wrong = sorted(set(range(len(tokens))).difference(keys))
             malformed = [Exceptional(key, Outcome.REJECTED, "the token is not hexadecimal") for key in wrong]
         idents = apns_ids([recipients[key].id for key in keys])
-        rows: list[Row] = list(zip(keys, paths, idents, repeat(body), repeat(()), strict=False))
-        dispatch = Dispatch(batch, self._template(batch), self._decide, self._renew)
+        rows: list[Row] = list(zip(keys, paths, idents, repeat(push.body), repeat(()), strict=False))
+        dispatch = Dispatch(batch, self._template(batch, push), self._decide, self._renew)
         dispatch.outcomes.exceptions += malformed
         return await dispatch.run(self.pool, rows)
 
-    def _template(self, batch: Batch) -> Callable[[], Template]:
+    def _render(self, message: Message) -> Push:
+        push = payload.render(message)
+        if self._certificate is not None:
+            objection = self._certificate.objection(push.push_type, self._topic_of(push))
+            if objection is not None:
+                remedy = "use another push type, or a channel with a signing key"
+                raise PayloadError(f'{WHERE}.push_type: "{push.push_type}": {objection}; {remedy}')
+        return push
+
+    def _topic_of(self, push: Push) -> str:
+        return self._topic + PUSH_TYPES[push.push_type].suffix
+
+    def _template(self, batch: Batch, push: Push) -> Callable[[], Template]:
         authority = self.pool.origin.authority
         constant: tuple[Header, ...] = (
-            (b"apns-topic", self._topic),
-            (b"apns-push-type", b"alert"),
-            (b"apns-priority", b"10"),
+            (b"apns-topic", self._topic_of(push).encode("ascii")),
+            (b"apns-push-type", push.push_type.encode("ascii")),
+            (b"apns-priority", b"%d" % push.priority),
             (b"apns-expiration", b"%d" % (batch.expires_at // 1_000)),
-            (b"apns-collapse-id", campaign_text(batch.campaign).encode()),
+            (b"apns-collapse-id", (push.collapse_id or campaign_text(batch.campaign)).encode("ascii")),
         )
         prefix = apns_id_prefix(batch.campaign)
+        token = self.shared
+        if token is None:
+            fixed = Template(authority, b"/3/device/", constant, b"apns-id", prefix)
+            return lambda: fixed
         made: dict[bytes, Template] = {}
 
         def template() -> Template:
-            value = self.token.header()
+            value = token.header()
             if value not in made:
                 # Apple's device page asks for an authorization that stays out of its table.
                 secret = ((b"authorization", value),)
@@ -105,10 +131,12 @@ class ApnsTransport:
         return outcomes.decide(answer.status, reason, timestamp, attempt, after)
 
     def _renew(self, answer: Answer, then: Then) -> None:
+        if self.shared is None:
+            return  # a certificate is not renewed: the second answer of this kind pauses the channel
         if then is Then.KEEP_TOKEN:
-            self.token.keep_previous()
+            self.shared.keep_previous()
         else:
-            self.token.renew(answer.template.value(b"authorization"))
+            self.shared.renew(answer.template.value(b"authorization"))
 
 
 def _hex(tokens: list[str]) -> list[bytes] | None:
@@ -132,17 +160,22 @@ def build(
     settings: TransportSettings, *, timing: Timing | None = None, backoff: Callable[[], Backoff] = Backoff
 ) -> ApnsTransport:
     """Check settings and key, connect nothing yet. Raises ``CredentialsError`` naming the field and the remedy."""
-    token = credentials.load(settings.credentials)
+    credential: ProviderToken | Certificate
+    if any(field in settings.credentials for field in certificate.FIELDS):
+        credential = certificate.load(settings.credentials)
+    else:
+        credential = credentials.load(settings.credentials)
     environment = settings.credentials.get("environment", "production")
     if environment not in ORIGINS:
         raise CredentialsError(f'credentials.environment: "{environment}" is neither production nor sandbox')
     if not settings.app or not settings.app.isascii() or not settings.app.replace(".", "").replace("-", "").isalnum():
         raise CredentialsError(f'app: "{settings.app}" is not a bundle id like com.example.news')
+    files = (credential.file, credential.key_file) if isinstance(credential, Certificate) else None
     pool = Pool(
         parse_origin(settings.origin or ORIGINS[environment]),
-        context=client_context(settings.ca, alpn=("h2",)),
+        context=client_context(settings.ca, alpn=("h2",), certificate=files),
         connections=settings.connections,
         timing=timing or Timing(deadline=settings.deadline),
         backoff=backoff,
     )
-    return ApnsTransport(settings.app, token, pool)
+    return ApnsTransport(settings.app, credential, pool)
