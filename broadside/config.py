@@ -211,17 +211,20 @@ _REMEDIES = {
     "peers.name": "the [node] name of the other server",
     "demo.dead_share": "a share between 0 and 1, 0.02 is 2 %",
 }
-_CREDENTIALS: Mapping[str, Mapping[str, str]] = {
-    "apns": {
-        "key": "the AuthKey_….p8 file from developer.apple.com",
-        "key_id": "the key's 10 characters, shown beside it at developer.apple.com",
-        "team_id": "your team's 10 characters, under Membership at developer.apple.com",
-    },
-    "fcm": {"service_account": "the service account's JSON file from console.firebase.google.com"},
+_CREDENTIALS: Mapping[str, tuple[Mapping[str, str], ...]] = {
+    "apns": (
+        {
+            "key": "the AuthKey_….p8 file from developer.apple.com",
+            "key_id": "the key's 10 characters, shown beside it at developer.apple.com",
+            "team_id": "your team's 10 characters, under Membership at developer.apple.com",
+        },
+        {"certificate": "the PEM file with the push certificate, and its key if certificate_key is not given"},
+    ),
+    "fcm": ({"service_account": "the service account's JSON file from console.firebase.google.com"},),
 }
-"""Per platform the fields that must be there. A platform not listed checks its own when it is built."""
-_OPTIONAL_CREDENTIALS: Mapping[str, tuple[str, ...]] = {"apns": ("environment",)}
-_CREDENTIAL_FILES = {"key", "service_account"}
+"""Per platform the fields that must be there, one set or another. A platform not listed checks its own when built."""
+_OPTIONAL_CREDENTIALS: Mapping[str, tuple[str, ...]] = {"apns": ("environment", "certificate_key")}
+_CREDENTIAL_FILES = {"key", "certificate", "certificate_key", "service_account"}
 
 
 def _config(reader: strict_toml.Reader, table: dict[str, object], source: Path) -> Config:
@@ -358,11 +361,18 @@ def _checked_channel(reader: strict_toml.Reader, channel: Channel, key: str) -> 
 
 def _credentials(reader: strict_toml.Reader, channel: Channel, key: str) -> dict[str, str]:
     given = dict(channel.credentials)
-    needed = _CREDENTIALS.get(channel.platform)
-    if not given or needed is None:
+    sets = _CREDENTIALS.get(channel.platform)
+    if not given or sets is None:
         return given
     optional = _OPTIONAL_CREDENTIALS.get(channel.platform, ())
-    reader.unknown(given, [*needed, *optional], key)
+    reader.unknown(given, [*(name for fields in sets for name in fields), *optional], key)
+    begun = [fields for fields in sets if any(name in given or f"{name}_key" in given for name in fields)]
+    if len(begun) > 1:
+        what = "has " + " and ".join(next(name for name in given if name.startswith(tuple(each))) for each in begun)
+        reader.problem(key, what, "give either " + ", or ".join(" and ".join(each) for each in begun))
+        return given
+    needed = dict((begun or sets)[0])
+    needed |= {name: "its PEM file" for name in optional if name in given and name in _CREDENTIAL_FILES}
     for name, meaning in needed.items():
         where, value = f"{key}.{name}", given.get(name, "")
         if not value:
@@ -370,7 +380,9 @@ def _credentials(reader: strict_toml.Reader, channel: Channel, key: str) -> dict
         elif value.lstrip().startswith(("-----BEGIN", "{")):
             reader.problem(where, "holds the secret itself", "put it into a file of mode 0600 and name that")
         elif name in _CREDENTIAL_FILES:
-            given[name] = str(reader.file(where, value, secret=True))
+            # beside a key of its own a certificate is no secret: it is shown to whoever asks
+            secret = name != "certificate" or "certificate_key" not in given
+            given[name] = str(reader.file(where, value, secret=secret))
         elif not re.fullmatch(r"[A-Za-z0-9]{10}", value):
             reader.problem(where, f"{shown(value)} is not 10 letters and digits", meaning, value)
     environment = given.get("environment", "production")

@@ -40,6 +40,11 @@ def credentials(**fields: str) -> str:
     return APNS + "credentials = { " + ", ".join(f'{k} = "{v}"' for k, v in table.items() if v) + " }\n"
 
 
+def certificate(**fields: str) -> str:
+    table = {"certificate": "secret"} | fields
+    return APNS + "credentials = { " + ", ".join(f'{k} = "{v}"' for k, v in table.items() if v) + " }\n"
+
+
 STORE = APNS + '[store]\nuri = "10.0.0.5:3301"\n'
 
 # what is written, and what the one line must say: key, value or fault, remedy
@@ -75,6 +80,26 @@ MISTAKES = {
     "the key itself": (credentials(key="-----BEGIN PRIVATE KEY"), "credentials.key: holds the secret itself (put it"),
     "no team": (credentials(team_id=""), "channels.ios.credentials.team_id: is missing (apns needs it: your team's"),
     "a short key id": (credentials(key_id="ABC"), 'credentials.key_id: "ABC" is not 10 letters and digits'),
+    "a key and a certificate": (
+        credentials(certificate="secret"),
+        "channels.ios.credentials: has key and certificate (give either key and key_id and team_id, or certificate)",
+    ),
+    "half a key and a certificate": (
+        certificate(key_id="ABC123DEFG"),
+        "channels.ios.credentials: has key_id and certificate (give either key",
+    ),
+    "a certificate that is not there": (certificate(certificate="x.pem"), 'credentials.certificate: file "x.pem" not'),
+    "a certificate with its key open to all": (certificate(certificate="open"), 'file "open" is a secret and open to'),
+    "a certificate's key open to all": (certificate(certificate_key="open"), "credentials.certificate_key: file"),
+    "a certificate's key that is not there": (
+        certificate(certificate_key="x.pem"),
+        'credentials.certificate_key: file "x.pem" not found',
+    ),
+    "a certificate's key alone": (
+        certificate(certificate="", certificate_key="secret"),
+        "channels.ios.credentials.certificate: is missing (apns needs it: the PEM file",
+    ),
+    "the certificate itself": (certificate(certificate="-----BEGIN CERT"), "certificate: holds the secret itself"),
     "an unknown environment": (credentials(environment="prod"), 'unknown environment "prod" (production or sandbox)'),
     "an unknown credential": (credentials(keyid="A"), 'credentials.keyid: unknown key (did you mean "key_id"?)'),
     "a number as credential": (
@@ -202,6 +227,15 @@ def test_paths_are_made_absolute_beside_the_file(folder: Path) -> None:
     assert config.store is not None
     assert config.store.address == ("10.0.0.5", 3301)
     assert config.store.password() == "pa ss"
+
+
+def test_a_certificates_files_are_made_absolute_too(folder: Path) -> None:
+    config = read(folder, certificate(certificate="open", certificate_key="secret", environment="sandbox"))
+    assert config.channels["ios"].credentials == {
+        "certificate": str(folder / "open"),
+        "certificate_key": str(folder / "secret"),
+        "environment": "sandbox",
+    }
 
 
 def test_a_password_comes_from_the_environment(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

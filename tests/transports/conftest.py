@@ -152,14 +152,14 @@ def server_context(authority: trustme.CA) -> ssl.SSLContext:
 async def start_peer(server_context: ssl.SSLContext, ca_file: Path) -> AsyncIterator[Any]:
     async with trio.open_nursery() as nursery:
 
-        async def start(peer: Peer | None = None, **options: Any) -> Peer:
+        async def start(peer: Peer | None = None, context: ssl.SSLContext | None = None, **options: Any) -> Peer:
             peer = peer or Peer(**options)
             peer.ca = ca_file
 
             async def listen(task_status: trio.TaskStatus[Any]) -> None:
                 with peer.scope:
                     await trio.serve_ssl_over_tcp(
-                        peer.on_connect, peer.port, server_context, host="localhost", task_status=task_status
+                        peer.on_connect, peer.port, context or server_context, host="localhost", task_status=task_status
                     )
 
             listeners = await nursery.start(listen)
