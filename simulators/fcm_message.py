@@ -16,6 +16,14 @@ _TTL_LIMIT: Final = 2_419_200
 _DURATION = re.compile(r"(\d+)(?:\.\d{1,9})?s")
 _COLOR = re.compile(r"#[0-9a-fA-F]{6}")
 _LABEL = re.compile(r"[A-Za-z0-9\-_.~%]{1,50}")
+_WHOLE = re.compile(r"-?[0-9]{1,10}")
+_TIMESTAMP = re.compile(
+    r"\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])T([01]\d|2[0-3]):[0-5]\d:[0-5]\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)"
+)
+_TERM = re.compile(r"!?\s*'[a-zA-Z0-9\-_.~%]{1,900}'\s+in\s+topics")
+_JOINED = re.compile(r"[!(]*t\)*(?:(?:&&|\|\|)[!(]*t\)*)*")
+_NO_BLANKS: Final = {ord(" "): None}
+_CONDITION_TOPICS: Final = 5
 _TOPIC = re.compile(r"[a-zA-Z0-9\-_.~%]{1,900}")
 TOKEN = re.compile(r"[A-Za-z0-9_:\-]{1,4096}")
 FID = re.compile(r"[A-Za-z0-9_\-]{1,64}")
@@ -41,9 +49,58 @@ def _is(kind: type | tuple[type, ...], name: str) -> Check:
 
 _text = _is(str, "TYPE_STRING")
 _flag = _is(bool, "TYPE_BOOL")
-_number = _is((int, float), "TYPE_FLOAT")
-_integer = _is(int, "TYPE_INT32")
 _object = _is(dict, "TYPE_MESSAGE")
+
+
+def _share(value: Any, at: str) -> Rejection | None:
+    """A colour's part, 0 to 1."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return invalid(f"Invalid value at '{at}' (TYPE_FLOAT), {value!r}", at)
+    return None if 0 <= value <= 1 else invalid(f"{at} is {value}; it is 0 to 1", at)
+
+
+def _count(value: Any, at: str) -> Rejection | None:
+    """A TYPE_INT32 that counts; proto3's JSON also takes it as a string."""
+    if isinstance(value, str) and _WHOLE.fullmatch(value):
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int) or not -(2**31) <= value < 2**31:
+        return invalid(f"Invalid value at '{at}' (TYPE_INT32), {value!r}", at)
+    return None if value >= 0 else invalid(f"{at} is {value}; it is 0 or more", at)
+
+
+def _time(value: Any, at: str) -> Rejection | None:
+    if isinstance(value, str) and _TIMESTAMP.fullmatch(value):
+        return None
+    return invalid(f"Invalid value at '{at}' (Timestamp), {value!r}", at)
+
+
+def _link(value: Any, at: str) -> Rejection | None:
+    wrong = _text(value, at)
+    if wrong is None and value and not value.startswith("https://"):
+        return invalid(f"{at} must be an https URL", at)
+    return wrong
+
+
+def _condition(value: Any, at: str) -> Rejection | None:
+    """Up to five topics, joined by && and ||, in parentheses where both are."""
+    wrong = _text(value, at)
+    if wrong is None and value:
+        topics = len(_TERM.findall(value))
+        if (
+            not 1 <= topics <= _CONDITION_TOPICS
+            or _JOINED.fullmatch(_TERM.sub("t", value).translate(_NO_BLANKS)) is None
+        ):
+            return invalid("Invalid condition expression provided.", at)
+    return wrong
+
+
+def _apns_payload(value: Any, at: str) -> Rejection | None:
+    wrong = _object(value, at)
+    if wrong is None and "aps" in value and not isinstance(value["aps"], dict):
+        return invalid("Invalid APNs payload: aps is an object", f"{at}.aps")
+    if wrong is None and (size := len(msgspec.json.encode(value))) > _PAYLOAD_LIMIT:
+        return invalid(f"APNs payload is too big: {size} bytes, {_PAYLOAD_LIMIT} are allowed", at)
+    return wrong
 
 
 def _texts(value: Any, at: str) -> Rejection | None:
@@ -56,9 +113,10 @@ def _map(value: Any, at: str) -> Rejection | None:
     """A string→string map."""
     if not isinstance(value, dict):
         return invalid(f"Invalid value at '{at}' (map)", at)
-    for key, item in value.items():
+    for number, item in enumerate(value.values()):
         if not isinstance(item, str):
-            return invalid(f"Invalid value at '{at}[{key}].value' (TYPE_STRING), {item!r}", f"{at}[{key}].value")
+            where = f"{at}[{number}].value"
+            return invalid(f"Invalid value at '{where}' (TYPE_STRING), {item!r}", where)
     return None
 
 
@@ -74,7 +132,10 @@ def _data(value: Any, at: str) -> Rejection | None:
 
 def _choice(*names: str) -> Check:
     def check(value: Any, at: str) -> Rejection | None:
-        if value in names:
+        if isinstance(value, str) and value in names:
+            return None
+        # proto3's JSON takes an enum's number as well.
+        if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < len(names):
             return None
         return invalid(f"Invalid value at '{at}' (enum), {value!r}", at)
 
@@ -85,7 +146,9 @@ def _matching(pattern: re.Pattern[str]) -> Check:
     def check(value: Any, at: str) -> Rejection | None:
         if isinstance(value, str) and pattern.fullmatch(value):
             return None
-        return invalid(f"Invalid value at '{at}', {value!r}", at)
+        if not isinstance(value, str):
+            return invalid(f"Invalid value at '{at}' (TYPE_STRING), {value!r}", at)
+        return invalid(f"{at} is {value!r}; it must match {pattern.pattern}", at)
 
     return check
 
@@ -148,7 +211,7 @@ _NOTIFICATION = _fields({"title": _text, "body": _text, "image": _text})
 _LABELLED = {"analytics_label": _matching(_LABEL)}
 _LIGHTS = _fields(
     {
-        "color": _fields({"red": _number, "green": _number, "blue": _number, "alpha": _number}),
+        "color": _fields({"red": _share, "green": _share, "blue": _share, "alpha": _share}),
         "light_on_duration": _duration,
         "light_off_duration": _duration,
     }
@@ -167,7 +230,6 @@ _ANDROID_NOTIFICATION = _fields(
             "channel_id",
             "ticker",
             "image",
-            "event_time",
         ),
         _text,
     )
@@ -176,6 +238,7 @@ _ANDROID_NOTIFICATION = _fields(
     )
     | {
         "color": _matching(_COLOR),
+        "event_time": _time,
         "body_loc_args": _texts,
         "title_loc_args": _texts,
         "notification_priority": _choice(
@@ -188,7 +251,7 @@ _ANDROID_NOTIFICATION = _fields(
         ),
         "vibrate_timings": _durations,
         "visibility": _choice("VISIBILITY_UNSPECIFIED", "PRIVATE", "PUBLIC", "SECRET"),
-        "notification_count": _integer,
+        "notification_count": _count,
         "light_settings": _LIGHTS,
         "proxy": _choice("PROXY_UNSPECIFIED", "ALLOW", "DENY", "IF_PRIORITY_LOWERED"),
         "bypass_proxy_notification": _flag,
@@ -211,7 +274,7 @@ _ANDROID = _fields(
 _APNS = _fields(
     {
         "headers": _map,
-        "payload": _object,
+        "payload": _apns_payload,
         "fcm_options": _fields(_LABELLED | {"image": _text}),
         "live_activity_token": _text,
     }
@@ -221,7 +284,7 @@ _WEBPUSH = _fields(
         "headers": _map,
         "data": _map,
         "notification": _object,
-        "fcm_options": _fields(_LABELLED | {"link": _text}),
+        "fcm_options": _fields(_LABELLED | {"link": _link}),
     }
 )
 _MESSAGE = _fields(
@@ -230,7 +293,7 @@ _MESSAGE = _fields(
         "token": _text,
         "fid": _text,
         "topic": _text,
-        "condition": _text,
+        "condition": _condition,
         "data": _data,
         "notification": _NOTIFICATION,
         "android": _ANDROID,

@@ -26,6 +26,7 @@ from tests.simulators.conftest import StartTwin, assertion
 
 PATH = "/v1/projects/twin-project/messages:send"
 FORM = {b":method": b"POST", b"content-type": b"application/x-www-form-urlencoded"}
+NOTE = "message.android.notification"
 TARGET = {"token": "device:token-1"}
 HELLO = {"notification": {"title": "Hot"}}
 
@@ -115,6 +116,10 @@ EVERYTHING: dict[str, Any] = {
         TARGET | {"android": {"collapseKey": "C", "directBootOk": True, "ttl": "0.5s"}, "fcmOptions": {}},
         TARGET | {"data": {"k": "x" * 4000}},
         TARGET | {"android": None},
+        TARGET | {"android": {"notification": {"notification_count": "3", "visibility": 1, "proxy": "DENY"}}},
+        TARGET | {"android": {"notification": {"event_time": "2026-11-23T12:00:00.5Z"}}},
+        {"condition": "'a' in topics && ('b' in topics || !('c' in topics))", **HELLO},
+        TARGET | {"apns": {"payload": {"aps": {"alert": "x"}}, "live_activity_token": "t"}},
     ],
 )
 def test_what_fcm_allows_is_accepted(ask: Ask, message: dict[str, Any]) -> None:
@@ -132,7 +137,7 @@ def test_what_fcm_allows_is_accepted(ask: Ask, message: dict[str, Any]) -> None:
         (TARGET | {"notificatoin": {}}, "message"),
         (TARGET | {"android": {"colapse_key": "x"}}, "message.android"),
         (TARGET | {"android": {"collapse_key": "x", "collapseKey": "y"}}, "message.android.collapse_key"),
-        (TARGET | {"data": {"k": 1}}, "message.data[k].value"),
+        (TARGET | {"data": {"k": 1}}, "message.data[0].value"),
         (TARGET | {"data": {"from": "x"}}, "message.data"),
         (TARGET | {"data": {"gcm": "x"}}, "message.data"),
         (TARGET | {"data": {"google.x": "x"}}, "message.data"),
@@ -148,8 +153,39 @@ def test_what_fcm_allows_is_accepted(ask: Ask, message: dict[str, Any]) -> None:
         (TARGET | {"notification": {"title": 1}}, "message.notification.title"),
         (TARGET | {"notification": "x"}, "message.notification"),
         (TARGET | {"fcm_options": {"analytics_label": "é"}}, "message.fcm_options.analytics_label"),
-        (TARGET | {"apns": {"headers": {"apns-priority": 10}}}, "message.apns.headers[apns-priority].value"),
+        (TARGET | {"apns": {"headers": {"apns-priority": 10}}}, "message.apns.headers[0].value"),
         ({"token": 5}, "message.token"),
+        (TARGET | {"data": {"a": "b", "k": 1}}, "message.data[1].value"),
+        (TARGET | {"android": {"ttl": "-1s"}}, "message.android.ttl"),
+        (TARGET | {"android": {"data": {"google.x": "x"}}}, "message.android.data"),
+        (TARGET | {"android": {"notification": {"notification_count": -1}}}, f"{NOTE}.notification_count"),
+        (TARGET | {"android": {"notification": {"notification_count": 2**31}}}, f"{NOTE}.notification_count"),
+        (TARGET | {"android": {"notification": {"event_time": "noon"}}}, f"{NOTE}.event_time"),
+        (TARGET | {"android": {"notification": {"vibrate_timings": ["1"]}}}, f"{NOTE}.vibrate_timings"),
+        (TARGET | {"android": {"notification": {"visibility": "HIDDEN"}}}, f"{NOTE}.visibility"),
+        (TARGET | {"android": {"notification": {"visibility": 9}}}, f"{NOTE}.visibility"),
+        (TARGET | {"android": {"notification": {"sticky": 1}}}, f"{NOTE}.sticky"),
+        (
+            TARGET | {"android": {"notification": {"light_settings": {"color": {"red": 2}}}}},
+            f"{NOTE}.light_settings.color.red",
+        ),
+        (TARGET | {"android": {"notification": {"proxy": "MAYBE"}}}, f"{NOTE}.proxy"),
+        (TARGET | {"android": {"notification": {"titel": "x"}}}, NOTE),
+        (
+            TARGET | {"android": {"fcm_options": {"analytics_label": "x" * 51}}},
+            "message.android.fcm_options.analytics_label",
+        ),
+        (TARGET | {"webpush": {"fcm_options": {"link": "http://x"}}}, "message.webpush.fcm_options.link"),
+        (TARGET | {"webpush": {"data": {"k": 1}}}, "message.webpush.data[0].value"),
+        (TARGET | {"webpush": {"notification": "x"}}, "message.webpush.notification"),
+        (TARGET | {"webpush": {"ttl": 1}}, "message.webpush"),
+        (TARGET | {"apns": {"payload": {"aps": "x"}}}, "message.apns.payload.aps"),
+        (TARGET | {"apns": {"payload": {"aps": {}, "x": "y" * 4096}}}, "message.apns.payload"),
+        (TARGET | {"apns": {"fcm_options": {"link": "x"}}}, "message.apns.fcm_options"),
+        (TARGET | {"apns": {"live_activity_token": 1}}, "message.apns.live_activity_token"),
+        ({"condition": "sports"}, "message.condition"),
+        ({"condition": "'a' in topics &&"}, "message.condition"),
+        ({"condition": " || ".join(["'a' in topics"] * 6)}, "message.condition"),
     ],
 )
 def test_a_bad_message_is_refused_by_the_name_of_its_field(ask: Ask, message: dict[str, Any], field: str) -> None:
@@ -172,11 +208,18 @@ def test_a_body_that_is_no_request_is_refused(ask: Ask, body: bytes) -> None:
     assert ask(body)[0] == 400
 
 
-def test_a_dry_run_is_judged_and_not_entered(ask: Ask) -> None:
+def test_a_dry_run_is_judged_and_not_delivered(ask: Ask) -> None:
     assert ask({"validate_only": True, "message": TARGET})[0] == 200
     assert ask({"validateOnly": True, "message": TARGET})[0] == 200
     assert ask({"validate_only": True, "message": HELLO})[0] == 400
     assert ask({"validate_only": "yes", "message": TARGET})[0] == 400
+
+
+def test_who_does_not_fit_the_types_hears_no_fcm_error(ask: Ask) -> None:
+    for message, speaks in ((TARGET | {"data": {"k": 1}}, False), (TARGET | {"data": {"from": "x"}}, True)):
+        _, told = ask({"message": message})
+        kinds = [detail["@type"].rpartition(".")[2] for detail in told["error"]["details"]]
+        assert kinds == ["FcmError", "BadRequest"][not speaks :]
 
 
 @pytest.mark.parametrize(
