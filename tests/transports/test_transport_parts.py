@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import uuid
 from datetime import UTC, datetime
@@ -16,7 +17,7 @@ from transports.apns.transport import build as build_apns
 from transports.backoff import Backoff
 from transports.breaker import Breaker, State
 from transports.identity import apns_id, apns_id_prefix, campaign_text, parse_apns_id, parse_campaign
-from transports.limiter import Limiter
+from transports.limiter import START, Limiter
 from transports.retry_after import parse_retry_after
 
 ids = st.integers(0, 2**64 - 1)
@@ -50,27 +51,83 @@ def test_an_apns_id_is_a_uuid_that_names_campaign_and_subscriber(campaign, subsc
     assert parse_apns_id(text) == (campaign, subscriber)
 
 
-@given(
-    st.floats(1, 1e5),
-    st.floats(1, 1e4),
-    st.lists(st.tuples(st.integers(1, 500), st.floats(0, 2)), min_size=1, max_size=40),
-)
-def test_a_limiter_never_passes_its_rate_and_keeps_the_order(rate, burst, calls):
-    limiter = Limiter(rate, burst)
-    now = sent = last = 0.0
+CALLS = st.lists(st.tuples(st.integers(1, 500), st.floats(0, 2) | st.floats(0, 1_000)), min_size=1, max_size=40)
+RATES, BURSTS, RAMPS = st.floats(1, 1e5), st.floats(1, 1e4), st.just(0.0) | st.floats(0.5, 100)
+
+
+def area(ramp: float, seconds: float) -> float:
+    """What a rate of 1 gives in its first seconds of activity, by small steps (the limiter integrates in one)."""
+    if ramp == 0:
+        return seconds
+    rising = min(ramp, seconds)
+    steps = 200
+    mean = sum(START + (1 - START) * (k + 0.5) / steps * rising / ramp for k in range(steps)) / steps
+    return mean * rising + max(0.0, seconds - ramp)
+
+
+@given(RATES, BURSTS, RAMPS, CALLS)
+def test_a_limiter_never_passes_its_rate_in_any_window_and_keeps_the_order(rate, burst, ramp, calls):
+    limiter = Limiter(rate, burst, ramp=ramp)
+    now = 0.0
+    sent = []
     for n, pause in calls:
         now += pause
+        sent.append((now + limiter.delay(n, now), n))
+    assert all(later[0] >= earlier[0] - 1e-6 for earlier, later in itertools.pairwise(sent))
+    for first, (begin, size) in enumerate(sent):
+        total = 0
+        for at, n in sent[first:]:
+            total += n
+            assert total <= (max(burst, size) + rate * (at - begin)) * (1 + 1e-6) + 1e-3
+
+
+@given(RATES, st.floats(1, 500), st.floats(0.5, 100), st.integers(1, 500), st.floats(0.1, 400))
+def test_a_ramp_is_kept_and_climbed_while_all_that_is_allowed_is_sent(rate, burst, ramp, n, seconds):
+    limiter = Limiter(rate, burst, ramp=ramp)
+    now = sent = 0.0
+    for _ in range(400):
         at = now + limiter.delay(n, now)
+        allowed = burst + rate * area(ramp, at)
+        assert sent + n <= max(allowed, n) * (1 + 1e-3) + 1e-3, "never above the ramp"
+        assert sent + n >= allowed - burst - n - allowed * 1e-3, "and all that it gives: nobody starves"
         sent += n
-        assert at >= last - 1e-6
-        assert sent <= burst + rate * at + 1e-3 * sent
-        last = at
+        now = at
+        if now > seconds:
+            break
+
+
+@given(st.integers(1, 20), st.floats(0, 290))
+def test_a_ramp_outlives_a_short_pause_and_begins_anew_after_a_long_one(n, pause):
+    limiter = Limiter(1_000, 500, ramp=60)
+    now = 0.0
+    while now < 100:
+        now += limiter.delay(500, now)
+    full = limiter.delay(0, now + pause)
+    assert full == 0
+    limiter.delay(500 + limiter._tokens, now + pause)  # empty and 500 in debt
+    assert limiter.delay(0, now + pause) == pytest.approx(0.5)
+    now += pause + 1.01
+    for _ in range(n):  # an idle consumer looks again and again: that is no activity
+        now += 301 / n
+        limiter.delay(0, now)
+    limiter.delay(500 + limiter._tokens, now)
+    assert limiter.delay(0, now) > 5
+
+
+def test_a_trickle_does_not_earn_a_flood():
+    limiter = Limiter(1_000, 500, ramp=60)
+    for second in range(600):
+        limiter.delay(1, float(second))
+    limiter.delay(500 + limiter._tokens, 600.0)
+    assert limiter.delay(0, 600.0) > 2, "0.5 at the full rate"
 
 
 def test_a_limiter_may_be_off_and_refuses_nonsense():
     assert Limiter(math.inf, 1).delay(10**9, 0.0) == 0
     with pytest.raises(ValueError, match="above 0"):
         Limiter(0, 1)
+    with pytest.raises(ValueError, match="not below"):
+        Limiter(1, 1, ramp=-1)
 
 
 def test_a_clock_that_steps_back_gives_a_limiter_nothing():

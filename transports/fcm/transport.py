@@ -15,7 +15,7 @@ from transports.contract import Batch, Exceptional, Message, Outcome, Outcomes, 
 from transports.decision import Decision, Then
 from transports.dispatch import Dispatch
 from transports.errors import CredentialsError, PayloadError
-from transports.fcm import credentials, outcomes, payload
+from transports.fcm import credentials, options, outcomes, payload
 from transports.http2 import Answer, Row, Template
 from transports.identity import campaign_text
 from transports.pool import Pool, wall_ms
@@ -55,7 +55,7 @@ class FcmTransport:
 
     def check(self, message: Message) -> None:
         """Raise ``PayloadError`` if FCM cannot carry this message."""
-        payload.render(message, campaign_text(0), payload.MAX_TTL)
+        payload.render(message, campaign_text(0), options.MAX_TTL)
 
     async def send(self, batch: Batch) -> Outcomes:
         """Push to every recipient (``Transport.send``). Cancelled: what was sent is unknown to the caller."""
