@@ -88,7 +88,7 @@ class Channel(msgspec.Struct, frozen=True, kw_only=True):
     credentials: dict[str, str] = {}
     """Per platform; file names are absolute once loaded. None at all: the channel goes to a twin of the provider."""
     rate: Annotated[float, Meta(gt=0)] | None = None
-    """Pushes a second, at most; None: the provider's own quota."""
+    """Pushes a second, at most, over all workers and nodes; None: the provider's own quota."""
     dead_limit: Annotated[float, Meta(gt=0, le=1)] = 0.2
     """A campaign in which more than this share of 500 or more tokens is refused pauses the channel; 1: never."""
     connections: Annotated[int, Meta(ge=1, le=64)] = 1

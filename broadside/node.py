@@ -22,6 +22,7 @@ from broadside.console import Console
 from broadside.datafolder import DataFolder, NodeInfo
 from broadside.errors import BroadsideError, ConfigError, Problem
 from broadside.newsroom import Newsroom
+from broadside.quotas import Allowance, allowances
 from broadside.topology import build_transport, endpoints
 from storage.embedded import Embedded
 from storage.errors import EmbeddedUnavailable, VerbRefused
@@ -39,7 +40,7 @@ from supervision import (
     SupervisionEvent,
     Supervisor,
 )
-from transports.contract import Message
+from transports.contract import Message, Quota
 from transports.errors import TransportError
 
 log = structlog.get_logger(__name__)
@@ -73,6 +74,8 @@ class Node:
         self._workers = [processes.WorkerState(f"worker-{n + 1}") for n in range(config.node.workers)]
         peers = {peer.name: self._server(peer) for peer in config.peers}
         self._peers = peers
+        self.allowances = self._shared_out({})
+        """Channel → how fast it may send; what the providers allow is known after `check_channels`."""
         self._link = Link(endpoints(self._store(), self._queue(), peers))
         self._tubes = Tubes(self._link, "node")
         self._store_verbs = Store(self._link)
@@ -189,19 +192,28 @@ class Node:
             origin=origin,
             ca=None if ca is None else str(ca),
             connections=channel.connections,
-            rate=channel.rate,
+            pace=self.allowances[name].pace,
             dead_limit=channel.dead_limit,
         )
 
     def check_channels(self) -> None:
-        """Build every channel's transport that has credentials (ConfigError for one that cannot be)."""
+        """Build every channel's transport that has credentials (ConfigError for one that cannot be).
+
+        Their quotas are known from then on.
+        """
+        quotas: dict[str, Quota | None] = {}
         for name, channel in self._config.channels.items():
             if channel.twin:
                 continue
             try:
-                build_transport(self._setup(name, channel))
+                quotas[name] = build_transport(self._setup(name, channel)).quota
             except TransportError as error:
                 raise ConfigError([Problem(f"channels.{name}", str(error))]) from None
+        self.allowances = self._shared_out(quotas)
+
+    def _shared_out(self, quotas: dict[str, Quota | None]) -> dict[str, Allowance]:
+        nodes = len(self._config.peers) + 1
+        return allowances(self._config.channels, quotas, self._config.node.workers, nodes)
 
     def _store(self) -> wire.Server:
         if self._embedded is not None:
@@ -243,6 +255,7 @@ class Node:
                 for worker in self._workers
             ],
             "paused": self._paused(),
+            "quotas": {name: allowance.text for name, allowance in self.allowances.items()},
             "twins": {name: {"origin": t.origin, "ledger": str(t.ledger)} for name, t in self._twins.items()},
             "tree": self.tree.snapshot(),
         }
@@ -289,7 +302,9 @@ async def _main(config: Config, folder: DataFolder, terminal: demo.Terminal, fir
         async def serving() -> None:
             terminal.say(f"ready after {time.monotonic() - started:.1f} s: {node.url}")
             if node.twins:
-                terminal.say(f"pushes go to twins of {', '.join(node.twins)} on this machine: provider quotas are off")
+                terminal.say(f"pushes go to twins of {', '.join(node.twins)} on this machine")
+            for name, allowance in node.allowances.items():
+                terminal.say(f"quota: {name} {allowance.text}")
             if first:
                 await demo.show(node.newsroom, config, terminal)
             terminal.say("serving; Ctrl-C drains and stops")

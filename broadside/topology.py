@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import trio
@@ -64,7 +64,14 @@ class ChannelGroup:
     """
 
     def __init__(
-        self, setup: wire.ChannelSetup, *, tubes: Tubes, book: CampaignBook, clock: Clock, breaker: Breaker
+        self,
+        setup: wire.ChannelSetup,
+        *,
+        tubes: Tubes,
+        book: CampaignBook,
+        clock: Clock,
+        breaker: Breaker,
+        limiter: Limiter | None,
     ) -> None:
         self._setup = setup
         self._tubes = tubes
@@ -72,7 +79,7 @@ class ChannelGroup:
         self._clock = clock
         self._breaker = breaker
         self._refusals = Refusals(setup.dead_limit)
-        self._limiter = None if setup.rate is None else Limiter(setup.rate, max(setup.rate, 500.0))
+        self._limiter = limiter
         self._connect()
 
     def _connect(self) -> None:
@@ -185,6 +192,12 @@ def endpoints(store: wire.Server, queue: wire.Server, peers: dict[str, wire.Serv
     return {name: Endpoint(server.uri, server.user, server.password) for name, server in servers.items()}
 
 
+def limiters(setups: Iterable[wire.ChannelSetup]) -> dict[str, Limiter]:
+    """One limiter a bucket: channels of one project share it."""
+    paces = {setup.pace.bucket: setup.pace for setup in setups if setup.pace is not None}
+    return {name: Limiter(pace.rate, pace.burst, ramp=pace.ramp) for name, pace in paces.items()}
+
+
 def worker_tree(
     hello: wire.Hello,
     *,
@@ -197,8 +210,16 @@ def worker_tree(
     store = Store(link)
     tubes = Tubes(link, hello.worker)
     book = CampaignBook(store)
+    buckets = limiters(hello.channels)
     groups = {
-        setup.name: ChannelGroup(setup, tubes=tubes, book=book, clock=clock, breaker=breakers[setup.name])
+        setup.name: ChannelGroup(
+            setup,
+            tubes=tubes,
+            book=book,
+            clock=clock,
+            breaker=breakers[setup.name],
+            limiter=buckets.get(setup.pace.bucket) if setup.pace else None,
+        )
         for setup in hello.channels
     }
     campaigns = CampaignGroup(hello, link=link, store=store, book=book, clock=clock)

@@ -31,6 +31,18 @@ class Server(msgspec.Struct, frozen=True):
         return f"Server(uri={self.uri!r}, user={self.user!r})"
 
 
+class Pace(msgspec.Struct, frozen=True, kw_only=True):
+    """How fast one worker may send on a channel."""
+
+    bucket: str
+    """Channels of one bucket share it."""
+    rate: float
+    """Pushes a second."""
+    burst: float
+    ramp: float
+    """Seconds over which the rate rises from a small start; 0: at once."""
+
+
 class ChannelSetup(msgspec.Struct, frozen=True, kw_only=True):
     """One channel as a worker builds it."""
 
@@ -41,7 +53,8 @@ class ChannelSetup(msgspec.Struct, frozen=True, kw_only=True):
     origin: str | None
     ca: str | None
     connections: int
-    rate: float | None
+    pace: Pace | None
+    """None: as fast as the provider takes it."""
     dead_limit: float
 
 

@@ -113,8 +113,24 @@ class Outcomes:
     """Pushes that the provider was too busy for (5xx, refused streams): many of them slow the channel."""
 
 
+@dataclass(frozen=True, slots=True)
+class Quota:
+    """What a provider allows one of its customers, over all that this customer runs."""
+
+    owner: str
+    """Whose it is, as people are told (``project news-1a2b3``). Channels of one owner share it."""
+    a_minute: float
+    """Pushes."""
+    ramp: float
+    """Seconds over which the rate is to rise from a small start."""
+
+
 class Transport(Protocol):
     """One platform's way out for one channel. Owns its connections; is an actor of supervision (``run``/``stop``)."""
+
+    @property
+    def quota(self) -> Quota | None:
+        """What the provider allows; None: it names no rate, or the channel does not go to the provider itself."""
 
     async def run(self, ready: Callable[[], None]) -> None:
         """Own the connections until stopped. Call ``ready`` once batches may come; retry a remote outage for ever."""

@@ -374,3 +374,26 @@ async def test_a_settler_whose_group_never_came_up_ends_at_once(autojump_clock: 
             nursery.start_soon(settler.run, lambda: None)
             await trio.testing.wait_all_tasks_blocked()
             settler.stop()
+
+
+async def test_channels_of_one_project_keep_its_rising_rate_together(autojump_clock: trio.testing.MockClock) -> None:
+    limiter = Limiter(100.0, 100.0, ramp=60.0)
+    sent: list[float] = []
+
+    def answer(batch: Batch) -> Outcomes:
+        sent.append(trio.current_time())
+        return delivered(batch)
+
+    groups = [Group(MemoryTubes(300, size=25), ScriptedTransport(answer), limiter=limiter) for _ in range(2)]
+    begin = trio.current_time()
+    async with trio.open_nursery() as nursery:
+        for group in groups:
+            nursery.start_soon(group.run, 100)
+    for number, at in enumerate(sent):
+        rising = min(60.0, at - begin)
+        allowed = 100 * (0.05 + 0.95 * rising / 120) * rising + 100 * max(0.0, at - begin - 60)
+        # each channel may have drawn one batch more than there was
+        assert 25 * (number + 1) <= 100 + allowed + 2 * 25 + 1
+    assert 25 * len(sent) > 0.95 * (100 * 0.525 * 60 + 100 * 40), "all that the rate gives"
+    shares = [len(group.transport.sent) / len(sent) for group in groups]
+    assert min(shares) > 0.4, "neither channel starves"

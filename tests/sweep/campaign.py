@@ -47,6 +47,8 @@ class LedgerTransport:
     def __init__(self, ledger: Ledger, seconds: float, refusal: Outcome) -> None:
         self.ledger, self.seconds, self.refusal, self.ended = ledger, seconds, refusal, trio.Event()
 
+    quota = None
+
     async def run(self, ready: Callable[[], None]) -> None:
         ready()
         await self.ended.wait()
@@ -124,7 +126,7 @@ class Campaign:
                 origin=None,
                 ca=None,
                 connections=1,
-                rate=None,
+                pace=None,
                 dead_limit=1.0,
             )
             for name in self.channels

@@ -7,7 +7,7 @@ import time
 import pytest
 import trio
 
-from transports.contract import Message, Outcome, TransportSettings
+from transports.contract import Message, Outcome, Quota, TransportSettings
 from transports.errors import ConnectionLost
 from transports.fcm import credentials
 from transports.fcm.transport import build
@@ -211,6 +211,19 @@ async def test_a_malformed_token_is_dead_only_if_the_same_payload_got_through(
     fate = {e.index: e.outcome for e in outcomes.exceptions}
     assert fate[1] is expected
     assert outcomes.delivered + len(outcomes.exceptions) == 2
+
+
+@pytest.mark.parametrize(
+    ("origin", "held"),
+    [(None, True), ("https://fcm.googleapis.com", True), ("https://localhost:1", False), ("https://twin.com", False)],
+)
+def test_googles_quota_holds_for_google_alone(origin, held, service_account, tmp_path):
+    path = tmp_path / "account.json"
+    path.write_text(json.dumps(service_account))
+    settings = TransportSettings(
+        channel="a", platform="fcm", app="", credentials={"service_account": str(path)}, origin=origin
+    )
+    assert build(settings).quota == (Quota("project news-1a2b3", 600_000, 60.0) if held else None)
 
 
 async def test_secrets_are_in_no_repr(service_account, tmp_path):

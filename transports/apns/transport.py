@@ -35,6 +35,9 @@ ORIGINS = {
 class ApnsTransport:
     """One channel's way to Apple."""
 
+    quota = None
+    """Apple names no rate."""
+
     def __init__(
         self, topic: str, credential: ProviderToken | Certificate, pool: Pool, clock: Callable[[], int] = wall_ms
     ) -> None:

@@ -11,7 +11,7 @@ import trio
 
 from transports.backoff import Backoff
 from transports.connection import Timing, parse_origin
-from transports.contract import Batch, Exceptional, Message, Outcome, Outcomes, TransportSettings
+from transports.contract import Batch, Exceptional, Message, Outcome, Outcomes, Quota, TransportSettings
 from transports.decision import Decision, Then
 from transports.dispatch import Dispatch
 from transports.errors import CredentialsError, PayloadError
@@ -23,6 +23,10 @@ from transports.retry_after import parse_retry_after
 from transports.tls import client_context
 
 ORIGIN = "https://fcm.googleapis.com"
+A_MINUTE = 600_000
+"""Pushes that Google allows a project, unless it has granted more (docs/cloud-messaging/throttling-and-quotas)."""
+RAMP = 60.0
+"""Seconds over which Google asks to rise to the full rate (docs/cloud-messaging/scale-fcm)."""
 
 
 class FcmTransport:
@@ -34,6 +38,9 @@ class FcmTransport:
         """``project``: Firebase project id. ``clock``: ms UTC."""
         self.token = token
         self.pool = pool
+        self.quota: Quota | None = None
+        if pool.origin.host.endswith(".googleapis.com"):
+            self.quota = Quota(f"project {project}", A_MINUTE, RAMP)
         self._clock = clock
         self._made: tuple[bytes, Template] | None = None
         self._path = f"/v1/projects/{project}/messages:send".encode("ascii")

@@ -1,0 +1,103 @@
+"""Quotas: who shares which, how much of it a worker gets, and what a person is told."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from broadside import wire
+from broadside.config import Channel
+from broadside.quotas import BATCH, allowances
+from broadside.topology import limiters
+from transports.contract import Quota
+
+GOOGLE = Quota("project news-1a2b3", 600_000, 60.0)
+
+
+def channel(platform: str = "fcm", **more: Any) -> Channel:
+    return Channel(platform=platform, app="news-1a2b3", credentials={"service_account": "x.json"}, **more)
+
+
+@pytest.mark.parametrize(
+    ("channels", "quotas", "nodes", "texts"),
+    [
+        ({"a": channel()}, {"a": GOOGLE}, 1, ["600,000 a minute (project news-1a2b3), rising over 60 s"]),
+        (
+            {"a": channel()},
+            {"a": GOOGLE},
+            3,
+            ["600,000 a minute (project news-1a2b3), rising over 60 s, of which this node takes 1/3"],
+        ),
+        (
+            {"a": channel(), "b": channel(rate=2000.0)},
+            {"a": GOOGLE, "b": GOOGLE},
+            1,
+            ["2,000 a second (the lowest rate) (project news-1a2b3), rising over 60 s, shared by a, b"] * 2,
+        ),
+        ({"a": Channel(platform="fcm", app="x")}, {}, 1, ["off (twin)"]),
+        ({"a": Channel(platform="fcm", app="x", rate=100.0)}, {}, 1, ["100 a second (by its rate)"]),
+        (
+            {"a": channel(origin="https://127.0.0.1:2197")},
+            {"a": None},
+            1,
+            ["off (https://127.0.0.1:2197 is not the provider's own)"],
+        ),
+        ({"a": channel("apns")}, {"a": None}, 1, ["none (apns sets no rate)"]),
+    ],
+)
+def test_a_person_is_told_which_quota_holds(
+    channels: dict[str, Channel], quotas: dict[str, Quota | None], nodes: int, texts: list[str]
+) -> None:
+    found = allowances(channels, quotas, 1, nodes)
+    assert [allowance.text for allowance in found.values()] == texts
+
+
+@given(
+    st.integers(1, 16),
+    st.integers(1, 5),
+    st.lists(st.none() | st.floats(1, 20_000), min_size=1, max_size=3),
+)
+def test_the_whole_ring_keeps_a_projects_quota(workers: int, nodes: int, rates: list[float | None]) -> None:
+    channels = {f"c{n}": channel(rate=rate) for n, rate in enumerate(rates)}
+    found = allowances(channels, dict.fromkeys(channels, GOOGLE), workers, nodes)
+    paces = [allowance.pace for allowance in found.values()]
+    assert len({pace.bucket for pace in paces if pace}) == 1
+    pace = paces[0]
+    assert pace is not None
+    assert pace.ramp == 60
+    given_rates = [rate for rate in rates if rate is not None]
+    parts = workers * nodes
+    if given_rates:
+        assert pace.rate * parts == pytest.approx(min(given_rates))
+    elif parts <= 16:
+        # each channel may have drawn one batch more than there was
+        in_a_minute = 60 * pace.rate + pace.burst + BATCH * len(rates)
+        assert in_a_minute * parts <= 600_000 + 1
+        assert pace.rate * parts >= 5_000
+
+
+def test_channels_of_one_project_share_a_bucket_and_others_do_not() -> None:
+    channels = {"a": channel(), "b": channel(), "c": channel(rate=5.0), "d": Channel(platform="fcm", app="x", rate=5.0)}
+    quotas = {"a": GOOGLE, "b": GOOGLE, "c": Quota("project other", 600_000, 60.0)}
+    found = allowances(channels, quotas, 1, 1)
+    setups = [
+        wire.ChannelSetup(
+            name=name,
+            platform="fcm",
+            app="x",
+            credentials={},
+            origin=None,
+            ca=None,
+            connections=1,
+            pace=allowance.pace,
+            dead_limit=1.0,
+        )
+        for name, allowance in found.items()
+    ]
+    buckets = limiters(setups)
+    assert sorted(buckets) == ["channel d", "fcm project news-1a2b3", "fcm project other"]
+    assert (buckets["channel d"].rate, buckets["channel d"].ramp) == (5, 0)
+    assert buckets["fcm project news-1a2b3"].ramp == 60
