@@ -183,6 +183,8 @@ class Api:
         except msgspec.DecodeError as error:
             raise ApiFailure(400, f"the body is not a campaign: {error}", field="body") from None
         try:
+            if wanted.dry_run is True:
+                return _json(await self._newsroom.rehearse(wanted))
             return _json(await self._newsroom.fire(wanted), 201)
         except RecordError as error:
             raise _refused(error) from None

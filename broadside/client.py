@@ -16,7 +16,7 @@ import msgspec
 
 from broadside.datafolder import DataFolder
 from broadside.errors import ApiError, NodeUnreachable
-from broadside.records import REPORT, CampaignReport, FireRequest
+from broadside.records import REPORT, CampaignReport, DryRunReport, FireRequest
 
 _REPORTS = msgspec.json.Decoder(dict[str, list[CampaignReport]])
 _START = "start it: broadside node (from a checkout: ./dev run-node)"
@@ -91,6 +91,11 @@ class Client:
     def fire(self, request: FireRequest) -> CampaignReport:
         """Create a campaign and fire it."""
         return REPORT.decode(self._call("POST", "/api/campaigns", msgspec.json.encode(request)))
+
+    def dry_run(self, request: FireRequest) -> DryRunReport:
+        """Ask what the platforms and providers would say to a campaign."""
+        body = msgspec.json.encode(msgspec.structs.replace(request, dry_run=True))
+        return msgspec.json.decode(self._call("POST", "/api/campaigns", body), type=DryRunReport)
 
     def campaigns(self) -> list[CampaignReport]:
         """List campaigns, newest first as the node gives them."""

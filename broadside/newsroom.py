@@ -10,8 +10,9 @@ from typing import Any
 import trio
 
 from actors.messages import Clock, wall_clock
+from broadside.dry_run import PHONES, DryRun
 from broadside.errors import Problem, RecordError, shown
-from broadside.records import CampaignReport, FireRequest, Subscriber
+from broadside.records import CampaignReport, DryRunReport, FireRequest, Subscriber, Verdict
 from broadside.reports import report
 from storage.errors import LinkDown, LinkLost
 from storage.records import Row
@@ -43,6 +44,7 @@ class Newsroom:
         checks: Mapping[str, Check],
         paused: Callable[[], Mapping[str, str]],
         segments: int,
+        dry_run: DryRun,
         clock: Clock = wall_clock,
     ) -> None:
         self._store = store
@@ -50,13 +52,15 @@ class Newsroom:
         self._checks = checks
         self._paused = paused
         self._segments = segments
+        self._dry_run = dry_run
+        self._rehearsing = trio.Lock()
         self._clock = clock
 
     async def fire(self, request: FireRequest) -> CampaignReport:
         """Create a campaign and fire it. Raises ``RecordError`` when the message or the channels cannot be."""
         self._check(request)
         now = self._clock()
-        id = now - _EPOCH << 22 | secrets.randbits(22)
+        id = _new_id(now)
         policy = {"page_size": PAGE_SIZE, "ttl_ms": (request.ttl_seconds or TTL) * 1000}
         await self._store.campaign_create(id, request.message, request.channels, policy, now)
         batons = await self._store.campaign_fire(id, self._segments, now)
@@ -66,7 +70,40 @@ class Newsroom:
         assert fired is not None
         return fired
 
+    async def rehearse(self, request: FireRequest) -> DryRunReport:
+        """Ask every channel's platform, and its provider where that has a dry run. Fires and stores nothing.
+
+        Raises ``RecordError`` for channels that cannot be, and while another dry run is under way.
+        """
+        names = self._channels(request)
+        id, ttl = _new_id(self._clock()), request.ttl_seconds or TTL
+        phones = {name: await self._store.subscribers_some(name, PHONES) for name in names}
+        verdicts: dict[str, Verdict] = {}
+
+        async def ask(name: str) -> None:
+            verdicts[name] = await self._dry_run.ask(name, request.message, phones[name], id, ttl)
+
+        try:
+            self._rehearsing.acquire_nowait()
+        except trio.WouldBlock:
+            raise RecordError(Problem("dry_run", "another one is under way", "try again in a moment")) from None
+        try:
+            async with trio.open_nursery() as nursery:
+                for name in names:
+                    nursery.start_soon(ask, name)
+        finally:
+            self._rehearsing.release()
+        return DryRunReport({name: verdicts[name] for name in names})
+
     def _check(self, request: FireRequest) -> None:
+        for name in self._channels(request):
+            try:
+                self._checks[name](request.message)
+            except PayloadError as error:
+                raise RecordError(_problem(str(error))) from None
+
+    def _channels(self, request: FireRequest) -> list[str]:
+        """The channels that a request means; raises ``RecordError`` for what none of them can read."""
         platforms = registry.platforms()
         for platform in request.message.options:
             if platform not in platforms:
@@ -78,11 +115,7 @@ class Newsroom:
                 raise RecordError(Problem("channels", f"unknown channel {shown(name)}", f"known: {known}", name))
         if request.channels is not None and not request.channels:
             raise RecordError(Problem("channels", "names none", "leave it away for all channels"))
-        for name in request.channels or self._checks:
-            try:
-                self._checks[name](request.message)
-            except PayloadError as error:
-                raise RecordError(_problem(str(error))) from None
+        return list(request.channels or self._checks)
 
     async def campaign(self, id: int) -> CampaignReport | None:
         """How a campaign stands."""
@@ -138,6 +171,10 @@ def _problem(said: str) -> Problem:
     """A platform's objection, ``message.title: is empty; write …``, taken apart."""
     found = re.fullmatch(r"(message[\w.\[\]-]*): (.*?)(?:; (.*))?", said, re.DOTALL)
     return Problem(found[1], found[2], found[3] or "") if found else Problem("message", said)
+
+
+def _new_id(now: int) -> int:
+    return now - _EPOCH << 22 | secrets.randbits(22)
 
 
 def _wire(s: Subscriber, now: int) -> tuple[Any, ...]:

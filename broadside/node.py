@@ -20,6 +20,7 @@ from broadside.api import Api
 from broadside.config import Channel, Config, Server
 from broadside.console import Console
 from broadside.datafolder import DataFolder, NodeInfo
+from broadside.dry_run import DryRun
 from broadside.errors import BroadsideError, ConfigError, Problem
 from broadside.newsroom import Newsroom
 from broadside.quotas import Allowance, allowances
@@ -87,6 +88,10 @@ class Node:
             checks=self._checks,
             paused=self._paused,
             segments=1,
+            dry_run=DryRun(
+                platforms={name: channel.platform for name, channel in config.channels.items()},
+                open=lambda name: build_transport(self._setup(name, config.channels[name])),
+            ),
         )
         self._key = folder.key()
         self._ready = False

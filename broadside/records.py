@@ -110,6 +110,27 @@ class FireRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """None: all."""
     ttl_seconds: Annotated[int, Meta(ge=1, le=30 * 86400)] | None = None
     """After so long nobody wants this news any more; None: the node's default."""
+    dry_run: bool | msgspec.UnsetType = msgspec.UNSET
+    """Ask what the platforms and providers say to it; fire nothing."""
+
+
+class Verdict(msgspec.Struct, frozen=True):
+    """What one channel's platform and provider say to a message."""
+
+    verdict: Literal["accepted", "checked", "invalid", "refused", "unanswered"]
+    """``checked``: found right here, the provider was not asked; ``invalid``: the message breaks the platform's rules;
+    ``refused``: the provider's word; ``unanswered``: there was none."""
+    text: str
+    """The same in words."""
+    asked: int = 0
+    """Subscribers for whom the provider was asked."""
+    accepted: int = 0
+
+
+class DryRunReport(msgspec.Struct, frozen=True):
+    """Answer to ``POST /api/campaigns`` with ``dry_run``."""
+
+    channels: dict[str, Verdict]
 
 
 ROWS = msgspec.json.Decoder(list[Subscriber])

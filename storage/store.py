@@ -46,6 +46,11 @@ class Store:
         (rows,) = await self._link.call(self._where, "store.subscribers_page", after, limit)
         return [Row(*row) for row in rows]
 
+    async def subscribers_some(self, channel: str, limit: int) -> list[Row]:
+        """Up to ``limit`` subscribers of one channel, in no order that means anything."""
+        (rows,) = await self._link.call(self._where, "store.subscribers_some", channel, limit)
+        return [Row(*row) for row in rows]
+
     async def campaign_create(
         self, id: int, message: Message, channels: list[str] | None, policy: dict[str, Any], now: int
     ) -> None:

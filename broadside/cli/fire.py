@@ -13,6 +13,7 @@ from broadside.cli.options import ConfigFile, DataDir, Json, data_folder, durati
 from broadside.cli.output import complain, say, say_json
 from broadside.cli.waiting import wait_for
 from broadside.client import Client
+from broadside.datafolder import DataFolder
 from broadside.errors import UsageError, shown
 from broadside.records import FireRequest
 from transports.contract import Message
@@ -23,9 +24,12 @@ Examples:
     broadside fire --title Goal --body 2:1 --channel ios-news --ttl 10m
     broadside fire --title Hello --body World --url https://example.com --json
     broadside fire --title Goal --body 2:1 --options match.json
+    broadside fire --title Hello --body World --dry-run
 
 With --wait the exit code is 0 when the campaign is done, and 1 when it was
-cancelled. Ctrl-C ends only the waiting."""
+cancelled. Ctrl-C ends only the waiting. With --dry-run it is 0 when nobody
+objects, 1 when a provider does or gives no answer, 2 when the message cannot
+be."""
 
 
 def register(app: App) -> None:
@@ -47,6 +51,13 @@ def fire(
     ttl: Annotated[
         str | None, Parameter(help="How long the news is news: 90s, 15m, 2h, 1d. A phone reached later gets nothing.")
     ] = None,
+    dry_run: Annotated[
+        bool,
+        Parameter(
+            name="--dry-run",
+            help="Ask the platforms, and the providers that can say, whether they take it. Fire nothing.",
+        ),
+    ] = False,
     wait: Annotated[bool, Parameter(help="Show the progress, and return when the campaign has ended.")] = False,
     json: Json = False,
     config: ConfigFile = None,
@@ -63,6 +74,10 @@ def fire(
         ttl_seconds=None if ttl is None else duration("--ttl", ttl),
     )
     folder = data_folder(config, data)
+    if dry_run:
+        if wait:
+            raise UsageError("--wait: a dry run fires nothing to wait for (take one of the two away)")
+        return _rehearse(folder, request, json)
     with Client.of(folder) as client:
         report = client.fire(request)
     if not wait:
@@ -80,6 +95,19 @@ def fire(
     else:
         say(summary(report))
     return 0 if report.state == "done" else 1
+
+
+def _rehearse(folder: DataFolder, request: FireRequest, json: bool) -> int:
+    with Client.of(folder) as client:
+        report = client.dry_run(request)
+    if json:
+        say_json(report)
+    else:
+        say("\n".join(f"{name}: {verdict.text}" for name, verdict in report.channels.items()))
+    verdicts = {verdict.verdict for verdict in report.channels.values()}
+    if "invalid" in verdicts:
+        return 2
+    return 1 if verdicts & {"refused", "unanswered"} else 0
 
 
 def _options(path: Path) -> dict[str, dict[str, Any]]:

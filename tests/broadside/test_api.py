@@ -11,6 +11,7 @@ import pytest
 import trio
 
 from broadside.api import Api
+from broadside.dry_run import DryRun
 from broadside.newsroom import Newsroom
 from storage.link import Link
 from storage.store import Store
@@ -31,6 +32,17 @@ def picky(message: Message) -> None:
         raise PayloadError("message: 5000 bytes for APNs, which takes 4096; shorten it")
 
 
+class Checking:
+    """A transport that is asked for its word on a message alone: the channel has no subscriber."""
+
+    def check(self, message: Message) -> None:
+        picky(message)
+
+
+def opened(channel: str) -> Any:
+    return Checking()
+
+
 @pytest.fixture
 async def api(own_link: Link) -> AsyncIterator[httpx.AsyncClient]:
     newsroom = Newsroom(
@@ -39,6 +51,7 @@ async def api(own_link: Link) -> AsyncIterator[httpx.AsyncClient]:
         checks={"ios": picky, "android": lambda message: None},
         paused=dict,
         segments=1,
+        dry_run=DryRun(platforms={"ios": "apns", "android": "fcm"}, open=opened),
     )
     app = Api(newsroom, KEY, ready=lambda: True, status=lambda: {"node": "n"}).app()
     transport = httpx.ASGITransport(app=app)
@@ -142,6 +155,22 @@ async def test_a_push_that_shows_nothing_needs_no_text(api: httpx.AsyncClient) -
     answer = await api.post("/api/campaigns", content=json.dumps({"message": message}))
     assert answer.status_code == 201
     assert (await api.get(f"/api/campaigns/{answer.json()['id']}")).json()["message"] == message
+
+
+async def test_a_dry_run_is_answered_and_fires_nothing(api: httpx.AsyncClient) -> None:
+    wanted = {"message": {"title": "t", "body": "b"}, "dry_run": True}
+    answer = await api.post("/api/campaigns", content=json.dumps(wanted))
+    assert answer.status_code == 200
+    assert {name: verdict["verdict"] for name, verdict in answer.json()["channels"].items()} == {
+        "ios": "checked",
+        "android": "checked",
+    }
+    wanted["message"] = {"title": "t", "body": "b" * 2000}
+    answer = await api.post("/api/campaigns", content=json.dumps(wanted))
+    assert answer.json()["channels"]["ios"]["verdict"] == "invalid"
+    answer = await api.post("/api/campaigns", content=json.dumps({**wanted, "channels": ["nope"]}))
+    assert (answer.status_code, answer.json()["error"]["field"]) == (400, "channels")
+    assert (await api.get("/api/campaigns")).json() == {"campaigns": []}
 
 
 async def test_a_campaign_is_fired_once_listed_and_shown(api: httpx.AsyncClient) -> None:

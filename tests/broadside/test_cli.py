@@ -58,6 +58,7 @@ class FakeNode:
         self.fired: list[dict[str, Any]] = []
         self.rows: dict[tuple[str, str], dict[str, Any]] = {}
         self.streams: list[list[dict[str, Any]]] = [[report("firing", 40), report()]]
+        self.verdicts: dict[str, dict[str, Any]] = {}
         self.hang = threading.Event()
         self.hang.set()
         self.campaigns = [report()]
@@ -139,6 +140,9 @@ class FakeNode:
             wanted = json.loads(body)
             if wanted["channels"] == ["nope"]:
                 self.refuse(to, 400, message='"nope" is no channel', field="channels", remedy="known: ios")
+                return
+            if wanted.get("dry_run"):
+                self.answer(to, {"channels": self.verdicts})
                 return
             self.fired.append(wanted)
             self.answer(to, report("firing", 0), 201)
@@ -248,6 +252,7 @@ def test_version(broadside: Said) -> None:
         (["subscribers", "import", "--no-such"], "option"),
         (["subscribers", "export", "--json"], "--json: needs --output FILE"),
         (["subscribers", "export", "--output", "/no/such/file"], "/no/such/file cannot be written"),
+        (["fire", "--title", "x", "--body", "x", "--dry-run", "--wait"], "--wait: a dry run fires nothing to wait for"),
         (["twin", "apns", "--port", "x"], '--port: unable to convert "x"'),
         (["doctor", "--config", "none.toml", "--nope"], "--nope"),
         (["node", "--config", "none.toml"], "no such file (copy broadside.example.toml"),
@@ -330,6 +335,31 @@ def test_a_bad_file_of_options_is_named(
 def test_fire_to_an_unknown_channel_tells_what_is_known(broadside: Said, node: FakeNode) -> None:
     code, _, err = broadside("fire", "--title", "a", "--body", "b", "--channel", "nope")
     assert (code, err) == (2, 'channels: "nope" is no channel (known: ios)\n')
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["accepted", "checked"], 0),
+        (["accepted", "refused"], 1),
+        (["accepted", "unanswered"], 1),
+        (["refused", "invalid"], 2),
+    ],
+)
+def test_a_dry_run_is_a_line_a_channel_and_fires_nothing(
+    broadside: Said, node: FakeNode, words: list[str], expected: int
+) -> None:
+    node.verdicts = {
+        name: {"verdict": word, "text": f"{word} so", "asked": 5, "accepted": 0}
+        for name, word in zip(("android-news", "ios-news"), words, strict=True)
+    }
+    fire = ("fire", "--title", "a", "--body", "b", "--dry-run")
+    code, out, err = broadside(*fire)
+    assert (code, err) == (expected, "")
+    assert out == f"android-news: {words[0]} so\nios-news: {words[1]} so\n"
+    code, out, _ = broadside(*fire, "--json")
+    assert (code, json.loads(out)) == (expected, {"channels": node.verdicts})
+    assert node.fired == []
 
 
 def test_fire_and_wait_returns_when_done(broadside: Said, node: FakeNode) -> None:

@@ -16,6 +16,7 @@ function store.start()
         subscribers_remove = subscribers.subscribers_remove,
         subscribers_count = subscribers.subscribers_count,
         subscribers_page = subscribers.subscribers_page,
+        subscribers_some = subscribers.subscribers_some,
         campaign_create = campaigns.campaign_create,
         campaign_fire = campaigns.campaign_fire,
         campaign_get = campaigns.campaign_get,

@@ -73,4 +73,9 @@ function subscribers.subscribers_page(after, limit)
     return box.space.store_subscribers:select({after}, {iterator = 'GT', limit = limit})
 end
 
+-- Up to `limit` whole rows of one channel, in the order of their tokens: that is no order, and so a fair sample.
+function subscribers.subscribers_some(channel, limit)
+    return box.space.store_subscribers.index.target:select({channel}, {limit = limit})
+end
+
 return subscribers
