@@ -92,6 +92,8 @@ class Channel(msgspec.Struct, frozen=True, kw_only=True):
     dead_limit: Annotated[float, Meta(gt=0, le=1)] = 0.2
     """A campaign in which more than this share of 500 or more tokens is refused pauses the channel; 1: never."""
     connections: Annotated[int, Meta(ge=1, le=64)] = 1
+    warm_up: Annotated[str, Meta(min_length=1, max_length=4096)] | None = None
+    """Token of a device of the newsroom's own, to which each new connection first sends a push that nobody sees."""
     origin: str | None = None
     """``https://host:port`` in place of the provider's own."""
     ca: Path | None = None

@@ -199,6 +199,7 @@ class Node:
             connections=channel.connections,
             pace=self.allowances[name].pace,
             dead_limit=channel.dead_limit,
+            warm_up=channel.warm_up,
         )
 
     def check_channels(self) -> None:

@@ -48,6 +48,7 @@ def settings(setup: wire.ChannelSetup) -> TransportSettings:
         origin=setup.origin,
         ca=None if setup.ca is None else Path(setup.ca),
         connections=setup.connections,
+        warm_up=setup.warm_up,
     )
 
 

@@ -56,6 +56,7 @@ class ChannelSetup(msgspec.Struct, frozen=True, kw_only=True):
     pace: Pace | None
     """None: as fast as the provider takes it."""
     dead_limit: float
+    warm_up: str | None = None
 
 
 class Hello(msgspec.Struct, frozen=True, kw_only=True, tag="hello"):

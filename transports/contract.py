@@ -189,6 +189,8 @@ class TransportSettings:
     connections: int = 1
     deadline: float = 20.0
     """Seconds after which an unanswered push is *unknown*."""
+    warm_up: str | None = None
+    """Token of a device of our own: each new connection first sends it something that nobody sees."""
 
 
 class Build(Protocol):

@@ -47,7 +47,7 @@ class Pool:
         self.outage: str | None = "not connected yet"
         """Why no connection is up; None: at least one is."""
         self.warm_up: Callable[[], Job | None] | None = None
-        """Makes the one request that goes first over each connection (None: nothing to send now)."""
+        """Makes the one request that goes first over each connection (None: not yet, ask again)."""
         self._context = context
         self._size = connections
         self._timing = timing or Timing()
@@ -201,9 +201,9 @@ class Pool:
         """Let jobs over a connection once it has said its SETTINGS and answered the first request."""
         with trio.move_on_after(self._timing.connect):
             await connection.settled.wait()
-            job = self.warm_up() if self.warm_up is not None else None
-            if job is not None:
-                while not connection.client.room():  # noqa: ASYNC110 - a peer that allows no stream yet
+            if self.warm_up is not None:
+                # until there is a credential, and a peer that allows a stream
+                while (job := self.warm_up()) is None or not connection.client.room():  # noqa: ASYNC110
                     await trio.sleep(self._timing.sweep)
                 connection.client.encode(job, job.template(), job.requests, 0, 1, trio.current_time())
                 connection.wake()

@@ -22,9 +22,11 @@ from transports.dispatch import Dispatch
 from transports.errors import CredentialsError, PayloadError
 from transports.http2 import Answer, Header, Row, Template
 from transports.identity import apns_id_prefix, apns_ids, campaign_text
+from transports.jobs import Job
 from transports.pool import Pool, wall_ms
 from transports.retry_after import parse_retry_after
 from transports.tls import client_context
+from transports.warm_up import first_request
 
 ORIGINS = {
     "production": "https://api.push.apple.com:443",
@@ -51,6 +53,17 @@ class ApnsTransport:
         self._certificate = credential if isinstance(credential, Certificate) else None
         self._clock = clock
         self._topic = topic
+
+    def warm_up_with(self, token: str, channel: str) -> None:
+        """Send this device (hex) a background push, which shows nothing, before anything else on a connection."""
+        silent = self._render(Message(title="", body="", options={"apns": {"push_type": "background"}}))
+        row: Row = (0, token.lower().encode("ascii"), apns_ids([0])[0], silent.body, ())
+
+        def make() -> Job:
+            soon = Batch(0, Message(title="", body=""), 1, self._clock() + 60_000, (), [])
+            return first_request(row, self._template(soon, silent)(), self._decide, channel)
+
+        self.pool.warm_up = make
 
     async def run(self, ready: Callable[[], None]) -> None:
         """Own the connections until stopped; an outage is retried for ever."""
@@ -181,4 +194,9 @@ def build(
         timing=timing or Timing(deadline=settings.deadline),
         backoff=backoff,
     )
-    return ApnsTransport(settings.app, credential, pool)
+    transport = ApnsTransport(settings.app, credential, pool)
+    if settings.warm_up is not None:
+        if _hex([settings.warm_up]) is None:
+            raise CredentialsError(f'warm_up: "{settings.warm_up}" is not a hexadecimal device token')
+        transport.warm_up_with(settings.warm_up, settings.channel)
+    return transport
