@@ -51,7 +51,7 @@ class DryRun:
         except TransportError as error:
             return Verdict("refused", f"cannot be opened: {error}")
         if not rows:
-            return Verdict("checked", f"checked here only; it has no subscriber to ask {provider} about")
+            return Verdict("checked", "checked here only; the channel has no subscriber to try it on")
         now = self._clock()
         batch = Batch(
             campaign,

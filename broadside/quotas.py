@@ -54,7 +54,7 @@ def _allowance(
     if rate is not None:
         share = rate / (workers * nodes)
         pace = Pace(bucket=owner, rate=share, burst=max(share, float(BATCH)), ramp=quota.ramp if quota else 0.0)
-        text = f"{rate:,.10g} a second (by its rate)" if len(names) == 1 else f"{rate:,.10g} a second (the lowest rate)"
+        text = f"{rate:,.10g} a second by {'the lowest ' if len(names) > 1 else ''}rate"
     elif quota is not None:
         share = quota.a_minute / (workers * nodes)
         # what may go out at once beside the steady flow has its place in the minute too
@@ -68,7 +68,6 @@ def _allowance(
     else:
         return Allowance(None, f"none ({channel.platform} sets no rate)")
     if quota is not None:
-        text += f" ({quota.owner}), rising over {quota.ramp:g} s"
-    if len(names) > 1:
-        text += f", shared by {', '.join(names)}"
+        shared = f", shared by {' and '.join(names)}" if len(names) > 1 else ""
+        text += f" ({quota.owner}{shared}), rising over {quota.ramp:g} s"
     return Allowance(pace, text + of_ours)

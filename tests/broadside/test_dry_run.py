@@ -112,7 +112,7 @@ async def test_google_is_asked_apple_is_not_and_nothing_is_sent_or_stored(house:
 async def test_a_channel_without_subscribers_is_checked_only(house: House) -> None:
     await house.subscribers("ios")
     verdicts = await house.ask(channels=["android"])
-    assert verdicts == {"android": Verdict("checked", "checked here only; it has no subscriber to ask Google about")}
+    assert verdicts == {"android": Verdict("checked", "checked here only; the channel has no subscriber to try it on")}
 
 
 async def test_a_message_that_one_platform_cannot_carry_is_told_for_that_channel(house: House) -> None:

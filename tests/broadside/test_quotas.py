@@ -35,10 +35,10 @@ def channel(platform: str = "fcm", **more: Any) -> Channel:
             {"a": channel(), "b": channel(rate=2000.0)},
             {"a": GOOGLE, "b": GOOGLE},
             1,
-            ["2,000 a second (the lowest rate) (project news-1a2b3), rising over 60 s, shared by a, b"] * 2,
+            ["2,000 a second by the lowest rate (project news-1a2b3, shared by a and b), rising over 60 s"] * 2,
         ),
         ({"a": Channel(platform="fcm", app="x")}, {}, 1, ["off (twin)"]),
-        ({"a": Channel(platform="fcm", app="x", rate=100.0)}, {}, 1, ["100 a second (by its rate)"]),
+        ({"a": Channel(platform="fcm", app="x", rate=100.0)}, {}, 1, ["100 a second by rate"]),
         (
             {"a": channel(origin="https://127.0.0.1:2197")},
             {"a": None},

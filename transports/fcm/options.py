@@ -185,6 +185,7 @@ _HEADERS: Mapping[str, tuple[str, str]] = {
     "urgency": (r"very-low|low|normal|high", "one of very-low, low, normal, high"),
     "topic": (r"[A-Za-z0-9_-]{1,32}", "1 to 32 of A-Z a-z 0-9 - _"),
 }
+_MOMENT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:]{8}(\.[0-9]{1,9})?(Z|[+-][0-9]{2}:[0-9]{2})")
 _RESERVED = frozenset(("from", "message_type"))
 
 
@@ -200,6 +201,12 @@ def read(given: Mapping[str, Any]) -> dict[str, Any]:
         raise _explained(plain, error) from None
     if android and (ttl := android.get("ttl")) is not None and float(ttl[:-1]) > MAX_TTL:
         raise _wrong(f"{_ROOT}.android.ttl", ttl, _ADVICE["ttl"])
+    moment = ((android or {}).get("notification") or {}).get("event_time")
+    if moment is not None and not _MOMENT.fullmatch(moment):
+        raise _wrong(f"{_ROOT}.android.notification.event_time", moment, _ADVICE["event_time"])
+    aps = ((plain.get("apns") or {}).get("payload") or {}).get("aps", {})
+    if aps is not None and not isinstance(aps, dict):
+        raise _wrong(f"{_ROOT}.apns.payload.aps", aps, _TYPES["object"])
     if android and android.get("data"):
         check_data(android["data"], f"{_ROOT}.android.data")
     payload = (plain.get("apns") or {}).get("payload") or {}
