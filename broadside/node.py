@@ -23,6 +23,7 @@ from broadside.datafolder import DataFolder, NodeInfo
 from broadside.dry_run import DryRun
 from broadside.errors import BroadsideError, ConfigError, Problem
 from broadside.newsroom import Newsroom
+from broadside.provider_tokens import TokenMaker
 from broadside.quotas import Allowance, allowances
 from broadside.topology import build_transport, endpoints
 from storage.embedded import Embedded
@@ -41,7 +42,7 @@ from supervision import (
     SupervisionEvent,
     Supervisor,
 )
-from transports.contract import Message, Quota
+from transports.contract import Message, Quota, Transport
 from transports.errors import TransportError
 
 log = structlog.get_logger(__name__)
@@ -81,6 +82,8 @@ class Node:
         self._tubes = Tubes(self._link, "node")
         self._store_verbs = Store(self._link)
         self._checks: dict[str, Callable[[Message], None]] = {}
+        self._transports: dict[str, Transport] = {}
+        self._tokens = TokenMaker(self._built, self._tell)
         self.url = ""
         self.newsroom = Newsroom(
             store=self._store_verbs,
@@ -141,6 +144,7 @@ class Node:
         ]
         children.append(ChildSpec("link", lambda: self._link))
         children.append(ChildSpec("membership", self._membership, start_timeout=TARANTOOL_START))
+        children.append(ChildSpec("provider-tokens", lambda: self._tokens))
         children += [
             ChildSpec(worker.name, self._worker(worker), start_timeout=60.0, shutdown=WORKER_STOP)
             for worker in self._workers
@@ -156,12 +160,21 @@ class Node:
         return lambda: processes.WorkerProcess(worker, lambda: self._hello(worker.name))
 
     def _console(self) -> Actor:
-        # the platforms' word on a message; the twins' credentials are known by now
-        for setup in self._setups():
-            self._checks[setup.name] = build_transport(setup).check
+        self._checks.update({name: transport.check for name, transport in self._built().items()})
         api = Api(self.newsroom, self._key, ready=lambda: self._ready, status=self._status)
         host, port = self._config.http.address
         return Console(api.app(), host, port, self._bound)
+
+    def _built(self) -> dict[str, Transport]:
+        """Each channel's transport, never run: its word on a message, and the credential it shares."""
+        if not self._transports:  # after the twins are up: their credentials are known
+            self._transports = {setup.name: build_transport(setup) for setup in self._setups()}
+        return self._transports
+
+    async def _tell(self, token: wire.ProviderToken) -> None:
+        async with trio.open_nursery() as nursery:
+            for worker in self._workers:
+                nursery.start_soon(worker.tell, token)
 
     def _bound(self, url: str) -> None:
         self.url = url.rstrip("/")
@@ -179,6 +192,7 @@ class Node:
             peers=self._peers,
             channels=self._setups(),
             reports=worker == self._workers[0].name,
+            tokens=self._tokens.current(),
         )
 
     def _setups(self) -> list[wire.ChannelSetup]:

@@ -80,6 +80,16 @@ class WorkerState:
         self.pid: int | None = None
         self.stats: wire.Stats | None = None
         self.tree: dict[str, Any] = {}
+        self.line: wire.Wire | None = None
+        """To its present incarnation, once that has been greeted."""
+
+    async def tell(self, message: wire.Frame) -> None:
+        """Say it to the present incarnation, if there is one: the next hears all that matters in its hello."""
+        if self.line is not None:
+            try:
+                await self.line.send(message)
+            except (trio.BrokenResourceError, trio.ClosedResourceError):
+                return  # it is gone, or going
 
 
 class WorkerProcess:
@@ -115,6 +125,7 @@ class WorkerProcess:
         finally:
             self._theirs.close()
             self._state.pid = None
+            self._state.line = None
             self._state.tree = {}
 
     def stop(self) -> None:
@@ -129,7 +140,10 @@ class WorkerProcess:
     async def _shake_hands(self, process: ChildProcess) -> None:
         self._theirs.close()
         self._state.pid = process.pid
-        await self._line.send(self._hello())
+        hello = self._hello()
+        # Nothing runs between these three: what is told later comes after the hello, and is newer.
+        self._state.line = self._line
+        await self._line.send(hello)
         await self._answered.wait()
 
     async def _listen(self) -> None:

@@ -18,6 +18,7 @@ from actors.transport import TransportActor
 from actors.walker import Walker
 from broadside import wire
 from broadside.logs import observe
+from broadside.provider_tokens import TokenHolder
 from storage.link import Endpoint, Link
 from storage.store import Store
 from storage.tubes import Tubes
@@ -73,12 +74,14 @@ class ChannelGroup:
         clock: Clock,
         breaker: Breaker,
         limiter: Limiter | None,
+        tokens: TokenHolder,
     ) -> None:
         self._setup = setup
         self._tubes = tubes
         self._book = book
         self._clock = clock
         self._breaker = breaker
+        self._tokens = tokens
         self._refusals = Refusals(setup.dead_limit)
         self._limiter = limiter
         self._connect()
@@ -117,9 +120,11 @@ class ChannelGroup:
         )
 
     def _transport(self) -> Actor:
+        transport = build_transport(self._setup)
+        self._tokens.lend(self._setup.name, transport)
         return TransportActor(
             channel=self._setup.name,
-            transport=build_transport(self._setup),
+            transport=transport,
             work=self._work_out,
             intake=self._work_in,
             done=self._done_in.clone(),
@@ -203,10 +208,14 @@ def worker_tree(
     hello: wire.Hello,
     *,
     breakers: dict[str, Breaker],
+    tokens: TokenHolder,
     telemetry: Callable[[], Actor],
     clock: Clock = wall_clock,
 ) -> Supervisor:
-    """A worker's whole tree. ``breakers``: one per channel; ``telemetry``: makes the actor that tells the node."""
+    """A worker's whole tree. ``breakers``: one per channel; ``telemetry``: makes the actor that tells the node.
+
+    ``tokens``: the node's, which each new transport borrows.
+    """
     link = Link(endpoints(hello.store, hello.queue, hello.peers))
     store = Store(link)
     tubes = Tubes(link, hello.worker)
@@ -220,6 +229,7 @@ def worker_tree(
             clock=clock,
             breaker=breakers[setup.name],
             limiter=buckets.get(setup.pace.bucket) if setup.pace else None,
+            tokens=tokens,
         )
         for setup in hello.channels
     }

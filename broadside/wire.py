@@ -59,6 +59,19 @@ class ChannelSetup(msgspec.Struct, frozen=True, kw_only=True):
     warm_up: str | None = None
 
 
+class ProviderToken(msgspec.Struct, frozen=True, tag="provider-token"):
+    """Node → worker, in the hello and at each renewal: show the provider this one (``SharedCredential``)."""
+
+    name: str
+    text: str
+    issued_at: int
+    """Seconds UTC."""
+
+    def __repr__(self) -> str:
+        """Without the token itself."""
+        return f"ProviderToken(name={self.name!r}, issued_at={self.issued_at!r})"
+
+
 class Hello(msgspec.Struct, frozen=True, kw_only=True, tag="hello"):
     """Node → worker, first: who you are, and where everything is."""
 
@@ -70,6 +83,7 @@ class Hello(msgspec.Struct, frozen=True, kw_only=True, tag="hello"):
     channels: list[ChannelSetup]
     reports: bool
     """Whether this worker runs the node's reporter and shepherd."""
+    tokens: list[ProviderToken] = []
 
 
 class Stop(msgspec.Struct, frozen=True, tag="stop"):
@@ -101,7 +115,7 @@ class Tree(msgspec.Struct, frozen=True, tag="tree"):
     snapshot: dict[str, Any]
 
 
-Frame = Hello | Stop | Ready | Beat | Stats | Tree
+Frame = Hello | ProviderToken | Stop | Ready | Beat | Stats | Tree
 _ENCODER = msgspec.json.Encoder()
 _DECODER = msgspec.json.Decoder(Frame)
 

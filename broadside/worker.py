@@ -14,6 +14,7 @@ import structlog
 import trio
 
 from broadside import logs, wire
+from broadside.provider_tokens import TokenHolder
 from broadside.topology import worker_tree
 from supervision import Supervisor
 from transports.breaker import Breaker
@@ -70,9 +71,12 @@ async def serve(stream: trio.abc.Stream) -> None:
         raise wire.WireError(f"the node's first message was {type(hello).__name__}, not Hello")
     structlog.contextvars.bind_contextvars(process=hello.worker)
     breakers = {setup.name: Breaker() for setup in hello.channels}
-    tree: Supervisor = worker_tree(hello, breakers=breakers, telemetry=lambda: Telemetry(line, lambda: tree, breakers))
+    tokens = TokenHolder(hello.tokens)
+    tree: Supervisor = worker_tree(
+        hello, breakers=breakers, tokens=tokens, telemetry=lambda: Telemetry(line, lambda: tree, breakers)
+    )
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(_listen, line, tree, nursery.cancel_scope)
+        nursery.start_soon(_listen, line, tree, tokens, nursery.cancel_scope)
         nursery.start_soon(_signals, tree)
 
         def ready() -> None:
@@ -86,10 +90,13 @@ async def serve(stream: trio.abc.Stream) -> None:
         nursery.cancel_scope.cancel()
 
 
-async def _listen(line: wire.Wire, tree: Supervisor, life: trio.CancelScope) -> None:
+async def _listen(line: wire.Wire, tree: Supervisor, tokens: TokenHolder, life: trio.CancelScope) -> None:
     while (message := await line.receive()) is not None:
-        if isinstance(message, wire.Stop):
-            tree.stop()
+        match message:
+            case wire.Stop():
+                tree.stop()
+            case wire.ProviderToken():
+                tokens.receive(message)
     signal.alarm(ORPHAN_LIFE)  # whatever holds the drain up, an orphan does not live on
     log.warning("the node is gone: draining")
     tree.stop()

@@ -13,6 +13,7 @@ from actors.membership import Membership
 from actors.messages import wall_clock
 from actors.shepherd import Shepherd
 from broadside import topology, wire
+from broadside.provider_tokens import TokenHolder
 from storage.store import Store
 from storage.tubes import Tubes
 from supervision import REST_FOR_ONE, ChildSpec, Intensity, StartFailed, Supervisor
@@ -154,7 +155,11 @@ class Campaign:
     def tree(self) -> Supervisor:
         """The worker's whole tree, from the topology."""
         return topology.worker_tree(
-            self.hello(), breakers={name: Breaker() for name in self.channels}, telemetry=Idle, clock=self.clock
+            self.hello(),
+            breakers={name: Breaker() for name in self.channels},
+            tokens=TokenHolder([]),
+            telemetry=Idle,
+            clock=self.clock,
         )
 
     def node_tree(self, link: Any) -> Supervisor:
