@@ -13,7 +13,7 @@ from hypercorn.config import Config
 from hypercorn.typing import ASGIFramework
 from starlette.applications import Starlette
 
-from broadside.errors import BroadsideError
+from broadside.errors import BroadsideError, first_error
 
 BACKLOG = 100
 
@@ -52,9 +52,7 @@ class Console:
                     warnings.simplefilter("ignore")  # hypercorn warns of options that belong to its own command line
                     binds = await nursery.start(serve)
             except (OSError, BaseExceptionGroup) as raised:
-                error: BaseException = raised
-                while isinstance(error, BaseExceptionGroup):
-                    error = error.exceptions[0]
+                error = first_error(raised)
                 if not isinstance(error, OSError):
                     raise
                 where = f"http.bind: {self._host}:{self._port}"

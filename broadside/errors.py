@@ -104,3 +104,10 @@ def shown(value: object, limit: int = 60) -> str:
         return "an array"
     text = str(value)
     return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def first_error(error: BaseException) -> BaseException:
+    """The error itself, or the first that a group of groups holds."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error

@@ -13,6 +13,7 @@ from typing import Any, TextIO, cast
 
 import structlog
 
+from broadside.errors import first_error
 from supervision import (
     ChildExited,
     ChildRestarting,
@@ -142,8 +143,7 @@ def observe(event: SupervisionEvent, quiet: bool = False) -> None:
 
 def first_line(error: BaseException) -> str:
     """What an error says, in one line: of a group, its first error."""
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
+    error = first_error(error)
     if not str(error).strip():
         return type(error).__name__
     text = str(error).strip().partition("\n")[0]

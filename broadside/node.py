@@ -21,7 +21,7 @@ from broadside.config import Channel, Config, Server
 from broadside.console import Console
 from broadside.datafolder import DataFolder, NodeInfo
 from broadside.dry_run import DryRun
-from broadside.errors import BroadsideError, ConfigError, Problem
+from broadside.errors import BroadsideError, ConfigError, Problem, first_error
 from broadside.newsroom import Newsroom
 from broadside.provider_tokens import TokenMaker
 from broadside.quotas import Allowance, allowances
@@ -304,7 +304,7 @@ def run_node(config: Config, data: Path | None = None, demo_wanted: bool = True)
                 demo.write_twin_scripts(folder.twins, [c.platform for c in config.channels.values()])
             return trio.run(_main, config, folder, terminal, first)
     except (BaseExceptionGroup, BroadsideError) as raised:
-        error = _first(raised)
+        error = first_error(raised)
         if not isinstance(error, BroadsideError):
             raise
         terminal.error(str(error))
@@ -343,21 +343,13 @@ def _why(error: BaseException, folder: DataFolder) -> str:
     cause: BaseException | None = error
     deepest = error
     while cause is not None:
-        if isinstance(cause, BaseExceptionGroup):
-            cause = cause.exceptions[0]
-            continue
+        cause = first_error(cause)
         if isinstance(cause, BroadsideError | EmbeddedUnavailable | TransportError):
             return str(cause)
         if isinstance(cause, VerbRefused):
             return cause.text
         deepest, cause = cause, cause.__cause__
     return f"the node cannot start: {logs.first_line(deepest)} (the whole story is in {folder.logs}/node.log)"
-
-
-def _first(error: BaseException) -> BaseException:
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error
 
 
 async def _signals(node: Node, terminal: demo.Terminal, life: trio.CancelScope) -> None:
