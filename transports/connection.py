@@ -6,6 +6,7 @@ import math
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 from urllib.parse import urlsplit
 
 import trio
@@ -86,12 +87,28 @@ async def dial(origin: Origin, context: ssl.SSLContext, seconds: float) -> TlsSt
                 await trio.aclose_forcefully(stream)
 
 
+class Wire(Protocol):
+    """What a connection asks of its stream; :class:`TlsStream` is one."""
+
+    async def receive_some(self) -> bytes:
+        """Give what has arrived; nothing at the end."""
+
+    def send_now(self, data: bytes) -> bool:
+        """Send without waiting. False: something is left, for ``send_all``."""
+
+    async def send_all(self, data: bytes) -> None:
+        """Send what is left, and this."""
+
+    async def aclose(self) -> None:
+        """Close."""
+
+
 class Connection:
     """One connection, from its handshake to its end. ``run`` owns the stream; all else is synchronous."""
 
     def __init__(
         self,
-        stream: trio.abc.Stream,
+        stream: Wire,
         client: Http2Client,
         timing: Timing,
         settle: Callable[[Completions], None],
@@ -111,6 +128,9 @@ class Connection:
         self._progress = progress
         self._wake = trio.lowlevel.ParkingLot()
         self._scope = trio.CancelScope()
+        self._reading = False  # the reader's turn: it writes at its end what has come up
+        self._sending = False  # the writer waits for the socket
+        self._rest = False  # the socket did not take all of the reader's words
         now = trio.current_time()
         self._born = self._heard = now
         self._ping: tuple[bytes, float] | None = None
@@ -133,12 +153,13 @@ class Connection:
             self.settled.set()
             self.unusable.set()
             with trio.move_on_after(1, shield=True):
-                await trio.aclose_forcefully(self._stream)
+                await self._stream.aclose()
             self._progress()
 
     def wake(self) -> None:
         """There may be something to write."""
-        self._wake.unpark()
+        if not self._reading:
+            self._wake.unpark()
 
     def fail(self, reason: str) -> None:
         """End now; what is in flight is unanswered."""
@@ -206,16 +227,25 @@ class Connection:
         while client.error is None:
             try:
                 data = await self._stream.receive_some()
+                self._reading = True
+                self._heard = trio.current_time()
+                if not data:
+                    return self.fail("the peer closed the connection")
+                done = client.feed(data)
+                if done:
+                    self._settle(done)
+                self.check()
+                self._progress()
+                # At once, not by way of the writer: a change of tasks costs more than the writing.
+                if not self._sending and not self._rest and (data := client.outgoing()):
+                    self._rest = not self._stream.send_now(data)
             except (trio.BrokenResourceError, trio.ClosedResourceError, OSError) as error:
                 return self.fail(f"the connection broke: {error.__cause__ or error}")
-            if not data:
-                return self.fail("the peer closed the connection")
-            self._heard = trio.current_time()
-            done = client.feed(bytes(data))
-            if done:
-                self._settle(done)
-            self.check()
-            self._progress()
+            finally:
+                self._reading = False
+            # Only the writer waits for the socket, and it alone says goodbye.
+            if self._rest or client.retiring is not None or client.error is not None:
+                self.wake()
         return None
 
     async def _write(self) -> None:
@@ -223,11 +253,14 @@ class Connection:
         said_goodbye = False
         while True:
             data = client.outgoing()
-            if data:
+            if data or self._rest:
+                self._sending, self._rest = True, False
                 try:
                     await self._stream.send_all(data)
                 except (trio.BrokenResourceError, trio.ClosedResourceError, OSError) as error:
                     return self.fail(f"the connection broke: {error.__cause__ or error}")
+                finally:
+                    self._sending = False
             elif said_goodbye or client.error is not None:
                 return self._scope.cancel()
             elif client.retiring is not None and not client.in_flight:

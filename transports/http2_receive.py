@@ -29,6 +29,7 @@ from transports.http2_frames import (
     WINDOW_UPDATE,
     PeerError,
     credit,
+    head,
     reset,
     unpadded,
 )
@@ -47,6 +48,7 @@ _NAMES = {
 _ON_STREAM_0 = frozenset((SETTINGS, PING, GOAWAY))
 _ON_STREAMS = frozenset((DATA, HEADERS, PRIORITY, RST_STREAM, CONTINUATION))
 _whole_head = HEAD.unpack_from
+_RESET = head(4, RST_STREAM, 0)
 _PARTS = 64  # frames of one header block
 _SHAPE = END_STREAM | END_HEADERS | PADDED | HAS_PRIORITY
 
@@ -116,6 +118,9 @@ class Receiver:
                         settle(live.pop(stream_id))
                         name(stream_id)
                         position = last
+                        # nginx has not read the body, and says so of each stream.
+                        if data[last : last + 5] == _RESET and data[last + 5 : last + 9] == data[start - 4 : start]:
+                            position += 13 if last + 13 <= size else 0
                         continue
             elif (
                 kind == WINDOW_UPDATE

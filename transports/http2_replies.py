@@ -55,8 +55,9 @@ class ReplyDecoder:
     def __init__(self) -> None:
         self.heads: dict[bytes, Head] = {}
         """Blocks that were met; good until the table changes."""
-        # Those blocks with one unread value cut out, its length octet with it: what stands before, what after.
-        self._patterns: list[tuple[bytes, bytes, Head]] = []
+        # Those blocks with one unread value cut out, its length octet with it: what stands before, what after, where
+        # the length octet stands, and how long a block is without the value.
+        self._patterns: list[tuple[bytes, bytes, int, int, Head]] = []
         self._names: dict[bytes, bytes] = {}
         self._entries: deque[tuple[bytes, bytes]] = deque()
         self._size = 0
@@ -88,22 +89,22 @@ class ReplyDecoder:
             self._patterns.clear()
         if not changed:
             self.heads[block] = head
-            patterns = [(block[:start], block[end:], head) for start, end in holes]
+            rest = len(block) + 1
+            patterns = [(block[:start], block[end:], start, rest + start - end, head) for start, end in holes]
             self._patterns = (patterns + self._patterns)[:_PATTERNS]
         return head
 
     def alike(self, block: bytes) -> Head | None:
         """What a block says that differs from one met before only in a value that nobody reads."""
+        length = len(block)
         for place, pattern in enumerate(self._patterns):
-            before, after, head = pattern
-            start = len(before)
-            if block.startswith(before) and block.endswith(after) and len(block) > start + len(after):
-                size = block[start] & 0x7F
-                if size < 0x7F and start + 1 + size + len(after) == len(block):
-                    if place:
-                        del self._patterns[place]
-                        self._patterns.insert(0, pattern)
-                    return head
+            before, after, start, rest, head = pattern
+            size = length - rest
+            if 0 <= size < 0x7F and block[start] & 0x7F == size and block.startswith(before) and block.endswith(after):
+                if place:
+                    del self._patterns[place]
+                    self._patterns.insert(0, pattern)
+                return head
         return None
 
     def _walk(self, block: bytes, holes: list[tuple[int, int]]) -> tuple[Head, bool]:

@@ -126,7 +126,9 @@ class Pool:
                 continue
             if not candidates:
                 break
-            best = min(candidates, key=lambda connection: connection.client.in_flight)
+            best = candidates[0]
+            if len(candidates) > 1:
+                best = min(candidates, key=lambda connection: connection.client.in_flight)
             wanted = min(job.unsent, _CHUNK)
             begun = best.client.encode(job, job.template(), job.requests, job.cursor, job.cursor + wanted, now)
             job.cursor += begun
@@ -141,8 +143,12 @@ class Pool:
             self._jobs.append(job)
 
     def _settle(self, done: Completions) -> None:
-        for run, n in Counter(done.accepted).items():
-            run.job.accept(n)
+        accepted = done.accepted
+        if len(set(accepted)) == 1:  # as in most turns of a connection with few streams
+            accepted[0].job.accept(len(accepted))
+        else:
+            for run, n in Counter(accepted).items():
+                run.job.accept(n)
         for answer in done.answers:
             job = answer.job
             if answer.status == UNPROCESSED and job in self._open and job.refused(answer.request):

@@ -1,11 +1,12 @@
-"""TLS over a TCP stream for one reader and one writer: one encryption and one system call a turn.
+"""TLS over a TCP socket for one reader and one writer: one encryption and one system call a turn.
 
-Trio's own SSLStream hands out one TLS record at a time and holds locks for uses that HTTP/2 does not have. A server
-that answers each push in a record of its own makes that the most expensive part of a push.
+Trio's own streams hand out one TLS record at a time, try each system call before they wait for it, and give way after
+it. A server that answers each push in a record of its own makes that the most expensive part of a push.
 """
 
 from __future__ import annotations
 
+import socket
 import ssl
 
 import trio
@@ -13,15 +14,17 @@ import trio
 _READ_SIZE = 65_536
 
 
-class TlsStream(trio.abc.Stream):
+class TlsStream(trio.abc.AsyncResource):
     """The client's side. ``receive_some`` gives all that one read of the socket brought."""
 
-    def __init__(self, tcp: trio.abc.Stream, context: ssl.SSLContext, host: str) -> None:
-        """``host``: whom the certificate must name."""
-        self._tcp = tcp
+    def __init__(self, tcp: trio.SocketStream, context: ssl.SSLContext, host: str) -> None:
+        """Takes the socket over from ``tcp``. ``host``: whom the certificate must name."""
+        self._socket = socket.socket(fileno=tcp.socket.detach())
+        self._socket.setblocking(False)
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=host)
+        self._unsent = memoryview(b"")
         # What the peer sent behind its handshake has been read with it.
         self._unread = True
         self._ended = False
@@ -40,7 +43,7 @@ class TlsStream(trio.abc.Stream):
                 return
             if not isinstance(fault, ssl.SSLWantReadError):
                 raise trio.BrokenResourceError from fault
-            data = await self._tcp.receive_some(_READ_SIZE)
+            data = await self._receive()
             if not data:
                 raise trio.BrokenResourceError("the peer closed the connection in the handshake")
             self._incoming.write(data)
@@ -52,11 +55,11 @@ class TlsStream(trio.abc.Stream):
             return error
         return None
 
-    async def receive_some(self, max_bytes: int | None = None) -> bytes:
-        """Whatever has arrived, ``max_bytes`` or not; nothing at the end. Raises ``trio.BrokenResourceError``."""
+    async def receive_some(self) -> bytes:
+        """Whatever has arrived; nothing at the end. Raises ``trio.BrokenResourceError``."""
         while not self._ended:
             if not self._unread:
-                data = await self._tcp.receive_some(_READ_SIZE)
+                data = await self._receive()
                 if not data:
                     break  # HTTP/2 says goodbye by itself: what is cut off here is seen by GOAWAY and by streams
                 self._incoming.write(data)
@@ -66,23 +69,33 @@ class TlsStream(trio.abc.Stream):
         await trio.lowlevel.checkpoint()
         return b""
 
-    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        """Encrypt and send. Raises ``trio.BrokenResourceError``."""
+    def send_now(self, data: bytes) -> bool:
+        """Encrypt, and send what the system takes at once. False: :meth:`send_all` must be called for the rest.
+
+        Raises ``trio.BrokenResourceError``. Not while ``send_all`` is under way.
+        """
+        self._encrypt(data)
+        return self._push()
+
+    async def send_all(self, data: bytes) -> None:
+        """Encrypt and send, after what is left of before. Raises ``trio.BrokenResourceError``."""
+        self._encrypt(data)
+        await self._flush()
+
+    async def aclose(self) -> None:
+        """Close the socket."""
+        if self._socket.fileno() >= 0:
+            trio.lowlevel.notify_closing(self._socket)
+            self._socket.close()
+        await trio.lowlevel.checkpoint()
+
+    def _encrypt(self, data: bytes) -> None:
         try:
-            sent = self._tls.write(data)
+            sent = self._tls.write(data) if data else 0
             while sent < len(data):
                 sent += self._tls.write(memoryview(data)[sent:])
         except ssl.SSLError as error:
             raise trio.BrokenResourceError from error
-        await self._flush()
-
-    async def wait_send_all_might_not_block(self) -> None:
-        """As in ``trio.abc.SendStream``."""
-        await self._tcp.wait_send_all_might_not_block()
-
-    async def aclose(self) -> None:
-        """Close the socket."""
-        await self._tcp.aclose()
 
     def _decrypt(self) -> bytes:
         parts = []
@@ -106,6 +119,33 @@ class TlsStream(trio.abc.Stream):
             self._ended = True
         return b"".join(parts)
 
+    async def _receive(self) -> bytes:
+        # Always waiting first: nearly never is there something yet, and it is a checkpoint.
+        while True:
+            await trio.lowlevel.wait_readable(self._socket)
+            try:
+                return self._socket.recv(_READ_SIZE)
+            except BlockingIOError:
+                pass
+            except OSError as error:
+                raise trio.BrokenResourceError from error
+
+    def _push(self) -> bool:
+        """Send what the system takes at once; whether that was all."""
+        try:
+            while True:
+                if not self._unsent:
+                    if not self._outgoing.pending:
+                        return True
+                    self._unsent = memoryview(self._outgoing.read())
+                self._unsent = self._unsent[self._socket.send(self._unsent) :]
+        except BlockingIOError:
+            return False
+        except OSError as error:
+            raise trio.BrokenResourceError from error
+
     async def _flush(self) -> None:
-        if data := self._outgoing.read():
-            await self._tcp.send_all(data)
+        await trio.lowlevel.checkpoint_if_cancelled()
+        while not self._push():
+            await trio.lowlevel.wait_writable(self._socket)
+        await trio.lowlevel.cancel_shielded_checkpoint()

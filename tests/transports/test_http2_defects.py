@@ -199,11 +199,29 @@ def test_at_or_below_the_last_stream_is_awaited_above_it_is_resent():
     assert pair.fates == {3: (UNPROCESSED, b""), 1: (200, b""), 0: (UNANSWERED, b""), 2: (UNANSWERED, b"")}
 
 
+class _InMemory:
+    """A connection's stream on one of trio.testing's: nothing can be sent without waiting."""
+
+    def __init__(self, stream):
+        self._stream, self._waiting = stream, b""
+        self.receive_some, self.aclose = stream.receive_some, stream.aclose
+
+    def send_now(self, data):
+        self._waiting += data
+        return not self._waiting
+
+    async def send_all(self, data):
+        data, self._waiting = self._waiting + data, b""
+        await self._stream.send_all(data)
+
+
 async def test_a_silent_peer_ends_by_ping_and_by_deadline(autojump_clock):
     # 8: a peer that says nothing more holds its requests for ever. Tested with connections in test_pool_faults, too.
     ours, theirs = trio.testing.memory_stream_pair()
     client, settled = Http2Client(), []
-    connection = Connection(ours, client, Timing(deadline=20, silence=5, ping=5), settled.append, lambda: None)
+    connection = Connection(
+        _InMemory(ours), client, Timing(deadline=20, silence=5, ping=5), settled.append, lambda: None
+    )
     async with trio.open_nursery() as nursery:
         nursery.start_soon(connection.run)
         await theirs.send_all(bytes.fromhex("000000040000000000"))
