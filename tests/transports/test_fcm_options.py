@@ -215,7 +215,7 @@ def test_the_address_stays_where_a_platform_has_data_of_its_own() -> None:
         ("apns.headers", {"apns-priority": 10}, "apns-priority: 10 is not a text"),
         ("apns.headers", {"apns-collapse-id": "x" * 65}, "is not 1 to 64 characters"),
         ("android.notification.event_time", "2026-11-23 18:00:00Z", "is not a moment like"),
-        ("apns.payload.aps", "x", '"x" is not an object'),
+        ("apns.payload.aps", "x", '"x" is not an object of Apple'),
         ("apns.payload", "x", '"x" is not an object'),
         ("fcm_options.analytics_label", "x" * 51, "is not 1 to 50 of"),
         ("android", [], "[] is not an object"),

@@ -206,12 +206,9 @@ def read(given: Mapping[str, Any]) -> dict[str, Any]:
         raise _wrong(f"{_ROOT}.android.notification.event_time", moment, _ADVICE["event_time"])
     aps = ((plain.get("apns") or {}).get("payload") or {}).get("aps", {})
     if aps is not None and not isinstance(aps, dict):
-        raise _wrong(f"{_ROOT}.apns.payload.aps", aps, _TYPES["object"])
+        raise _wrong(f"{_ROOT}.apns.payload.aps", aps, "an object of Apple's keys")
     if android and android.get("data"):
         check_data(android["data"], f"{_ROOT}.android.data")
-    payload = (plain.get("apns") or {}).get("payload") or {}
-    if not isinstance(payload.get("aps", {}), dict):
-        raise _wrong(f"{_ROOT}.apns.payload.aps", payload["aps"], "an object of Apple's keys")
     for part, names in (("apns", r"apns-[a-z-]+"), ("webpush", r"(?!authorization)[a-z0-9-]+")):
         _check_headers((plain.get(part) or {}).get("headers") or {}, f"{_ROOT}.{part}.headers", names)
     return plain
