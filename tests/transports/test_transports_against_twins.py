@@ -13,6 +13,7 @@ import trio
 from simulators.service import serve_twin
 from transports.apns.transport import build as build_apns
 from transports.contract import Message, Outcome, TransportSettings
+from transports.errors import PayloadError
 from transports.fcm.transport import build as build_fcm
 
 BUILD = {"apns": build_apns, "fcm": build_fcm}
@@ -25,7 +26,7 @@ def against(tmp_path, fast, running):
     """``async with against("apns", script) as (transport, tokens)``; ``tokens()`` reads the ledger."""
 
     @contextlib.asynccontextmanager
-    async def start(platform, script=None, warm_up=None):
+    async def start(platform, script=None, warm_up=None, credentials=None):
         path = None
         if script is not None:
             path = tmp_path / "script.json"
@@ -58,7 +59,7 @@ def against(tmp_path, fast, running):
                 channel="c",
                 platform=platform,
                 app=APP[platform],
-                credentials=made[0].credentials,
+                credentials=credentials or made[0].credentials,
                 origin=made[0].origin,
                 ca=Path(made[0].ca),
                 warm_up=warm_up,
@@ -149,6 +150,52 @@ async def test_no_push_is_lost_or_doubled_through_a_connections_faults(
         assert set(tokens) - unknown <= set(ledger())
         if fault["do"] != "close":
             assert unknown == set()
+
+
+async def test_a_certificate_serves_in_place_of_a_key(against, make_batch, tokens_for, tmp_path):
+    app = SERVED["apns"]
+    script = {"client_certificates": "demand", "certificates": [{"app": app}]}
+    pem = str(tmp_path / "twin" / f"certificate_{app}.pem")
+    tokens = tokens_for("apns", 200)
+    async with against("apns", script, credentials={"certificate": pem}) as (transport, ledger):
+        outcomes = await transport.send(make_batch(tokens=tokens, message=MESSAGE))
+        assert (outcomes.delivered, outcomes.exceptions, outcomes.stop) == (200, [], None)
+        assert ledger() == Counter(tokens)
+        voip = Message(title="", body="", options={"apns": {"push_type": "voip"}})
+        assert (await transport.send(make_batch(tokens=tokens[:5], message=voip, campaign=8))).delivered == 5
+        widgets = Message(title="", body="", options={"apns": {"push_type": "widgets"}})
+        with pytest.raises(PayloadError, match="not for the topic"):
+            transport.check(widgets)
+
+
+LIVE = {"timestamp": 1_700_000_000, "event": "update", "content-state": {"goals": 2}}
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"push_type": "background"},
+        {"push_type": "voip", "data": {"call": {"id": 7}}},
+        {"push_type": "complication"},
+        {"push_type": "fileprovider"},
+        {"push_type": "mdm", "data": {"mdm": "magic"}},
+        {"push_type": "location", "priority": 5},
+        {"push_type": "liveactivity", "aps": LIVE},
+        {"push_type": "pushtotalk"},
+        {"push_type": "widgets"},
+        {"push_type": "controls"},
+        {"collapse_id": "match 7", "priority": 1, "aps": {"alert": None, "badge": 3}},
+    ],
+    ids=lambda options: options.get("push_type", "badge"),
+)
+async def test_a_strict_twin_accepts_every_push_type(options, against, make_batch, tokens_for):
+    tokens = tokens_for("apns", 20)
+    async with against("apns") as (transport, ledger):
+        message = Message(title="", body="", options={"apns": options})
+        transport.check(message)
+        outcomes = await transport.send(make_batch(tokens=tokens, message=message))
+        assert (outcomes.delivered, outcomes.exceptions, outcomes.stop) == (20, [], None)
+        assert ledger() == Counter(tokens)
 
 
 async def test_a_push_delivered_without_an_answer_is_unknown_not_lost(against, make_batch, tokens_for):
