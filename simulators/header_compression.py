@@ -1,16 +1,15 @@
 """HPACK (RFC 7541) as a provider's front end speaks it: a strict decoder and an encoder that uses its dynamic table.
 
 The `hpack` library would serve, at some 15–20 µs a request; a twin which drives a load test on the same machine must
-cost less. Huffman coding and the static table are the library's, and the tests compare both directions with it.
+cost less. The static table is the library's, and the tests compare both directions with it.
 """
 
 from __future__ import annotations
 
-from hpack.exceptions import HPACKDecodingError
-from hpack.huffman_table import decode_huffman
 from hpack.table import HeaderTable
 
 from simulators.errors import HeaderBlockError
+from simulators.huffman import decode_huffman
 
 Field = tuple[bytes, bytes]
 
@@ -219,8 +218,5 @@ def _string(block: bytes, at: int) -> tuple[bytes, int]:
         raise HeaderBlockError("a string that ends beyond the block")
     text = block[at:end]
     if first & 0x80:
-        try:
-            text = bytes(decode_huffman(text))
-        except HPACKDecodingError as error:
-            raise HeaderBlockError(f"bad Huffman code: {error}") from None
+        text = decode_huffman(text)
     return text, end

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import hpack
 import pytest
+from hpack import huffman, huffman_constants, huffman_table
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from simulators.errors import HeaderBlockError
 from simulators.header_compression import Decoder, Encoder
+from simulators.huffman import decode_huffman
+
+HUFFMAN = huffman.HuffmanEncoder(huffman_constants.REQUEST_CODES, huffman_constants.REQUEST_CODES_LENGTH)
 
 names = st.sampled_from([b":path", b":status", b"apns-id", b"apns-topic", b"content-type", b"retry-after", b"x" * 140])
 values = st.one_of(st.binary(max_size=40), st.sampled_from([b"200", b"410", b"application/json", b"v" * 300]))
@@ -42,6 +46,18 @@ def test_what_is_encoded_hpack_decodes_alike(
             if when == number:
                 encoder.allow(size)
         assert [tuple(field) for field in decoder.decode(encoder.encode(tuple(fields)), raw=True)] == fields
+
+
+@given(st.one_of(st.binary(max_size=40), st.text(max_size=40).map(lambda text: HUFFMAN.encode(text.encode()))))
+@settings(max_examples=500, deadline=None)
+def test_huffman_codes_mean_what_the_library_says(coded: bytes) -> None:
+    try:
+        wanted = bytes(huffman_table.decode_huffman(coded))
+    except hpack.HPACKDecodingError:
+        with pytest.raises(HeaderBlockError, match="Huffman"):
+            decode_huffman(coded)
+    else:
+        assert decode_huffman(coded) == wanted
 
 
 @given(st.binary(max_size=60))
