@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import trio
 from simulators.director import Director
 from simulators.errors import ScriptError
 from simulators.ledger import read_ledger
-from simulators.script import Rule, Script, load_script
+from simulators.script import ConnectionFaultRule, Rule, Script, load_script
 from tests.simulators.conftest import ALERT, Client, StartTwin, assertion, token
 from tests.simulators.test_twin_fcm import FORM, HELLO, PATH, form
 
@@ -78,6 +79,18 @@ def test_a_mistake_is_named_with_its_key(tmp_path: Path, text: str, names: str) 
     assert names in str(caught.value)
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_every_example_of_the_documentation_is_a_script(tmp_path: Path) -> None:
+    text = Path("docs/twins.md").read_text()
+    examples = re.findall(r"```toml\n(.*?)```", text, re.DOTALL)
+    assert len(examples) >= 7
+    for example in examples:
+        # Alternatives are written as comments.
+        for version in (example, re.sub(r"^latency = .*\n# (?=latency)", "", example, flags=re.MULTILINE)):
+            load_script(write(tmp_path, version))
+    keys = set(Script.__struct_fields__) | set(Rule.__struct_fields__) | set(ConnectionFaultRule.__struct_fields__)
+    assert not {key for key in keys if f"`{key}`" not in text and f"{key} = " not in text and f"[[{key}]]" not in text}
 
 
 def test_a_missing_or_strange_file_is_named(tmp_path: Path) -> None:
