@@ -1,0 +1,128 @@
+"""What store and tubes cost a recipient: python -m benchmarks.bench_storage [--subscribers N] [--json].
+
+One process with the real walkers and batcher, one Tarantool, loopback. The small base is walked several times, and its
+median counts, so that the ratio of the two tells whether a row costs the same in a small base and in a large one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import trio
+
+from benchmarks.storage.instance import Instance
+from benchmarks.storage.walk import CHANNELS, Cost, drain, fill, join, pinged, walk
+from storage.tubes import Tubes
+
+SMALL = 20_000
+SMALL_WALKS = 7
+
+
+def say(text: str) -> None:
+    """Progress, for a person."""
+    print(text, file=sys.stderr, flush=True)
+
+
+async def small_base(instance: Instance) -> list[Cost]:
+    """The costs of several walks of the small base, each drained afterwards."""
+    costs = []
+    async with instance.linked() as link, trio.open_nursery() as nursery:
+        await join(link, nursery)
+        await fill(link, SMALL)
+        for _ in range(SMALL_WALKS):
+            costs.append(await walk(link, instance, SMALL))
+            await drain(link, instance, SMALL)
+        nursery.cancel_scope.cancel()
+    return costs
+
+
+async def large_base(instance: Instance, subscribers: int) -> dict[str, Any]:
+    """Walk and drain the large base once, with others' calls beside."""
+    times: dict[str, float] = {}
+    async with instance.linked() as link, trio.open_nursery() as nursery:
+        await join(link, nursery)
+        await fill(link, subscribers)
+        statistics_of = Tubes(link, "bench").statistics
+        filled = (await statistics_of())["memory"]["used"]
+        with pinged(instance, times):
+            walked = await walk(link, instance, subscribers)
+        full = (await statistics_of())["memory"]["used"]
+        rss = instance.rss
+        nursery.cancel_scope.cancel()
+    instance.kill()
+    restart = instance.start()
+    async with instance.linked() as link, trio.open_nursery() as nursery:
+        await join(link, nursery)
+        drained, tasks = await drain(link, instance, subscribers)
+        nursery.cancel_scope.cancel()
+    return {
+        "walked": walked, "drained": drained, "tasks": tasks, "times": times, "base_mb": filled / 1e6,
+        "batches_mb": (full - filled) / 1e6, "rss": rss, "restart": restart,
+    }  # fmt: skip
+
+
+def measure(subscribers: int) -> list[dict[str, Any]]:
+    """All figures: one dict each, with what, value, unit and goal."""
+    with tempfile.TemporaryDirectory(prefix="bs-bench-") as folder:
+        small = Instance(Path(folder) / "small", CHANNELS, 256 << 20)
+        large = Instance(Path(folder) / "large", CHANNELS, 2 << 30)
+        try:
+            say(f"walking {SMALL:,} subscribers {SMALL_WALKS} times")
+            small.start()
+            costs = trio.run(small_base, small)
+            small.kill()
+            say(f"filling a base of {subscribers:,}, walking it, killing -9, draining")
+            large.start()
+            found = trio.run(large_base, large, subscribers)
+        finally:
+            small.remove()
+            large.remove()
+    walked, drained, tasks, times = found["walked"], found["drained"], found["tasks"], found["times"]
+    few = statistics.median(cost.python_us + cost.tarantool_us for cost in costs)
+    many = walked.python_us + walked.tarantool_us
+    batches = f"{tasks:,} batches"
+    return [
+        _row("rows walked into tubes", walked.rate, "1/s", "≥ 200,000", walked.rate >= 200_000),
+        _row("  Python a row", walked.python_us, "µs"),
+        _row("  Tarantool a row", walked.tarantool_us, "µs"),
+        _row(f"  CPU a row, beside {SMALL:,} rows", many / few, "×", "< 1.2", many / few < 1.2),
+        _row("  a small call meanwhile, p50", times["p50"], "ms"),
+        _row("  a small call meanwhile, p99", times["p99"], "ms", "< 5", times["p99"] < 5),
+        _row("batches taken and settled", tasks / drained.seconds, "1/s"),
+        _row("  recipients taken and settled", drained.rate, "1/s"),
+        _row("  Python a recipient", drained.python_us, "µs"),
+        _row("  Tarantool a recipient", drained.tarantool_us, "µs"),
+        _row(f"memory of {subscribers:,} subscribers", found["base_mb"], "MB"),
+        _row(f"memory of {batches}", found["batches_mb"], "MB"),
+        _row("resident, with both", found["rss"], "MB"),
+        _row("restart after kill -9, with both", found["restart"], "s"),
+    ]
+
+
+def _row(what: str, value: float, unit: str, goal: str = "", met: bool | None = None) -> dict[str, Any]:
+    return {"what": what, "value": round(value, 2 if value < 100 else 0), "unit": unit, "goal": goal, "met": met}
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(prog="bench storage", description=__doc__)
+    parser.add_argument("--subscribers", type=int, default=2_000_000, help="size of the large base")
+    parser.add_argument("--json", action="store_true", help="a list of rows for scripts")
+    options = parser.parse_args()
+    rows = measure(options.subscribers)
+    if options.json:
+        print(json.dumps(rows, ensure_ascii=False))
+        return
+    for row in rows:
+        verdict = "" if row["met"] is None else f"  goal {row['goal']}: {'met' if row['met'] else 'MISSED'}"
+        print(f"{row['what']:42}{row['value']:>12,} {row['unit']:4}{verdict}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,46 @@
+"""How long others wait while a walk goes on: a process that makes small calls, and prints how long each took.
+
+``python -m benchmarks.storage.ping URI USER`` reads the password from its standard input, calls every 2 ms until that
+ends, and prints one JSON object with p50, p99 and the worst, in ms.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+
+import trio
+
+from storage.link import Endpoint, Link
+
+EVERY = 0.002
+
+
+async def _main(uri: str, user: str) -> None:
+    stdin = trio.wrap_file(sys.stdin)
+    password = (await stdin.readline()).strip()
+    link = Link({"queue": Endpoint(uri, user, password)})
+    times: list[float] = []
+    async with trio.open_nursery() as nursery:
+        await nursery.start(lambda task_status: link.run(task_status.started))
+
+        async def until_told() -> None:
+            await stdin.read()
+            nursery.cancel_scope.cancel()
+
+        await link.insist("queue", "tubes.epoch")
+        print("up", flush=True)
+        nursery.start_soon(until_told)
+        while True:
+            started = time.perf_counter()
+            await link.call("queue", "tubes.epoch")
+            times.append((time.perf_counter() - started) * 1e3)
+            await trio.sleep(EVERY)
+    times.sort()
+    share = {"p50": 0.5, "p99": 0.99, "worst": 1.0}
+    print(json.dumps({name: times[min(len(times) - 1, int(len(times) * s))] for name, s in share.items()}))
+
+
+if __name__ == "__main__":
+    trio.run(_main, sys.argv[1], sys.argv[2])
