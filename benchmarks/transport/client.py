@@ -17,7 +17,7 @@ def main() -> None:
     order = json.loads(sys.argv[1])
     port, files = order.pop("port"), Files(Path(order.pop("directory")))
     seconds, pushes = order.pop("seconds"), order.pop("limit", None)
-    row = Row(**order)
+    row = Row(**order.pop("row"))
     meter = Meter(row, seconds, pushes)
     match row.client:
         case "apns" | "fcm":

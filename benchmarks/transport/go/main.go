@@ -15,6 +15,7 @@ import (
 	"net/http"
 	"os"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -140,7 +141,21 @@ func used() usage {
 	var u syscall.Rusage
 	must(syscall.Getrusage(syscall.RUSAGE_SELF, &u))
 	seconds := func(t syscall.Timeval) float64 { return float64(t.Sec) + float64(t.Usec)/1e6 }
-	return usage{seconds(u.Utime) + seconds(u.Stime), float64(u.Maxrss) / 1024}
+	return usage{seconds(u.Utime) + seconds(u.Stime), peak()}
+}
+
+// peak is what Linux calls VmHWM, in MB: Maxrss counts what the process was before it became this program.
+func peak() float64 {
+	status, err := os.ReadFile("/proc/self/status")
+	must(err)
+	for _, line := range strings.Split(string(status), "\n") {
+		if words := strings.Fields(line); len(words) == 3 && words[0] == "VmHWM:" {
+			kilobytes, err := strconv.ParseFloat(words[1], 64)
+			must(err)
+			return kilobytes / 1024
+		}
+	}
+	return 0
 }
 
 func must(err error) {
