@@ -21,7 +21,7 @@ FENCED_PAUSE = 1.0
 
 
 class Walker:
-    """Walks one page at a time. ``ring``: where the next baton goes, nearest neighbour first, our own tubes last."""
+    """Walks one page at a time. ``ring``: the neighbours' tubes, where the next baton goes, the nearest first."""
 
     def __init__(
         self,
@@ -82,18 +82,20 @@ class Walker:
         if campaign is None:
             await self._drop(held)
             return
-        rows = await self._store.page_read(claim.from_id, claim.to_id, int(campaign.policy["page_size"]))
+        size = int(campaign.policy["page_size"])
+        rows = await self._store.page_read(claim.from_id, claim.to_id, size, claim.position)
         await self._pages.send(Page(held, claim, campaign, rows))
 
     async def _pass_on(self, baton: Baton) -> None:
-        """To the next peer that answers. None does: the shepherd misses the baton and makes it again."""
+        """To the next peer that answers, or to our own tubes."""
         for peer in self._ring:
             try:
-                await peer.baton_put([baton])
+                await peer.baton_offer([baton])
             except (LinkLost, VerbRefused) as error:
-                log.warning("a neighbour does not take the baton", error=str(error))
+                log.debug("a neighbour does not take the baton", error=str(error))
             else:
                 return
+        await self._tubes.baton_put([baton])
 
     async def _drop(self, held: HeldBaton) -> None:
         try:

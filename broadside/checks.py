@@ -16,9 +16,10 @@ from urllib.parse import urlsplit
 import truststore
 
 from broadside.client import Client
-from broadside.config import DEFAULT_FILE, Channel, Config, Server, load
+from broadside.config import DEFAULT_FILE, Channel, Config, load
 from broadside.datafolder import DataFolder
 from broadside.errors import BroadsideError, ConfigError
+from broadside.servers import OwnQueue, Server
 from transports import registry
 from transports.contract import TransportSettings
 from transports.errors import TransportError
@@ -60,10 +61,11 @@ def examine(config_file: Path | None, data: Path | None) -> Iterator[Finding]:
     folder = DataFolder(config.node.data if data is None else data)
     yield _data_folder(folder)
     yield _node(folder)
-    if config.store is None:
+    own_queue = isinstance(config.queue, OwnQueue)
+    if config.store is None or own_queue:
         yield tarantool_program()
     for name, server in (("store", config.store), ("queue", config.queue), *((p.name, p) for p in config.peers)):
-        if server is not None:
+        if isinstance(server, Server):
             yield _server(name, server)
     yield from _channels(config)
 

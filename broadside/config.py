@@ -7,24 +7,33 @@ relative to the file's own folder. Secrets are named by file or environment vari
 from __future__ import annotations
 
 import ipaddress
-import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated
 from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Meta
 
 from broadside import strict_toml
-from broadside.errors import ConfigError, Problem, shown
+from broadside.errors import ConfigError, shown
+from broadside.servers import (
+    NAME,
+    NAME_RULE,
+    OwnQueue,
+    Peer,
+    Server,
+    Store,
+    read_peers,
+    read_queue,
+    read_server,
+    split_address,
+)
 from transports import registry
 
 DEFAULT_FILE = "broadside.toml"
 """The file that :func:`load` looks for in the current folder."""
-NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
-"""Names of nodes and channels: they become tube names, metric labels and file names."""
 
 
 class Node(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,37 +55,6 @@ class Http(msgspec.Struct, frozen=True, kw_only=True):
     def address(self) -> tuple[str, int]:
         """Host and port of ``bind``. Port 0 lets the system choose."""
         return split_address(self.bind)
-
-
-class Server(msgspec.Struct, frozen=True, kw_only=True):
-    """``[store]`` or ``[queue]``: a Tarantool that somebody else runs."""
-
-    uri: str
-    """``host:port`` or ``unix/:/path/to.sock``."""
-    user: str = "broadside"
-    password_file: Path | None = None
-    password_env: str | None = None
-
-    @property
-    def address(self) -> tuple[str, int] | Path:
-        """Host and port, or the path of a Unix socket."""
-        return Path(self.uri[len("unix/:") :]) if self.uri.startswith("unix/:") else split_address(self.uri)
-
-    def password(self) -> str:
-        """Read the password from its file (without the line end) or environment variable (raises ``ConfigError``)."""
-        if self.password_file is not None:
-            try:
-                return self.password_file.read_text(encoding="utf-8").rstrip("\r\n")
-            except (OSError, UnicodeDecodeError) as error:
-                what = f'file "{self.password_file}" cannot be read: {error}'
-                raise ConfigError([Problem("password_file", what, "it holds the password, in UTF-8")]) from error
-        return os.environ.get(self.password_env or "", "")
-
-
-class Peer(Server, frozen=True, kw_only=True):
-    """``[[peers]]``: another node's queue."""
-
-    name: str
 
 
 class Channel(msgspec.Struct, frozen=True, kw_only=True):
@@ -125,9 +103,9 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
 
     node: Node = Node()
     http: Http = Http()
-    store: Server | None = None
+    store: Store | None = None
     """None: the node runs a Tarantool of its own."""
-    queue: Server | None = None
+    queue: Server | OwnQueue | None = None
     """None: the store's instance serves as queue too."""
     peers: tuple[Peer, ...] = ()
     channels: dict[str, Channel] = {}
@@ -167,17 +145,6 @@ def demo_config(folder: Path | None = None) -> Config:
     )
 
 
-def split_address(text: str) -> tuple[str, int]:
-    """Split ``host:port`` or ``[v6]:port`` (raises ``ValueError`` for anything else)."""
-    host, colon, port = text.rpartition(":")
-    bracketed = host.startswith("[") and host.endswith("]")
-    if not colon or not host or (":" in host and not bracketed) or not port.isascii() or not port.isdigit():
-        raise ValueError(f"not host:port: {text}")
-    if any(c.isspace() or c in "/@" for c in host) or int(port) > 65535:
-        raise ValueError(f"not host:port: {text}")
-    return (host[1:-1] if bracketed else host), int(port)
-
-
 def is_loopback(host: str) -> bool:
     """Tell whether ``host`` can be reached from this machine alone."""
     if host == "localhost":
@@ -198,7 +165,6 @@ def is_origin(text: str) -> bool:
     return parts.scheme == "https" and bool(parts.hostname) and not (parts.path or parts.query or parts.fragment)
 
 
-_NAME_RULE = "1 to 32 of a-z, 0-9 and -, not starting with -"
 _REMEDIES = {
     "node.workers": "one worker per core; 1 is the least",
     "http.bind": 'write host:port, as in "127.0.0.1:8765"',
@@ -207,10 +173,6 @@ _REMEDIES = {
     "channels.*.platform": 'as in platform = "apns"',
     "channels.*.app": "APNs: the bundle id; FCM: the project id",
     "channels.*.connections": "1 to 64 connections per worker",
-    "store.uri": 'as in uri = "10.0.0.5:3301"',
-    "queue.uri": 'as in uri = "10.0.0.5:3301"',
-    "peers.uri": 'as in uri = "10.0.0.6:3301"',
-    "peers.name": "the [node] name of the other server",
     "demo.dead_share": "a share between 0 and 1, 0.02 is 2 %",
 }
 _CREDENTIALS: Mapping[str, tuple[Mapping[str, str], ...]] = {
@@ -236,7 +198,8 @@ def _config(reader: strict_toml.Reader, table: dict[str, object], source: Path) 
     http = reader.table(Http, table.get("http", {}), "http", _REMEDIES)
     supervision = reader.table(Supervision, table.get("supervision", {}), "supervision", _REMEDIES)
     demo = reader.table(Demo, table["demo"], "demo", _REMEDIES) if "demo" in table else None
-    servers = {key: _server(reader, table[key], key, Server) for key in ("store", "queue") if key in table}
+    store = read_server(reader, table["store"], "store", Store) if "store" in table else None
+    queue = read_queue(reader, table["queue"], alone="store" not in table) if "queue" in table else None
     if node is not None:
         node = msgspec.structs.replace(node, data=reader.folder / node.data)
         _check_node(reader, node)
@@ -250,9 +213,9 @@ def _config(reader: strict_toml.Reader, table: dict[str, object], source: Path) 
     return Config(
         node=node or Node(),
         http=http or Http(),
-        store=servers.get("store"),
-        queue=servers.get("queue"),
-        peers=_peers(reader, table.get("peers", []), node),
+        store=store,
+        queue=queue,
+        peers=read_peers(reader, table.get("peers", []), None if node is None else node.name),
         channels=channels,
         supervision=supervision or Supervision(),
         demo=demo,
@@ -262,7 +225,7 @@ def _config(reader: strict_toml.Reader, table: dict[str, object], source: Path) 
 
 def _check_node(reader: strict_toml.Reader, node: Node) -> None:
     if not NAME.fullmatch(node.name):
-        reader.problem("node.name", f"{shown(node.name)} cannot be a name", _NAME_RULE, node.name)
+        reader.problem("node.name", f"{shown(node.name)} cannot be a name", NAME_RULE, node.name)
     if node.data.exists() and not node.data.is_dir():
         reader.problem("node.data", f"{shown(str(node.data))} is not a folder", "name a folder", str(node.data))
 
@@ -278,51 +241,6 @@ def _check_bind(reader: strict_toml.Reader, http: Http) -> None:
         reader.problem("http.bind", f"{shown(http.bind)} can be reached from outside", remedy, http.bind)
 
 
-S = TypeVar("S", bound=Server)
-
-
-def _server(reader: strict_toml.Reader, table: object, key: str, cls: type[S]) -> S | None:
-    server = reader.table(cls, table, key, _REMEDIES)
-    if server is None:
-        return None
-    try:
-        address = server.address
-    except ValueError:
-        address = Path()
-    if isinstance(address, Path) and not address.is_absolute():
-        remedy = 'write "host:port" or "unix/:/absolute/path.sock"; user and password have keys of their own'
-        reader.problem(f"{key}.uri", f"{shown(server.uri.rpartition('@')[2])} is not an address", remedy)
-    if (server.password_file is None) == (server.password_env is None):
-        what = "has no password" if server.password_file is None else "has both password_file and password_env"
-        reader.problem(key, what, "give password_file (a file of mode 0600) or password_env (a variable's name)")
-    if server.password_file is not None:
-        reader.file(f"{key}.password_file", server.password_file, secret=True)
-    if server.password_env is not None and not os.environ.get(server.password_env):
-        what = f"environment variable {shown(server.password_env)} is not set"
-        reader.problem(f"{key}.password_env", what, "export it before the node starts", server.password_env)
-    return server
-
-
-def _peers(reader: strict_toml.Reader, tables: object, node: Node | None) -> tuple[Peer, ...]:
-    if not isinstance(tables, list):
-        reader.problem("peers", f"{shown(tables)} where an array belongs", "write each peer as [[peers]]")
-        return ()
-    peers: list[Peer] = []
-    taken = {node.name: "this node's own"} if node else {}
-    for number, table in enumerate(tables):
-        peer = _server(reader, table, f"peers[{number}]", Peer)
-        if peer is None:
-            continue
-        if not NAME.fullmatch(peer.name):
-            reader.problem(f"peers[{number}].name", f"{shown(peer.name)} cannot be a name", _NAME_RULE, peer.name)
-        if peer.name in taken:
-            what = f"{shown(peer.name)} is {taken[peer.name]} name"
-            reader.problem(f"peers[{number}].name", what, "every node needs a name of its own", peer.name)
-        taken[peer.name] = "another peer's"
-        peers.append(peer)
-    return tuple(peers)
-
-
 def _channels(reader: strict_toml.Reader, tables: object) -> dict[str, Channel]:
     if not isinstance(tables, dict):
         reader.problem("channels", f"{shown(tables)} where tables belong", "write each channel as [channels.NAME]")
@@ -334,7 +252,7 @@ def _channels(reader: strict_toml.Reader, tables: object) -> dict[str, Channel]:
     for name, table in tables.items():
         key = f"channels.{name}"
         if not NAME.fullmatch(name):
-            reader.problem(key, f"{shown(name)} cannot be a channel's name", _NAME_RULE, name)
+            reader.problem(key, f"{shown(name)} cannot be a channel's name", NAME_RULE, name)
         channel = reader.table(Channel, table, key, _REMEDIES)
         if channel is not None:
             channels[name] = _checked_channel(reader, channel, key)

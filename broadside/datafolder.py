@@ -1,7 +1,7 @@
 """The data folder: what one node keeps on disk, closed to everybody else.
 
 ``lock`` (held while a node runs) · ``node.json`` (who runs, and where its API is) · ``api.key`` · ``tarantool/`` ·
-``twins/`` · ``logs/``. Mode 0700; files 0600.
+``queue/`` · ``twins/`` · ``logs/``. Mode 0700; files 0600.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ class DataFolder:
         self.node_json = root / "node.json"
         self.api_key = root / "api.key"
         self.tarantool = root / "tarantool"
+        self.queue = root / "queue"
         self.twins = root / "twins"
         self.logs = root / "logs"
 

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import structlog
 import trio
 
@@ -17,7 +18,7 @@ from actors.membership import Membership
 from actors.messages import wall_clock
 from broadside import demo, logs, processes, wire
 from broadside.api import Api
-from broadside.config import Channel, Config, Server
+from broadside.config import Channel, Config
 from broadside.console import Console
 from broadside.datafolder import DataFolder, NodeInfo
 from broadside.dry_run import DryRun
@@ -25,6 +26,7 @@ from broadside.errors import BroadsideError, ConfigError, Problem, first_error
 from broadside.newsroom import Newsroom
 from broadside.provider_tokens import TokenMaker
 from broadside.quotas import Allowance, allowances
+from broadside.servers import OwnQueue, Server
 from broadside.topology import build_transport, endpoints
 from storage.embedded import Embedded
 from storage.errors import EmbeddedUnavailable, VerbRefused
@@ -62,9 +64,7 @@ class Node:
     def __init__(self, config: Config, folder: DataFolder) -> None:
         self._config = config
         self._folder = folder
-        self._embedded = None
-        if config.store is None:
-            self._embedded = Embedded(folder.tarantool, list(config.channels))
+        self._embedded = self._own_tarantool()
         self._twins = {
             platform: processes.TwinState(
                 platform,
@@ -103,6 +103,21 @@ class Node:
             self._children(),
             intensity=Intensity(config.supervision.restarts, config.supervision.period),
             observe=self._observe,
+        )
+
+    def _own_tarantool(self) -> Embedded | None:
+        """Store and queue in one, or the queue alone, or nothing: what the configuration leaves to the node."""
+        config, channels = self._config, list(self._config.channels)
+        if config.store is None:
+            return Embedded(self._folder.tarantool, channels)
+        if not isinstance(config.queue, OwnQueue):
+            return None
+        return Embedded(
+            self._folder.queue,
+            channels,
+            roles=["tubes"],
+            listen=config.queue.listen,
+            peer_password=config.queue.peers_password(),
         )
 
     async def run(self, ready: Callable[[], None]) -> None:
@@ -190,6 +205,7 @@ class Node:
             store=self._store(),
             queue=self._queue(),
             peers=self._peers,
+            copy=self._copy(),
             channels=self._setups(),
             reports=worker == self._workers[0].name,
             tokens=self._tokens.current(),
@@ -236,14 +252,30 @@ class Node:
         return allowances(self._config.channels, quotas, self._config.node.workers, nodes)
 
     def _store(self) -> wire.Server:
-        if self._embedded is not None:
-            endpoint = self._embedded.endpoint
-            return wire.Server(endpoint.uri, endpoint.user, endpoint.password)
-        assert self._config.store is not None
-        return self._server(self._config.store)
+        if self._config.store is None:
+            return self._own_server()
+        server = self._server(self._config.store)
+        return msgspec.structs.replace(server, others=self._config.store.others)
+
+    def _copy(self) -> wire.Server | None:
+        store = self._config.store
+        if store is None or store.replica is None:
+            return None
+        return wire.Server(store.replica, store.user, store.password())
 
     def _queue(self) -> wire.Server:
-        return self._store() if self._config.queue is None else self._server(self._config.queue)
+        match self._config.queue:
+            case None:
+                return self._store()
+            case OwnQueue():
+                return self._own_server()
+            case server:
+                return self._server(server)
+
+    def _own_server(self) -> wire.Server:
+        assert self._embedded is not None
+        endpoint = self._embedded.endpoint
+        return wire.Server(endpoint.uri, endpoint.user, endpoint.password)
 
     @staticmethod
     def _server(server: Server) -> wire.Server:

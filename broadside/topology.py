@@ -181,7 +181,7 @@ class CampaignGroup:
         return Walker(
             node=self._hello.node,
             tubes=self._tubes(),
-            ring=[*(self._tubes(f"peer:{name}") for name in self._hello.peers), self._tubes()],
+            ring=[self._tubes(f"peer:{name}") for name in ring(self._hello.node, self._hello.peers)],
             store=self._store,
             book=self._book,
             pages=self._intake.clone(),
@@ -192,10 +192,22 @@ class CampaignGroup:
         return Shepherd(node=self._hello.node, tubes=self._tubes(), store=self._store, clock=self._clock)
 
 
-def endpoints(store: wire.Server, queue: wire.Server, peers: dict[str, wire.Server]) -> dict[str, Endpoint]:
-    """The link's endpoints: ``store``, ``queue`` and ``peer:NAME``."""
+def endpoints(
+    store: wire.Server, queue: wire.Server, peers: dict[str, wire.Server], copy: wire.Server | None = None
+) -> dict[str, Endpoint]:
+    """The link's endpoints: ``store``, ``queue``, ``peer:NAME`` and, where the store has a read replica, ``copy``."""
     servers = {"store": store, "queue": queue, **{f"peer:{name}": server for name, server in peers.items()}}
-    return {name: Endpoint(server.uri, server.user, server.password) for name, server in servers.items()}
+    if copy is not None:
+        servers["copy"] = copy
+    return {
+        name: Endpoint(server.uri, server.user, server.password, server.others, "store.writable")
+        for name, server in servers.items()
+    }
+
+
+def ring(node: str, peers: Iterable[str]) -> list[str]:
+    """The peers in the order of the ring: by name, from the one after ``node`` on."""
+    return sorted(peers, key=lambda name: (name < node, name))
 
 
 def limiters(setups: Iterable[wire.ChannelSetup]) -> dict[str, Limiter]:
@@ -216,8 +228,8 @@ def worker_tree(
 
     ``tokens``: the node's, which each new transport borrows.
     """
-    link = Link(endpoints(hello.store, hello.queue, hello.peers))
-    store = Store(link)
+    link = Link(endpoints(hello.store, hello.queue, hello.peers, hello.copy))
+    store = Store(link, copy=None if hello.copy is None else "copy")
     tubes = Tubes(link, hello.worker)
     book = CampaignBook(store)
     buckets = limiters(hello.channels)

@@ -25,6 +25,8 @@ class Server(msgspec.Struct, frozen=True):
     uri: str
     user: str
     password: str
+    others: tuple[str, ...] = ()
+    """Where the store's master may be instead."""
 
     def __repr__(self) -> str:
         """Without the password."""
@@ -80,6 +82,8 @@ class Hello(msgspec.Struct, frozen=True, kw_only=True, tag="hello"):
     store: Server
     queue: Server
     peers: dict[str, Server]
+    copy: Server | None = None
+    """The nearest read replica of the store."""
     channels: list[ChannelSetup]
     reports: bool
     """Whether this worker runs the node's reporter and shepherd."""

@@ -25,6 +25,12 @@ class Embedded:
 
     directory: Path
     channels: Sequence[str]
+    roles: Sequence[str] = ("store", "tubes")
+    """``store`` and ``tubes`` (the queue), or one of them."""
+    listen: str | None = None
+    """``host:port`` where peers reach it, and then this node too; None: a Unix socket, for this node alone."""
+    peer_password: str | None = field(default=None, repr=False)
+    """With it the user ``peer`` may hand batons over, and do nothing else."""
     memory: int = MEMORY
     wal_mode: str = "write"
     runtime: Path = field(default_factory=lambda: Path(tempfile.mkdtemp(prefix="bs-")))
@@ -34,7 +40,11 @@ class Embedded:
     @property
     def endpoint(self) -> Endpoint:
         """Where and as whom to connect."""
-        return Endpoint(f"unix/:{self.runtime / 'tarantool.sock'}", "broadside", self.password)
+        return Endpoint(self.listen or f"unix/:{self._socket}", "broadside", self.password)
+
+    @property
+    def _socket(self) -> str:
+        return str(self.runtime / "tarantool.sock")
 
     @property
     def command(self) -> list[str]:
@@ -55,13 +65,16 @@ class Embedded:
     def handshake(self) -> bytes:
         """The line that goes to the instance's standard input. The pipe then stays open: its end stops the instance."""
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        users = [("broadside", self.password, "broadside_verbs")]
+        if self.peer_password is not None:
+            users.append(("peer", self.peer_password, "broadside_peer"))
         text = json.dumps(
             {
                 "lua": str(LUA),
                 "directory": str(self.directory.resolve()),
-                "socket": str(self.runtime / "tarantool.sock"),
-                "user": "broadside",
-                "password": self.password,
+                "listen": self.listen or self._socket,
+                "roles": list(self.roles),
+                "users": users,
                 "channels": list(self.channels),
                 "memory": self.memory,
                 "wal_mode": self.wal_mode,

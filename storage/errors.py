@@ -28,3 +28,7 @@ class VerbRefused(StorageError):
 
 class EmbeddedUnavailable(StorageError):
     """The embedded Tarantool cannot be started; the text says what to install."""
+
+
+class AdminRefused(StorageError):
+    """An instance's answer on its admin socket: why it does not do what it was asked."""

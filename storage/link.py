@@ -27,6 +27,12 @@ PING_EVERY = 1.0
 """Seconds between pings of an instance."""
 PING_DEADLINE = 5.0
 """Seconds after which a silent instance's connection is given up."""
+AGAIN_AFTER = 0.02
+"""Seconds until a lost call is repeated."""
+_ELSEWHERE = {7, 203}  # read-only: it is the master no more
+_OUTAGES = _ELSEWHERE | {116, 214, 215, 216, 217}
+"""``box.error`` codes of an instance that cannot write now: it still loads, its master has just changed, or the
+replicas that must confirm a write do not."""
 CALLS_IN_FLIGHT = 32
 """Calls under way at once per instance; long polls do not count. Bounds what a stopped server makes us hold."""
 
@@ -39,19 +45,22 @@ class Endpoint:
     """``host:port`` or ``unix/:/path``."""
     user: str = "broadside"
     password: str = field(default="", repr=False)
+    others: tuple[str, ...] = ()
+    """Where it may be instead, tried in order: the instance is meant that answers ``probe`` with true."""
+    probe: str = ""
 
-    @property
-    def address(self) -> tuple[str, str]:
-        """Host and port as the driver wants them; a Unix socket is host ``unix/``."""
-        host, _, port = self.uri.rpartition(":")
+    def address(self, number: int = 0) -> tuple[str, str]:
+        """Host and port of the uri of that number as the driver wants them; a Unix socket is host ``unix/``."""
+        uris = (self.uri, *self.others)
+        host, _, port = uris[number % len(uris)].rpartition(":")
         return host, port
 
 
 class _Connection(asynctnt.Connection):  # type: ignore[misc]  # asynctnt is untyped
     """A connection that says when it is lost: the driver's own reconnect hides a new queue session (trap 6)."""
 
-    def __init__(self, endpoint: Endpoint, lost: trio.Event) -> None:
-        host, port = endpoint.address
+    def __init__(self, endpoint: Endpoint, number: int, lost: trio.Event) -> None:
+        host, port = endpoint.address(number)
         super().__init__(
             host=host,
             port=port,
@@ -223,6 +232,7 @@ class Link:
                 return await self.call(where, verb, *args, deadline=deadline)
             except LinkLost:
                 await self._lines[where].up.wait()
+                await trio.sleep(AGAIN_AFTER)
 
     def tell(self, where: str, verb: str, *args: Any) -> None:
         """Call without waiting for the answer, if the connection is up; for giving back what nobody wants."""
@@ -261,13 +271,16 @@ class Link:
         """Connect, watch, connect again. An outage is retried here for ever: it is no bug, so no restart."""
         delay = 0.05
         told = False
+        number = 0  # which of the endpoint's addresses
         while True:
             line.lost = trio.Event()
-            connection = _Connection(line.endpoint, line.lost)
+            connection = _Connection(line.endpoint, number, line.lost)
             try:
                 await trio_asyncio.aio_as_trio(connection.connect)()
+                await self._probe(line, connection)
             except (OSError, AssertionError, TarantoolNotConnectedError, TarantoolDatabaseError, TimeoutError) as error:
                 connection.close()
+                number += 1
                 if not told:
                     log.warning("tarantool out of reach", instance=line.name, uri=line.endpoint.uri, error=str(error))
                     told = True
@@ -287,6 +300,18 @@ class Link:
                 line.up = trio.Event()
                 connection.close()
             log.warning("tarantool connection lost", instance=line.name)
+
+    async def _probe(self, line: _Line, connection: _Connection) -> None:
+        """Is this the instance that is meant? OSError if not."""
+        if not line.endpoint.others:
+            return
+        answer = _Answer(None)
+        connection.call(line.endpoint.probe, ()).add_done_callback(answer.resolve)
+        with trio.move_on_after(PING_DEADLINE):
+            await answer.done.wait()
+        answer.abandoned = True
+        if answer.error is not None or not answer.value or not answer.value[0]:
+            raise OSError(f"not the one that is meant: {answer.error or line.endpoint.probe}")
 
     async def _watch(self, line: _Line) -> None:
         """Return when the connection is lost, or its instance silent for too long."""
@@ -312,6 +337,10 @@ def _judge(line: _Line, verb: str, answer: _Answer) -> list[Any]:
         return answer.value
     if isinstance(error, LinkDown):
         raise error
+    if isinstance(error, TarantoolDatabaseError) and error.code in _OUTAGES:
+        if error.code in _ELSEWHERE:
+            line.lost.set()
+        raise LinkLost(f"{line.name}: {verb} is not written: {error.message}") from error
     if isinstance(error, TarantoolDatabaseError):
         raise VerbRefused(verb, error.code, error.message)
     raise LinkLost(f"{line.name}: connection lost during {verb}") from error

@@ -70,6 +70,8 @@ class Claim:
     to_id: int = 0
     next: Baton | None = None
     spans: tuple[Span, ...] = ()
+    position: tuple[int, int] | None = None
+    """Where the store's log stood: (instance, number). A copy that is there has every subscriber of the page."""
 
 
 class PutBatch(NamedTuple):

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from storage.errors import LinkLost, VerbRefused
 from storage.link import Link
 from storage.records import Baton, Campaign, Claim, Row, Span
 from transports.contract import Message
@@ -14,13 +15,18 @@ from transports.contract import Message
 ROWS_A_CALL = 1000
 """Subscribers written in one transaction: more would hold up every other caller for too long."""
 
+COPY_DEADLINE = 3.0
+"""Seconds for a read replica to answer with a page; it gives itself one to catch up."""
+
 
 class Store:
     """The Tarantool that holds subscribers, campaigns and the page ledger."""
 
-    def __init__(self, link: Link, where: str = "store") -> None:
+    def __init__(self, link: Link, where: str = "store", copy: str | None = None) -> None:
+        """``copy``: the link's name for a read replica; pages are then read there."""
         self._link = link
         self._where = where
+        self._copy = copy
 
     async def subscribers_put(self, rows: Sequence[Sequence[Any]]) -> tuple[int, int]:
         """Upsert by (channel, token). Rows as ``storage.records.Row`` less the id. Answers (inserted, updated)."""
@@ -91,17 +97,32 @@ class Store:
         answer = await self._link.insist(self._where, "store.page_claim", node, epoch, *baton, now)
         if len(answer) < 5:
             return Claim(answer[0])
-        verdict, from_id, to_id, following, spans = answer
+        verdict, from_id, to_id, following, spans = answer[:5]
         return Claim(
             verdict,
             from_id,
             to_id,
             None if following is None else Baton(*following),
             tuple(Span(channel, first, last, frozenset(left)) for channel, first, last, left in spans),
+            tuple(answer[5]) if len(answer) > 5 else None,
         )
 
-    async def page_read(self, from_id: int, to_id: int, limit: int) -> list[list[Any]]:
-        """The rows of (from_id, to_id] as plain lists in ``Row``'s order: named tuples would cost a µs each."""
+    async def page_read(
+        self, from_id: int, to_id: int, limit: int, position: tuple[int, int] | None = None
+    ) -> list[list[Any]]:
+        """The rows of (from_id, to_id] as plain lists in ``Row``'s order: named tuples would cost a µs each.
+
+        From the copy, if there is one that has what the claim saw (``position``); else from the store itself.
+        """
+        if self._copy is not None and position is not None and self._link.connected(self._copy):
+            try:
+                (rows,) = await self._link.call(
+                    self._copy, "store.page_read_at", list(position), from_id, to_id, limit, deadline=COPY_DEADLINE
+                )
+            except (LinkLost, VerbRefused):
+                rows = None
+            if rows is not None:
+                return list(rows)
         (rows,) = await self._link.insist(self._where, "store.page_read", from_id, to_id, limit)
         return list(rows)
 

@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from storage.errors import LinkLost
 from storage.link import Link
 from storage.records import Baton, HeldBaton, PutBatch, Settlement
 
 POLL = 2.0
 """Seconds that a take waits at the queue. Longer polls gain nothing and hold up a drain."""
+
+OFFER_DEADLINE = 2.0
+"""Seconds for a neighbour to take a baton, before the one after it is asked."""
 
 
 class Tubes:
@@ -36,6 +40,13 @@ class Tubes:
     async def baton_put(self, batons: Sequence[Baton]) -> None:
         """Put batons. A repeat is harmless: the store knows a stale one."""
         await self._link.insist(self._where, "tubes.baton_put", [list(baton) for baton in batons])
+
+    async def baton_offer(self, batons: Sequence[Baton]) -> None:
+        """As ``baton_put``, for a neighbour: LinkLost at once when it is not connected, or soon when it is silent."""
+        if not self._link.connected(self._where):
+            raise LinkLost(f"{self._where}: not connected")
+        wire = [list(baton) for baton in batons]
+        await self._link.call(self._where, "tubes.baton_put", wire, deadline=OFFER_DEADLINE)
 
     async def baton_take(self) -> HeldBaton | None:
         """Wait up to POLL seconds for a baton. A baton that comes after a cancel is given back."""

@@ -1,4 +1,4 @@
--- The embedded instance: store and queue in one. Its parent writes one line of JSON to our standard input and keeps
+-- The embedded instance: store and queue in one, or a node's own queue. Its parent writes one line of JSON to our standard input and keeps
 -- the pipe open; when that pipe ends, the parent is gone, and so are we.
 
 local fiber = require('fiber')
@@ -38,20 +38,5 @@ end)
 
 package.path = package.path .. (';%s/?.lua;%s/?/init.lua'):format(config.lua, config.lua)
 
-box.cfg({
-    work_dir = config.directory, memtx_dir = '.', wal_dir = '.', vinyl_dir = '.',
-    wal_mode = config.wal_mode, memtx_memory = config.memory, memtx_max_tuple_size = 4 * 1024 * 1024,
-    net_msg_max = 4096, readahead = 1024 * 1024, checkpoint_count = 2, log_level = 4,
-})
-
-require('roles.store').start()
-require('roles.tubes').start(config.channels)
-
-box.schema.user.create(config.user, {if_not_exists = true})
-box.schema.user.passwd(config.user, config.password)
-box.schema.user.grant(config.user, 'broadside_verbs', nil, nil, {if_not_exists = true})
-
-box.cfg({listen = config.socket}) -- last: whoever can connect finds everything in place
-
-io.stdout:write(json.encode({ready = true, uuid = box.info.uuid, version = _TARANTOOL}), '\n')
-io.stdout:flush()
+local instance = require('instance')
+instance.tell(instance.start(config))

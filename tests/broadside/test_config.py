@@ -9,6 +9,7 @@ import pytest
 
 from broadside.config import Channel, Config, Demo, demo_config, load
 from broadside.errors import ConfigError, shown
+from broadside.servers import OwnQueue, Server
 
 EXAMPLE = Path(__file__).parents[2] / "broadside.example.toml"
 APNS = """
@@ -46,6 +47,7 @@ def certificate(**fields: str) -> str:
 
 
 STORE = APNS + '[store]\nuri = "10.0.0.5:3301"\n'
+OWN_QUEUE = STORE + 'password_file = "secret"\n[queue]\nembedded = true\n'
 
 # what is written, and what the one line must say: key, value or fault, remedy
 MISTAKES = {
@@ -139,6 +141,32 @@ MISTAKES = {
     "a uri that is a path": (
         STORE.replace("10.0.0.5:3301", "/run/t.sock") + 'password_file = "secret"\n',
         'store.uri: "/run/t.sock" is not an address (write "host:port" or "unix/:/absolute/path.sock"',
+    ),
+    "an own queue without a store": (
+        APNS + "[queue]\nembedded = true\n",
+        "queue.embedded: there is no [store], so the node's own Tarantool is its queue already (take [queue] away",
+    ),
+    "an own queue that is none": (OWN_QUEUE.replace("true", "false"), "queue.embedded: false says nothing (give a uri"),
+    "an own queue that listens to anybody": (
+        OWN_QUEUE + 'listen = "10.0.0.5:3302"\n',
+        "queue: listen and peers_password_file belong together",
+    ),
+    "an own queue that listens nowhere": (
+        OWN_QUEUE + 'listen = "3302"\npeers_password_file = "secret"\n',
+        'queue.listen: "3302" is not an address',
+    ),
+    "an own queue with a uri": (OWN_QUEUE + 'uri = "h:1"\n', "queue.uri: unknown key"),
+    "a peers' password open to all": (
+        OWN_QUEUE + 'listen = "h:1"\npeers_password_file = "open"\n',
+        'queue.peers_password_file: file "',
+    ),
+    "a replica that is no address": (
+        STORE + 'password_file = "secret"\nreplica = "x"\n',
+        'store.replica: "x" is not an address',
+    ),
+    "a second store that is no address": (
+        STORE + 'password_file = "secret"\nothers = ["h:1", "y"]\n',
+        'store.others[1]: "y" is not an address',
     ),
     "peers that are no array": ("peers = 3\n" + APNS, "peers: 3 where an array belongs (write each peer as [[peers]])"),
     "a peer of our own name": (
@@ -241,9 +269,17 @@ def test_a_certificates_files_are_made_absolute_too(folder: Path) -> None:
 def test_a_password_comes_from_the_environment(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BROADSIDE_TEST_PASSWORD", "s3")
     config = read(folder, APNS + '[queue]\nuri = "unix/:/run/q.sock"\npassword_env = "BROADSIDE_TEST_PASSWORD"\n')
-    assert config.queue is not None
+    assert isinstance(config.queue, Server)
     assert config.queue.password() == "s3"
     assert config.queue.address == Path("/run/q.sock")
+
+
+def test_a_node_may_run_its_own_queue_beside_a_shared_store(folder: Path) -> None:
+    text = OWN_QUEUE + 'listen = "10.0.0.6:3302"\npeers_password_file = "secret"\n'
+    config = read(folder, text + '[[peers]]\nname = "b"\nuri = "h:1"\npassword_file = "secret"\n')
+    assert isinstance(config.queue, OwnQueue)
+    assert config.queue.peers_password() == "pa ss"
+    assert config.peers[0].user == "peer", "the least that a neighbour needs"
 
 
 @pytest.mark.parametrize("bind", ["127.0.0.1:0", "[::1]:8765", "localhost:80", "127.8.9.1:1"])
@@ -260,7 +296,8 @@ def test_the_example_is_right_and_shows_every_key(folder: Path, monkeypatch: pyt
         (folder / name).chmod(0o600)
     config = read(folder, text)
     written = set(re.findall(r"^(?:# )?(\w+) = ", text, re.M))
-    for table in (config.node, config.http, config.queue, config.peers[0], config.supervision, Demo()):
+    assert isinstance(config.queue, OwnQueue)
+    for table in (config.node, config.http, config.store, config.queue, config.peers[0], config.supervision, Demo()):
         assert table is not None
         assert set(table.__struct_fields__) <= written
     assert set(Channel.__struct_fields__) <= written | {"credentials"}

@@ -1,12 +1,20 @@
 -- Publish verbs: setuid functions, and the database role `broadside_verbs` with execute on them alone (users and roles
--- share one namespace, and the user is called `broadside`).
+-- share one namespace, and the user is called `broadside`). `neighbourly` are those that another node may call too: the
+-- role `broadside_peer`. A read replica has its functions and grants from its master.
 
-return function(prefix, verbs)
+return function(prefix, verbs, neighbourly)
     rawset(_G, prefix, verbs)
+    if box.info.ro then
+        return
+    end
     box.schema.role.create('broadside_verbs', {if_not_exists = true})
+    box.schema.role.create('broadside_peer', {if_not_exists = true})
     for name in pairs(verbs) do
         local f = prefix .. '.' .. name
         box.schema.func.create(f, {setuid = true, if_not_exists = true})
         box.schema.role.grant('broadside_verbs', 'execute', 'function', f, {if_not_exists = true})
+    end
+    for _, name in ipairs(neighbourly or {}) do
+        box.schema.role.grant('broadside_peer', 'execute', 'function', prefix .. '.' .. name, {if_not_exists = true})
     end
 end

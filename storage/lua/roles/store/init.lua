@@ -1,6 +1,8 @@
 -- The store role: subscribers, campaigns, cursors, the page ledger. Verbs are called as `store.NAME`.
 
 local publish = require('roles.verbs')
+local replication = require('replication')
+local copies = require('roles.store.copies')
 local schema = require('roles.store.schema')
 local subscribers = require('roles.store.subscribers')
 local campaigns = require('roles.store.campaigns')
@@ -10,7 +12,7 @@ local walk = require('roles.store.walk')
 local store = {}
 
 function store.start()
-    local version = schema.migrate()
+    local version = not box.info.ro and schema.migrate() or 0 -- a read replica has its schema from its master
     publish('store', {
         subscribers_put = subscribers.subscribers_put,
         subscribers_remove = subscribers.subscribers_remove,
@@ -25,8 +27,11 @@ function store.start()
         node_join = nodes.node_join,
         node_renew = nodes.node_renew,
         node_list = nodes.node_list,
-        page_claim = walk.page_claim,
+        page_claim = copies.positioned(walk.page_claim),
         page_read = walk.page_read,
+        page_read_at = copies.reader(walk.page_read),
+        writable = copies.writable,
+        replication = replication.status,
         report = walk.report,
         strays = walk.strays,
     })

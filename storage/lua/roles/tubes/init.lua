@@ -32,7 +32,7 @@ function tubes.start(channels)
         outbox_read = outbox.read,
         outbox_trim = outbox.trim,
         statistics = work.statistics,
-    })
+    }, {'baton_put'})
 end
 
 return tubes

@@ -1,0 +1,52 @@
+"""The admin socket of a Tarantool server of its own (``storage/lua/server.lua``): one line of JSON each way."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from pathlib import Path
+from typing import Any
+
+from storage.embedded import LUA
+from storage.errors import AdminRefused
+
+SERVER = LUA / "server.lua"
+"""What Tarantool runs: ``tarantool SERVER SETTINGS``."""
+TIMEOUT = 60.0
+"""Seconds for an answer: a promotion, or a new schema over a large base, takes its time."""
+_LONGEST = 100  # bytes; the kernel's bound for a socket's path is 107
+
+
+def ask(path: Path, command: str, **arguments: Any) -> Any:
+    """Ask the instance whose admin socket is ``path``.
+
+    Raises:
+        OSError: nobody listens there, or this user may not.
+        AdminRefused: the instance says why not.
+    """
+    with socket.socket(socket.AF_UNIX) as link:
+        link.settimeout(TIMEOUT)
+        _connect(link, path)
+        link.sendall(json.dumps({"command": command, **arguments}).encode() + b"\n")
+        said = b""
+        while not said.endswith(b"\n"):
+            part = link.recv(1 << 20)
+            if not part:
+                raise ConnectionResetError("the instance ended before it answered")
+            said += part
+    answer = json.loads(said)
+    if not answer["ok"]:
+        raise AdminRefused(str(answer["error"]))
+    return answer["result"]
+
+
+def _connect(link: socket.socket, path: Path) -> None:
+    if len(os.fsencode(path)) <= _LONGEST or not Path("/proc/self/fd").exists():
+        link.connect(str(path))
+        return
+    folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY)
+    try:
+        link.connect(f"/proc/self/fd/{folder}/{path.name}")
+    finally:
+        os.close(folder)

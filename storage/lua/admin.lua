@@ -1,0 +1,67 @@
+-- The admin socket: one line of JSON in, one out. In the data folder, mode 0600; nothing of it goes over the network.
+
+local fio = require('fio')
+local json = require('json')
+local socket = require('socket')
+local instance = require('instance')
+local replication = require('replication')
+
+local admin = {}
+
+-- The pages of a campaign as the ledger has them: who walked what.
+local function pages(campaign)
+    local list = setmetatable({}, {__serialize = 'seq'})
+    for _, page in box.space.store_pages:pairs({campaign}) do
+        table.insert(list, {
+            segment = page.segment, seq = page.seq, from_id = page.from_id, to_id = page.to_id, node = page.node,
+            state = page.state, recipients = page.recipients, settled = page.settled,
+        })
+    end
+    return list
+end
+
+local function commands(config)
+    return {
+        status = function() return replication.status() end,
+        pages = function(asked) return pages(asked.campaign) end,
+        apply = function()
+            instance.reload(config)
+            return {schema = box.space.store_meta and box.space.store_meta:get('schema').value or box.NULL}
+        end,
+        promote = function(asked)
+            local status = replication.promote(asked.quorum or 1)
+            instance.apply(config)
+            return status
+        end,
+    }
+end
+
+local function answer(known, line)
+    local ok, result = pcall(function()
+        local asked = json.decode(line)
+        local command = known[asked.command]
+        if command == nil then
+            error('unknown command', 0)
+        end
+        return command(asked)
+    end)
+    return json.encode(ok and {ok = true, result = result} or {ok = false, error = tostring(result)}) .. '\n'
+end
+
+function admin.serve(config)
+    local path = './admin.sock' -- relative: a socket's path ends at 107 bytes, and this process is in its data folder
+    fio.unlink(path)
+    local known = commands(config)
+    local server = socket.tcp_server('unix/', path, function(client)
+        local line = client:read('\n', 10)
+        if line ~= nil and line ~= '' then
+            client:write(answer(known, line))
+        end
+    end)
+    if server == nil then
+        error(('%s/admin.sock: %s'):format(fio.cwd(), require('errno').strerror()), 0)
+    end
+    fio.chmod(path, tonumber('600', 8))
+end
+
+return admin

@@ -1,0 +1,73 @@
+-- One Tarantool of ours, embedded or a server of its own: settings, roles, users, and `listen` last.
+
+local json = require('json')
+local replication = require('replication')
+
+local instance = {}
+
+local STORE_AND_QUEUE = {'store', 'tubes'}
+
+local function roles_of(config)
+    return config.roles or STORE_AND_QUEUE
+end
+
+-- Everything that is written is written where writing is allowed; a read replica gets it from its master.
+local function start_roles(config)
+    for _, role in ipairs(roles_of(config)) do
+        require('roles.' .. role).start(config.channels or {})
+    end
+end
+
+-- users: {{name, password, database role}...}
+local function ensure_users(config)
+    if box.info.ro then
+        return
+    end
+    for _, user in ipairs(config.users) do
+        local name, password, role = unpack(user)
+        box.schema.user.create(name, {if_not_exists = true})
+        box.schema.user.passwd(name, password)
+        box.schema.user.grant(name, role, nil, nil, {if_not_exists = true})
+    end
+end
+
+-- Bring what is written to this code's version: spaces, verbs, tubes, users.
+function instance.apply(config)
+    start_roles(config)
+    ensure_users(config)
+    replication.synchronise(config.replication)
+end
+
+-- The same with the files as they lie on the disk now; what was loaded from them is forgotten.
+function instance.reload(config)
+    for name in pairs(package.loaded) do
+        if name:match('^roles%.') then
+            package.loaded[name] = nil
+        end
+    end
+    instance.apply(config)
+end
+
+-- config: directory, listen, users, channels?, roles?, memory, wal_mode, replication?. Answers what there is to tell.
+function instance.start(config)
+    local settings = {
+        work_dir = config.directory, memtx_dir = '.', wal_dir = '.', vinyl_dir = '.',
+        wal_mode = config.wal_mode, memtx_memory = config.memory, memtx_max_tuple_size = 4 * 1024 * 1024,
+        net_msg_max = 4096, readahead = 1024 * 1024, checkpoint_count = 2, log_level = 4,
+    }
+    if config.replication == nil then
+        box.cfg(settings)
+    else
+        replication.configure(settings, config)
+    end
+    instance.apply(config)
+    box.cfg({listen = config.listen}) -- last: whoever can connect finds everything in place
+    return {ready = true, uuid = box.info.uuid, version = _TARANTOOL, read_only = box.info.ro}
+end
+
+function instance.tell(said)
+    io.stdout:write(json.encode(said), '\n')
+    io.stdout:flush()
+end
+
+return instance

@@ -1,0 +1,90 @@
+-- A Tarantool server of its own, store or queue: `tarantool server.lua SETTINGS`. SETTINGS is a file in YAML (JSON is YAML):
+--
+--   role: store                      # store, queue, or both
+--   data: /var/lib/broadside/store   # closed to others; its admin.sock (mode 0600) is for `broadside schema`, `… store`
+--   listen: 10.0.0.5:3301
+--   password_file: /etc/broadside/store.password          # of the user `broadside`: the verbs, nothing else
+--   peers_password_file: /etc/broadside/peers.password    # queue: of the user `peer`, who may hand batons over
+--   channels: [ios-news]                                  # queue
+--   memory: 2147483648               # bytes
+--   wal_mode: write                  # or fsync
+--   replication:                     # store, with read replicas
+--     others: ['10.0.0.6:3301']
+--     password_file: /etc/broadside/replication.password
+--     master: true                   # of a base that is yet to be made
+--     quorum: 2                      # instances that must have a write before it is acknowledged; default: the majority
+
+local fio = require('fio')
+local yaml = require('yaml')
+
+local ROLES = {store = {'store'}, queue = {'tubes'}, both = {'store', 'tubes'}}
+local KNOWN = {'role', 'data', 'listen', 'password_file', 'peers_password_file', 'channels', 'memory', 'wal_mode',
+               'replication'}
+
+local function refuse(what, ...)
+    io.stderr:write(('settings: ' .. what):format(...), '\n')
+    os.exit(2)
+end
+
+local function read(path, what)
+    local file, why = fio.open(path or '', {'O_RDONLY'})
+    if file == nil then
+        refuse('%s: %s cannot be read: %s', what, path or 'no file', why)
+    end
+    local text = file:read()
+    file:close()
+    return text
+end
+
+local function secret(path, what)
+    return (read(path, what):gsub('[\r\n]+$', ''))
+end
+
+local given = yaml.decode(read(arg[1], 'first argument'))
+for key in pairs(given) do
+    local known = false
+    for _, name in ipairs(KNOWN) do
+        known = known or key == name
+    end
+    if not known then
+        refuse('%s: unknown key (known: %s)', key, table.concat(KNOWN, ', '))
+    end
+end
+for _, key in ipairs({'role', 'data', 'listen', 'password_file'}) do
+    if type(given[key]) ~= 'string' then
+        refuse('%s: is missing', key)
+    end
+end
+local roles = ROLES[given.role] or refuse('role: %s is none (store, queue or both)', given.role)
+
+local home = fio.dirname(fio.abspath(arg[0]))
+package.path = package.path .. (';%s/?.lua;%s/?/init.lua'):format(home, home)
+
+local users = {{'broadside', secret(given.password_file, 'password_file'), 'broadside_verbs'}}
+if given.peers_password_file ~= nil then
+    table.insert(users, {'peer', secret(given.peers_password_file, 'peers_password_file'), 'broadside_peer'})
+end
+local config = {
+    roles = roles, directory = fio.abspath(given.data), listen = given.listen, users = users,
+    channels = given.channels or {}, memory = given.memory or 1024 * 1024 * 1024, wal_mode = given.wal_mode or 'write',
+}
+if given.replication ~= nil then
+    if given.role ~= 'store' then
+        refuse('replication: a queue is never replicated: its tasks would be taken twice')
+    end
+    config.replication = {
+        others = given.replication.others or {}, master = given.replication.master, quorum = given.replication.quorum,
+        password = secret(given.replication.password_file, 'replication.password_file'),
+    }
+end
+fio.mktree(config.directory)
+fio.chmod(config.directory, tonumber('700', 8))
+
+local instance = require('instance')
+local ok, said = pcall(instance.start, config)
+if not ok then
+    io.stderr:write(tostring(said), '\n')
+    os.exit(1)
+end
+require('admin').serve(config)
+instance.tell(said)
