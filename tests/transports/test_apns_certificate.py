@@ -288,3 +288,9 @@ async def test_channels_of_two_keys_and_a_certificate_work_side_by_side(
     assert dict(shown)[APP].encode() == first_app.shared.header()
     assert dict(shown)["com.example.sport"].encode() == second_app.shared.header()
     assert (len(peer.seen), len(strict_peer.seen)) == (600, 300)
+
+
+async def test_a_warm_up_that_the_certificate_does_not_allow_is_refused_by_name(strict_peer, both, fast):
+    credentials = both((TOPICS, topics_der(**{APP: ["voip"]})))
+    with pytest.raises(CredentialsError, match=r"^warm_up: the certificate allows no background pushes; take warm_up"):
+        build(settings(strict_peer, credentials, warm_up="0f"), **fast)

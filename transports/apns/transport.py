@@ -198,5 +198,8 @@ def build(
     if settings.warm_up is not None:
         if _hex([settings.warm_up]) is None:
             raise CredentialsError(f'warm_up: "{settings.warm_up}" is not a hexadecimal device token')
-        transport.warm_up_with(settings.warm_up, settings.channel)
+        try:
+            transport.warm_up_with(settings.warm_up, settings.channel)
+        except PayloadError:
+            raise CredentialsError("warm_up: the certificate allows no background pushes; take warm_up away") from None
     return transport
