@@ -91,7 +91,8 @@ class Refusals:
         reasons = Counter(entry.reason for entry in outcomes.exceptions if entry.outcome in _REFUSED)
         sentence = (
             f"{refused} of {judged} tokens refused ({reasons.most_common(1)[0][0]}), far above the usual: check the"
-            f" channel's app and environment (nothing was deleted; dead_limit is {self.limit:g})"
+            f" channel's app and environment, or raise dead_limit ({self.limit:g})"
+            " if the base is that old; nothing was deleted"
         )
         exceptions = [
             Exceptional(entry.index, Outcome.HELD, entry.reason) if entry.outcome in _REFUSED else entry
