@@ -81,12 +81,17 @@ fire *arguments: _ready
 # run the tests (arguments go to pytest)
 [no-exit-message]
 test *arguments: _ready _peers
-    @exec .venv/bin/python -m pytest -n auto --maxprocesses 4 "$@"
+    @exec .venv/bin/python -m pytest -n auto --maxprocesses 4 --dist loadgroup "$@"
 
 # crash every actor at every step, draw thousands of trees and schedules: minutes (arguments go to pytest)
 [no-exit-message]
 sweep *arguments: _ready _peers
     @exec .venv/bin/python -m pytest tests/sweep -m sweep -n auto --maxprocesses 4 --timeout 1800 "$@"
+
+# two real nodes, 200,000 subscribers, and each of their parts killed or cut off in mid-walk: minutes
+[no-exit-message]
+system *arguments: _ready
+    @exec .venv/bin/python -m pytest tests/cluster -m sweep -s --timeout 900 "$@"
 
 # measure one thing: ./dev bench supervision [--json]
 [no-exit-message]
