@@ -1,0 +1,191 @@
+"""A worker's steps, clauses 2 to 7: each is one transaction somewhere, or one push."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from tests.model import ledger
+from tests.model.tubes import held, marked, plus_batch, plus_baton, successor
+from tests.model.world import (
+    NOBODY,
+    Batch,
+    Line,
+    Queue,
+    Scenario,
+    Sending,
+    Walking,
+    World,
+    excuse,
+    put_in,
+    with_node,
+    with_queue,
+    with_worker,
+)
+
+Step = tuple[str, World]
+
+# -- 2 to 5. The walk --------------------------------------------------------------------------------------------------
+
+
+def walker(scenario: Scenario, world: World, n: int, w: int) -> Iterator[Step]:
+    """One worker's walker and batcher."""
+    node = world.nodes[n]
+    worker, queue = node.workers[w], node.queue
+    walking = worker.walking
+    me = f"worker {n}.{w}"
+    if walking is None:
+        if queue.leased:
+            for seq in sorted({baton.seq for baton in queue.batons if baton.holder == NOBODY}):
+                after = with_queue(world, n, held(queue, seq, NOBODY, w))
+                after = with_worker(after, n, w, worker._replace(walking=Walking("took", seq, queue.epoch)))
+                yield f"{me} takes the baton of page {seq}", after
+    elif walking.stage == "took":
+        after, claim = ledger.claim(scenario, world, n, walking.epoch, walking.seq)
+        if claim.verdict == "claimed":
+            stage = "claimed" if claim.next else "passed"
+            if not scenario.clauses.ack_follows_the_put:
+                after = with_queue(after, n, held(queue, walking.seq, w, None))
+            took = walking._replace(stage=stage, owed=claim.owed)
+            yield f"{me} claims page {walking.seq}", with_worker(after, n, w, worker._replace(walking=took))
+        else:
+            acked = claim.verdict == "stale" and scenario.clauses.baton_is_acked
+            holder = None if acked else NOBODY
+            yield f"{me}'s baton of page {walking.seq} is {claim.verdict}", done_walking(after, n, w, holder)
+    elif walking.stage == "claimed":
+        to = successor(world, n)
+        after = with_queue(world, to, plus_baton(world.nodes[to].queue, walking.seq + 1))
+        yield f"{me} passes the baton of page {walking.seq + 1} to node {to}", staged(after, n, w, "passed")
+    elif walking.stage in ("passed", "batches put"):
+        yield from put(scenario, world, n, w, walking)
+    elif scenario.clauses.baton_is_acked:
+        yield f"{me} acks the baton of page {walking.seq}", done_walking(world, n, w, None)
+    else:
+        yield f"{me} lets go of the baton of page {walking.seq}", done_walking(world, n, w, NOBODY)
+
+
+def put(scenario: Scenario, world: World, n: int, w: int, walking: Walking) -> Iterator[Step]:
+    """Clause 4, `page_put`."""
+    clauses, node = scenario.clauses, world.nodes[n]
+    queue, seq, me = node.queue, walking.seq, f"worker {n}.{w}"
+    epoch_right = queue.epoch == walking.epoch or not clauses.epoch_is_remembered
+    if not epoch_right or (clauses.put_asks_for_the_lease and not queue.leased):
+        yield f"{me}'s put of page {seq} is fenced", done_walking(world, n, w, NOBODY)
+        return
+    if seq in queue.marks and clauses.put_asks_for_the_mark:
+        yield f"{me}'s put of page {seq} is a no-op: it has its mark", staged(world, n, w, "put")
+        return
+    who = walking.owed
+    if walking.stage == "passed":
+        if not clauses.read_waits_for_the_claim:
+            blank = with_queue(world, n, marked(queue, seq, ()))
+            yield (
+                f"{me} reads page {seq} from a copy that lags, finds nobody, and puts that",
+                staged(blank, n, w, "put"),
+            )
+        if seq in node.puts:
+            world = world._replace(broken=f"page {seq} is put twice in one epoch")
+        with_batches = plus_batch(queue, Batch(0, seq, queue.epoch, 1, who)) if who else queue
+        after = with_node(world, n, node._replace(queue=with_batches, puts=tuple(sorted({*node.puts, seq}))))
+        if not clauses.put_is_one_transaction:
+            yield f"{me} puts page {seq}'s batches, without mark and line", staged(after, n, w, "batches put")
+            return
+    else:
+        after, with_batches = world, queue
+    yield f"{me} puts page {seq}", staged(with_queue(after, n, marked(with_batches, seq, who)), n, w, "put")
+
+
+def staged(world: World, n: int, w: int, stage: str) -> World:
+    worker = world.nodes[n].workers[w]
+    assert worker.walking is not None
+    walking = worker.walking._replace(stage=stage, owed=() if stage == "put" else worker.walking.owed)
+    return with_worker(world, n, w, worker._replace(walking=walking))
+
+
+def done_walking(world: World, n: int, w: int, holder: int | None) -> World:
+    """The walker's hands are free. ``holder``: NOBODY gives the baton back, None acks it, if it is still ours."""
+    node = world.nodes[n]
+    walking = node.workers[w].walking
+    assert walking is not None
+    after = with_queue(world, n, held(node.queue, walking.seq, w, holder))
+    return with_worker(after, n, w, node.workers[w]._replace(walking=None))
+
+
+# -- 6 and 7. Take, send, settle ---------------------------------------------------------------------------------------
+
+
+def consumer(scenario: Scenario, world: World, n: int, w: int) -> Iterator[Step]:
+    """One worker's consumer, transport and settler."""
+    clauses, node = scenario.clauses, world.nodes[n]
+    worker, queue = node.workers[w], node.queue
+    sending, me = worker.sending, f"worker {n}.{w}"
+    if sending is None:
+        leased = queue.leased or not clauses.take_asks_for_the_lease
+        if leased and not (queue.paused and clauses.pausing_stops_takes):
+            for i, batch in enumerate(queue.batches):
+                if batch.holder == NOBODY:
+                    taken = batch._replace(holder=w, take=batch.take + 1)
+                    after = with_queue(world, n, queue._replace(batches=put_in(queue.batches, i, taken)))
+                    after = with_worker(after, n, w, worker._replace(sending=Sending(taken)))
+                    yield f"{me} takes page {batch.seq}'s batch", after
+    elif not sending.sent:
+        who = sending.batch.who
+        surplus, reached = list(world.surplus), list(world.reached)
+        for r in who:
+            surplus[r] += 1
+            reached[r] = True
+        after = world._replace(surplus=tuple(surplus), reached=tuple(reached))
+        if world.store.state == "paused":
+            after = after._replace(broken="something is sent while the campaign is paused")
+        if not scenario.always_refused:
+            answered = with_worker(after, n, w, worker._replace(sending=sending._replace(sent=True)))
+            yield f"{me} sends page {sending.batch.seq}'s batch to {said(who)}", answered
+        if scenario.attempts > 1:
+            refused = sending._replace(sent=True, refused=who[-1:])
+            # a refused push reached nobody: to send it again is no repeat
+            answered = with_worker(excuse(after, who[-1:]), n, w, worker._replace(sending=refused))
+            yield f"{me} sends page {sending.batch.seq}'s batch, and {said(who[-1:])} is refused", answered
+    else:
+        yield from settle(scenario, world, n, w, sending)
+
+
+def ours(scenario: Scenario, queue: Queue, batch: Batch) -> Batch | None:
+    """The task that a settlement means, if it is still taken."""
+    for other in queue.batches:
+        if scenario.clauses.settle_asks_for_the_take:
+            if other._replace(id=batch.id) == batch:
+                return other
+        elif other.id == batch.id and other.holder != NOBODY:
+            return other
+    return None
+
+
+def settle(scenario: Scenario, world: World, n: int, w: int, sending: Sending) -> Iterator[Step]:
+    """Clause 7."""
+    clauses, node = scenario.clauses, world.nodes[n]
+    queue, batch, me = node.queue, sending.batch, f"worker {n}.{w}"
+    free = with_worker(world, n, w, node.workers[w]._replace(sending=None))
+    task = ours(scenario, queue, batch)
+    if task is None and not sending.acked:
+        yield f"{me}'s settlement of page {batch.seq}'s batch is not its own any more: dropped", free
+        return
+    rest = tuple(other for other in queue.batches if other != task)
+    if not clauses.settle_is_one_transaction and not sending.acked:
+        acked = with_queue(world, n, queue._replace(batches=rest))
+        acked = with_worker(acked, n, w, node.workers[w]._replace(sending=sending._replace(acked=True)))
+        yield f"{me} acks page {batch.seq}'s batch, without remainder and line", acked
+        return
+    last = batch.attempt >= scenario.attempts and clauses.remainders_end
+    again = () if last else sending.refused
+    terminal = tuple(r for r in batch.who if r not in again)
+    # a line that settles nobody tells this ledger nothing: without it a world that goes round stays finite
+    lines = (Line("settled", batch.seq, 0, terminal),) if terminal else ()
+    after = queue._replace(batches=rest, outbox=queue.outbox + lines)
+    if again:
+        attempt = batch.attempt + 1 if clauses.remainders_end else batch.attempt
+        after = plus_batch(after, Batch(0, batch.seq, batch.epoch, attempt, again))
+    what = f", with a remainder of {said(again)}" if again else ""
+    yield f"{me} settles page {batch.seq}'s batch{what}", with_queue(free, n, after)
+
+
+def said(who: tuple[int, ...]) -> str:
+    return ", ".join(f"r{r}" for r in who)
