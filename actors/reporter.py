@@ -36,34 +36,32 @@ class Reporter:
         """Report until stopped, and then what the settlers left."""
         ready()
         while not self._stopping:
-            await self._report(await self._read())
+            await self._report(*await self._read())
         with trio.move_on_after(LAST_DEADLINE):
-            while lines := await self._read(wait=False):
-                await self._report(lines)
+            while (owed := await self._read(wait=False))[1]:
+                await self._report(*owed)
 
     def stop(self) -> None:
         """Report what is there, then end."""
         self._stopping = True
         self._polling.cancel()
 
-    async def _read(self, *, wait: bool = True) -> list[list[object]]:
+    async def _read(self, *, wait: bool = True) -> tuple[int, list[list[object]]]:
         # a scope of its own: a stop ends the long poll; nothing is lost, lines stay until they are trimmed
         self._polling = trio.CancelScope()
         with self._polling:
             try:
                 return await self._tubes.outbox_read(LINES_A_REPORT, wait=wait)
             except LinkLost:
-                return []
-        return []
+                return 0, []
+        return 0, []
 
-    async def _report(self, lines: list[list[object]]) -> None:
+    async def _report(self, epoch: int, lines: list[list[object]]) -> None:
         if not lines:
             return
-        # asked at each report: the lines and the epoch then belong together, or the ledger refuses the lines
-        _, epoch, _ = await self._tubes.epoch()
         upto = await self._store.report(self._node, epoch, lines, self._clock())
         if upto is None:
             log.warning("the ledger refuses this node's report: its epoch is not current", node=self._node, epoch=epoch)
             await trio.sleep(FENCED_PAUSE)
         else:
-            await self._tubes.outbox_trim(upto)
+            await self._tubes.outbox_trim(epoch, upto)

@@ -151,17 +151,20 @@ class Tubes:
         wire = [settlement.wire() for settlement in settlements]
         return list((await self._link.call(self._where, "tubes.settle", channel, wire))[0])
 
-    async def outbox_read(self, limit: int, *, wait: bool = True) -> list[Any]:
-        """Lines that the store is owed: (number, line) each, in order. Waits up to POLL seconds for the first."""
+    async def outbox_read(self, limit: int, *, wait: bool = True) -> tuple[int, list[Any]]:
+        """The epoch and its lines that the store is owed: (number, line) each, in order.
+
+        Waits up to POLL seconds for the first.
+        """
         seconds = POLL if wait else 0.0
-        answer = await self._link.call(
+        epoch, lines = await self._link.call(
             self._where, "tubes.outbox_read", limit, seconds, poll=True, deadline=seconds + 5.0
         )
-        return list(answer[0])
+        return int(epoch), list(lines)
 
-    async def outbox_trim(self, upto: int) -> None:
-        """The ledger has all lines up to and with this one."""
-        await self._link.insist(self._where, "tubes.outbox_trim", upto)
+    async def outbox_trim(self, epoch: int, upto: int) -> None:
+        """The ledger has all lines of this epoch up to and with this one."""
+        await self._link.insist(self._where, "tubes.outbox_trim", epoch, upto)
 
     async def statistics(self) -> dict[str, Any]:
         """Tasks by tube and state, outbox length, marks, memory."""

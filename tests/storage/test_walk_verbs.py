@@ -107,12 +107,14 @@ class House:
 
     async def report(self) -> int | None:
         upto = None
-        while lines := await self.tubes.outbox_read(100, wait=False):
-            upto = await self.store.report("n1", self.epoch, lines, NOW)
+        while True:
+            epoch, lines = await self.tubes.outbox_read(100, wait=False)
+            if not lines:
+                return upto
+            upto = await self.store.report("n1", epoch, lines, NOW)
             if upto is None:
                 return None
-            await self.tubes.outbox_trim(upto)
-        return upto
+            await self.tubes.outbox_trim(epoch, upto)
 
     async def tallies(self) -> dict[str, dict[str, int]]:
         campaign = await self.store.campaign_get(CAMPAIGN)
@@ -305,7 +307,7 @@ async def test_a_line_reported_twice_counts_once(house: House) -> None:
     await house.fire()
     await house.walk_page()
     await house.deliver("ios")
-    lines = await house.tubes.outbox_read(100, wait=False)
+    _, lines = await house.tubes.outbox_read(100, wait=False)
     assert await house.store.report("n1", house.epoch, lines, NOW) == lines[-1][0]
     assert await house.store.report("n1", house.epoch, lines, NOW) == lines[-1][0]
     assert (await house.tallies())["ios"]["delivered"] == 10
@@ -394,3 +396,62 @@ async def test_an_unreadable_batch_is_put_aside(house: House) -> None:
     await house.tubes.batch_bury("ios", task.id, task.number)
     assert await house.batches("ios") == []
     assert (await house.tubes.statistics())["tubes"]["push_ios"]["buried"] == 1
+
+
+async def come_back_blank(house: House) -> None:
+    """The queue comes back knowing nothing, and its open pages get their batons."""
+    uuid, _, _ = await house.tubes.epoch()
+    house.epoch = await house.store.node_join("n1", uuid, 0, NOW)
+    await house.tubes.adopt(house.epoch)
+    await house.tubes.renew(house.epoch, 30.0)
+    anyone, _ = await house.store.strays("n1", house.epoch, NOW, 0)
+    await house.tubes.baton_put(anyone)
+    await house.walk_page()
+
+
+async def test_a_page_that_changes_hands_twice_is_still_walked_less_what_is_settled(house: House) -> None:
+    await house.subscribers(20)
+    await house.fire()
+    await house.walk_page()
+    await house.deliver("android")
+    (task,) = await house.batches("ios")
+    recipients = recipients_from_json(task.recipients)
+    for delivered, left in [(recipients[3:], recipients[:3]), (recipients[1:3], recipients[:1])]:
+        text = msgspec.json.encode(left).decode()
+        ids = [recipient.id for recipient in left]
+        done = settlement(task, delivered=len(delivered), left=ids, remainders=[Remainder(60.0, 2, text)])
+        assert await house.tubes.settle("ios", [done]) == [True]
+        await house.report()
+        await come_back_blank(house)
+        (task,) = await house.batches("ios")
+        assert recipients_from_json(task.recipients) == left
+    assert await house.tubes.settle("ios", [settlement(task, delivered=1)]) == [True]
+    await house.report()
+    assert (await house.tallies())["ios"]["delivered"] == 10
+    assert await house.state() == "done"
+
+
+async def test_lines_of_an_epoch_that_is_over_are_not_reported_in_the_next(house: House) -> None:
+    await house.subscribers(20)
+    await house.fire()
+    await house.walk_page()
+    epoch, lines = await house.tubes.outbox_read(100, wait=False)
+    assert epoch == house.epoch
+    await come_back_blank(house)  # while the reporter has the old lines in hand
+    assert await house.store.report("n1", epoch, lines, NOW) is None
+    await house.tubes.outbox_trim(epoch, lines[-1][0])
+    await house.deliver("ios")
+    await house.deliver("android")
+    await house.report()
+    assert await house.state() == "done", "the new epoch's lines are all there, and counted from their beginning"
+
+
+async def test_a_queue_that_enters_another_epoch_gives_nothing_out_until_its_lease_is_renewed(house: House) -> None:
+    await house.subscribers(20)
+    await house.fire()
+    held = await house.take()
+    assert held is not None
+    claim = await house.store.page_claim("n1", held.epoch, held.baton, NOW)
+    await house.tubes.adopt(house.epoch + 1)
+    assert (await house.tubes.epoch())[2] is False, "the old epoch's lease is not the new one's"
+    assert await house.put(held, claim) == "fenced"

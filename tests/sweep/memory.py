@@ -210,9 +210,11 @@ class MemoryQueue:
         return [answers]
 
     def outbox_read(self, limit: int, _: float) -> list[Any]:
-        return [copy.deepcopy(self.outbox[:limit])]
+        return [self.state["epoch"], copy.deepcopy(self.outbox[:limit])]
 
-    def outbox_trim(self, upto: int) -> list[Any]:
+    def outbox_trim(self, epoch: int, upto: int) -> list[Any]:
+        if self.state["epoch"] != epoch:
+            return [0]
         self.outbox = [entry for entry in self.outbox if entry[0] > upto]
         return [0]
 

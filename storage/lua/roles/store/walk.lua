@@ -90,12 +90,18 @@ end
 local function settle_span(spans, line)
     for _, span in ipairs(spans) do
         if span[1] == line.channel and span[2] <= line.first and line.last <= span[3] then
+            -- a remainder has some of the span's ids, and says which; a batch of a page that changed hands has all that
+            -- were left between its first and its last
             local ours, left = {}, {}
             for _, id in ipairs(line.ids or {}) do
                 ours[tostring(id)] = true
             end
             for _, id in ipairs(span[4]) do
-                if not ours[tostring(id)] then
+                local settled = ours[tostring(id)]
+                if line.ids == nil then
+                    settled = line.first <= id and id <= line.last
+                end
+                if not settled then
                     table.insert(left, id)
                 end
             end

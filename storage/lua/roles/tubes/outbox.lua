@@ -23,7 +23,8 @@ function outbox.append(line)
     end)
 end
 
--- Up to `limit` lines, as soon as there is one; none after `timeout` seconds.
+-- The epoch and up to `limit` lines of it, as soon as there is one; none after `timeout` seconds. Asked for apart, the
+-- epoch could be a later one, and the ledger would take the old lines' numbers for the new epoch's.
 function outbox.read(limit, timeout)
     local deadline = fiber.clock() + timeout
     while true do
@@ -36,14 +37,17 @@ function outbox.read(limit, timeout)
         end
         local left = deadline - fiber.clock()
         if #lines > 0 or left <= 0 then
-            return lines
+            return state.get('epoch'), lines
         end
         grown:wait(left)
     end
 end
 
--- The ledger has all lines up to and with this one.
-function outbox.trim(upto)
+-- The ledger has all lines of this epoch up to and with this one. In another epoch the numbers mean other lines.
+function outbox.trim(epoch, upto)
+    if state.get('epoch') ~= epoch then
+        return 0
+    end
     local numbers = {}
     for _, row in box.space.tubes_outbox:pairs() do
         if row.number > upto then

@@ -73,6 +73,11 @@ function state.renew(epoch, seconds)
     return true
 end
 
+-- No lease until it is renewed.
+function state.end_lease()
+    lease_until = 0
+end
+
 function state.epoch()
     return {box.info.uuid, state.get('epoch'), state.leased()}
 end

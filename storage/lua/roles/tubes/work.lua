@@ -35,10 +35,12 @@ function work.adopt(epoch)
     if state.get('epoch') == epoch then
         return false
     end
+    -- purging yields: nothing may be put or taken meanwhile in the epoch that is over
+    state.end_lease()
     for _, name in ipairs(queue.tube()) do
         queue.tube[name]:truncate()
     end
-    return atomic(function()
+    atomic(function()
         for _, space in ipairs({'tubes_marks', 'tubes_outbox', 'tubes_taken'}) do
             local keys = {}
             for _, row in box.space[space]:pairs() do
@@ -54,8 +56,9 @@ function work.adopt(epoch)
         end
         state.set('line', 0)
         state.set('epoch', epoch)
-        return true
     end)
+    outbox.start() -- its numbers begin anew
+    return true
 end
 
 -- Batons {campaign, segment, seq, after_id}, from this node's walkers or a neighbour's.
