@@ -78,6 +78,11 @@ run-node *arguments: _ready
 fire *arguments: _ready
     @exec .venv/bin/broadside fire "$@"
 
+# two nodes and a replicated store on this machine: import, fire, show both at work (SUBSCRIBERS, --stay, --nodes N)
+[no-exit-message]
+cluster *arguments: _ready
+    @exec .venv/bin/python -m broadside.cluster_shown "$@"
+
 # run the tests (arguments go to pytest)
 [no-exit-message]
 test *arguments: _ready _peers

@@ -85,9 +85,9 @@ class Run:
 
     def done(self, seconds: float = 120.0, asked: int = 1) -> None:
         """Wait for the campaign's end, as node `asked` tells it."""
-        self.until(lambda: self._state(asked) == "done", "end", seconds)
+        self.until(lambda: self.state(asked) == "done", "end", seconds)
 
-    def _state(self, asked: int) -> str:
+    def state(self, asked: int = 1) -> str:
         try:
             with self.ring.node(asked).client() as client:
                 return client.campaign(self.campaign).state
