@@ -9,16 +9,17 @@ import socket
 import ssl
 import subprocess
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import truststore
 
+from broadside import checks_ring
 from broadside.client import Client
 from broadside.config import DEFAULT_FILE, Channel, Config, load
 from broadside.datafolder import DataFolder
 from broadside.errors import BroadsideError, ConfigError
+from broadside.findings import Finding, reason
 from broadside.servers import OwnQueue, Server
 from transports import registry
 from transports.contract import TransportSettings
@@ -31,20 +32,6 @@ _ORIGINS = {
     ("apns", "sandbox"): "https://api.sandbox.push.apple.com",
     ("fcm", ""): "https://fcm.googleapis.com",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """The result of one check."""
-
-    name: str
-    ok: bool
-    text: str
-    remedy: str = ""
-
-    def __str__(self) -> str:
-        """Write one line: ``ok name: text`` or ``!! name: text: what to do``."""
-        return f"{'ok' if self.ok else '!!'} {self.name}: {self.text}" + (f" ({self.remedy})" if self.remedy else "")
 
 
 def examine(config_file: Path | None, data: Path | None) -> Iterator[Finding]:
@@ -64,9 +51,12 @@ def examine(config_file: Path | None, data: Path | None) -> Iterator[Finding]:
     own_queue = isinstance(config.queue, OwnQueue)
     if config.store is None or own_queue:
         yield tarantool_program()
-    for name, server in (("store", config.store), ("queue", config.queue), *((p.name, p) for p in config.peers)):
-        if isinstance(server, Server):
-            yield _server(name, server)
+    if config.store is not None:
+        yield from checks_ring.store(config.store)
+    if isinstance(config.queue, Server):
+        yield checks_ring.greeting("queue", config.queue.uri)
+    for peer in config.peers:
+        yield checks_ring.peer(peer)
     yield from _channels(config)
 
 
@@ -119,31 +109,6 @@ def _node(folder: DataFolder) -> Finding:
     if not ready:
         return Finding("node", False, f"pid {node.pid} at {node.url} is not ready: {detail}", remedy)
     return Finding("node", True, f"pid {node.pid} at {node.url} is ready")
-
-
-def _server(name: str, server: Server) -> Finding:
-    address = server.address
-    try:
-        with _connected(address) as link:
-            greeting = link.recv(64)
-    except OSError as error:
-        return Finding(name, False, f"{server.uri}: {_reason(error)}", "is that Tarantool up, and the uri right?")
-    if not greeting.startswith(b"Tarantool"):
-        return Finding(name, False, f"{server.uri}: something answers, but no Tarantool", "check the uri's port")
-    return Finding(name, True, f"{server.uri}: {greeting.decode('ascii', 'replace').split('(')[0].strip()}")
-
-
-def _connected(address: tuple[str, int] | Path) -> socket.socket:
-    if not isinstance(address, Path):
-        return socket.create_connection(address, _TIMEOUT)
-    link = socket.socket(socket.AF_UNIX)
-    try:
-        link.settimeout(_TIMEOUT)
-        link.connect(str(address))
-    except BaseException:
-        link.close()
-        raise
-    return link
 
 
 def _channels(config: Config) -> Iterator[Finding]:
@@ -201,11 +166,7 @@ def reachable(name: str, origin: str, ca: Path | None) -> Finding:
         remedy = "check the clock and the trusted authorities; a proxy that opens TLS cannot be used"
         return Finding(name, False, f"{where}: TLS fails: {text}", remedy if ca is None else f"is {ca} the right ca?")
     except OSError as error:
-        return Finding(name, False, f"{where}: {_reason(error)}", "does a firewall let this port out?")
+        return Finding(name, False, f"{where}: {reason(error)}", "does a firewall let this port out?")
     if chosen != "h2":
         return Finding(name, False, f"{where} does not speak HTTP/2", "is origin right, or a proxy in between?")
     return Finding(name, True, f"{where} answers ({spoken}, HTTP/2)")
-
-
-def _reason(error: OSError) -> str:
-    return "no answer in time" if isinstance(error, TimeoutError) else (error.strerror or str(error)).lower()

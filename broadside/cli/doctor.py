@@ -12,7 +12,7 @@ from broadside.cli.options import ConfigFile, DataDir, Json
 from broadside.cli.output import say, say_json
 
 if TYPE_CHECKING:
-    from broadside.checks import Finding
+    from broadside.findings import Finding
 
 _EPILOGUE = """\
 Examples:

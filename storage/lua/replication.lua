@@ -84,8 +84,9 @@ function replication.configure(settings, config)
     end
 end
 
--- On the master, after the schema: everything of the store is written with the quorum's word, or not at all. An
--- instance alone confirms its own writes, so that nothing of this is on its way.
+-- On the master, after the schema: where more than one instance must have a write, everything of the store is written
+-- with their word, or not at all. With a quorum of one nothing waits; and a replica may join: in Tarantool 2.6.0 the
+-- quorum's confirmations that are written in the middle of a join make it fail ("Unknown request type 40").
 function replication.synchronise(options)
     if options == nil or box.info.ro then
         return
@@ -96,15 +97,17 @@ function replication.synchronise(options)
     box.schema.user.create(USER, {if_not_exists = true})
     box.schema.user.passwd(USER, options.password)
     box.schema.user.grant(USER, 'replication', nil, nil, {if_not_exists = true})
-    local plain = {}
+    local wanted = replication.master()[3] > 1
+    local others = {}
     for _, space in box.space._space:pairs({512}, {iterator = 'GE'}) do
         -- who is master, and how many confirm, is written when nobody may be there to confirm it
-        if space.name:match('^store_') and space.name ~= 'store_meta' and not space.flags.is_sync then
-            table.insert(plain, space.id)
+        local synchronous = space.flags.is_sync or false
+        if space.name:match('^store_') and space.name ~= 'store_meta' and synchronous ~= wanted then
+            table.insert(others, space.id)
         end
     end
-    for _, id in ipairs(plain) do
-        box.space._space:update(id, {{'=', 'flags', {is_sync = true}}})
+    for _, id in ipairs(others) do
+        box.space._space:update(id, {{'=', 'flags', {is_sync = wanted}}})
     end
 end
 

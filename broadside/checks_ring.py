@@ -1,0 +1,133 @@
+"""The doctor's look at a ring: who is the store's master, how far its replicas are behind, which peers take batons."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import trio
+from structlog.testing import capture_logs
+
+from broadside.findings import Finding, reason
+from broadside.servers import Peer, Store, tarantool_address
+from storage.errors import StorageError, VerbRefused
+from storage.link import Endpoint, Link
+
+_TIMEOUT = 4.0
+MOST_BEHIND = 1000
+"""Writes that a replica may be behind before the doctor calls it ill: less than a second of a large campaign."""
+MOST_LAG = 1.0
+"""Seconds, seen from the replica."""
+
+
+def store(config: Store) -> Iterator[Finding]:
+    """One line for each instance of the store that the configuration names."""
+    uris = list(dict.fromkeys([config.uri, *config.others, *([config.replica] if config.replica else [])]))
+    masters = 0
+    for uri in uris:
+        found = greeting("store", uri)
+        if not found.ok:
+            yield found
+            continue
+        said, error = _ask(uri, config.user, config.password(), "store.replication")
+        if said is None:
+            yield Finding("store", False, f"{uri}: {error}", "is that Tarantool up, and are uri and password right?")
+            continue
+        masters += not said["read_only"]
+        yield from _instance(uri, said)
+    if masters != 1 and len(uris) > 1:
+        what = "none of them takes writes" if not masters else f"{masters} of them take writes"
+        yield Finding(
+            "store", False, what, "there must be one master: docs/cluster.md says how to promote, and to retire"
+        )
+
+
+def _instance(uri: str, said: dict[str, Any]) -> Iterator[Finding]:
+    if said["read_only"]:
+        source = next((other for other in said["instances"] if other["uuid"] == said["master"]), None)
+        if source is None or not source["followed"]:
+            yield Finding("store", False, f"{uri}: read replica, follows nobody", "is its master up?")
+        else:
+            lag = source["lag"] or 0.0
+            yield Finding("store", lag <= MOST_LAG, f"{uri}: read replica, {lag * 1000:.1f} ms behind its master")
+        return
+    follows = [other for other in said["instances"] if other["follows"]]
+    text = f"{uri}: master (term {said['term']}), a write is confirmed by {said['quorum']}"
+    remedy = "replicas that are away hold up every write: start them, or broadside store promote --quorum 1"
+    yield Finding(
+        "store", len(follows) + 1 >= said["quorum"], text, remedy if len(follows) + 1 < said["quorum"] else ""
+    )
+    for other in said["instances"]:
+        name = f"{uri}: replica {other['uuid'][:8]}"
+        if other["follows"]:
+            behind = other["behind"]
+            yield Finding("store", behind <= MOST_BEHIND, f"{name} follows, {behind:,} writes behind")
+        else:
+            yield Finding("store", False, f"{name} is away", "start it; one that never comes back is harmless")
+
+
+def peer(config: Peer) -> Finding:
+    """Whether another node's queue takes batons from us."""
+    found = greeting(config.name, config.uri)
+    if not found.ok:
+        return found
+    said, error = _ask(config.uri, config.user, config.password(), "tubes.baton_put", [])
+    if said is None:
+        remedy = "is that node up, and are uri and password right? Until then it is passed over"
+        return Finding(config.name, False, f"{config.uri}: {error}", remedy)
+    return Finding(config.name, True, f"{config.uri}: takes batons")
+
+
+def _ask(uri: str, user: str, password: str, verb: str, *args: Any) -> tuple[Any, str]:
+    """The verb's first result and no error, or None and why."""
+    with capture_logs() as logged:
+        answer = trio.run(_call, Endpoint(uri, user, password), verb, *args)
+    if not isinstance(answer, StorageError):
+        return answer[0], ""
+    reasons = [str(entry["error"]) for entry in logged if "error" in entry]
+    return None, answer.text if isinstance(answer, VerbRefused) else (reasons or [str(answer)])[-1]
+
+
+async def _call(endpoint: Endpoint, verb: str, *args: Any) -> list[Any] | StorageError:
+    link = Link({"instance": endpoint})
+    async with trio.open_nursery() as nursery:
+        await nursery.start(_run, link)
+        try:
+            return await link.call("instance", verb, *args, deadline=_TIMEOUT)
+        except StorageError as error:
+            return error
+        finally:
+            link.stop()
+    raise AssertionError("the nursery ends with an answer")
+
+
+async def _run(link: Link, task_status: trio.TaskStatus[None]) -> None:
+    await link.run(task_status.started)
+
+
+def greeting(name: str, uri: str) -> Finding:
+    """Whether a Tarantool greets there."""
+    address = tarantool_address(uri)
+    try:
+        with _connected(address) as link:
+            said = link.recv(64)
+    except OSError as error:
+        return Finding(name, False, f"{uri}: {reason(error)}", "is that Tarantool up, and the uri right?")
+    if not said.startswith(b"Tarantool"):
+        return Finding(name, False, f"{uri}: something answers, but no Tarantool", "check the uri's port")
+    return Finding(name, True, f"{uri}: {said.decode('ascii', 'replace').split('(')[0].strip()}")
+
+
+def _connected(address: tuple[str, int] | Path) -> socket.socket:
+    if not isinstance(address, Path):
+        return socket.create_connection(address, _TIMEOUT)
+    link = socket.socket(socket.AF_UNIX)
+    try:
+        link.settimeout(_TIMEOUT)
+        link.connect(str(address))
+    except BaseException:
+        link.close()
+        raise
+    return link

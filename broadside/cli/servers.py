@@ -1,0 +1,107 @@
+"""``broadside store`` and ``broadside schema``: Tarantool servers of their own, by their admin sockets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, TypeAlias
+
+from cyclopts import App, Parameter
+
+from broadside.cli.options import Json
+from broadside.cli.output import say, say_json
+from broadside.errors import BroadsideError, UsageError
+from storage import admin
+from storage.errors import AdminRefused
+
+_STORE = """\
+Examples:
+    broadside store status /var/lib/broadside/store
+    broadside store promote /var/lib/broadside/store --quorum 1
+
+Run them on the server itself, as the user that Tarantool runs as. Before a
+promotion the old master must be down, and stay down (docs/cluster.md)."""
+_SCHEMA = """\
+Examples:
+    tarantool "$(broadside schema server)" /etc/broadside/store.yaml
+    broadside schema apply /var/lib/broadside/store
+
+The first is what a unit of systemd runs. The second is for a server that is
+running while a newer Broadside is installed: the master first."""
+
+Folder: TypeAlias = Annotated[Path, Parameter(help="The server's data folder, with its admin.sock.")]
+
+
+def register(app: App) -> None:
+    """Add both groups."""
+    store = App(name="store", help="Ask a store's server who is master; make it the master.", help_epilogue=_STORE)
+    store.command(status)
+    store.command(promote)
+    app.command(store)
+    schema = App(name="schema", help="Run store and queue as Tarantool servers.", help_epilogue=_SCHEMA)
+    schema.command(server)
+    schema.command(apply)
+    app.command(schema)
+
+
+def status(folder: Folder, /, *, json: Json = False) -> int:
+    """Tell whether this instance is the master, and how the others follow."""
+    _tell(_ask(folder, "status"), json)
+    return 0
+
+
+def promote(
+    folder: Folder,
+    /,
+    *,
+    quorum: Annotated[
+        int, Parameter(help="Instances that must have a write before it is acknowledged, this one counted. Default 1.")
+    ] = 1,
+    json: Json = False,
+) -> int:
+    """Make this instance the master, whoever was it before; on the master itself, change its quorum."""
+    if quorum < 1:
+        raise UsageError(f"--quorum: {quorum} is too few (1 is this instance alone)")
+    _tell(_ask(folder, "promote", quorum=quorum), json)
+    return 0
+
+
+def server() -> int:
+    """Print the path of what Tarantool runs, for a unit file."""
+    say(str(admin.SERVER))
+    return 0
+
+
+def apply(folder: Folder, /, *, json: Json = False) -> int:
+    """Bring a running server's spaces and verbs to this version of Broadside."""
+    done = _ask(folder, "apply")
+    if json:
+        say_json(done)
+    else:
+        say("applied" + (f": the store has schema {done['schema']}" if done["schema"] is not None else ""))
+    return 0
+
+
+def _ask(folder: Path, command: str, **arguments: Any) -> dict[str, Any]:
+    path = folder.absolute() / "admin.sock"
+    try:
+        answer: dict[str, Any] = admin.ask(path, command, **arguments)
+    except AdminRefused as error:
+        raise BroadsideError(f"{path}: {error}") from None
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise UsageError(f"{path}: {reason} (is the server running, and this the user it runs as?)") from None
+    return answer
+
+
+def _tell(status: dict[str, Any], json: bool) -> None:
+    if json:
+        say_json(status)
+        return
+    role = "read replica" if status["read_only"] else f"master, a write is confirmed by {status['quorum']}"
+    say(f"{status['uuid']}: {role} (term {status['term']})")
+    for other in status["instances"]:
+        if status["read_only"]:
+            lag = f"{(other['lag'] or 0.0) * 1000:.1f} ms behind" if other["followed"] else "not followed"
+            say(f"  {other['uuid']}: {lag}")
+        else:
+            say(f"  {other['uuid']}: " + (f"follows, {other['behind']} behind" if other["follows"] else "away"))

@@ -1,0 +1,106 @@
+"""The store's master dies for good: its replica takes over, and nothing that was acknowledged is gone."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+
+import msgspec
+import pytest
+
+from broadside import cli
+from broadside.errors import ApiError, NodeUnreachable
+from broadside.records import Subscriber
+from tests.cluster.ring import Ring, until
+
+pytestmark = [pytest.mark.tarantool, pytest.mark.xdist_group("cluster")]
+
+
+@pytest.fixture
+def ring(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ring]:
+    ring = Ring(tmp_path_factory.mktemp("ring"), 20_000)
+    try:
+        yield ring.start()
+    finally:
+        ring.end()
+
+
+class Importer(threading.Thread):
+    """Writes newcomers through a node, ten at a time, and remembers which were acknowledged."""
+
+    def __init__(self, ring: Ring) -> None:
+        super().__init__(daemon=True)
+        self.ring = ring
+        self.acknowledged: set[str] = set()
+        self.ending = threading.Event()
+
+    def run(self) -> None:
+        with self.ring.node(2).client() as client:
+            for number in range(1_000_000):
+                tokens = [f"live-newcomer-{number}-{n}:APA91b" for n in range(10)]
+                rows = [Subscriber(channel="android-news", token=token) for token in tokens]
+                try:
+                    client.upsert(msgspec.json.encode(rows))
+                    self.acknowledged.update(tokens)
+                except (ApiError, NodeUnreachable):
+                    time.sleep(0.05)
+                if self.ending.is_set():
+                    return
+
+
+def tokens(ring: Ring) -> set[str]:
+    """All that is in the base now."""
+    found: set[str] = set()
+    after = 0
+    with ring.node(1).client() as client:
+        while rows := client.subscribers(after, 5000).splitlines():
+            decoded = [msgspec.json.decode(row) for row in rows]
+            found.update(row["token"] for row in decoded)
+            after = decoded[-1]["id"]
+    return found
+
+
+@pytest.mark.timeout(240)
+def test_a_replica_takes_over_in_mid_walk_and_the_old_master_comes_back_as_a_replica(
+    ring: Ring, capfd: pytest.CaptureFixture[str]
+) -> None:
+    old, new = ring.cluster.stores
+    importer = Importer(ring)
+    importer.start()
+    until(lambda: len(importer.acknowledged) >= 100, "import", 20.0)
+    ring.live |= importer.acknowledged  # they are in the base when it is fired
+    run = ring.fire()
+    run.walked(5)
+    old.kill()
+    acknowledged = set(importer.acknowledged)
+    assert cli.run(["store", "promote", str(new.socket.parent)]) == 0
+    assert "master, a write is confirmed by 1 (term 2)" in capfd.readouterr().out
+    run.until(lambda: run.state() == "done", "end of the campaign", 60.0)
+    importer.ending.set()
+    importer.join(30)
+    base = tokens(ring)
+    newcomers = {token for token in base if token.startswith("live-newcomer")}
+    run.judge(0, new, also=newcomers)
+    assert acknowledged <= importer.acknowledged <= base, "what was acknowledged is there"
+    assert ring.live <= base
+
+    old.start()
+    assert old.process is not None
+    assert old.process.wait(30) == 1
+    assert "Move its data folder away and start it again: it comes back as a replica" in old.last_words()
+    old.socket.parent.rename(old.folder / "retired")
+    old.begin()
+    assert old.ask("status")["read_only"]
+    for node in (1, 2):
+        assert cli.run(["doctor", "--config", str(ring.node(node).folder / "broadside.toml")]) in (0, 1)
+    said = capfd.readouterr().out
+    assert f"127.0.0.1:{new.port}: master (term 2)" in said
+    assert "follows, 0 writes behind" in said
+    assert "takes batons" in said
+    assert cli.run(["store", "promote", str(new.socket.parent), "--quorum", "2"]) == 0
+    assert "confirmed by 2 (term 2)" in capfd.readouterr().out
+    ring.live |= newcomers
+    again = ring.fire()
+    again.done()
+    again.judge(0, new)
