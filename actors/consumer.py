@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -29,7 +30,10 @@ stays below the tube's ttr of 60 s: after that the batch would be in other hands
 
 
 class Consumer:
-    """Takes while it has free hands: ``hands`` bounds the leases of a channel, and so the repeats after a crash."""
+    """Takes while it has free hands: ``hands`` bounds the leases of a channel, and so the repeats after a crash.
+
+    ``in_hand`` counts batches by campaign from here to their settlement.
+    """
 
     def __init__(
         self,
@@ -40,6 +44,7 @@ class Consumer:
         work: trio.MemorySendChannel[Work],
         hands: trio.Semaphore,
         gate: Gate,
+        in_hand: Counter[int],
         breaker: Breaker,
         limiter: Limiter | None,
     ) -> None:
@@ -49,6 +54,7 @@ class Consumer:
         self._work = work
         self._hands = hands
         self._gate = gate
+        self._in_hand = in_hand
         self._breaker = breaker
         self._limiter = limiter
         self._stopping = False
@@ -119,6 +125,7 @@ class Consumer:
             recipients,
             begin_until=trio.current_time() + BEGIN_WITHIN,
         )
+        self._in_hand[task.campaign] += 1
         await self._work.send(Work(task, batch))
 
     async def _put_aside(self, id: int, number: int, why: str) -> None:

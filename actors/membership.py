@@ -2,31 +2,38 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 import structlog
 import trio
 
 from actors.messages import Clock
-from storage.errors import LinkLost
+from storage.errors import LinkLost, OutOfMemory
 from storage.store import Store
 from storage.tubes import Tubes
 
 log = structlog.get_logger(__name__)
 
-LEASE = 10.0
-"""Seconds that a queue may go on without hearing from the store."""
 RENEW_EVERY = 1.0
+RENEW_WHILE_SETTLING = 0.2
+"""Seconds between heartbeats while a campaign is being paused or cancelled: somebody waits for it."""
+
+Sending = Callable[[float], frozenset[int] | None]
+"""The campaigns of which this node's workers have batches in hand, as they told after a moment (``time.monotonic``);
+None while one of them has yet to tell. A worker that lost its link may still be sending what it had taken."""
 
 
 class Membership:
     """One per node. Ready when the queue holds a lease of a current epoch."""
 
-    def __init__(self, *, node: str, tubes: Tubes, store: Store, clock: Clock) -> None:
+    def __init__(self, *, node: str, tubes: Tubes, store: Store, clock: Clock, sending: Sending) -> None:
         self._node = node
         self._tubes = tubes
         self._store = store
         self._clock = clock
+        self._sending = sending
+        self._still_since: dict[tuple[int, int], float] = {}
         self._life = trio.CancelScope()
 
     async def run(self, ready: Callable[[], None]) -> None:
@@ -37,32 +44,57 @@ class Membership:
             while True:
                 try:
                     epoch = await self._join()
-                    if not joined:
-                        joined = True
-                        ready()
-                    await self._keep(epoch)
-                except LinkLost as error:
+                    pause = None if epoch is None else await self._renew(epoch)
+                    if epoch is not None and pause is not None:
+                        if not joined:
+                            joined = True
+                            ready()
+                        await self._keep(epoch, pause)
+                except (LinkLost, OutOfMemory) as error:
                     log.debug("no lease for now", error=str(error))
+                await trio.sleep(RENEW_EVERY)
 
     def stop(self) -> None:
         """Renew no more. The lease runs out by itself, so that a quick restart goes on where this left off."""
         self._life.cancel()
 
-    async def _join(self) -> int:
+    async def _join(self) -> int | None:
+        """The epoch to go on in; None while a fenced one's lease may still hold."""
         uuid, held, _ = await self._tubes.epoch()
         epoch = await self._store.node_join(self._node, uuid, held, self._clock())
-        if epoch != held:
+        if epoch is None:
+            log.info("was forgotten, and waits until its last lease is over", node=self._node, epoch=held)
+        elif epoch != held:
             log.info("joins the ring", node=self._node, epoch=epoch, was=held)
             await self._tubes.adopt(epoch)
-        await self._tubes.renew(epoch, LEASE)
         return epoch
 
-    async def _keep(self, epoch: int) -> None:
+    async def _keep(self, epoch: int, pause: float | None) -> None:
         """Renew until the store or the queue knows better."""
-        while True:
-            await trio.sleep(RENEW_EVERY)
-            if not await self._store.node_renew(self._node, epoch, self._clock()):
-                log.warning("this node was forgotten: it joins anew", node=self._node, epoch=epoch)
-                return
-            if not await self._tubes.renew(epoch, LEASE):
-                return
+        while pause is not None:
+            await trio.sleep(pause)
+            pause = await self._renew(epoch)
+        log.warning("this node was forgotten: it joins anew", node=self._node, epoch=epoch)
+
+    async def _renew(self, epoch: int) -> float | None:
+        """One heartbeat; answers the seconds until the next, or None when the epoch is over.
+
+        The lease counts from before the store was asked: what lay about on the way makes it no longer. The holds come
+        with it, so that no queue may take without knowing them.
+        """
+        standing = await self._tubes.standing()
+        lease = await self._store.node_renew(self._node, epoch, self._clock(), self._quiet(standing.still))
+        if lease is None or not await self._tubes.renew(epoch, lease, standing.asked):
+            return None
+        return RENEW_WHILE_SETTLING if any(hold.settling for hold in lease.holds) else RENEW_EVERY
+
+    def _quiet(self, still: list[tuple[int, int]]) -> list[tuple[int, int]]:
+        """Of the campaigns that stand still at the queue, those of which no worker has anything in hand either."""
+        known, now = self._still_since, time.monotonic()
+        self._still_since = {campaign: known.get(campaign, now) for campaign in still}
+        quiet = []
+        for campaign, since in self._still_since.items():
+            sending = self._sending(since)
+            if sending is not None and campaign[0] not in sending:
+                quiet.append(campaign)
+        return quiet

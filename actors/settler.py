@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 
 import structlog
 import trio
 
 from actors.messages import Clock, Done, Gate
-from storage.errors import LinkLost
+from storage.errors import LinkLost, OutOfMemory
 from storage.records import Remainder, Settlement
 from storage.tubes import Tubes
 from transports.contract import Outcome, Recipient, recipients_to_json
@@ -18,6 +19,8 @@ log = structlog.get_logger(__name__)
 ATTEMPTS = 8
 """A recipient that is still refused or unanswered at this attempt is given up, so that remainders end."""
 SETTLEMENTS_A_CALL = 16
+FULL_PAUSE = 1.0
+"""Seconds before the next try when the queue has no memory even for a settlement."""
 HELD_DELAY = 1.0
 """Seconds until what was never judged is tried again; the channel's breaker decides when it really goes."""
 _CLASSES = (1.0, 10.0, 60.0, 300.0, 900.0, 86400.0)
@@ -90,6 +93,7 @@ class Settler:
         intake: trio.MemorySendChannel[Done],
         hands: trio.Semaphore,
         gate: Gate,
+        in_hand: Counter[int],
         clock: Clock,
     ) -> None:
         self._channel = channel
@@ -98,6 +102,7 @@ class Settler:
         self._intake = intake
         self._hands = hands
         self._gate = gate
+        self._in_hand = in_hand
         self._clock = clock
 
     async def run(self, ready: Callable[[], None]) -> None:
@@ -127,9 +132,14 @@ class Settler:
             except LinkLost as error:
                 self._gate.shut()
                 log.warning("settlement failed, tried again", channel=self._channel, error=str(error))
+            except OutOfMemory as error:
+                self._gate.shut()
+                log.warning("no memory for a settlement, tried again", channel=self._channel, error=error.text)
+                await trio.sleep(FULL_PAUSE)
         self._gate.open()
         for done, ours in zip(batch, answers, strict=True):
             self._hands.release()
+            self._in_hand[done.work.task.campaign] -= 1
             if not ours:
                 # its lease ended before us: the batch is, or was, in other hands, and what we sent is sent again
                 log.warning(

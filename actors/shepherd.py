@@ -39,6 +39,7 @@ class Shepherd:
         with self._life:
             while True:
                 try:
+                    await self._release()
                     await self._revive()
                     await self._clean()
                 except LinkLost as error:
@@ -48,6 +49,11 @@ class Shepherd:
     def stop(self) -> None:
         """End at once: nothing is in hand."""
         self._life.cancel()
+
+    async def _release(self) -> None:
+        """The second step of forgetting a node: its lease has run out, so its pages may be walked by others."""
+        for name in await self._store.nodes_release():
+            log.warning("a forgotten node's lease is over: its unsettled pages are walked by others", node=name)
 
     async def _revive(self) -> None:
         _, epoch, _ = await self._tubes.epoch()

@@ -169,7 +169,15 @@ class Node:
 
     def _membership(self) -> Actor:
         name = self._config.node.name
-        return Membership(node=name, tubes=self._tubes, store=self._store_verbs, clock=wall_clock)
+        return Membership(
+            node=name, tubes=self._tubes, store=self._store_verbs, clock=wall_clock, sending=self._sending
+        )
+
+    def _sending(self, since: float) -> frozenset[int] | None:
+        running = [worker.stats for worker in self._workers if worker.pid is not None]
+        if any(stats is None or stats.at <= since for stats in running):
+            return None
+        return frozenset(id for stats in running if stats is not None for id in stats.sending)
 
     def _worker(self, worker: processes.WorkerState) -> Callable[[], Actor]:
         return lambda: processes.WorkerProcess(worker, lambda: self._hello(worker.name))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -73,6 +74,7 @@ class ChannelGroup:
         book: CampaignBook,
         clock: Clock,
         breaker: Breaker,
+        in_hand: Counter[int],
         limiter: Limiter | None,
         tokens: TokenHolder,
     ) -> None:
@@ -81,6 +83,7 @@ class ChannelGroup:
         self._book = book
         self._clock = clock
         self._breaker = breaker
+        self._in_hand = in_hand
         self._tokens = tokens
         self._refusals = Refusals(setup.dead_limit)
         self._limiter = limiter
@@ -89,6 +92,7 @@ class ChannelGroup:
     def _connect(self) -> None:
         hands = HANDS_A_CONNECTION * self._setup.connections
         self._gate = Gate()
+        self._in_hand.clear()
         self._hands = trio.Semaphore(hands)
         self._work_in, self._work_out = trio.open_memory_channel[Work](hands)
         self._done_in, self._done_out = trio.open_memory_channel[Done](hands)
@@ -116,6 +120,7 @@ class ChannelGroup:
             intake=self._done_in,
             hands=self._hands,
             gate=self._gate,
+            in_hand=self._in_hand,
             clock=self._clock,
         )
 
@@ -142,6 +147,7 @@ class ChannelGroup:
             work=self._work_in.clone(),
             hands=self._hands,
             gate=self._gate,
+            in_hand=self._in_hand,
             breaker=self._breaker,
             limiter=self._limiter,
         )
@@ -220,13 +226,15 @@ def worker_tree(
     hello: wire.Hello,
     *,
     breakers: dict[str, Breaker],
+    in_hand: dict[str, Counter[int]],
     tokens: TokenHolder,
     telemetry: Callable[[], Actor],
     clock: Clock = wall_clock,
 ) -> Supervisor:
-    """A worker's whole tree. ``breakers``: one per channel; ``telemetry``: makes the actor that tells the node.
+    """A worker's whole tree. ``telemetry``: makes the actor that tells the node.
 
-    ``tokens``: the node's, which each new transport borrows.
+    ``breakers``, and ``in_hand``, batches by campaign: one per channel. ``tokens``: the node's, which each new
+    transport borrows.
     """
     link = Link(endpoints(hello.store, hello.queue, hello.peers, hello.copy))
     store = Store(link, copy=None if hello.copy is None else "copy")
@@ -240,6 +248,7 @@ def worker_tree(
             book=book,
             clock=clock,
             breaker=breakers[setup.name],
+            in_hand=in_hand[setup.name],
             limiter=buckets.get(setup.pace.bucket) if setup.pace else None,
             tokens=tokens,
         )

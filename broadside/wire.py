@@ -111,6 +111,10 @@ class Stats(msgspec.Struct, frozen=True, kw_only=True, tag="stats"):
     """Seconds of processor time since the start."""
     paused: dict[str, str]
     """Channel → the sentence that says why its breaker is open."""
+    sending: list[int] = []
+    """Campaigns of which it has batches in hand."""
+    at: float = 0.0
+    """When this was so: ``time.monotonic``, which all processes of a machine share."""
 
 
 class Tree(msgspec.Struct, frozen=True, tag="tree"):

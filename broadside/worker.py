@@ -8,6 +8,8 @@ import resource
 import signal
 import socket
 import sys
+import time
+from collections import Counter
 from collections.abc import Callable
 
 import structlog
@@ -31,10 +33,17 @@ BEAT_EVERY = 1.0
 class Telemetry:
     """Tells the node every second that the loop turns, and what a person should see."""
 
-    def __init__(self, line: wire.Wire, tree: Callable[[], Supervisor], breakers: dict[str, Breaker]) -> None:
+    def __init__(
+        self,
+        line: wire.Wire,
+        tree: Callable[[], Supervisor],
+        breakers: dict[str, Breaker],
+        in_hand: dict[str, Counter[int]],
+    ) -> None:
         self._line = line
         self._tree = tree
         self._breakers = breakers
+        self._in_hand = in_hand
         self._life = trio.CancelScope()
 
     async def run(self, ready: Callable[[], None]) -> None:
@@ -49,7 +58,13 @@ class Telemetry:
                 try:
                     await self._line.send(
                         wire.Beat(),
-                        wire.Stats(rss=usage.ru_maxrss * 1024, cpu=usage.ru_utime + usage.ru_stime, paused=paused),
+                        wire.Stats(
+                            rss=usage.ru_maxrss * 1024,
+                            cpu=usage.ru_utime + usage.ru_stime,
+                            paused=paused,
+                            sending=sorted({id for counts in self._in_hand.values() for id in +counts}),
+                            at=time.monotonic(),
+                        ),
                         wire.Tree(dict(self._tree().snapshot())),
                     )
                 except trio.BrokenResourceError:
@@ -72,8 +87,13 @@ async def serve(stream: trio.abc.Stream) -> None:
     structlog.contextvars.bind_contextvars(process=hello.worker)
     breakers = {setup.name: Breaker() for setup in hello.channels}
     tokens = TokenHolder(hello.tokens)
+    in_hand: dict[str, Counter[int]] = {setup.name: Counter() for setup in hello.channels}
     tree: Supervisor = worker_tree(
-        hello, breakers=breakers, tokens=tokens, telemetry=lambda: Telemetry(line, lambda: tree, breakers)
+        hello,
+        breakers=breakers,
+        in_hand=in_hand,
+        tokens=tokens,
+        telemetry=lambda: Telemetry(line, lambda: tree, breakers, in_hand),
     )
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_listen, line, tree, tokens, nursery.cancel_scope)

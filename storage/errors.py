@@ -26,6 +26,10 @@ class VerbRefused(StorageError):
         self.text = text
 
 
+class OutOfMemory(VerbRefused):
+    """The instance's memory is used up: nothing was written. Memory comes back as work ends, so waiting may help."""
+
+
 class EmbeddedUnavailable(StorageError):
     """The embedded Tarantool cannot be started; the text says what to install."""
 

@@ -19,7 +19,7 @@ import trio
 import trio_asyncio
 from asynctnt.exceptions import TarantoolDatabaseError, TarantoolNotConnectedError
 
-from storage.errors import LinkDown, LinkLost, LinkTimeout, VerbRefused
+from storage.errors import LinkDown, LinkLost, LinkTimeout, OutOfMemory, VerbRefused
 
 log = structlog.get_logger(__name__)
 
@@ -35,6 +35,10 @@ _OUTAGES = _ELSEWHERE | {116, 214, 215, 216, 217}
 replicas that must confirm a write do not."""
 CALLS_IN_FLIGHT = 32
 """Calls under way at once per instance; long polls do not count. Bounds what a stopped server makes us hold."""
+
+MEMORY_PAUSE = 1.0
+"""Seconds between two tries of a call that an instance without memory refuses."""
+ER_MEMORY_ISSUE = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,13 +230,22 @@ class Link:
         return _judge(line, verb, answer)
 
     async def insist(self, where: str, verb: str, *args: Any, deadline: float = 10.0) -> list[Any]:
-        """As ``call``, but a lost link is waited out for ever. Only for verbs of which a repeat is a no-op."""
+        """As ``call``, but a lost link, or a lack of memory, is waited out for ever.
+
+        Only for verbs of which a repeat is a no-op.
+        """
+        told = False
         while True:
             try:
                 return await self.call(where, verb, *args, deadline=deadline)
             except LinkLost:
                 await self._lines[where].up.wait()
                 await trio.sleep(AGAIN_AFTER)
+            except OutOfMemory as error:
+                if not told:
+                    log.warning("tarantool's memory is used up: waiting", instance=where, verb=verb, error=error.text)
+                    told = True
+                await trio.sleep(MEMORY_PAUSE)
 
     def tell(self, where: str, verb: str, *args: Any) -> None:
         """Call without waiting for the answer, if the connection is up; for giving back what nobody wants."""
@@ -342,5 +355,6 @@ def _judge(line: _Line, verb: str, answer: _Answer) -> list[Any]:
             line.lost.set()
         raise LinkLost(f"{line.name}: {verb} is not written: {error.message}") from error
     if isinstance(error, TarantoolDatabaseError):
-        raise VerbRefused(verb, error.code, error.message)
+        kind = OutOfMemory if error.code == ER_MEMORY_ISSUE else VerbRefused
+        raise kind(verb, error.code, error.message)
     raise LinkLost(f"{line.name}: connection lost during {verb}") from error

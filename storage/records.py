@@ -74,6 +74,86 @@ class Claim:
     """Where the store's log stood: (instance, number). A copy that is there has every subscriber of the page."""
 
 
+class Hold(NamedTuple):
+    """A campaign of which a queue must hand out nothing: pausing, paused or cancelled."""
+
+    campaign: int
+    version: int
+    """The campaign's version: what is said of an earlier pause counts for nothing in this one."""
+    purge: bool
+    """Cancelled: what the queue has of it is to go."""
+    settling: bool
+    """The store waits for every node's word."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The store's answer to a heartbeat: the queue may go on for so many seconds, but for the campaigns held."""
+
+    seconds: float
+    holds: list[Hold]
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What a queue says before its node asks for the next lease."""
+
+    asked: float
+    """The queue's own clock, seconds: from here on the lease will count."""
+    still: list[tuple[int, int]]
+    """(campaign, version) of each hold of which nothing is taken any more and no line is owed."""
+
+
+class NodeRow(NamedTuple):
+    """A registered node as the store knows it."""
+
+    name: str
+    uuid: str
+    epoch: int
+    status: str
+    """``current``, ``fenced`` (forgotten, its lease may still hold) or ``forgotten``."""
+    seen_at: int
+    """Ms UTC of its last renewal, by its own clock."""
+    leased: bool
+    """Whether its queue may hold a lease."""
+    unsettled: int
+    """Pages that it has claimed and not settled."""
+
+
+class Memory(NamedTuple):
+    """How full an instance's memory is, in bytes."""
+
+    used: int
+    size: int
+
+
+class Cursor(NamedTuple):
+    """How far a segment has been walked."""
+
+    segment: int
+    seq: int
+    after_id: int
+    end_id: int
+    ended: bool
+
+
+class LedgerPage(NamedTuple):
+    """One page of the ledger: the ids in (from_id, to_id], and what became of them."""
+
+    segment: int
+    seq: int
+    from_id: int
+    to_id: int
+    node: str
+    epoch: int
+    state: str
+    """``claimed``, ``enqueued``, ``settled`` or ``open``."""
+    recipients: int
+    settled: int
+    tallies: dict[str, dict[str, int]]
+    """channel → ``enqueued`` and outcomes."""
+
+
 class PutBatch(NamedTuple):
     """One batch on its way to a tube."""
 
@@ -173,6 +253,8 @@ class Campaign:
     tallies: dict[str, dict[str, int]] = field(default_factory=dict)
     """channel -> audience, enqueued, delivered, dead, retried, ..."""
     reasons: dict[str, dict[str, int]] = field(default_factory=dict)
+    removed_before: dict[str, int] = field(default_factory=dict)
+    """channel -> how many subscribers had ever left it when the campaign was fired."""
 
     @property
     def expires_at(self) -> int:
@@ -183,6 +265,7 @@ class Campaign:
     def of(cls, answer: list[Any]) -> Campaign:
         """Read ``campaign_get``'s answer."""
         row, channels = answer
+        removed = {name: tallies.pop("removed_before", 0) for name, tallies, _ in channels}
         (id, version, state, message, audience, policy, created, fired, finished, segments_open, _pages) = row
         return cls(
             id=id,
@@ -197,4 +280,5 @@ class Campaign:
             walked=bool(fired) and segments_open == 0,
             tallies={name: tallies for name, tallies, _ in channels},
             reasons={name: reasons for name, _, reasons in channels},
+            removed_before=removed,
         )

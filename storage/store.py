@@ -9,7 +9,19 @@ import msgspec
 
 from storage.errors import LinkLost, VerbRefused
 from storage.link import Link
-from storage.records import Baton, Campaign, Claim, Row, Span
+from storage.records import (
+    Baton,
+    Campaign,
+    Claim,
+    Cursor,
+    Hold,
+    Lease,
+    LedgerPage,
+    Memory,
+    NodeRow,
+    Row,
+    Span,
+)
 from transports.contract import Message
 
 ROWS_A_CALL = 1000
@@ -17,6 +29,9 @@ ROWS_A_CALL = 1000
 
 COPY_DEADLINE = 3.0
 """Seconds for a read replica to answer with a page; it gives itself one to catch up."""
+PAGES_A_CALL = 200
+ROWS_A_COUNT = 5000
+"""Rows that one call counts: about 2 ms of Tarantool's thread."""
 
 
 class Store:
@@ -84,13 +99,83 @@ class Store:
         """Which of these ended more than ``age`` ms ago."""
         return list((await self._link.call(self._where, "store.campaigns_over", ids, now, age))[0])
 
-    async def node_join(self, name: str, uuid: str, epoch: int, now: int) -> int:
-        """The epoch that this node's queue must have to go on (VerbRefused when the name is another queue's)."""
-        return int((await self._link.call(self._where, "store.node_join", name, uuid, epoch, now))[0])
+    async def campaign_pause(self, id: int, now: int) -> str | None:
+        """Begin a pause. Answers the campaign's state then, unchanged where it cannot be paused; None: no campaign."""
+        (state,) = await self._link.call(self._where, "store.campaign_pause", id, now)
+        return None if state is None else str(state)
 
-    async def node_renew(self, name: str, epoch: int, now: int) -> bool:
-        """May the node go on for another lease?"""
-        return bool((await self._link.call(self._where, "store.node_renew", name, epoch, now))[0])
+    async def campaign_cancel(self, id: int, now: int) -> str | None:
+        """Begin to cancel. Answers as ``campaign_pause``."""
+        (state,) = await self._link.call(self._where, "store.campaign_cancel", id, now)
+        return None if state is None else str(state)
+
+    async def campaign_resume(self, id: int, now: int) -> tuple[str, list[Baton]] | None:
+        """Go on. Answers the state then, and the batons to put (the shepherd makes those again that get lost)."""
+        state, *rest = await self._link.call(self._where, "store.campaign_resume", id, now)
+        return None if state is None else (str(state), [Baton(*baton) for baton in rest[0]])
+
+    async def campaign_cursors(self, id: int) -> list[Cursor]:
+        """A campaign's segments in their order."""
+        (cursors,) = await self._link.call(self._where, "store.campaign_cursors", id)
+        return [Cursor(*cursor) for cursor in cursors]
+
+    async def campaign_pages(self, id: int) -> list[LedgerPage]:
+        """All pages of a campaign's ledger in the order of segment and number, fetched in slices."""
+        pages: list[LedgerPage] = []
+        while True:
+            last = [pages[-1].segment, pages[-1].seq] if pages else None
+            (rows,) = await self._link.call(self._where, "store.campaign_pages", id, last, PAGES_A_CALL)
+            pages += [LedgerPage(*row) for row in rows]
+            if len(rows) < PAGES_A_CALL:
+                return pages
+
+    async def subscribers_in(self, after: int, to: int) -> dict[str, int]:
+        """Subscribers by channel with an id in (after, to], counted in slices."""
+        counts: dict[str, int] = {}
+        while after < to:
+            slice_, after = await self._link.call(self._where, "store.subscribers_in", after, to, ROWS_A_COUNT)
+            for channel, n in slice_.items():
+                counts[channel] = counts.get(channel, 0) + n
+        return counts
+
+    async def removals(self) -> dict[str, int]:
+        """Per channel, how many subscribers have ever left the base."""
+        return dict((await self._link.call(self._where, "store.removals"))[0])
+
+    async def memory(self) -> Memory:
+        """How full the store's memory is."""
+        return Memory(**(await self._link.call(self._where, "store.memory", deadline=2.0))[0])
+
+    async def node_join(self, name: str, uuid: str, epoch: int, now: int) -> int | None:
+        """The epoch that this node's queue must have to go on; None: not yet, a fenced epoch's lease may still hold.
+
+        VerbRefused when the name is another queue's.
+        """
+        (granted,) = await self._link.call(self._where, "store.node_join", name, uuid, epoch, now)
+        return None if granted is None else int(granted)
+
+    async def node_renew(self, name: str, epoch: int, now: int, still: Sequence[tuple[int, int]] = ()) -> Lease | None:
+        """A heartbeat: may the node go on for another lease? None: its epoch is not current.
+
+        ``still``: (campaign, version) of each hold of which the node sends nothing and owes nothing.
+        """
+        seconds, *rest = await self._link.call(
+            self._where, "store.node_renew", name, epoch, now, [list(entry) for entry in still]
+        )
+        return None if seconds is None else Lease(float(seconds), [Hold(*hold) for hold in rest[0]])
+
+    async def node_list(self) -> list[NodeRow]:
+        """Every node that ever joined."""
+        return [NodeRow(*row) for row in (await self._link.call(self._where, "store.node_list"))[0]]
+
+    async def node_forget(self, name: str) -> str | None:
+        """Clause 9, first step. Answers ``fenced`` or ``forgotten``; None for an unknown name. May be repeated."""
+        (status,) = await self._link.call(self._where, "store.node_forget", name)
+        return None if status is None else str(status)
+
+    async def nodes_release(self) -> list[str]:
+        """Clause 9, second step, for every fenced node whose lease has run out; answers their names."""
+        return list((await self._link.call(self._where, "store.nodes_release"))[0])
 
     async def page_claim(self, node: str, epoch: int, baton: Baton, now: int) -> Claim:
         """Clause 3 of the walk. Repeating it gives the same answer to the same owner."""

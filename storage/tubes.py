@@ -7,7 +7,7 @@ from typing import Any
 
 from storage.errors import LinkLost
 from storage.link import Link
-from storage.records import Baton, HeldBaton, PutBatch, Settlement
+from storage.records import Baton, HeldBaton, Lease, PutBatch, Settlement, Standing
 
 POLL = 2.0
 """Seconds that a take waits at the queue. Longer polls gain nothing and hold up a drain."""
@@ -33,9 +33,19 @@ class Tubes:
         """Forget all work of another epoch and start in this one."""
         await self._link.call(self._where, "tubes.adopt", epoch, deadline=60.0)
 
-    async def renew(self, epoch: int, seconds: float) -> bool:
-        """Extend the lease; False when the queue is in another epoch."""
-        return bool((await self._link.call(self._where, "tubes.renew", epoch, seconds))[0])
+    async def standing(self) -> Standing:
+        """What the next heartbeat tells the store, and the moment from which its lease will count."""
+        ((asked, still),) = await self._link.call(self._where, "tubes.standing")
+        return Standing(float(asked), [(campaign, version) for campaign, version in still])
+
+    async def renew(self, epoch: int, lease: Lease, asked: float | None = None) -> bool:
+        """Take over a lease and its holds; False when the queue is in another epoch.
+
+        ``asked``: the queue's clock before the store was asked, from ``standing``; None: now, which is only right for
+        who has not asked a store.
+        """
+        holds = [list(hold) for hold in lease.holds]
+        return bool((await self._link.call(self._where, "tubes.renew", epoch, lease.seconds, asked, holds))[0])
 
     async def baton_put(self, batons: Sequence[Baton]) -> None:
         """Put batons. A repeat is harmless: the store knows a stale one."""
@@ -101,7 +111,7 @@ class Tubes:
         recipients: int,
         tallies: dict[str, dict[str, int]],
     ) -> str:
-        """Clause 4: all batches of a page, its mark and its outbox line. Answers put, marked or fenced."""
+        """Clause 4: all batches of a page, its mark and its outbox line. Answers put, marked, fenced or full."""
         wire = [list(batch) for batch in batches]
         return str((await self._link.insist(
             self._where, "tubes.page_put", epoch, *baton[:3], wire, recipients, tallies
@@ -138,6 +148,15 @@ class Tubes:
     async def batch_release_worker(self, channel: str) -> int:
         """Give back every batch that an earlier incarnation of this worker's consumer held."""
         return int((await self._link.insist(self._where, "tubes.batch_release_worker", channel, self._worker))[0])
+
+    async def tube_buried(self, channel: str, limit: int) -> list[tuple[int, Any]]:
+        """Batches that were put aside: (id, data as it lies on the tube)."""
+        (tasks,) = await self._link.call(self._where, "tubes.tube_buried", channel, limit)
+        return [(id, data) for id, data in tasks]
+
+    async def tube_kick(self, channel: str, count: int) -> int:
+        """Bring up to ``count`` of them back onto the tube; answers how many."""
+        return int((await self._link.call(self._where, "tubes.tube_kick", channel, count))[0])
 
     async def batch_bury(self, channel: str, task_id: int, number: int) -> None:
         """Put a batch aside that nobody can read, for a person to look at."""

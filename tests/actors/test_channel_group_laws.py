@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -133,7 +134,14 @@ class Group:
         fake: Any = tubes
         book: Any = Book()
         self.settler = Settler(
-            channel="c", tubes=fake, done=done_out, intake=done_in, hands=places, gate=gate, clock=lambda: 1000
+            channel="c",
+            tubes=fake,
+            done=done_out,
+            intake=done_in,
+            hands=places,
+            gate=gate,
+            in_hand=Counter(),
+            clock=lambda: 1000,
         )
         self.actor = TransportActor(
             channel="c",
@@ -152,6 +160,7 @@ class Group:
             work=work_in.clone(),
             hands=places,
             gate=gate,
+            in_hand=Counter(),
             breaker=self.breaker,
             limiter=limiter,
         )
@@ -367,7 +376,14 @@ async def test_a_settler_whose_group_never_came_up_ends_at_once(autojump_clock: 
     done_in, done_out = trio.open_memory_channel[Done](1)
     tubes: Any = MemoryTubes(0)
     settler = Settler(
-        channel="c", tubes=tubes, done=done_out, intake=done_in, hands=trio.Semaphore(1), gate=Gate(), clock=lambda: 0
+        channel="c",
+        tubes=tubes,
+        done=done_out,
+        intake=done_in,
+        hands=trio.Semaphore(1),
+        gate=Gate(),
+        in_hand=Counter(),
+        clock=lambda: 0,
     )
     with trio.fail_after(1):
         async with trio.open_nursery() as nursery:

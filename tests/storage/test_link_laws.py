@@ -15,7 +15,7 @@ from asynctnt.exceptions import TarantoolNotConnectedError
 
 from storage.errors import LinkDown, LinkLost, LinkTimeout, VerbRefused
 from storage.link import CALLS_IN_FLIGHT, Endpoint, Link
-from storage.records import Baton, HeldBaton
+from storage.records import Baton, HeldBaton, Lease
 from storage.store import Store
 from storage.tubes import Tubes
 from supervision import ChildRestarting, ChildSpec, Intensity, SupervisionEvent, Supervisor
@@ -26,9 +26,10 @@ async def joined(link: Link, worker: str = "test", node: str = "n1") -> Tubes:
     tubes = Tubes(link, worker)
     uuid, held, _ = await tubes.epoch()
     epoch = await Store(link).node_join(node, uuid, held, 1)
+    assert epoch is not None
     if epoch != held:
         await tubes.adopt(epoch)
-    await tubes.renew(epoch, 30.0)
+    await tubes.renew(epoch, Lease(30.0, []))
     return tubes
 
 

@@ -12,7 +12,7 @@ from actors.batcher import split
 from actors.messages import Page
 from storage.errors import VerbRefused
 from storage.link import Link
-from storage.records import Baton, HeldBaton, Remainder, Settlement, Task
+from storage.records import Baton, HeldBaton, Lease, Remainder, Settlement, Task
 from storage.store import Store
 from storage.tubes import Tubes
 from transports.contract import Message, recipients_from_json
@@ -31,10 +31,12 @@ class House:
 
     async def join(self) -> int:
         uuid, held, _ = await self.tubes.epoch()
-        self.epoch = await self.store.node_join("n1", uuid, held, NOW)
+        granted = await self.store.node_join("n1", uuid, held, NOW)
+        assert granted is not None
+        self.epoch = granted
         if self.epoch != held:
             await self.tubes.adopt(self.epoch)
-        await self.tubes.renew(self.epoch, 30.0)
+        await self.tubes.renew(self.epoch, Lease(30.0, []))
         return self.epoch
 
     async def subscribers(self, count: int, registered_at: int = NOW - 1000) -> None:
@@ -221,11 +223,11 @@ async def test_nothing_is_put_or_taken_without_a_lease(house: House) -> None:
     held = await house.take()
     assert held is not None
     claim = await house.store.page_claim("n1", held.epoch, held.baton, NOW)
-    await house.tubes.renew(house.epoch, 0.0)
+    await house.tubes.renew(house.epoch, Lease(0.0, []))
     assert await house.put(held, claim) == "fenced"
     await house.tubes.baton_release(held)
     assert await house.take() is None
-    await house.tubes.renew(house.epoch, 30.0)
+    await house.tubes.renew(house.epoch, Lease(30.0, []))
     assert await house.take() is not None
 
 
@@ -243,9 +245,10 @@ async def test_a_blank_queue_starts_in_a_new_epoch_and_its_pages_are_walked_agai
     # the queue comes back knowing nothing: the store fences the old epoch and reopens what it had not settled
     uuid, held, _ = await house.tubes.epoch()
     epoch = await house.store.node_join("n1", uuid, 0, NOW)
+    assert epoch is not None
     assert epoch == held + 1
     await house.tubes.adopt(epoch)
-    await house.tubes.renew(epoch, 30.0)
+    await house.tubes.renew(epoch, Lease(30.0, []))
     house.epoch = epoch
     assert await house.batches("android") == [], "the old epoch's work is purged"
     anyone, own = await house.store.strays("n1", epoch, NOW, 0)
@@ -401,9 +404,11 @@ async def test_an_unreadable_batch_is_put_aside(house: House) -> None:
 async def come_back_blank(house: House) -> None:
     """The queue comes back knowing nothing, and its open pages get their batons."""
     uuid, _, _ = await house.tubes.epoch()
-    house.epoch = await house.store.node_join("n1", uuid, 0, NOW)
+    granted = await house.store.node_join("n1", uuid, 0, NOW)
+    assert granted is not None
+    house.epoch = granted
     await house.tubes.adopt(house.epoch)
-    await house.tubes.renew(house.epoch, 30.0)
+    await house.tubes.renew(house.epoch, Lease(30.0, []))
     anyone, _ = await house.store.strays("n1", house.epoch, NOW, 0)
     await house.tubes.baton_put(anyone)
     await house.walk_page()

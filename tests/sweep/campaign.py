@@ -157,6 +157,7 @@ class Campaign:
         return topology.worker_tree(
             self.hello(),
             breakers={name: Breaker() for name in self.channels},
+            in_hand={name: Counter() for name in self.channels},
             tokens=TokenHolder([]),
             telemetry=Idle,
             clock=self.clock,
@@ -165,7 +166,11 @@ class Campaign:
     def node_tree(self, link: Any) -> Supervisor:
         """Membership, then a worker."""
         member = lambda: Membership(  # noqa: E731
-            node=self.node, tubes=Tubes(link, "console"), store=Store(link), clock=self.clock
+            node=self.node,
+            tubes=Tubes(link, "console"),
+            store=Store(link),
+            clock=self.clock,
+            sending=lambda since: frozenset(),
         )
         return Supervisor(
             "node",

@@ -83,10 +83,13 @@ class MemoryQueue:
     def epoch(self) -> list[Any]:
         return [["queue-1", self.state["epoch"], self.leased()]]
 
-    def renew(self, epoch: int, seconds: float) -> list[Any]:
+    def standing(self) -> list[Any]:
+        return [[trio.current_time(), []]]
+
+    def renew(self, epoch: int, seconds: float, asked: float, held: list[Any]) -> list[Any]:
         if self.state["epoch"] != epoch:
             return [False]
-        self.lease_until = trio.current_time() + seconds
+        self.lease_until = asked + seconds
         return [True]
 
     def adopt(self, epoch: int) -> list[Any]:
@@ -298,8 +301,11 @@ class MemoryStore:
         self.nodes[name] = {"uuid": uuid, "epoch": granted, "status": "current", "reported": 0}
         return [granted]
 
-    def node_renew(self, name: str, epoch: int, now: int) -> list[Any]:
-        return [self._current(name, epoch)]
+    def node_renew(self, name: str, epoch: int, now: int, still: list[Any]) -> list[Any]:
+        return [10, []] if self._current(name, epoch) else [None]
+
+    def nodes_release(self) -> list[Any]:
+        return [[]]
 
     def page_claim(
         self, node: str, epoch: int, campaign: int, segment: int, seq: int, after: int, now: int

@@ -20,11 +20,12 @@ from tests.sweep.memory import MemoryLink, MemoryQueue, MemoryStore
 CHANNELS = ["ios", "android"]
 ACTORS = ["walker", "batcher", "consumer", "transport", "settler", "reporter", "shepherd", "membership", "link"]
 VERBS = [
-    "store.campaign_get", "store.campaigns_over", "store.node_join", "store.node_renew", "store.page_claim",
+    "store.campaign_get", "store.campaigns_over", "store.node_join", "store.node_renew",
+    "store.nodes_release", "store.page_claim",
     "store.page_read", "store.report", "store.strays", "tubes.adopt", "tubes.baton_ack", "tubes.baton_put",
     "tubes.baton_release_worker", "tubes.baton_take", "tubes.batch_release_worker", "tubes.batch_take", "tubes.epoch",
     "tubes.marked_campaigns", "tubes.marks_drop",
-    "tubes.outbox_read", "tubes.outbox_trim", "tubes.page_put", "tubes.renew", "tubes.settle",
+    "tubes.outbox_read", "tubes.outbox_trim", "tubes.page_put", "tubes.renew", "tubes.settle", "tubes.standing",
 ]  # fmt: skip
 SUBSCRIBERS = 40
 

@@ -1,12 +1,15 @@
 -- The store role: subscribers, campaigns, cursors, the page ledger. Verbs are called as `store.NAME`.
 
+local memory = require('roles.memory')
 local publish = require('roles.verbs')
 local replication = require('replication')
 local copies = require('roles.store.copies')
 local schema = require('roles.store.schema')
 local subscribers = require('roles.store.subscribers')
 local campaigns = require('roles.store.campaigns')
+local coverage = require('roles.store.coverage')
 local nodes = require('roles.store.nodes')
+local pauses = require('roles.store.pauses')
 local walk = require('roles.store.walk')
 
 local store = {}
@@ -25,8 +28,18 @@ function store.start()
         campaign_list = campaigns.campaign_list,
         campaigns_over = campaigns.campaigns_over,
         node_join = nodes.node_join,
-        node_renew = nodes.node_renew,
+        campaign_pause = pauses.campaign_pause,
+        campaign_resume = pauses.campaign_resume,
+        campaign_cancel = pauses.campaign_cancel,
+        campaign_cursors = coverage.campaign_cursors,
+        campaign_pages = coverage.campaign_pages,
+        subscribers_in = coverage.subscribers_in,
+        removals = coverage.removals,
+        memory = memory.usage,
+        node_renew = pauses.node_renew,
         node_list = nodes.node_list,
+        node_forget = nodes.node_forget,
+        nodes_release = nodes.release_fenced,
         page_claim = copies.positioned(walk.page_claim),
         page_read = walk.page_read,
         page_read_at = copies.reader(walk.page_read),

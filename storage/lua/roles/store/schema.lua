@@ -54,6 +54,30 @@ steps[1] = function()
     s:create_index('name', {parts = {'name'}})
 end
 
+-- What a proof of coverage needs: how many targets a channel has ever lost, and per page how many were enqueued on each
+-- channel (`tallies[channel].enqueued`). A settled page of version 1 has what ended on each channel, which is the same.
+steps[2] = function()
+    box.space.store_counts:format({
+        {'channel', 'string'}, {'subscribers', 'unsigned'}, {'removed', 'unsigned', is_nullable = true},
+    })
+    for _, page in box.space.store_pages.index.state:pairs({'settled'}) do
+        local tallies, ended = page.tallies, 0
+        for _, sums in pairs(tallies) do
+            local enqueued = 0
+            for _, outcome in ipairs({'delivered', 'dead', 'rejected', 'expired', 'cancelled', 'dropped'}) do
+                enqueued = enqueued + (sums[outcome] or 0)
+            end
+            sums.enqueued = enqueued
+            ended = ended + enqueued
+        end
+        if ended == page.recipients then
+            box.space.store_pages:update({page.campaign, page.segment, page.seq}, {
+                {'=', 'tallies', setmetatable(tallies, {__serialize = 'map'})},
+            })
+        end
+    end
+end
+
 -- Bring the spaces to the newest version. Answers the version that they have now.
 function schema.migrate()
     local meta = box.space.store_meta

@@ -1,11 +1,13 @@
 -- The base: who gets pushes. Upserts by (channel, token), keeps ids for ever, counts per channel.
 
 local atomic = require('roles.atomic')
+local memory = require('roles.memory')
 local subscribers = {}
 
 local function count(channel, by)
     local row = box.space.store_counts:get(channel)
-    box.space.store_counts:replace({channel, (row and row.subscribers or 0) + by})
+    local removed = row and row.removed or 0
+    box.space.store_counts:replace({channel, (row and row.subscribers or 0) + by, removed - math.min(by, 0)})
 end
 
 -- rows: whole tuples but for their id, which is put before them here; so no row is built anew.
@@ -35,6 +37,7 @@ local function put(rows)
 end
 
 function subscribers.subscribers_put(rows)
+    memory.refuse_when_full()
     return atomic(put, rows)
 end
 

@@ -7,7 +7,6 @@ local subscribers = require('roles.store.subscribers')
 local walk = {}
 
 local EMPTY = setmetatable({}, {__serialize = 'map'})
-local TERMINAL = {'delivered', 'dead', 'rejected', 'expired', 'cancelled', 'dropped'}
 
 local function next_baton(page, cursor)
     if page.to_id >= cursor.end_id then
@@ -116,12 +115,46 @@ local function settle_span(spans, line)
     return spans
 end
 
-local function terminal(tallies)
-    local n = 0
-    for _, outcome in ipairs(TERMINAL) do
-        n = n + (tallies[outcome] or 0)
+-- Add to a page's sums for one channel, and to the campaign's.
+local function add(line, tallies, channel, by, reasons)
+    local sums = tallies[channel] or {}
+    for outcome, n in pairs(by) do
+        sums[outcome] = (sums[outcome] or 0) + n
     end
-    return n
+    tallies[channel] = sums
+    campaigns.tally(line.campaign, channel, by, reasons)
+end
+
+-- Counted from this put + what had ended before: a page that was open and is put again is enqueued once, not twice.
+local function enqueue(line, tallies)
+    for channel, sums in pairs(tallies) do
+        if line.tallies[channel] == nil then
+            add(line, tallies, channel, {enqueued = campaigns.terminal(sums) - (sums.enqueued or 0)})
+        end
+    end
+    for channel, by in pairs(line.tallies) do
+        local before = tallies[channel] or {}
+        local more = {}
+        for outcome, n in pairs(by) do
+            more[outcome] = n
+        end
+        more.enqueued = (by.enqueued or 0) + campaigns.terminal(before) - (before.enqueued or 0)
+        add(line, tallies, channel, more)
+    end
+end
+
+-- A line that comes after its page was cancelled (its node was away): what it sent did not end as cancelled after all.
+local function correct(page, line, tallies)
+    local known = tallies[line.channel] or {}
+    local ended = campaigns.terminal(line.tallies)
+    if line.kind ~= 'settled' or ended == 0 or (known.cancelled or 0) < ended then
+        return
+    end
+    add(line, tallies, line.channel, line.tallies, line.reasons)
+    add(line, tallies, line.channel, {cancelled = -ended})
+    box.space.store_pages:update({page.campaign, page.segment, page.seq}, {
+        {'=', 'tallies', setmetatable(tallies, {__serialize = 'map'})},
+    })
 end
 
 local function apply(node, epoch, line, now)
@@ -130,33 +163,28 @@ local function apply(node, epoch, line, now)
     if page == nil or page.node ~= node or page.epoch ~= epoch then
         return -- not the owner any more: whoever reopened the page reports it
     end
-    local state, recipients, settled, spans = page.state, page.recipients, page.settled, page.spans
+    for _, dead in ipairs(line.dead or {}) do
+        subscribers.drop(line.channel, dead[1], dead[2], dead[3])
+    end
+    local state, recipients, settled, spans, tallies = page.state, page.recipients, page.settled, page.spans, page.tallies
+    if state == 'settled' then
+        return correct(page, line, tallies)
+    end
     if line.kind == 'enqueued' then
         state = 'enqueued'
         recipients = settled + line.recipients
-        for channel, tallies in pairs(line.tallies) do
-            campaigns.tally(line.campaign, channel, tallies)
-            settled = settled + terminal(tallies)
+        enqueue(line, tallies)
+        for _, by in pairs(line.tallies) do
+            settled = settled + campaigns.terminal(by)
         end
     else
-        campaigns.tally(line.campaign, line.channel, line.tallies, line.reasons)
-        settled = settled + terminal(line.tallies)
+        add(line, tallies, line.channel, line.tallies, line.reasons)
+        settled = settled + campaigns.terminal(line.tallies)
         spans = settle_span(spans, line)
-        for _, dead in ipairs(line.dead) do
-            subscribers.drop(line.channel, dead[1], dead[2], dead[3])
-        end
     end
     if state == 'enqueued' and settled >= recipients then
         state, spans = 'settled', {}
         box.space.store_campaigns:update(line.campaign, {{'-', 'pages_open', 1}})
-    end
-    local tallies = page.tallies
-    if line.kind ~= 'enqueued' then
-        local sum = tallies[line.channel] or {}
-        for outcome, n in pairs(line.tallies) do
-            sum[outcome] = (sum[outcome] or 0) + n
-        end
-        tallies[line.channel] = sum
     end
     box.space.store_pages:update(key, {
         {'=', 'state', state}, {'=', 'recipients', recipients}, {'=', 'settled', settled}, {'=', 'spans', spans},
@@ -168,7 +196,7 @@ end
 -- Clause 8. lines: {{number, line}...} in order. Answers the last number that is in the ledger, or nil if fenced.
 function walk.report(node, epoch, lines, now)
     return atomic(function()
-        if not nodes.current(node, epoch) then
+        if not nodes.reports(node, epoch) then
             return nil
         end
         local reported = box.space.store_nodes:get(node).reported
@@ -178,7 +206,7 @@ function walk.report(node, epoch, lines, now)
                 reported = entry[1]
             end
         end
-        box.space.store_nodes:update(node, {{'=', 'reported', reported}, {'=', 'seen_at', now}})
+        box.space.store_nodes:update(node, {{'=', 'reported', reported}})
         return reported
     end)
 end
@@ -195,7 +223,9 @@ function walk.strays(node, epoch, now, timeout)
         end
     end
     for _, page in box.space.store_pages.index.state:pairs({'open'}) do
-        table.insert(any, {page.campaign, page.segment, page.seq, page.from_id})
+        if box.space.store_campaigns:get(page.campaign).state == 'firing' then
+            table.insert(any, {page.campaign, page.segment, page.seq, page.from_id})
+        end
     end
     for _, page in box.space.store_pages.index.state:pairs({'claimed', node}) do
         if page.epoch == epoch and page.claimed_at + timeout <= now then

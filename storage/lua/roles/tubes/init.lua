@@ -1,6 +1,7 @@
 -- The queue role: a node's own tubes, marks, epoch, lease and outbox. Verbs are called as `tubes.NAME`.
 
 local publish = require('roles.verbs')
+local holds = require('roles.tubes.holds')
 local outbox = require('roles.tubes.outbox')
 local state = require('roles.tubes.state')
 local work = require('roles.tubes.work')
@@ -9,11 +10,13 @@ local tubes = {}
 
 function tubes.start(channels)
     state.migrate()
+    holds.migrate()
     outbox.start()
     work.ensure(channels)
     publish('tubes', {
         epoch = state.epoch,
-        renew = state.renew,
+        standing = work.standing,
+        renew = work.renew,
         adopt = work.adopt,
         marked = state.marked,
         marked_campaigns = state.marked_campaigns,
@@ -31,6 +34,8 @@ function tubes.start(channels)
         settle = work.settle,
         outbox_read = outbox.read,
         outbox_trim = outbox.trim,
+        tube_buried = work.tube_buried,
+        tube_kick = work.tube_kick,
         statistics = work.statistics,
     }, {'baton_put'})
 end

@@ -63,12 +63,14 @@ function state.wait_leased(timeout)
     return true
 end
 
--- The store says that `epoch` may go on: for `seconds` from `asked`, the moment before it was asked (fiber.clock).
-function state.renew(epoch, seconds)
-    if state.get('epoch') ~= epoch then
+-- The store says that `epoch` may go on: for `seconds` from `asked` (this instance's fiber.clock before the store was
+-- asked, so that a call which lay about somewhere makes no lease longer than the store thinks). Refuses another epoch, and
+-- a time that is still to come: the clock has started anew since.
+function state.renew(epoch, seconds, asked)
+    if state.get('epoch') ~= epoch or asked > clock() then
         return false
     end
-    lease_until = clock() + seconds
+    lease_until = asked + seconds
     lease_changed:broadcast()
     return true
 end

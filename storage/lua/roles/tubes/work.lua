@@ -3,6 +3,8 @@
 local fiber = require('fiber')
 local queue = require('queue')
 local atomic = require('roles.atomic')
+local memory = require('roles.memory')
+local holds = require('roles.tubes.holds')
 local outbox = require('roles.tubes.outbox')
 local state = require('roles.tubes.state')
 
@@ -41,7 +43,7 @@ function work.adopt(epoch)
         queue.tube[name]:truncate()
     end
     atomic(function()
-        for _, space in ipairs({'tubes_marks', 'tubes_outbox', 'tubes_taken'}) do
+        for _, space in ipairs({'tubes_marks', 'tubes_outbox', 'tubes_taken', 'tubes_parked'}) do
             local keys = {}
             for _, row in box.space[space]:pairs() do
                 table.insert(keys, row)
@@ -61,6 +63,20 @@ function work.adopt(epoch)
     return true
 end
 
+-- What a node's heartbeat needs to know: {clock, still}, see `state.renew` and `holds.still`.
+function work.standing()
+    return {fiber.clock(), holds.still()}
+end
+
+-- A lease, and with it the campaigns that are held. `asked`: nil for now.
+function work.renew(epoch, seconds, asked, held)
+    if not state.renew(epoch, seconds, asked == nil and fiber.clock() or asked) then
+        return false
+    end
+    holds.set(held)
+    return true
+end
+
 -- Batons {campaign, segment, seq, after_id}, from this node's walkers or a neighbour's.
 function work.baton_put(batons)
     atomic(function()
@@ -71,44 +87,68 @@ function work.baton_put(batons)
     return #batons
 end
 
--- Inside the caller's transaction: take what is ready now, at most `max` tasks.
+-- Tasks looked at in one transaction: of held campaigns there may be any number before one that may go out.
+local LOOKED_AT = 50
+
+local function take_one(tube, worker, task)
+    local number = state.draw('take')
+    box.space.tubes_taken:replace({tube.name, task[1], number, worker})
+    return {task[1], number, task[3]}
+end
+
+-- Inside the caller's transaction: take what is ready now, at most `max` tasks. Also answers whether there may be more.
 local function take_ready(tube, worker, max, tasks)
-    while #tasks < max do
+    for _ = 1, LOOKED_AT do
+        if #tasks >= max then
+            return tasks, false
+        end
         local task = tube:take(0)
         if task == nil then
-            break
+            return tasks, false
         end
-        local number = state.draw('take')
-        box.space.tubes_taken:replace({tube.name, task[1], number, worker})
-        table.insert(tasks, {task[1], number, task[3]})
+        if not (holds.holding() and tube.name ~= BATONS and holds.set_aside(tube, task)) then
+            table.insert(tasks, take_one(tube, worker, task))
+        end
     end
-    return tasks
+    return tasks, true
+end
+
+-- Inside the caller's transaction, with the task for which a long poll has waited.
+local function take_first(tube, worker, max, first)
+    if holds.holding() and tube.name ~= BATONS and holds.set_aside(tube, first) then
+        return take_ready(tube, worker, max, {})
+    end
+    return take_ready(tube, worker, max, {take_one(tube, worker, first)})
 end
 
 local function take(name, worker, max, timeout)
-    local started = fiber.clock()
+    local deadline = fiber.clock() + timeout
     if not state.wait_leased(timeout) then
         return {}
     end
     local tube = tube_of(name)
-    local tasks = atomic(take_ready, tube, worker, max, {})
-    local left = timeout - (fiber.clock() - started)
-    if #tasks > 0 or left <= 0 then
-        return tasks
+    local tasks, more = atomic(take_ready, tube, worker, max, {})
+    while #tasks == 0 do
+        if more then
+            fiber.yield()
+            if not state.leased() then
+                return {}
+            end
+            tasks, more = atomic(take_ready, tube, worker, max, {})
+        else
+            local left = deadline - fiber.clock()
+            local first = left > 0 and tube:take(left) or nil
+            if first == nil then
+                return {}
+            end
+            if not state.leased() then
+                tube:release(first[1])
+                return {}
+            end
+            tasks, more = atomic(take_first, tube, worker, max, first)
+        end
     end
-    local first = tube:take(left)
-    if first == nil then
-        return {}
-    end
-    if not state.leased() then
-        tube:release(first[1])
-        return {}
-    end
-    return atomic(function()
-        local number = state.draw('take')
-        box.space.tubes_taken:replace({name, first[1], number, worker})
-        return take_ready(tube, worker, max, {{first[1], number, first[3]}})
-    end)
+    return tasks
 end
 
 -- Clause 2 and 6. Long polls: at most `timeout` seconds, then nothing. Answers the epoch and {id, number, data}s.
@@ -195,15 +235,31 @@ function work.batch_bury(channel, id, number)
     end)
 end
 
+-- What Tarantool says when its memory is used up, as an answer.
+local function unless_full(ok, ...)
+    if ok then
+        return ...
+    end
+    local err = (...)
+    if type(err) == 'cdata' and err.code == box.error.MEMORY_ISSUE then
+        return 'full'
+    end
+    error(err, 0)
+end
+
 -- Clause 4, `page_put`. batches: {{channel, delay in seconds, locales, recipients (JSON text), expires_at}...}; tallies:
--- channel -> outcome -> n of what needs no batch. Answers 'put', 'marked' (was put before) or 'fenced'.
+-- channel -> outcome -> n of what needs no batch. Answers 'put', 'marked' (was put before), 'fenced', or 'full': nothing was
+-- written, as the memory is used up; try again when settlements have freed some.
 function work.page_put(epoch, campaign, segment, seq, batches, recipients, tallies)
-    return atomic(function()
+    return unless_full(pcall(atomic, function()
         if not state.leased() or state.get('epoch') ~= epoch then
             return 'fenced'
         end
         if box.space.tubes_marks:get({campaign, segment, seq}) ~= nil then
             return 'marked'
+        end
+        if memory.full() then
+            return 'full'
         end
         for n, batch in ipairs(batches) do
             tube_of(push_tube(batch[1])):put(
@@ -214,7 +270,7 @@ function work.page_put(epoch, campaign, segment, seq, batches, recipients, talli
         outbox.append({kind = 'enqueued', campaign = campaign, segment = segment, seq = seq,
                        recipients = recipients, tallies = setmetatable(tallies, {__serialize = 'map'})})
         return 'put'
-    end)
+    end))
 end
 
 -- Clause 7. settlements: {{id, number, line, remainders}...} with remainders {{delay, attempt, recipients (JSON)}...}.
@@ -246,13 +302,32 @@ function work.settle(channel, settlements)
     end)
 end
 
+-- Up to `limit` batches of a channel that were put aside: {id, campaign, segment, seq, n, attempt, recipients' text} each.
+-- What is no batch has only its id and its data as text.
+function work.tube_buried(channel, limit)
+    local tube, list = tube_of(push_tube(channel)), {}
+    for _, row in box.space[push_tube(channel)].index[1]:pairs({'!'}) do
+        if #list >= limit then
+            break
+        end
+        local task = tube:peek(row[1])
+        table.insert(list, {task[1], task[3]})
+    end
+    return list
+end
+
+-- Bring up to `count` of them back; answers how many.
+function work.tube_kick(channel, count)
+    return tube_of(push_tube(channel)):kick(count)
+end
+
 function work.statistics()
     local tubes = setmetatable({}, {__serialize = 'map'})
     for name, s in pairs(queue.statistics()) do
         tubes[name] = s.tasks
     end
     return {tubes = tubes, outbox = box.space.tubes_outbox:len(), marks = box.space.tubes_marks:len(),
-            memory = {used = box.slab.info().arena_used, size = box.slab.info().quota_size}}
+            parked = box.space.tubes_parked:len(), memory = memory.usage()}
 end
 
 return work

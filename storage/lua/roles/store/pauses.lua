@@ -1,0 +1,197 @@
+-- Clause 12: firing -> pausing -> paused -> firing, and cancelling -> cancelled. The cursors are the cut line: only a
+-- firing campaign's move. A campaign stands still when every node that may hold a lease has said that it sends nothing of
+-- it, owes no line about it, and has put every page that it had claimed.
+
+local fiber = require('fiber')
+local atomic = require('roles.atomic')
+local campaigns = require('roles.store.campaigns')
+local nodes = require('roles.store.nodes')
+local pauses = {}
+
+local PAGES_A_STEP = 100
+local LONGEST_TTL = 31 * 86400 * 1000
+
+-- What nodes have told this instance; told again every second, so it need not be stored. The version is in the key: what
+-- was said of an earlier pause counts for nothing in this one.
+local quiet = {}
+
+local function word(node, epoch, id, version)
+    return ('%s %s %s %s'):format(node, tostring(epoch), tostring(id), tostring(version))
+end
+
+local function set_state(id, state, now)
+    local ended = state == 'cancelled'
+    box.space.store_campaigns:update(id, {
+        {'=', 'state', state}, {'+', 'version', 1}, {'=', 'finished_at', ended and now or 0},
+    })
+end
+
+-- Each answers the state that the campaign has then (unchanged where the verb does not apply), or nil for no campaign.
+function pauses.campaign_pause(id, now)
+    return atomic(function()
+        local c = box.space.store_campaigns:get(id)
+        if c ~= nil and c.state == 'firing' then
+            set_state(id, 'pausing', now)
+        end
+        return c and box.space.store_campaigns:get(id).state
+    end)
+end
+
+function pauses.campaign_cancel(id, now)
+    return atomic(function()
+        local c = box.space.store_campaigns:get(id)
+        if c ~= nil and c.state == 'draft' then
+            set_state(id, 'cancelled', now)
+        elseif c ~= nil and (c.state == 'firing' or c.state == 'pausing' or c.state == 'paused') then
+            set_state(id, 'cancelling', now)
+        end
+        return c and box.space.store_campaigns:get(id).state
+    end)
+end
+
+-- Also answers the batons to put: one for each segment that has not ended, and one for each open page.
+function pauses.campaign_resume(id, now)
+    return atomic(function()
+        local c = box.space.store_campaigns:get(id)
+        if c == nil then
+            return nil
+        end
+        local batons = {}
+        if c.state == 'pausing' or c.state == 'paused' then
+            set_state(id, 'firing', now)
+            for _, cursor in ipairs(box.space.store_cursors:select({id})) do
+                if not cursor.ended then
+                    box.space.store_cursors:update({id, cursor.segment}, {{'=', 'moved_at', now}})
+                    table.insert(batons, {id, cursor.segment, cursor.seq, cursor.after_id})
+                end
+            end
+            for _, page in box.space.store_pages.index.state:pairs({'open'}) do
+                if page.campaign == id then
+                    table.insert(batons, {id, page.segment, page.seq, page.from_id})
+                end
+            end
+            campaigns.check_done(id, now)
+        end
+        return box.space.store_campaigns:get(id).state, batons
+    end)
+end
+
+local function stands_still(c)
+    for _, node in ipairs(box.space.store_nodes:select()) do
+        if node.status ~= 'forgotten' and not nodes.lease_over(node) then
+            if not quiet[word(node.name, node.epoch, c.id, c.version)] then
+                return false
+            end
+            for _, page in box.space.store_pages.index.state:pairs({'claimed', node.name, c.id}) do
+                if page.epoch == node.epoch then
+                    return false
+                end
+            end
+        end
+    end
+    return true
+end
+
+-- Up to PAGES_A_STEP unsettled pages of a campaign that stands still end here. Answers whether there may be more.
+local function cancel_pages(id)
+    local keys = {}
+    for _, state in ipairs({'claimed', 'enqueued', 'open'}) do
+        for _, page in box.space.store_pages.index.state:pairs({state}) do
+            if page.campaign == id then
+                table.insert(keys, {id, page.segment, page.seq})
+            end
+            if #keys == PAGES_A_STEP then
+                break
+            end
+        end
+    end
+    for _, key in ipairs(keys) do
+        local page = box.space.store_pages:get(key)
+        local tallies, recipients, settled = page.tallies, 0, 0
+        for _, sums in pairs(tallies) do
+            local ended = campaigns.terminal(sums)
+            sums.cancelled = (sums.cancelled or 0) + math.max(0, (sums.enqueued or ended) - ended)
+            recipients, settled = recipients + (sums.enqueued or ended), settled + campaigns.terminal(sums)
+        end
+        box.space.store_pages:update(key, {
+            {'=', 'state', 'settled'}, {'=', 'recipients', recipients}, {'=', 'settled', settled}, {'=', 'spans', {}},
+            {'=', 'tallies', setmetatable(tallies, {__serialize = 'map'})},
+        })
+    end
+    box.space.store_campaigns:update(id, {{'-', 'pages_open', #keys}})
+    return #keys > 0
+end
+
+-- Who was in the audience and has not ended is cancelled: what was on tubes, and what nobody had claimed.
+local function cancel_rest(id, now)
+    for _, row in ipairs(box.space.store_totals:select({id})) do
+        local rest = (row.tallies.audience or 0) - campaigns.terminal(row.tallies)
+        campaigns.tally(id, row.channel, {cancelled = math.max(0, rest)})
+    end
+    set_state(id, 'cancelled', now)
+end
+
+local function settle(id, now)
+    local c = box.space.store_campaigns:get(id)
+    if c == nil or not stands_still(c) then
+        return false
+    elseif c.state == 'pausing' then
+        set_state(id, 'paused', now)
+    elseif c.state == 'cancelling' then
+        if cancel_pages(id) then
+            return true
+        end
+        cancel_rest(id, now)
+    end
+    return false
+end
+
+-- Take every pause and every cancel as far as it can go.
+local function advance(now)
+    for _, state in ipairs({'pausing', 'cancelling'}) do
+        for _, c in ipairs(box.space.store_campaigns.index.state:select({state})) do
+            while atomic(settle, c.id, now) do
+                fiber.yield()
+            end
+        end
+    end
+    if next(quiet) ~= nil and #box.space.store_campaigns.index.state:select({'pausing'}, {limit = 1}) == 0
+        and #box.space.store_campaigns.index.state:select({'cancelling'}, {limit = 1}) == 0 then
+        quiet = {}
+    end
+end
+
+-- {campaign, version, purge, settling} each: of which campaigns a queue must hand out nothing. `purge`: what it has of
+-- them is to go. Cancelled ones stay in the list for as long as a queue that was away might send something of them.
+local function holds(now)
+    local list = {}
+    for _, state in ipairs({'pausing', 'paused', 'cancelling'}) do
+        for _, c in box.space.store_campaigns.index.state:pairs({state}) do
+            table.insert(list, {c.id, c.version, state == 'cancelling', state ~= 'paused'})
+        end
+    end
+    for _, c in box.space.store_campaigns.index.state:pairs({'cancelled'}, {iterator = 'REQ'}) do
+        if c.created_at + LONGEST_TTL < now then
+            break -- ids are in the order of time
+        end
+        if c.fired_at > 0 and c.fired_at + (c.policy.ttl_ms or LONGEST_TTL) > now then
+            table.insert(list, {c.id, c.version, true, false})
+        end
+    end
+    return list
+end
+
+-- A node's heartbeat. `still`: {campaign, version}s of which it sends nothing and owes nothing. Answers the lease's
+-- seconds and the holds that go with it, or nothing when this epoch is not current.
+function pauses.node_renew(name, epoch, now, still)
+    if not nodes.renew(name, epoch, now) then
+        return nil
+    end
+    for _, campaign in ipairs(still) do
+        quiet[word(name, epoch, campaign[1], campaign[2])] = true
+    end
+    advance(now)
+    return nodes.LEASE, holds(now)
+end
+
+return pauses
