@@ -234,7 +234,7 @@ async def test_load_is_spread_over_all_connections(peer, make_apns, make_batch, 
     assert outcomes.delivered == 900
     shares = Counter(id(seen.link) for seen in peer.seen)
     assert len(shares) == 3
-    assert min(shares.values()) >= 200
+    assert min(shares.values()) >= 100, "the rest goes to who answers first"
 
 
 async def test_a_connection_rotates_before_its_stream_ids_end(peer, make_apns, make_batch, running):
