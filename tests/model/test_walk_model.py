@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from tests.model.clauses import Clauses
 from tests.model.faults import KINDS, moves
+from tests.model.page import page
 from tests.model.removals import REMOVALS, SECOND_LOCKS, STUCK, Removal, alone, small
 from tests.model.search import at_rest, broken, search
 from tests.model.steps import steps
@@ -99,3 +101,8 @@ def test_without_a_fault_the_walk_goes_one_way_to_its_rest() -> None:
         said.append(words)
     assert said[-1].startswith("node 0 reports")
     assert world.reached == (True,)
+
+
+def test_the_page_about_the_walk_tells_what_the_search_finds() -> None:
+    told = Path(__file__).parents[2].joinpath("docs/walk.md").read_text()
+    assert told == page(), "write it anew: .venv/bin/python -m tests.model.page >docs/walk.md"

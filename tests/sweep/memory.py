@@ -389,7 +389,8 @@ class MemoryStore:
     def _settle_span(self, spans: list[Any], line: dict[str, Any]) -> None:
         for span in spans:
             if span[0] == line["channel"] and span[1] <= line["first"] and line["last"] <= span[2]:
-                span[3] = [id for id in span[3] if id not in (line.get("ids") or [])] + line["left"]
+                ours = line.get("ids") or range(line["first"], line["last"] + 1)
+                span[3] = [id for id in span[3] if id not in ours] + line["left"]
                 return
         spans.append([line["channel"], line["first"], line["last"], list(line["left"])])
 

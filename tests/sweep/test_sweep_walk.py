@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
+import trio
 from hypothesis import HealthCheck, given, settings
 
+from tests.conftest import Server
+from tests.model import test_walk_verbs_in_any_order as verbs
 from tests.model.clauses import Clauses
 from tests.model.faults import KINDS
 from tests.model.removals import SECOND_LOCKS, small
@@ -47,3 +51,16 @@ def test_a_second_lock_is_one_within_two_faults(clause: str) -> None:
 @settings(max_examples=2000, deadline=None, database=None, suppress_health_check=list(HealthCheck))
 def test_in_thousands_of_interleavings_nobody_is_lost_or_reached_too_often(schedule: tuple[list[int], int]) -> None:
     follow(schedule)
+
+
+@pytest.fixture(scope="module")
+def ring(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Server]]:
+    yield from verbs.two_servers(tmp_path_factory)
+
+
+@pytest.mark.sweep
+@pytest.mark.timeout(900)
+@given(schedule=verbs.SCHEDULES)
+@settings(max_examples=2000, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+def test_the_verbs_keep_the_law_in_thousands_of_orders(ring: list[Server], schedule: tuple[list[int], int]) -> None:
+    trio.run(verbs.example, ring, schedule)
