@@ -31,8 +31,7 @@ search goes through all worlds that can come about, breadth first, and looks in 
 
 With all clauses no law breaks, with any two faults (`./dev sweep`; a part of it in `./dev test`). Each is a switch.
 Below is the shortest way into trouble that the search finds without it, in the smallest world that has one. *FAULT* is
-what nobody can prevent; r0, r1 are recipients, worker 0.1 is node 0's second. Clauses 9 and 12 are modelled as they are
-designed: `peers forget` and the pause are not built yet.
+what nobody can prevent; r0, r1 are recipients, worker 0.1 is node 0's second.
 
 What the model does not have: more than one segment and channel, deadlines, dead tokens, copies of the store that elect
 another master, cancel. Tarantool's transactions are taken to be what they say. `tests/model/verbs.py` drives the real

@@ -68,8 +68,8 @@ class House:
 
     async def come_back(self) -> None:
         """Clause 1's first half: a queue that knows nothing asks for an epoch."""
-        (uuid, _, _) = (await self.call("epoch"))[0]
-        await self.call("renew", (await self.call("epoch"))[0][1], 0)  # a restarted queue has no lease
+        ((uuid, held, _),) = await self.call("epoch")
+        await self.call("renew", held, 0, None, [])  # a restarted queue has no lease
         (_, lines) = await self.call("outbox_read", 1000, 0)
         for _, line in lines:
             self.witness.excused.update(set(line.get("who", [])) - self.witness.recorded)
@@ -80,7 +80,7 @@ class House:
     async def adopt(self) -> None:
         """Clause 1's second half."""
         await self.call("adopt", self.grant)
-        await self.call("renew", self.grant, 60)
+        await self.call("renew", self.grant, 600, None, [])
         self.grant = 0
 
     async def report(self, *, lost: bool = False) -> None:
