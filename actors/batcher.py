@@ -11,7 +11,7 @@ import trio
 
 from actors.messages import Page
 from storage.errors import LinkLost
-from storage.records import PutBatch
+from storage.records import PutBatch, Target
 from storage.tubes import Tubes
 
 log = structlog.get_logger(__name__)
@@ -35,12 +35,12 @@ class Split(NamedTuple):
 
 def split(page: Page, channels: Collection[str]) -> Split:
     """Group a page's rows by channel, ≤ 500 recipients a batch. Channels that this node does not serve are dropped."""
-    groups: dict[str, list[tuple[int, str, str, int, str]]] = {}
-    for id, channel, token, kind, registered_at, locale, *_ in page.rows:
-        group = groups.get(channel)
+    groups: dict[str, list[Target]] = {}
+    for row in page.rows:
+        group = groups.get(row.channel)
         if group is None:
-            group = groups[channel] = []
-        group.append((id, token, kind, registered_at, locale))
+            group = groups[row.channel] = []
+        group.append(row)
     audience = page.campaign.audience
     batches: list[PutBatch] = []
     tallies: dict[str, dict[str, int]] = {}
@@ -50,7 +50,7 @@ def split(page: Page, channels: Collection[str]) -> Split:
             continue
         for span in page.claim.spans:
             if span.channel == channel:
-                group = [row for row in group if not span.first <= row[0] <= span.last or row[0] in span.left]
+                group = [row for row in group if not span.first <= row.id <= span.last or row.id in span.left]
         if not group:
             continue
         recipients += len(group)
@@ -65,11 +65,10 @@ def split(page: Page, channels: Collection[str]) -> Split:
     return Split(batches, recipients, tallies)
 
 
-def _batch(channel: str, rows: list[tuple[int, str, str, int, str]], expires_at: int) -> PutBatch:
+def _batch(channel: str, rows: list[Target], expires_at: int) -> PutBatch:
     locales: dict[str, int] = {}
     recipients = [
-        (id, token, kind, registered_at, locales.setdefault(locale, len(locales)))
-        for id, token, kind, registered_at, locale in rows
+        (row.id, row.token, row.kind, row.registered_at, locales.setdefault(row.locale, len(locales))) for row in rows
     ]
     return PutBatch(channel, 0.0, list(locales), _ENCODER.encode(recipients).decode(), expires_at)
 

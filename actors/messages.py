@@ -5,11 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import trio
 
-from storage.records import Campaign, Claim, HeldBaton, Task
+from storage.records import Campaign, Claim, HeldBaton, Target, Task
 from transports.contract import Batch, Outcomes
 
 Clock = Callable[[], int]
@@ -28,8 +27,7 @@ class Page:
     held: HeldBaton
     claim: Claim
     campaign: Campaign
-    rows: list[list[Any]]
-    """As ``storage.records.Row``, plain lists."""
+    rows: list[Target]
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,6 +50,17 @@ class Row(NamedTuple):
     fields: dict[str, str]
 
 
+class Target(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """What the walk needs of a subscriber: the front of :class:`Row`. The rest is not even decoded."""
+
+    id: int
+    channel: str
+    token: str
+    kind: str
+    registered_at: int
+    locale: str
+
+
 @dataclass(frozen=True, slots=True)
 class Span:
     """A part of a page that an earlier owner settled, but for ``left``."""

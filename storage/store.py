@@ -21,6 +21,7 @@ from storage.records import (
     NodeRow,
     Row,
     Span,
+    Target,
 )
 from transports.contract import Message
 
@@ -194,22 +195,22 @@ class Store:
 
     async def page_read(
         self, from_id: int, to_id: int, limit: int, position: tuple[int, int] | None = None
-    ) -> list[list[Any]]:
-        """The rows of (from_id, to_id] as plain lists in ``Row``'s order: named tuples would cost a µs each.
+    ) -> list[Target]:
+        """The subscribers of (from_id, to_id].
 
         From the copy, if there is one that has what the claim saw (``position``); else from the store itself.
         """
         if self._copy is not None and position is not None and self._link.connected(self._copy):
             try:
-                (rows,) = await self._link.call(
+                (page,) = await self._link.call(
                     self._copy, "store.page_read_at", list(position), from_id, to_id, limit, deadline=COPY_DEADLINE
                 )
             except (LinkLost, VerbRefused):
-                rows = None
-            if rows is not None:
-                return list(rows)
-        (rows,) = await self._link.insist(self._where, "store.page_read", from_id, to_id, limit)
-        return list(rows)
+                page = None
+            if page is not None:
+                return _targets(page)
+        (page,) = await self._link.insist(self._where, "store.page_read", from_id, to_id, limit)
+        return _targets(page)
 
     async def report(self, node: str, epoch: int, lines: list[Any], now: int) -> int | None:
         """Copy outbox lines; answers the last number in the ledger, or None when fenced."""
@@ -220,3 +221,11 @@ class Store:
         """Batons that seem lost: any node may put the first list, the second are this owner's own pages."""
         any_, own = await self._link.call(self._where, "store.strays", node, epoch, now, timeout_ms)
         return [Baton(*b) for b in any_], [Baton(*b) for b in own]
+
+
+_PAGE = msgspec.msgpack.Decoder(list[Target])
+
+
+def _targets(page: bytes | str) -> list[Target]:
+    # the driver gives bytes where a text is no UTF-8, as a page is not: an array of fewer than 32,768 says so at once
+    return _PAGE.decode(page if isinstance(page, bytes) else page.encode())

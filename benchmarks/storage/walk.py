@@ -115,7 +115,7 @@ def pinged(instance: Instance, times: dict[str, float]) -> Iterator[None]:
 async def join(link: Link, nursery: trio.Nursery) -> None:
     """Keep this node's lease, and copy its outbox, for as long as the nursery lives."""
     store, tubes = Store(link), Tubes(link, NODE)
-    membership = Membership(node=NODE, tubes=tubes, store=store, clock=wall_clock)
+    membership = Membership(node=NODE, tubes=tubes, store=store, clock=wall_clock, sending=lambda since: frozenset())
     await nursery.start(lambda task_status: membership.run(task_status.started))
     reporter = Reporter(node=NODE, tubes=tubes, store=store, clock=wall_clock)
     await nursery.start(lambda task_status: reporter.run(task_status.started))
@@ -149,8 +149,9 @@ async def walk(link: Link, instance: Instance, subscribers: int) -> Cost:
             assert found is not None
             enqueued = sum(tally.get("enqueued", 0) for tally in found.tallies.values())
         cost = watch.cost(subscribers)
-        for actor in (*walkers, batcher):
-            actor.stop()
+        for walker in walkers:
+            walker.stop()
+        batcher.stop()
     return cost
 
 
@@ -174,9 +175,15 @@ async def drain(link: Link, instance: Instance, subscribers: int) -> tuple[Cost,
                 tasks += 1
             if settlements:
                 assert all(await tubes.settle(channel, settlements))
+                if left <= 0:
+                    drained.set()  # who still polls an empty tube is not waited for
 
+    drained = trio.Event()
     watch = Watch(instance)
     async with trio.open_nursery() as nursery:
         for n in range(TAKERS):
             nursery.start_soon(take, CHANNELS[n % len(CHANNELS)])
-    return watch.cost(subscribers), tasks
+        await drained.wait()
+        cost = watch.cost(subscribers)
+        nursery.cancel_scope.cancel()
+    return cost, tasks

@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.batcher import RECIPIENTS_A_BATCH, split
 from actors.messages import Page
-from storage.records import Baton, Campaign, Claim, HeldBaton, Span
+from storage.records import Baton, Campaign, Claim, HeldBaton, Span, Target
 from transports.contract import Message, recipients_from_json
 
 SERVED = {"ios", "android"}
 
 
-def page(rows: list[list[Any]], audience: list[str] | None = None, spans: tuple[Span, ...] = ()) -> Page:
+def page(rows: list[Target], audience: list[str] | None = None, spans: tuple[Span, ...] = ()) -> Page:
     campaign = Campaign(1, 1, "firing", Message(title="t", body="b"), audience, {"ttl_ms": 1000}, 10, 20, None, False)
     return Page(HeldBaton(Baton(1, 0, 0, 0), 0, 1, 1), Claim("claimed", 0, 10**9, None, spans), campaign, rows)
 
 
-def row(id: int, channel: str, locale: str = "en") -> list[Any]:
-    return [id, channel, f"token-{id}", "token", 5, locale, "UTC", "AT", "1", "", None, [], {}]
+def row(id: int, channel: str, locale: str = "en") -> Target:
+    return Target(id, channel, f"token-{id}", "token", 5, locale)
 
 
 channels = st.sampled_from(["ios", "android", "elsewhere"])
@@ -39,8 +37,8 @@ def test_every_row_is_in_one_batch_of_its_channel_or_dropped(cast: list[tuple[st
         assert batch.expires_at == 1020
         found.setdefault(batch.channel, []).extend((r.id, batch.locales[r.locale]) for r in recipients)
     for channel in SERVED:
-        assert found.get(channel, []) == [(r[0], r[5]) for r in rows if r[1] == channel]
-    strangers = sum(r[1] == "elsewhere" for r in rows)
+        assert found.get(channel, []) == [(r.id, r.locale) for r in rows if r.channel == channel]
+    strangers = sum(r.channel == "elsewhere" for r in rows)
     assert result.tallies.get("elsewhere", {}).get("dropped", 0) == strangers
 
 

@@ -167,8 +167,8 @@ class Hands:
         baton["stage"] = "passed"
 
     async def _passed(self, baton: dict[str, Any]) -> None:
-        (rows,) = await self.link.call("store", "store.page_read", *baton["range"], 100)
-        ids = [row[0] for row in rows]
+        (page_read,) = await self.link.call("store", "store.page_read", *baton["range"], 100)
+        ids = [row[0] for row in msgspec.msgpack.decode(page_read)]
         for _, first, last, left in baton["spans"]:
             ids = [id for id in ids if not first <= id <= last or id in left]
         batches = [[CHANNEL, 0, ["en"], msgspec.json.encode(ids).decode(), NOW]] if ids else []

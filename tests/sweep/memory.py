@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 from typing import Any
 
+import msgspec
 import trio
 
 from storage.errors import LinkLost, VerbRefused
@@ -352,7 +353,7 @@ class MemoryStore:
         return ["empty" if empty else "claimed", after, to, self._next(key, page, cursor), []]
 
     def page_read(self, after: int, to: int, limit: int) -> list[Any]:
-        return [[list(self.rows[id]) for id in sorted(self.rows) if after < id <= to][:limit]]
+        return [msgspec.msgpack.encode([list(self.rows[id]) for id in sorted(self.rows) if after < id <= to][:limit])]
 
     def report(self, node: str, epoch: int, lines: list[Any], now: int) -> list[Any]:
         if not self._current(node, epoch):
