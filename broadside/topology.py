@@ -236,7 +236,10 @@ def worker_tree(
     ``breakers``, and ``in_hand``, batches by campaign: one per channel. ``tokens``: the node's, which each new
     transport borrows.
     """
-    link = Link(endpoints(hello.store, hello.queue, hello.peers, hello.copy))
+    link = Link(
+        endpoints(hello.store, hello.queue, hello.peers, hello.copy),
+        greetings={"queue": ("tubes.identify", hello.worker)},
+    )
     store = Store(link, copy=None if hello.copy is None else "copy")
     tubes = Tubes(link, hello.worker)
     book = CampaignBook(store)

@@ -8,9 +8,10 @@ are numbered in the comments (docs/adr/0004-the-link.md tells them).
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 import asynctnt
@@ -35,6 +36,11 @@ _OUTAGES = _ELSEWHERE | {116, 214, 215, 216, 217}
 replicas that must confirm a write do not."""
 CALLS_IN_FLIGHT = 32
 """Calls under way at once per instance; long polls do not count. Bounds what a stopped server makes us hold."""
+BYTES_UNSENT = 16 << 20
+"""Bytes that may wait for an instance to read them before further calls wait themselves."""
+
+Orphan = Callable[[list[Any]], None]
+"""Gets what came for a caller who had gone."""
 
 MEMORY_PAUSE = 1.0
 """Seconds between two tries of a call that an instance without memory refuses."""
@@ -78,6 +84,17 @@ class _Connection(asynctnt.Connection):  # type: ignore[misc]  # asynctnt is unt
         )
         self._lost = lost
 
+    def unsent(self) -> int:
+        """Bytes that the instance has not read yet, those in the kernel not counted."""
+        return 0 if self._transport is None else int(self._transport.get_write_buffer_size())
+
+    def give_up(self) -> None:
+        """Close at once: a mere close would first wait for what is unsent."""
+        transport = self._transport
+        self.close()
+        if transport is not None:
+            transport.abort()
+
     def connection_lost(self, exc: BaseException | None) -> None:
         super().connection_lost(exc)
         self._lost.set()
@@ -86,13 +103,15 @@ class _Connection(asynctnt.Connection):  # type: ignore[misc]  # asynctnt is unt
 class _Line:
     """One instance's connection as it is now."""
 
-    def __init__(self, name: str, endpoint: Endpoint) -> None:
+    def __init__(self, name: str, endpoint: Endpoint, greeting: Sequence[Any]) -> None:
         self.name = name
         self.endpoint = endpoint
+        self.greeting = greeting
         self.connection: Any = None
         self.up = trio.Event()
         self.lost = trio.Event()
-        self.session = 0
+        self.connections = 0
+        self.session: Any = None
         self.places = trio.Semaphore(CALLS_IN_FLIGHT)
 
 
@@ -101,7 +120,7 @@ class _Answer:
 
     __slots__ = ("abandoned", "done", "error", "orphan", "value")
 
-    def __init__(self, orphan: Callable[[list[Any]], None] | None) -> None:
+    def __init__(self, orphan: Orphan | None) -> None:
         self.done = trio.Event()
         self.value: list[Any] = []
         self.error: BaseException | None = None
@@ -135,10 +154,18 @@ class _Answer:
 
 
 class Link:
-    """An actor that keeps a connection to each of ``endpoints``. Outlives its own incarnations as an object."""
+    """An actor that keeps a connection to each of ``endpoints``. Outlives its own incarnations as an object.
 
-    def __init__(self, endpoints: Mapping[str, Endpoint]) -> None:
-        self._lines = {name: _Line(name, endpoint) for name, endpoint in endpoints.items()}
+    Args:
+        endpoints: instances by name.
+        greetings: the verb and arguments of every new connection's first call, by instance. Its answer names the
+            session, which the next connection thus goes on with (``tubes.identify``). Without one each has its own.
+    """
+
+    def __init__(
+        self, endpoints: Mapping[str, Endpoint], greetings: Mapping[str, Sequence[Any]] = MappingProxyType({})
+    ) -> None:
+        self._lines = {name: _Line(name, endpoint, greetings.get(name, ())) for name, endpoint in endpoints.items()}
         self._stopping = trio.Event()
         self._running = False
         self._waiting: set[_Answer] = set()
@@ -178,8 +205,8 @@ class Link:
         """Is the connection to this instance up?"""
         return self._lines[where].connection is not None
 
-    def session(self, where: str) -> int:
-        """A number that changes whenever the connection is a new one: leases of the old one are gone."""
+    def session(self, where: str) -> Any:
+        """Changes when the instance took the latest connection for a new session: leases of the old one are gone."""
         return self._lines[where].session
 
     async def call(
@@ -189,7 +216,7 @@ class Link:
         *args: Any,
         deadline: float = 10.0,
         poll: bool = False,
-        orphan: Callable[[list[Any]], None] | None = None,
+        orphan: Orphan | None = None,
     ) -> list[Any]:
         """Call ``verb`` at the instance named ``where`` and answer its results.
 
@@ -208,7 +235,7 @@ class Link:
         """
         line = self._lines[where]
         answer = _Answer(orphan)
-        session = line.session
+        connection = line.connections
         with trio.move_on_after(deadline):
             if line.connection is None:
                 if self._running:
@@ -216,15 +243,15 @@ class Link:
                 if not self._running:
                     raise LinkDown(f"{line.name}: the link is not running")
             if poll:
-                session = line.session
+                connection = line.connections
                 await self._ask(line, verb, args, answer)
             else:
                 async with line.places:
-                    session = line.session
+                    connection = line.connections
                     await self._ask(line, verb, args, answer)
         if answer.abandoned or not answer.done.is_set():
             # trap 7: a stopped peer looks connected for ever. Its connection is as good as lost.
-            if line.session == session:
+            if line.connections == connection:
                 line.lost.set()
             raise LinkTimeout(f"{line.name}: no answer to {verb} within {deadline:g} s")
         return _judge(line, verb, answer)
@@ -258,6 +285,8 @@ class Link:
             line.connection.call(verb, args).add_done_callback(answer.resolve)
 
     async def _ask(self, line: _Line, verb: str, args: tuple[Any, ...], answer: _Answer) -> None:
+        while line.connection is not None and line.connection.unsent() > BYTES_UNSENT:  # noqa: ASYNC110
+            await trio.sleep(0.01)  # trap 9; the transport tells nobody when it has written
         if line.connection is None:
             answer.error = TarantoolNotConnectedError("not connected")
             answer.done.set()
@@ -289,10 +318,11 @@ class Link:
             line.lost = trio.Event()
             connection = _Connection(line.endpoint, number, line.lost)
             try:
-                await trio_asyncio.aio_as_trio(connection.connect)()
+                await _connect(connection)
                 await self._probe(line, connection)
+                session = await self._greet(line, connection)
             except (OSError, AssertionError, TarantoolNotConnectedError, TarantoolDatabaseError, TimeoutError) as error:
-                connection.close()
+                connection.give_up()
                 number += 1
                 if not told:
                     log.warning("tarantool out of reach", instance=line.name, uri=line.endpoint.uri, error=str(error))
@@ -300,10 +330,11 @@ class Link:
                 await trio.sleep(delay * random.uniform(0.7, 1.3))  # noqa: S311 - jitter
                 delay = min(delay * 1.6, 1.0)
                 continue
-            if told or line.session:
-                log.info("tarantool connected", instance=line.name)
+            if told or line.connections:
+                log.info("tarantool connected", instance=line.name, same_session=session == line.session)
             delay, told = 0.05, False
-            line.session += 1
+            line.connections += 1
+            line.session = session
             line.connection = connection
             line.up.set()
             try:
@@ -311,20 +342,29 @@ class Link:
             finally:
                 line.connection = None
                 line.up = trio.Event()
-                connection.close()
+                connection.give_up()
             log.warning("tarantool connection lost", instance=line.name)
 
     async def _probe(self, line: _Line, connection: _Connection) -> None:
         """Is this the instance that is meant? OSError if not."""
-        if not line.endpoint.others:
-            return
+        if line.endpoint.others and not await self._first(connection, line.endpoint.probe):
+            raise OSError(f"not the one that is meant: {line.endpoint.probe}")
+
+    async def _greet(self, line: _Line, connection: _Connection) -> Any:
+        """Say who we are, before anybody else's call. Answers the name of the connection's session."""
+        return await self._first(connection, *line.greeting) if line.greeting else line.connections + 1
+
+    async def _first(self, connection: _Connection, verb: str, *args: Any) -> Any:
         answer = _Answer(None)
-        connection.call(line.endpoint.probe, ()).add_done_callback(answer.resolve)
+        connection.call(verb, args).add_done_callback(answer.resolve)
         with trio.move_on_after(PING_DEADLINE):
             await answer.done.wait()
         answer.abandoned = True
-        if answer.error is not None or not answer.value or not answer.value[0]:
-            raise OSError(f"not the one that is meant: {answer.error or line.endpoint.probe}")
+        if answer.error is not None:
+            raise answer.error
+        if not answer.done.is_set():
+            raise TimeoutError(f"no answer to {verb} within {PING_DEADLINE:g} s")
+        return answer.value[0] if answer.value else None
 
     async def _watch(self, line: _Line) -> None:
         """Return when the connection is lost, or its instance silent for too long."""
@@ -342,6 +382,14 @@ class Link:
             answer.abandoned = True
             if scope.cancelled_caught or answer.error is not None:
                 return
+
+
+async def _connect(connection: _Connection) -> None:
+    try:
+        await trio_asyncio.aio_as_trio(connection.connect)()
+    except TypeError as error:
+        # cut just after the log-in: the driver looks at the version of a connection that is gone, and finds None
+        raise TarantoolNotConnectedError("lost while connecting") from error
 
 
 def _judge(line: _Line, verb: str, answer: _Answer) -> list[Any]:

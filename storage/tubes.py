@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
 from storage.errors import LinkLost
-from storage.link import Link
+from storage.link import Link, Orphan
 from storage.records import Baton, HeldBaton, Lease, PutBatch, Settlement, Standing
 
 POLL = 2.0
@@ -23,6 +24,8 @@ class Tubes:
         self._link = link
         self._worker = worker
         self._where = where
+        self._polls = itertools.count(1)
+        self._lost: dict[str, list[int]] = {}  # verb and channel -> polls whose answers have not come
 
     async def epoch(self) -> tuple[str, int, bool]:
         """The instance's uuid, its epoch (0: none yet), and whether its lease holds. Waits out a lost link."""
@@ -60,15 +63,7 @@ class Tubes:
 
     async def baton_take(self) -> HeldBaton | None:
         """Wait up to POLL seconds for a baton. A baton that comes after a cancel is given back."""
-        epoch, tasks = await self._link.call(
-            self._where,
-            "tubes.baton_take",
-            self._worker,
-            POLL,
-            poll=True,
-            deadline=POLL + 5.0,
-            orphan=self._return_baton,
-        )
+        epoch, tasks = await self._poll("tubes.baton_take", self._worker, orphan=self._return_baton)
         for id, number, data in tasks:
             return HeldBaton(Baton(*data), id, number, epoch)
         return None
@@ -79,12 +74,12 @@ class Tubes:
             self._link.tell(self._where, "tubes.baton_release", leases)
 
     async def baton_ack(self, held: HeldBaton) -> bool:
-        """Done with a baton; False when it was not ours any more."""
-        return bool((await self._link.call(self._where, "tubes.baton_ack", held.id, held.number))[0])
+        """Done with a baton; False when it was not ours any more. Waits out a lost link."""
+        return bool((await self._link.insist(self._where, "tubes.baton_ack", held.id, held.number))[0])
 
     async def baton_release(self, held: HeldBaton) -> None:
-        """Give a baton back."""
-        await self._link.call(self._where, "tubes.baton_release", [[held.id, held.number]])
+        """Give a baton back. Waits out a lost link."""
+        await self._link.insist(self._where, "tubes.baton_release", [[held.id, held.number]])
 
     async def baton_release_worker(self) -> int:
         """Give back every baton that an earlier incarnation of this worker's walkers held."""
@@ -128,18 +123,22 @@ class Tubes:
             if leases:
                 self._link.tell(self._where, "tubes.batch_release", channel, leases)
 
-        (tasks,) = await self._link.call(
-            self._where,
-            "tubes.batch_take",
-            channel,
-            self._worker,
-            most,
-            POLL,
-            poll=True,
-            deadline=POLL + 5.0,
-            orphan=give_back,
-        )
+        (tasks,) = await self._poll("tubes.batch_take", channel, self._worker, most, orphan=give_back)
         return [(id, number, data) for id, number, data in tasks]
+
+    async def _poll(self, verb: str, *args: Any, orphan: Orphan) -> list[Any]:
+        # Leases outlive a lost connection, so what a poll took whose answer was lost on the way would stay taken for
+        # nobody. Each poll has a number, and the next one names those that were not answered: theirs goes back.
+        poll = next(self._polls)
+        unanswered = self._lost.setdefault(f"{verb} {args[0]}", [])
+        lost = unanswered.copy()
+        unanswered.append(poll)
+        answer = await self._link.call(
+            self._where, verb, *args, poll, lost, POLL, poll=True, deadline=POLL + 5.0, orphan=orphan
+        )
+        for number in (*lost, poll):
+            unanswered.remove(number)
+        return answer
 
     async def batch_release(self, channel: str, leases: Sequence[tuple[int, int]]) -> None:
         """Give batches back untouched: (id, take number) each."""

@@ -101,7 +101,7 @@ async def test_an_answer_between_the_cancel_and_its_delivery_goes_back_too() -> 
     future.body = [1, [[7, 8, "a task"]]]
     link = Link({"queue": Endpoint("unix/:/nowhere")})
     line = link._lines["queue"]
-    line.connection = type("Connection", (), {"call": lambda *_: future})()
+    line.connection = type("Connection", (), {"call": lambda *_: future, "unsent": lambda _: 0})()
     came_back: list[Any] = []
     scope = trio.CancelScope()
     async with trio.open_nursery() as nursery:
@@ -219,9 +219,9 @@ async def test_a_link_that_ends_lets_everybody_go_at_once(own_tarantool: Server)
     async def call(where: str, verb: str, *, insist: bool = False) -> None:
         try:
             if insist:
-                await link.insist(where, verb, "worker", 1.9)
+                await link.insist(where, verb, "worker", 1, [], 1.9)
             else:
-                await link.call(where, verb, "worker", 1.9, poll=True, deadline=10.0)
+                await link.call(where, verb, "worker", 1, [], 1.9, poll=True, deadline=10.0)
         except (LinkDown, LinkLost) as error:
             outcomes.append(type(error).__name__)
 
@@ -262,6 +262,9 @@ async def test_a_call_that_fails_at_once_still_lets_the_link_work(poll: bool) ->
     class Lost:
         def call(self, *_: Any) -> None:
             raise TarantoolNotConnectedError("lost")
+
+        def unsent(self) -> int:
+            return 0
 
     link = Link({"queue": Endpoint("unix/:/nowhere")})
     link._lines["queue"].connection = Lost()

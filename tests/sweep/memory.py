@@ -127,10 +127,10 @@ class MemoryQueue:
             tasks.append([found[0], number, copy.deepcopy(found[1])])
         return tasks
 
-    def baton_take(self, worker: str, _: float) -> list[Any]:
+    def baton_take(self, worker: str, poll: int, lost: list[int], _: float) -> list[Any]:
         return [self.state["epoch"], self._take("batons", worker, 1)]
 
-    def batch_take(self, channel: str, worker: str, most: int, _: float) -> list[Any]:
+    def batch_take(self, channel: str, worker: str, most: int, poll: int, lost: list[int], _: float) -> list[Any]:
         return [self._take(f"push_{channel}", worker, most)]
 
     def _held(self, name: str, id: int, number: int) -> bool:

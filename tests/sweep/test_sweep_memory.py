@@ -47,7 +47,7 @@ class Memory:
         )  # fmt: skip
         campaign.wired(self.patch)
         campaign.ledger.unsettled = queue.leased_recipients
-        self.patch.setattr(topology, "Link", lambda endpoints: link)
+        self.patch.setattr(topology, "Link", lambda endpoints, greetings: link)
 
         async def state() -> str:
             await trio.lowlevel.checkpoint()

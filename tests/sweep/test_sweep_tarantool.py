@@ -83,8 +83,8 @@ class Real:
             campaign.wired(self.patch)
             links: list[WatchedLink] = []
 
-            def make(endpoints: Any) -> WatchedLink:
-                links.append(WatchedLink(endpoints))
+            def make(endpoints: Any, greetings: Any) -> WatchedLink:
+                links.append(WatchedLink(endpoints, greetings))
                 if self.at_the_links_end:
                     links[-1].ended = campaign.ledger.forgive
                 return links[-1]

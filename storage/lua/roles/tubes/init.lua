@@ -5,6 +5,7 @@ local holds = require('roles.tubes.holds')
 local outbox = require('roles.tubes.outbox')
 local state = require('roles.tubes.state')
 local work = require('roles.tubes.work')
+local workers = require('roles.tubes.workers')
 
 local tubes = {}
 
@@ -14,6 +15,7 @@ function tubes.start(channels)
     outbox.start()
     work.ensure(channels)
     publish('tubes', {
+        identify = workers.identify,
         epoch = state.epoch,
         standing = work.standing,
         renew = work.renew,

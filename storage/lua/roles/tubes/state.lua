@@ -23,7 +23,8 @@ function state.migrate()
         if_not_exists = true, format = {{'number', 'unsigned'}, {'line', 'map'}},
     })
     s:create_index('number', {parts = {'number'}, if_not_exists = true})
-    -- Who holds which task since which take. Gone with the instance, as the takes themselves are.
+    -- Who holds which task since which take; field 5: by which of his polls. Gone with the instance, as the takes
+    -- themselves are.
     s = box.schema.space.create('tubes_taken', {if_not_exists = true, temporary = true, format = {
         {'tube', 'string'}, {'id', 'unsigned'}, {'number', 'unsigned'}, {'worker', 'string'},
     }})

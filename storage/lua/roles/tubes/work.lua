@@ -7,6 +7,7 @@ local memory = require('roles.memory')
 local holds = require('roles.tubes.holds')
 local outbox = require('roles.tubes.outbox')
 local state = require('roles.tubes.state')
+local workers = require('roles.tubes.workers')
 
 local work = {}
 
@@ -26,6 +27,7 @@ local function tube_of(name)
 end
 
 function work.ensure(channels)
+    workers.start()
     queue.create_tube(BATONS, 'fifottl', {if_not_exists = true, ttr = 60})
     for _, channel in ipairs(channels) do
         queue.create_tube(push_tube(channel), 'fifottl', {if_not_exists = true, ttr = 60})
@@ -90,14 +92,14 @@ end
 -- Tasks looked at in one transaction: of held campaigns there may be any number before one that may go out.
 local LOOKED_AT = 50
 
-local function take_one(tube, worker, task)
+local function take_one(tube, worker, poll, task)
     local number = state.draw('take')
-    box.space.tubes_taken:replace({tube.name, task[1], number, worker})
+    box.space.tubes_taken:replace({tube.name, task[1], number, worker, poll})
     return {task[1], number, task[3]}
 end
 
 -- Inside the caller's transaction: take what is ready now, at most `max` tasks. Also answers whether there may be more.
-local function take_ready(tube, worker, max, tasks)
+local function take_ready(tube, worker, max, poll, tasks)
     for _ = 1, LOOKED_AT do
         if #tasks >= max then
             return tasks, false
@@ -107,63 +109,91 @@ local function take_ready(tube, worker, max, tasks)
             return tasks, false
         end
         if not (holds.holding() and tube.name ~= BATONS and holds.set_aside(tube, task)) then
-            table.insert(tasks, take_one(tube, worker, task))
+            table.insert(tasks, take_one(tube, worker, poll, task))
         end
     end
     return tasks, true
 end
 
 -- Inside the caller's transaction, with the task for which a long poll has waited.
-local function take_first(tube, worker, max, first)
+local function take_first(tube, worker, max, poll, first)
     if holds.holding() and tube.name ~= BATONS and holds.set_aside(tube, first) then
-        return take_ready(tube, worker, max, {})
+        return take_ready(tube, worker, max, poll, {})
     end
-    return take_ready(tube, worker, max, {take_one(tube, worker, first)})
+    return take_ready(tube, worker, max, poll, {take_one(tube, worker, poll, first)})
 end
 
-local function take(name, worker, max, timeout)
+local function held(name, id, number)
+    local row = box.space.tubes_taken:get({name, id})
+    return row ~= nil and row.number == number
+end
+
+-- Give tasks back: {id, number}s. What is not ours any more is passed over.
+local function release(name, leases)
+    local n = 0
+    for _, lease in ipairs(leases) do
+        if held(name, lease[1], lease[2]) and pcall(queue.tube[name].release, queue.tube[name], lease[1]) then
+            box.space.tubes_taken:delete({name, lease[1]})
+            n = n + 1
+        end
+    end
+    return n
+end
+
+-- All that this worker still holds of a tube, or what one of its polls took.
+local function release_worker(name, worker, poll)
+    local leases = {}
+    for _, row in box.space.tubes_taken.index.worker:pairs({worker, name}) do
+        if poll == nil or row[5] == poll then
+            table.insert(leases, {row.id, row.number})
+        end
+    end
+    return atomic(release, name, leases)
+end
+
+-- `poll`: this poll's number; `lost`: the numbers of those of this worker whose answers never came. What they took goes
+-- back, as nobody knows of it.
+local function take(name, worker, max, poll, lost, timeout)
     local deadline = fiber.clock() + timeout
-    if not state.wait_leased(timeout) then
+    for _, gone in ipairs(lost) do
+        release_worker(name, worker, gone)
+    end
+    if not state.wait_leased(timeout) or workers.is_replaced() then
         return {}
     end
     local tube = tube_of(name)
-    local tasks, more = atomic(take_ready, tube, worker, max, {})
+    local tasks, more = atomic(take_ready, tube, worker, max, poll, {})
     while #tasks == 0 do
         if more then
             fiber.yield()
-            if not state.leased() then
+            if not state.leased() or workers.is_replaced() then
                 return {}
             end
-            tasks, more = atomic(take_ready, tube, worker, max, {})
+            tasks, more = atomic(take_ready, tube, worker, max, poll, {})
         else
             local left = deadline - fiber.clock()
             local first = left > 0 and tube:take(left) or nil
             if first == nil then
                 return {}
             end
-            if not state.leased() then
+            if not state.leased() or workers.is_replaced() then
                 tube:release(first[1])
                 return {}
             end
-            tasks, more = atomic(take_first, tube, worker, max, first)
+            tasks, more = atomic(take_first, tube, worker, max, poll, first)
         end
     end
     return tasks
 end
 
 -- Clause 2 and 6. Long polls: at most `timeout` seconds, then nothing. Answers the epoch and {id, number, data}s.
-function work.baton_take(worker, timeout)
-    local tasks = take(BATONS, worker, 1, timeout)
+function work.baton_take(worker, poll, lost, timeout)
+    local tasks = take(BATONS, worker, 1, poll, lost, timeout)
     return state.get('epoch'), tasks
 end
 
-function work.batch_take(channel, worker, max, timeout)
-    return take(push_tube(channel), worker, max, timeout)
-end
-
-local function held(name, id, number)
-    local row = box.space.tubes_taken:get({name, id})
-    return row ~= nil and row.number == number
+function work.batch_take(channel, worker, max, poll, lost, timeout)
+    return take(push_tube(channel), worker, max, poll, lost, timeout)
 end
 
 -- Take numbers are never given twice, so number and id together name this very take of this very task; the tube itself
@@ -185,18 +215,6 @@ function work.baton_ack(id, number)
     return atomic(finish, BATONS, id, number) ~= nil
 end
 
--- Give tasks back: {id, number}s. What is not ours any more is passed over.
-local function release(name, leases)
-    local n = 0
-    for _, lease in ipairs(leases) do
-        if held(name, lease[1], lease[2]) and pcall(queue.tube[name].release, queue.tube[name], lease[1]) then
-            box.space.tubes_taken:delete({name, lease[1]})
-            n = n + 1
-        end
-    end
-    return n
-end
-
 function work.baton_release(leases)
     return atomic(release, BATONS, leases)
 end
@@ -205,15 +223,7 @@ function work.batch_release(channel, leases)
     return atomic(release, push_tube(channel), leases)
 end
 
--- All that this worker still holds of a tube: a new incarnation calls it before its first take.
-local function release_worker(name, worker)
-    local leases = {}
-    for _, row in box.space.tubes_taken.index.worker:pairs({worker, name}) do
-        table.insert(leases, {row.id, row.number})
-    end
-    return atomic(release, name, leases)
-end
-
+-- A new incarnation calls these before its first take.
 function work.baton_release_worker(worker)
     return release_worker(BATONS, worker)
 end
