@@ -135,7 +135,7 @@ class Hands:
         return await self.link.call("queue", f"tubes.{verb}", *args)
 
     async def take_baton(self) -> None:
-        epoch, tasks = await self.call("baton_take", self.name, 0)
+        epoch, tasks = await self.call("baton_take", self.name, 0, [], 0)
         for id, number, data in tasks:
             self.baton = {"id": id, "number": number, "data": data, "epoch": epoch, "stage": "took"}
 
@@ -189,7 +189,7 @@ class Hands:
         self.baton["stage"] = "passed"
 
     async def take_batch(self, *, lost: bool = False) -> None:
-        (tasks,) = await self.call("batch_take", CHANNEL, self.name, 1, 0)
+        (tasks,) = await self.call("batch_take", CHANNEL, self.name, 1, 0, [], 0)
         for id, number, data in tasks:
             if not lost:
                 ids = msgspec.json.decode(data[9])

@@ -1,0 +1,176 @@
+"""A channel's consumer, transport actor and settler on a queue in memory and a scripted provider."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import trio
+import trio.testing
+
+from actors.consumer import Consumer
+from actors.messages import Done, Gate, Work
+from actors.settler import Settler
+from actors.transport import TransportActor
+from storage.errors import LinkLost
+from storage.records import Campaign, Settlement
+from transports.breaker import Breaker
+from transports.contract import Batch, Message, Outcomes, Recipient, recipients_to_json
+from transports.limiter import Limiter
+from transports.refusals import Refusals
+
+FAR = 10**15
+
+
+class MemoryTubes:
+    """The queue's contract, in memory: take, settle, release, bury."""
+
+    def __init__(self, batches: int, size: int = 3) -> None:
+        recipients = [
+            recipients_to_json([Recipient(b * size + i, "aa", "token", 1, 0) for i in range(size)])
+            for b in range(batches)
+        ]
+        self.ready: list[tuple[int, Any]] = [
+            (b, [1, 9, 1, 0, 0, b + 1, 1, FAR, ["en"], recipients[b]]) for b in range(batches)
+        ]
+        self.taken: dict[int, Any] = {}
+        self.settled: list[Settlement] = []
+        self.buried: list[int] = []
+        self.most_taken = 0
+        self.takes: list[float] = []
+        self.lost_settlements = 0
+        self.released = 0
+        self.more = trio.Event()
+
+    async def batch_release_worker(self, channel: str) -> int:
+        self.ready += list(self.taken.items())
+        self.released += len(self.taken)
+        self.taken.clear()
+        await trio.lowlevel.checkpoint()
+        return self.released
+
+    async def batch_take(self, channel: str, most: int) -> list[tuple[int, int, Any]]:
+        with trio.move_on_after(2.0):
+            while not self.ready:  # noqa: ASYNC110 - virtual time
+                await trio.sleep(0.1)
+        await trio.lowlevel.checkpoint()
+        tasks, self.ready = self.ready[:most], self.ready[most:]
+        self.taken.update(tasks)
+        self.most_taken = max(self.most_taken, len(self.taken))
+        if tasks:
+            self.takes.append(trio.current_time())
+        return [(id, id + 1, data) for id, data in tasks]
+
+    async def batch_bury(self, channel: str, id: int, number: int) -> None:
+        await trio.lowlevel.checkpoint()
+        self.buried.append(id)
+        del self.taken[id]
+
+    async def settle(self, channel: str, settlements: list[Settlement]) -> list[bool]:
+        await trio.sleep(0.01)
+        if self.lost_settlements:
+            self.lost_settlements -= 1
+            await trio.sleep(5)
+            raise LinkLost("cut")
+        for settlement in settlements:
+            del self.taken[settlement.task_id]
+            self.settled.append(settlement)
+        return [True] * len(settlements)
+
+
+class ScriptedTransport:
+    """Answers as ``answer`` says, after ``seconds``."""
+
+    def __init__(self, answer: Callable[[Batch], Outcomes], seconds: float = 0.05) -> None:
+        self.answer = answer
+        self.seconds = seconds
+        self.sent: list[Batch] = []
+        self.at_once = 0
+        self.most_at_once = 0
+        self.ended = trio.Event()
+
+    async def run(self, ready: Callable[[], None]) -> None:
+        ready()
+        await self.ended.wait()
+
+    def stop(self) -> None:
+        self.ended.set()
+
+    def check(self, message: Message) -> None: ...
+
+    async def send(self, batch: Batch) -> Outcomes:
+        self.at_once += 1
+        self.most_at_once = max(self.most_at_once, self.at_once)
+        await trio.sleep(self.seconds)
+        self.at_once -= 1
+        self.sent.append(batch)
+        return self.answer(batch)
+
+
+class Book:
+    async def get(self, id: int) -> Campaign | None:
+        await trio.lowlevel.checkpoint()
+        if id != 9:
+            return None
+        return Campaign(9, 1, "firing", Message(title="t", body="b"), None, {"ttl_ms": 1}, 1, 1, None, False)
+
+
+def delivered(batch: Batch) -> Outcomes:
+    return Outcomes(len(batch.recipients))
+
+
+class Group:
+    def __init__(
+        self, tubes: MemoryTubes, transport: ScriptedTransport, *, hands: int = 6, limiter: Limiter | None = None
+    ) -> None:
+        self.tubes, self.transport = tubes, transport
+        self.breaker = Breaker(30.0)
+        gate, places = Gate(), trio.Semaphore(hands)
+        work_in, work_out = trio.open_memory_channel[Work](hands)
+        done_in, done_out = trio.open_memory_channel[Done](hands)
+        fake: Any = tubes
+        book: Any = Book()
+        self.settler = Settler(
+            channel="c",
+            tubes=fake,
+            done=done_out,
+            intake=done_in,
+            hands=places,
+            gate=gate,
+            in_hand=Counter(),
+            clock=lambda: 1000,
+        )
+        self.actor = TransportActor(
+            channel="c",
+            transport=transport,
+            work=work_out,
+            intake=work_in,
+            done=done_in.clone(),
+            breaker=self.breaker,
+            refusals=Refusals(),
+            gate=gate,
+        )
+        self.consumer = Consumer(
+            channel="c",
+            tubes=fake,
+            book=book,
+            work=work_in.clone(),
+            hands=places,
+            gate=gate,
+            in_hand=Counter(),
+            breaker=self.breaker,
+            limiter=limiter,
+        )
+
+    async def run(self, seconds: float) -> None:
+        """Run for so long, then stop in reverse order, as the supervisor does."""
+        async with trio.open_nursery() as nursery:
+            for actor in (self.settler, self.actor, self.consumer):
+                nursery.start_soon(actor.run, lambda: None)
+            await trio.sleep(seconds)
+            nursery.cancel_scope.deadline = trio.current_time() + 60
+            for actor in (self.consumer, self.actor, self.settler):
+                actor.stop()
+        assert not nursery.cancel_scope.cancelled_caught, "a stop must end all three"
+        assert self.tubes.taken == {}, "a drain leaves no lease behind"

@@ -1,0 +1,150 @@
+"""How fast a channel may go: rates, pauses, and what a provider asks for; on a virtual clock."""
+
+from __future__ import annotations
+
+import math
+
+import trio
+import trio.testing
+
+from actors.consumer import TASKS_A_TAKE
+from tests.actors.channel_group import Group, MemoryTubes, ScriptedTransport, delivered
+from transports.contract import Batch, Exceptional, Outcome, Outcomes
+from transports.limiter import Limiter
+
+
+async def test_a_stop_answer_pauses_the_channel_and_a_probe_reopens_it(autojump_clock: trio.testing.MockClock) -> None:
+    well = False
+
+    def answer(batch: Batch) -> Outcomes:
+        if well:
+            return delivered(batch)
+        held = [Exceptional(i, Outcome.HELD, "InvalidProviderToken") for i in range(len(batch.recipients))]
+        return Outcomes(0, held, stop="Apple refuses the key: put the right one under credentials")
+
+    tubes, transport = MemoryTubes(30), ScriptedTransport(answer)
+    group = Group(tubes, transport)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(group.run, 200)
+        await trio.sleep(20)
+        assert len(transport.sent) <= 6 + TASKS_A_TAKE
+        assert group.breaker.reason is not None
+        before = len(transport.sent)
+        await trio.sleep(40)
+        assert len(transport.sent) - before <= 2, "one probe a cool-down"
+        well = True
+    assert group.breaker.reason is None
+    assert len(tubes.settled) == 30
+
+
+async def test_a_share_of_dead_tokens_far_above_the_usual_pauses_before_anything_is_deleted(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    wrong = True
+
+    def answer(batch: Batch) -> Outcomes:
+        if not wrong:
+            return delivered(batch)
+        return Outcomes(0, [Exceptional(i, Outcome.DEAD, "BadDeviceToken") for i in range(len(batch.recipients))])
+
+    tubes, transport = MemoryTubes(30, size=120), ScriptedTransport(answer)
+    group = Group(tubes, transport)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(group.run, 200)
+        await trio.sleep(50)
+        assert group.breaker.reason is not None
+        assert "BadDeviceToken" in group.breaker.reason
+        assert not any(s.dead or s.tallies.get("dead") for s in tubes.settled)
+        wrong = False
+    assert group.breaker.reason is None
+    assert not any(s.dead for s in tubes.settled)
+
+
+async def test_the_usual_share_of_dead_tokens_is_deleted_and_stops_nothing(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    def answer(batch: Batch) -> Outcomes:
+        dead = len(batch.recipients) // 6
+        return Outcomes(
+            len(batch.recipients) - dead, [Exceptional(i, Outcome.DEAD, "Unregistered") for i in range(dead)]
+        )
+
+    tubes = MemoryTubes(30, size=120)
+    group = Group(tubes, ScriptedTransport(answer))
+    await group.run(20)
+    assert sum(len(s.dead) for s in tubes.settled) == 30 * 20
+    assert group.breaker.reason is None
+
+
+async def test_a_provider_too_busy_for_a_tenth_slows_its_channel_more_and_more(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    busy = True
+
+    def answer(batch: Batch) -> Outcomes:
+        if not busy:
+            return delivered(batch)
+        return Outcomes(80, [Exceptional(i, Outcome.RETRY, "ServiceUnavailable", 1.0) for i in range(20)], put_off=20)
+
+    tubes, transport = MemoryTubes(200, size=100), ScriptedTransport(answer)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(Group(tubes, transport).run, 100)
+        await trio.sleep(40)
+        while_busy = len(transport.sent)
+        assert while_busy <= 100, "pauses of 1, 2, 4, 8 … seconds, ten batches between two of them"
+        busy = False
+    assert len(transport.sent) == 200
+
+
+async def test_a_rate_is_kept_before_the_take_so_that_no_lease_grows_old(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    tubes, transport = MemoryTubes(10, size=100), ScriptedTransport(delivered, seconds=0.0)
+    await Group(tubes, transport, limiter=Limiter(10.0, 100.0)).run(200)
+    assert len(tubes.settled) == 10
+    assert tubes.takes[-1] - tubes.takes[0] >= 80.0, "1,000 pushes at 10/s, 100 at once"
+    assert tubes.most_taken <= 2
+
+
+async def test_an_infinite_limiter_is_no_limit(autojump_clock: trio.testing.MockClock) -> None:
+    tubes, transport = MemoryTubes(5), ScriptedTransport(delivered)
+    await Group(tubes, transport, limiter=Limiter(math.inf, 1.0)).run(5)
+    assert len(tubes.settled) == 5
+
+
+async def test_a_provider_that_asks_for_less_gets_nothing_for_that_long(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    answers = [Outcomes(3, slow=60.0)]
+    tubes = MemoryTubes(1)
+    transport = ScriptedTransport(lambda batch: answers.pop() if answers else delivered(batch))
+    more = MemoryTubes(5).ready[1:]
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(Group(tubes, transport).run, 100)
+        await trio.sleep(3)
+        tubes.ready += more
+    assert len(tubes.settled) == 5
+    assert min(tubes.takes[1:]) >= 60.0
+
+
+async def test_channels_of_one_project_keep_its_rising_rate_together(autojump_clock: trio.testing.MockClock) -> None:
+    limiter = Limiter(100.0, 100.0, ramp=60.0)
+    sent: list[float] = []
+
+    def answer(batch: Batch) -> Outcomes:
+        sent.append(trio.current_time())
+        return delivered(batch)
+
+    groups = [Group(MemoryTubes(300, size=25), ScriptedTransport(answer), limiter=limiter) for _ in range(2)]
+    begin = trio.current_time()
+    async with trio.open_nursery() as nursery:
+        for group in groups:
+            nursery.start_soon(group.run, 100)
+    for number, at in enumerate(sent):
+        rising = min(60.0, at - begin)
+        allowed = 100 * (0.05 + 0.95 * rising / 120) * rising + 100 * max(0.0, at - begin - 60)
+        # each channel may have drawn one batch more than there was
+        assert 25 * (number + 1) <= 100 + allowed + 2 * 25 + 1
+    assert 25 * len(sent) > 0.95 * (100 * 0.525 * 60 + 100 * 40), "all that the rate gives"
+    shares = [len(group.transport.sent) / len(sent) for group in groups]
+    assert min(shares) > 0.4, "neither channel starves"
