@@ -98,7 +98,7 @@ sweep *arguments: _ready _peers
 system *arguments: _ready
     @exec .venv/bin/python -m pytest tests/cluster -m sweep -s --timeout 900 "$@"
 
-# measure one thing: ./dev bench supervision [--json]
+# measure one thing: ./dev bench supervision|transport|storage|pipeline [--json]
 [no-exit-message]
 bench name *arguments: _ready _peers
     @name=$1; shift; exec .venv/bin/python -m "benchmarks.bench_$name" "$@"

@@ -7,6 +7,7 @@ relative to the file's own folder. Secrets are named by file or environment vari
 from __future__ import annotations
 
 import ipaddress
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -36,14 +37,19 @@ DEFAULT_FILE = "broadside.toml"
 """The file that :func:`load` looks for in the current folder."""
 
 
+def cores() -> int:
+    """How many cores this process may use, and so how many workers a node has by default."""
+    return min(256, len(os.sched_getaffinity(0)))
+
+
 class Node(msgspec.Struct, frozen=True, kw_only=True):
     """``[node]``: this server."""
 
     name: str = "node-1"
     data: Path = Path("var")
     """The data folder; absolute once loaded."""
-    workers: Annotated[int, Meta(ge=1, le=256)] = 1
-    """OS processes that send; one per core is plenty."""
+    workers: Annotated[int, Meta(ge=1, le=256)] = msgspec.field(default_factory=cores)
+    """OS processes that send, each with a tree and connections of its own."""
 
 
 class Http(msgspec.Struct, frozen=True, kw_only=True):
@@ -166,7 +172,7 @@ def is_origin(text: str) -> bool:
 
 
 _REMEDIES = {
-    "node.workers": "one worker per core; 1 is the least",
+    "node.workers": "leave it away for one worker per core; 1 is the least",
     "http.bind": 'write host:port, as in "127.0.0.1:8765"',
     "channels.*.rate": "pushes a second; leave it away for the provider's own quota",
     "channels.*.dead_limit": "a share above 0, up to 1; 0.2 is 20 %, 1 never pauses",

@@ -311,6 +311,7 @@ class Node:
                     "pid": worker.pid,
                     "rss": worker.stats.rss if worker.stats else None,
                     "cpu": worker.stats.cpu if worker.stats else None,
+                    "stages": worker.stats.stages if worker.stats else {},
                 }
                 for worker in self._workers
             ],

@@ -113,6 +113,8 @@ class Stats(msgspec.Struct, frozen=True, kw_only=True, tag="stats"):
     """Channel → the sentence that says why its breaker is open."""
     sending: list[int] = []
     """Campaigns of which it has batches in hand."""
+    stages: dict[str, float] = {}
+    """Stage of a push → seconds of processor time since the start."""
     at: float = 0.0
     """When this was so: ``time.monotonic``, which all processes of a machine share."""
 

@@ -17,6 +17,7 @@ import trio
 
 from broadside import logs, wire
 from broadside.provider_tokens import TokenHolder
+from broadside.stages import Stages
 from broadside.topology import worker_tree
 from supervision import Supervisor
 from transports.breaker import Breaker
@@ -39,11 +40,13 @@ class Telemetry:
         tree: Callable[[], Supervisor],
         breakers: dict[str, Breaker],
         in_hand: dict[str, Counter[int]],
+        stages: Stages,
     ) -> None:
         self._line = line
         self._tree = tree
         self._breakers = breakers
         self._in_hand = in_hand
+        self._stages = stages
         self._life = trio.CancelScope()
 
     async def run(self, ready: Callable[[], None]) -> None:
@@ -63,6 +66,7 @@ class Telemetry:
                             cpu=usage.ru_utime + usage.ru_stime,
                             paused=paused,
                             sending=sorted({id for counts in self._in_hand.values() for id in +counts}),
+                            stages=dict(self._stages.seconds()),
                             at=time.monotonic(),
                         ),
                         wire.Tree(dict(self._tree().snapshot())),
@@ -88,12 +92,14 @@ async def serve(stream: trio.abc.Stream) -> None:
     breakers = {setup.name: Breaker() for setup in hello.channels}
     tokens = TokenHolder(hello.tokens)
     in_hand: dict[str, Counter[int]] = {setup.name: Counter() for setup in hello.channels}
+    stages = Stages()
+    trio.lowlevel.add_instrument(stages)
     tree: Supervisor = worker_tree(
         hello,
         breakers=breakers,
         in_hand=in_hand,
         tokens=tokens,
-        telemetry=lambda: Telemetry(line, lambda: tree, breakers, in_hand),
+        telemetry=lambda: Telemetry(line, lambda: tree, breakers, in_hand, stages),
     )
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_listen, line, tree, tokens, nursery.cancel_scope)

@@ -18,6 +18,8 @@ import trustme
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
+from broadside.datafolder import write_private
+
 CORE = "0"
 STREAMS = (100, 1_000)
 ECHO = "add_header apns-id $http_apns_id;"
@@ -68,7 +70,7 @@ class Files:
         server = authority.issue_cert("localhost", "127.0.0.1")
         server.private_key_pem.write_to_path(str(self.directory / "server.key"))
         (self.directory / "server.pem").write_bytes(b"".join(blob.bytes() for blob in server.cert_chain_pems))
-        self.apns_key.write_bytes(_pem(ec.generate_private_key(ec.SECP256R1())))
+        write_private(self.apns_key, _pem(ec.generate_private_key(ec.SECP256R1())))
         account = {
             "type": "service_account",
             "project_id": "news-1a2b3",
@@ -77,7 +79,7 @@ class Files:
             "client_email": "push@news-1a2b3.iam.gserviceaccount.com",
             "token_uri": f"https://localhost:{token_port}/token",
         }
-        self.service_account.write_text(json.dumps(account))
+        write_private(self.service_account, json.dumps(account).encode())
 
     def server_context(self) -> ssl.SSLContext:
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
@@ -100,7 +102,7 @@ def free_ports(n: int) -> list[int]:
 
 
 @contextlib.contextmanager
-def nginx(directory: Path) -> Iterator[tuple[Files, dict[tuple[int, str], int]]]:
+def nginx(directory: Path, core: str | None = CORE) -> Iterator[tuple[Files, dict[tuple[int, str], int]]]:
     """Run it; gives its files and a port for each number of streams and "nginx", "echoing" or "roomy".
 
     The last allows twice as many streams as its number says: where one that has just ended still counts, Go dials anew.
@@ -121,25 +123,25 @@ def nginx(directory: Path) -> Iterator[tuple[Files, dict[tuple[int, str], int]]]
         for (streams, kind), port in ports.items()
     )
     (directory / "nginx.conf").write_text(_NGINX.format(directory=directory, servers=servers))
-    with _running("nginx", "-p", str(directory), "-c", str(directory / "nginx.conf")):
+    with _running(core, "nginx", "-p", str(directory), "-c", str(directory / "nginx.conf")):
         for port in ports.values():
             _await(port)
         yield files, ports
 
 
 @contextlib.contextmanager
-def counting_sink(directory: Path, streams: int, latency_ms: int) -> Iterator[int]:
+def counting_sink(directory: Path, streams: int, latency_ms: int, core: str | None = CORE) -> Iterator[int]:
     """Run ``simulators/sink.py`` in a process of its own; gives its port."""
     (port,) = free_ports(1)
     arguments = [str(directory), str(port), str(streams), str(latency_ms)]
-    with _running(sys.executable, "-m", "benchmarks.transport.sinks", *arguments):
+    with _running(core, sys.executable, "-m", "benchmarks.transport.sinks", *arguments):
         _await(port)
         yield port
 
 
 @contextlib.contextmanager
-def _running(*command: str) -> Iterator[None]:
-    process = subprocess.Popen(["taskset", "-c", CORE, *command])
+def _running(core: str | None, *command: str) -> Iterator[None]:
+    process = subprocess.Popen([*(["taskset", "-c", core] if core else []), *command])
     try:
         yield
     finally:

@@ -54,7 +54,10 @@ MISTAKES = {
     "an unknown section": (APNS + "[nod]\n", 'nod: unknown key (did you mean "node"?)'),
     "an unknown key": (APNS + "[node]\nworker = 2\n", 'node.worker: unknown key (did you mean "workers"?)'),
     "an unknown key far from all": (APNS + "[http]\nzzz = 2\n", "http.zzz: unknown key (known here: bind)"),
-    "text for a number": (APNS + '[node]\nworkers = "two"\n', 'node.workers: "two" is not a whole number (one worker'),
+    "text for a number": (
+        APNS + '[node]\nworkers = "two"\n',
+        'node.workers: "two" is not a whole number (leave it away',
+    ),
     "a boolean for a number": (APNS + "[node]\nworkers = true\n", "node.workers: true is not a whole number"),
     "a number for a path": (APNS + "[node]\ndata = 7\n", "node.data: 7 is not text in quotes"),
     "no worker": (APNS + "[node]\nworkers = 0\n", "node.workers: 0 is out of range, must be >= 1"),

@@ -1,0 +1,94 @@
+"""From Fire to the last settlement: python -m benchmarks.bench_pipeline [--subscribers N] [--json] [--plots FOLDER].
+
+A whole node (workers, embedded Tarantool with its log written, TLS) and the sink share this machine. Bases of 20,000,
+200,000 and N subscribers, each fired at a sink that only counts, at nginx, and at the twins, which check every push.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from benchmarks.pipeline.goals import judge
+from benchmarks.pipeline.plots import draw
+from benchmarks.pipeline.rig import SINKS, Rig, Row, wait_for_signal
+from broadside.config import cores
+
+SIZES = (20_000, 200_000)
+SMALL_RUNS = 5
+"""Campaigns over the smallest base, of which the median counts: one takes a fifth of a second."""
+
+
+def say(text: str) -> None:
+    """Progress, for a person."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def measure(sizes: list[int], sinks: list[str], workers: int | None, connections: int) -> Iterator[Row]:
+    """Row after row: the base grows, and each of its sizes is fired at each sink."""
+    with tempfile.TemporaryDirectory(prefix="bs-bench-") as folder:
+        rig = Rig(Path(folder), workers, connections)
+        for size in sizes:
+            for kind in sinks:
+                say(f"{size:,} subscribers, {kind}")
+                with rig.sink(kind) as sink, rig.node(sink) as client:
+                    rig.fill(client, size)
+                    runs = [rig.campaign(client, kind) for _ in range(SMALL_RUNS if size <= min(SIZES) else 1)]
+                median = statistics.median_low(run.cpu_us_per_push for run in runs)
+                yield next(run for run in runs if run.cpu_us_per_push == median)
+
+
+def table(rows: list[Row]) -> Iterator[str]:
+    """For a person."""
+    heads = ("seconds", "pushes/s", "CPU µs", "lost", "twice", "RSS MB")
+    widths = (8, 9, 7, 5, 5, 7)
+    heading = " ".join(f"{head:>{width}}" for head, width in zip(heads, widths, strict=True))
+    yield f"{'subscribers':>11} {'sink':9} {heading}"
+    for row in rows:
+        yield (
+            f"{row.subscribers:>11,} {row.sink:9} {row.seconds:>8.2f} {row.pushes_per_second:>9,.0f}"
+            f" {row.cpu_us_per_push:>7.2f} {row.lost:>5} {row.duplicates:>5} {row.rss_mb:>7.1f}"
+        )
+    yield ""
+    stages = ["walk", "batch", "take", "send", "settle", "link", "rest", "loop", "tarantool", "node"]
+    yield "CPU µs a push, by stage (the first eight are the workers') and of the sink"
+    yield f"{'subscribers':>11} {'sink':9} " + " ".join(f"{stage:>9}" for stage in [*stages, "sink"])
+    for row in rows:
+        each = {**row.stages, "sink": row.processes.get("sink", 0.0) / row.subscribers * 1e6}
+        figures = " ".join(f"{each.get(stage, 0.0):>9.2f}" for stage in [*stages, "sink"])
+        yield f"{row.subscribers:>11,} {row.sink:9} {figures}"
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(prog="bench pipeline", description=__doc__)
+    parser.add_argument("--subscribers", type=int, default=2_000_000, help="size of the largest base")
+    parser.add_argument("--sinks", default=",".join(SINKS), help=f"some of {','.join(SINKS)}")
+    parser.add_argument("--workers", type=int, help="as in the config; default: one per core")
+    parser.add_argument("--connections", type=int, default=1, help="per worker and channel")
+    parser.add_argument("--json", action="store_true", help="a list of rows for scripts")
+    parser.add_argument("--plots", type=Path, help="write rate.svg and stages.svg there")
+    options = parser.parse_args()
+    sizes = sorted({size for size in SIZES if size < options.subscribers} | {options.subscribers})
+    wait_for_signal()
+    rows = list(measure(sizes, options.sinks.split(","), options.workers, options.connections))
+    if options.plots is not None:
+        draw(rows, options.plots)
+    if options.json:
+        print(json.dumps([row.plain() for row in rows], ensure_ascii=False))
+        return
+    print("\n".join(table(rows)))
+    print(
+        f"\n{cores()} cores for all of it. CPU: workers and Tarantool. Quotas are off: these are not the providers.\n"
+    )
+    for met, sentence in judge(rows):
+        print(f"{'met   ' if met else 'MISSED'} {sentence}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""From Fire to the last settlement, through a whole node."""

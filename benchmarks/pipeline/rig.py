@@ -1,0 +1,203 @@
+"""A whole node under measurement: its folder, its base, its sink, and one campaign after the other."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from benchmarks.pipeline.usage import Usage
+from benchmarks.transport.sinks import Files, counting_sink, nginx
+from broadside.client import Client
+from broadside.cluster import Process
+from broadside.datafolder import DataFolder
+from broadside.records import MAX_SUBSCRIBERS, CampaignReport, FireRequest, Subscriber
+from simulators.ledger import read_ledger
+from transports.contract import Message
+
+CHANNELS = {"ios-news": ("apns", "com.example.news"), "android-news": ("fcm", "news-1a2b3")}
+SINKS = ("counting", "nginx", "twins")
+STREAMS = 1_000
+MESSAGE = Message(title="Flood warning", body="Leave the valley now. " + "x" * 90, url="https://example.com/f")
+LOOK_EVERY = 0.1
+"""Seconds between two looks at the campaign, for the plot of its rate."""
+STATS_EVERY = 1.2
+"""Seconds after which every worker has told anew what its stages cost."""
+
+
+@dataclass
+class Row:
+    """One campaign."""
+
+    subscribers: int
+    sink: str
+    seconds: float = 0.0
+    """Fire → last settlement in the ledger, by the node's clock."""
+    pushes_per_second: float = 0.0
+    cpu_us_per_push: float = 0.0
+    """Workers and Tarantool."""
+    lost: int = 0
+    duplicates: int = 0
+    rss_mb: float = 0.0
+    """The largest worker."""
+    first_ms: int | None = None
+    """Fire → first push accepted, where the sink writes it down."""
+    processes: dict[str, float] = field(default_factory=dict)
+    """Kind of process → seconds of CPU."""
+    stages: dict[str, float] = field(default_factory=dict)
+    """Stage → µs of CPU a push; all processes but the sink."""
+    rate: list[tuple[float, int]] = field(default_factory=list)
+    """(seconds after Fire, settled so far)."""
+
+    def plain(self) -> dict[str, Any]:
+        """For ``--json``."""
+        return asdict(self)
+
+
+def phone(n: int) -> Subscriber:
+    """The n-th subscriber: half have tokens of 64 characters (APNs), half of 163 (FCM)."""
+    token = f"{n:064x}" if n % 2 == 0 else f"{n:022d}:APA91b{n:0134x}"
+    return Subscriber(
+        channel="ios-news" if n % 2 == 0 else "android-news",
+        token=token,
+        locale="de" if n % 3 else "fr",
+        tz="Europe/Berlin",
+        country="DE",
+        app_version="5.1",
+    )
+
+
+class Rig:
+    """A node whose base grows, and whose sink is changed by starting it again."""
+
+    def __init__(self, folder: Path, workers: int | None, connections: int) -> None:
+        self._folder = folder
+        self._workers = workers
+        self._connections = connections
+        self._filled = 0
+        self.data = DataFolder(folder / "var")
+
+    @contextlib.contextmanager
+    def sink(self, kind: str) -> Iterator[tuple[Files, int] | None]:
+        """Run what the pushes go to; the twins are the node's own."""
+        if kind == "twins":
+            yield None
+            return
+        with nginx(self._folder, core=None) as (files, ports):
+            if kind == "nginx":
+                yield files, ports[STREAMS, "nginx"]
+            else:
+                with counting_sink(self._folder, STREAMS, 0, core=None) as port:
+                    yield files, port
+
+    @contextlib.contextmanager
+    def node(self, sink: tuple[Files, int] | None) -> Iterator[Client]:
+        """Run the node."""
+        config = self._folder / "broadside.toml"
+        config.write_text(self._toml(sink))
+        command = [sys.executable, "-m", "broadside.cli", "node", "--config", str(config), "--no-demo"]
+        process = Process("node", self._folder / "node", command)
+        process.output.unlink(missing_ok=True)
+        process.start()
+        try:
+            process.until(lambda: b"serving;" in process.output.read_bytes(), "service", 120)
+            client = Client.of(self.data)
+            time.sleep(1.0)  # its connections come up
+            yield client
+        finally:
+            process.stop()
+
+    def _toml(self, sink: tuple[Files, int] | None) -> str:
+        text = '[node]\nname = "bench"\n'
+        if self._workers is not None:
+            text += f"workers = {self._workers}\n"
+        text += '\n[http]\nbind = "127.0.0.1:0"\n'
+        for name, (platform, app) in CHANNELS.items():
+            text += f'\n[channels.{name}]\nplatform = "{platform}"\napp = "{app}"\nconnections = {self._connections}\n'
+            if sink is not None:
+                files, port = sink
+                text += f'origin = "https://localhost:{port}"\nca = "{files.ca}"\n[channels.{name}.credentials]\n'
+                text += (
+                    f'key = "{files.apns_key}"\nkey_id = "ABCDE12345"\nteam_id = "TEAM123456"\n'
+                    if platform == "apns"
+                    else f'service_account = "{files.service_account}"\n'
+                )
+        return text
+
+    def fill(self, client: Client, subscribers: int) -> None:
+        """Let the base grow to so many."""
+        for start in range(self._filled, subscribers, MAX_SUBSCRIBERS):
+            rows = [phone(n) for n in range(start, min(start + MAX_SUBSCRIBERS, subscribers))]
+            client.upsert(msgspec.json.encode(rows))
+        self._filled = subscribers
+
+    def campaign(self, client: Client, kind: str) -> Row:
+        """Fire at the whole base and wait for the end."""
+        row = Row(self._filled, kind)
+        if kind == "twins":
+            for ledger in self.data.twins.glob("*.ledger"):
+                os.truncate(ledger, 0)
+        root = os.getpid()
+        before, usage = _stages(client), Usage(root)
+        started = time.perf_counter()
+        report = client.fire(FireRequest(message=MESSAGE))
+        while not report.ended:
+            time.sleep(LOOK_EVERY)
+            report = client.campaign(report.id)
+            row.rate.append((time.perf_counter() - started, _settled(report)))
+        used = usage.seconds()
+        time.sleep(STATS_EVERY)
+        self._judge(row, report, used, {stage: s - before.get(stage, 0.0) for stage, s in _stages(client).items()})
+        row.rss_mb = usage.peaks().get("workers", 0.0)
+        return row
+
+    def _judge(self, row: Row, report: CampaignReport, used: dict[str, float], stages: dict[str, float]) -> None:
+        assert report.fired_at is not None
+        assert report.finished_at is not None
+        row.seconds = (report.finished_at - report.fired_at) / 1_000
+        delivered = sum(tally.delivered for tally in report.channels.values())
+        row.pushes_per_second = round(row.subscribers / row.seconds, 1)
+        row.lost = row.subscribers - delivered
+        row.duplicates = sum(tally.retried for tally in report.channels.values())
+        row.processes = {kind: round(seconds, 3) for kind, seconds in used.items()}
+        each = 1e6 / row.subscribers
+        row.cpu_us_per_push = round((used["workers"] + used["tarantool"]) * each, 2)
+        row.stages = {stage: round(seconds * each, 2) for stage, seconds in stages.items()}
+        row.stages["loop"] = round((used["workers"] - sum(stages.values())) * each, 2)
+        row.stages |= {kind: round(used.get(kind, 0.0) * each, 2) for kind in ("tarantool", "node")}
+        if row.sink == "twins":
+            times: list[int] = []
+            accepted: Counter[tuple[str | None, str]] = Counter()
+            for ledger in self.data.twins.glob("*.ledger"):
+                for entry in read_ledger(ledger):
+                    times.append(entry.time)
+                    accepted[entry.collapse, entry.token] += 1
+            row.first_ms = min(times, default=report.fired_at) - report.fired_at
+            row.lost = row.subscribers - len(accepted)
+            row.duplicates = accepted.total() - len(accepted)
+
+
+def _settled(report: CampaignReport) -> int:
+    return sum(tally.settled for tally in report.channels.values())
+
+
+def _stages(client: Client) -> dict[str, float]:
+    """Stage → seconds of CPU of all workers so far."""
+    total: Counter[str] = Counter()
+    for worker in client.status()["workers"]:
+        total.update(worker["stages"])
+    return dict(total)
+
+
+def wait_for_signal() -> None:
+    """End like Ctrl-C when told to by SIGTERM, so that no sink is left behind."""
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))

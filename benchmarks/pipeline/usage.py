@@ -1,0 +1,69 @@
+"""What processes cost: CPU and memory of a tree of them, as the kernel counts."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from benchmarks.transport.meter import peak
+
+KINDS = (
+    ("benchmarks.transport.sinks", "sink"),
+    ("nginx", "sink"),
+    ("simulators.twin", "sink"),
+    ("broadside.worker", "workers"),
+    ("tarantool", "tarantool"),
+    ("broadside.cli", "node"),
+)
+"""A piece of a command line → what such a process is."""
+
+
+def descendants(root: int) -> Iterator[tuple[int, str]]:
+    """(id, kind) of a process and of all below it."""
+    parents: dict[int, int] = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError, IndexError, ValueError):
+            parents[int(stat.parent.name)] = int(stat.read_text().rpartition(")")[2].split()[1])
+    for pid in parents:
+        above: int | None = pid
+        while above is not None and above != root:
+            above = parents.get(above)
+        if above == root:
+            with contextlib.suppress(OSError):
+                command = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+                kind = next((kind for piece, kind in KINDS if piece in command), None)
+                if kind is not None:
+                    yield pid, kind
+
+
+def cpu(pid: int) -> float:
+    """Seconds of processor time of all threads so far, from the scheduler's nanoseconds."""
+    total = 0
+    for schedstat in Path(f"/proc/{pid}/task").glob("[0-9]*/schedstat"):
+        with contextlib.suppress(OSError, IndexError, ValueError):
+            total += int(schedstat.read_text().split()[0])
+    return total / 1e9
+
+
+class Usage:
+    """What each kind of process has used since the start."""
+
+    def __init__(self, root: int) -> None:
+        """Begin to count for ``root`` and all that runs below it now."""
+        self._processes = dict(descendants(root))
+        self._before = {pid: cpu(pid) for pid in self._processes}
+
+    def seconds(self) -> dict[str, float]:
+        """Kind → seconds of CPU since the start."""
+        used: dict[str, float] = {}
+        for pid, kind in self._processes.items():
+            used[kind] = used.get(kind, 0.0) + cpu(pid) - self._before[pid]
+        return used
+
+    def peaks(self) -> dict[str, float]:
+        """Kind → MB of its largest process, at most."""
+        most: dict[str, float] = {}
+        for pid, kind in self._processes.items():
+            most[kind] = max(most.get(kind, 0.0), peak(pid))
+        return most
