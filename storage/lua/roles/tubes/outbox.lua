@@ -8,6 +8,8 @@ local outbox = {}
 local committed = 0 -- the last line whose transaction is on disk: earlier than that, a rollback could take it back
 local grown = fiber.cond()
 
+local LINGER = 0.02 -- seconds that the first line waits for others: a report costs the same for one and for a hundred
+
 function outbox.start()
     local last = box.space.tubes_outbox.index.number:max()
     committed = last and last.number or 0
@@ -23,24 +25,28 @@ function outbox.append(line)
     end)
 end
 
--- The epoch and up to `limit` lines of it, as soon as there is one; none after `timeout` seconds. Asked for apart, the
+local function collect(limit)
+    local lines = {}
+    for _, row in box.space.tubes_outbox:pairs() do
+        if row.number > committed or #lines >= limit then
+            break
+        end
+        table.insert(lines, {row.number, row.line})
+    end
+    return lines
+end
+
+-- The epoch and up to `limit` lines of it, soon after there is one; none after `timeout` seconds. Asked for apart, the
 -- epoch could be a later one, and the ledger would take the old lines' numbers for the new epoch's.
 function outbox.read(limit, timeout)
     local deadline = fiber.clock() + timeout
-    while true do
-        local lines = {}
-        for _, row in box.space.tubes_outbox:pairs() do
-            if row.number > committed or #lines >= limit then
-                break
-            end
-            table.insert(lines, {row.number, row.line})
-        end
-        local left = deadline - fiber.clock()
-        if #lines > 0 or left <= 0 then
-            return state.get('epoch'), lines
-        end
-        grown:wait(left)
+    local lines = collect(limit)
+    while #lines == 0 and fiber.clock() < deadline do
+        grown:wait(deadline - fiber.clock())
+        fiber.sleep(math.min(LINGER, math.max(0, deadline - fiber.clock())))
+        lines = collect(limit)
     end
+    return state.get('epoch'), lines
 end
 
 -- The ledger has all lines of this epoch up to and with this one. In another epoch the numbers mean other lines.
