@@ -105,7 +105,7 @@ class WorkerProcess:
         self._line = wire.Wire(self._stream)
         self._process = ChildProcess(
             state.name,
-            [sys.executable, "-m", "broadside.worker", str(self._theirs.fileno())],
+            [sys.executable, "-m", "broadside.worker_process", str(self._theirs.fileno())],
             pass_fds=[self._theirs.fileno()],
             ready_on=self._shake_hands,
             log_line=child_line(state.name),

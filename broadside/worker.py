@@ -142,11 +142,7 @@ async def _main(descriptor: int) -> None:
 
 
 def main() -> None:
-    """``python -m broadside.worker FD``: the inherited end of the socket pair."""
+    """``python -m broadside.worker_process FD``: the inherited end of the socket pair."""
     logs.configure_child()
     os.set_inheritable(int(sys.argv[1]), False)
     trio.run(_main, int(sys.argv[1]))
-
-
-if __name__ == "__main__":
-    main()

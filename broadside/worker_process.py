@@ -1,0 +1,12 @@
+"""``python -m broadside.worker_process FD``: a worker as the node starts it, with the end of the socket pair it inherits."""
+
+import sys
+
+# structlog and httpx import them where they are installed: a third of a worker's start, for tracebacks and a command line
+# that it never shows
+for name in ("rich", "click"):
+    sys.modules[name] = None  # type: ignore[assignment]  # Python's own way to say that there is none
+
+from broadside.worker import main  # noqa: E402
+
+main()
