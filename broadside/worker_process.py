@@ -1,9 +1,9 @@
-"""``python -m broadside.worker_process FD``: a worker as the node starts it, with the end of the socket pair it inherits."""
+"""``python -m broadside.worker_process FD``: a worker as the node starts it, with its end of their socket pair."""
 
 import sys
 
-# structlog and httpx import them where they are installed: a third of a worker's start, for tracebacks and a command line
-# that it never shows
+# structlog and httpx import these where they are installed: a third of a worker's start, for tracebacks and a command
+# line that it never shows
 for name in ("rich", "click"):
     sys.modules[name] = None  # type: ignore[assignment]  # Python's own way to say that there is none
 
