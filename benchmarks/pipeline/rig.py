@@ -8,7 +8,7 @@ import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -79,8 +79,12 @@ def phone(n: int) -> Subscriber:
 class Rig:
     """A node whose base grows, and whose sink is changed by starting it again."""
 
-    def __init__(self, folder: Path, workers: int | None, connections: int) -> None:
+    def __init__(
+        self, folder: Path, workers: int | None, connections: int, phone: Callable[[int], Subscriber] = phone
+    ) -> None:
+        """``workers``, ``connections``: as in the config, None: its default; ``phone``: the n-th of the base."""
         self._folder = folder
+        self._phone = phone
         self._workers = workers
         self._connections = connections
         self._filled = 0
@@ -93,8 +97,8 @@ class Rig:
             yield None
             return
         with nginx(self._folder, core=None) as (files, ports):
-            if kind == "nginx":
-                yield files, ports[STREAMS, "nginx"]
+            if kind != "counting":
+                yield files, ports[STREAMS, kind]
             else:
                 with counting_sink(self._folder, STREAMS, 0, core=None) as port:
                     yield files, port
@@ -136,7 +140,7 @@ class Rig:
     def fill(self, client: Client, subscribers: int) -> None:
         """Let the base grow to so many."""
         for start in range(self._filled, subscribers, MAX_SUBSCRIBERS):
-            rows = [phone(n) for n in range(start, min(start + MAX_SUBSCRIBERS, subscribers))]
+            rows = [self._phone(n) for n in range(start, min(start + MAX_SUBSCRIBERS, subscribers))]
             client.upsert(msgspec.json.encode(rows))
         self._filled = subscribers
 
