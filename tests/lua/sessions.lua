@@ -81,7 +81,7 @@ end},
 {'an unknown or malformed session is refused', function(t)
     t:plan(3)
     fails(t, 'Invalid UUID format.', 'malformed', queue.identify, 'no uuid')
-    fails(t, 'UUID 01020304-0506-0708-090a-0b0c0d0e0f10 is unknown.', 'unknown', queue.identify,
+    fails(t, 'The UUID 01020304-0506-0708-090a-0b0c0d0e0f10 is unknown.', 'unknown', queue.identify,
         '\4\3\2\1\6\5\8\7\9\10\11\12\13\14\15\16')
     local client = support.client()
     local id = client:call('queue.identify')
@@ -135,9 +135,9 @@ end},
         pcall(call, client, tube, 'take', 100)
         ended = true
     end)
-    t:ok(eventually(function() return tube.waiters:count() == 1 end), 'waits')
+    t:ok(eventually(function() return #tube.waiters == 1 end), 'waits')
     client:close()
-    t:ok(eventually(function() return ended and tube.waiters:count() == 0 end), 'leaves')
+    t:ok(eventually(function() return ended and #tube.waiters == 0 end), 'leaves')
     tube:put('x')
     t:is(taken(tube), 0, 'without a task')
     t:is(tube:take(0)[3], 'x', 'which is for others')
@@ -150,7 +150,7 @@ end},
     for i = 1, 30 do
         local client = support.client()
         fiber.create(function() pcall(call, client, tube, 'take', 100) end)
-        eventually(function() return tube.waiters:count() == 1 end)
+        eventually(function() return #tube.waiters == 1 end)
         local other = support.background(tube.take, tube, 101)
         client:close()
         if i % 2 == 0 then

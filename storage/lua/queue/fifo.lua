@@ -1,45 +1,92 @@
--- The plain queue: tasks leave in the order they came.
--- Tuple: [id, state, data], as the queue rock stores it, so that either module can go on with the other's data.
+-- The plain queue: tasks leave in the order they came. Tuple: [id, state, data], as the queue rock stores it.
+-- A driver keeps tasks in a space and reports each change to `on_task_change(task, event)`; it knows nothing of
+-- sessions, waiters or transactions.
 
-local driver = require('queue.driver')
+local fifo = {methods = {}}
+local methods = fifo.methods
 
-local fifo = {}
-local methods = driver.extend()
-
-function fifo.create_space(name, opts)
-    local format = {{'task_id', 'unsigned'}, {'status', 'string'}, {'data', '*'}}
-    return driver.create_space(name, opts, format, {2, 'string', 1, 'unsigned'})
+function fifo.create_space(name, opts, fields, status)
+    local format = {{'task_id', 'unsigned'}, {'status', 'string'}, unpack(fields or {{'data', '*'}})}
+    local space = box.schema.space.create(name, {temporary = opts.temporary, engine = opts.engine, format = format})
+    space:create_index('task_id', {parts = {1, 'unsigned'}})
+    space:create_index('status', {parts = status or {2, 'string', 1, 'unsigned'}})
+    return space
 end
 
 function fifo.new(space, on_task_change, opts)
-    return setmetatable({space = space, on_task_change = on_task_change, opts = opts}, methods)
+    return setmetatable({space = space, on_task_change = on_task_change, opts = opts}, {__index = methods})
 end
 
-function methods:make_ready(task, event)
-    return self:update(task[1], {{'=', 2, 'r'}}, event)
+--- The reply [id, state, data].
+function methods.normalize_task(_, task)
+    return #task > 3 and task:transform(3, #task - 3) or task
 end
 
-function methods:put(data)
-    local task = self.space:insert{self:next_id(), 'r', data == nil and box.NULL or data}
-    self.on_task_change(task, 'put')
+function methods:changed(task, event)
+    if task ~= nil then
+        self.on_task_change(task, event)
+    end
     return task
 end
 
+-- The id is the highest + 1: an empty tube starts again at 0.
+function methods:insert(...)
+    local last = self.space.index.task_id:max()
+    return self:changed(self.space:insert{last and last[1] + 1 or 0, ...}, 'put')
+end
+
+--- Bring a task (nil: nothing to do) into another state.
+function methods:move(task, state, event)
+    return task and self:changed(self.space:update(task[1], {{'=', 2, state}}), event)
+end
+
+function methods:put(data)
+    return self:insert('r', data == nil and box.NULL or data)
+end
+
+function methods:first_ready()
+    return self.space.index.status:min{'r'}
+end
+
 function methods:take()
-    local task = self.space.index.status:min{'r'}
-    return task and self:update(task[1], {{'=', 2, 't'}}, 'take')
+    return self:move(self:first_ready(), 't', 'take')
 end
 
 function methods.touch()
     error('fifo queue does not support touch')
 end
 
-function methods:release(id)
-    return self:update(id, {{'=', 2, 'r'}}, 'release')
+function methods:release(id, opts)
+    return self:move(self:peek(id), 'r', 'release', opts.delay)
 end
 
 function methods:bury(id)
-    return self:update(id, {{'=', 2, '!'}}, 'bury')
+    return self:move(self:peek(id), '!', 'bury')
+end
+
+function methods:kick(count)
+    local kicked = 0
+    while kicked < count and self:move(self.space.index.status:min{'!'}, 'r', 'kick') ~= nil do
+        kicked = kicked + 1
+    end
+    return kicked
+end
+
+function methods:delete(id, event)
+    local task = self.space:delete(id)
+    return self:changed(task and task:transform(2, #task - 2, '-'), event or 'delete')
+end
+
+function methods:peek(id)
+    return self.space:get{id}
+end
+
+function methods:tasks_by_state(state)
+    return self.space.index.status:pairs{state}
+end
+
+function methods:truncate()
+    self.space:truncate()
 end
 
 return fifo

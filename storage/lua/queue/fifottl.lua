@@ -2,23 +2,23 @@
 -- Tuple: [id, state, next_event, ttl, ttr, pri, created, data], as the queue rock stores it.
 
 local fiber = require('fiber')
-local driver = require('queue.driver')
-local watcher = require('queue.watcher')
+local fifo = require('queue.fifo')
+local log = require('log')
 
-local READY, TAKEN, BURIED, DELAYED = 'r', 't', '!', '~'
 local ID, STATE, NEXT_EVENT, TTL, TTR, CREATED = 1, 2, 3, 4, 5, 7
 local FOREVER = 365 * 86400 * 500 * 1000000     -- 500 years
+local RETRY = 500000                            -- until a timed event that failed is tried again
+local EVENTS = {['~'] = 'delay', t = 'ttr', r = 'ttl', ['!'] = 'ttl'}   -- what a task's next_event is, by its state
 
 local fifottl = {}
-local methods = driver.extend()
+local methods = setmetatable({}, {__index = fifo.methods})
 
 function fifottl.create_space(name, opts)
-    local format = {
-        {'task_id', 'unsigned'}, {'status', 'string'}, {'next_event', 'unsigned'}, {'ttl', 'unsigned'},
-        {'ttr', 'unsigned'}, {'pri', 'number'}, {'created', 'unsigned'}, {'data', '*'},
-    }
-    local space = driver.create_space(name, opts, format, {2, 'string', 6, 'number', 1, 'unsigned'})
-    space:create_index('watch', {type = 'tree', parts = {2, 'string', 3, 'unsigned'}, unique = false})
+    local space = fifo.create_space(name, opts, {
+        {'next_event', 'unsigned'}, {'ttl', 'unsigned'}, {'ttr', 'unsigned'}, {'pri', 'number'},
+        {'created', 'unsigned'}, {'data', '*'},
+    }, {2, 'string', 6, 'number', 1, 'unsigned'})
+    space:create_index('watch', {parts = {2, 'string', 3, 'unsigned'}, unique = false})
     return space
 end
 
@@ -35,112 +35,103 @@ local function death(task)
     return tonumber(task[CREATED]) + tonumber(task[TTL])
 end
 
-local function is_delay(opts)
-    return opts.delay ~= nil and opts.delay > 0
-end
-
-function fifottl.new(space, on_task_change, opts)
-    local self = setmetatable({space = space, opts = opts}, methods)
-    self.watcher = watcher.new(space.name, function(state) return self:expire(state) end)
+--- `atomically(f, ...)`: how to make a change that no caller has asked for.
+function fifottl.new(space, on_task_change, opts, atomically)
+    local self = setmetatable({space = space, opts = opts, atomically = atomically}, {__index = methods})
+    self.bell, self.nearest = fiber.cond(), 0
     function self.on_task_change(task, event)
-        if task[STATE] ~= '-' then
-            self.watcher:notice(tonumber(task[NEXT_EVENT]))
+        local at = task[STATE] ~= '-' and tonumber(task[NEXT_EVENT]) or math.huge
+        if at < self.nearest then
+            self.nearest = at
+            self.bell:signal()
         end
         on_task_change(task, event)
     end
     return self
 end
 
-function methods:make_ready(task, event)
-    return self:update(task[ID], {{'=', STATE, READY}, {'=', NEXT_EVENT, death(task)}}, event)
-end
-
 function methods:put(data, opts)
-    local ttl = span(opts.ttl or self.opts.ttl or FOREVER)
-    local ttr = opts.ttr or self.opts.ttr
+    local at, delay, ttl = now(), span(opts.delay or 0), span(opts.ttl or self.opts.ttl or FOREVER)
+    local ttr, pri = opts.ttr or self.opts.ttr, opts.pri or self.opts.pri or 0
     ttr = ttr and span(ttr) or ttl
-    local created = now()
-    local state, next_event = READY, created + ttl
-    if is_delay(opts) then
-        local delay = span(opts.delay)
-        state, next_event, ttl = DELAYED, created + delay, ttl + delay
+    local state, next_event = 'r', at + ttl
+    if delay > 0 then
+        state, next_event = '~', at + delay
     end
-    local pri = opts.pri or self.opts.pri or 0
-    data = data == nil and box.NULL or data
-    local task = self.space:insert{self:next_id(), state, next_event, ttl, ttr, pri, created, data}
-    self.on_task_change(task, 'put')
-    return task
+    return self:insert(state, next_event, ttl + delay, ttr, pri, at, data == nil and box.NULL or data)
 end
 
--- The watcher removes what has expired, but it may be late: `take` does not hand it out.
-local function first_alive(self, at)
-    local status = self.space.index.status
-    local task = status:min{READY}
-    if task == nil or task[NEXT_EVENT] > at then
-        return task
+function methods:move(task, state, event, delay)
+    if task == nil then
+        return nil
     end
-    for _, other in status:pairs{READY} do
-        if other[NEXT_EVENT] > at then
-            return other
+    local changes = {{'=', STATE, state}, {'=', NEXT_EVENT, death(task)}}
+    if delay ~= nil and delay > 0 then
+        changes = {{'=', STATE, '~'}, {'=', NEXT_EVENT, now() + span(delay)}, {'+', TTL, span(delay)}}
+    elseif state == 't' then    -- not held beyond its life, however long its ttr
+        changes[2][3] = math.min(now() + tonumber(task[TTR]), changes[2][3])
+    end
+    return self:changed(self.space:update(task[ID], changes), event)
+end
+
+-- What has expired is removed by the watcher, but it may be late: it is not handed out.
+function methods:first_ready()
+    local at, status = now(), self.space.index.status
+    local first = status:min{'r'}
+    if first == nil or first[NEXT_EVENT] > at then
+        return first
+    end
+    for _, task in status:pairs{'r'} do
+        if task[NEXT_EVENT] > at then
+            return task
         end
     end
 end
 
-function methods:take()
-    local at = now()
-    local task = first_alive(self, at)
-    if task == nil then
-        return nil
-    end
-    -- A task is not held beyond its life, however long its ttr.
-    local next_event = math.min(at + tonumber(task[TTR]), death(task))
-    return self:update(task[ID], {{'=', STATE, TAKEN}, {'=', NEXT_EVENT, next_event}}, 'take')
-end
-
 function methods:touch(id, seconds)
     local more = span(seconds)
-    return self:update(id, {{'+', NEXT_EVENT, more}, {'+', TTL, more}, {'+', TTR, more}}, 'touch')
+    return self:changed(self.space:update(id, {{'+', NEXT_EVENT, more}, {'+', TTL, more}, {'+', TTR, more}}), 'touch')
 end
 
-function methods:release(id, opts)
-    local task = self.space:get{id}
-    if task == nil or not is_delay(opts) then
-        return task and self:make_ready(task, 'release')
-    end
-    local delay = span(opts.delay)
-    local changes = {{'=', STATE, DELAYED}, {'=', NEXT_EVENT, now() + delay}, {'+', TTL, delay}}
-    return self:update(id, changes, 'release')
-end
-
-function methods:bury(id)
-    local task = self.space:get{id}
-    return task and self:update(id, {{'=', STATE, BURIED}, {'=', NEXT_EVENT, death(task)}}, 'bury')
-end
-
---- The next timed event of the tasks in `state`: do it when it is due and return 0, else return its time, or nil when
---- there is none. Called by the watcher.
-function methods:expire(state)
+-- The next event of the tasks in `state`: do it when it is due and return 0, else return its time.
+local function expire(self, state, event)
     local task = self.space.index.watch:min{state}
-    local at = task and tonumber(task[NEXT_EVENT])
-    if task == nil or at > now() then
+    local at = task and tonumber(task[NEXT_EVENT]) or math.huge
+    if at > now() then
         return at
-    end
-    if state == DELAYED then
-        self:make_ready(task, 'delay')
-    elseif state == TAKEN then
-        self:make_ready(task, 'ttr')
+    elseif event == 'ttl' then
+        self:delete(task[ID], event)
     else
-        self:delete(task[ID], 'ttl')
+        self:move(task, 'r', event)
     end
     return 0
 end
 
+-- Makes timed events happen. No error ends it, a full memory least of all, because what it removes is what frees the
+-- memory: so each state is looked at for itself.
+local function watch(self, me)
+    while self.watcher == me do
+        self.nearest = math.huge
+        for state, event in pairs(EVENTS) do
+            local ok, at = pcall(self.atomically, expire, self, state, event)
+            if not ok then
+                log.error('queue: a timed event of tube "%s" failed, trying again: %s', self.space.name, at)
+                at = now() + RETRY
+            end
+            self.nearest = math.min(self.nearest, at)
+        end
+        self.bell:wait(math.min(math.max((self.nearest - now()) / 1000000, 0), 3600))
+    end
+end
+
 function methods:start()
-    self.watcher:start()
+    self.watcher = {}   -- stands for this fiber: a later start makes another
+    fiber.create(box.session.su, 'admin', watch, self, self.watcher)
 end
 
 function methods:stop()
-    self.watcher:stop()
+    self.watcher = nil
+    self.bell:signal()
 end
 
 return fifottl

@@ -1,9 +1,5 @@
 -- Rights for users who call tubes themselves. A function with `setuid` needs none of them.
 
-local leases = require('queue.leases')
-
-local grants = {}
-
 local CALLS = {'put', 'take', 'touch', 'ack', 'release', 'peek', 'bury', 'kick', 'delete'}
 
 local function grant(user, rights, kind, name)
@@ -16,11 +12,11 @@ local function grant_call(user, name)
 end
 
 --- opts: call (execute on the tube's functions by name), truncate, prefix (default "queue.tube").
-function grants.tube(tube, user, opts)
+return function(tube, user, opts)
     opts = opts or {}
     grant(user, 'read', 'space', '_queue')
+    grant(user, 'read,write', 'space', '_queue_leases')
     grant(user, 'read,write', 'space', tube.name)
-    grant(user, 'read,write', 'space', leases.NAME)
     local prefix = ('%s.%s:'):format(opts.prefix or 'queue.tube', tube.name)
     if opts.call then
         grant_call(user, 'queue.identify')
@@ -33,5 +29,3 @@ function grants.tube(tube, user, opts)
         grant_call(user, prefix .. 'truncate')
     end
 end
-
-return grants

@@ -2,17 +2,14 @@
 -- Where the rock is installed it is used instead. Why this exists: docs/adr/0002-bundled-tubes.md.
 
 local fiber = require('fiber')
-local leases = require('queue.leases')
 local registry = require('queue.registry')
 local session = require('queue.session')
 local state = require('queue.state')
-local statistics = require('queue.statistics')
 
-local tubes = registry.tubes
-local api = {create_tube = registry.create, tube = tubes}
-
-setmetatable(tubes, {__call = function(_, name)
-    if name ~= nil then
+local tubes = setmetatable(registry.tubes, {__call = function(tubes, name)
+    if name ~= nil and type(name) ~= 'string' then
+        error('argument #1 should be string or nil')
+    elseif name ~= nil then
         return tubes[name] ~= nil
     end
     local names = {}
@@ -23,61 +20,44 @@ setmetatable(tubes, {__call = function(_, name)
     return names
 end})
 
-function api.statistics(name)
-    if not state.is_running('statistics') then
-        return nil
-    end
+local function statistics(name)
     if name ~= nil then
-        return tubes[name] and statistics.of(tubes[name])
+        return tubes[name] and tubes[name]:statistics()
     end
     local all = {}
     for each, tube in pairs(tubes) do
-        all[each] = statistics.of(tube)
+        all[each] = tube:statistics()
     end
     return all
 end
 
-function api.identify(id)
-    if state.is_running('identify') then
-        return session.identify(id)
-    end
-end
+-- What needs box.cfg{} first.
+local api = {create_tube = registry.create, tube = tubes, statistics = statistics, stats = statistics,
+             identify = session.identify}
 
-local queue = {_VERSION = '1.5.0-broadside', driver = registry.drivers, register_driver = registry.register_driver}
+local queue = {_VERSION = '1.5.0-broadside', driver = registry.drivers, register_driver = registry.register_driver,
+               cfg = require('queue.cfg')}
 
 function queue.state()
     state.ensure()
     return state.current
 end
 
-local VALID = {
-    ttr = function(value) return type(value) == 'number' and value >= 0 end,
-    in_replicaset = function(value) return type(value) == 'boolean' end,
-}
-
-queue.cfg = setmetatable({ttr = 0, in_replicaset = false}, {__call = function(self, opts)
-    for option, value in pairs(opts or {}) do
-        if VALID[option] == nil then
-            error(('Unknown option: %s'):format(option))
-        elseif not VALID[option](value) then
-            error(('Invalid value of %s: %s'):format(option, tostring(value)))
-        end
+local function gone(connection)
+    for _, tube in pairs(tubes) do
+        tube.waiters:dismiss(connection)
     end
-    for option, value in pairs(opts or {}) do
-        self[option] = value
-    end
-    session.ttr = self.ttr
-end})
+    session.leave(connection)
+end
 
 local watching = false
 
 function state.startup()
-    leases.start()
     registry.startup()
     if not watching then
         watching = true
         box.session.on_disconnect(function()
-            box.session.su('admin', session.disconnect, box.session.id())
+            box.session.su('admin', gone, box.session.id())
         end)
         fiber.create(function()
             fiber.name('queue.sessions')
@@ -86,19 +66,10 @@ function state.startup()
     end
 end
 
-function state.ending()
-    registry.ending()
-    leases.clear()
-end
-
-function session.on_gone(connection)
-    for _, tube in pairs(tubes) do
-        tube.waiters:dismiss(connection)
-    end
-end
+state.ending = registry.ending
 
 function session.release(id)
-    return state.current ~= 'RUNNING' or registry.give_back(leases.of_session(id))
+    return state.current ~= 'RUNNING' or registry.give_back(id)
 end
 
 state.ensure()
@@ -108,9 +79,11 @@ fiber.create(function()
 end)
 
 return setmetatable(queue, {__index = function(_, key)
-    if api[key] ~= nil and not state.is_configured() then
-        error('Please configure box.cfg{} in read/write mode first')
+    if api[key] ~= nil then
+        state.ensure()      -- the first use may come before the state fiber has had its turn
+        if state.current == 'INIT' then
+            error('Please configure box.cfg{} in read/write mode first')
+        end
     end
-    state.ensure()      -- the first use may come before the state fiber has had its turn
     return api[key]
 end})

@@ -1,27 +1,35 @@
--- The tubes there are and the drivers that make them. `_queue` keeps one line a tube, as the queue rock does.
+-- The tubes there are and the drivers that make them. `_queue` keeps one line a tube, as the queue rock does;
+-- `_queue_leases`, temporary, who has taken what.
 
-local fifo = require('queue.fifo')
-local fifottl = require('queue.fifottl')
-local grants = require('queue.grants')
-local leases = require('queue.leases')
+local cfg = require('queue.cfg')
 local log = require('log')
 local state = require('queue.state')
 local tube = require('queue.tube')
-
-local BURST = 1000      -- tasks given back in one transaction at start
 
 local DRIVER_METHODS = {
     'normalize_task', 'put', 'take', 'delete', 'release', 'bury', 'kick', 'peek', 'touch', 'truncate', 'tasks_by_state',
 }
 
-local registry = {tubes = {}, drivers = {fifo = fifo, fifottl = fifottl}}
-local tubes, drivers = registry.tubes, registry.drivers
+local tubes = {}
+local drivers = {fifo = require('queue.fifo'), fifottl = require('queue.fifottl')}
+local registry = {tubes = tubes, drivers = drivers}
 
-local function attach(row)
-    local self = tube.new(drivers[row[4]], row)
+local function driver_of(kind)
+    return drivers[kind] or error(('Unknown tube type %s: the bundled queue module has fifo and fifottl, ' ..
+        'other types need the "queue" rock (tt rocks install queue)'):format(tostring(kind)))
+end
+
+local function call(raw, name)
+    if raw[name] ~= nil then    -- a registered driver may do without
+        raw[name](raw)
+    end
+end
+
+local function open(row)
+    local self = tube.new(driver_of(row[4]), row)
     for _, name in ipairs(DRIVER_METHODS) do
         if type(self.raw[name]) ~= 'function' then
-            error(('The "%s" driver does not have an implementation of method "%s"'):format(row[4], name))
+            error(('The "%s" driver does not have an implementation of method "%s".'):format(row[4], name))
         end
     end
     tubes[self.name] = self
@@ -29,74 +37,49 @@ local function attach(row)
 end
 
 -- Nobody holds a task after a restart, or after another instance was the writable one.
-local function release_taken(self)
-    local taken
-    repeat
-        taken = {}
-        for _, task in self.raw:tasks_by_state('t') do
-            table.insert(taken, task[1])
-            if #taken == BURST then
-                break
-            end
-        end
-        self:run(function()
-            for _, id in ipairs(taken) do
-                self.raw:release(id, {})
-            end
-        end)
-    until #taken < BURST
-end
-
-local function open(row)
+local function resume(row)
     if drivers[row[4]] == nil then
         log.warn('queue: tube "%s" is of type %s, which needs the "queue" rock: left alone', row[1], row[4])
         return
     end
-    local self = tubes[row[1]] or attach(row)
-    release_taken(self)
-    self.raw:start()
+    local self = tubes[row[1]] or open(row)
+    self:give_back_all()
+    call(self.raw, 'start')
 end
 
 function registry.startup()
-    if box.space._queue == nil then
-        local space = box.schema.space.create('_queue', {format = {
-            {'tube_name', 'string'}, {'tube_id', 'unsigned'}, {'space_name', 'string'}, {'type', 'string'},
-            {'opts', 'any'},
-        }})
-        space:create_index('tube', {type = 'tree', parts = {1, 'string'}})
-        space:create_index('tube_id', {type = 'tree', parts = {2, 'unsigned'}})
-    end
-    for name in pairs(tubes) do
-        if box.space._queue:get{name} == nil then
-            tubes[name] = nil       -- dropped elsewhere while this instance was read-only
-        end
-    end
-    for _, row in box.space._queue:pairs() do
-        open(row)
+    local s = box.schema.space.create('_queue', {if_not_exists = true, format = {
+        {'tube_name', 'string'}, {'tube_id', 'unsigned'}, {'space_name', 'string'}, {'type', 'string'}, {'opts', 'any'},
+    }})
+    s:create_index('tube', {type = 'tree', parts = {1, 'string'}, if_not_exists = true})
+    s:create_index('tube_id', {type = 'tree', parts = {2, 'unsigned'}, if_not_exists = true})
+    local held = box.schema.space.create('_queue_leases', {if_not_exists = true, temporary = true, format = {
+        {'tube_id', 'unsigned'}, {'task_id', 'unsigned'}, {'session', 'string'},
+    }})
+    held:create_index('task', {parts = {'tube_id', 'task_id'}, if_not_exists = true})
+    held:create_index('session', {parts = {'session', 'tube_id', 'task_id'}, if_not_exists = true})
+    for _, row in ipairs(s:select{}) do
+        resume(row)
     end
 end
 
 function registry.ending()
     for _, self in pairs(tubes) do
-        self.raw:stop()
+        call(self.raw, 'stop')
         self.wake_all()
+    end
+    local held = box.space._queue_leases
+    for _, lease in ipairs(held:select{}) do    -- row by row: a read-only instance may not truncate it
+        held:delete{lease.tube_id, lease.task_id}
     end
 end
 
---- Give the tasks of these leases back. False when some could not be.
-function registry.give_back(held)
-    local by_id = {}
-    for _, self in pairs(tubes) do
-        by_id[self.tube_id] = self
-    end
+--- Give back what a session has taken. False when some of it could not be.
+function registry.give_back(session)
     local all = true
-    for _, lease in ipairs(held) do
-        local self = by_id[lease.tube_id]
-        if self ~= nil then
-            all = tube.give_back(self, lease.task_id) and all
-        else
-            leases.remove(lease.tube_id, lease.task_id)
-        end
+    for _, lease in ipairs(box.space._queue_leases.index.session:select{session}) do
+        local row = box.space._queue.index.tube_id:get{lease.tube_id}
+        all = tubes[row.tube_name]:give_back(lease.task_id) and all
     end
     return all
 end
@@ -107,35 +90,39 @@ function registry.create(name, kind, opts)
         return nil
     end
     opts = opts or {}
-    if opts.if_not_exists and tubes[name] ~= nil then
-        return tubes[name]
+    local row = box.space._queue:get{name}
+    if opts.if_not_exists and row ~= nil then
+        return tubes[name] or open(row)
+    elseif cfg.in_replicaset and opts.temporary then
+        error('Cannot create temporary tube in replicaset mode')
     end
-    local driver = drivers[kind] or error(('Unknown tube type %s: the bundled queue module has fifo and fifottl, ' ..
-        'other types need the "queue" rock (tt rocks install queue)'):format(kind))
+    local driver = driver_of(kind)
     local kept = setmetatable({}, {__serialize = 'map'})
     for option, value in pairs(opts) do
         kept[option] = type(value) ~= 'function' and value or nil
     end
-    local row = box.atomic(function()
+    row = box.atomic(function()
         local space = driver.create_space(name, kept)
         local last = box.space._queue.index.tube_id:max()
         return box.space._queue:insert{name, last and last[2] + 1 or 0, space.name, kind, kept}
     end)
-    local self = attach(row)
+    local self = open(row)
     self.callback = opts.on_task_change
-    self.raw:start()
+    call(self.raw, 'start')
     return self
 end
 
-function tube.methods:drop()
+function tube:drop()
     if not state.is_running('drop') then
         return nil
-    elseif self.waiters:count() > 0 then
+    elseif tubes[self.name] ~= self then
+        error('Tube not found')
+    elseif #self.waiters > 0 then
         error('There are consumers connected the tube')
-    elseif #leases.of_tube(self.tube_id) > 0 then
+    elseif box.space._queue_leases.index.task:count{self.tube_id} > 0 then
         error('There are taken tasks in the tube')
     end
-    self.raw:stop()
+    call(self.raw, 'stop')
     box.atomic(function()
         box.space._queue:delete{self.name}
         box.space[self.name]:drop()
@@ -144,21 +131,19 @@ function tube.methods:drop()
     return true
 end
 
-function tube.methods:grant(user, opts)
-    return grants.tube(self, user, opts)
-end
+tube.grant = require('queue.grants')
 
 function registry.register_driver(name, driver)
     if type(driver) ~= 'table' or type(driver.create_space) ~= 'function' or type(driver.new) ~= 'function' then
         error('tube control methods must contain functions "create_space" and "new"')
     elseif drivers[name] ~= nil then
-        error(('overriding registered driver %s'):format(name))
+        error(('overriding registered driver "%s"'):format(name))
     end
     drivers[name] = driver
     if state.current == 'RUNNING' then
-        for _, row in box.space._queue.index.tube:pairs() do
+        for _, row in ipairs(box.space._queue:select{}) do
             if row[4] == name then
-                open(row)
+                resume(row)
             end
         end
     end

@@ -4,8 +4,7 @@
 local fiber = require('fiber')
 local log = require('log')
 
--- init.lua sets startup() and ending(), the work of these two states.
-local state = {current = 'INIT'}
+local state = {current = 'INIT'}    -- init.lua sets startup() and ending(), the work of these two states
 local changed = fiber.cond()
 
 local function enter(name)
@@ -21,27 +20,19 @@ function state.is_running(method)
     return state.current == 'RUNNING'
 end
 
-function state.is_configured()
-    return type(box.cfg) ~= 'function'
-end
-
-local function startup()
-    local before = state.current
-    enter('STARTUP')
-    local ok, failure = pcall(state.startup)
-    enter(ok and 'RUNNING' or before)
-    if not ok then
-        error(failure, 0)
-    end
-end
-
 --- Bring the queue up if the instance is configured and writable. Those who come in the meantime wait for it.
 function state.ensure()
     while state.current == 'STARTUP' do
         changed:wait()
     end
-    if state.current ~= 'RUNNING' and state.is_configured() and not box.info.ro then
-        box.session.su('admin', startup)
+    local before = state.current
+    if before ~= 'RUNNING' and type(box.cfg) ~= 'function' and not box.info.ro then
+        enter('STARTUP')
+        local ok, failure = pcall(box.session.su, 'admin', state.startup)
+        enter(ok and 'RUNNING' or before)
+        if not ok then
+            error(failure, 0)
+        end
     end
 end
 

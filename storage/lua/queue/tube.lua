@@ -1,103 +1,145 @@
 -- A tube: what callers hold. It adds to a driver (fifo, fifottl, a registered one) who owns a taken task, who waits,
 -- what is counted and who is told.
+--
+-- Who owns which task is a temporary space and not a Lua table, so that a take, ack or release that is rolled back with
+-- its transaction takes its ownership back with it.
 
 local fiber = require('fiber')
-local leases = require('queue.leases')
 local session = require('queue.session')
 local state = require('queue.state')
-local statistics = require('queue.statistics')
 local transaction = require('queue.transaction')
 local waiters = require('queue.waiters')
 
 local FOREVER = 365 * 86400 * 500   -- seconds
+local BURST = 1000                  -- tasks given back in one transaction
+local STATES = {ready = 'r', taken = 't', buried = '!', delayed = '~'}
 
-local methods = {}
-methods.__index = methods
+local tube = {run = transaction.run}
+tube.__index = tube
 
--- Every change of a task comes through here, within the transaction that makes it.
-local function on_task_change(self, stored, event)
-    local task = self.raw.plain and stored or self.raw:normalize_task(stored)
-    if event == 'take' then
-        leases.add(self.tube_id, task[1], session.current())
-    elseif event ~= 'put' and task[2] ~= 't' then
-        leases.remove(self.tube_id, task[1])
-    end
-    if task[2] == 'r' then
-        transaction.ready(self)
-    else
-        transaction.unready(self)
-    end
-    self.counters:add(event)
-    if self.callback ~= nil then
-        transaction.news(self, self.raw:normalize_task(stored), event)
-    end
+local function leases()
+    return box.space._queue_leases
 end
 
-local tube = {methods = methods}
+-- Every change of a task comes through here, within the transaction that makes it.
+local function on_task_change(self, task, event)
+    if event == 'take' then
+        leases():replace{self.tube_id, task[1], session.identify()}
+    elseif event ~= 'put' and task[2] ~= 't' then
+        leases():delete{self.tube_id, task[1]}
+    end
+    self.calls[event] = (self.calls[event] or 0) + 1
+    self.done = self.done + (event == 'delete' and 1 or 0)  -- an ack arrives as a delete
+    transaction.changed(self, task, event)
+end
 
 --- `row` is the tube's line in _queue: name, tube_id, space name, type, opts.
 function tube.new(driver, row)
     local space = box.space[row[3]]
     local self = setmetatable({
-        name = row[1], tube_id = row[2], type = row[4], opts = row[5],
-        waiters = waiters.new(), counters = statistics.counters(), run = transaction.runner(space),
-    }, methods)
-    self.wake_one = function() self.waiters:wake(1) end
-    self.wake_all = function() self.waiters:wake() end
+        name = row[1], tube_id = row[2], type = row[4], opts = row[5], done = 0,
+        door = space.engine ~= 'memtx' and fiber.channel(1) or nil,
+        calls = {ack = 0, bury = 0, delay = 0, delete = 0, kick = 0, put = 0, release = 0, take = 0, touch = 0, ttl = 0,
+                 ttr = 0},
+        waiters = setmetatable({}, waiters),
+    }, tube)
+    function self.wake_one() self.waiters:wake(1) end
+    function self.wake_all() self.waiters:wake() end
     self.raw = driver.new(space, function(task, event)
         if task ~= nil then
             on_task_change(self, task, event)
         end
-    end, self.opts)
-    if self.raw.watcher ~= nil then
-        self.raw.watcher.run = function(...) return self:run(...) end
-    end
+    end, self.opts, function(f, ...)
+        return self:run(function(_, ...) return f(...) end, ...)
+    end)
     return self
 end
 
--- A method that runs `operation` in a transaction and answers with what it returns; nil while not RUNNING.
-local function method(name, operation)
-    methods[name] = function(self, ...)
-        if state.is_running(name) then
-            return self:run(operation, ...)
-        end
-    end
-end
+-- The methods below that are run in a transaction; they answer nil while the queue is not RUNNING.
+local operations = {}
 
--- The same for an operation on one task, which must be there.
-local function task_method(name, operation)
-    methods[name] = function(self, id, ...)
-        if not state.is_running(name) then
-            return nil
-        end
-        local task = self:run(operation, id, ...)
-        if task == nil then
-            error(('Task %s not found'):format(tostring(id)))
-        end
-        return self.raw:normalize_task(task)
-    end
+local function found(id, task)
+    return task or error(('Task %s not found'):format(tostring(id)))
 end
 
 local function check_taken(self, id)
-    if not leases.owned(self.tube_id, id, session.known()) then
+    local lease = leases():get{self.tube_id, id}
+    if lease == nil or lease[3] ~= session.known() then
         error('Task was not taken')
     end
 end
 
-local function attempt(self)
-    local task = self.raw:take()
-    return task and self.raw:normalize_task(task)
+function operations.put(self, data, opts)
+    return self.raw:put(data, opts or {})
+end
+
+function operations.peek(self, id)
+    return found(id, self.raw:peek(id))
+end
+
+function operations.ack(self, id)
+    check_taken(self, id)
+    local task = found(id, self.raw:delete(id))
+    self.calls.ack, self.calls.delete = self.calls.ack + 1, self.calls.delete - 1   -- counted as the one, not as both
+    return task
+end
+
+function operations.release(self, id, opts)
+    check_taken(self, id)
+    return found(id, self.raw:release(id, opts or {}))
+end
+
+function operations.touch(self, id, seconds)
+    seconds = math.min(tonumber(seconds or 0) or error('touch: the time must be a number of seconds'), FOREVER)
+    if seconds <= 0 then
+        return nil
+    end
+    check_taken(self, id)
+    return found(id, self.raw:touch(id, seconds))
+end
+
+function operations.bury(self, id)
+    local task = found(id, self.raw:peek(id))
+    return task[2] == '!' and task or self.raw:bury(id)
+end
+
+function operations.delete(self, id)
+    return found(id, self.raw:delete(id))
+end
+
+function operations.kick(self, count)
+    return self.raw:kick(count or 1)
+end
+
+function operations.truncate(self)
+    for _, lease in ipairs(leases().index.task:select{self.tube_id}) do
+        leases():delete{self.tube_id, lease.task_id}
+    end
+    self.raw:truncate()
+end
+
+for name, operation in pairs(operations) do
+    tube[name] = function(self, ...)
+        if state.is_running(name) then
+            local answer = self:run(operation, ...)
+            return type(answer) == 'cdata' and self.raw:normalize_task(answer) or answer
+        end
+    end
+end
+
+local function take(self)
+    return self.raw:take()
 end
 
 --- The next ready task, waiting for one up to `timeout` seconds (for ever, when nil). Within a transaction it never
 --- waits: waiting yields, and a yield would abort the transaction. No value when there is none, when the client has
 --- gone or the instance has become read-only.
-function methods:take(timeout)
+function tube:take(timeout)
     local deadline = fiber.clock() + math.min(tonumber(timeout or FOREVER), FOREVER)
-    while state.is_running('take') and session.current() ~= nil do
-        local task = self:run(attempt)
+    while state.is_running('take') and session.identify() ~= nil do
+        local task = self:run(take)
         if task ~= nil then
-            return task
+            return self.raw:normalize_task(task)
         end
         if fiber.clock() >= deadline or box.is_in_txn() or not self.waiters:wait(deadline, box.session.id()) then
             return
@@ -105,83 +147,57 @@ function methods:take(timeout)
     end
 end
 
-method('put', function(self, data, opts)
-    local task = self.raw:put(data, opts or {})
-    return task and self.raw:normalize_task(task)
-end)
-
-method('kick', function(self, count)
-    return self.raw:kick(count or 1)
-end)
-
-task_method('peek', function(self, id)
-    return self.raw:peek(id)
-end)
-
-task_method('ack', function(self, id)
-    check_taken(self, id)
-    leases.remove(self.tube_id, id)
-    self.counters:add('ack')
-    return self.raw:delete(id)
-end)
-
-task_method('release', function(self, id, opts)
-    check_taken(self, id)
-    leases.remove(self.tube_id, id)
-    return self.raw:release(id, opts or {})
-end)
-
-task_method('bury', function(self, id)
-    return self.raw:bury(id)
-end)
-
-task_method('delete', function(self, id)
-    leases.remove(self.tube_id, id)
-    return self.raw:delete(id)
-end)
-
-task_method('extend', function(self, id, seconds)
-    check_taken(self, id)
-    return self.raw:touch(id, seconds)
-end)
-
-function methods:touch(id, seconds)
-    seconds = tonumber(seconds or 0) or error('touch: the time must be a number of seconds')
-    if seconds > 0 then
-        return self:extend(id, math.min(seconds, FOREVER))
-    end
-end
-
--- Truncating by hand leaves leases of tasks that are gone: the lease goes all the same.
 local function give_back(self, id)
-    leases.remove(self.tube_id, id)
+    leases():delete{self.tube_id, id}   -- of a task, too, that is gone because its space was truncated by hand
     return self.raw:release(id, {})
 end
 
+local function give_back_some(self)
+    local ids = {}
+    for _, task in self.raw:tasks_by_state('t') do
+        table.insert(ids, task[1])
+        if #ids == BURST then
+            break
+        end
+    end
+    for _, id in ipairs(ids) do
+        give_back(self, id)
+    end
+    return #ids
+end
+
 --- Give back a taken task, whoever holds it. False when that is impossible now (no memory, say).
-function tube.give_back(self, id)
+function tube:give_back(id)
     return (pcall(self.run, self, give_back, id))
 end
 
-method('release_all', function(self)
-    for _, lease in ipairs(leases.of_tube(self.tube_id)) do
-        give_back(self, lease.task_id)
-    end
-end)
+function tube:give_back_all()
+    while self:run(give_back_some) == BURST do end
+end
 
-method('truncate', function(self)
-    for _, lease in ipairs(leases.of_tube(self.tube_id)) do
-        leases.remove(self.tube_id, lease.task_id)
+function tube:release_all()
+    if state.is_running('release_all') then
+        self:give_back_all()
     end
-    self.raw:truncate()
-end)
+end
 
 --- Set the callback(task, event) and return the old one. It is called after the commit of the change, or, within a
 --- caller's transaction, at once (where it must not yield).
-function methods:on_task_change(callback)
+function tube:on_task_change(callback)
     local old = self.callback
     self.callback = callback
     return old or function() end
+end
+
+--- {tasks = {...}, calls = {...}}. Calls are counted in memory: from zero with each process, and those of a transaction
+--- that is rolled back too. Tasks are counted in the space, so they are always right.
+function tube:statistics()
+    local space = box.space[self.name]
+    local tasks = {total = space:len(), done = self.done}
+    for name, code in pairs(STATES) do
+        tasks[name] = space.index.status and space.index.status:count{code} or 0
+    end
+    return {tasks = tasks, calls = table.copy(self.calls)}
 end
 
 return tube
