@@ -9,6 +9,7 @@ local support = {}
 
 local here = fio.dirname(fio.abspath(arg[0]))
 support.here = here
+-- QUEUE_LUA: where to find `queue`, when not the bundled one is to be tested.
 local lua = os.getenv('QUEUE_LUA') or fio.pathjoin(here, '../../storage/lua')
 package.path = ('%s/?.lua;%s/?/init.lua;%s'):format(lua, lua, package.path)
 
