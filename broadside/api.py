@@ -15,17 +15,19 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from broadside.errors import RecordError
+from broadside.alarms import REMEDY, memory_alarms
+from broadside.errors import Conflict, RecordError
 from broadside.newsroom import Newsroom
 from broadside.records import CampaignReport, FireRequest, decode_subscribers
-from storage.errors import LinkDown, LinkLost, StorageError, VerbRefused
+from broadside.ring import Ring
+from storage.errors import LinkDown, LinkLost, OutOfMemory, StorageError, VerbRefused
 from transports.identity import parse_campaign
 
 LARGEST_BODY = 32 * 1024 * 1024
 """Bytes of a request's body."""
 LARGEST_PAGE = 5_000
-OUT_OF_MEMORY = 2
-"""Tarantool's ER_MEMORY_ISSUE."""
+READY_WITHIN = 3.0
+"""Seconds for Tarantool to say how full it is."""
 _FIRE = msgspec.json.Decoder(FireRequest)
 
 Endpoint = Callable[[Request], Awaitable[Response]]
@@ -110,9 +112,16 @@ class Api:
     """The routes. ``ready``: whether the node can fire; ``status``: its trees and figures as plain data."""
 
     def __init__(
-        self, newsroom: Newsroom, key: str, *, ready: Callable[[], bool], status: Callable[[], dict[str, Any]]
+        self,
+        newsroom: Newsroom,
+        ring: Ring,
+        key: str,
+        *,
+        ready: Callable[[], bool],
+        status: Callable[[], dict[str, Any]],
     ) -> None:
         self._newsroom = newsroom
+        self._ring = ring
         self._key = f"Bearer {key}".encode()
         self._ready = ready
         self._status = status
@@ -129,6 +138,15 @@ class Api:
                 Route("/api/campaigns", guard(self._campaigns)),
                 Route("/api/campaigns/{id}", guard(self._campaign)),
                 Route("/api/campaigns/{id}/progress", guard(self._progress)),
+                Route("/api/campaigns/{id}/coverage", guard(self._coverage)),
+                Route("/api/campaigns/{id}/verify", guard(self._verify)),
+                Route("/api/campaigns/{id}/{act:str}", guard(self._move), methods=["POST"]),
+                Route("/api/peers", guard(self._peers)),
+                Route("/api/peers/{name}/forget", guard(self._forget), methods=["POST"]),
+                Route("/api/tubes", guard(self._tubes)),
+                Route("/api/tubes/{channel}/buried", guard(self._buried)),
+                Route("/api/tubes/{channel}/kick", guard(self._kick), methods=["POST"]),
+                Route("/api/subscribers", guard(self._remove), methods=["DELETE"]),
                 Route("/api/subscribers", guard(self._put), methods=["POST"]),
                 Route("/api/subscribers", guard(self._page)),
                 Route("/api/subscribers/count", guard(self._count)),
@@ -145,9 +163,14 @@ class Api:
                 text = f"the node does not reach its Tarantool: {error}"
                 remedy = "try again in a moment; `broadside doctor` tells more"
                 return _json({"error": {"message": text, "remedy": remedy}}, 503)
+            except Conflict as conflict:
+                error_ = {"message": conflict.what, "remedy": conflict.remedy}
+                return _json({"error": error_}, 404 if conflict.missing else 409)
+            except OutOfMemory as error:
+                text = f"Tarantool's memory is full: {error.text}"
+                return _json({"error": {"message": text, "remedy": REMEDY}}, 507)
             except VerbRefused as error:
-                status = 507 if error.code == OUT_OF_MEMORY else 500
-                return _json({"error": {"message": f"Tarantool refuses: {error.text}"}}, status)
+                return _json({"error": {"message": f"Tarantool refuses: {error.text}"}}, 500)
             except StorageError as error:
                 return _json({"error": {"message": str(error)}}, 500)
 
@@ -171,11 +194,18 @@ class Api:
         return _json({"ok": True})
 
     async def _readyz(self, request: Request) -> Response:
-        ready = self._ready()
-        return _json({"ready": ready}, 200 if ready else 503)
+        if not self._ready():
+            return _json({"ready": False}, 503)
+        with trio.move_on_after(READY_WITHIN):
+            alarms, full = memory_alarms(await self._newsroom.memory())
+            return _json({"ready": not full, "alarms": alarms}, 503 if full else 200)
+        return _json({"ready": False, "alarms": ["Tarantool does not answer in time"]}, 503)
 
     async def _get_status(self, request: Request) -> Response:
-        return _json({**self._status(), "queue": await self._newsroom.tubes()})
+        memory = await self._newsroom.memory()
+        told = {name: {"used": each.used, "size": each.size} for name, each in memory.items()}
+        alarms, _ = memory_alarms(memory)
+        return _json({**self._status(), "queue": await self._newsroom.tubes(), "memory": told, "alarms": alarms})
 
     async def _fire(self, request: Request) -> Response:
         try:
@@ -205,6 +235,46 @@ class Api:
         id = _campaign_id(request)
 
         return _Progress(self._newsroom.progress(id))
+
+    async def _move(self, request: Request) -> Response:
+        moves = {"pause": self._newsroom.pause, "resume": self._newsroom.resume, "cancel": self._newsroom.cancel}
+        act = request.path_params["act"]
+        if act not in moves:
+            raise ApiFailure(404, f"no such thing to do with a campaign: {act[:40]}", remedy=", ".join(moves))
+        return _json(await moves[act](_campaign_id(request)))
+
+    async def _coverage(self, request: Request) -> Response:
+        await self._campaign(request)
+        return _json(await self._newsroom.coverage(_campaign_id(request)))
+
+    async def _verify(self, request: Request) -> Response:
+        await self._campaign(request)
+        return _json(await self._newsroom.verify(_campaign_id(request)))
+
+    async def _peers(self, request: Request) -> Response:
+        return _json({"peers": await self._ring.peers()})
+
+    async def _forget(self, request: Request) -> Response:
+        force = request.query_params.get("force") == "true"
+        return _json(await self._ring.forget(request.path_params["name"], force))
+
+    async def _tubes(self, request: Request) -> Response:
+        return _json(await self._newsroom.tubes())
+
+    async def _buried(self, request: Request) -> Response:
+        found = await self._newsroom.buried(request.path_params["channel"], _number(request, "limit", 100, 1000))
+        return _json({"buried": [{"id": id, "data": data} for id, data in found]})
+
+    async def _kick(self, request: Request) -> Response:
+        count = _number(request, "count", 1, 10**9)
+        return _json({"kicked": await self._newsroom.kick(request.path_params["channel"], count)})
+
+    async def _remove(self, request: Request) -> Response:
+        channel, token = (request.query_params.get(name, "") for name in ("channel", "token"))
+        if not channel or not token:
+            field = "token" if channel else "channel"
+            raise ApiFailure(400, f"{field} is missing", field=field, remedy="?channel=NAME&token=TOKEN")
+        return _json({"removed": await self._newsroom.remove(channel, token)})
 
     async def _put(self, request: Request) -> Response:
         try:

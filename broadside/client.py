@@ -10,12 +10,14 @@ import re
 from collections.abc import Iterator
 from types import TracebackType
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import msgspec
 
 from broadside.datafolder import DataFolder
 from broadside.errors import ApiError, NodeUnreachable
+from broadside.operations import Coverage, Forgotten, PeerReport, Verification
 from broadside.records import REPORT, CampaignReport, DryRunReport, FireRequest
 
 _REPORTS = msgspec.json.Decoder(dict[str, list[CampaignReport]])
@@ -105,6 +107,47 @@ class Client:
         """Fetch one campaign's report."""
         return REPORT.decode(self._call("GET", f"/api/campaigns/{campaign}"))
 
+    def move(self, campaign: str, act: str) -> CampaignReport:
+        """``pause``, ``resume`` or ``cancel`` a campaign: begins it."""
+        return REPORT.decode(self._call("POST", f"/api/campaigns/{campaign}/{act}"))
+
+    def coverage(self, campaign: str) -> Coverage:
+        """Fetch which id ranges a campaign has walked."""
+        return msgspec.json.decode(self._call("GET", f"/api/campaigns/{campaign}/coverage"), type=Coverage)
+
+    def verify(self, campaign: str) -> Verification:
+        """Have a campaign's ledger checked against the base; a large base takes its time."""
+        answer = self._call("GET", f"/api/campaigns/{campaign}/verify", timeout=600.0)
+        return msgspec.json.decode(answer, type=Verification)
+
+    def peers(self) -> list[PeerReport]:
+        """List the registered nodes."""
+        return msgspec.json.decode(self._call("GET", "/api/peers"), type=dict[str, list[PeerReport]])["peers"]
+
+    def forget(self, name: str, force: bool) -> Forgotten:
+        """Forget a node."""
+        path = f"/api/peers/{quote(name, safe='')}/forget" + ("?force=true" if force else "")
+        return msgspec.json.decode(self._call("POST", path), type=Forgotten)
+
+    def tubes(self) -> dict[str, Any]:
+        """Fetch the node's tubes: tasks by state, what is parked, the outbox."""
+        return msgspec.json.decode(self._call("GET", "/api/tubes"), type=dict[str, Any])
+
+    def buried(self, channel: str, limit: int) -> list[dict[str, Any]]:
+        """Fetch batches that were put aside."""
+        answer = self._call("GET", f"/api/tubes/{quote(channel, safe='')}/buried?limit={limit}")
+        return msgspec.json.decode(answer, type=dict[str, list[dict[str, Any]]])["buried"]
+
+    def kick(self, channel: str, count: int) -> int:
+        """Bring buried batches back."""
+        answer = self._call("POST", f"/api/tubes/{quote(channel, safe='')}/kick?count={count}")
+        return msgspec.json.decode(answer, type=dict[str, int])["kicked"]
+
+    def remove(self, channel: str, token: str) -> bool:
+        """Delete one subscriber."""
+        path = f"/api/subscribers?channel={quote(channel, safe='')}&token={quote(token, safe='')}"
+        return msgspec.json.decode(self._call("DELETE", path), type=dict[str, bool])["removed"]
+
     def progress(self, campaign: str) -> Iterator[CampaignReport]:
         """Yield the report whenever it changes; ends with the campaign, or early with ``NodeUnreachable``."""
         path = f"/api/campaigns/{campaign}/progress"
@@ -132,10 +175,11 @@ class Client:
         """Fetch up to ``limit`` subscribers with id > ``after``, as NDJSON."""
         return self._call("GET", f"/api/subscribers?after={after}&limit={limit}")
 
-    def _call(self, method: str, path: str, body: bytes | None = None) -> bytes:
+    def _call(self, method: str, path: str, body: bytes | None = None, timeout: float | None = None) -> bytes:
         headers = {"content-type": "application/json"} if body is not None else {}
+        wait = httpx.USE_CLIENT_DEFAULT if timeout is None else httpx.Timeout(timeout, connect=5.0)
         try:
-            answer = self._http.request(method, path, content=body, headers=headers)
+            answer = self._http.request(method, path, content=body, headers=headers, timeout=wait)
         except httpx.TransportError as error:
             raise self._unreachable(error) from error
         if not answer.is_success:

@@ -50,6 +50,13 @@ class Node(msgspec.Struct, frozen=True, kw_only=True):
     """The data folder; absolute once loaded."""
     workers: Annotated[int, Meta(ge=1, le=256)] = msgspec.field(default_factory=cores)
     """OS processes that send, each with a tree and connections of its own."""
+    memory: Annotated[str, Meta(pattern=r"^\d{1,6}(\.\d{1,3})? ?[MG]B$")] = "1 GB"
+    """What the Tarantool that the node runs itself may use for data: 64 MB at least. 1 GB is 1024 MB."""
+
+    @property
+    def memory_bytes(self) -> int:
+        """``memory`` in bytes."""
+        return round(float(self.memory[:-2]) * (1 << (30 if self.memory.endswith("GB") else 20)))
 
 
 class Http(msgspec.Struct, frozen=True, kw_only=True):
@@ -173,6 +180,7 @@ def is_origin(text: str) -> bool:
 
 _REMEDIES = {
     "node.workers": "leave it away for one worker per core; 1 is the least",
+    "node.memory": 'write it as in "512 MB" or "2 GB"; 64 MB is the least',
     "http.bind": 'write host:port, as in "127.0.0.1:8765"',
     "channels.*.rate": "pushes a second; leave it away for the provider's own quota",
     "channels.*.dead_limit": "a share above 0, up to 1; 0.2 is 20 %, 1 never pauses",
@@ -232,6 +240,8 @@ def _config(reader: strict_toml.Reader, table: dict[str, object], source: Path) 
 def _check_node(reader: strict_toml.Reader, node: Node) -> None:
     if not NAME.fullmatch(node.name):
         reader.problem("node.name", f"{shown(node.name)} cannot be a name", NAME_RULE, node.name)
+    if node.memory_bytes < 64 << 20:
+        reader.problem("node.memory", f"{shown(node.memory)} is too little", _REMEDIES["node.memory"], node.memory)
     if node.data.exists() and not node.data.is_dir():
         reader.problem("node.data", f"{shown(str(node.data))} is not a folder", "name a folder", str(node.data))
 

@@ -91,6 +91,15 @@ class RecordError(BroadsideError):
         super().__init__(str(problem) if index is None else f"record {index}: {problem}")
 
 
+class Conflict(BroadsideError):
+    """What was asked does not go with how things stand. ``missing``: there is no such thing at all."""
+
+    def __init__(self, what: str, remedy: str = "", *, missing: bool = False) -> None:
+        """Hold what stands in the way, and what to do about it."""
+        self.what, self.remedy, self.missing = what, remedy, missing
+        super().__init__(what + (f" ({remedy})" if remedy else ""))
+
+
 def shown(value: object, limit: int = 60) -> str:
     """Write ``value`` for a message: TOML's spelling, one line, at most ``limit`` characters."""
     if isinstance(value, bool):

@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import trio
 
 from actors.messages import Clock, wall_clock
+from broadside.coverage import coverage, verify
 from broadside.dry_run import PHONES, DryRun
-from broadside.errors import Problem, RecordError, shown
+from broadside.errors import Conflict, Problem, RecordError, shown
+from broadside.operations import Coverage, Verification
 from broadside.records import CampaignReport, DryRunReport, FireRequest, Subscriber, Verdict
 from broadside.reports import report
-from storage.errors import LinkDown, LinkLost
-from storage.records import Row
+from storage.errors import LinkDown, LinkLost, VerbRefused
+from storage.records import Baton, Memory, Row
 from storage.store import Store
 from storage.tubes import Tubes
 from transports import registry
 from transports.contract import Message
 from transports.errors import PayloadError
+from transports.identity import campaign_text
 
 PAGE_SIZE = 1000
 TTL = 4 * 3600
@@ -34,7 +37,11 @@ Check = Callable[[Message], None]
 
 
 class Newsroom:
-    """One node's editor desk. ``checks``: channel → its platform's word on a message; ``paused``: why it waits."""
+    """One node's editor desk.
+
+    ``checks``: channel → its platform's word on a message; ``paused``: why it waits; ``segments``: in how many parts a
+    base is walked at once; ``peers``: the other nodes' tubes, which get their share of the first batons.
+    """
 
     def __init__(
         self,
@@ -44,6 +51,7 @@ class Newsroom:
         checks: Mapping[str, Check],
         paused: Callable[[], Mapping[str, str]],
         segments: int,
+        peers: Sequence[Tubes] = (),
         dry_run: DryRun,
         clock: Clock = wall_clock,
     ) -> None:
@@ -52,6 +60,7 @@ class Newsroom:
         self._checks = checks
         self._paused = paused
         self._segments = segments
+        self._peers = peers
         self._dry_run = dry_run
         self._rehearsing = trio.Lock()
         self._clock = clock
@@ -65,10 +74,57 @@ class Newsroom:
         await self._store.campaign_create(id, request.message, request.channels, policy, now)
         batons = await self._store.campaign_fire(id, self._segments, now)
         if batons:
-            await self._tubes.baton_put(batons)  # lost here, the shepherd makes them again
+            await self._spread(batons)
         fired = await self.campaign(id)
         assert fired is not None
         return fired
+
+    async def _spread(self, batons: list[Baton]) -> None:
+        """Put batons round the ring, so that every node walks at once. What gets lost here the shepherd makes again."""
+        ring = 1 + len(self._peers)
+        own = batons[::ring]
+        for number, peer in enumerate(self._peers, 1):
+            share = batons[number::ring]
+            if share:
+                try:
+                    await peer.baton_offer(share)
+                except (LinkLost, VerbRefused):
+                    own += share
+        await self._tubes.baton_put(own)
+
+    async def pause(self, id: int) -> CampaignReport:
+        """Begin a pause: nothing more is claimed or sent. Raises ``Conflict`` where there is nothing to pause."""
+        return await self._moved(id, await self._store.campaign_pause(id, self._clock()), "pausing", "paused")
+
+    async def cancel(self, id: int) -> CampaignReport:
+        """Begin to cancel: who has not been reached will not be. Raises ``Conflict`` for a campaign that has ended."""
+        return await self._moved(id, await self._store.campaign_cancel(id, self._clock()), "cancelling", "cancelled")
+
+    async def resume(self, id: int) -> CampaignReport:
+        """Go on. Raises ``Conflict`` where there is nothing to go on with."""
+        state, batons = await self._store.campaign_resume(id, self._clock()) or (None, [])
+        if batons:
+            await self._spread(batons)
+        wanted = ("firing", "done") if batons or state == "firing" else ("firing",)
+        return await self._moved(id, state, *wanted)
+
+    async def _moved(self, id: int, state: str | None, *wanted: str) -> CampaignReport:
+        now = await self.campaign(id)
+        if now is None or state is None:
+            raise Conflict(f"no campaign {campaign_text(id)}", "`campaign list` shows the ids", missing=True)
+        if state not in wanted:
+            raise Conflict(f"campaign {now.id} is {state}", _WHY.get(wanted[0], ""))
+        return now
+
+    async def coverage(self, id: int) -> Coverage | None:
+        """Which id ranges a campaign has walked, from the ledger."""
+        campaign = await self._store.campaign_get(id)
+        return None if campaign is None else await coverage(self._store, campaign)
+
+    async def verify(self, id: int) -> Verification | None:
+        """Check a campaign's ledger against the base."""
+        campaign = await self._store.campaign_get(id)
+        return None if campaign is None else await verify(self._store, campaign)
 
     async def rehearse(self, request: FireRequest) -> DryRunReport:
         """Ask every channel's platform, and its provider where that has a dry run. Fires and stores nothing.
@@ -162,9 +218,40 @@ class Newsroom:
         """Up to ``limit`` subscribers with id > ``after``."""
         return [_subscriber(row) for row in await self._store.subscribers_page(after, limit)]
 
+    async def remove(self, channel: str, token: str) -> bool:
+        """Delete one subscriber; answers whether it was there."""
+        return await self._store.subscribers_remove(channel, token)
+
     async def tubes(self) -> dict[str, Any]:
         """Tasks by tube and state, outbox, memory."""
         return await self._tubes.statistics()
+
+    async def buried(self, channel: str, limit: int) -> list[tuple[int, Any]]:
+        """Batches of a channel that were put aside, as they are there. Raises ``Conflict`` for no such channel."""
+        self._known(channel)
+        return await self._tubes.tube_buried(channel, limit)
+
+    async def kick(self, channel: str, count: int) -> int:
+        """Bring buried batches back; answers how many. Raises ``Conflict`` for no such channel."""
+        self._known(channel)
+        return await self._tubes.tube_kick(channel, count)
+
+    def _known(self, channel: str) -> None:
+        if channel not in self._checks:
+            known = ", ".join(sorted(self._checks))
+            raise Conflict(f"no channel {shown(channel)} on this node", f"known: {known}", missing=True)
+
+    async def memory(self) -> dict[str, Memory]:
+        """How full the store's and the queue's memory is; one entry where they are one instance."""
+        store, queue = await self._store.memory(), Memory(**(await self._tubes.statistics())["memory"])
+        return {"store": store} if store.uuid == queue.uuid else {"store": store, "queue": queue}
+
+
+_WHY = {
+    "pausing": "only a campaign that is firing can be paused",
+    "cancelling": "it has ended already",
+    "firing": "only a paused campaign can go on",
+}
 
 
 def _problem(said: str) -> Problem:

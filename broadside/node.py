@@ -26,6 +26,7 @@ from broadside.errors import BroadsideError, ConfigError, Problem, first_error
 from broadside.newsroom import Newsroom
 from broadside.provider_tokens import TokenMaker
 from broadside.quotas import Allowance, allowances
+from broadside.ring import Ring
 from broadside.servers import OwnQueue, Server
 from broadside.topology import build_transport, endpoints
 from storage.embedded import Embedded
@@ -90,7 +91,9 @@ class Node:
             tubes=self._tubes,
             checks=self._checks,
             paused=self._paused,
-            segments=1,
+            # a segment for each walker of the ring, and never so few that one slow page holds all of it up
+            segments=max(2, (1 + len(peers)) * config.node.workers),
+            peers=[Tubes(self._link, "node", f"peer:{name}") for name in peers],
             dry_run=DryRun(
                 platforms={name: channel.platform for name, channel in config.channels.items()},
                 open=lambda name: build_transport(self._setup(name, config.channels[name])),
@@ -109,7 +112,7 @@ class Node:
         """Store and queue in one, or the queue alone, or nothing: what the configuration leaves to the node."""
         config, channels = self._config, list(self._config.channels)
         if config.store is None:
-            return Embedded(self._folder.tarantool, channels)
+            return Embedded(self._folder.tarantool, channels, memory=config.node.memory_bytes)
         if not isinstance(config.queue, OwnQueue):
             return None
         return Embedded(
@@ -118,6 +121,7 @@ class Node:
             roles=["tubes"],
             listen=config.queue.listen,
             peer_password=config.queue.peers_password(),
+            memory=config.node.memory_bytes,
         )
 
     async def run(self, ready: Callable[[], None]) -> None:
@@ -184,7 +188,8 @@ class Node:
 
     def _console(self) -> Actor:
         self._checks.update({name: transport.check for name, transport in self._built().items()})
-        api = Api(self.newsroom, self._key, ready=lambda: self._ready, status=self._status)
+        ring = Ring(store=self._store_verbs, node=self._config.node.name)
+        api = Api(self.newsroom, ring, self._key, ready=lambda: self._ready, status=self._status)
         host, port = self._config.http.address
         return Console(api.app(), host, port, self._bound)
 

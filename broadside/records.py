@@ -71,7 +71,7 @@ class Tally(msgspec.Struct, frozen=True):
         return self.delivered + self.dead + self.rejected + self.expired + self.dropped + self.cancelled
 
 
-State = Literal["draft", "firing", "paused", "done", "cancelled"]
+State = Literal["draft", "firing", "pausing", "paused", "done", "cancelling", "cancelled"]
 
 
 class CampaignReport(msgspec.Struct, frozen=True, kw_only=True):

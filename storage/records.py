@@ -134,6 +134,8 @@ class NodeRow(NamedTuple):
 class Memory(NamedTuple):
     """How full an instance's memory is, in bytes."""
 
+    uuid: str
+    """The instance's."""
     used: int
     size: int
 

@@ -2,28 +2,41 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import time
+from pathlib import Path
+from typing import Annotated, TypeAlias
 
 from cyclopts import App, Parameter
 
-from broadside.cli.campaigns_shown import COLUMNS, moment, reasons
+from broadside.cli.campaigns_shown import COLUMNS, moment, reasons, standing
 from broadside.cli.options import ConfigFile, DataDir, Json, client
 from broadside.cli.output import complain, say, say_json, table
 from broadside.errors import UsageError
 from transports.identity import parse_campaign
 
+CampaignId: TypeAlias = Annotated[str, Parameter(help="The campaign's 13 characters, as campaign list shows them.")]
+PATIENCE = 30.0
+"""Seconds to wait for a pause or a cancel to be complete."""
+
 _EPILOGUE = """\
 Examples:
     broadside campaign list
     broadside campaign show 2qbsgz3kxm4ta
+    broadside campaign show 2qbsgz3kxm4ta --coverage
+    broadside campaign pause 2qbsgz3kxm4ta
+    broadside campaign verify 2qbsgz3kxm4ta
     broadside campaign list --json | jq '.campaigns[0].channels'"""
 
 
 def register(app: App) -> None:
     """Add the group."""
-    group = App(name="campaign", help="List campaigns, and show what became of one.", help_epilogue=_EPILOGUE)
+    group = App(
+        name="campaign", help="List campaigns, show what became of one, pause or cancel it.", help_epilogue=_EPILOGUE
+    )
     group.command(list_, name="list")
     group.command(show)
+    for act in (pause, resume, cancel, verify):
+        group.command(act)
     app.command(group)
 
 
@@ -51,20 +64,22 @@ def list_(*, json: Json = False, config: ConfigFile = None, data: DataDir = None
 
 
 def show(
-    id: Annotated[str, Parameter(help="The campaign's 13 characters, as campaign list shows them.")],
+    id: CampaignId,
     /,
     *,
+    coverage: Annotated[
+        bool, Parameter(help="Show which id ranges were walked, by which node, and which were not: from the ledger.")
+    ] = False,
     json: Json = False,
     config: ConfigFile = None,
     data: DataDir = None,
 ) -> int:
     """Show one campaign: its state, and per channel what was delivered, dead, retried, rejected, and remains."""
-    try:
-        parse_campaign(id)
-    except ValueError as error:
-        raise UsageError(f"{error} (broadside campaign list shows the ids)") from None
+    name = _id(id)
+    if coverage:
+        return _coverage(name, json, config, data)
     with client(config, data) as node:
-        report = node.campaign(id.lower())
+        report = node.campaign(name)
     if json:
         say_json(report)
         return 0
@@ -86,6 +101,81 @@ def show(
     if lines := reasons(report):
         say("\nnot delivered, by reason:\n" + "\n".join(lines))
     return 0
+
+
+def pause(id: CampaignId, /, *, json: Json = False, config: ConfigFile = None, data: DataDir = None) -> int:
+    """Stop a campaign where it is: what is being sent is finished, nothing more goes out until resume."""
+    return _move(id, "pause", json, config, data)
+
+
+def resume(id: CampaignId, /, *, json: Json = False, config: ConfigFile = None, data: DataDir = None) -> int:
+    """Let a paused campaign go on where it was stopped."""
+    return _move(id, "resume", json, config, data)
+
+
+def cancel(id: CampaignId, /, *, json: Json = False, config: ConfigFile = None, data: DataDir = None) -> int:
+    """End a campaign for good: whoever has not been reached will not be."""
+    return _move(id, "cancel", json, config, data)
+
+
+def verify(id: CampaignId, /, *, json: Json = False, config: ConfigFile = None, data: DataDir = None) -> int:
+    """Check a campaign's ledger against the base, range by range; exit code 1: something differs."""
+    with client(config, data) as node:
+        found = node.verify(_id(id))
+    if json:
+        say_json(found)
+        return 0 if found.ok else 1
+    columns = ("channel", "enqueued", "in the base now", "left since")
+    table(columns, [[name, each.enqueued, each.base, each.left] for name, each in found.channels.items()])
+    if found.ok:
+        say(f"\ncampaign {found.id}, {found.state}: OK, {found.pages:,} pages")
+        return 0
+    say(f"\ncampaign {found.id}, {found.state}: differs")
+    for problem in found.problems:
+        say(f"  {problem}")
+    return 1
+
+
+def _move(id: str, act: str, json: bool, config: Path | None, data: Path | None) -> int:
+    with client(config, data) as node:
+        report = node.move(_id(id), act)
+        deadline = time.monotonic() + PATIENCE
+        while report.state in ("pausing", "cancelling") and time.monotonic() < deadline:
+            time.sleep(0.2)
+            report = node.campaign(report.id)
+    if json:
+        say_json(report)
+        return 0
+    say(f"campaign {report.id} is {report.state}: {standing(report)}")
+    if report.state in ("pausing", "cancelling"):
+        complain("nodes that may still be sending hold it up (broadside peers list shows them); it goes on by itself")
+    return 0
+
+
+def _coverage(name: str, json: bool, config: Path | None, data: Path | None) -> int:
+    with client(config, data) as node:
+        found = node.coverage(name)
+    if json:
+        say_json(found)
+        return 0
+    columns = ("segment", "channel", "ids", "node", "epoch", "pages", "recipients", "settled")
+    rows = [
+        [each.segment, each.channel, f"{each.from_id + 1}-{each.to_id}", *(getattr(each, what) for what in columns[3:])]
+        for each in found.walked
+    ]
+    table(columns, rows)
+    say(f"\ncampaign {found.id}, {found.state}: " + (f"{len(found.gaps)} gaps" if found.gaps else "no gaps"))
+    for gap in found.gaps:
+        say(f"  segment {gap.segment}, ids {gap.from_id + 1}-{gap.to_id}: {gap.why}")
+    return 0
+
+
+def _id(text: str) -> str:
+    try:
+        parse_campaign(text)
+    except ValueError as error:
+        raise UsageError(f"{error} (broadside campaign list shows the ids)") from None
+    return text.lower()
 
 
 def _short(title: str) -> str:

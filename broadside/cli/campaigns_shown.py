@@ -21,6 +21,19 @@ def describe(report: CampaignReport) -> str:
     return f"{names}" + (f" ({audience:,} subscribers)" if audience else "")
 
 
+def standing(report: CampaignReport) -> str:
+    """Say how many have an end, how many wait on tubes, and how many nobody has claimed yet."""
+    tallies = report.channels.values()
+    settled, audience = sum(tally.settled for tally in tallies), sum(tally.audience for tally in tallies)
+    if report.ended:
+        return f"{sum(tally.delivered for tally in tallies):,} delivered, " + ", ".join(
+            f"{sum(getattr(tally, name) for tally in tallies):,} {name}" for name in ("dead", "rejected", "cancelled")
+        )
+    enqueued = sum(tally.enqueued for tally in tallies)
+    unclaimed = 0 if report.walked else max(0, audience - enqueued)
+    return f"{settled:,} have an end, {max(0, enqueued - settled):,} are on tubes, {unclaimed:,} not yet claimed"
+
+
 def summary(report: CampaignReport) -> str:
     """Tell how a campaign ended, a line per channel."""
     seconds = report.seconds or 0.0

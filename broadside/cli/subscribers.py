@@ -7,8 +7,9 @@ import os
 import sys
 import tempfile
 from pathlib import Path
-from typing import Annotated, BinaryIO, Literal
+from typing import Annotated, BinaryIO, Literal, TypeAlias
 
+import msgspec
 from cyclopts import App, Parameter
 
 from broadside.cli.options import ConfigFile, DataDir, Json, client
@@ -17,12 +18,18 @@ from broadside.client import Client
 from broadside.errors import UsageError
 from broadside.imports.export import export as export_base
 from broadside.imports.importer import Summary, import_file
+from broadside.records import Subscriber, check, latest_registration
+
+Channel: TypeAlias = Annotated[str, Parameter(help="The subscriber's channel, as in ios-news.")]
+Token: TypeAlias = Annotated[str, Parameter(help="The device's token, as the app gave it.")]
 
 _EPILOGUE = """\
 Examples:
     broadside subscribers import base.csv
     zcat base.ndjson.gz | broadside subscribers import -
     broadside subscribers export --output base.csv
+    broadside subscribers put ios-news 8d1f... --locale de --tz Europe/Berlin
+    broadside subscribers remove ios-news 8d1f...
     broadside subscribers count --json"""
 
 _IMPORT_EPILOGUE = """\
@@ -51,6 +58,8 @@ def register(app: App) -> None:
     """Add the group."""
     group = App(name="subscribers", help="Import, count and export the base.", help_epilogue=_EPILOGUE)
     group.command(import_, name="import", help_epilogue=_IMPORT_EPILOGUE)
+    group.command(put)
+    group.command(remove)
     group.command(count)
     group.command(export)
     app.command(group)
@@ -88,6 +97,54 @@ def import_(
         if summary.rejected_file:
             complain(f"the rejected lines are in {summary.rejected_file}: mend them and import that file")
     return 1 if summary.rejected else 0
+
+
+def put(
+    channel: Channel,
+    token: Token,
+    /,
+    *,
+    kind: Annotated[Literal["token", "fid"], Parameter(help="fid: a Firebase installation id.")] = "token",
+    locale: Annotated[str, Parameter(help="A language tag, as in pt-BR.")] = "",
+    tz: Annotated[str, Parameter(help="An IANA time zone, as in Europe/Berlin.")] = "",
+    country: Annotated[str, Parameter(help="Two capital letters, as in DE.")] = "",
+    tag: Annotated[list[str] | None, Parameter(help="A tag; repeat it for several.")] = None,
+    json: Json = False,
+    config: ConfigFile = None,
+    data: DataDir = None,
+) -> int:
+    """Add one subscriber, or update the one that is there."""
+    row = Subscriber(channel=channel, token=token, kind=kind, locale=locale, tz=tz, country=country, tags=tag or [])
+    if found := check(row, latest_registration()):
+        raise UsageError(str(found))
+    with client(config, data) as node:
+        answer = node.upsert(msgspec.json.encode([row]))
+    if json:
+        say_json(answer)
+    else:
+        say(f"{'added' if answer.inserted else 'updated'} one subscriber of {channel}")
+    return 0
+
+
+def remove(
+    channel: Channel,
+    token: Token,
+    /,
+    *,
+    json: Json = False,
+    config: ConfigFile = None,
+    data: DataDir = None,
+) -> int:
+    """Delete one subscriber; exit code 1 when there is none of that token."""
+    with client(config, data) as node:
+        removed = node.remove(channel, token)
+    if json:
+        say_json({"removed": removed})
+    elif removed:
+        say(f"removed one subscriber of {channel}")
+    else:
+        complain(f"{channel} has no subscriber of that token")
+    return 0 if removed else 1
 
 
 def count(*, json: Json = False, config: ConfigFile = None, data: DataDir = None) -> int:

@@ -71,6 +71,10 @@ def import_file(
         try:
             answer = future.result()
         except ApiError as error:
+            if error.status == 507:
+                again = "then import the file again: rows already there are updated, not doubled"
+                text = f"{error.message}; at least {sum(totals):,} rows of {name} were taken, and stay"
+                raise ApiError(507, text, remedy=f"{error.remedy}, {again}") from error
             if error.index is None or not error.index < len(chunk.raw) or refused >= _REFUSALS:
                 raise
             refused += 1

@@ -13,6 +13,7 @@ import trio
 from broadside.api import Api
 from broadside.dry_run import DryRun
 from broadside.newsroom import Newsroom
+from broadside.ring import Ring
 from storage.link import Link
 from storage.store import Store
 from storage.tubes import Tubes
@@ -53,7 +54,9 @@ async def api(own_link: Link) -> AsyncIterator[httpx.AsyncClient]:
         segments=1,
         dry_run=DryRun(platforms={"ios": "apns", "android": "fcm"}, open=opened),
     )
-    app = Api(newsroom, KEY, ready=lambda: True, status=lambda: {"node": "n"}).app()
+    app = Api(
+        newsroom, Ring(store=Store(own_link), node="n1"), KEY, ready=lambda: True, status=lambda: {"node": "n"}
+    ).app()
     transport = httpx.ASGITransport(app=app)
     headers = {"authorization": f"Bearer {KEY}"}
     async with httpx.AsyncClient(transport=transport, base_url="http://node", headers=headers) as client:

@@ -4,10 +4,10 @@ local memory = {}
 
 local REFUSE = 0.95
 
--- Bytes used and bytes there are.
+-- Bytes used and bytes there are, and of which instance.
 function memory.usage()
     local slab = box.slab.info()
-    return {used = tonumber(slab.arena_used), size = tonumber(slab.quota_size)}
+    return {uuid = box.info.uuid, used = tonumber(slab.arena_used), size = tonumber(slab.quota_size)}
 end
 
 function memory.full()
