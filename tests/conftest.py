@@ -21,8 +21,8 @@ _numbers = itertools.count()
 class Server:
     """An embedded instance as a plain child process of the tests, which can be killed and started again."""
 
-    def __init__(self, folder: Path, channels: list[str]) -> None:
-        self.embedded = Embedded(folder, channels, memory=256 << 20)
+    def __init__(self, folder: Path, channels: list[str], memory: int = 256 << 20) -> None:
+        self.embedded = Embedded(folder, channels, memory=memory)
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> Server:
