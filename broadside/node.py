@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import resource
-import signal
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,13 +14,13 @@ import trio
 
 from actors.membership import Membership
 from actors.messages import wall_clock
-from broadside import demo, logs, processes, wire
+from broadside import logs, processes, wire
 from broadside.api import Api
 from broadside.config import Channel, Config
 from broadside.console import Console
 from broadside.datafolder import DataFolder, NodeInfo
 from broadside.dry_run import DryRun
-from broadside.errors import BroadsideError, ConfigError, Problem, first_error
+from broadside.errors import ConfigError, Problem
 from broadside.newsroom import Newsroom
 from broadside.provider_tokens import TokenMaker
 from broadside.quotas import Allowance, allowances
@@ -30,7 +28,6 @@ from broadside.ring import Ring
 from broadside.servers import OwnQueue, Server
 from broadside.topology import build_transport, endpoints
 from storage.embedded import Embedded
-from storage.errors import EmbeddedUnavailable, VerbRefused
 from storage.link import Link
 from storage.store import Store
 from storage.tubes import Tubes
@@ -41,7 +38,6 @@ from supervision import (
     ChildStartFailed,
     Escalated,
     Intensity,
-    StartFailed,
     SupervisionEvent,
     Supervisor,
 )
@@ -55,12 +51,8 @@ TARANTOOL_START = 600.0
 WORKER_STOP = 40.0
 
 
-class StartError(BroadsideError):
-    """The node cannot start; the text says why and what to do."""
-
-
 class Node:
-    """Everything that one node runs. ``run`` returns after `stop`, or raises StartError."""
+    """Everything that one node runs. ``run`` returns after `stop`, or raises StartFailed."""
 
     def __init__(self, config: Config, folder: DataFolder) -> None:
         self._config = config
@@ -143,7 +135,7 @@ class Node:
         self.tree.stop()
 
     def _observe(self, event: SupervisionEvent) -> None:
-        # a start that fails is told once, by StartError; here it only goes to the file
+        # a start that fails is told once, by the program; here it only goes to the file
         logs.observe(event, quiet=not self._ready and isinstance(event, ChildStartFailed | Escalated))
 
     # -- the tree ------------------------------------------------------------------------------------------------
@@ -330,81 +322,3 @@ class Node:
     def twins(self) -> list[str]:
         """Platforms that are served by twins, not by their providers."""
         return list(self._twins)
-
-
-def run_node(config: Config, data: Path | None = None, demo_wanted: bool = True) -> int:
-    """Run a node until SIGINT or SIGTERM; answers the exit code.
-
-    Args:
-        config: the configuration; with ``demo`` set the node fills an empty base and fires at it.
-        data: data folder in place of the configured one.
-        demo_wanted: False takes the demo away.
-    """
-    folder = DataFolder(config.node.data if data is None else data.absolute())
-    terminal = demo.Terminal()
-    try:
-        with folder.locked():
-            first = config.demo is not None and demo_wanted
-            logs.configure_node(folder.logs, terminal.log, "warning" if first else "info")
-            if config.demo is not None:
-                demo.write_twin_scripts(folder.twins, [c.platform for c in config.channels.values()])
-            return trio.run(_main, config, folder, terminal, first)
-    except (BaseExceptionGroup, BroadsideError) as raised:
-        error = first_error(raised)
-        if not isinstance(error, BroadsideError):
-            raise
-        terminal.error(str(error))
-        return error.exit_code
-
-
-async def _main(config: Config, folder: DataFolder, terminal: demo.Terminal, first: bool) -> int:
-    node = Node(config, folder)
-    node.check_channels()
-    started = time.monotonic()
-    terminal.say(f"broadside node {config.node.name}: starting (data in {folder.root}, logs in {folder.logs}/node.log)")
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(_signals, node, terminal, nursery.cancel_scope)
-
-        async def serving() -> None:
-            terminal.say(f"ready after {time.monotonic() - started:.1f} s: {node.url}")
-            if node.twins:
-                terminal.say(f"pushes go to twins of {', '.join(node.twins)} on this machine")
-            for name, allowance in node.allowances.items():
-                terminal.say(f"quota: {name} {allowance.text}")
-            if first:
-                await demo.show(node.newsroom, config, terminal)
-            terminal.say("serving; Ctrl-C drains and stops")
-
-        try:
-            await node.run(lambda: nursery.start_soon(serving))
-        except StartFailed as error:
-            raise StartError(_why(error, folder)) from error
-        nursery.cancel_scope.cancel()
-    terminal.say("stopped")
-    return 0
-
-
-def _why(error: BaseException, folder: DataFolder) -> str:
-    """One line for a start that failed, from the deepest cause that says something to a person."""
-    cause: BaseException | None = error
-    deepest = error
-    while cause is not None:
-        cause = first_error(cause)
-        if isinstance(cause, BroadsideError | EmbeddedUnavailable | TransportError):
-            return str(cause)
-        if isinstance(cause, VerbRefused):
-            return cause.text
-        deepest, cause = cause, cause.__cause__
-    return f"the node cannot start: {logs.first_line(deepest)} (the whole story is in {folder.logs}/node.log)"
-
-
-async def _signals(node: Node, terminal: demo.Terminal, life: trio.CancelScope) -> None:
-    """The first signal drains, the second is faster: it waits for nothing."""
-    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-        async for number in signals:
-            terminal.say(f"{signal.Signals(number).name}: draining; once more stops at once")
-            node.stop()
-            break
-        async for _ in signals:
-            life.cancel()
-            return

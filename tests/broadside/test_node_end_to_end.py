@@ -26,7 +26,7 @@ RUNNER = """
 import sys, msgspec
 from pathlib import Path
 from broadside.config import Demo, Http, demo_config
-from broadside.node import run_node
+from broadside.program import run_node
 config = demo_config(Path(sys.argv[1]))
 config = msgspec.structs.replace(config, http=Http(bind="127.0.0.1:0"), demo=Demo(subscribers=int(sys.argv[2])))
 sys.exit(run_node(config))
