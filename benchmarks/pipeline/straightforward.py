@@ -37,7 +37,12 @@ async def _main(order: dict[str, Any]) -> dict[str, float]:
     pool.protocol_class = type("Local", (pool.protocol_class,), at)
     host, _, port = order["uri"].rpartition(":")
     base = asynctnt.Connection(
-        host=host, port=port, username=order["user"], password=order["password"], fetch_schema=False
+        host=host,
+        port=port,
+        username=order["user"],
+        password=order["password"],
+        fetch_schema=False,
+        auto_refetch_schema=False,
     )
     await base.connect()
     message = {"aps": {"alert": {"title": order["title"], "body": order["body"]}, "sound": "default"}}
