@@ -25,7 +25,7 @@ class Tubes:
         self._worker = worker
         self._where = where
         self._polls = itertools.count(1)
-        self._lost: dict[str, list[int]] = {}  # verb and channel -> polls whose answers have not come
+        self._lost: dict[str, set[int]] = {}  # verb and channel -> polls whose answers have not come
 
     async def epoch(self) -> tuple[str, int, bool]:
         """The instance's uuid, its epoch (0: none yet), and whether its lease holds. Waits out a lost link."""
@@ -130,14 +130,16 @@ class Tubes:
         # Leases outlive a lost connection, so what a poll took whose answer was lost on the way would stay taken for
         # nobody. Each poll has a number, and the next one names those that were not answered: theirs goes back.
         poll = next(self._polls)
-        unanswered = self._lost.setdefault(f"{verb} {args[0]}", [])
-        lost = unanswered.copy()
-        unanswered.append(poll)
-        answer = await self._link.call(
-            self._where, verb, *args, poll, lost, POLL, poll=True, deadline=POLL + 5.0, orphan=orphan
-        )
-        for number in (*lost, poll):
-            unanswered.remove(number)
+        lost = self._lost.setdefault(f"{verb} {args[0]}", set())
+        named = sorted(lost)
+        try:
+            answer = await self._link.call(
+                self._where, verb, *args, poll, named, POLL, poll=True, deadline=POLL + 5.0, orphan=orphan
+            )
+        except BaseException:
+            lost.add(poll)
+            raise
+        lost.difference_update(named)
         return answer
 
     async def batch_release(self, channel: str, leases: Sequence[tuple[int, int]]) -> None:

@@ -101,6 +101,27 @@ async def test_what_a_poll_took_whose_answer_was_lost_is_taken_again_at_once(own
         assert await tubes.settle("ios", [settlement(id, number)]) == [True]
 
 
+async def test_two_polls_at_once_do_not_give_back_what_the_other_took(own_tarantool: Server) -> None:
+    async with linked(own_tarantool) as outside, worker_link(own_tarantool.embedded.endpoint) as link:
+        look = await joined(outside)
+        tubes = Tubes(link, WORKER)
+        found: list[tuple[int, int, Any]] = []
+
+        async def take() -> None:
+            found.extend(await tubes.batch_take("ios", 1))
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(take)
+            await trio.sleep(0.2)  # it waits at the instance
+            nursery.start_soon(take)
+            await trio.sleep(0.2)
+            for page in range(2):
+                _, epoch, _ = await look.epoch()
+                batch = ["ios", 0, ["en"], "[]", 0]
+                assert await look.page_put(epoch, Baton(1, 0, page, 0), [batch], 1, {}) == "put"  # type: ignore[list-item]
+        assert [await tubes.settle("ios", [settlement(id, number)]) for id, number, _ in found] == [[True], [True]]
+
+
 async def test_a_poll_left_behind_on_a_connection_that_seems_alive_takes_nothing(own_tarantool: Server) -> None:
     async with linked(own_tarantool) as outside, wire_to(own_tarantool) as cable, worker_link(cable.endpoint) as link:
         look = await joined(outside)
