@@ -68,6 +68,17 @@ both('a tube is created once', function(t, kind)
     t:ok(not box.is_in_txn(), 'no transaction stays open')
 end)
 
+law('a tube that the module has lost sight of is found again, and its clock goes on', function(t)
+    t:plan(3)
+    local tube = new('fifottl')
+    queue.tube[tube.name] = nil
+    local found = queue.create_tube(tube.name, 'fifottl', {if_not_exists = true})
+    t:isnt(found, tube, 'another object')
+    t:is(found.tube_id, tube.tube_id, 'the same tube')
+    found:put('x', {delay = 0.01})
+    t:is(found:take(2)[3], 'x', 'delay')
+end)
+
 law('other types name the rock', function(t)
     t:plan(2)
     local ok, failure = pcall(queue.create_tube, 'other', 'utube')

@@ -126,7 +126,8 @@ end
 
 function methods:start()
     self.watcher = {}   -- stands for this fiber: a later start makes another
-    fiber.create(box.session.su, 'admin', watch, self, self.watcher)
+    local watcher = fiber.create(box.session.su, 'admin', watch, self, self.watcher)
+    watcher:name('queue.' .. self.space.name, {truncate = true})
 end
 
 function methods:stop()

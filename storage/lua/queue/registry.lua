@@ -90,9 +90,8 @@ function registry.create(name, kind, opts)
         return nil
     end
     opts = opts or {}
-    local row = box.space._queue:get{name}
-    if opts.if_not_exists and row ~= nil then
-        return tubes[name] or open(row)
+    if opts.if_not_exists and tubes[name] ~= nil then
+        return tubes[name]
     elseif cfg.in_replicaset and opts.temporary then
         error('Cannot create temporary tube in replicaset mode')
     end
@@ -101,7 +100,7 @@ function registry.create(name, kind, opts)
     for option, value in pairs(opts) do
         kept[option] = type(value) ~= 'function' and value or nil
     end
-    row = box.atomic(function()
+    local row = opts.if_not_exists and box.space._queue:get{name} or box.atomic(function()
         local space = driver.create_space(name, kept)
         local last = box.space._queue.index.tube_id:max()
         return box.space._queue:insert{name, last and last[2] + 1 or 0, space.name, kind, kept}
