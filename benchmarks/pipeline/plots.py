@@ -8,6 +8,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from benchmarks.pipeline.rig import Row
+from broadside.config import cores
 
 _STAGES = ["walk", "batch", "take", "send", "settle", "link", "rest", "loop", "node", "tarantool"]
 _WINDOW = 0.5
@@ -35,7 +36,7 @@ def _rate(rows: Iterable[Row]) -> Figure:
                 seconds.append(at)
                 pushes.append((settled - before[1]) / (at - before[0]) / 1_000)
         axes.plot(seconds, pushes, label=f"{row.sink} ({row.seconds:.1f} s)")
-        axes.set_title(f"{row.subscribers:,} subscribers on two cores, the sink among them")
+        axes.set_title(f"{row.subscribers:,} subscribers on {cores()} cores, the sink among them")
     axes.set_xlabel("seconds after Fire")
     axes.set_ylabel("thousand pushes settled a second")
     axes.set_ylim(bottom=0)
@@ -59,5 +60,5 @@ def _stages(rows: Iterable[Row]) -> Figure:
         axes.set_title(f"CPU of a push by stage, {row.subscribers:,} subscribers")
     axes.set_xlabel("µs of CPU a push, without the sink")
     axes.invert_yaxis()
-    axes.legend(ncols=5, loc="upper center", bbox_to_anchor=(0.5, -0.28))
+    figure.legend(ncols=5, loc="outside lower center")
     return figure
