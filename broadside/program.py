@@ -14,8 +14,11 @@ from broadside.datafolder import DataFolder
 from broadside.errors import BroadsideError, first_error
 from broadside.node import Node
 from storage.errors import EmbeddedUnavailable, VerbRefused
-from supervision import StartFailed
+from supervision import ProcessDied, StartFailed
 from transports.errors import TransportError
+
+CANNOT_START = "cannot start: "
+"""How storage/lua/embedded.lua begins the line that says why."""
 
 
 class StartError(BroadsideError):
@@ -84,6 +87,10 @@ def _why(error: BaseException, folder: DataFolder) -> str:
             return str(cause)
         if isinstance(cause, VerbRefused):
             return cause.text
+        if isinstance(cause, ProcessDied):
+            for line in cause.last_lines:
+                if line.startswith(CANNOT_START):
+                    return f"{cause.name}: {line.removeprefix(CANNOT_START)}"
         deepest, cause = cause, cause.__cause__
     return f"the node cannot start: {logs.first_line(deepest)} (the whole story is in {folder.logs}/node.log)"
 

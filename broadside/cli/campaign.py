@@ -164,7 +164,8 @@ def _coverage(name: str, json: bool, config: Path | None, data: Path | None) -> 
         for each in found.walked
     ]
     table(columns, rows)
-    say(f"\ncampaign {found.id}, {found.state}: " + (f"{len(found.gaps)} gaps" if found.gaps else "no gaps"))
+    gaps = f"{len(found.gaps)} gap{'' if len(found.gaps) == 1 else 's'}" if found.gaps else "no gaps"
+    say(f"\ncampaign {found.id}, {found.state}: {gaps}")
     for gap in found.gaps:
         say(f"  segment {gap.segment}, ids {gap.from_id + 1}-{gap.to_id}: {gap.why}")
     return 0

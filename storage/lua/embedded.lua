@@ -39,4 +39,9 @@ end)
 package.path = package.path .. (';%s/?.lua;%s/?/init.lua'):format(config.lua, config.lua)
 
 local instance = require('instance')
-instance.tell(instance.start(config))
+local ok, said = pcall(instance.start, config)
+if not ok then
+    io.stderr:write('cannot start: ', tostring(said), '\n') -- the parent tells it to a person
+    os.exit(1)
+end
+instance.tell(said)

@@ -78,8 +78,8 @@ steps[2] = function()
     end
 end
 
--- Bring the spaces to the newest version. Answers the version that they have now.
-function schema.migrate()
+-- Bring the spaces to the newest version, or up to `last` (a base as an older Broadside left it). Answers the version.
+function schema.migrate(last)
     local meta = box.space.store_meta
     if meta == nil then
         meta = box.schema.space.create('store_meta', {format = {{'key', 'string'}, {'value', 'any'}}})
@@ -88,13 +88,13 @@ function schema.migrate()
     local row = meta:get('schema')
     local version = row and row.value or 0
     if version > #steps then
-        error(('the store has schema %d, this Broadside knows %d: start a newer Broadside'):format(version, #steps))
+        error(('the store has schema %d, this Broadside knows %d: start a newer Broadside'):format(version, #steps), 0)
     end
-    for n = version + 1, #steps do
+    for n = version + 1, last or #steps do
         steps[n]()
         meta:replace({'schema', n})
     end
-    return #steps
+    return meta:get('schema').value
 end
 
 return schema
