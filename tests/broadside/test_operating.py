@@ -24,7 +24,7 @@ Command = Callable[..., tuple[int, str, str]]
 @pytest.fixture
 def node(tmp_path: Path) -> Iterator[NodeProcess]:
     node = NodeProcess(tmp_path, SUBSCRIBERS)
-    slow(node, 300)
+    slow(node, 100)
     yield node
     if node.process is not None and node.process.poll() is None:
         node.process.kill()
