@@ -19,7 +19,7 @@ def memory_alarms(memories: Mapping[str, Memory]) -> tuple[list[str], bool]:
     for name, memory in memories.items():
         share = memory.used / max(memory.size, 1)
         size = f"{share:.0%} of the {name}'s memory is used ({memory.used / MB:,.0f} of {memory.size / MB:,.0f} MB)"
-        if share > FULL:
+        if memory.full or share > FULL:
             full = True
             sentences.append(f"{size}: no subscribers are taken, and campaigns wait until there is room; {REMEDY}")
         elif share > WARN:

@@ -106,8 +106,12 @@ def _node(folder: DataFolder) -> Finding:
             ready, detail = client.ready()
     except BroadsideError as error:
         return Finding("node", False, f"pid {node.pid}: {error}", remedy)
+    alarms = "; ".join(str(alarm) for alarm in detail.get("alarms", ()))
     if not ready:
-        return Finding("node", False, f"pid {node.pid} at {node.url} is not ready: {detail}", remedy)
+        why = alarms or "it is starting or stopping"
+        return Finding("node", False, f"pid {node.pid} at {node.url} is not ready: {why}", remedy)
+    if alarms:
+        return Finding("node", False, f"pid {node.pid} at {node.url} is ready, but {alarms}")
     return Finding("node", True, f"pid {node.pid} at {node.url} is ready")
 
 

@@ -138,6 +138,8 @@ class Memory(NamedTuple):
     """The instance's."""
     used: int
     size: int
+    full: bool = False
+    """New subscribers are refused: too little is left, or Tarantool itself has refused some just now."""
 
 
 class Cursor(NamedTuple):

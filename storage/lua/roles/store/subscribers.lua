@@ -38,7 +38,7 @@ end
 
 function subscribers.subscribers_put(rows)
     memory.refuse_when_full()
-    return atomic(put, rows)
+    return memory.noticed(atomic, put, rows)
 end
 
 -- Delete a target if it was registered at or before `bound` (ms): a later registration wins.

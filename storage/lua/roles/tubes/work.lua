@@ -251,7 +251,7 @@ local function unless_full(ok, ...)
         return ...
     end
     local err = (...)
-    if type(err) == 'cdata' and (err.type == 'OutOfMemory' or err.code == box.error.MEMORY_ISSUE) then
+    if memory.is_refusal(err) then
         return 'full'
     end
     error(err, 0)
