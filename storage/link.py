@@ -10,16 +10,16 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
-import asynctnt
 import structlog
 import trio
 import trio_asyncio
 from asynctnt.exceptions import TarantoolDatabaseError, TarantoolNotConnectedError
 
+from storage.connection import Connection, connect
+from storage.connection import Endpoint as Endpoint  # callers need both it and the link
 from storage.errors import LinkDown, LinkLost, LinkTimeout, OutOfMemory, VerbRefused
 
 log = structlog.get_logger(__name__)
@@ -45,59 +45,6 @@ Orphan = Callable[[list[Any]], None]
 MEMORY_PAUSE = 1.0
 """Seconds between two tries of a call that an instance without memory refuses."""
 ER_MEMORY_ISSUE = 2
-
-
-@dataclass(frozen=True, slots=True)
-class Endpoint:
-    """Where an instance listens, and as whom we come."""
-
-    uri: str
-    """``host:port`` or ``unix/:/path``."""
-    user: str = "broadside"
-    password: str = field(default="", repr=False)
-    others: tuple[str, ...] = ()
-    """Where it may be instead, tried in order: the instance is meant that answers ``probe`` with true."""
-    probe: str = ""
-
-    def address(self, number: int = 0) -> tuple[str, str]:
-        """Host and port of the uri of that number as the driver wants them; a Unix socket is host ``unix/``."""
-        uris = (self.uri, *self.others)
-        host, _, port = uris[number % len(uris)].rpartition(":")
-        return host, port
-
-
-class _Connection(asynctnt.Connection):  # type: ignore[misc]  # asynctnt is untyped
-    """A connection that says when it is lost: the driver's own reconnect hides a new queue session (trap 6)."""
-
-    def __init__(self, endpoint: Endpoint, number: int, lost: trio.Event) -> None:
-        host, port = endpoint.address(number)
-        super().__init__(
-            host=host,
-            port=port,
-            username=endpoint.user,
-            password=endpoint.password,
-            fetch_schema=False,  # trap 2: a refetch after DDL livelocks
-            auto_refetch_schema=False,
-            reconnect_timeout=0,  # trap 1: leaving the loop while it reconnects may hang
-            ping_timeout=0,
-            connect_timeout=5.0,
-        )
-        self._lost = lost
-
-    def unsent(self) -> int:
-        """Bytes that the instance has not read yet, those in the kernel not counted."""
-        return 0 if self._transport is None else int(self._transport.get_write_buffer_size())
-
-    def give_up(self) -> None:
-        """Close at once: a mere close would first wait for what is unsent."""
-        transport = self._transport
-        self.close()
-        if transport is not None:
-            transport.abort()
-
-    def connection_lost(self, exc: BaseException | None) -> None:
-        super().connection_lost(exc)
-        self._lost.set()
 
 
 class _Line:
@@ -316,9 +263,9 @@ class Link:
         number = 0  # which of the endpoint's addresses
         while True:
             line.lost = trio.Event()
-            connection = _Connection(line.endpoint, number, line.lost)
+            connection = Connection(line.endpoint, number, line.lost)
             try:
-                await _connect(connection)
+                await connect(connection)
                 await self._probe(line, connection)
                 session = await self._greet(line, connection)
             except (OSError, AssertionError, TarantoolNotConnectedError, TarantoolDatabaseError, TimeoutError) as error:
@@ -330,6 +277,9 @@ class Link:
                 await trio.sleep(delay * random.uniform(0.7, 1.3))  # noqa: S311 - jitter
                 delay = min(delay * 1.6, 1.0)
                 continue
+            except trio.Cancelled:
+                connection.give_up()  # it is nobody's yet: no one else would close it
+                raise
             if told or line.connections:
                 log.info("tarantool connected", instance=line.name, same_session=session == line.session)
             delay, told = 0.05, False
@@ -345,16 +295,16 @@ class Link:
                 connection.give_up()
             log.warning("tarantool connection lost", instance=line.name)
 
-    async def _probe(self, line: _Line, connection: _Connection) -> None:
+    async def _probe(self, line: _Line, connection: Connection) -> None:
         """Is this the instance that is meant? OSError if not."""
         if line.endpoint.others and not await self._first(connection, line.endpoint.probe):
             raise OSError(f"not the one that is meant: {line.endpoint.probe}")
 
-    async def _greet(self, line: _Line, connection: _Connection) -> Any:
+    async def _greet(self, line: _Line, connection: Connection) -> Any:
         """Say who we are, before anybody else's call. Answers the name of the connection's session."""
         return await self._first(connection, *line.greeting) if line.greeting else line.connections + 1
 
-    async def _first(self, connection: _Connection, verb: str, *args: Any) -> Any:
+    async def _first(self, connection: Connection, verb: str, *args: Any) -> Any:
         answer = _Answer(None)
         connection.call(verb, args).add_done_callback(answer.resolve)
         with trio.move_on_after(PING_DEADLINE):
@@ -382,14 +332,6 @@ class Link:
             answer.abandoned = True
             if scope.cancelled_caught or answer.error is not None:
                 return
-
-
-async def _connect(connection: _Connection) -> None:
-    try:
-        await trio_asyncio.aio_as_trio(connection.connect)()
-    except TypeError as error:
-        # cut just after the log-in: the driver looks at the version of a connection that is gone, and finds None
-        raise TarantoolNotConnectedError("lost while connecting") from error
 
 
 def _judge(line: _Line, verb: str, answer: _Answer) -> list[Any]:

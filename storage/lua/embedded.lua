@@ -1,5 +1,5 @@
--- The embedded instance: store and queue in one, or a node's own queue. Its parent writes one line of JSON to our standard input and keeps
--- the pipe open; when that pipe ends, the parent is gone, and so are we.
+-- The embedded instance: store and queue in one, or a node's own queue. Its parent writes one line of JSON to our
+-- standard input and keeps the pipe open; when that pipe ends, the parent is gone, and so are we.
 
 local fiber = require('fiber')
 local json = require('json')

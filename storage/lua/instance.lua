@@ -35,7 +35,7 @@ end
 function instance.apply(config)
     start_roles(config)
     ensure_users(config)
-    replication.synchronise(config.replication)
+    replication.apply(config.replication)
 end
 
 -- The same with the files as they lie on the disk now; what was loaded from them is forgotten.
@@ -48,7 +48,8 @@ function instance.reload(config)
     instance.apply(config)
 end
 
--- config: directory, listen, users, channels?, roles?, memory, wal_mode, replication?. Answers what there is to tell.
+-- config: directory, listen, users, channels?, roles?, memory, wal_mode, replication?, admin? (with its socket).
+-- Answers what there is to tell.
 function instance.start(config)
     local settings = {
         work_dir = config.directory, memtx_dir = '.', wal_dir = '.', vinyl_dir = '.',
@@ -62,6 +63,9 @@ function instance.start(config)
     end
     instance.apply(config)
     box.cfg({listen = config.listen}) -- last: whoever can connect finds everything in place
+    if config.admin then
+        require('admin').serve(config)
+    end
     return {ready = true, uuid = box.info.uuid, version = _TARANTOOL, read_only = box.info.ro}
 end
 

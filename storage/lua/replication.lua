@@ -1,6 +1,12 @@
 -- A store of several instances: one master, the others read from it. Who is master is written in the base itself, with a
 -- term that grows at every promotion, so that it survives restarts and an old master knows that it is one no more.
+--
+-- No answer leaves the master before as many instances as the quorum says have everything that it may rest on
+-- (`confirm`): a failover takes back nothing that anybody was told. Tarantool 2.6.0 has synchronous spaces for this, but
+-- a master that died with unconfirmed writes does not come back from there, and no replica can join one under load
+-- (docs/adr/0006-answers-wait-for-the-quorum.md).
 
+local fiber = require('fiber')
 local fio = require('fio')
 local log = require('log')
 local netbox = require('net.box')
@@ -9,7 +15,13 @@ local replication = {}
 
 local USER = 'replicator'
 local ASK_TIMEOUT = 2 -- seconds for another instance to tell who is master
-local QUORUM_TIMEOUT = 5 -- seconds for the quorum to confirm a write; then it is taken back, and its caller told
+local QUORUM_TIMEOUT = 5 -- seconds for the quorum to have a write; then its caller is told that nobody knows
+local LOOK_EVERY = 0.001 -- seconds
+
+local quorum = 1 -- instances that must have a write, this one counted
+local confirmed = 0 -- the last of our writes that the quorum has
+local moved = fiber.cond() -- told when that is another
+local waiting, looking = 0, false -- how many answers wait, and whether somebody looks for them
 
 local function meta()
     return box.space.store_meta
@@ -59,18 +71,19 @@ function replication.configure(settings, config)
     fio.mktree(config.directory)
     local blank = #fio.glob(fio.pathjoin(config.directory, '*.snap')) == 0
     local known = ask(options)
-    settings.replication_synchro_quorum = options.quorum or default_quorum(options)
-    settings.replication_synchro_timeout = QUORUM_TIMEOUT
     if blank and options.master and known == nil then
         box.cfg(settings)
         return
     end
     settings.read_only = true
-    settings.replication = sources(options)
     settings.replication_connect_quorum = blank and 1 or 0
-    box.cfg(settings)
+    if blank then
+        settings.replication = sources(options)
+    end
+    box.cfg(settings) -- what is on the own disk, first alone: connected, it would soon know of a promotion only by hearsay
     local own = replication.master()
     if own == nil or own[1] ~= box.info.uuid then
+        box.cfg({replication = sources(options)})
         return
     end
     if known ~= nil and known[2] > own[2] then
@@ -78,43 +91,88 @@ function replication.configure(settings, config)
                'acknowledged. Move its data folder away and start it again: it comes back as a replica')
               :format(own[2], known[1], known[2]), 0)
     end
-    box.cfg({read_only = false, replication = {}, replication_synchro_quorum = own[3]})
-    if box.ctl.clear_synchro_queue ~= nil then
-        box.ctl.clear_synchro_queue()
-    end
+    box.cfg({read_only = false})
 end
 
--- On the master, after the schema: where more than one instance must have a write, everything of the store is written
--- with their word, or not at all. With a quorum of one nothing waits; and a replica may join: in Tarantool 2.6.0 the
--- quorum's confirmations that are written in the middle of a join make it fail ("Unknown request type 40").
-function replication.synchronise(options)
+-- On the master, after the schema: who it is, and as whom replicas come.
+function replication.apply(options)
     if options == nil or box.info.ro then
         return
     end
     if replication.master() == nil then
         meta():replace({'master', {box.info.uuid, 1, options.quorum or default_quorum(options)}})
     end
+    quorum = replication.master()[3]
     box.schema.user.create(USER, {if_not_exists = true})
     box.schema.user.passwd(USER, options.password)
     box.schema.user.grant(USER, 'replication', nil, nil, {if_not_exists = true})
-    local wanted = replication.master()[3] > 1
-    local others = {}
-    for _, space in box.space._space:pairs({512}, {iterator = 'GE'}) do
-        -- who is master, and how many confirm, is written when nobody may be there to confirm it
-        local synchronous = space.flags.is_sync or false
-        if space.name:match('^store_') and space.name ~= 'store_meta' and synchronous ~= wanted then
-            table.insert(others, space.id)
+end
+
+-- Which of our writes do enough replicas have? Answers whether there are more than before.
+local function look()
+    local have, before = {}, confirmed
+    for id, other in pairs(box.info.replication) do
+        local down = other.downstream
+        if id ~= box.info.id and down ~= nil and down.vclock ~= nil then
+            table.insert(have, tonumber(down.vclock[box.info.id] or 0))
         end
     end
-    for _, id in ipairs(others) do
-        box.space._space:update(id, {{'=', 'flags', {is_sync = wanted}}})
+    table.sort(have, function(a, b) return a > b end)
+    confirmed = math.max(confirmed, have[quorum - 1] or 0)
+    return confirmed > before
+end
+
+-- One fiber looks for all that wait, for as long as anybody does. The first look costs nobody a pause.
+local function looker()
+    while waiting > 0 do
+        if look() then
+            moved:broadcast()
+        end
+        fiber.sleep(LOOK_EVERY)
+    end
+    looking = false
+end
+
+-- Wait until the quorum has all that is written here by now.
+local function confirm()
+    if quorum <= 1 or box.info.ro then
+        return
+    end
+    local lsn, deadline = tonumber(box.info.lsn), fiber.clock() + QUORUM_TIMEOUT
+    waiting = waiting + 1
+    if confirmed < lsn and not looking then
+        looking = true
+        fiber.create(looker)
+    end
+    while confirmed < lsn and quorum > 1 and fiber.clock() < deadline do
+        moved:wait(deadline - fiber.clock())
+    end
+    waiting = waiting - 1
+    if confirmed < lsn and quorum > 1 then
+        box.error({code = box.error.SYNC_QUORUM_TIMEOUT,
+                   reason = ('%d instances must have a write before it is acknowledged'):format(quorum)})
     end
 end
 
--- Make this instance the master, whoever was it before: that one must be down. A write that was acknowledged is here, for
--- this instance (or as many as the quorum said) had confirmed it; what nobody confirmed is not waited for.
--- On the master itself: another quorum.
-function replication.promote(quorum)
+local function after(...)
+    confirm()
+    return ...
+end
+
+-- The same verbs, whose answers wait until what they rest on cannot be lost with this instance.
+function replication.confirmed(verbs)
+    local waiting = {}
+    for name, verb in pairs(verbs) do
+        waiting[name] = function(...)
+            return after(verb(...))
+        end
+    end
+    return waiting
+end
+
+-- Make this instance the master, whoever was it before: that one must be down. What was acknowledged is here, if this
+-- instance was one of the quorum. On the master itself: another quorum.
+function replication.promote(wanted)
     local before = replication.master()
     if before == nil then
         error('this instance has no store in it, so there is nothing to be master of', 0)
@@ -124,11 +182,11 @@ function replication.promote(quorum)
         term = term + 1
         box.cfg({replication = {}}) -- the old master has no say any more, even if it is still there
     end
-    box.cfg({replication_synchro_quorum = quorum, replication_synchro_timeout = 0.5, read_only = false})
-    box.ctl.clear_synchro_queue()
-    box.cfg({replication_synchro_timeout = QUORUM_TIMEOUT})
-    meta():replace({'master', {box.info.uuid, term, quorum}})
-    log.warn('master of the store: term %d, quorum %d', term, quorum)
+    box.cfg({read_only = false})
+    meta():replace({'master', {box.info.uuid, term, wanted}})
+    quorum = wanted
+    moved:broadcast() -- who waits for the old quorum looks at the new one
+    log.warn('master of the store: term %d, quorum %d', term, wanted)
     return replication.status()
 end
 
@@ -166,7 +224,6 @@ end
 
 -- Wait until this copy has the position, at most `timeout` seconds; answers whether it has.
 function replication.wait(position, timeout)
-    local fiber = require('fiber')
     local deadline = fiber.clock() + timeout
     while (box.info.vclock[position[1]] or 0) < position[2] do
         if fiber.clock() >= deadline then

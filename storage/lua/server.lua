@@ -66,7 +66,8 @@ if given.peers_password_file ~= nil then
 end
 local config = {
     roles = roles, directory = fio.abspath(given.data), listen = given.listen, users = users,
-    channels = given.channels or {}, memory = given.memory or 1024 * 1024 * 1024, wal_mode = given.wal_mode or 'write',
+    channels = given.channels or {}, memory = given.memory or 1024 * 1024 * 1024,
+    wal_mode = given.wal_mode or 'write', admin = true,
 }
 if given.replication ~= nil then
     if given.role ~= 'store' then
@@ -86,5 +87,4 @@ if not ok then
     io.stderr:write(tostring(said), '\n')
     os.exit(1)
 end
-require('admin').serve(config)
 instance.tell(said)

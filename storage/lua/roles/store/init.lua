@@ -16,7 +16,7 @@ local store = {}
 
 function store.start()
     local version = not box.info.ro and schema.migrate() or 0 -- a read replica has its schema from its master
-    publish('store', {
+    publish('store', replication.confirmed({
         subscribers_put = subscribers.subscribers_put,
         subscribers_remove = subscribers.subscribers_remove,
         subscribers_count = subscribers.subscribers_count,
@@ -47,7 +47,7 @@ function store.start()
         replication = replication.status,
         report = walk.report,
         strays = walk.strays,
-    })
+    }))
     return version
 end
 

@@ -62,8 +62,8 @@ function walk.page_claim(node, epoch, campaign, segment, seq, after_id, now)
             return 'stale'
         end
         if page.state == 'claimed' and page.node == node and page.epoch == epoch then
-            -- written, though nothing changes: in a replicated store the answer then waits until the first claim, which
-            -- may still be on its way to the quorum, is confirmed
+            -- written, though nothing changes: the answer then comes after the first claim, which may still be on its
+            -- way to the disk, and waits for the quorum with it
             box.space.store_pages:update({campaign, segment, seq}, {{'=', 'claimed_at', page.claimed_at}})
             return 'claimed', page.from_id, page.to_id, next_baton(page, cursor), page.spans
         end

@@ -1,0 +1,96 @@
+"""One connection to a Tarantool: the driver's own, where it has to be told otherwise (docs/adr/0004-the-link.md)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import asynctnt
+import trio
+import trio_asyncio
+from asynctnt.exceptions import TarantoolNotConnectedError
+from asynctnt.iproto.protocol import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where an instance listens, and as whom we come."""
+
+    uri: str
+    """``host:port`` or ``unix/:/path``."""
+    user: str = "broadside"
+    password: str = field(default="", repr=False)
+    others: tuple[str, ...] = ()
+    """Where it may be instead, tried in order: the instance is meant that answers ``probe`` with true."""
+    probe: str = ""
+
+    def address(self, number: int = 0) -> tuple[str, str]:
+        """Host and port of the uri of that number as the driver wants them; a Unix socket is host ``unix/``."""
+        uris = (self.uri, *self.others)
+        host, _, port = uris[number % len(uris)].rpartition(":")
+        return host, port
+
+
+class _Protocol(Protocol):  # type: ignore[misc]  # asynctnt is untyped
+    """Tells its connection of the socket as soon as there is one."""
+
+    opened: Callable[[Any], None]
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        self.opened(transport)
+
+
+class Connection(asynctnt.Connection):  # type: ignore[misc]  # asynctnt is untyped
+    """A connection that says when it is lost: the driver's own reconnect hides a new queue session (trap 6)."""
+
+    def __init__(self, endpoint: Endpoint, number: int, lost: trio.Event) -> None:
+        host, port = endpoint.address(number)
+        super().__init__(
+            host=host,
+            port=port,
+            username=endpoint.user,
+            password=endpoint.password,
+            fetch_schema=False,  # trap 2: a refetch after DDL livelocks
+            auto_refetch_schema=False,
+            reconnect_timeout=0,  # trap 1: leaving the loop while it reconnects may hang
+            ping_timeout=0,
+            connect_timeout=5.0,
+        )
+        self._lost = lost
+        self._opened: Any = None
+
+    def protocol_factory(self, *args: Any, **options: Any) -> Any:
+        made = super().protocol_factory(*args, **options, cls=_Protocol)
+        made.opened = self._open
+        return made
+
+    def _open(self, transport: Any) -> None:
+        self._opened = transport
+
+    def unsent(self) -> int:
+        """Bytes that the instance has not read yet, those in the kernel not counted."""
+        return 0 if self._transport is None else int(self._transport.get_write_buffer_size())
+
+    def give_up(self) -> None:
+        """Close at once: a mere close would first wait for what is unsent. The driver itself forgets the socket of a
+        log-in that is cancelled.
+        """
+        transport = self._transport or self._opened
+        self.close()
+        if transport is not None:
+            transport.abort()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        super().connection_lost(exc)
+        self._lost.set()
+
+
+async def connect(connection: Connection) -> None:
+    """Open it and log in."""
+    try:
+        await trio_asyncio.aio_as_trio(connection.connect)()
+    except TypeError as error:
+        # cut just after the log-in: the driver looks at the version of a connection that is gone, and finds None
+        raise TarantoolNotConnectedError("lost while connecting") from error
