@@ -10,6 +10,7 @@ import msgspec
 import structlog
 import trio
 
+from actors.blame import blame
 from actors.book import CampaignBook
 from actors.messages import Gate, Work
 from storage.errors import LinkLost
@@ -67,7 +68,11 @@ class Consumer:
             await self._tubes.batch_release_worker(self._channel)
             while not self._stopping:
                 for id, number, data in await self._take():
-                    await self._hand_over(id, number, data)
+                    try:
+                        await self._hand_over(id, number, data)
+                    except Exception as error:
+                        await blame(self._tubes, self._channel, id, number, error)
+                        raise
 
     def stop(self) -> None:
         """Take nothing more."""
@@ -131,7 +136,7 @@ class Consumer:
     async def _put_aside(self, id: int, number: int, why: str) -> None:
         log.error("batch buried", channel=self._channel, task=id, why=why)
         try:
-            await self._tubes.batch_bury(self._channel, id, number)
+            await self._tubes.batch_bury(self._channel, id, number, why)
         except LinkLost:
             log.warning("batch not buried: it comes again", channel=self._channel, task=id)
         self._hands.release()

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import structlog
 import trio
 
+from actors.blame import blame
 from actors.messages import Clock, Done, Gate
 from storage.errors import LinkLost, OutOfMemory
 from storage.records import Remainder, Settlement
@@ -122,9 +123,16 @@ class Settler:
         """End when the transport actors have, with everything in hand settled."""
         self._intake.close()
 
+    async def _settlement(self, done: Done, now: int) -> Settlement:
+        try:
+            return settle(done, now)
+        except Exception as error:
+            await blame(self._tubes, self._channel, done.work.task.id, done.work.task.number, error)
+            raise
+
     async def _settle(self, batch: list[Done]) -> None:
         now = self._clock()
-        settlements = [settle(done, now) for done in batch]
+        settlements = [await self._settlement(done, now) for done in batch]
         while True:
             try:
                 answers = await self._tubes.settle(self._channel, settlements)

@@ -7,7 +7,9 @@ from collections.abc import Callable
 import structlog
 import trio
 
+from actors.blame import blame
 from actors.messages import Done, Gate, Work
+from storage.tubes import Tubes
 from transports.backoff import Backoff
 from transports.breaker import Breaker
 from transports.contract import Batch, Outcome, Outcomes, Transport
@@ -29,6 +31,7 @@ class TransportActor:
         self,
         *,
         channel: str,
+        tubes: Tubes,
         transport: Transport,
         work: trio.MemoryReceiveChannel[Work],
         intake: trio.MemorySendChannel[Work],
@@ -39,6 +42,7 @@ class TransportActor:
         concurrency: int = 4,
     ) -> None:
         self._channel = channel
+        self._tubes = tubes
         self._transport = transport
         self._work = work
         self._intake = intake
@@ -65,7 +69,11 @@ class TransportActor:
 
     async def _send(self, nursery: trio.Nursery) -> None:
         async for work in self._work:
-            outcomes = await self._transport.send(work.batch)
+            try:
+                outcomes = await self._transport.send(work.batch)
+            except Exception as error:
+                await blame(self._tubes, self._channel, work.task.id, work.task.number, error)
+                raise
             nursery.start_soon(self._weigh, work, outcomes)  # which may wait for others, and they need this place
 
     async def _weigh(self, work: Work, outcomes: Outcomes) -> None:

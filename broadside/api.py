@@ -263,7 +263,7 @@ class Api:
 
     async def _buried(self, request: Request) -> Response:
         found = await self._newsroom.buried(request.path_params["channel"], _number(request, "limit", 100, 1000))
-        return _json({"buried": [{"id": id, "data": data} for id, data in found]})
+        return _json({"buried": [batch._asdict() for batch in found]})
 
     async def _kick(self, request: Request) -> Response:
         count = _number(request, "count", 1, 10**9)

@@ -17,7 +17,7 @@ from broadside.operations import Coverage, Verification
 from broadside.records import CampaignReport, DryRunReport, FireRequest, Subscriber, Verdict
 from broadside.reports import report
 from storage.errors import LinkDown, LinkLost, VerbRefused
-from storage.records import Baton, Memory, Row
+from storage.records import Baton, Buried, Memory, Row
 from storage.store import Store
 from storage.tubes import Tubes
 from transports import registry
@@ -226,7 +226,7 @@ class Newsroom:
         """Tasks by tube and state, outbox, memory."""
         return await self._tubes.statistics()
 
-    async def buried(self, channel: str, limit: int) -> list[tuple[int, Any]]:
+    async def buried(self, channel: str, limit: int) -> list[Buried]:
         """Batches of a channel that were put aside, as they are there. Raises ``Conflict`` for no such channel."""
         self._known(channel)
         return await self._tubes.tube_buried(channel, limit)

@@ -129,6 +129,7 @@ class ChannelGroup:
         self._tokens.lend(self._setup.name, transport)
         return TransportActor(
             channel=self._setup.name,
+            tubes=self._tubes,
             transport=transport,
             work=self._work_out,
             intake=self._work_in,

@@ -206,6 +206,17 @@ class Task:
         return cls(id, number, campaign, epoch, segment, seq, n, attempt, expires_at, tuple(locales), recipients)
 
 
+class Buried(NamedTuple):
+    """A batch that was put aside for a person."""
+
+    id: int
+    data: Any
+    """As it lies on the tube."""
+    crashes: int
+    """How often who handled it crashed; 0: nobody could read it."""
+    why: str
+
+
 class Remainder(NamedTuple):
     """Recipients of a batch that go back to the tube."""
 

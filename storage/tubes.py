@@ -8,7 +8,7 @@ from typing import Any
 
 from storage.errors import LinkLost
 from storage.link import Link, Orphan
-from storage.records import Baton, HeldBaton, Lease, PutBatch, Settlement, Standing
+from storage.records import Baton, Buried, HeldBaton, Lease, PutBatch, Settlement, Standing
 
 POLL = 2.0
 """Seconds that a take waits at the queue. Longer polls gain nothing and hold up a drain."""
@@ -150,18 +150,23 @@ class Tubes:
         """Give back every batch that an earlier incarnation of this worker's consumer held."""
         return int((await self._link.insist(self._where, "tubes.batch_release_worker", channel, self._worker))[0])
 
-    async def tube_buried(self, channel: str, limit: int) -> list[tuple[int, Any]]:
-        """Batches that were put aside: (id, data as it lies on the tube)."""
+    async def tube_buried(self, channel: str, limit: int) -> list[Buried]:
+        """Batches that were put aside."""
         (tasks,) = await self._link.call(self._where, "tubes.tube_buried", channel, limit)
-        return [(id, data) for id, data in tasks]
+        return [Buried(*task) for task in tasks]
 
     async def tube_kick(self, channel: str, count: int) -> int:
         """Bring up to ``count`` of them back onto the tube; answers how many."""
         return int((await self._link.call(self._where, "tubes.tube_kick", channel, count))[0])
 
-    async def batch_bury(self, channel: str, task_id: int, number: int) -> None:
+    async def batch_bury(self, channel: str, task_id: int, number: int, why: str) -> None:
         """Put a batch aside that nobody can read, for a person to look at."""
-        await self._link.call(self._where, "tubes.batch_bury", channel, task_id, number)
+        await self._link.call(self._where, "tubes.batch_bury", channel, task_id, number, why)
+
+    async def batch_crashed(self, channel: str, task_id: int, number: int, why: str) -> tuple[int, bool]:
+        """Who handled a batch crashed: it comes again, or is put aside. Answers (its crashes, whether put aside)."""
+        crashes, buried = await self._link.call(self._where, "tubes.batch_crashed", channel, task_id, number, why)
+        return int(crashes), bool(buried)
 
     async def settle(self, channel: str, settlements: Sequence[Settlement]) -> list[bool]:
         """Clause 7: ack, remainders, outbox lines, all or nothing. False: the take was not ours any more.

@@ -16,8 +16,9 @@ Examples:
     broadside tube buried ios-news
     broadside tube kick ios-news --count 10
 
-A batch is buried when it cannot be read: `tube buried` shows it, and `tube
-kick` puts it back on its tube once a newer Broadside can."""
+A batch is buried when nobody can read it, or when it has crashed three times
+who handled it: `tube buried` says why, and `tube kick` puts it back on its
+tube once the cause is mended."""
 
 _STATES = ("ready", "taken", "delayed", "buried", "total")
 ChannelName: TypeAlias = Annotated[str, Parameter(help="A channel of this node, as in ios-news.")]
@@ -65,7 +66,7 @@ def buried(
     if json:
         say_json({"buried": tasks})
     elif tasks:
-        table(("task", "campaign", "segment", "page", "attempt", "data"), [_row(task) for task in tasks])
+        table(("task", "campaign", "segment", "page", "attempt", "crashes", "why"), [_row(task) for task in tasks])
     else:
         complain(f"nothing is buried on {channel}")
     return 0
@@ -91,9 +92,7 @@ def kick(
 
 
 def _row(task: dict[str, Any]) -> list[object]:
-    data = task["data"]
-    text = str(data)
-    shown = text if len(text) <= 40 else text[:39] + "…"
+    data, end = task["data"], [task["crashes"], task["why"]]
     if isinstance(data, list) and len(data) == 10 and isinstance(data[1], int):
-        return [task["id"], campaign_text(data[1]), data[3], data[4], data[6], shown]
-    return [task["id"], "-", "-", "-", "-", shown]
+        return [task["id"], campaign_text(data[1]), data[3], data[4], data[6], *end]
+    return [task["id"], "-", "-", "-", "-", *end]

@@ -37,6 +37,7 @@ class MemoryTubes:
         self.taken: dict[int, Any] = {}
         self.settled: list[Settlement] = []
         self.buried: list[int] = []
+        self.crashes: list[tuple[int, str]] = []
         self.most_taken = 0
         self.takes: list[float] = []
         self.lost_settlements = 0
@@ -62,10 +63,19 @@ class MemoryTubes:
             self.takes.append(trio.current_time())
         return [(id, id + 1, data) for id, data in tasks]
 
-    async def batch_bury(self, channel: str, id: int, number: int) -> None:
+    async def batch_bury(self, channel: str, id: int, number: int, why: str) -> None:
         await trio.lowlevel.checkpoint()
         self.buried.append(id)
         del self.taken[id]
+
+    async def batch_crashed(self, channel: str, id: int, number: int, why: str) -> tuple[int, bool]:
+        await trio.lowlevel.checkpoint()
+        self.crashes.append((id, why))
+        if len([crash for crash in self.crashes if crash[0] == id]) == 3:
+            await self.batch_bury(channel, id, number, why)
+            return 3, True
+        self.ready.append((id, self.taken.pop(id)))
+        return 1, False
 
     async def settle(self, channel: str, settlements: list[Settlement]) -> list[bool]:
         await trio.sleep(0.01)
@@ -143,6 +153,7 @@ class Group:
         )
         self.actor = TransportActor(
             channel="c",
+            tubes=fake,
             transport=transport,
             work=work_out,
             intake=work_in,

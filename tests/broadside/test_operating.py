@@ -252,8 +252,8 @@ def test_peers_tubes_and_single_subscribers_answer_good_and_bad_input(node: Node
     node.wait_for("serving;")
     node.until(lambda: command("tube", "buried", "ios-news")[1], "buried batch")
     code, out, _ = command("tube", "buried", "ios-news")
-    assert out.splitlines()[0].split("\t") == ["task", "campaign", "segment", "page", "attempt", "data"]
-    assert "newer" in out.splitlines()[1]
+    assert out.splitlines()[0].split("\t") == ["task", "campaign", "segment", "page", "attempt", "crashes", "why"]
+    assert "not a batch" in out.splitlines()[1]
     (task,) = json.loads(command("tube", "buried", "ios-news", "--json")[1])["buried"]
     assert task["data"] == ["from", "a", "newer", "Broadside"]
     code, out, _ = command("tube", "kick", "ios-news", "--count", "5", "--json")

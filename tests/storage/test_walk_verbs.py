@@ -391,16 +391,6 @@ async def test_marks_live_until_the_campaign_is_over_for_long(house: House) -> N
     assert await house.tubes.marked_campaigns() == []
 
 
-async def test_an_unreadable_batch_is_put_aside(house: House) -> None:
-    await house.subscribers(4)
-    await house.fire()
-    await house.walk_page()
-    (task,) = await house.batches("ios")
-    await house.tubes.batch_bury("ios", task.id, task.number)
-    assert await house.batches("ios") == []
-    assert (await house.tubes.statistics())["tubes"]["push_ios"]["buried"] == 1
-
-
 async def come_back_blank(house: House) -> None:
     """The queue comes back knowing nothing, and its open pages get their batons."""
     uuid, _, _ = await house.tubes.epoch()

@@ -57,6 +57,7 @@ class MemoryQueue:
         self.marks: set[tuple[int, int, int]] = set()
         self.outbox: list[list[Any]] = []
         self.taken: dict[tuple[str, int], tuple[int, str]] = {}
+        self.crashes: dict[tuple[str, int], int] = {}
 
     def lose_session(self) -> None:
         """The connection broke: a new session, and nothing is taken any more."""
@@ -101,6 +102,7 @@ class MemoryQueue:
         self.marks.clear()
         self.outbox.clear()
         self.taken.clear()
+        self.crashes.clear()
         self.state.update(line=0, epoch=epoch)
         return [True]
 
@@ -170,13 +172,24 @@ class MemoryQueue:
     def batch_release_worker(self, channel: str, worker: str) -> list[Any]:
         return self._release_worker(f"push_{channel}", worker)
 
-    def batch_bury(self, channel: str, id: int, number: int) -> list[Any]:
+    def batch_bury(self, channel: str, id: int, number: int, why: str) -> list[Any]:
         name = f"push_{channel}"
         if not self._held(name, id, number):
             return [False]
         self.tubes[name].tasks[id].update(buried=True, session=None)
         del self.taken[name, id]
         return [True]
+
+    def batch_crashed(self, channel: str, id: int, number: int, why: str) -> list[Any]:
+        name = f"push_{channel}"
+        if not self._held(name, id, number):
+            return [0, False]
+        crashes = self.crashes[name, id] = self.crashes.get((name, id), 0) + 1
+        if crashes >= 3:
+            self.batch_bury(channel, id, number, why)
+            return [crashes, True]
+        self._release(name, [[id, number]])
+        return [crashes, False]
 
     def _append(self, line: dict[str, Any]) -> None:
         self.outbox.append([self.draw("line"), copy.deepcopy(line)])

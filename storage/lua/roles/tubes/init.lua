@@ -33,6 +33,7 @@ function tubes.start(channels)
         batch_release = work.batch_release,
         batch_release_worker = work.batch_release_worker,
         batch_bury = work.batch_bury,
+        batch_crashed = work.batch_crashed,
         settle = work.settle,
         outbox_read = outbox.read,
         outbox_trim = outbox.trim,

@@ -30,6 +30,11 @@ function state.migrate()
     }})
     s:create_index('id', {parts = {'tube', 'id'}, if_not_exists = true})
     s:create_index('worker', {parts = {'worker', 'tube'}, unique = false, if_not_exists = true})
+    -- Tasks that crashed who handled them, and tasks that were buried: how often, and why. Gone with the task.
+    s = box.schema.space.create('tubes_suspects', {if_not_exists = true, format = {
+        {'tube', 'string'}, {'id', 'unsigned'}, {'crashes', 'unsigned'}, {'why', 'string'},
+    }})
+    s:create_index('id', {parts = {'tube', 'id'}, if_not_exists = true})
 end
 
 function state.get(key)

@@ -13,6 +13,8 @@ local work = {}
 
 local BATONS = 'batons'
 local BATCH_FORMAT = 1
+local CRASHES = 3 -- of who handles it, and a batch is buried
+local AFTER_CRASH = 1 -- seconds until it is handed out again
 
 local function push_tube(channel)
     return 'push_' .. channel
@@ -45,7 +47,7 @@ function work.adopt(epoch)
         queue.tube[name]:truncate()
     end
     atomic(function()
-        for _, space in ipairs({'tubes_marks', 'tubes_outbox', 'tubes_taken', 'tubes_parked'}) do
+        for _, space in ipairs({'tubes_marks', 'tubes_outbox', 'tubes_taken', 'tubes_parked', 'tubes_suspects'}) do
             local keys = {}
             for _, row in box.space[space]:pairs() do
                 table.insert(keys, row)
@@ -207,6 +209,7 @@ local function finish(name, id, number)
         return nil
     end
     box.space.tubes_taken:delete({name, id})
+    box.space.tubes_suspects:delete({name, id})
     return task
 end
 
@@ -232,16 +235,42 @@ function work.batch_release_worker(channel, worker)
     return release_worker(push_tube(channel), worker)
 end
 
+local function bury(name, id, crashes, why)
+    queue.tube[name]:bury(id)
+    box.space.tubes_taken:delete({name, id})
+    box.space.tubes_suspects:replace({name, id, crashes, why})
+end
+
 -- A batch that nobody can read is put aside for a person.
-function work.batch_bury(channel, id, number)
+function work.batch_bury(channel, id, number, why)
     local name = push_tube(channel)
     return atomic(function()
         if not held(name, id, number) then
             return false
         end
-        queue.tube[name]:bury(id)
-        box.space.tubes_taken:delete({name, id})
+        bury(name, id, 0, why)
         return true
+    end)
+end
+
+-- Who handled this take of this batch crashed. It comes again a second later; at its third crash it is put aside.
+-- Answers how often it has crashed, and whether that was the last time.
+function work.batch_crashed(channel, id, number, why)
+    local name = push_tube(channel)
+    return atomic(function()
+        if not held(name, id, number) then
+            return 0, false
+        end
+        local known = box.space.tubes_suspects:get({name, id})
+        local crashes = (known and known.crashes or 0) + 1
+        if crashes >= CRASHES then
+            bury(name, id, crashes, why)
+            return crashes, true
+        end
+        queue.tube[name]:release(id, {delay = AFTER_CRASH})
+        box.space.tubes_taken:delete({name, id})
+        box.space.tubes_suspects:replace({name, id, crashes, why})
+        return crashes, false
     end)
 end
 
@@ -312,23 +341,31 @@ function work.settle(channel, settlements)
     end)
 end
 
--- Up to `limit` batches of a channel that were put aside: {id, campaign, segment, seq, n, attempt, recipients' text} each.
--- What is no batch has only its id and its data as text.
+-- Up to `limit` batches of a channel that were put aside: {id, data, how often its handlers crashed, why} each.
 function work.tube_buried(channel, limit)
-    local tube, list = tube_of(push_tube(channel)), {}
-    for _, row in box.space[push_tube(channel)].index[1]:pairs({'!'}) do
+    local name = push_tube(channel)
+    local tube, list = tube_of(name), {}
+    for _, row in box.space[name].index[1]:pairs({'!'}) do
         if #list >= limit then
             break
         end
         local task = tube:peek(row[1])
-        table.insert(list, {task[1], task[3]})
+        local suspect = box.space.tubes_suspects:get({name, task[1]})
+        table.insert(list, {task[1], task[3], suspect and suspect.crashes or 0, suspect and suspect.why or ''})
     end
     return list
 end
 
--- Bring up to `count` of them back; answers how many.
+-- Bring up to `count` of them back, with a clean record; answers how many.
 function work.tube_kick(channel, count)
-    return tube_of(push_tube(channel)):kick(count)
+    local name = push_tube(channel)
+    local tube = tube_of(name)
+    return atomic(function()
+        for _, task in ipairs(work.tube_buried(channel, count)) do
+            box.space.tubes_suspects:delete({name, task[1]})
+        end
+        return tube:kick(count)
+    end)
 end
 
 function work.statistics()
