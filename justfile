@@ -91,12 +91,12 @@ test *arguments: _ready _peers
 # crash every actor at every step, draw thousands of trees and schedules: minutes (arguments go to pytest)
 [no-exit-message]
 sweep *arguments: _ready _peers
-    @exec .venv/bin/python -m pytest tests/sweep -m sweep -n auto --maxprocesses 4 --timeout 1800 "$@"
+    @exec .venv/bin/python -m pytest tests/sweep tests/cluster -m sweep -n auto --maxprocesses 4 --timeout 1800 "$@"
 
-# two real nodes, 200,000 subscribers, and each of their parts killed or cut off in mid-walk: minutes
+# whole nodes against faults, counted in ledgers: ./dev system [--seed N] [--runs K] [--fault NAME] [--each] [--json]
 [no-exit-message]
 system *arguments: _ready
-    @exec .venv/bin/python -m pytest tests/cluster -m sweep -s --timeout 900 "$@"
+    @exec .venv/bin/python -m tests.system "$@"
 
 # measure one thing: ./dev bench supervision|transport|storage|pipeline [--json]
 [no-exit-message]

@@ -181,7 +181,7 @@ class Node:
     def _console(self) -> Actor:
         self._checks.update({name: transport.check for name, transport in self._built().items()})
         ring = Ring(store=self._store_verbs, node=self._config.node.name)
-        api = Api(self.newsroom, ring, self._key, ready=lambda: self._ready, status=self._status)
+        api = Api(self.newsroom, ring, self._key, ready=self._serving, status=self._status)
         host, port = self._config.http.address
         return Console(api.app(), host, port, self._bound)
 
@@ -295,17 +295,23 @@ class Node:
                 paused.update(worker.stats.paused)
         return paused
 
+    def _serving(self) -> bool:
+        """Can a campaign be fired now? Not while its Tarantools or all of its workers are away."""
+        connected = self._link.connected("store") and self._link.connected("queue")
+        return self._ready and connected and any(worker.serving for worker in self._workers)
+
     def _status(self) -> dict[str, Any]:
         usage = resource.getrusage(resource.RUSAGE_SELF)
         return {
             "node": self._config.node.name,
             "pid": os.getpid(),
-            "ready": self._ready,
+            "ready": self._serving(),
             "rss": usage.ru_maxrss * 1024,
             "workers": [
                 {
                     "name": worker.name,
                     "pid": worker.pid,
+                    "serving": worker.serving,
                     "rss": worker.stats.rss if worker.stats else None,
                     "cpu": worker.stats.cpu if worker.stats else None,
                     "stages": worker.stats.stages if worker.stats else {},

@@ -80,6 +80,8 @@ class WorkerState:
         self.pid: int | None = None
         self.stats: wire.Stats | None = None
         self.tree: dict[str, Any] = {}
+        self.serving = False
+        """Whether its present incarnation has said that its tree is up."""
         self.line: wire.Wire | None = None
         """To its present incarnation, once that has been greeted."""
 
@@ -125,6 +127,7 @@ class WorkerProcess:
         finally:
             self._theirs.close()
             self._state.pid = None
+            self._state.serving = False
             self._state.line = None
             self._state.tree = {}
 
@@ -150,6 +153,7 @@ class WorkerProcess:
         while (message := await self._line.receive()) is not None:
             match message:
                 case wire.Ready():
+                    self._state.serving = True
                     self._answered.set()
                 case wire.Beat():
                     self._process.beat()

@@ -12,14 +12,15 @@ from typing import Any
 
 from broadside import samples
 from broadside.cluster import CHANNELS, Cluster, ClusterNode, StoreServer, gaps
+from broadside.config import cores
 from broadside.errors import ApiError, NodeUnreachable
 from broadside.records import FireRequest
 from tests.cluster.proxy import Wire
 from transports.contract import Message
 from transports.identity import parse_campaign
 
-IN_FLIGHT = 2 * 6 * 500
-"""Recipients that one worker may have leased: two channels, six batches each."""
+IN_FLIGHT = cores() * 2 * 6 * 500
+"""Recipients that a node may have leased: of each worker two channels, six batches each."""
 PLATFORMS = {name: platform for name, (platform, _) in CHANNELS.items()}
 
 

@@ -1,0 +1,1 @@
+"""Whole nodes against faults, counted in the twins' ledgers: ``./dev system`` (docs/reliability.md)."""

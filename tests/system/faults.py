@@ -1,0 +1,391 @@
+"""The faults: what each draws from the seed, what it needs around the node, how it is done, and what it may repeat."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+if TYPE_CHECKING:
+    from tests.system.run import Run
+
+Act = Callable[["Run", dict[str, Any]], Awaitable[None]]
+PLATFORMS = ("apns", "fcm")
+WORKER_HANG = 9.0
+"""Seconds: a worker that is silent for longer is killed by its node."""
+LEASE = 10.0
+"""Seconds: a queue whose node is silent for longer hands nothing out."""
+
+
+async def nothing(run: Run, values: dict[str, Any]) -> None:
+    """For faults that are wholly in a twin's script."""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One kind of fault."""
+
+    name: str
+    draw: Callable[[random.Random], dict[str, Any]]
+    act: Act = nothing
+    script: Callable[[dict[str, Any]], str] | None = None
+    """What the sick twin's script gets besides; the sick one is ``values["platform"]``."""
+    store: bool = False
+    """The store is a Tarantool of the run's own, behind a proxy."""
+    proxies: bool = False
+    """The node reaches the twins through proxies."""
+    full: bool = False
+    """The embedded Tarantool's folder is a small disk of its own (needs root)."""
+    clock: bool = False
+    """The node lives under a clock that can be set (needs libfaketime)."""
+    serving: float = 5.0
+    """Seconds after the fault's end within which the node serves again."""
+    slow: bool = False
+    """Takes longer than CI may wait."""
+    drawn: bool = True
+    """Whether a seed alone may pick it."""
+
+    @property
+    def anywhere(self) -> bool:
+        """Whether it is over within seconds, and needs neither root nor a clock of its own."""
+        return not (self.slow or self.full or self.clock)
+
+
+FAULTS: dict[str, Fault] = {}
+
+
+def fault(name: str, draw: Callable[[random.Random], dict[str, Any]], **options: Any) -> Callable[[Act], Act]:
+    """Enter a fault into the catalogue."""
+
+    def enter(act: Act) -> Act:
+        FAULTS[name] = Fault(name, draw, act, **options)
+        return act
+
+    return enter
+
+
+def scripted(name: str, draw: Callable[[random.Random], dict[str, Any]], script: str, **options: Any) -> None:
+    """Enter a fault that is a twin's script, with the drawn values in it."""
+    FAULTS[name] = Fault(name, draw, script=lambda values: script.format(**values), **options)
+
+
+def none(chance: random.Random) -> dict[str, Any]:
+    return {}
+
+
+def sick(chance: random.Random, **more: Any) -> dict[str, Any]:
+    """One of the two platforms, and what else."""
+    return {"platform": chance.choice(PLATFORMS), **more}
+
+
+fault("nothing", none)(nothing)
+
+
+# -- processes ---------------------------------------------------------------------------------------------------------
+
+
+@fault("kill-worker", none)
+async def kill_worker(run: Run, values: dict[str, Any]) -> None:
+    victims = run.node.workers()
+    async with run.frozen():
+        os.kill(victims[0], signal.SIGKILL)
+    run.killed.add(victims[0])
+    run.over()
+
+
+@fault("kill-node", lambda chance: {"away": round(chance.uniform(0, 3), 1)}, serving=15.0)
+async def kill_node(run: Run, values: dict[str, Any]) -> None:
+    async with run.frozen():
+        await run.node.kill()
+    await trio.sleep(values["away"])
+    run.over()
+    await run.start_node()
+
+
+@fault("kill-tarantool", none, serving=7.0)
+async def kill_tarantool(run: Run, values: dict[str, Any]) -> None:
+    async with run.frozen():
+        os.kill(run.tarantool(), signal.SIGKILL)
+    run.over()
+
+
+@fault("kill-twin", lambda chance: sick(chance, away=round(chance.uniform(0, 4), 1)))
+async def kill_twin(run: Run, values: dict[str, Any]) -> None:
+    twin = run.twins[values["platform"]]
+    run.in_flight(values["platform"])
+    await twin.kill()
+    await trio.sleep(values["away"])
+    await twin.start()
+    run.over()
+
+
+async def stopped(run: Run, pid: int, seconds: float) -> None:
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        await trio.sleep(seconds)
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    run.over()
+
+
+@fault("stop-worker", lambda chance: {"seconds": chance.choice((1.0, 4.0, 13.0))})
+async def stop_worker(run: Run, values: dict[str, Any]) -> None:
+    victim = run.node.workers()[0]
+    if values["seconds"] > WORKER_HANG:  # its node kills it
+        async with run.frozen():
+            pass
+        run.in_flight("apns")
+        run.in_flight("fcm")
+    try:
+        await stopped(run, victim, values["seconds"])
+    except ProcessLookupError:
+        run.over()  # stopped for so long that its node has killed it
+
+
+@fault("stop-node", lambda chance: {"seconds": chance.choice((1.0, 4.0, 13.0))})
+async def stop_node(run: Run, values: dict[str, Any]) -> None:
+    if values["seconds"] > LEASE:  # its queue hands nothing out without one
+        async with run.frozen():
+            pass
+    await stopped(run, run.node.pid, values["seconds"])
+
+
+@fault("stop-tarantool", lambda chance: {"seconds": chance.choice((1.0, 4.0, 12.0))})
+async def stop_tarantool(run: Run, values: dict[str, Any]) -> None:
+    victim = run.tarantool()
+    if values["seconds"] > LEASE:
+        async with run.frozen():
+            pass
+    await stopped(run, victim, values["seconds"])
+
+
+@fault("stop-twin", lambda chance: sick(chance, seconds=chance.choice((1.0, 4.0, 13.0))))
+async def stop_twin(run: Run, values: dict[str, Any]) -> None:
+    run.in_flight(values["platform"])
+    await stopped(run, run.twins[values["platform"]].pid, values["seconds"])
+
+
+@fault("sigterm", lambda chance: {"away": round(chance.uniform(0, 2), 1)}, serving=15.0)
+async def sigterm(run: Run, values: dict[str, Any]) -> None:
+    began = trio.current_time()
+    run.node.signal(signal.SIGTERM)
+    code = await run.node.ended(60)
+    run.note("drained_s", round(trio.current_time() - began, 2))
+    run.law("SIGTERM ends with exit code 0", code == 0, f"exit code {code}")
+    await run.gone()
+    await trio.sleep(values["away"])
+    run.over()
+    await run.start_node()
+
+
+@fault("same-name", none, store=True)
+async def same_name(run: Run, values: dict[str, Any]) -> None:
+    code, said = await run.second_node()
+    run.law("a second node of the same name is refused in one line", code == 1 and "is taken by" in said, said[-300:])
+    run.over()
+
+
+# -- providers ---------------------------------------------------------------------------------------------------------
+
+
+def after(chance: random.Random) -> int:
+    return chance.randrange(50, 400)
+
+
+scripted(
+    "goaway",
+    lambda chance: sick(chance, after=after(chance), unanswered=chance.randrange(1, 60), times=chance.randrange(1, 4)),
+    '[[connections]]\nafter = {after}\ndo = "goaway"\nreason = "Shutdown"\n'
+    "unanswered = {unanswered}\ntimes = {times}\n",
+)
+scripted(
+    "settings-1",
+    lambda chance: sick(chance, after=chance.randrange(50, 300), until=chance.randrange(310, 340)),
+    '[[connections]]\nafter = {after}\ndo = "settings"\nmax_concurrent_streams = 1\ntimes = 1\n'
+    '\n[[connections]]\nafter = {until}\ndo = "goaway"\ntimes = 1\n',
+    slow=True,
+)
+scripted(
+    "mute-streams",
+    lambda chance: sick(
+        chance, share=round(chance.uniform(0.005, 0.04), 3), delivered=chance.choice(("true", "false"))
+    ),
+    '[[rules]]\nanswer = "mute"\nshare = {share}\ntimes = 1\ndelivered = {delivered}\n',
+    slow=True,
+)
+scripted(
+    "rst-storm",
+    lambda chance: sick(
+        chance, share=round(chance.uniform(0.02, 0.09), 3), code=chance.choice(("REFUSED_STREAM", "INTERNAL_ERROR"))
+    ),
+    '[[rules]]\nanswer = "reset"\nshare = {share}\ntimes = 1\ncode = "{code}"\n',
+)
+scripted(
+    "429-retry-after",
+    lambda chance: {
+        "platform": "fcm",
+        "share": round(chance.uniform(0.01, 0.05), 3),
+        "retry_after": chance.randrange(1, 5),
+    },
+    '[[rules]]\nanswer = "429"\nshare = {share}\ntimes = 1\nretry_after = {retry_after}\n',
+    slow=True,
+)
+scripted(
+    "503-but-delivered",
+    lambda chance: {"platform": "fcm", "share": round(chance.uniform(0.01, 0.09), 3)},
+    '[[rules]]\nanswer = "503"\nshare = {share}\ntimes = 1\ndelivered = true\n',
+    slow=True,
+)
+scripted(
+    "expired-token",
+    lambda chance: {"platform": "fcm", "seconds": chance.randrange(1, 3)},
+    "access_token_seconds = {seconds}\n",
+    slow=True,
+)
+scripted(
+    "half-open",
+    lambda chance: sick(chance, after=after(chance)),
+    '[[connections]]\nafter = {after}\ndo = "mute"\ntimes = 1\n',
+    slow=True,
+)
+scripted(
+    "slow-drip",
+    lambda chance: sick(chance, share=round(chance.uniform(0.02, 0.1), 3), delay=chance.randrange(1000, 4000)),
+    '[[rules]]\nanswer = "slow"\nshare = {share}\ndelay_ms = {delay}\ntimes = 1\n',
+)
+
+
+@fault("outage", lambda chance: sick(chance, seconds=chance.choice((5.0, 15.0, 30.0))), slow=True)
+async def outage(run: Run, values: dict[str, Any]) -> None:
+    twin = run.twins[values["platform"]]
+    run.in_flight(values["platform"])
+    await twin.kill()
+    await trio.sleep(values["seconds"])
+    await twin.start()
+    run.over()
+
+
+@fault("tls-failure", lambda chance: sick(chance, seconds=chance.choice((2.0, 5.0))))
+async def tls_failure(run: Run, values: dict[str, Any]) -> None:
+    twin = run.twins[values["platform"]]
+    run.in_flight(values["platform"])
+    await twin.kill()
+    async with run.impostor(twin.port):
+        await trio.sleep(values["seconds"])
+    await twin.start()
+    run.over()
+
+
+# -- wires -------------------------------------------------------------------------------------------------------------
+
+
+@fault("cut-provider", lambda chance: sick(chance, times=chance.randrange(1, 4)), proxies=True)
+async def cut_provider(run: Run, values: dict[str, Any]) -> None:
+    for _ in range(values["times"]):
+        run.in_flight(values["platform"])
+        run.proxies[values["platform"]].cut()
+        await trio.sleep(0.4)
+    run.over()
+
+
+@fault("truncate-provider", sick, proxies=True)
+async def truncate_provider(run: Run, values: dict[str, Any]) -> None:
+    run.in_flight(values["platform"])
+    run.proxies[values["platform"]].truncate()
+    run.over()
+
+
+@fault(
+    "delay-provider", lambda chance: sick(chance, delay=round(chance.uniform(0.05, 0.4), 2), seconds=3.0), proxies=True
+)
+async def delay_provider(run: Run, values: dict[str, Any]) -> None:
+    proxy = run.proxies[values["platform"]]
+    proxy.delay = values["delay"]
+    await trio.sleep(values["seconds"])
+    proxy.delay = 0.0
+    run.over()
+
+
+@fault("half-open-provider", lambda chance: sick(chance, seconds=chance.choice((2.0, 12.0))), proxies=True, slow=True)
+async def half_open_provider(run: Run, values: dict[str, Any]) -> None:
+    proxy = run.proxies[values["platform"]]
+    run.in_flight(values["platform"])
+    proxy.silent = proxy.refuse = True
+    await trio.sleep(values["seconds"])
+    proxy.silent = proxy.refuse = False
+    proxy.cut()  # what was swallowed makes the rest of the bytes meaningless
+    run.over()
+
+
+@fault("cut-store", lambda chance: {"times": chance.randrange(1, 4)}, store=True)
+async def cut_store(run: Run, values: dict[str, Any]) -> None:
+    for _ in range(values["times"]):
+        run.wire().cut()  # what was leased stays leased
+        await trio.sleep(0.7)
+    run.over()
+
+
+@fault("truncate-store", none, store=True)
+async def truncate_store(run: Run, values: dict[str, Any]) -> None:
+    run.wire().truncate()
+    run.over()
+
+
+@fault("delay-store", lambda chance: {"delay": round(chance.uniform(0.02, 0.3), 2), "seconds": 3.0}, store=True)
+async def delay_store(run: Run, values: dict[str, Any]) -> None:
+    run.wire().delay = values["delay"]
+    await trio.sleep(values["seconds"])
+    run.wire().delay = 0.0
+    run.over()
+
+
+@fault("half-open-store", lambda chance: {"seconds": chance.choice((2.0, 8.0))}, store=True)
+async def half_open_store(run: Run, values: dict[str, Any]) -> None:
+    async with run.frozen():
+        run.wire().silent = run.wire().refuse = True
+    await trio.sleep(values["seconds"])
+    run.wire().silent = run.wire().refuse = False
+    run.wire().cut()
+    run.over()
+
+
+# -- resources ---------------------------------------------------------------------------------------------------------
+
+
+@fault("disk-full", lambda chance: {"seconds": chance.choice((1.0, 4.0))}, full=True)
+async def disk_full(run: Run, values: dict[str, Any]) -> None:
+    free = run.fill_disk()  # settlements wait, and repeat nothing
+    try:
+        await trio.sleep(values["seconds"])
+    finally:
+        free()
+    run.over()
+
+
+@fault("memory-full", lambda chance: {"seconds": chance.choice((1.0, 4.0))}, store=True)
+async def memory_full(run: Run, values: dict[str, Any]) -> None:
+    free = await run.fill_memory()
+    try:
+        await trio.sleep(values["seconds"])
+    finally:
+        await free()
+    run.over()
+
+
+@fault("clock-jump", lambda chance: {"hours": chance.choice((-1, 1)), "back": chance.choice((False, True))}, clock=True)
+async def clock_jump(run: Run, values: dict[str, Any]) -> None:
+    run.set_clock(values["hours"] * 3600)
+    if values["back"]:
+        await trio.sleep(3.0)
+        run.set_clock(0)
+    run.over()
+
+
+@fault("poisoned-rows", lambda chance: {"rows": chance.randrange(1, 20)}, store=True)
+async def poisoned_rows(run: Run, values: dict[str, Any]) -> None:
+    run.over()  # they were written before Fire

@@ -1,0 +1,307 @@
+"""A house to be set on fire: a node, its base, twins, proxies, and what faults may do to them."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import signal
+import ssl
+import subprocess
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import trio
+import trustme
+
+from broadside import samples
+from storage.embedded import Embedded
+from storage.errors import VerbRefused
+from storage.link import Link
+from tests.system.judge import Campaign
+from tests.system.plan import LATENCY, STREAMS, Plan
+from tests.system.processes import MARK, Failed, Node, Process, Twin, marked, until
+from tests.system.proxy import Proxy
+
+CHANNELS = {"android": "fcm", "ios": "apns"}
+APPS = {"apns": "org.example.news", "fcm": "example-news"}
+DEAD_SHARE = 0.02
+FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1")
+BATCH = 500
+ORPHAN_SECONDS = 12.0
+"""What outlives a killed node ends by itself: a worker drains for at most 10 s."""
+SMALL_DISK = "24m"
+SMALL_MEMORY = 64 << 20
+
+
+class House:
+    """Everything around one run. ``bound``: pushes that its faults may have repeated, added up as they happen."""
+
+    def __init__(self, plan: Plan, folder: Path) -> None:
+        self.plan = plan
+        self.kind = plan.kind()
+        self.folder = folder
+        self.mark = secrets.token_hex(8)
+        environment = {MARK: self.mark}
+        self.twins = {platform: Twin(platform, app, folder, environment) for platform, app in APPS.items()}
+        self.proxies: dict[str, Proxy] = {}
+        self.node = Node(folder, environment)
+        self.store: Process | None = None
+        self.bound = 0
+        self.ended_at: float | None = None
+        self.killed: set[int] = set()
+        """Workers that are gone: until others are there, the node does not serve."""
+        self.notes: dict[str, Any] = {}
+        self.laws: list[tuple[str, bool, str]] = []
+        self.campaigns: list[Campaign] = []
+        self._environment = environment
+        self._wire: Proxy | None = None
+        self._link: Link | None = None
+        self._embedded: Embedded | None = None
+        self._started = 0.0
+
+    def note(self, name: str, value: Any) -> None:
+        """Put a figure into the report."""
+        self.notes[name] = value
+
+    def law(self, name: str, holds: bool, detail: str = "") -> None:
+        """Judge a law of the fault's own."""
+        self.laws.append((name, holds, "" if holds else detail))
+
+    def over(self) -> None:
+        """The fault has ended: from now on the node has its seconds to serve again."""
+        self.ended_at = trio.current_time()
+
+    def in_flight(self, platform: str) -> None:
+        """Every push on its way to this platform may be repeated: as many as its connections have streams."""
+        self.bound += STREAMS * self.plan.workers
+
+    @asynccontextmanager
+    async def frozen(self) -> AsyncIterator[None]:
+        """Stop the workers, so that the unsettled leases can be counted; they go on when the fault has been done."""
+        workers = self.node.workers()
+        for pid in workers:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            await trio.sleep(0.05)
+            tubes = (await self.node.get("/api/status"))["queue"]["tubes"]
+            taken = sum(tasks["taken"] for name, tasks in tubes.items() if name.startswith("push_"))
+            self.bound += BATCH * taken
+            self.note("leases", self.notes.get("leases", 0) + taken)
+            yield
+        finally:
+            for pid in workers:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGCONT)
+
+    def tarantool(self) -> int:
+        """Its process id."""
+        if self.store is not None:
+            return self.store.pid
+        return self.node.children("embedded.lua")[0]
+
+    def wire(self) -> Proxy:
+        """The proxy before the store."""
+        assert self._wire is not None
+        return self._wire
+
+    async def start_node(self) -> None:
+        """Start the node (again)."""
+        self._started = await self.node.start()
+
+    async def gone(self) -> None:
+        """After an orderly end nothing of the node may be left."""
+        began, limit = trio.current_time(), ORPHAN_SECONDS if self.plan.fault == "kill-node" else 1.0
+        with suppress(Failed):
+            await until(lambda: not self._orphans(), "end of the last process", limit)
+        left = [(pid, _command(pid)) for pid in self._orphans()]
+        self.note("gone_s", round(trio.current_time() - began, 2))
+        self.law("an ended node leaves no process", not left, f"left after {limit:g} s: {left}")
+
+    async def second_node(self) -> tuple[int, str]:
+        """Start another node of the same name at the same store; answers its exit code and words."""
+        second = Node(self.folder, self.node.environment, "second")
+        text = self.node.config.read_text().replace(str(self.node.data), str(second.data))
+        second.config.write_text(text + "\n[queue]\nembedded = true\n")
+        command = [".venv/bin/python", "-m", "broadside.cli", "node", "--config", str(second.config)]
+        second.spawn(command)
+        return await second.ended(60), second.said()
+
+    @asynccontextmanager
+    async def impostor(self, port: int) -> AsyncIterator[None]:
+        """Someone else at a twin's port, with a certificate that nobody trusts."""
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        trustme.CA().issue_cert("localhost").configure_cert(context)
+        context.set_alpn_protocols(["h2"])
+
+        async def shake(stream: trio.SSLStream[trio.SocketStream]) -> None:
+            with suppress(trio.BrokenResourceError, trio.ClosedResourceError, OSError):
+                await stream.do_handshake()
+            await trio.aclose_forcefully(stream)
+
+        async with trio.open_nursery() as nursery:
+            serve = trio.serve_ssl_over_tcp
+            await nursery.start(
+                lambda task_status: serve(shake, port, context, host="127.0.0.1", task_status=task_status)
+            )
+            yield
+            nursery.cancel_scope.cancel()
+
+    def fill_disk(self) -> Callable[[], None]:
+        """Fill the small disk under the Tarantool; answers what empties it."""
+        ballast = Path(f"/proc/{self.node.pid}/root{self.node.data}/tarantool/ballast")
+        with suppress(OSError), ballast.open("wb", buffering=0) as file:
+            while file.write(bytes(4096)):
+                pass
+        return ballast.unlink
+
+    async def fill_memory(self) -> Callable[[], Awaitable[None]]:
+        """Write rows of ballast until the store has no room; answers what removes them."""
+        fields = {f"f{n}": "x" * 1024 for n in range(40)}
+        rows: list[list[object]] = [
+            ["ballast", f"b{n}", "token", samples.REGISTERED, "", "", "", "", "", None, [], fields] for n in range(4000)
+        ]
+        written = 0
+        with suppress(VerbRefused):
+            for row in rows:
+                await self._direct("store.subscribers_put", [row])
+                written += 1
+        self.note("ballast", written)
+
+        async def free() -> None:
+            for row in rows[:written]:
+                await self._direct("store.subscribers_remove", row[0], row[1])
+
+        return free
+
+    def set_clock(self, seconds: int) -> None:
+        """Set the node's clock so far off."""
+        (self.folder / "clock").write_text(f"{seconds:+d}\n")
+
+    async def _direct(self, verb: str, *args: Any) -> Any:
+        assert self._link is not None
+        return await self._link.call("store", verb, *args)
+
+    async def _build(self, nursery: trio.Nursery) -> None:
+        for platform, twin in self.twins.items():
+            await twin.start(self._script(platform, sick=False))
+            if self.kind.proxies:
+                proxy = self.proxies[platform] = Proxy(("127.0.0.1", twin.port))
+                await nursery.start(proxy.run)
+        if self.kind.store:
+            await self._own_store(nursery)
+        if self.kind.full:
+            self._small_disk()
+        if self.kind.clock:
+            if not os.access(FAKETIME, os.R_OK):
+                raise Failed(f"{FAKETIME} is missing: apt-get install libfaketime")
+            self.set_clock(0)
+            self.node.environment |= {
+                "LD_PRELOAD": str(FAKETIME), "FAKETIME_TIMESTAMP_FILE": str(self.folder / "clock"),
+                "FAKETIME_CACHE_DURATION": "1", "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+            }  # fmt: skip
+        self.node.config.write_text(self._config())
+        await self.start_node()
+        self.note("start_s", round(self._started, 2))
+        rows = list(samples.subscribers(self.plan.subscribers, DEAD_SHARE, CHANNELS))
+        for start in range(0, len(rows), 2000):
+            part = rows[start : start + 2000]
+            await self.node.post(
+                "/api/subscribers", [{f: getattr(r, f) for f in r.__struct_fields__ if f != "id"} for r in part]
+            )
+        if "rows" in self.plan.values:
+            await self._poison(self.plan.values["rows"])
+
+    async def _own_store(self, nursery: trio.Nursery) -> None:
+        memory = SMALL_MEMORY if self.plan.fault == "memory-full" else 256 << 20
+        embedded = self._embedded = Embedded(self.folder / "store", list(CHANNELS), memory=memory)
+        self.store = Process("store", self.folder, self._environment)
+        self.store.spawn(embedded.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        assert self.store.process is not None
+        assert self.store.process.stdin is not None
+        assert self.store.process.stdout is not None
+        self.store.process.stdin.write(embedded.handshake)
+        self.store.process.stdin.flush()
+        if b'"ready":true' not in await trio.to_thread.run_sync(self.store.process.stdout.readline):
+            raise Failed(f"the store does not start: {self.store.said()[-400:]}")
+        self._wire = Proxy(Path(embedded.endpoint.uri.removeprefix("unix/:")), embedded.runtime / "proxy.sock")
+        await nursery.start(self._wire.run)
+        self.node.environment["BROADSIDE_SYSTEM_STORE"] = embedded.password
+        self._link = Link({"store": embedded.endpoint})
+        await nursery.start(lambda task_status: self._linked(task_status))
+
+    async def _linked(self, task_status: trio.TaskStatus[None]) -> None:
+        assert self._link is not None
+        await self._link.run(task_status.started)
+
+    def _small_disk(self) -> None:
+        folder = self.node.data / "tarantool"
+        folder.mkdir(parents=True, mode=0o700)
+        self.node.data.chmod(0o700)
+        mount = f'mount -t tmpfs -o size={SMALL_DISK},mode=700 tmpfs "$0" && exec "$@"'
+        self.node.prefix = ["unshare", "--mount", "sh", "-c", mount, str(folder)]
+
+    def _script(self, platform: str, *, sick: bool) -> str:
+        extra = ""
+        if sick and self.kind.script is not None and self.plan.values["platform"] == platform:
+            extra = self.kind.script(self.plan.values)
+        # keys of the script itself come before its tables
+        top = "" if extra.startswith("[[") else extra
+        tables = extra if extra.startswith("[[") else ""
+        head = f"seed = {self.plan.seed % 2**31}\nstreams = {STREAMS}\nlatency_ms = {LATENCY}\n{top}"
+        return f'{head}\n[[rules]]\nprefix = "{samples.DEAD}"\nanswer = "dead"\n\n{tables}'
+
+    def _config(self) -> str:
+        parts = [
+            f'[node]\nname = "node-1"\ndata = "{self.node.data}"\nworkers = {self.plan.workers}\n',
+            '[http]\nbind = "127.0.0.1:0"\n',
+        ]
+        if self._embedded is not None:
+            uri = f"unix/:{self._embedded.runtime / 'proxy.sock'}"
+            parts.append(f'[store]\nuri = "{uri}"\npassword_env = "BROADSIDE_SYSTEM_STORE"\n')
+        for channel, platform in CHANNELS.items():
+            twin = self.twins[platform]
+            port = self.proxies[platform].port if platform in self.proxies else twin.port
+            given = "\n".join(f"{key} = {json.dumps(value)}" for key, value in twin.ready["credentials"].items())
+            parts.append(
+                f'[channels.{channel}]\nplatform = "{platform}"\napp = "{twin.app}"\norigin = "https://localhost:{port}"\n'
+                f'ca = "{twin.ready["ca"]}"\n[channels.{channel}.credentials]\n{given}\n'
+            )
+        return "\n".join(parts)
+
+    async def _poison(self, count: int) -> None:
+        bad = ["\x00", "a\r\nb: c", "x" * 4096, "../../healthz?", "", "ü" * 40, "0" * 63, "{}", "null", "%00"]
+        for n in range(count):
+            channel = ("ios", "android")[n % 2]
+            token = f"{bad[n % len(bad)]}poison{n}" if n % len(bad) not in (4, 6) else f"poison{n}"
+            row = [channel, token, "token", samples.REGISTERED, "\x00", "Nowhere/None", "", "", "", None, [], {}]
+            await self._direct("store.subscribers_put", [row])
+
+    def _orphans(self) -> list[int]:
+        ours = {
+            process.pid for process in (*self.twins.values(), self.store) if process is not None and process.running
+        }
+        return [pid for pid in marked(self.mark) if pid not in ours]
+
+    async def _clear(self) -> None:
+        everything: list[Process] = [self.node, *self.twins.values()]
+        if self.store is not None:
+            everything.append(self.store)
+        for process in everything:
+            if process.running:
+                process.signal(signal.SIGCONT)
+                await process.kill()
+        for pid in marked(self.mark):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        if self._embedded is not None:
+            self._embedded.remove_runtime()
+
+
+def _command(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")[-60:]
+    except OSError:
+        return "gone"

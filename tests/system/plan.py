@@ -1,0 +1,54 @@
+"""A run's plan: everything that chance decides, drawn from the seed, printed, and drawn again from it."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from tests.system.faults import FAULTS, Fault
+
+STREAMS = 100
+"""Requests in flight that a twin allows on a connection: with LATENCY it sets the pace, not the machine."""
+LATENCY = 50
+"""Milliseconds before each of a twin's answers: 2,000 pushes a second and connection."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One run. ``at``: the share of the audience that has been accepted when the fault comes."""
+
+    seed: int
+    fault: str
+    subscribers: int
+    workers: int
+    at: float
+    values: dict[str, Any]
+    """What the fault itself drew: whom it hits, for how long."""
+
+    def kind(self) -> Fault:
+        """The fault."""
+        return FAULTS[self.fault]
+
+    def shown(self) -> dict[str, Any]:
+        """For people and for the report."""
+        return asdict(self)
+
+
+def draw(seed: int, fault: str | None = None, subscribers: int | None = None, quick: bool = False) -> Plan:
+    """The plan of ``seed``. The same seed and arguments, the same plan.
+
+    Args:
+        seed: any number.
+        fault: that one, in place of one that chance picks.
+        subscribers: that many, in place of 12,000 to 18,000, several times what may be leased.
+        quick: only faults that end within seconds, for CI.
+    """
+    chance = random.Random(seed)
+    names = [name for name, kind in FAULTS.items() if kind.drawn and not (quick and not kind.anywhere)]
+    picked = chance.choice(names)
+    size = chance.randrange(12_000, 18_001, 1000)
+    workers = chance.choice((1, 1, 2))
+    at = round(chance.uniform(0.1, 0.6), 2)
+    name = fault or picked
+    return Plan(seed, name, subscribers or size, workers, at, FAULTS[name].draw(chance))

@@ -1,0 +1,230 @@
+"""The processes of a run: twins, a Tarantool of its own where one is wanted, and the node, each startable again."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import httpx
+import trio
+
+MARK = "BROADSIDE_SYSTEM_RUN"
+"""An environment variable that every process of a run inherits: who still has it at the end is an orphan."""
+
+
+class Failed(Exception):
+    """A run cannot go on: a process ended, or something that must happen did not."""
+
+
+async def until(look: Callable[[], Any], what: str, seconds: float = 60.0, every: float = 0.02) -> Any:
+    """Wait for the first true answer of ``look`` (Failed after ``seconds``)."""
+    deadline = trio.current_time() + seconds
+    while trio.current_time() < deadline:
+        if found := look():
+            return found
+        await trio.sleep(every)
+    raise Failed(f"no {what} within {seconds:g} s")
+
+
+def state(pid: int) -> str:
+    """The process state letter of ``/proc``; Z for one that is gone."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return "Z"
+
+
+def marked(mark: str) -> list[int]:
+    """Every living process of a run."""
+    found = []
+    needle = f"{MARK}={mark}".encode()
+    for environ in Path("/proc").glob("[0-9]*/environ"):
+        try:
+            if needle in environ.read_bytes().split(b"\0") and state(int(environ.parent.name)) != "Z":
+                found.append(int(environ.parent.name))
+        except OSError:
+            continue
+    return found
+
+
+class Process:
+    """One program of a run: started, signalled, started again."""
+
+    def __init__(self, name: str, folder: Path, environment: Mapping[str, str]) -> None:
+        self.name = name
+        self.output = folder / f"{name}.output"
+        self.environment = dict(os.environ) | dict(environment)
+        self.process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        assert self.process is not None
+        return self.process.pid
+
+    @property
+    def running(self) -> bool:
+        """Whether it has been started and has not ended."""
+        return self.process is not None and self.process.poll() is None
+
+    def spawn(self, command: list[str], stdin: int = subprocess.DEVNULL, stdout: int | None = None) -> None:
+        """Start ``command``; what it says is appended to ``output``."""
+        with self.output.open("ab") as out:
+            self.process = subprocess.Popen(
+                command,
+                stdin=stdin,
+                stdout=out if stdout is None else stdout,
+                stderr=out,
+                env=self.environment,
+                start_new_session=True,
+            )
+
+    def signal(self, number: int) -> None:
+        """Send it a signal."""
+        if self.running:
+            os.kill(self.pid, number)
+
+    async def ended(self, seconds: float = 60.0) -> int:
+        """Wait for its end; answers the exit code."""
+        await until(lambda: not self.running, f"end of {self.name}", seconds)
+        assert self.process is not None
+        for pipe in (self.process.stdin, self.process.stdout):
+            if pipe is not None:
+                pipe.close()
+        assert self.process.returncode is not None
+        return self.process.returncode
+
+    async def kill(self) -> None:
+        """kill -9, and wait until it is gone."""
+        self.signal(signal.SIGKILL)
+        await self.ended(20)
+
+    def said(self) -> str:
+        """All that it has said so far."""
+        return self.output.read_text(errors="replace") if self.output.exists() else ""
+
+
+class Twin(Process):
+    """A provider's twin with its ledger. Its port stays the same from its first start on."""
+
+    def __init__(self, platform: str, app: str, folder: Path, environment: Mapping[str, str]) -> None:
+        super().__init__(f"twin-{platform}", folder, environment)
+        self.platform = platform
+        self.app = app
+        self.directory = folder / platform
+        self.ledger = folder / f"{platform}.ledger"
+        self.script = folder / f"{platform}.script.toml"
+        self.port = 0
+        self.ready: dict[str, Any] = {}
+        self._counted = 0
+        self._read = 0
+
+    async def start(self, script: str | None = None) -> None:
+        """Start it; ``script`` takes the place of the last one."""
+        if script is not None:
+            self.script.write_text(script)
+        command = [sys.executable, "-m", "simulators.twin", self.platform, "--guard", "--app", self.app]
+        command += ["--port", str(self.port), "--directory", str(self.directory), "--ledger", str(self.ledger)]
+        command += ["--script", str(self.script)]
+        self.spawn(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        assert self.process is not None
+        assert self.process.stdout is not None
+        line = await trio.to_thread.run_sync(self.process.stdout.readline)
+        if not line:
+            raise Failed(f"the {self.platform} twin does not start: {self.said()[-400:]}")
+        self.ready = json.loads(line)
+        self.port = int(self.ready["port"])
+
+    async def restart(self, script: str | None = None) -> None:
+        """End it in an orderly way and start it again."""
+        self.signal(signal.SIGTERM)
+        await self.ended(30)
+        await self.start(script)
+
+    def accepted(self) -> int:
+        """Lines in its ledger."""
+        if self.ledger.exists():
+            with self.ledger.open("rb") as file:
+                file.seek(self._read)
+                new = file.read()
+            self._read += len(new)
+            self._counted += new.count(b"\n")
+        return self._counted
+
+
+class Node(Process):
+    """The node under test, by ``broadside node`` and its configuration file."""
+
+    def __init__(self, folder: Path, environment: Mapping[str, str], name: str = "node") -> None:
+        super().__init__(name, folder, environment)
+        self.config = folder / f"{name}.toml"
+        self.data = folder / f"{name}-data"
+        self.prefix: list[str] = []
+        """What stands before the command, as ``unshare``."""
+
+    async def start(self) -> float:
+        """Start it and wait until it serves; answers the seconds that took."""
+        began = trio.current_time()
+        info = self.data / "node.json"
+        info.unlink(missing_ok=True)
+        self.spawn([*self.prefix, sys.executable, "-m", "broadside.cli", "node", "--config", str(self.config)])
+        await self.serving(90.0)
+        return trio.current_time() - began
+
+    async def serving(self, seconds: float) -> None:
+        """Wait until it can fire."""
+        deadline = trio.current_time() + seconds
+        while trio.current_time() < deadline:
+            if not self.running:
+                raise Failed(f"the node ended: {self.said()[-600:]}")
+            if (self.data / "node.json").exists():
+                try:
+                    if (await self.get("/readyz"))["ready"]:
+                        return
+                except (httpx.HTTPError, OSError, ValueError):
+                    pass
+            await trio.sleep(0.03)
+        raise Failed(f"the node does not serve within {seconds:g} s: {self.said()[-600:]}")
+
+    async def get(self, path: str, timeout: float = 10.0) -> Any:
+        """One answer of the API."""
+        return (await self._ask("GET", path, None, timeout)).json()
+
+    async def post(self, path: str, body: Any, timeout: float = 60.0) -> Any:
+        """Send JSON to the API."""
+        return (await self._ask("POST", path, body, timeout)).json()
+
+    async def lines(self, path: str) -> list[Any]:
+        """An answer of one JSON object a line."""
+        return [json.loads(line) for line in (await self._ask("GET", path, None, 30.0)).text.splitlines()]
+
+    async def _ask(self, method: str, path: str, body: Any, timeout: float) -> httpx.Response:
+        url = json.loads((self.data / "node.json").read_text())["url"]
+        key = (self.data / "api.key").read_text().strip()
+        headers = {"authorization": f"Bearer {key}"}
+        async with httpx.AsyncClient(timeout=timeout, trust_env=False, headers=headers) as client:
+            answer = await client.request(method, url + path, json=body)
+        return answer.raise_for_status()
+
+    def children(self, pattern: str) -> list[int]:
+        """Its child processes whose command line has ``pattern``."""
+        found = []
+        for stat in Path("/proc").glob("[0-9]*/stat"):
+            try:
+                parent = int(stat.read_text().rpartition(")")[2].split()[1])
+                command = (stat.parent / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            except (OSError, IndexError):
+                continue
+            if parent == self.pid and pattern in command:
+                found.append(int(stat.parent.name))
+        return found
+
+    def workers(self) -> list[int]:
+        """The process ids of its workers."""
+        return self.children("broadside.worker")

@@ -1,0 +1,159 @@
+"""One run: a node, its base, a campaign or two, a fault in the midst of the last, and what the ledgers say to it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import httpx
+import trio
+
+from tests.system.house import House
+from tests.system.judge import Campaign, Judgement, judge
+from tests.system.processes import Failed, until
+
+CAMPAIGN_SECONDS = 240.0
+
+
+class Run(House):
+    """A house with a campaign on its way, and a fault."""
+
+    async def go(self) -> Judgement:
+        """All of it (Failed when it cannot be brought to its end)."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        began = trio.current_time()
+        async with trio.open_nursery() as nursery:
+            try:
+                await self._build(nursery)
+                await self._campaigns()
+                await self._end()
+            finally:
+                with trio.CancelScope(shield=True):
+                    await self._clear()
+                nursery.cancel_scope.cancel()
+        return judge(self, round(trio.current_time() - began, 1))
+
+    async def _campaigns(self) -> None:
+        if "platform" in self.plan.values:
+            await self._fire("undisturbed")
+            if self.kind.script is not None:
+                platform = self.plan.values["platform"]
+                await self.twins[platform].restart(self._script(platform, sick=True))
+        campaign = await self._fire("disturbed")
+        self.campaigns.append(campaign)
+
+    async def _fire(self, name: str) -> Campaign:
+        base = await self._export()
+        before = self._accepted()
+        fired = await self.node.post("/api/campaigns", {"message": {"title": name, "body": "under fire"}})
+        campaign = Campaign(fired["id"], base)
+        if name == "disturbed":
+            due = before + max(1, int(self.plan.at * len(base)))
+            await until(lambda: self._accepted() >= due, f"{due} pushes", 60)
+            await self.kind.act(self, self.plan.values)
+            if self.ended_at is not None:
+                await self._recovered(fired["id"])
+            if self.plan.fault == "half-open":
+                self.in_flight(self.plan.values["platform"])
+            if "unanswered" in self.plan.values:
+                self.bound += self.plan.values["unanswered"] * self.plan.values["times"]
+        else:
+            self.campaigns.append(campaign)
+        await self._done(campaign)
+        campaign.after = await self._export()
+        return campaign
+
+    async def _done(self, campaign: Campaign) -> None:
+        deadline = trio.current_time() + CAMPAIGN_SECONDS
+        while trio.current_time() < deadline:
+            try:
+                campaign.report = await self.node.get(f"/api/campaigns/{campaign.id}")
+                if campaign.report["state"] == "done":
+                    return
+            except (httpx.HTTPError, OSError):
+                if not self.node.running:
+                    raise Failed(f"the node ended by itself: {self.node.said()[-600:]}") from None
+            await trio.sleep(0.1)
+
+    async def _recovered(self, id: str) -> None:
+        """How long after the fault's end the node served, and how long until a push was accepted or all was done."""
+        assert self.ended_at is not None
+        before = self._accepted()
+        serving = None
+        limit = trio.current_time() + 120
+        while trio.current_time() < limit:
+            with suppress(httpx.HTTPError, OSError, ValueError):
+                if serving is None:
+                    status = await self.node.get("/api/status", timeout=2.0)
+                    told = {worker["pid"] for worker in status["workers"] if worker["serving"]} - self.killed
+                    if status["ready"] and len(told) == self.plan.workers:
+                        serving = round(trio.current_time() - self.ended_at, 2)
+                        self.note("serving_s", serving)
+                moved = self._accepted() > before
+                if not moved:
+                    report = await self.node.get(f"/api/campaigns/{id}", timeout=2.0)
+                    moved = report["state"] == "done"
+                if serving is not None and moved:
+                    self.note("progress_s", round(trio.current_time() - self.ended_at, 2))
+                    return
+            await trio.sleep(0.03)
+
+    async def _export(self) -> dict[str, str]:
+        """The base: token → channel."""
+        base: dict[str, str] = {}
+        last = 0
+        while rows := await self.node.lines(f"/api/subscribers?after={last}&limit=5000"):
+            base |= {row["token"]: row["channel"] for row in rows}
+            last = rows[-1]["id"]
+        count = await self.node.get("/api/subscribers/count")
+        self.law("count and export agree", count["total"] == len(base), f"{count['total']} and {len(base)}")
+        return base
+
+    def _accepted(self) -> int:
+        return sum(twin.accepted() for twin in self.twins.values())
+
+    async def _end(self) -> None:
+        self.note("rss_mb", [rss(pid) >> 20 for pid in self.node.workers()])
+        self.node.signal(signal.SIGTERM)
+        code = await self.node.ended(60)
+        self.law("the node ends with exit code 0", code == 0, f"exit code {code}: {self.node.said()[-300:]}")
+        await self.gone()
+        for twin in self.twins.values():
+            twin.signal(signal.SIGTERM)
+            await twin.ended(30)
+        self.notes["trouble"] = list(self._trouble())
+
+    def _trouble(self) -> Iterator[str]:
+        """Errors in the node's log that are no fault's own words: each is looked at."""
+        log = self.node.data / "logs" / "node.log"
+        seen = set()
+        for line in log.read_text().splitlines() if log.exists() else ():
+            entry = json.loads(line)
+            if "Traceback" in line or entry.get("level") in ("error", "critical"):
+                words = (entry.get(key) for key in ("event", "child", "channel", "reason", "why"))
+                text = " ".join(str(word) for word in words if word is not None)[:200]
+                if text not in seen:
+                    seen.add(text)
+                    yield text
+
+
+def rss(pid: int) -> int:
+    """Resident bytes of a process; 0 for one that is gone."""
+    try:
+        return int(Path(f"/proc/{pid}/status").read_text().split("VmRSS:")[1].split()[0]) << 10
+    except (OSError, IndexError):
+        return 0
+
+
+@contextmanager
+def kept(folder: Path, keep: Callable[[], bool]) -> Iterator[None]:
+    """Remove a run's folder at its end, unless it is wanted."""
+    try:
+        yield
+    finally:
+        if not keep():
+            shutil.rmtree(folder, ignore_errors=True)
