@@ -98,6 +98,11 @@ sweep *arguments: _ready _peers
 system *arguments: _ready
     @exec .venv/bin/python -m tests.system "$@"
 
+# campaigns back to back with random faults: is anything lost, does anything grow? (MINUTES, --seed N, --json)
+[no-exit-message]
+soak *arguments: _ready
+    @exec .venv/bin/python -m tests.system.soak "$@"
+
 # measure one thing: ./dev bench supervision|transport|storage|pipeline [--json]
 [no-exit-message]
 bench name *arguments: _ready _peers

@@ -45,6 +45,19 @@ def test_nothing_is_lost_and_no_page_is_walked_twice_when(ring: Ring, fault: str
     assert set(Counter(page["node"] for page in run.pages())) == {"node-1", "node-2"}
 
 
+@pytest.mark.timeout(240)
+def test_a_rolling_restart_in_mid_campaign_loses_and_repeats_nothing(ring: Ring) -> None:
+    run = ring.fire()
+    run.walked(3)
+    for node in ring.cluster.nodes:
+        node.stop()
+        assert node.process is not None
+        assert node.process.returncode == 0, node.last_words()
+        node.begin()
+    run.done()
+    run.judge(0)
+
+
 @pytest.mark.sweep
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("fault", LONG)
