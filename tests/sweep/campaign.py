@@ -106,6 +106,8 @@ class Campaign:
         seconds: float,
         shepherd: float,
         server: wire.Server | None = None,
+        queue: wire.Server | None = None,
+        peers: dict[str, wire.Server] | None = None,
         node: str = "n1",
         clock: Callable[[], int] = wall_clock,
         refusal: Outcome = Outcome.RETRY,
@@ -116,6 +118,7 @@ class Campaign:
         self.seconds, self.shepherd, self.node, self.clock = seconds, shepherd, node, clock
         self.stop: Callable[[], None] = lambda: None
         self.server = server or wire.Server("memory", "", "")
+        self.queue, self.peers = queue or self.server, peers or {}
 
     def hello(self) -> wire.Hello:
         setups = [
@@ -136,8 +139,8 @@ class Campaign:
             node=self.node,
             worker="worker-1",
             store=self.server,
-            queue=self.server,
-            peers={},
+            queue=self.queue,
+            peers=self.peers,
             channels=setups,
             reports=True,
         )
