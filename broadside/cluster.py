@@ -17,7 +17,8 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,14 @@ START_DEADLINE = 60.0
 
 class ClusterError(BroadsideError):
     """A part of the ring does not do what it should; the text has its last words."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a part of the ring stands: its server's address, and what a command begins with to run there."""
+
+    address: str = "127.0.0.1"
+    prefix: tuple[str, ...] = ()
 
 
 def free_ports(count: int) -> list[int]:
@@ -106,26 +115,29 @@ class Process:
 
 
 class StoreServer(Process):
-    """The store's master, or a read replica: a Tarantool of its own."""
+    """The store's master, or a read replica: a Tarantool of its own. ``others``: host:port of each other one."""
 
-    def __init__(self, folder: Path, port: int, others: list[int], *, master: bool, memory: int) -> None:
+    def __init__(
+        self, folder: Path, port: int, others: list[str], *, master: bool, memory: int, place: Place | None = None
+    ) -> None:
         program = shutil.which("tarantool")
         if program is None:
             raise ClusterError("tarantool is not installed (./dev setup installs it)")
         self.port = port
         self.socket = folder / "data" / "admin.sock"
         settings = folder / "settings.json"
-        super().__init__(folder.name, folder, [program, str(admin.SERVER), str(settings)])
+        place = place or Place()
+        super().__init__(folder.name, folder, [*place.prefix, program, str(admin.SERVER), str(settings)])
         wanted: dict[str, Any] = {
             "role": "store",
             "data": str((folder / "data").absolute()),
-            "listen": f"127.0.0.1:{port}",
+            "listen": f"{place.address}:{port}",
             "password_file": str((folder.parent / "store.password").absolute()),
             "memory": memory,
         }
         if others:
             wanted["replication"] = {
-                "others": [f"127.0.0.1:{other}" for other in others],
+                "others": others,
                 "password_file": str((folder.parent / "replication.password").absolute()),
                 "master": master,
             }
@@ -151,9 +163,10 @@ class StoreServer(Process):
 class ClusterNode(Process):
     """One node with its own queue and its own twins."""
 
-    def __init__(self, folder: Path, toml: str) -> None:
+    def __init__(self, folder: Path, toml: str, place: Place | None = None) -> None:
         config = folder / "broadside.toml"
-        command = [sys.executable, "-m", "broadside.cli", "node", "--config", str(config), "--no-demo"]
+        prefix = place.prefix if place else ()
+        command = [*prefix, sys.executable, "-m", "broadside.cli", "node", "--config", str(config), "--no-demo"]
         super().__init__(folder.name, folder, command)
         config.write_text(toml)
         self.data = DataFolder(folder / "var")
@@ -221,6 +234,7 @@ class Cluster:
         memory: bytes for each store.
         wires: (from node, to, port) → another port, for what goes through a proxy; ``to`` is ``store`` or the
             other node's name.
+        places: the servers, where they are not all this one: node 1 and store 1 stand on the first, and so on.
     """
 
     def __init__(
@@ -231,6 +245,7 @@ class Cluster:
         stores: int = 2,
         memory: int = 1 << 30,
         wires: Callable[[str, str, int], int] = lambda node, to, port: port,
+        places: Sequence[Place] = (),
     ) -> None:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -239,32 +254,39 @@ class Cluster:
         ports = free_ports(nodes + stores)
         self.queue_ports = {f"node-{n + 1}": port for n, port in enumerate(ports[:nodes])}
         store_ports = ports[nodes:]
+        self._places = [*places, *[Place()] * (max(nodes, stores) - len(places))]
+        uris = [f"{place.address}:{port}" for place, port in zip(self._places, store_ports, strict=False)]
         self.stores = [
             StoreServer(
                 folder / f"store-{n + 1}",
                 port,
-                [other for other in store_ports if other != port],
+                [uri for other, uri in enumerate(uris) if other != n],
                 master=n == 0,
                 memory=memory,
+                place=self._places[n],
             )
             for n, port in enumerate(store_ports)
         ]
         self._wires = wires
-        self.nodes = [ClusterNode(folder / name, self._toml(n, name)) for n, name in enumerate(self.queue_ports)]
+        self.nodes = [
+            ClusterNode(folder / name, self._toml(n, name), self._places[n]) for n, name in enumerate(self.queue_ports)
+        ]
 
     def _toml(self, number: int, name: str) -> str:
+        at = [place.address for place in self._places]
         master, *replicas = (store.port for store in self.stores)
-        store = [f'uri = "127.0.0.1:{self._wires(name, "store", master)}"', 'password_file = "../store.password"']
+        uris = [f'"{at[n]}:{port}"' for n, port in enumerate(replicas, 1)]
+        store = [f'uri = "{at[0]}:{self._wires(name, "store", master)}"', 'password_file = "../store.password"']
         if replicas:
-            store.append("others = [" + ", ".join(f'"127.0.0.1:{port}"' for port in replicas) + "]")
+            store.append(f"others = [{', '.join(uris)}]")
             if number:
-                store.append(f'replica = "127.0.0.1:{replicas[(number - 1) % len(replicas)]}"')
+                store.append(f"replica = {uris[(number - 1) % len(uris)]}")
         text = f'[node]\nname = "{name}"\n\n[http]\nbind = "127.0.0.1:0"\n\n[store]\n' + "\n".join(store)
-        text += f'\n\n[queue]\nembedded = true\nlisten = "127.0.0.1:{self.queue_ports[name]}"\n'
+        text += f'\n\n[queue]\nembedded = true\nlisten = "{at[number]}:{self.queue_ports[name]}"\n'
         text += 'peers_password_file = "../peers.password"\n'
-        for other, port in self.queue_ports.items():
+        for n, (other, port) in enumerate(self.queue_ports.items()):
             if other != name:
-                text += f'\n[[peers]]\nname = "{other}"\nuri = "127.0.0.1:{self._wires(name, other, port)}"\n'
+                text += f'\n[[peers]]\nname = "{other}"\nuri = "{at[n]}:{self._wires(name, other, port)}"\n'
                 text += 'password_file = "../peers.password"\n'
         for channel, (platform, app) in CHANNELS.items():
             text += f'\n[channels.{channel}]\nplatform = "{platform}"\napp = "{app}"\n'

@@ -161,13 +161,13 @@ end
 
 -- The same verbs, whose answers wait until what they rest on cannot be lost with this instance.
 function replication.confirmed(verbs)
-    local waiting = {}
+    local held = {}
     for name, verb in pairs(verbs) do
-        waiting[name] = function(...)
+        held[name] = function(...)
             return after(verb(...))
         end
     end
-    return waiting
+    return held
 end
 
 -- Make this instance the master, whoever was it before: that one must be down. What was acknowledged is here, if this
@@ -184,7 +184,7 @@ function replication.promote(wanted)
     end
     box.cfg({read_only = false})
     meta():replace({'master', {box.info.uuid, term, wanted}})
-    quorum = wanted
+    quorum, confirmed = wanted, 0 -- what a smaller quorum had is yet to be had by this one
     moved:broadcast() -- who waits for the old quorum looks at the new one
     log.warn('master of the store: term %d, quorum %d', term, wanted)
     return replication.status()

@@ -6,7 +6,8 @@ import os
 import signal
 import time
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,15 @@ from broadside.cluster import CHANNELS, Cluster, ClusterNode, StoreServer, gaps
 from broadside.config import cores
 from broadside.errors import ApiError, NodeUnreachable
 from broadside.records import FireRequest
+from tests.cluster.cable import Cable
 from tests.cluster.proxy import Wire
 from transports.contract import Message
 from transports.identity import parse_campaign
 
 IN_FLIGHT = cores() * 2 * 6 * 500
 """Recipients that a node may have leased: of each worker two channels, six batches each."""
+BATCH = 500
+"""Recipients in one task, at most."""
 PLATFORMS = {name: platform for name, (platform, _) in CHANNELS.items()}
 
 
@@ -36,19 +40,29 @@ class Ring:
     """A cluster whose wires go through proxies, with a base in it."""
 
     def __init__(
-        self, folder: Path, subscribers: int, *, nodes: int = 2, stores: int = 2, latency_ms: int = 100
+        self,
+        folder: Path,
+        subscribers: int,
+        *,
+        nodes: int = 2,
+        stores: int = 2,
+        latency_ms: int = 100,
+        cable: Cable | None = None,
     ) -> None:
         self.subscribers = subscribers
+        self.cable = cable
         self.wires: dict[tuple[str, str], Wire] = {}
-        self.cluster = Cluster(folder, nodes=nodes, stores=stores, memory=512 << 20, wires=self._wire)
+        self.cluster = Cluster(
+            folder, nodes=nodes, stores=stores, memory=512 << 20, wires=self._wire, places=cable.places if cable else ()
+        )
         for node in self.cluster.nodes:
             node.script(f"latency_ms = {latency_ms}\n\n{samples.TWIN_SCRIPT}")
         tokens = {row.token for row in samples.subscribers(subscribers, 0.02, PLATFORMS)}
         self.live = {token for token in tokens if not token.startswith(samples.DEAD)}
 
     def _wire(self, node: str, to: str, port: int) -> int:
-        if (node, to) == ("node-1", "store"):
-            return port  # they stand on one server
+        if self.cable or (node, to) == ("node-1", "store"):
+            return port  # there is a real one; or they stand on one server
         wire = self.wires[node, to] = Wire(port)
         return wire.port
 
@@ -61,6 +75,8 @@ class Ring:
         self.cluster.kill()
         for wire in self.wires.values():
             wire.close()
+        if self.cable:
+            self.cable.close()
 
     def node(self, number: int) -> ClusterNode:
         return self.cluster.nodes[number - 1]
@@ -80,6 +96,9 @@ class Run:
         self.campaign = campaign
         self.id = parse_campaign(campaign)
         self.before = before
+        self.began = time.monotonic()
+        self.told: dict[str, Any] = {}
+        """What the fault and the judgement have to say."""
 
     def pages(self, store: StoreServer | None = None) -> list[Any]:
         return self.ring.cluster.pages(self.id, store)
@@ -95,6 +114,7 @@ class Run:
     def done(self, seconds: float = 120.0, asked: int = 1) -> None:
         """Wait for the campaign's end, as node `asked` tells it."""
         self.until(lambda: self.state(asked) == "done", "end", seconds)
+        self.told["seconds"] = round(time.monotonic() - self.began, 1)
 
     def state(self, asked: int = 1) -> str:
         try:
@@ -118,15 +138,47 @@ class Run:
         assert len(lost) == 0, f"lost {len(lost)} of {len(self.ring.live)}: {sorted(lost)[:3]}"
         assert set(accepted) <= self.ring.live.union(also), "a phone that is gone, or none of ours"
         assert twice <= duplicates, f"{twice} deliveries twice, {duplicates} at most"
-        print(f"pages {Counter(page['node'] for page in pages)}, lost 0, twice {twice} of at most {duplicates}")
+        owners = Counter(page["node"] for page in pages)
+        self.told |= {"pages": dict(sorted(owners.items())), "lost": len(lost), "twice": twice, "at most": duplicates}
+        print(self.told)
 
-    # -- faults --------------------------------------------------------------------------------------------------
+    # -- faults: each answers how many deliveries it may have repeated ---------------------------------------------
 
-    def kill_workers(self) -> None:
-        self._kill("broadside.worker")
+    def kill_workers(self) -> int:
+        with self.frozen() as leased:
+            self._kill("broadside.worker")
+        return leased
 
-    def kill_queue(self) -> None:
-        self._kill("embedded.lua")
+    def kill_queue(self) -> int:
+        with self.frozen() as leased:
+            self._kill("embedded.lua")
+        return leased
+
+    @contextmanager
+    def frozen(self) -> Iterator[int]:
+        """Stop node 2's workers in the midst of their work; answers for how many recipients they hold leases."""
+        node = self.ring.node(2)
+        workers = node.children("broadside.worker")
+        deadline = time.monotonic() + 10
+        try:
+            while True:
+                for pid in workers:
+                    os.kill(pid, signal.SIGSTOP)
+                time.sleep(0.05)  # what they said last is heard
+                with node.client() as client:
+                    tubes = client.tubes()["tubes"]
+                if taken := sum(tasks["taken"] for name, tasks in tubes.items() if name.startswith("push_")):
+                    break
+                assert time.monotonic() < deadline, f"node-2 has nothing in hand: {tubes}"
+                for pid in workers:
+                    os.kill(pid, signal.SIGCONT)
+                time.sleep(0.02)
+            self.told["leases"] = taken
+            yield taken * BATCH
+        finally:
+            for pid in workers:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGCONT)
 
     def _kill(self, pattern: str) -> None:
         pids = self.ring.node(2).children(pattern)
@@ -134,15 +186,18 @@ class Run:
         for pid in pids:
             os.kill(pid, signal.SIGKILL)
 
-    def kill_store(self, seconds: float) -> None:
+    def kill_store(self, seconds: float) -> int:
         master = self.ring.cluster.master
         master.kill()
         time.sleep(seconds)
         master.begin()
+        return 0
 
-    def cut(self, seconds: float) -> None:
-        for wire in self.ring.wires.values():
-            wire.cut()
+    def cut(self, seconds: float) -> int:
+        cables = [self.ring.cable] if self.ring.cable else list(self.ring.wires.values())
+        for cable in cables:
+            cable.cut()
         time.sleep(seconds)
-        for wire in self.ring.wires.values():
-            wire.heal()
+        for cable in cables:
+            cable.heal()
+        return 0
