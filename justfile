@@ -91,7 +91,7 @@ test *arguments: _ready _peers
 # crash every actor at every step, draw thousands of trees and schedules: minutes (arguments go to pytest)
 [no-exit-message]
 sweep *arguments: _ready _peers
-    @exec .venv/bin/python -m pytest tests/sweep tests/cluster -m sweep -n auto --maxprocesses 4 --timeout 1800 "$@"
+    @exec .venv/bin/python -m pytest tests/sweep tests/cluster -m sweep -n auto --maxprocesses 4 --dist loadgroup --timeout 1800 "$@"
 
 # whole nodes against faults, counted in ledgers: ./dev system [--seed N] [--runs K] [--fault NAME] [--each] [--json]
 [no-exit-message]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 
 from broadside.cluster import Place
@@ -37,14 +38,26 @@ class Cable:
         ):
             subprocess.run(["ip", *line.split()], check=True)
         self.heal()
+        assert self.whole(), "nothing gets through"
 
     def cut(self) -> None:
         """Forward nothing any more."""
         self._forward(False)
+        assert not self.whole(), "something gets through"
 
     def heal(self) -> None:
         """Forward again."""
         self._forward(True)
+
+    def whole(self) -> bool:
+        """Does anything come back from the far end, be it a refusal?"""
+        try:
+            socket.create_connection((self.places[1].address, 9), 0.5).close()
+        except TimeoutError:
+            return False
+        except ConnectionRefusedError:
+            pass
+        return True
 
     def close(self) -> None:
         """Take everything away; what runs at the far end must have ended."""
