@@ -38,13 +38,16 @@ class RingLink(WatchedLink):
         self.puts = puts
 
     async def call(self, where: str, verb: str, *args: Any, **options: Any) -> list[Any]:
+        if verb != "tubes.page_put":
+            return await super().call(where, verb, *args, **options)
+        _, _, segment, seq, batches, *_ = args
+        there = Counter((batch[0], row.id) for batch in batches for row in recipients_from_json(batch[3]))
+        # who crashes while he waits for the answer may have put it all the same: the ledger says whether
+        self.puts[-1].setdefault((segment, seq), ("asked", there))
         answer = await super().call(where, verb, *args, **options)
-        if verb == "tubes.page_put" and answer[0] in ("put", "marked"):
-            _, _, segment, seq, batches, *_ = args
-            there = Counter((batch[0], row.id) for batch in batches for row in recipients_from_json(batch[3]))
-            if answer[0] == "put":
-                assert (segment, seq) not in self.puts[-1], f"page {segment}/{seq} was put twice"
-            self.puts[-1][segment, seq] = (answer[0], there)  # marked: put before, by a call whose answer nobody got
+        if answer[0] == "put":
+            assert self.puts[-1][segment, seq][0] != "put", f"page {segment}/{seq} was put twice"
+            self.puts[-1][segment, seq] = ("put", there)
         return answer
 
 
@@ -116,14 +119,16 @@ class Ring:
             found = await store.campaign_get(first.id)
             assert found is not None
             first.judge(set(self.audience), found.tallies)
-            owners = Counter(page.node for page in await store.campaign_pages(first.id))
+            pages = await store.campaign_pages(first.id)
             for link in links:
                 link.stop()
         put: Counter[tuple[str, int]] = Counter()
-        for _, there in self.puts[-1].values():
+        for page in pages:
+            there = self.puts[-1].get((page.segment, page.seq), ("", Counter[tuple[str, int]]()))[1]
+            assert page.recipients == there.total(), f"the ledger has {page}, and {there} was put"
             put.update(there)
         assert put == Counter((channel, id) for id, channel in self.audience.items()), "each on a tube, exactly once"
-        assert len(owners) > 1, f"one node has walked it all: {owners}"
+        assert len({page.node for page in pages}) > 1, "one node has walked it all"
 
     def crash(self, actor: str, **options: Any) -> Report:
         def fired(fired: Fired) -> None:
