@@ -232,6 +232,7 @@ class Cluster:
         nodes: how many.
         stores: 1, or more with read replicas: the second is node-2's nearest copy.
         memory: bytes for each store.
+        workers: of each node; None: one for each core.
         wires: (from node, to, port) → another port, for what goes through a proxy; ``to`` is ``store`` or the
             other node's name.
         places: the servers, where they are not all this one: node 1 and store 1 stand on the first, and so on.
@@ -244,6 +245,7 @@ class Cluster:
         nodes: int = 2,
         stores: int = 2,
         memory: int = 1 << 30,
+        workers: int | None = None,
         wires: Callable[[str, str, int], int] = lambda node, to, port: port,
         places: Sequence[Place] = (),
     ) -> None:
@@ -268,6 +270,7 @@ class Cluster:
             for n, port in enumerate(store_ports)
         ]
         self._wires = wires
+        self._workers = f"workers = {workers}\n" if workers else ""
         self.nodes = [
             ClusterNode(folder / name, self._toml(n, name), self._places[n]) for n, name in enumerate(self.queue_ports)
         ]
@@ -281,7 +284,7 @@ class Cluster:
             store.append(f"others = [{', '.join(uris)}]")
             if number:
                 store.append(f"replica = {uris[(number - 1) % len(uris)]}")
-        text = f'[node]\nname = "{name}"\n\n[http]\nbind = "127.0.0.1:0"\n\n[store]\n' + "\n".join(store)
+        text = f'[node]\nname = "{name}"\n{self._workers}\n[http]\nbind = "127.0.0.1:0"\n\n[store]\n' + "\n".join(store)
         text += f'\n\n[queue]\nembedded = true\nlisten = "{at[number]}:{self.queue_ports[name]}"\n'
         text += 'peers_password_file = "../peers.password"\n'
         for n, (other, port) in enumerate(self.queue_ports.items()):

@@ -47,13 +47,20 @@ class Ring:
         nodes: int = 2,
         stores: int = 2,
         latency_ms: int = 100,
+        workers: int | None = None,
         cable: Cable | None = None,
     ) -> None:
         self.subscribers = subscribers
         self.cable = cable
         self.wires: dict[tuple[str, str], Wire] = {}
         self.cluster = Cluster(
-            folder, nodes=nodes, stores=stores, memory=512 << 20, wires=self._wire, places=cable.places if cable else ()
+            folder,
+            nodes=nodes,
+            stores=stores,
+            memory=512 << 20,
+            workers=workers,
+            wires=self._wire,
+            places=cable.places if cable else (),
         )
         for node in self.cluster.nodes:
             node.script(f"latency_ms = {latency_ms}\n\n{samples.TWIN_SCRIPT}")

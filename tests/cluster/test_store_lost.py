@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.tarantool, pytest.mark.xdist_group("cluster")]
 
 @pytest.fixture
 def ring(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ring]:
-    ring = Ring(tmp_path_factory.mktemp("ring"), 20_000)
+    ring = Ring(tmp_path_factory.mktemp("ring"), 20_000, latency_ms=50)
     try:
         yield ring.start()
     finally:

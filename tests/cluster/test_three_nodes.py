@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.tarantool, pytest.mark.xdist_group("cluster")]
 
 @pytest.fixture(scope="module")
 def ring(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ring]:
-    ring = Ring(tmp_path_factory.mktemp("ring"), 20_000, nodes=3, stores=1)
+    ring = Ring(tmp_path_factory.mktemp("ring"), 20_000, nodes=3, stores=1, latency_ms=50, workers=1)
     try:
         yield ring.start()
     finally:
@@ -59,6 +59,7 @@ def test_a_dead_peer_is_passed_over_and_finishes_its_own_tubes_when_it_returns(r
     assert {page["node"] for page in run.pages() if (page["segment"], page["seq"]) in own} == {"node-3"}
 
 
+@pytest.mark.sweep
 @pytest.mark.timeout(120)
 def test_a_peer_that_is_there_but_silent_holds_nobody_up_for_long(ring: Ring) -> None:
     (queue,) = ring.node(2).children("embedded.lua")
@@ -73,6 +74,7 @@ def test_a_peer_that_is_there_but_silent_holds_nobody_up_for_long(ring: Ring) ->
     run.judge(IN_FLIGHT)
 
 
+@pytest.mark.sweep
 @pytest.mark.timeout(120)
 def test_a_forgotten_node_is_not_waited_for_and_joins_anew_when_it_returns(ring: Ring) -> None:
     run = ring.fire()
