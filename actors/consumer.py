@@ -10,7 +10,7 @@ import msgspec
 import structlog
 import trio
 
-from actors.blame import blame
+from actors.blame import Blame
 from actors.book import CampaignBook
 from actors.messages import Gate, Work
 from storage.errors import LinkLost
@@ -68,11 +68,8 @@ class Consumer:
             await self._tubes.batch_release_worker(self._channel)
             while not self._stopping:
                 for id, number, data in await self._take():
-                    try:
+                    async with Blame(self._tubes, self._channel, id, number):
                         await self._hand_over(id, number, data)
-                    except Exception as error:
-                        await blame(self._tubes, self._channel, id, number, error)
-                        raise
 
     def stop(self) -> None:
         """Take nothing more."""

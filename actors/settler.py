@@ -8,7 +8,7 @@ from collections.abc import Callable
 import structlog
 import trio
 
-from actors.blame import blame
+from actors.blame import Blame
 from actors.messages import Clock, Done, Gate
 from storage.errors import LinkLost, OutOfMemory
 from storage.records import Remainder, Settlement
@@ -124,11 +124,8 @@ class Settler:
         self._intake.close()
 
     async def _settlement(self, done: Done, now: int) -> Settlement:
-        try:
+        async with Blame(self._tubes, self._channel, done.work.task.id, done.work.task.number):
             return settle(done, now)
-        except Exception as error:
-            await blame(self._tubes, self._channel, done.work.task.id, done.work.task.number, error)
-            raise
 
     async def _settle(self, batch: list[Done]) -> None:
         now = self._clock()

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import structlog
 import trio
 
-from actors.blame import blame
+from actors.blame import Blame
 from actors.messages import Done, Gate, Work
 from storage.tubes import Tubes
 from transports.backoff import Backoff
@@ -69,11 +69,8 @@ class TransportActor:
 
     async def _send(self, nursery: trio.Nursery) -> None:
         async for work in self._work:
-            try:
+            async with Blame(self._tubes, self._channel, work.task.id, work.task.number):
                 outcomes = await self._transport.send(work.batch)
-            except Exception as error:
-                await blame(self._tubes, self._channel, work.task.id, work.task.number, error)
-                raise
             nursery.start_soon(self._weigh, work, outcomes)  # which may wait for others, and they need this place
 
     async def _weigh(self, work: Work, outcomes: Outcomes) -> None:

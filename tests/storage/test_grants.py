@@ -93,15 +93,13 @@ async def asked(server: Server, user: str | None, password: str | None, *request
         )  # fmt: skip
         await link.connect()
         answers = []
-        try:
-            for what, args in requests:
-                try:
-                    await (link.eval(*args) if what == "eval" else getattr(link, what)(*args))
-                    answers.append("ok")
-                except asynctnt.exceptions.TarantoolDatabaseError as error:
-                    answers.append(str(error.message))
-        finally:
-            await link.disconnect()
+        for what, args in requests:
+            try:
+                await (link.eval(*args) if what == "eval" else getattr(link, what)(*args))
+                answers.append("ok")
+            except asynctnt.exceptions.TarantoolDatabaseError as error:
+                answers.append(str(error.message))
+        await link.disconnect()
         return answers
 
     async with trio_asyncio.open_loop():

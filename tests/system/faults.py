@@ -373,7 +373,8 @@ async def memory_full(run: Run, values: dict[str, Any]) -> None:
     try:
         await trio.sleep(values["seconds"])
     finally:
-        await free()
+        with trio.move_on_after(30, shield=True):
+            await free()
     run.over()
 
 
