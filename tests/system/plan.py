@@ -25,6 +25,8 @@ class Plan:
     at: float
     values: dict[str, Any]
     """What the fault itself drew: whom it hits, for how long."""
+    quick: bool = False
+    """On a machine that does other things beside: rates are judged with more patience."""
 
     def kind(self) -> Fault:
         """The fault."""
@@ -51,4 +53,4 @@ def draw(seed: int, fault: str | None = None, subscribers: int | None = None, qu
     workers = chance.choice((1, 1, 2))
     at = round(chance.uniform(0.1, 0.6), 2)
     name = fault or picked
-    return Plan(seed, name, subscribers or size, workers, at, FAULTS[name].draw(chance))
+    return Plan(seed, name, subscribers or size, workers, at, FAULTS[name].draw(chance), quick)
