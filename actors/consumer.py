@@ -91,6 +91,8 @@ class Consumer:
                     self._hands.acquire_nowait()
                     free += 1
                 tasks = await self._tubes.batch_take(self._channel, free)
+                if tasks:
+                    self._breaker.probe(trio.current_time())
             except LinkLost:
                 pass
             finally:
@@ -102,8 +104,8 @@ class Consumer:
         # waited for before the take, so that no lease grows old in a queue of our own
         if self._limiter is not None:
             await trio.sleep(self._limiter.delay(0, trio.current_time()))
-        while not self._breaker.allows(trio.current_time()):  # noqa: ASYNC110 - the breaker knows the time to wait
-            await trio.sleep(self._breaker.retry_in(trio.current_time()))
+        while (pause := self._breaker.retry_in(trio.current_time())) > 0:  # noqa: ASYNC110 - it may grow meanwhile
+            await trio.sleep(pause)
 
     async def _hand_over(self, id: int, number: int, data: Any) -> None:
         try:

@@ -16,7 +16,7 @@ from transports.contract import SharedCredential, Sharing, Transport
 log = structlog.get_logger(__name__)
 
 LOOK_EVERY = 30.0
-"""Seconds between two looks at the tokens' age, which is wall time: a machine that slept is found out soon."""
+"""Seconds between two looks at the tokens' age, which counts sleep: a machine that slept is found out soon."""
 
 
 def shared(transport: Transport) -> SharedCredential | None:
@@ -78,7 +78,7 @@ class TokenHolder:
         self._tokens[token.name] = token
         for credential in self._users.values():
             if credential.name == token.name:
-                credential.set_token(token.text, token.issued_at)
+                credential.set_token(token.text, token.issued_at, token.made_at)
 
     def lend(self, channel: str, transport: Transport) -> None:
         """Let a channel's new transport use what is here, and what will come. It takes the place of the last one."""
@@ -88,4 +88,4 @@ class TokenHolder:
         self._users[channel] = credential
         token = self._tokens.get(credential.name)
         if token is not None:
-            credential.set_token(token.text, token.issued_at)
+            credential.set_token(token.text, token.issued_at, token.made_at)

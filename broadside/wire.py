@@ -68,6 +68,8 @@ class ProviderToken(msgspec.Struct, frozen=True, tag="provider-token"):
     text: str
     issued_at: int
     """Seconds UTC."""
+    made_at: float
+    """Seconds of this machine's ``CLOCK_BOOTTIME``."""
 
     def __repr__(self) -> str:
         """Without the token itself."""

@@ -14,38 +14,42 @@ class State(enum.Enum):
 
 
 class Breaker:
-    """Opened by a fault of the whole channel (``Outcomes.stop``), never by dead tokens."""
+    """Opened by a fault of the whole channel (``Outcomes.stop``), never by dead tokens.
 
-    __slots__ = ("_probe_at", "cool_down", "reason", "state")
+    Probes come after 1, 2, 4 … seconds up to a limit: what is over soon (a clock put right, a role granted) costs
+    seconds, and what stays wrong shows the provider one refused batch per limit.
+    """
 
-    def __init__(self, cool_down: float = 30.0) -> None:
-        """``cool_down``: seconds between two probes while open."""
-        self.cool_down = cool_down
+    __slots__ = ("_cool_down", "_probe_at", "first", "limit", "reason", "state")
+
+    def __init__(self, first: float = 1.0, limit: float = 30.0) -> None:
+        """``first``: seconds from the fault to the first probe; each that fails doubles them, up to ``limit``."""
+        self.first = first
+        self.limit = limit
         self.state = State.CLOSED
         self.reason: str | None = None
         """The sentence it was opened with; None while closed."""
+        self._cool_down = 0.0
         self._probe_at = 0.0
 
     def open(self, sentence: str, now: float) -> None:
         """Let nothing pass until a cool-down after ``now`` (seconds). A failed probe opens again, with its sentence."""
+        if self.state is not State.OPEN:  # a late fault of before this pause does not lengthen the next
+            self._cool_down = min(self.limit, 2 * self._cool_down) if self.state is State.HALF_OPEN else self.first
         self.state = State.OPEN
         self.reason = sentence
-        self._probe_at = now + self.cool_down
-
-    def allows(self, now: float) -> bool:
-        """Whether a batch may be sent at ``now``. True once per cool-down while open: that batch is the probe."""
-        if self.state is State.CLOSED:
-            return True
-        if now < self._probe_at:
-            return False
-        # A probe whose fate is never reported must not hold the channel for ever: after another cool-down comes a next.
-        self.state = State.HALF_OPEN
-        self._probe_at = now + self.cool_down
-        return True
+        self._probe_at = now + self._cool_down
 
     def retry_in(self, now: float) -> float:
-        """Seconds until :meth:`allows` may say yes."""
+        """Seconds until a batch may be taken up. 0 while closed, and whenever a probe is due."""
         return 0.0 if self.state is State.CLOSED else max(0.0, self._probe_at - now)
+
+    def probe(self, now: float) -> None:
+        """A batch goes out at ``now``: while the breaker is open it is the probe, and the others wait for its fate."""
+        if self.state is not State.CLOSED:
+            self.state = State.HALF_OPEN
+            # A probe whose fate is never reported must not hold the channel for ever: after a while comes a next.
+            self._probe_at = now + self.limit
 
     def success(self) -> None:
         """A batch got through: close. (A late success of before the fault closes too early; the next STOP reopens.)"""

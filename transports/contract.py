@@ -156,10 +156,13 @@ class SharedCredential(Protocol):
     def name(self) -> str:
         """What it is made of: channels whose credentials have one name share one. Holds no secret."""
 
-    def current(self) -> tuple[str, int]:
-        """(text, issued at in seconds UTC), made anew when the last one is too old. Asked in the node's own process."""
+    def current(self) -> tuple[str, int, float]:
+        """(text, issued at, made at), made anew when the last one is too old. Asked in the node's own process.
 
-    def set_token(self, text: str, issued_at: int) -> None:
+        Issued at: seconds UTC, by the clock as it was. Made at: seconds of ``CLOCK_BOOTTIME``, which nobody sets.
+        """
+
+    def set_token(self, text: str, issued_at: int, made_at: float) -> None:
         """Use what the node's own process has made, as long as it is fresh. Disturbs no connection."""
 
 

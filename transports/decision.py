@@ -17,6 +17,8 @@ class Then(enum.Enum):
     RENEW = "renew"
     """Replace the credential and send once more; the second time it is a STOP."""
     RENEW_AND_RECONNECT = "renew and reconnect"
+    RENEW_IF_MISDATED = "renew if misdated"
+    """The same, for a refusal that may be of the credential's date or of the credential itself."""
     KEEP_TOKEN = "keep token"  # noqa: S105 - a word, not a secret
     """The provider wants the token of before; also a new connection."""
 

@@ -11,6 +11,7 @@ from transports.http2 import UNANSWERED, UNPROCESSED, Answer, Row, Template
 from transports.jobs import Job
 from transports.pool import Pool
 
+_RENEWALS = (Then.RENEW, Then.RENEW_AND_RECONNECT, Then.RENEW_IF_MISDATED)
 _REPEATED = 3  # answers of one batch that make a doubtful refusal the channel's fault
 
 
@@ -22,9 +23,12 @@ class Dispatch:
         batch: Batch,
         template: Callable[[], Template],
         decide: Callable[[Answer, int], Decision],
-        renew: Callable[[Answer, Then], None],
+        renew: Callable[[Answer, Then], bool],
     ) -> None:
-        """``decide(answer, attempt)`` is the platform's table; ``renew`` replaces the credential ``answer`` refused."""
+        """``decide(answer, attempt)`` is the platform's table.
+
+        ``renew`` replaces the credential that ``answer`` refused, and tells whether that is worth another try.
+        """
         self.outcomes = Outcomes()
         self._batch = batch
         self._template = template
@@ -80,8 +84,7 @@ class Dispatch:
         then = decision.then
         if then is not Then.NOTHING and then is not Then.RENEW:
             answer.via.retire(decision.reason)
-        if then in (Then.RENEW, Then.RENEW_AND_RECONNECT) and not self._renewed:
-            self._renew(answer, then)
+        if then in _RENEWALS and not self._renewed and self._renew(answer, then):
             self._again.append(answer.request)
             return None
         if then is Then.KEEP_TOKEN:

@@ -135,7 +135,7 @@ class Group:
         self, tubes: MemoryTubes, transport: ScriptedTransport, *, hands: int = 6, limiter: Limiter | None = None
     ) -> None:
         self.tubes, self.transport = tubes, transport
-        self.breaker = Breaker(30.0)
+        self.breaker = Breaker()
         gate, places = Gate(), trio.Semaphore(hands)
         work_in, work_out = trio.open_memory_channel[Work](hands)
         done_in, done_out = trio.open_memory_channel[Done](hands)

@@ -134,7 +134,7 @@ async def test_all_processes_show_apple_one_token_per_key_and_change_it_together
 
     connections = apple.accepted
     for credential in node._tokens._credentials.values():
-        credential._issued_at -= 41 * 60
+        credential._made_at -= 41 * 60
     await until(lambda: {token.text for token in node._tokens.current()}.isdisjoint(first.values()))
     await trio.sleep(0.5)  # both workers have heard of it
     await fire_until_both_workers_have_sent(node, apple)
@@ -178,7 +178,7 @@ def test_a_transports_successor_borrows_the_same_token_and_hears_of_the_next(key
     assert shown(successor) == shown(first) == tokens[name].text
     assert shown(other) != shown(first)
     before = shown(other)
-    holder.receive(wire.ProviderToken(name, "next.one", tokens[name].issued_at + 10))
+    holder.receive(wire.ProviderToken(name, "next.one", tokens[name].issued_at + 10, tokens[name].made_at + 10))
     assert shown(successor) == "next.one"
     assert shown(other) == before
     third = transport(keys["ios-news"])

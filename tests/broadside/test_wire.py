@@ -18,12 +18,12 @@ HELLO = wire.Hello(
     peers={},
     channels=[],
     reports=True,
-    tokens=[wire.ProviderToken("apns T K", "eyJ.secret", 1_700_000_000)],
+    tokens=[wire.ProviderToken("apns T K", "eyJ.secret", 1_700_000_000, 5000.25)],
 )
 MESSAGES: list[wire.Frame] = [
     HELLO,
     wire.Ready(),
-    wire.ProviderToken("apns T K", "eyJ.secret", 1_700_000_000),
+    wire.ProviderToken("apns T K", "eyJ.secret", 1_700_000_000, 5000.25),
     wire.Beat(),
     wire.Stats(rss=1, cpu=0.5, paused={"ios": "why"}),
     wire.Tree({"id": "x", "children": []}),

@@ -151,7 +151,8 @@ def rss(pid: int) -> int:
 
 @contextmanager
 def kept(folder: Path, keep: Callable[[], bool]) -> Iterator[None]:
-    """Remove a run's folder at its end, unless it is wanted."""
+    """Begin with no folder, and leave none unless it is wanted."""
+    shutil.rmtree(folder, ignore_errors=True)  # of an earlier run that broke a law: its base would be counted too
     try:
         yield
     finally:

@@ -16,7 +16,7 @@ from transports.errors import CredentialsError, PayloadError
 
 STOPS = """400 BadCollapseId, 400 BadExpirationDate, 400 BadMessageId, 400 BadPriority, 400 BadTopic,
 400 DuplicateHeaders, 400 InvalidPushType, 400 MissingTopic, 400 PayloadEmpty, 400 TopicDisallowed,
-403 BadCertificate, 403 BadCertificateEnvironment, 403 MissingProviderToken, 403 InvalidProviderToken,
+403 BadCertificate, 403 BadCertificateEnvironment, 403 MissingProviderToken,
 403 BadEnvironmentKeyIdInToken, 404 BadPath, 405 MethodNotAllowed, 413 PayloadTooLarge, 400 FeatureNotEnabled,
 400 MissingChannelId, 400 BadChannelId, 400 ChannelNotRegistered, 400 BadRequestParams, 400 BadRequestPayload,
 400 MissingPushType, 400 CannotCreateChannelConfig, 403 TopicMismatch"""
@@ -28,6 +28,7 @@ TABLE = [
     ("400", "IdleTimeout", Outcome.RETRY, Then.RECONNECT),
     ("403", "Forbidden", Outcome.REJECTED, Then.NOTHING),
     ("403", "ExpiredProviderToken", Outcome.HELD, Then.RENEW_AND_RECONNECT),
+    ("403", "InvalidProviderToken", Outcome.HELD, Then.RENEW_IF_MISDATED),
     ("403", "UnrelatedKeyIdInToken", Outcome.RETRY, Then.RECONNECT),
     ("410", "Unregistered", Outcome.DEAD, Then.NOTHING),
     ("410", "ExpiredToken", Outcome.DEAD, Then.NOTHING),
@@ -128,10 +129,16 @@ async def test_a_token_that_is_no_hexadecimal_never_reaches_the_path(peer, make_
 
 
 class Clock:
-    now = 1_700_000_000.0
+    """Seconds UTC as somebody has set them, and the seconds that passed."""
+
+    set_to = 1_700_000_000.0
+    passed = 1000.0
 
     def __call__(self):
-        return self.now
+        return self.set_to + self.passed - 1000
+
+    def elapsed(self):
+        return self.passed
 
 
 @pytest.fixture
@@ -142,7 +149,7 @@ def clock():
 @pytest.fixture
 def token(apns_credentials, clock):
     token = credentials.load(apns_credentials)
-    token._clock = clock
+    token._clock, token._elapsed = clock, clock.elapsed
     return token
 
 
@@ -157,23 +164,23 @@ def test_a_provider_token_is_what_apple_asks_for(token, apns_credentials):
 def test_a_provider_token_is_renewed_between_30_and_50_minutes(token, clock):
     first = token.header()
     for minute in range(30):
-        clock.now = 1_700_000_000 + minute * 60
+        clock.passed = 1000 + minute * 60
         assert token.header() == first
-    clock.now = 1_700_000_000 + 50 * 60
+    clock.passed = 1000 + 50 * 60
     assert token.header() != first
 
 
 def test_a_shared_token_is_used_until_the_next_one_is_handed_in(token, clock):
-    token.set_token("a.b.c", int(clock.now))
-    clock.now += 49 * 60
+    token.set_token("a.b.c", int(clock()), clock.passed)
+    clock.passed += 49 * 60
     assert token.header() == b"bearer a.b.c"
-    clock.now += 2 * 60
+    clock.passed += 2 * 60
     assert token.header() != b"bearer a.b.c"
 
 
 def test_a_token_is_replaced_once_however_many_pushes_it_was_refused_for(token, clock):
     refused = token.header()
-    clock.now += 30 * 60
+    clock.passed += 30 * 60
     token.renew(refused)
     second = token.header()
     token.renew(refused)
@@ -182,20 +189,69 @@ def test_a_token_is_replaced_once_however_many_pushes_it_was_refused_for(token, 
 
 def test_a_token_that_changed_too_soon_goes_back_to_the_one_before(token, clock):
     first = token.header()
-    clock.now += 60
-    token.renew(first)
+    clock.passed += 60
+    token.set_token("a.b.c", int(clock()), clock.passed)
     assert token.header() != first
     token.keep_previous()
     assert token.header() == first
+
+
+def test_a_refused_token_is_none_to_go_back_to(token, clock):
+    first = token.header()
+    clock.passed += 60
+    token.renew(first)
+    second = token.header()
+    token.keep_previous()
+    assert token.header() == second != first
+
+
+@pytest.mark.parametrize("hours", [-1, 1])
+def test_a_good_token_lives_on_when_the_clock_is_set_wrong(hours, token, clock):
+    good = token.header()
+    clock.set_to += hours * 3600
+    assert token.header() == good
+    assert token.current() == (good.removeprefix(b"bearer ").decode(), 1_700_000_000, 1000.0)
+
+
+def test_a_token_refused_as_invalid_is_replaced_only_if_the_clock_was_set_since(token, clock):
+    clock.set_to += 3600
+    misdated = token.header()
+    assert not token.renew_if_misdated(misdated), "the clock is still wrong, or it is the key"
+    clock.set_to -= 3600
+    clock.passed += 5
+    assert token.renew_if_misdated(misdated)
+    assert token.current()[1:] == (1_700_000_005, 1005.0)
+    assert token.renew_if_misdated(misdated), "by another push of the same batch"
+    assert not token.renew_if_misdated(token.header())
+
+
+async def test_a_token_made_under_a_wrong_clock_is_replaced_at_the_first_try_after_it_is_right(
+    peer, make_apns, make_batch, running, reason, clock
+):
+    transport = make_apns(peer)
+    transport.shared._clock, transport.shared._elapsed = clock, clock.elapsed
+    clock.set_to += 3600
+    misdated = transport.shared.header()
+    peer.answer = lambda seen: (
+        reason(403, "InvalidProviderToken")
+        if seen.headers["authorization"].encode() == misdated
+        else (200, {}, b"")
+    )
+    async with running(transport):
+        paused = await transport.send(make_batch(20))
+        assert "and the clock" in paused.stop
+        clock.set_to -= 3600
+        outcome = await transport.send(make_batch(20))
+    assert (outcome.delivered, outcome.exceptions, outcome.stop) == (20, [], None)
 
 
 async def test_an_expired_token_is_replaced_and_the_pushes_sent_once_more(
     peer, make_apns, make_batch, running, reason, clock
 ):
     transport = make_apns(peer)
-    transport.shared._clock = clock
+    transport.shared._clock, transport.shared._elapsed = clock, clock.elapsed
     stale = transport.shared.header()
-    clock.now += 60
+    clock.passed += 60
     peer.answer = lambda seen: (
         reason(403, "ExpiredProviderToken") if seen.headers["authorization"].encode() == stale else (200, {}, b"")
     )

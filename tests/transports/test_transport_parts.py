@@ -138,29 +138,48 @@ def test_a_clock_that_steps_back_gives_a_limiter_nothing():
 
 
 def test_a_breaker_lets_one_probe_pass_after_each_cool_down():
-    breaker = Breaker(cool_down=30)
-    assert breaker.allows(0)
+    breaker = Breaker(first=10, limit=30)
+    assert breaker.retry_in(0) == 0
+    breaker.probe(0)
+    assert breaker.state is State.CLOSED
     breaker.open("the key was revoked", 10)
     assert (breaker.reason, breaker.state) == ("the key was revoked", State.OPEN)
-    assert not breaker.allows(39.9)
-    assert breaker.allows(40)
+    assert breaker.retry_in(19) == 1
+    assert breaker.retry_in(20) == 0
+    assert breaker.retry_in(21) == 0, "an empty tube uses up no probe"
+    breaker.probe(21)
     assert breaker.state is State.HALF_OPEN
-    assert not breaker.allows(41)
-    breaker.open("still", 42)
-    assert not breaker.allows(71)
-    assert breaker.retry_in(71) == 1
-    assert breaker.allows(72)
+    assert breaker.retry_in(22) > 0
+    breaker.open("still", 22)
+    assert breaker.retry_in(41) == 1
+    assert breaker.retry_in(42) == 0
+    breaker.probe(42)
     breaker.success()
     assert (breaker.reason, breaker.state) == (None, State.CLOSED)
-    assert breaker.allows(73)
+    assert breaker.retry_in(43) == 0
+
+
+def test_only_failed_probes_make_a_breakers_pause_longer():
+    breaker = Breaker(first=1, limit=30)
+    now, pauses = 0.0, []
+    for _ in range(7):
+        breaker.open("the clock is wrong", now)
+        breaker.open("the clock is wrong", now)  # another batch of those that were under way
+        pauses.append(breaker.retry_in(now))
+        now += pauses[-1]
+        breaker.probe(now)
+    assert pauses == [1, 2, 4, 8, 16, 30, 30]
+    breaker.success()
+    breaker.open("again", now)
+    assert breaker.retry_in(now) == 1
 
 
 def test_a_probe_that_never_comes_back_does_not_hold_the_channel_for_ever():
-    breaker = Breaker(cool_down=30)
+    breaker = Breaker(first=1, limit=30)
     breaker.open("x", 0)
-    assert breaker.allows(30)
-    assert not breaker.allows(59)
-    assert breaker.allows(60)
+    breaker.probe(1)
+    assert breaker.retry_in(30) == 1
+    assert breaker.retry_in(31) == 0
 
 
 @given(st.integers(1, 100))

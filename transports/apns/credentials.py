@@ -24,28 +24,44 @@ _MIN_AGE = 20 * 60
 _CLOCK_SKEW = 60
 
 
+def elapsed() -> float:
+    """Seconds that passed, sleep included: the same in all processes of a machine, and not to be set by anybody."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
 class ProviderToken:
-    """ES256 JWT (RFC 7519) of one signing key. Renewing it disturbs no connection: requests only carry another text."""
+    """ES256 JWT (RFC 7519) of one signing key. Renewing it disturbs no connection: requests only carry another text.
+
+    The text holds the wall clock's time, for Apple asks for it; its age is measured in time that passed. A good token
+    therefore lives on when somebody sets the clock wrong, and is not replaced by one that Apple would refuse.
+    """
 
     def __init__(
-        self, key: ec.EllipticCurvePrivateKey, key_id: str, team_id: str, clock: Callable[[], float] = time.time
+        self,
+        key: ec.EllipticCurvePrivateKey,
+        key_id: str,
+        team_id: str,
+        clock: Callable[[], float] = time.time,
+        elapsed: Callable[[], float] = elapsed,
     ) -> None:
-        """``clock``: seconds UTC."""
+        """``clock``: seconds UTC. ``elapsed``: as the function of this name."""
         self.key_id = key_id
         self.team_id = team_id
         self._key = key
         self._clock = clock
+        self._elapsed = elapsed
         self._value = b""
-        self._issued_at = 0.0
+        self._issued_at = 0
+        self._made_at = 0.0
         self._renew_after = RENEW_AFTER
-        self._previous: tuple[bytes, float] | None = None
+        self._previous: tuple[bytes, int, float] | None = None
 
     def __repr__(self) -> str:
         return f"ProviderToken(key_id={self.key_id!r}, team_id={self.team_id!r})"
 
     def header(self) -> bytes:
         """Value of ``authorization``, fresh enough to be accepted."""
-        if not -_CLOCK_SKEW <= self._clock() - self._issued_at < self._renew_after:
+        if not self._value or self._elapsed() - self._made_at >= self._renew_after:
             self._mint()
         return self._value
 
@@ -55,41 +71,54 @@ class ProviderToken:
         public = self._key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
         return f"apns {self.team_id} {self.key_id} {hashlib.sha256(public).hexdigest()[:16]}"
 
-    def current(self) -> tuple[str, int]:
-        """(text, issued at in seconds UTC) to hand to the other processes; made anew when the last is too old."""
-        return self.header().removeprefix(b"bearer ").decode(), int(self._issued_at)
+    def current(self) -> tuple[str, int, float]:
+        """(text, issued at in seconds UTC, made at in seconds of :func:`elapsed`) to hand to the other processes.
 
-    def set_token(self, text: str, issued_at: int) -> None:
-        """Use a token minted elsewhere (``issued_at``: seconds UTC), so that all processes show Apple the same one."""
+        Made anew when the last is too old.
+        """
+        return self.header().removeprefix(b"bearer ").decode(), self._issued_at, self._made_at
+
+    def set_token(self, text: str, issued_at: int, made_at: float) -> None:
+        """Use a token minted elsewhere (as ``current`` gives it), so that all processes show Apple the same one."""
         value = b"bearer " + text.encode("ascii")
         if value != self._value:
-            self._replace(value, float(issued_at), SHARED_RENEW_AFTER)
+            self._replace(value, issued_at, made_at, SHARED_RENEW_AFTER)
 
     def renew(self, refused: bytes) -> None:
         """Apple called the header value ``refused`` expired: replace it, unless that has happened meanwhile."""
         if refused == self._value:
             self._mint()
+            self._previous = None  # a refused token is none to go back to
+
+    def renew_if_misdated(self, refused: bytes) -> bool:
+        """Apple called it invalid: replace it if the clock was wrong when it was made, and has been set since.
+
+        Returns whether there is another one now.
+        """
+        ahead = self._issued_at - self._made_at - (self._clock() - self._elapsed())
+        if abs(ahead) > _CLOCK_SKEW:
+            self.renew(refused)
+        return refused != self._value
 
     def keep_previous(self) -> None:
         """Apple found the change too soon: go back to the token of before, while it is valid."""
-        if self._previous is not None and self._clock() - self._previous[1] < SHARED_RENEW_AFTER:
-            self._value, self._issued_at = self._previous
+        if self._previous is not None and self._elapsed() - self._previous[2] < SHARED_RENEW_AFTER:
+            self._value, self._issued_at, self._made_at = self._previous
             self._renew_after = SHARED_RENEW_AFTER
             self._previous = None
 
     def _mint(self) -> None:
-        now = self._clock()
-        claims = {"iss": self.team_id, "iat": int(now)}
+        issued_at = int(self._clock())
+        claims = {"iss": self.team_id, "iat": issued_at}
         text = jwt.encode(claims, self._key, algorithm="ES256", headers={"kid": self.key_id})
-        self._replace(b"bearer " + text.encode("ascii"), now, RENEW_AFTER)
+        self._replace(b"bearer " + text.encode("ascii"), issued_at, self._elapsed(), RENEW_AFTER)
 
-    def _replace(self, value: bytes, issued_at: float, renew_after: int) -> None:
-        if self._value and self._clock() - self._issued_at < _MIN_AGE:
-            self._previous = (self._value, self._issued_at)
-        else:
-            self._previous = None
+    def _replace(self, value: bytes, issued_at: int, made_at: float, renew_after: int) -> None:
+        young = self._value and self._elapsed() - self._made_at < _MIN_AGE
+        self._previous = (self._value, self._issued_at, self._made_at) if young else None
         self._value = value
         self._issued_at = issued_at
+        self._made_at = made_at
         self._renew_after = renew_after
 
 

@@ -33,7 +33,6 @@ _STOPS: dict[str, str] = {
     "BadCertificate": "Apple refuses the certificate ({reason}): replace it",
     "BadCertificateEnvironment": "the certificate is of the other environment ({reason}): production or sandbox?",
     "MissingProviderToken": "Apple saw no provider token ({reason}): this is a fault of Broadside",
-    "InvalidProviderToken": "Apple refuses the signing key ({reason}): check key, key_id and team_id",
     "BadEnvironmentKeyIdInToken": "the key is of the other environment ({reason}): production or sandbox?",
     "PayloadTooLarge": "Apple finds the message too large ({reason}): shorten it",
     **dict.fromkeys(
@@ -133,6 +132,9 @@ def _by_reason(reason: str, timestamp: int | None, attempt: int, retry_after: fl
         case "ExpiredProviderToken":
             sentence = "Apple calls a new provider token expired (ExpiredProviderToken): check this machine's clock"
             return stop(reason, sentence, Then.RENEW_AND_RECONNECT)
+        case "InvalidProviderToken":
+            sentence = "Apple refuses the signing key (InvalidProviderToken): check key, key_id, team_id and the clock"
+            return stop(reason, sentence, Then.RENEW_IF_MISDATED)
         case "TooManyRequests":
             return Decision(Outcome.RETRY, reason, max(backed_off(_DEVICE_LIMIT, attempt), retry_after))
         case "TooManyProviderTokenUpdates":

@@ -146,13 +146,17 @@ class ApnsTransport:
         after = parse_retry_after(answer.retry_after, self._clock())
         return outcomes.decide(answer.status, reason, timestamp, attempt, after)
 
-    def _renew(self, answer: Answer, then: Then) -> None:
+    def _renew(self, answer: Answer, then: Then) -> bool:
         if self.shared is None:
-            return  # a certificate is not renewed: the second answer of this kind pauses the channel
+            return False  # a certificate is not renewed
+        refused = answer.template.value(b"authorization")
         if then is Then.KEEP_TOKEN:
             self.shared.keep_previous()
-        else:
-            self.shared.renew(answer.template.value(b"authorization"))
+            return False
+        if then is Then.RENEW_IF_MISDATED:
+            return self.shared.renew_if_misdated(refused)
+        self.shared.renew(refused)
+        return True
 
 
 def _hex(tokens: list[str]) -> list[bytes] | None:

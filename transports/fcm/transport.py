@@ -123,8 +123,9 @@ class FcmTransport:
         after = parse_retry_after(answer.retry_after, self._clock())
         return outcomes.decide(answer.status, outcomes.parse(answer.body), attempt, after)
 
-    def _renew(self, answer: Answer, then: Then) -> None:
+    def _renew(self, answer: Answer, then: Then) -> bool:
         self.token.renew(answer.template.value(b"authorization"))
+        return True
 
 
 def _all(batch: Batch, outcome: Outcome, reason: str) -> Outcomes:
