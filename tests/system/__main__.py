@@ -14,6 +14,7 @@ from tests.system.faults import FAULTS
 from tests.system.judge import Judgement
 from tests.system.plan import Plan, draw
 from tests.system.processes import Failed
+from tests.system.reaper import reaped
 from tests.system.report import table, write
 from tests.system.run import Run, kept
 
@@ -24,7 +25,8 @@ def run_plan(plan: Plan, folder: Path, keep: bool = False) -> Judgement:
     with kept(folder, lambda: keep or not found or bool(found[0].broken)):
         run = Run(plan, folder)
         try:
-            found.append(trio.run(run.go))
+            with reaped(folder):
+                found.append(trio.run(run.go))
         except* Failed as failed:
             (error, *_) = failed.exceptions
             laws = [*run.laws, ("the run comes to its end", False, str(error))]

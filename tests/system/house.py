@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 import signal
 import ssl
 import subprocess
@@ -43,8 +42,7 @@ class House:
         self.plan = plan
         self.kind = plan.kind()
         self.folder = folder
-        self.mark = secrets.token_hex(8)
-        environment = {MARK: self.mark}
+        environment = {MARK: str(folder)}
         self.twins = {platform: Twin(platform, app, folder, environment) for platform, app in APPS.items()}
         self.proxies: dict[str, Proxy] = {}
         self.node = Node(folder, environment)
@@ -283,7 +281,7 @@ class House:
         ours = {
             process.pid for process in (*self.twins.values(), self.store) if process is not None and process.running
         }
-        return [pid for pid in marked(self.mark) if pid not in ours]
+        return [pid for pid in marked(str(self.folder)) if pid not in ours]
 
     async def _clear(self) -> None:
         everything: list[Process] = [self.node, *self.twins.values()]
@@ -293,7 +291,7 @@ class House:
             if process.running:
                 process.signal(signal.SIGCONT)
                 await process.kill()
-        for pid in marked(self.mark):
+        for pid in marked(str(self.folder)):
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         if self._embedded is not None:

@@ -15,7 +15,7 @@ import httpx
 import trio
 
 MARK = "BROADSIDE_SYSTEM_RUN"
-"""An environment variable that every process of a run inherits: who still has it at the end is an orphan."""
+"""An environment variable that every process of a run inherits, with the run's folder: who has it at the end is an orphan."""
 
 
 class Failed(Exception):
@@ -40,17 +40,24 @@ def state(pid: int) -> str:
         return "Z"
 
 
-def marked(mark: str) -> list[int]:
-    """Every living process of a run."""
+def marked(folder: str) -> list[int]:
+    """Every living process of the run in ``folder``. Tarantool writes its title over its environment: it is known by its own."""
     found = []
-    needle = f"{MARK}={mark}".encode()
-    for environ in Path("/proc").glob("[0-9]*/environ"):
+    needle = f"{MARK}={folder}".encode()
+    for process in Path("/proc").glob("[0-9]*"):
         try:
-            if needle in environ.read_bytes().split(b"\0") and state(int(environ.parent.name)) != "Z":
-                found.append(int(environ.parent.name))
+            ours = needle in (process / "environ").read_bytes().split(b"\0") or _within(
+                os.readlink(process / "cwd"), folder
+            )
+            if ours and state(int(process.name)) != "Z":
+                found.append(int(process.name))
         except OSError:
             continue
     return found
+
+
+def _within(path: str, folder: str) -> bool:
+    return f"{path}/".startswith(f"{folder}/")
 
 
 class Process:

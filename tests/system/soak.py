@@ -17,6 +17,7 @@ import trio
 from tests.system.faults import FAULTS
 from tests.system.judge import judge
 from tests.system.plan import Plan
+from tests.system.reaper import reaped
 from tests.system.run import Run, kept, rss
 
 SUBSCRIBERS = 4_000
@@ -120,7 +121,7 @@ def main() -> int:
     folder = (Path("var/soak") / str(seed)).absolute()
     print(f"seed {seed}, {SUBSCRIBERS:,} phones, {WORKERS} workers", file=sys.stderr)
     soak = Soak(seed, folder)
-    with kept(folder, lambda: bool(soak.broken)):
+    with kept(folder, lambda: bool(soak.broken)), reaped(folder):
         trio.run(soak.go, given.minutes * 60)
     growth = soak.growth()
     grown = [f"{key} grew by {by:.1f}, more than {GROWTH[key]:g}" for key, by in growth.items() if by > GROWTH[key]]

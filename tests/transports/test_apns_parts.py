@@ -233,9 +233,7 @@ async def test_a_token_made_under_a_wrong_clock_is_replaced_at_the_first_try_aft
     clock.set_to += 3600
     misdated = transport.shared.header()
     peer.answer = lambda seen: (
-        reason(403, "InvalidProviderToken")
-        if seen.headers["authorization"].encode() == misdated
-        else (200, {}, b"")
+        reason(403, "InvalidProviderToken") if seen.headers["authorization"].encode() == misdated else (200, {}, b"")
     )
     async with running(transport):
         paused = await transport.send(make_batch(20))
