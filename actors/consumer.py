@@ -69,7 +69,9 @@ class Consumer:
             while not self._stopping:
                 for id, number, data in await self._take():
                     async with Blame(self._tubes, self._channel, id, number):
-                        await self._hand_over(id, number, data)
+                        work = await self._read(id, number, data)
+                    if work is not None:
+                        await self._work.send(work)  # whose receiver may have crashed: that is not this batch's fault
 
     def stop(self) -> None:
         """Take nothing more."""
@@ -107,17 +109,17 @@ class Consumer:
         while (pause := self._breaker.retry_in(trio.current_time())) > 0:  # noqa: ASYNC110 - it may grow meanwhile
             await trio.sleep(pause)
 
-    async def _hand_over(self, id: int, number: int, data: Any) -> None:
+    async def _read(self, id: int, number: int, data: Any) -> Work | None:
         try:
             task = Task.of(id, number, data)
             recipients = recipients_from_json(task.recipients)
         except (ValueError, TypeError, msgspec.DecodeError) as error:
             await self._put_aside(id, number, f"not a batch: {error}")
-            return
+            return None
         campaign = await self._book.get(task.campaign)
         if campaign is None:
             await self._put_aside(id, number, f"the store knows no campaign {task.campaign}")
-            return
+            return None
         if self._limiter is not None:
             self._limiter.delay(len(recipients), trio.current_time())  # drawn now, paid before the next take
         batch = Batch(
@@ -130,7 +132,7 @@ class Consumer:
             begin_until=trio.current_time() + BEGIN_WITHIN,
         )
         self._in_hand[task.campaign] += 1
-        await self._work.send(Work(task, batch))
+        return Work(task, batch)
 
     async def _put_aside(self, id: int, number: int, why: str) -> None:
         log.error("batch buried", channel=self._channel, task=id, why=why)

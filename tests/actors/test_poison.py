@@ -41,3 +41,15 @@ async def test_an_outage_of_the_queue_is_not_blamed_on_the_batch(autojump_clock:
     with pytest.raises(ExceptionGroup):
         await Group(tubes, ScriptedTransport(answer)).run(5)
     assert tubes.crashes == []
+
+
+async def test_a_batch_is_not_blamed_for_the_crash_of_who_would_have_sent_it(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    tubes = MemoryTubes(3)
+    group = Group(tubes, ScriptedTransport(delivered))
+    group.actor._work.close()  # as a crashed transport actor leaves it
+    with pytest.raises(trio.BrokenResourceError):
+        await group.consumer.run(lambda: None)
+    assert tubes.crashes == []
+    assert sorted(tubes.taken) == [0, 1, 2], "its next incarnation gives them back"

@@ -43,6 +43,8 @@ class Fault:
     """The embedded Tarantool's folder is a small disk of its own (needs root)."""
     clock: bool = False
     """The node lives under a clock that can be set (needs libfaketime)."""
+    defect: bool = False
+    """The node's transport to Apple has a defect, which one recipient provokes."""
     serving: float = 5.0
     """Seconds after the fault's end within which the node serves again."""
     slow: bool = False
@@ -385,8 +387,3 @@ async def clock_jump(run: Run, values: dict[str, Any]) -> None:
         await trio.sleep(3.0)
         run.set_clock(0)
     run.over()
-
-
-@fault("poisoned-rows", lambda chance: {"rows": chance.randrange(1, 20)}, store=True)
-async def poisoned_rows(run: Run, values: dict[str, Any]) -> None:
-    run.over()  # they were written before Fire

@@ -19,6 +19,7 @@ from broadside import samples
 from storage.embedded import Embedded
 from storage.errors import VerbRefused
 from storage.link import Link
+from tests.system import poison
 from tests.system.judge import Campaign
 from tests.system.plan import LATENCY, STREAMS, Plan
 from tests.system.processes import MARK, Failed, Node, Process, Twin, marked, until
@@ -200,6 +201,8 @@ class House:
                 "LD_PRELOAD": str(FAKETIME), "FAKETIME_TIMESTAMP_FILE": str(self.folder / "clock"),
                 "FAKETIME_CACHE_DURATION": "1", "FAKETIME_DONT_FAKE_MONOTONIC": "1",
             }  # fmt: skip
+        if self.kind.defect:
+            poison.plant(self)
         self.node.config.write_text(self._config())
         await self.start_node()
         self.note("start_s", round(self._started, 2))

@@ -6,6 +6,7 @@ import random
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from tests.system import poison as poison  # enters its faults
 from tests.system.faults import FAULTS, Fault
 
 STREAMS = 100

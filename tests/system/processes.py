@@ -15,7 +15,7 @@ import httpx
 import trio
 
 MARK = "BROADSIDE_SYSTEM_RUN"
-"""An environment variable that every process of a run inherits, with the run's folder: who has it at the end is an orphan."""
+"""An environment variable with the run's folder, which every process of a run inherits: who is left is an orphan."""
 
 
 class Failed(Exception):
@@ -41,14 +41,16 @@ def state(pid: int) -> str:
 
 
 def marked(folder: str) -> list[int]:
-    """Every living process of the run in ``folder``. Tarantool writes its title over its environment: it is known by its own."""
+    """Every living process of the run in ``folder``.
+
+    Tarantool writes its title over its environment, and is known by the folder that it works in.
+    """
     found = []
     needle = f"{MARK}={folder}".encode()
     for process in Path("/proc").glob("[0-9]*"):
         try:
-            ours = needle in (process / "environ").read_bytes().split(b"\0") or _within(
-                os.readlink(process / "cwd"), folder
-            )
+            inherited = needle in (process / "environ").read_bytes().split(b"\0")
+            ours = inherited or _within(str((process / "cwd").readlink()), folder)
             if ours and state(int(process.name)) != "Z":
                 found.append(int(process.name))
         except OSError:
