@@ -57,7 +57,7 @@ def main() -> int:
     parser.add_argument("--runs", type=int, default=1, help="so many plans, of seeds that follow each other")
     parser.add_argument("--fault", choices=list(FAULTS), help="this fault only")
     parser.add_argument("--each", action="store_true", help="every fault, --runs times each")
-    parser.add_argument("--subscribers", type=int, help="phones (default: 12,000 to 18,000, by the seed)")
+    parser.add_argument("--subscribers", type=int, help="phones (default: 12,000 to 72,000, by fault and seed)")
     parser.add_argument("--quick", action="store_true", help="only faults that end within seconds and need no root")
     parser.add_argument("--keep", action="store_true", help="keep every run's folder, not only the broken ones'")
     parser.add_argument("--report", type=Path, help="folder for report.md and report.json (default: var/system/SEED)")

@@ -37,6 +37,8 @@ class Fault:
     """What the sick twin's script gets besides; the sick one is ``values["platform"]``."""
     store: bool = False
     """The store is a Tarantool of the run's own, behind a proxy."""
+    apart: bool = False
+    """The node's queue is a Tarantool of its own, beside that store."""
     proxies: bool = False
     """The node reaches the twins through proxies."""
     full: bool = False
@@ -47,6 +49,8 @@ class Fault:
     """The node's transport to Apple has a defect, which one recipient provokes."""
     serving: float = 5.0
     """Seconds after the fault's end within which the node serves again."""
+    large: bool = False
+    """Wants a base that is many times what may be leased, for a lease lost may be sent again."""
     slow: bool = False
     """Takes longer than CI may wait."""
     drawn: bool = True
@@ -91,7 +95,7 @@ fault("nothing", none)(nothing)
 # -- processes ---------------------------------------------------------------------------------------------------------
 
 
-@fault("kill-worker", none)
+@fault("kill-worker", none, large=True)
 async def kill_worker(run: Run, values: dict[str, Any]) -> None:
     victims = run.node.workers()
     async with run.frozen():
@@ -100,7 +104,7 @@ async def kill_worker(run: Run, values: dict[str, Any]) -> None:
     run.over()
 
 
-@fault("kill-node", lambda chance: {"away": round(chance.uniform(0, 3), 1)}, serving=15.0)
+@fault("kill-node", lambda chance: {"away": round(chance.uniform(0, 3), 1)}, large=True, serving=15.0)
 async def kill_node(run: Run, values: dict[str, Any]) -> None:
     async with run.frozen():
         await run.node.kill()
@@ -109,11 +113,34 @@ async def kill_node(run: Run, values: dict[str, Any]) -> None:
     await run.start_node()
 
 
-@fault("kill-tarantool", none, serving=7.0)
+@fault("kill-tarantool", none, large=True, serving=7.0)
 async def kill_tarantool(run: Run, values: dict[str, Any]) -> None:
     async with run.frozen():
         os.kill(run.tarantool(), signal.SIGKILL)
     run.over()
+
+
+@fault("kill-queue", none, large=True, store=True, apart=True, serving=7.0)
+async def kill_queue(run: Run, values: dict[str, Any]) -> None:
+    async with run.frozen():
+        os.kill(run.queue(), signal.SIGKILL)
+    run.over()
+
+
+@fault("kill-store", lambda chance: {"away": round(chance.uniform(0, 4), 1)}, store=True, apart=True)
+async def kill_store(run: Run, values: dict[str, Any]) -> None:
+    await run.kill_store()  # no lease is the store's: nothing may be repeated
+    await trio.sleep(values["away"])
+    await run.start_store()
+    run.over()
+
+
+@fault("stop-store", lambda chance: {"seconds": chance.choice((1.0, 4.0, 12.0))}, store=True, apart=True)
+async def stop_store(run: Run, values: dict[str, Any]) -> None:
+    if values["seconds"] > LEASE:
+        async with run.frozen():
+            pass
+    await stopped(run, run.tarantool(), values["seconds"])
 
 
 @fault("kill-twin", lambda chance: sick(chance, away=round(chance.uniform(0, 4), 1)))
@@ -353,37 +380,4 @@ async def half_open_store(run: Run, values: dict[str, Any]) -> None:
     await trio.sleep(values["seconds"])
     run.wire().silent = run.wire().refuse = False
     run.wire().cut()
-    run.over()
-
-
-# -- resources ---------------------------------------------------------------------------------------------------------
-
-
-@fault("disk-full", lambda chance: {"seconds": chance.choice((1.0, 4.0))}, full=True)
-async def disk_full(run: Run, values: dict[str, Any]) -> None:
-    free = run.fill_disk()  # settlements wait, and repeat nothing
-    try:
-        await trio.sleep(values["seconds"])
-    finally:
-        free()
-    run.over()
-
-
-@fault("memory-full", lambda chance: {"seconds": chance.choice((1.0, 4.0))}, store=True)
-async def memory_full(run: Run, values: dict[str, Any]) -> None:
-    free = await run.fill_memory()
-    try:
-        await trio.sleep(values["seconds"])
-    finally:
-        with trio.move_on_after(30, shield=True):
-            await free()
-    run.over()
-
-
-@fault("clock-jump", lambda chance: {"hours": chance.choice((-1, 1)), "back": chance.choice((False, True))}, clock=True)
-async def clock_jump(run: Run, values: dict[str, Any]) -> None:
-    run.set_clock(values["hours"] * 3600)
-    if values["back"]:
-        await trio.sleep(3.0)
-        run.set_clock(0)
     run.over()

@@ -99,7 +99,29 @@ class House:
         """Its process id."""
         if self.store is not None:
             return self.store.pid
+        return self.queue()
+
+    def queue(self) -> int:
+        """The process id of the node's own."""
         return self.node.children("embedded.lua")[0]
+
+    async def kill_store(self) -> None:
+        """kill -9."""
+        assert self.store is not None
+        await self.store.kill()
+
+    async def start_store(self) -> None:
+        """Start the store that is not the node's (again)."""
+        assert self.store is not None
+        assert self._embedded is not None
+        self.store.spawn(self._embedded.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        assert self.store.process is not None
+        assert self.store.process.stdin is not None
+        assert self.store.process.stdout is not None
+        self.store.process.stdin.write(self._embedded.handshake)
+        self.store.process.stdin.flush()
+        if b'"ready":true' not in await trio.to_thread.run_sync(self.store.process.stdout.readline):
+            raise Failed(f"the store does not start: {self.store.said()[-400:]}")
 
     def wire(self) -> Proxy:
         """The proxy before the store."""
@@ -219,14 +241,7 @@ class House:
         memory = SMALL_MEMORY if self.plan.fault == "memory-full" else 256 << 20
         embedded = self._embedded = Embedded(self.folder / "store", list(CHANNELS), memory=memory)
         self.store = Process("store", self.folder, self._environment)
-        self.store.spawn(embedded.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-        assert self.store.process is not None
-        assert self.store.process.stdin is not None
-        assert self.store.process.stdout is not None
-        self.store.process.stdin.write(embedded.handshake)
-        self.store.process.stdin.flush()
-        if b'"ready":true' not in await trio.to_thread.run_sync(self.store.process.stdout.readline):
-            raise Failed(f"the store does not start: {self.store.said()[-400:]}")
+        await self.start_store()
         self._wire = Proxy(Path(embedded.endpoint.uri.removeprefix("unix/:")), embedded.runtime / "proxy.sock")
         await nursery.start(self._wire.run)
         self.node.environment["BROADSIDE_SYSTEM_STORE"] = embedded.password
@@ -262,6 +277,8 @@ class House:
         if self._embedded is not None:
             uri = f"unix/:{self._embedded.runtime / 'proxy.sock'}"
             parts.append(f'[store]\nuri = "{uri}"\npassword_env = "BROADSIDE_SYSTEM_STORE"\n')
+        if self.kind.apart:
+            parts.append("[queue]\nembedded = true\n")
         for channel, platform in CHANNELS.items():
             twin = self.twins[platform]
             port = self.proxies[platform].port if platform in self.proxies else twin.port

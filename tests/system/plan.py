@@ -6,7 +6,8 @@ import random
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from tests.system import poison as poison  # enters its faults
+from tests.system import poison as poison  # which enter their faults
+from tests.system import surroundings as surroundings
 from tests.system.faults import FAULTS, Fault
 
 STREAMS = 100
@@ -44,7 +45,7 @@ def draw(seed: int, fault: str | None = None, subscribers: int | None = None, qu
     Args:
         seed: any number.
         fault: that one, in place of one that chance picks.
-        subscribers: that many, in place of 12,000 to 18,000, several times what may be leased.
+        subscribers: that many, in place of 12,000 to 18,000 (four times as many for a fault that wants a large base).
         quick: only faults that end within seconds, for CI.
     """
     chance = random.Random(seed)
@@ -54,4 +55,5 @@ def draw(seed: int, fault: str | None = None, subscribers: int | None = None, qu
     workers = chance.choice((1, 1, 2))
     at = round(chance.uniform(0.1, 0.6), 2)
     name = fault or picked
+    size *= 4 if FAULTS[name].large and not quick else 1
     return Plan(seed, name, subscribers or size, workers, at, FAULTS[name].draw(chance), quick)
