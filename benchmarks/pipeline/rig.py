@@ -151,7 +151,7 @@ class Rig:
             for ledger in self.data.twins.glob("*.ledger"):
                 os.truncate(ledger, 0)
         root = os.getpid()
-        before, usage = _stages(client), Usage(root)
+        before, usage = stages(client), Usage(root)
         started = time.perf_counter()
         report = client.fire(FireRequest(message=MESSAGE))
         while not report.ended:
@@ -160,7 +160,7 @@ class Rig:
             row.rate.append((time.perf_counter() - started, _settled(report)))
         used = usage.seconds()
         time.sleep(STATS_EVERY)
-        self._judge(row, report, used, {stage: s - before.get(stage, 0.0) for stage, s in _stages(client).items()})
+        self._judge(row, report, used, {stage: s - before.get(stage, 0.0) for stage, s in stages(client).items()})
         row.rss_mb = usage.peaks().get("workers", 0.0)
         return row
 
@@ -194,7 +194,7 @@ def _settled(report: CampaignReport) -> int:
     return sum(tally.settled for tally in report.channels.values())
 
 
-def _stages(client: Client) -> dict[str, float]:
+def stages(client: Client) -> dict[str, float]:
     """Stage → seconds of CPU of all workers so far."""
     total: Counter[str] = Counter()
     for worker in client.status()["workers"]:

@@ -1,0 +1,177 @@
+"""Rings on paper and on this machine: python -m benchmarks.bench_ring [--subscribers N] [--json].
+
+A ring of one node and one of two run here, each with a store of its own, and a model of both, with the costs of the
+first, is held against them. The same model then tells what rings of 1 to 64 nodes do, each node on two cores.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+from collections import Counter
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import trio
+
+from benchmarks.pipeline.rig import MESSAGE, STATS_EVERY, phone, stages
+from benchmarks.pipeline.usage import cpu
+from benchmarks.ring_model import Costs, Ring, simulate
+from broadside.cluster import Cluster
+from broadside.config import cores
+from broadside.newsroom import PAGE_SIZE
+from broadside.records import FireRequest
+from storage.link import Endpoint, Link
+from storage.store import Store
+
+KINDS = {"workers": "broadside.worker", "queue": "embedded.lua", "twins": "simulators.twin"}
+"""What a node runs → a piece of its command line."""
+RINGS = [(1, 0), (2, 0), (4, 0), (8, 0), (8, 2), (16, 0), (16, 4), (32, 8), (64, 16)]
+"""(nodes, read replicas) to simulate."""
+SIMULATED = 10_000_000
+LOOK_EVERY = 0.05
+
+
+def measure(nodes: int, workers: int, subscribers: int) -> dict[str, Any]:
+    """Fire once over whole nodes and a store, all on this machine; the pushes go to the nodes' twins."""
+    with tempfile.TemporaryDirectory(prefix="bs-ring-") as folder:
+        cluster = Cluster(Path(folder), nodes=nodes, stores=1, workers=workers)
+        for node in cluster.nodes:
+            node.script("latency_ms = 0\n")
+        try:
+            cluster.start()
+            cluster.put(phone(n) for n in range(subscribers))
+            read = trio.run(reading, cluster, subscribers)
+            time.sleep(STATS_EVERY)
+            pids = {kind: [pid for node in cluster.nodes for pid in node.children(KINDS[kind])] for kind in KINDS}
+            pids |= {"store": [cluster.master.pid], "node": [node.pid for node in cluster.nodes]}
+            used = {kind: -sum(map(cpu, found)) for kind, found in pids.items()}
+            before = _stages(cluster)
+            with cluster.nodes[0].client() as client:
+                report = client.fire(FireRequest(message=MESSAGE))
+                while not report.ended:
+                    time.sleep(LOOK_EVERY)
+                    report = client.campaign(report.id)
+            for kind, found in pids.items():
+                used[kind] += sum(map(cpu, found))
+            time.sleep(STATS_EVERY)
+            walked = _stages(cluster) - before
+            pushes = sum((node.pushes() for node in cluster.nodes), Counter())
+        finally:
+            cluster.kill()
+    assert report.fired_at is not None
+    assert report.finished_at is not None
+    walking = (walked["walk"] + walked["batch"]) / walked.total()
+    each = {kind: seconds / subscribers * 1e6 for kind, seconds in used.items()}
+    costs = Costs(
+        walk=round(each["workers"] * walking, 2),
+        send=round(each["workers"] * (1 - walking), 2),
+        queue=round(each["queue"], 2),
+        read=round(read, 2),
+        ledger=round(each["store"] - read, 2),
+        other=round(each["twins"] + each["node"], 2),
+    )
+    return {
+        "nodes": nodes, "workers": workers, "subscribers": subscribers,
+        "seconds": (report.finished_at - report.fired_at) / 1000,
+        "lost": subscribers - len(pushes), "duplicates": pushes.total() - len(pushes),
+        "costs": costs, "node_us": round(each["node"], 2),
+    }  # fmt: skip
+
+
+async def reading(cluster: Cluster, subscribers: int) -> float:
+    """µs of the store's CPU a row, to read all pages and nothing else."""
+    password = (cluster.folder / "store.password").read_text().strip()
+    link = Link({"store": Endpoint(f"127.0.0.1:{cluster.master.port}", "broadside", password)})
+    store = Store(link)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(lambda task_status: link.run(task_status.started))
+        await store.subscribers_count()  # connected
+        before, rows = cpu(cluster.master.pid), 0
+        for first in range(0, subscribers, PAGE_SIZE):
+            rows += len(await store.page_read(first, first + PAGE_SIZE, PAGE_SIZE))
+        used = cpu(cluster.master.pid) - before
+        link.stop()
+    assert rows == subscribers
+    return used / subscribers * 1e6
+
+
+def _stages(cluster: Cluster) -> Counter[str]:
+    total: Counter[str] = Counter()
+    for node in cluster.nodes:
+        with node.client() as client:
+            total.update(stages(client))
+    return total
+
+
+def compare(subscribers: int) -> list[dict[str, Any]]:
+    """One node and two on this machine, each beside what the model says with the first one's costs."""
+    rows: list[dict[str, Any]] = []
+    for nodes, workers in ((1, 2), (2, 1)):
+        say(f"{nodes} node{'s' if nodes > 1 else ''}, {subscribers:,} phones, on this machine")
+        row = measure(nodes, workers, subscribers)
+        first = rows[0]["costs"] if rows else row["costs"]
+        ring = Ring(nodes, workers, cores(), round_trip=0.0, durable=0.0, shared=True)
+        row["predicted"] = round(simulate(ring, first, subscribers).seconds, 2)
+        rows.append(row)
+    return rows
+
+
+def rings(costs: Costs) -> list[dict[str, Any]]:
+    """What rings of many nodes do, each on two cores of its own."""
+    rows = []
+    for nodes, replicas in RINGS:
+        say(f"{nodes} nodes on paper")
+        result = simulate(Ring(nodes, replicas=replicas), costs, SIMULATED)
+        rows.append({"nodes": nodes, "replicas": replicas, "rate": round(SIMULATED / result.seconds)} | asdict(result))
+    return rows
+
+
+def table(measured: list[dict[str, Any]], simulated: list[dict[str, Any]]) -> str:
+    """For a person."""
+    lines = ["nodes workers   seconds predicted  off   lost twice   µs a push: walk  send queue  read ledger other"]
+    for row in measured:
+        costs, off = row["costs"], row["predicted"] / row["seconds"] - 1
+        lines.append(
+            f"{row['nodes']:>5} {row['workers']:>7} {row['seconds']:>9.2f} {row['predicted']:>9.2f} {off:>+5.0%}"
+            f" {row['lost']:>5} {row['duplicates']:>5} {costs.walk:>17.2f} {costs.send:>5.2f} {costs.queue:>5.2f}"
+            f" {costs.read:>5.2f} {costs.ledger:>6.2f} {costs.other:>5.2f}"
+        )
+    lines += ["", "on paper, two cores a node and the sinks elsewhere; busy: share of the time"]
+    lines.append("nodes copies  pushes/s  10 M in   workers  queue  store   ms a page and segment")
+    for row in simulated:
+        lines.append(
+            f"{row['nodes']:>5} {row['replicas']:>6} {row['rate']:>9,} {row['seconds']:>6.1f} s"
+            f" {row['worker_busy']:>8.0%} {row['queue_busy']:>6.0%} {row['store_busy']:>6.0%} {row['step_ms']:>8.1f}"
+        )
+    return "\n".join(lines)
+
+
+def say(text: str) -> None:
+    """Progress, for a person."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def main() -> None:
+    """Measure, simulate and print."""
+    parser = argparse.ArgumentParser(prog="bench ring", description=__doc__)
+    parser.add_argument("--subscribers", type=int, default=200_000, help="phones of the measured rings")
+    parser.add_argument("--json", action="store_true", help="both tables for scripts")
+    options = parser.parse_args()
+    measured = compare(options.subscribers)
+    first = measured[0]
+    costs = Costs(**asdict(first["costs"]) | {"other": first["node_us"]})
+    simulated = rings(costs)
+    if options.json:
+        plain = [row | {"costs": asdict(row["costs"])} for row in measured]
+        print(json.dumps({"measured": plain, "simulated": simulated}))
+    else:
+        print(table(measured, simulated))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,182 @@
+"""A small server that speaks the node's API by a script, and the command line called beside it."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from broadside import cli
+from broadside.cli import waiting
+from broadside.datafolder import DataFolder, NodeInfo
+from broadside.errors import RecordError
+from broadside.records import decode_subscribers
+
+ID = "aaaaabcdefghi"
+
+
+def tally(**counts: int) -> dict[str, int]:
+    names = ("audience", "enqueued", "delivered", "dead", "retried", "rejected", "expired", "dropped", "cancelled")
+    return dict.fromkeys((*names, "remaining"), 0) | counts
+
+
+def report(state: str = "done", delivered: int = 98, **more: Any) -> dict[str, Any]:
+    return {
+        "id": ID,
+        "state": state,
+        "message": {"title": "Hot [news]", "body": "Now"},
+        "created_at": 1_790_000_000_000,
+        "fired_at": 1_790_000_000_000,
+        "finished_at": 1_790_000_002_000 if state == "done" else None,
+        "seconds": 2.0,
+        "rate": 50.0,
+        "walked": True,
+        "channels": {"ios": tally(audience=100, delivered=delivered, dead=2, remaining=98 - delivered)},
+        "paused_channels": {},
+        "reasons": {"ios": {"Unregistered": 2}},
+        **more,
+    }
+
+
+class FakeNode:
+    """The API, scripted: ``streams`` holds what each call of ``progress`` sends before its connection ends."""
+
+    def __init__(self, folder: DataFolder) -> None:
+        self.folder = folder
+        self.key = folder.key()
+        self.fired: list[dict[str, Any]] = []
+        self.rows: dict[tuple[str, str], dict[str, Any]] = {}
+        self.streams: list[list[dict[str, Any]]] = [[report("firing", 40), report()]]
+        self.verdicts: dict[str, dict[str, Any]] = {}
+        self.hang = threading.Event()
+        self.hang.set()
+        self.campaigns = [report()]
+        node = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self) -> None:
+                node.get(self)
+
+            def do_POST(self) -> None:
+                node.post(self, self.rfile.read(int(self.headers["content-length"])))
+
+            def log_message(self, *args: object) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server.daemon_threads = True
+        self.thread = threading.Thread(target=self.server.serve_forever, args=(0.01,), daemon=True)
+        self.thread.start()
+        self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
+        folder.write_node(NodeInfo(pid=os.getpid(), url=self.url, started=0))
+
+    def close(self) -> None:
+        self.hang.set()
+        self.server.shutdown()
+        self.server.server_close()
+        self.thread.join()
+
+    def answer(self, to: BaseHTTPRequestHandler, body: Any, status: int = 200) -> None:
+        raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+        to.send_response(status)
+        to.send_header("content-length", str(len(raw)))
+        to.end_headers()
+        to.wfile.write(raw)
+
+    def refuse(self, to: BaseHTTPRequestHandler, status: int, **error: Any) -> None:
+        self.answer(to, {"error": error}, status)
+
+    def admitted(self, to: BaseHTTPRequestHandler) -> bool:
+        if to.headers.get("authorization") == f"Bearer {self.key}":
+            return True
+        self.refuse(to, 401, message="the key is wrong")
+        return False
+
+    def get(self, to: BaseHTTPRequestHandler) -> None:
+        path, _, query = to.path.partition("?")
+        if path == "/readyz":
+            self.answer(to, {"ready": True})
+        elif not self.admitted(to):
+            pass
+        elif path == "/api/campaigns":
+            self.answer(to, {"campaigns": self.campaigns})
+        elif path == f"/api/campaigns/{ID}":
+            self.answer(to, report())
+        elif path == f"/api/campaigns/{ID}/progress":
+            to.send_response(200)
+            to.send_header("connection", "close")
+            to.end_headers()
+            for line in self.streams.pop(0):
+                to.wfile.write(json.dumps(line).encode() + b"\n")
+            to.wfile.flush()
+            self.hang.wait(20)
+            to.close_connection = True
+        elif path == "/api/subscribers/count":
+            self.answer(to, {"total": len(self.rows), "channels": {"ios": len(self.rows)}})
+        elif path == "/api/subscribers":
+            after, limit = (int(part.partition("=")[2]) for part in query.split("&"))
+            rows = [{"id": n, **row} for n, row in enumerate(self.rows.values(), 1)][after : after + limit]
+            self.answer(to, "".join(json.dumps(row) + "\n" for row in rows).encode())
+        else:
+            self.refuse(to, 404, message=f"no campaign {path[-13:]}", remedy="campaign list shows the ids")
+
+    def post(self, to: BaseHTTPRequestHandler, body: bytes) -> None:
+        if not self.admitted(to):
+            return
+        if to.path == "/api/campaigns":
+            wanted = json.loads(body)
+            if wanted["channels"] == ["nope"]:
+                self.refuse(to, 400, message='"nope" is no channel', field="channels", remedy="known: ios")
+                return
+            if wanted.get("dry_run"):
+                self.answer(to, {"channels": self.verdicts})
+                return
+            self.fired.append(wanted)
+            self.answer(to, report("firing", 0), 201)
+            return
+        try:
+            rows = decode_subscribers(body)
+        except RecordError as error:
+            self.refuse(to, 400, message=str(error), field=error.problem.where)
+            return
+        before = len(self.rows)
+        for row, plain in zip(rows, json.loads(body), strict=True):
+            self.rows[row.channel, row.token] = plain
+        self.answer(to, {"inserted": len(self.rows) - before, "updated": len(rows) - len(self.rows) + before})
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> DataFolder:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(waiting, "_PAUSES", (0.01,))
+    return DataFolder(tmp_path / "var")
+
+
+@pytest.fixture
+def node(folder: DataFolder) -> Iterator[FakeNode]:
+    with folder.locked():
+        fake = FakeNode(folder)
+        yield fake
+        fake.close()
+
+
+Said = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def broadside(folder: DataFolder, capfd: pytest.CaptureFixture[str]) -> Said:
+    def call(*arguments: str) -> tuple[int, str, str]:
+        code = cli.run(arguments)
+        out, err = capfd.readouterr()
+        assert "Traceback" not in err
+        return code, out, err
+
+    return call
