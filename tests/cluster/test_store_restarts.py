@@ -106,6 +106,19 @@ async def test_a_promoted_replica_has_what_was_acknowledged_and_the_link_finds_i
             cluster.master.begin()
 
 
+@pytest.mark.sweep
+async def test_a_master_that_lives_on_after_another_was_promoted_acknowledges_nothing(cluster: Cluster) -> None:
+    async with linked(cluster) as link:
+        await written(Store(link), "first")
+        assert cluster.stores[1].ask("promote", quorum=1)["term"] == 2
+        with pytest.raises(LinkLost, match="2 instances must have a write before it is acknowledged"):
+            await Store(link).subscribers_put([row("second")])
+        with pytest.raises(LinkLost, match="2 instances must have a write"):
+            await Store(link).subscribers_page(0, 10)  # nor does it show what it has written alone
+        await Store(link, "copy").subscribers_put([row("third")])
+        assert [row.token for row in await Store(link, "copy").subscribers_page(0, 10)] == ["first", "third"]
+
+
 async def test_a_copy_that_is_behind_says_so_and_the_master_is_asked(cluster: Cluster) -> None:
     master, replica = cluster.stores
     async with linked(cluster) as link:
