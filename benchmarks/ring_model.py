@@ -40,7 +40,7 @@ class Costs:
     ledger: float
     """Of the store's alone: claims and reports, half each."""
     other: float = 0.0
-    """Of whatever else stands on the nodes' machines (a sink, the node's own process)."""
+    """Of whatever else stands on the nodes' machines: a sink for each channel, and the node's own process."""
 
 
 @dataclass(frozen=True)
@@ -177,7 +177,7 @@ class Node:
         self.model = model
         self.number = number
         self.queue = Thread(machine)
-        self.other = Thread(machine)
+        self.sinks = [Thread(machine) for _ in range(CHANNELS)]
         self.workers = [Thread(machine) for _ in range(model.ring.workers)]
         self.tubes = Tubes(model)
         self._put, self._take = zip(*(trio.open_memory_channel[int](math.inf) for _ in range(CHANNELS)), strict=True)
@@ -219,7 +219,7 @@ class Node:
             await self.queue.work(costs.queue / 2 * rows / 1e6)
             await worker.work(costs.send * rows / 1e6)
             if costs.other:
-                await self.other.work(costs.other * rows / 1e6)
+                await self.sinks[channel].work(costs.other * rows / 1e6)
             self._done.send_nowait(rows)
 
     async def _tell(self) -> None:
