@@ -74,7 +74,7 @@ def _batch(channel: str, rows: list[Target], expires_at: int) -> PutBatch:
 
 
 class Batcher:
-    """Puts pages on the tubes of ``channels``, then acks their batons.
+    """Puts pages on the tubes of ``channels``, which acks their batons.
 
     ``intake``: the walkers' end of ``pages``, of which each walker has a clone; the batcher closes it to end.
     """
@@ -107,19 +107,17 @@ class Batcher:
         batches, recipients, tallies = split(page, self._channels)
         told = False
         while True:
-            verdict = await self._tubes.page_put(page.held.epoch, page.held.baton, batches, recipients, tallies)
+            verdict = await self._tubes.page_put(page.held, batches, recipients, tallies)
             if verdict != "full":
                 break
             if not told:
                 log.warning("the walk waits: the queue's memory is used up", baton=page.held.baton)
                 told = True
             await trio.sleep(FULL_PAUSE)
-        try:
-            if verdict == "fenced":
-                # no lease for now, or a new epoch: the baton comes again, and then the store says whose page this is
-                log.warning("page not put: this queue has no lease for it", baton=page.held.baton)
+        if verdict == "fenced":
+            # no lease for now, or a new epoch: the baton comes again, and then the store says whose page this is
+            log.warning("page not put: this queue has no lease for it", baton=page.held.baton)
+            try:
                 await self._tubes.baton_release(page.held)
-            else:
-                await self._tubes.baton_ack(page.held)
-        except LinkLost:
-            log.warning("baton not acked: it comes again and the page is marked", baton=page.held.baton)
+            except LinkLost:
+                log.warning("baton not given back: the queue does it when our session ends", baton=page.held.baton)

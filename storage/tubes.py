@@ -99,17 +99,15 @@ class Tubes:
         await self._link.call(self._where, "tubes.marks_drop", campaign, deadline=30.0)
 
     async def page_put(
-        self,
-        epoch: int,
-        baton: Baton,
-        batches: list[PutBatch],
-        recipients: int,
-        tallies: dict[str, dict[str, int]],
+        self, held: HeldBaton, batches: list[PutBatch], recipients: int, tallies: dict[str, dict[str, int]]
     ) -> str:
-        """Clause 4: all batches of a page, its mark and its outbox line. Answers put, marked, fenced or full."""
+        """Clauses 4 and 5: all batches of a page, its mark, its outbox line, and the end of its baton.
+
+        Answers put, marked, fenced or full; after the last two the baton is still ours.
+        """
         wire = [list(batch) for batch in batches]
         return str((await self._link.insist(
-            self._where, "tubes.page_put", epoch, *baton[:3], wire, recipients, tallies
+            self._where, "tubes.page_put", held.epoch, *held.baton[:3], wire, recipients, tallies, held.id, held.number
         ))[0])  # fmt: skip
 
     async def batch_take(self, channel: str, most: int) -> list[tuple[int, int, Any]]:

@@ -174,7 +174,8 @@ class Hands:
         batches = [[CHANNEL, 0, ["en"], msgspec.json.encode(ids).decode(), NOW]] if ids else []
         tallies = {CHANNEL: {"enqueued": len(ids)}} if ids else {}
         page = baton["data"][:3]
-        (verdict,) = await self.call("page_put", baton["epoch"], *page, batches, len(ids), tallies)
+        lease = (baton["id"], baton["number"])
+        verdict, *_ = await self.call("page_put", baton["epoch"], *page, batches, len(ids), tallies, *lease)
         if verdict == "fenced":
             await self.call("baton_release", [[baton["id"], baton["number"]]])
             self.baton = None

@@ -79,8 +79,7 @@ async def test_a_subscriber_whom_the_walk_missed_is_named_by_its_range(ring: Rin
     await ring.tubes.baton_put([claim.next])
     rows = await ring.store.page_read(claim.from_id, claim.to_id, 1000)
     parts = split(Page(held, claim, await known(ring), rows[1:]), {"ios", "android"})  # a walker that loses one
-    await ring.tubes.page_put(held.epoch, held.baton, *parts)
-    await ring.tubes.baton_ack(held)
+    await ring.tubes.page_put(held, *parts)
     await finish(ring)
     assert await ring.state() == "done"
     found = await verify(ring.store, await known(ring))
@@ -97,8 +96,7 @@ async def test_more_recipients_than_ever_were_there_are_told(ring: Ring) -> None
     claim = await ring.store.page_claim("n1", held.epoch, held.baton, NOW)
     rows = await ring.store.page_read(claim.from_id, claim.to_id, 1000)
     parts = split(Page(held, claim, await known(ring), [*rows, rows[0]]), {"ios", "android"})
-    await ring.tubes.page_put(held.epoch, held.baton, *parts)
-    await ring.tubes.baton_ack(held)
+    await ring.tubes.page_put(held, *parts)
     await finish(ring)
     found = await verify(ring.store, await known(ring))
     assert not found.ok
@@ -207,7 +205,6 @@ async def test_a_full_memory_refuses_subscribers_and_keeps_all_that_it_acknowled
         verdict = await ring.put(held, claim)
         while verdict == "put":
             # the last of the memory goes to batches; then no more is taken
-            await ring.tubes.baton_ack(held)
             assert claim.next is not None
             await ring.tubes.baton_put([claim.next])
             held = await ring.take()

@@ -11,7 +11,7 @@ import trio
 
 from broadside import topology, wire
 from storage.link import Endpoint, Link
-from storage.records import Baton, Settlement
+from storage.records import Baton, HeldBaton, PutBatch, Settlement
 from storage.store import Store
 from storage.tubes import Tubes
 from supervision import ChildExited, ExitKind, SupervisionEvent
@@ -45,9 +45,10 @@ async def taken(tubes: Tubes, name: str) -> int:
     return int((await tubes.statistics())["tubes"][name]["taken"])
 
 
-async def put_batch(tubes: Tubes) -> None:
+async def put_batch(tubes: Tubes, page: int = 0) -> None:
     _, epoch, _ = await tubes.epoch()
-    assert await tubes.page_put(epoch, Baton(1, 0, 0, 0), [["ios", 0, ["en"], "[]", 0]], 1, {}) == "put"  # type: ignore[list-item]
+    held = HeldBaton(Baton(1, 0, page, 0), 0, 0, epoch)
+    assert await tubes.page_put(held, [PutBatch("ios", 0, ["en"], "[]", 0)], 1, {}) == "put"
 
 
 def settlement(id: int, number: int) -> Settlement:
@@ -116,9 +117,7 @@ async def test_two_polls_at_once_do_not_give_back_what_the_other_took(own_tarant
             nursery.start_soon(take)
             await trio.sleep(0.2)
             for page in range(2):
-                _, epoch, _ = await look.epoch()
-                batch = ["ios", 0, ["en"], "[]", 0]
-                assert await look.page_put(epoch, Baton(1, 0, page, 0), [batch], 1, {}) == "put"  # type: ignore[list-item]
+                await put_batch(look, page)
         assert [await tubes.settle("ios", [settlement(id, number)]) for id, number, _ in found] == [[True], [True]]
 
 

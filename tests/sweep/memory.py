@@ -194,11 +194,13 @@ class MemoryQueue:
     def _append(self, line: dict[str, Any]) -> None:
         self.outbox.append([self.draw("line"), copy.deepcopy(line)])
 
-    def page_put(self, epoch: int, c: int, s: int, seq: int, batches: Any, recipients: int, tallies: Any) -> list[Any]:
+    def page_put(
+        self, epoch: int, c: int, s: int, seq: int, batches: Any, recipients: int, tallies: Any, id: int, number: int
+    ) -> list[Any]:
         if not self.leased() or self.state["epoch"] != epoch:
             return ["fenced"]
         if (c, s, seq) in self.marks:
-            return ["marked"]
+            return ["marked", *self.baton_ack(id, number)]
         for n, (channel, delay, locales, text, expires_at) in enumerate(batches, 1):
             self.tubes[f"push_{channel}"].put([1, c, epoch, s, seq, n, 1, expires_at, locales, text], delay)
         self.marks.add((c, s, seq))
@@ -211,7 +213,7 @@ class MemoryQueue:
             "tallies": tallies,
         }
         self._append(line)
-        return ["put"]
+        return ["put", *self.baton_ack(id, number)]
 
     def settle(self, channel: str, settlements: list[Any]) -> list[Any]:
         name, answers = f"push_{channel}", []

@@ -22,7 +22,7 @@ ACTORS = ["walker", "batcher", "consumer", "transport", "settler", "reporter", "
 VERBS = [
     "store.campaign_get", "store.campaigns_over", "store.node_join", "store.node_renew",
     "store.nodes_release", "store.page_claim",
-    "store.page_read", "store.report", "store.strays", "tubes.adopt", "tubes.baton_ack", "tubes.baton_put",
+    "store.page_read", "store.report", "store.strays", "tubes.adopt", "tubes.baton_put",
     "tubes.baton_release_worker", "tubes.baton_take", "tubes.batch_release_worker", "tubes.batch_take", "tubes.epoch",
     "tubes.marked_campaigns", "tubes.marks_drop",
     "tubes.outbox_read", "tubes.outbox_trim", "tubes.page_put", "tubes.renew", "tubes.settle", "tubes.standing",

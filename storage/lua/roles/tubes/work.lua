@@ -287,15 +287,16 @@ local function unless_full(ok, ...)
 end
 
 -- Clause 4, `page_put`. batches: {{channel, delay in seconds, locales, recipients (JSON text), expires_at}...}; tallies:
--- channel -> outcome -> n of what needs no batch. Answers 'put', 'marked' (was put before), 'fenced', or 'full': nothing was
--- written, as the memory is used up; try again when settlements have freed some.
-function work.page_put(epoch, campaign, segment, seq, batches, recipients, tallies)
+-- channel -> outcome -> n of what needs no batch. id, number: the baton's lease, which ends with the page. Answers 'put',
+-- 'marked' (was put before), 'fenced', or 'full': nothing was written, as the memory is used up; try again when settlements
+-- have freed some. After the first two: whether the baton was ours, and is acked.
+function work.page_put(epoch, campaign, segment, seq, batches, recipients, tallies, id, number)
     return unless_full(pcall(atomic, function()
         if not state.leased() or state.get('epoch') ~= epoch then
             return 'fenced'
         end
         if box.space.tubes_marks:get({campaign, segment, seq}) ~= nil then
-            return 'marked'
+            return 'marked', finish(BATONS, id, number) ~= nil
         end
         if memory.full() then
             return 'full'
@@ -308,7 +309,7 @@ function work.page_put(epoch, campaign, segment, seq, batches, recipients, talli
         box.space.tubes_marks:insert({campaign, segment, seq})
         outbox.append({kind = 'enqueued', campaign = campaign, segment = segment, seq = seq,
                        recipients = recipients, tallies = setmetatable(tallies, {__serialize = 'map'})})
-        return 'put'
+        return 'put', finish(BATONS, id, number) ~= nil
     end))
 end
 
