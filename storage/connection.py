@@ -33,13 +33,21 @@ class Endpoint:
 
 
 class _Protocol(Protocol):  # type: ignore[misc]  # asynctnt is untyped
-    """Tells its connection of the socket as soon as there is one."""
+    """Tells its connection of the socket as soon as there is one, and of a log-in that nobody will answer."""
 
     opened: Callable[[Any], None]
+    logged_in: Any
+    """The driver's future: it waits for it even when the peer has hung up, for half of the connect timeout."""
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
         self.opened(transport)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        super().connection_lost(exc)
+        if not self.logged_in.done():
+            self.logged_in.set_exception(TarantoolNotConnectedError("hung up before the log-in"))
+            self.logged_in.exception()  # looked at, should the one who waited for it be gone (trap 8)
 
 
 class Connection(asynctnt.Connection):  # type: ignore[misc]  # asynctnt is untyped
@@ -61,9 +69,10 @@ class Connection(asynctnt.Connection):  # type: ignore[misc]  # asynctnt is unty
         self._lost = lost
         self._opened: Any = None
 
-    def protocol_factory(self, *args: Any, **options: Any) -> Any:
-        made = super().protocol_factory(*args, **options, cls=_Protocol)
+    def protocol_factory(self, logged_in: Any, *args: Any, **options: Any) -> Any:
+        made = super().protocol_factory(logged_in, *args, **options, cls=_Protocol)
         made.opened = self._open
+        made.logged_in = logged_in
         return made
 
     def _open(self, transport: Any) -> None:

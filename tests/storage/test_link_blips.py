@@ -57,6 +57,28 @@ def settlement(id: int, number: int) -> Settlement:
     )
 
 
+async def test_who_hangs_up_before_the_log_in_is_tried_again_at_once() -> None:
+    calls = 0
+
+    async def hang_up(stream: trio.SocketStream) -> None:
+        nonlocal calls
+        calls += 1
+
+    async with trio.open_nursery() as nursery:
+        (listener,) = await nursery.start(
+            lambda task_status: trio.serve_tcp(hang_up, 0, host="127.0.0.1", task_status=task_status)
+        )
+        port = listener.socket.getsockname()[1]
+        link = Link({"queue": Endpoint(f"127.0.0.1:{port}")})
+        nursery.start_soon(link.run, lambda: None)
+        with trio.move_on_after(2):  # the driver by itself waits for half of its connect timeout: 2.5 s
+            while calls < 4:  # noqa: ASYNC110
+                await trio.sleep(0.01)
+        link.stop()
+        nursery.cancel_scope.cancel()
+    assert calls == 4
+
+
 async def test_what_was_taken_before_a_cut_is_settled_after_it(own_tarantool: Server) -> None:
     async with linked(own_tarantool) as outside, wire_to(own_tarantool) as cable, worker_link(cable.endpoint) as link:
         await put_batch(await joined(outside))
