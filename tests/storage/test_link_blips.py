@@ -65,9 +65,8 @@ async def test_who_hangs_up_before_the_log_in_is_tried_again_at_once() -> None:
         calls += 1
 
     async with trio.open_nursery() as nursery:
-        (listener,) = await nursery.start(
-            lambda task_status: trio.serve_tcp(hang_up, 0, host="127.0.0.1", task_status=task_status)
-        )
+        (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        nursery.start_soon(trio.serve_listeners, hang_up, [listener])
         port = listener.socket.getsockname()[1]
         link = Link({"queue": Endpoint(f"127.0.0.1:{port}")})
         nursery.start_soon(link.run, lambda: None)
