@@ -130,6 +130,7 @@ class Consumer:
             task.locales,
             recipients,
             begin_until=trio.current_time() + BEGIN_WITHIN,
+            leave=self._tubes.leave(),
         )
         self._in_hand[task.campaign] += 1
         return Work(task, batch)

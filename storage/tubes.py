@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from storage.errors import LinkLost
 from storage.link import Link, Orphan
 from storage.records import Baton, Buried, HeldBaton, Lease, PutBatch, Settlement, Standing
+from transports.contract import Leave
 
 POLL = 2.0
 """Seconds that a take waits at the queue. Longer polls gain nothing and hold up a drain."""
@@ -26,6 +27,22 @@ class Tubes:
         self._where = where
         self._polls = itertools.count(1)
         self._lost: dict[str, set[int]] = {}  # verb and channel -> polls whose answers have not come
+
+    def leave(self) -> Callable[[], Leave]:
+        """For what was taken just now: whether it is still ours, whenever that is asked.
+
+        What is sent while the queue is away can be settled only if its leases outlive that: after a restart of the
+        queue they do not, and then all of it would be sent again.
+        """
+        link, where = self._link, self._where
+        session = link.session(where)
+
+        def ask() -> Leave:
+            if link.session(where) != session:
+                return Leave.GONE
+            return Leave.GIVEN if link.connected(where) else Leave.AWAITED
+
+        return ask
 
     async def epoch(self) -> tuple[str, int, bool]:
         """The instance's uuid, its epoch (0: none yet), and whether its lease holds. Waits out a lost link."""

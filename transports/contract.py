@@ -44,6 +44,21 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Platform → what only that platform knows (``{"apns": {"priority": 5}}``). Its ``payload`` reads it, strictly."""
 
 
+class Leave(enum.Enum):
+    """Whether more of a batch may be begun."""
+
+    GIVEN = "given"
+    AWAITED = "awaited"
+    """It cannot be known just now whether the batch is still ours: begin nothing until it is."""
+    GONE = "gone"
+    """It is in other hands: what we would send now would be sent twice."""
+
+
+def always() -> Leave:
+    """For batches that nobody can take from us."""
+    return Leave.GIVEN
+
+
 @dataclass(frozen=True, slots=True)
 class Batch:
     """The recipients of one task, with the message they get."""
@@ -59,6 +74,8 @@ class Batch:
     recipients: list[Recipient]
     begin_until: float = math.inf
     """On ``trio.current_time()``: what is not begun by then comes back HELD, so that no lease runs out under way."""
+    leave: Callable[[], Leave] = always
+    """Asked before requests are begun, some at a time."""
     validate_only: bool = False
     """A dry run: the provider judges, and shows nothing to anybody. Where it cannot, nothing is sent (DROPPED)."""
 

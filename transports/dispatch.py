@@ -58,7 +58,12 @@ class Dispatch:
                 outcomes.exceptions += [Exceptional(row[0], Outcome.HELD, "the channel is paused") for row in requests]
                 break
             job = self._job = Job(
-                requests, self._template, self._judge, self._batch.expires_at, self._batch.begin_until
+                requests,
+                self._template,
+                self._judge,
+                self._batch.expires_at,
+                self._batch.begin_until,
+                self._batch.leave,
             )
             await pool.submit(job)
             outcomes.delivered += job.delivered

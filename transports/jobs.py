@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import trio
 
-from transports.contract import Exceptional, Outcome
+from transports.contract import Exceptional, Leave, Outcome, always
 from transports.http2 import Answer, Request, Row, Template
 
 _REFUSALS_PER_REQUEST = 8
@@ -24,6 +24,7 @@ class Job:
         "exceptions",
         "expires_at",
         "judge",
+        "leave",
         "open",
         "patience",
         "queued",
@@ -38,18 +39,20 @@ class Job:
         judge: Callable[[Answer], Exceptional | None],
         expires_at: int,
         begin_until: float = math.inf,
+        leave: Callable[[], Leave] = always,
     ) -> None:
         """``template`` gives the constant part at the moment of sending (credentials change while a batch waits).
 
         ``judge`` turns an answer into the recipient's fate, or None if the caller takes care of it in another way.
         ``expires_at``: ms UTC after which nobody wants it; ``begin_until``: ``trio.current_time()`` after which nothing
-        more is begun.
+        more is begun; ``leave``: whether more may be begun now.
         """
         self.requests = requests
         self.template = template
         self.judge = judge
         self.expires_at = expires_at
         self.begin_until = begin_until
+        self.leave = leave
         self.cursor = 0
         """Index of the first request that no connection has taken."""
         self.open = len(requests)

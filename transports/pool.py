@@ -12,7 +12,7 @@ import trio
 
 from transports.backoff import Backoff
 from transports.connection import Connection, Origin, Timing, dial
-from transports.contract import Outcome
+from transports.contract import Leave, Outcome
 from transports.errors import ConnectionLost
 from transports.http2 import UNPROCESSED, Completions, Http2Client
 from transports.jobs import Job
@@ -121,10 +121,14 @@ class Pool:
             job = self._jobs[0]
             if job.unsent and wall >= job.expires_at:
                 job.withdraw(Outcome.EXPIRED, "expired before it was sent")
+            leave = job.leave()
+            if leave is Leave.GONE:
+                job.withdraw(Outcome.HELD, "the batch is in other hands")
             if not job.unsent:
                 self._jobs.popleft().queued = False
                 continue
-            if not candidates:
+            # who is not sure of one batch is not sure of those behind it: the sweep asks again
+            if not candidates or leave is Leave.AWAITED:
                 break
             best = candidates[0]
             if len(candidates) > 1:

@@ -16,7 +16,7 @@ from actors.transport import TransportActor
 from storage.errors import LinkLost
 from storage.records import Campaign, Settlement
 from transports.breaker import Breaker
-from transports.contract import Batch, Message, Outcomes, Recipient, recipients_to_json
+from transports.contract import Batch, Leave, Message, Outcomes, Recipient, always, recipients_to_json
 from transports.limiter import Limiter
 from transports.refusals import Refusals
 
@@ -43,6 +43,9 @@ class MemoryTubes:
         self.lost_settlements = 0
         self.released = 0
         self.more = trio.Event()
+
+    def leave(self) -> Callable[[], Leave]:
+        return always
 
     async def batch_release_worker(self, channel: str) -> int:
         self.ready += list(self.taken.items())

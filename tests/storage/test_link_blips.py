@@ -19,6 +19,7 @@ from tests.conftest import Server, linked
 from tests.storage.test_link_laws import joined
 from tests.storage.wire_cutter import Wire, wire_to
 from tests.sweep.campaign import Campaign, rows
+from transports.contract import Leave
 
 WORKER = "worker-1"
 
@@ -252,3 +253,34 @@ async def lose(tubes: Tubes) -> None:
 
 async def is_taken(tubes: Tubes, count: int) -> bool:
     return await taken(tubes, "push_ios") == count
+
+
+async def test_leave_to_send_is_awaited_while_a_wire_is_cut_and_given_again_after_it(own_tarantool: Server) -> None:
+    async with linked(own_tarantool) as outside, wire_to(own_tarantool) as cable, worker_link(cable.endpoint) as link:
+        await joined(outside)
+        tubes = Tubes(link, WORKER)
+        await tubes.epoch()
+        leave = tubes.leave()
+        assert leave() is Leave.GIVEN
+        await cable.cut()
+        await eventually(lambda: says(leave, Leave.AWAITED))
+        await tubes.epoch()
+        assert leave() is Leave.GIVEN, "its leases outlive the connection"
+
+
+async def test_leave_to_send_is_gone_once_the_queue_has_restarted(own_tarantool: Server) -> None:
+    async with linked(own_tarantool) as outside, worker_link(own_tarantool.embedded.endpoint) as link:
+        await joined(outside)
+        tubes = Tubes(link, WORKER)
+        await tubes.epoch()
+        leave = tubes.leave()
+        own_tarantool.kill()
+        await eventually(lambda: says(leave, Leave.AWAITED))
+        await trio.to_thread.run_sync(own_tarantool.start)
+        await tubes.epoch()
+        assert leave() is Leave.GONE
+        assert tubes.leave()() is Leave.GIVEN
+
+
+async def says(leave: Callable[[], Leave], wanted: Leave) -> bool:
+    return leave() is wanted

@@ -447,6 +447,12 @@ class MemoryLink:
     def stop(self) -> None:
         self._stopping.set()
 
+    def connected(self, where: str) -> bool:
+        return True
+
+    def session(self, where: str) -> int:
+        return self._queue.session
+
     async def call(
         self, where: str, verb: str, *args: Any, deadline: float = 10.0, poll: bool = False, orphan: Any = None
     ) -> list[Any]:
