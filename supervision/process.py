@@ -27,6 +27,8 @@ from supervision.lines import Lines
 
 REAP_WITHIN = 5.0  # seconds for a killed process to be gone
 LAST_OUTPUT_WITHIN = 0.5  # seconds for the pipes' EOF after the exit: a grandchild may hold them open
+OVERSLEPT = 0.2  # seconds by which a sleep must have been too long for this process to have stood still itself
+UNREAD_WITHIN = 0.5  # seconds in which what came meanwhile is read
 
 
 def _ignore_line(stream: str, text: str) -> None:
@@ -204,12 +206,18 @@ class ChildProcess:
     async def _watch_heart(self, process: trio.Process) -> None:
         if self._heartbeat_timeout is None:
             return
+        due = math.inf
         while not self._asked.is_set():  # a process that drains may be too busy to beat; its stop is bounded anyway
-            silence = trio.current_time() - self._last_beat
-            if silence >= self._heartbeat_timeout:
+            now = trio.current_time()
+            silence = now - self._last_beat
+            if silence < self._heartbeat_timeout:
+                due = min(self._last_beat, now) + self._heartbeat_timeout
+            elif now - due > OVERSLEPT:  # it was us who stood still: its beats may lie unread
+                due = now + UNREAD_WITHIN
+            else:
                 self._fail(process, HungProcess(f'process "{self.name}": no heartbeat for {silence:.3g} s'))
                 return
-            await trio.sleep(self._heartbeat_timeout - max(silence, 0.0))
+            await trio.sleep_until(due)
 
     async def _stop_when_asked(self, process: trio.Process) -> None:
         await self._asked.wait()

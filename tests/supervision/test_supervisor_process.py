@@ -255,6 +255,25 @@ async def test_a_process_that_misses_its_heartbeat_is_killed_and_is_a_crash():
     assert took >= 0.8
 
 
+async def test_a_supervisor_that_stood_still_itself_blames_no_process():
+    beats = []
+
+    def heard(stream, text):
+        beats.append(text)
+        process.beat()
+
+    process = shell(READY + "while :; do echo beat; sleep 0.05; done", heartbeat_timeout=0.3, log_line=heard)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(process.run, lambda: None)
+        while not beats:  # noqa: ASYNC110
+            await trio.sleep(0.01)
+        for _ in range(3):
+            time.sleep(0.8)  # noqa: ASYNC251 - as a stopped process, or one on a machine that slept
+            await trio.sleep(0.6)
+        process.stop()
+    assert len(beats) > 40
+
+
 async def test_a_grandchild_that_holds_the_pipes_does_not_hold_up_the_exit():
     error = await outcome(shell(READY + "sleep 3 & exit 4"))
     assert isinstance(error, ProcessDied)
