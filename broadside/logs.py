@@ -124,7 +124,7 @@ def observe(event: SupervisionEvent, quiet: bool = False) -> None:
     loud = log.info if quiet else log.error
     match event:
         case ChildStarted():
-            log.info("started", actor=actor, incarnation=event.incarnation)
+            log.info("started", actor=actor, incarnation=event.incarnation, took=round(event.took, 3))
         case ChildExited() if event.reason.error is not None:
             log.error("crashed", actor=actor, why=first_line(event.reason.error), exc_info=event.reason.error)
         case ChildExited():

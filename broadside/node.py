@@ -307,6 +307,7 @@ class Node:
             "pid": os.getpid(),
             "ready": self._serving(),
             "rss": usage.ru_maxrss * 1024,
+            "tasks": trio.lowlevel.current_statistics().tasks_living,
             "workers": [
                 {
                     "name": worker.name,
@@ -315,6 +316,7 @@ class Node:
                     "rss": worker.stats.rss if worker.stats else None,
                     "cpu": worker.stats.cpu if worker.stats else None,
                     "stages": worker.stats.stages if worker.stats else {},
+                    "tasks": worker.stats.tasks if worker.stats else None,
                 }
                 for worker in self._workers
             ],

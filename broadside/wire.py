@@ -117,6 +117,8 @@ class Stats(msgspec.Struct, frozen=True, kw_only=True, tag="stats"):
     """Campaigns of which it has batches in hand."""
     stages: dict[str, float] = {}
     """Stage of a push → seconds of processor time since the start."""
+    tasks: int = 0
+    """Trio tasks that live."""
     at: float = 0.0
     """When this was so: ``time.monotonic``, which all processes of a machine share."""
 

@@ -67,6 +67,7 @@ class Telemetry:
                             paused=paused,
                             sending=sorted({id for counts in self._in_hand.values() for id in +counts}),
                             stages=dict(self._stages.seconds()),
+                            tasks=trio.lowlevel.current_statistics().tasks_living,
                             at=time.monotonic(),
                         ),
                         wire.Tree(dict(self._tree().snapshot())),

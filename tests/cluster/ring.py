@@ -47,6 +47,7 @@ class Ring:
         nodes: int = 2,
         stores: int = 2,
         latency_ms: int = 100,
+        twins: str = "",
         workers: int | None = None,
         cable: Cable | None = None,
     ) -> None:
@@ -63,7 +64,7 @@ class Ring:
             places=cable.places if cable else (),
         )
         for node in self.cluster.nodes:
-            node.script(f"latency_ms = {latency_ms}\n\n{samples.TWIN_SCRIPT}")
+            node.script(f"latency_ms = {latency_ms}\n{twins}\n{samples.TWIN_SCRIPT}")
         tokens = {row.token for row in samples.subscribers(subscribers, 0.02, PLATFORMS)}
         self.live = {token for token in tokens if not token.startswith(samples.DEAD)}
 
@@ -87,6 +88,18 @@ class Ring:
 
     def node(self, number: int) -> ClusterNode:
         return self.cluster.nodes[number - 1]
+
+    def cut(self) -> None:
+        """Part the second server from the first."""
+        for cable in self._cables():
+            cable.cut()
+
+    def heal(self) -> None:
+        for cable in self._cables():
+            cable.heal()
+
+    def _cables(self) -> list[Cable] | list[Wire]:
+        return [self.cable] if self.cable else list(self.wires.values())
 
     def fire(self) -> Run:
         before = self.cluster.pushes()
@@ -201,10 +214,7 @@ class Run:
         return 0
 
     def cut(self, seconds: float) -> int:
-        cables = [self.ring.cable] if self.ring.cable else list(self.ring.wires.values())
-        for cable in cables:
-            cable.cut()
+        self.ring.cut()
         time.sleep(seconds)
-        for cable in cables:
-            cable.heal()
+        self.ring.heal()
         return 0

@@ -12,6 +12,7 @@ import trio
 
 from tests.system.faults import FAULTS
 from tests.system.judge import Judgement
+from tests.system.pair import Pair
 from tests.system.plan import Plan, draw
 from tests.system.processes import Failed
 from tests.system.reaper import reaped
@@ -23,7 +24,7 @@ def run_plan(plan: Plan, folder: Path, keep: bool = False) -> Judgement:
     """One run, from nothing to its judgement. Its folder stays when a law is broken."""
     found: list[Judgement] = []
     with kept(folder, lambda: keep or not found or bool(found[0].broken)):
-        run = Run(plan, folder)
+        run = Pair(plan, folder) if plan.kind().pair else Run(plan, folder)
         try:
             with reaped(folder):
                 found.append(trio.run(run.go))
@@ -64,7 +65,8 @@ def main() -> int:
     parser.add_argument("--json", action="store_true", help="the results as JSON on stdout; progress goes to stderr")
     given = parser.parse_args()
     seed = int(time.time()) if given.seed is None else given.seed
-    names = [n for n, k in FAULTS.items() if not given.quick or k.anywhere] if given.each else [given.fault]
+    each = [name for name, kind in FAULTS.items() if kind.drawn and (kind.anywhere or not given.quick)]
+    names = each if given.each else [given.fault]
     folder = (given.report or Path("var/system") / str(seed)).absolute()
     plans = [draw(seed + n, name, given.subscribers, given.quick) for n in range(given.runs) for name in names]
     found: list[Judgement] = []

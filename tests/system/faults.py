@@ -14,7 +14,8 @@ import trio
 if TYPE_CHECKING:
     from tests.system.run import Run
 
-Act = Callable[["Run", dict[str, Any]], Awaitable[None]]
+Act = Callable[[Any, dict[str, Any]], Awaitable[None]]
+"""Of a Run, or of a Pair."""
 PLATFORMS = ("apns", "fcm")
 WORKER_HANG = 9.0
 """Seconds: a worker that is silent for longer is killed by its node."""
@@ -38,17 +39,23 @@ class Fault:
     store: bool = False
     """The store is a Tarantool of the run's own, behind a proxy."""
     apart: bool = False
-    """The node's queue is a Tarantool of its own, beside that store."""
+    """The node runs its queue itself, beside that store."""
+    queue: bool = False
+    """The queue, too, is a Tarantool of the run's own, behind a proxy."""
+    pair: bool = False
+    """There are two nodes, with one store."""
+    parted: bool = False
+    """The second node stands in a network of its own (needs root)."""
     proxies: bool = False
     """The node reaches the twins through proxies."""
     full: bool = False
     """The embedded Tarantool's folder is a small disk of its own (needs root)."""
     clock: bool = False
     """The node lives under a clock that can be set (needs libfaketime)."""
-    defect: bool = False
-    """The node's transport to Apple has a defect, which one recipient provokes."""
+    defect: Callable[[Any], str] | None = None
+    """The node's processes have a defect: this code, run at their start."""
     serving: float = 5.0
-    """Seconds after the fault's end within which the node serves again."""
+    """Seconds after the fault's end within which the node serves again, besides what a Tarantool took to start."""
     large: bool = False
     """Wants a base that is many times what may be leased, for a lease lost may be sent again."""
     slow: bool = False
@@ -59,7 +66,7 @@ class Fault:
     @property
     def anywhere(self) -> bool:
         """Whether it is over within seconds, and needs neither root nor a clock of its own."""
-        return not (self.slow or self.full or self.clock)
+        return not (self.slow or self.full or self.clock or self.parted)
 
 
 FAULTS: dict[str, Fault] = {}
@@ -104,7 +111,7 @@ async def kill_worker(run: Run, values: dict[str, Any]) -> None:
     run.over()
 
 
-@fault("kill-node", lambda chance: {"away": round(chance.uniform(0, 3), 1)}, large=True, serving=15.0)
+@fault("kill-node", lambda chance: {"away": round(chance.uniform(0, 3), 1)}, large=True)
 async def kill_node(run: Run, values: dict[str, Any]) -> None:
     async with run.frozen():
         await run.node.kill()
@@ -113,25 +120,41 @@ async def kill_node(run: Run, values: dict[str, Any]) -> None:
     await run.start_node()
 
 
-@fault("kill-tarantool", none, large=True, serving=7.0)
+@fault("kill-tarantool", none, large=True, serving=2.0)
 async def kill_tarantool(run: Run, values: dict[str, Any]) -> None:
     async with run.frozen():
         os.kill(run.tarantool(), signal.SIGKILL)
     run.over()
 
 
-@fault("kill-queue", none, large=True, store=True, apart=True, serving=7.0)
+@fault("kill-queue", none, large=True, store=True, apart=True, serving=2.0)
 async def kill_queue(run: Run, values: dict[str, Any]) -> None:
     async with run.frozen():
         os.kill(run.queue(), signal.SIGKILL)
     run.over()
 
 
-@fault("kill-store", lambda chance: {"away": round(chance.uniform(0, 4), 1)}, store=True, apart=True)
+@fault("kill-store", lambda chance: {"away": round(chance.uniform(0, 4), 1)}, store=True, apart=True, serving=2.0)
 async def kill_store(run: Run, values: dict[str, Any]) -> None:
-    await run.kill_store()  # no lease is the store's: nothing may be repeated
+    await run.servers["store"].kill()  # no lease is the store's: nothing may be repeated
     await trio.sleep(values["away"])
-    await run.start_store()
+    await run.servers["store"].start()
+    run.over()
+
+
+@fault(
+    "kill-queue-server",
+    lambda chance: {"away": round(chance.uniform(0, 4), 1)},
+    store=True,
+    queue=True,
+    large=True,
+    serving=2.0,
+)
+async def kill_queue_server(run: Run, values: dict[str, Any]) -> None:
+    async with run.frozen():
+        await run.servers["queue"].kill()
+    await trio.sleep(values["away"])
+    await run.servers["queue"].start()
     run.over()
 
 
@@ -141,6 +164,14 @@ async def stop_store(run: Run, values: dict[str, Any]) -> None:
         async with run.frozen():
             pass
     await stopped(run, run.tarantool(), values["seconds"])
+
+
+@fault("stop-queue", lambda chance: {"seconds": chance.choice((1.0, 4.0, 12.0))}, store=True, apart=True)
+async def stop_queue(run: Run, values: dict[str, Any]) -> None:
+    if values["seconds"] > LEASE:
+        async with run.frozen():
+            pass
+    await stopped(run, run.queue(), values["seconds"])
 
 
 @fault("kill-twin", lambda chance: sick(chance, away=round(chance.uniform(0, 4), 1)))
@@ -199,7 +230,7 @@ async def stop_twin(run: Run, values: dict[str, Any]) -> None:
     await stopped(run, run.twins[values["platform"]].pid, values["seconds"])
 
 
-@fault("sigterm", lambda chance: {"away": round(chance.uniform(0, 2), 1)}, serving=15.0)
+@fault("sigterm", lambda chance: {"away": round(chance.uniform(0, 2), 1)})
 async def sigterm(run: Run, values: dict[str, Any]) -> None:
     began = trio.current_time()
     run.node.signal(signal.SIGTERM)
@@ -256,11 +287,7 @@ scripted(
 )
 scripted(
     "429-retry-after",
-    lambda chance: {
-        "platform": "fcm",
-        "share": round(chance.uniform(0.01, 0.05), 3),
-        "retry_after": chance.randrange(1, 5),
-    },
+    lambda chance: sick(chance, share=round(chance.uniform(0.01, 0.05), 3), retry_after=chance.randrange(1, 5)),
     '[[rules]]\nanswer = "429"\nshare = {share}\ntimes = 1\nretry_after = {retry_after}\n',
     slow=True,
 )
@@ -271,9 +298,15 @@ scripted(
     slow=True,
 )
 scripted(
-    "expired-token",
+    "expired-access-token",
     lambda chance: {"platform": "fcm", "seconds": chance.randrange(1, 3)},
     "access_token_seconds = {seconds}\n",
+    slow=True,
+)
+scripted(
+    "expired-provider-token",
+    lambda chance: {"platform": "apns", "share": round(chance.uniform(0.0005, 0.002), 4)},
+    '[[rules]]\nanswer = "refuse"\nreason = "ExpiredProviderToken"\nshare = {share}\ntimes = 1\n',
     slow=True,
 )
 scripted(
@@ -307,77 +340,4 @@ async def tls_failure(run: Run, values: dict[str, Any]) -> None:
     async with run.impostor(twin.port):
         await trio.sleep(values["seconds"])
     await twin.start()
-    run.over()
-
-
-# -- wires -------------------------------------------------------------------------------------------------------------
-
-
-@fault("cut-provider", lambda chance: sick(chance, times=chance.randrange(1, 4)), proxies=True)
-async def cut_provider(run: Run, values: dict[str, Any]) -> None:
-    for _ in range(values["times"]):
-        run.in_flight(values["platform"])
-        run.proxies[values["platform"]].cut()
-        await trio.sleep(0.4)
-    run.over()
-
-
-@fault("truncate-provider", sick, proxies=True)
-async def truncate_provider(run: Run, values: dict[str, Any]) -> None:
-    run.in_flight(values["platform"])
-    run.proxies[values["platform"]].truncate()
-    run.over()
-
-
-@fault(
-    "delay-provider", lambda chance: sick(chance, delay=round(chance.uniform(0.05, 0.4), 2), seconds=3.0), proxies=True
-)
-async def delay_provider(run: Run, values: dict[str, Any]) -> None:
-    proxy = run.proxies[values["platform"]]
-    proxy.delay = values["delay"]
-    await trio.sleep(values["seconds"])
-    proxy.delay = 0.0
-    run.over()
-
-
-@fault("half-open-provider", lambda chance: sick(chance, seconds=chance.choice((2.0, 12.0))), proxies=True, slow=True)
-async def half_open_provider(run: Run, values: dict[str, Any]) -> None:
-    proxy = run.proxies[values["platform"]]
-    run.in_flight(values["platform"])
-    proxy.silent = proxy.refuse = True
-    await trio.sleep(values["seconds"])
-    proxy.silent = proxy.refuse = False
-    proxy.cut()  # what was swallowed makes the rest of the bytes meaningless
-    run.over()
-
-
-@fault("cut-store", lambda chance: {"times": chance.randrange(1, 4)}, store=True)
-async def cut_store(run: Run, values: dict[str, Any]) -> None:
-    for _ in range(values["times"]):
-        run.wire().cut()  # what was leased stays leased
-        await trio.sleep(0.7)
-    run.over()
-
-
-@fault("truncate-store", none, store=True)
-async def truncate_store(run: Run, values: dict[str, Any]) -> None:
-    run.wire().truncate()
-    run.over()
-
-
-@fault("delay-store", lambda chance: {"delay": round(chance.uniform(0.02, 0.3), 2), "seconds": 3.0}, store=True)
-async def delay_store(run: Run, values: dict[str, Any]) -> None:
-    run.wire().delay = values["delay"]
-    await trio.sleep(values["seconds"])
-    run.wire().delay = 0.0
-    run.over()
-
-
-@fault("half-open-store", lambda chance: {"seconds": chance.choice((2.0, 8.0))}, store=True)
-async def half_open_store(run: Run, values: dict[str, Any]) -> None:
-    async with run.frozen():
-        run.wire().silent = run.wire().refuse = True
-    await trio.sleep(values["seconds"])
-    run.wire().silent = run.wire().refuse = False
-    run.wire().cut()
     run.over()

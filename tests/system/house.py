@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import ssl
-import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -16,62 +15,42 @@ import trio
 import trustme
 
 from broadside import samples
-from storage.embedded import Embedded
+from simulators.ledger import Entry, read_ledger
 from storage.errors import VerbRefused
 from storage.link import Link
-from tests.system import poison
-from tests.system.judge import Campaign
 from tests.system.plan import LATENCY, STREAMS, Plan
-from tests.system.processes import MARK, Failed, Node, Process, Twin, marked, until
+from tests.system.processes import MARK, Failed, Node, Process, Tarantool, Twin, marked, until
 from tests.system.proxy import Proxy
+from tests.system.trial import Trial
 
 CHANNELS = {"android": "fcm", "ios": "apns"}
 APPS = {"apns": "org.example.news", "fcm": "example-news"}
 DEAD_SHARE = 0.02
 FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1")
-BATCH = 500
 ORPHAN_SECONDS = 12.0
 """What outlives a killed node ends by itself: a worker drains for at most 10 s."""
 SMALL_DISK = "24m"
 SMALL_MEMORY = 64 << 20
 
 
-class House:
-    """Everything around one run. ``bound``: pushes that its faults may have repeated, added up as they happen."""
+class House(Trial):
+    """Everything around one run on one node."""
 
     def __init__(self, plan: Plan, folder: Path) -> None:
-        self.plan = plan
-        self.kind = plan.kind()
-        self.folder = folder
+        super().__init__(plan, folder)
         environment = {MARK: str(folder)}
         self.twins = {platform: Twin(platform, app, folder, environment) for platform, app in APPS.items()}
         self.proxies: dict[str, Proxy] = {}
         self.node = Node(folder, environment)
-        self.store: Process | None = None
-        self.bound = 0
-        self.ended_at: float | None = None
-        self.killed: set[int] = set()
-        """Workers that are gone: until others are there, the node does not serve."""
-        self.notes: dict[str, Any] = {}
-        self.laws: list[tuple[str, bool, str]] = []
-        self.campaigns: list[Campaign] = []
+        self.servers: dict[str, Tarantool] = {}
+        """``store`` and ``queue``, where they are not the node's own."""
         self._environment = environment
-        self._wire: Proxy | None = None
         self._link: Link | None = None
-        self._embedded: Embedded | None = None
         self._started = 0.0
 
-    def note(self, name: str, value: Any) -> None:
-        """Put a figure into the report."""
-        self.notes[name] = value
-
-    def law(self, name: str, holds: bool, detail: str = "") -> None:
-        """Judge a law of the fault's own."""
-        self.laws.append((name, holds, "" if holds else detail))
-
-    def over(self) -> None:
-        """The fault has ended: from now on the node has its seconds to serve again."""
-        self.ended_at = trio.current_time()
+    def ledger(self) -> dict[str, list[Entry]]:
+        """Platform → what its twin accepted."""
+        return {platform: list(read_ledger(twin.ledger)) for platform, twin in self.twins.items()}
 
     def in_flight(self, platform: str) -> None:
         """Every push on its way to this platform may be repeated: as many as its connections have streams."""
@@ -87,8 +66,7 @@ class House:
             await trio.sleep(0.05)
             tubes = (await self.node.get("/api/status"))["queue"]["tubes"]
             taken = sum(tasks["taken"] for name, tasks in tubes.items() if name.startswith("push_"))
-            self.bound += BATCH * taken
-            self.note("leases", self.notes.get("leases", 0) + taken)
+            self.leased(taken)
             yield
         finally:
             for pid in workers:
@@ -97,36 +75,11 @@ class House:
 
     def tarantool(self) -> int:
         """Its process id."""
-        if self.store is not None:
-            return self.store.pid
-        return self.queue()
+        return self.servers["store"].pid if "store" in self.servers else self.queue()
 
     def queue(self) -> int:
         """The process id of the node's own."""
         return self.node.children("embedded.lua")[0]
-
-    async def kill_store(self) -> None:
-        """kill -9."""
-        assert self.store is not None
-        await self.store.kill()
-
-    async def start_store(self) -> None:
-        """Start the store that is not the node's (again)."""
-        assert self.store is not None
-        assert self._embedded is not None
-        self.store.spawn(self._embedded.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-        assert self.store.process is not None
-        assert self.store.process.stdin is not None
-        assert self.store.process.stdout is not None
-        self.store.process.stdin.write(self._embedded.handshake)
-        self.store.process.stdin.flush()
-        if b'"ready":true' not in await trio.to_thread.run_sync(self.store.process.stdout.readline):
-            raise Failed(f"the store does not start: {self.store.said()[-400:]}")
-
-    def wire(self) -> Proxy:
-        """The proxy before the store."""
-        assert self._wire is not None
-        return self._wire
 
     async def start_node(self) -> None:
         """Start the node (again)."""
@@ -211,8 +164,9 @@ class House:
             if self.kind.proxies:
                 proxy = self.proxies[platform] = Proxy(("127.0.0.1", twin.port))
                 await nursery.start(proxy.run)
-        if self.kind.store:
-            await self._own_store(nursery)
+        for name, wanted in (("store", self.kind.store), ("queue", self.kind.queue)):
+            if wanted:
+                await self._server(nursery, name)
         if self.kind.full:
             self._small_disk()
         if self.kind.clock:
@@ -223,8 +177,10 @@ class House:
                 "LD_PRELOAD": str(FAKETIME), "FAKETIME_TIMESTAMP_FILE": str(self.folder / "clock"),
                 "FAKETIME_CACHE_DURATION": "1", "FAKETIME_DONT_FAKE_MONOTONIC": "1",
             }  # fmt: skip
-        if self.kind.defect:
-            poison.plant(self)
+        if self.kind.defect is not None:
+            (self.folder / "defect").mkdir()
+            (self.folder / "defect" / "sitecustomize.py").write_text(self.kind.defect(self))
+            self.node.environment["PYTHONPATH"] = str(self.folder / "defect")
         self.node.config.write_text(self._config())
         await self.start_node()
         self.note("start_s", round(self._started, 2))
@@ -237,16 +193,15 @@ class House:
         if "rows" in self.plan.values:
             await self._poison(self.plan.values["rows"])
 
-    async def _own_store(self, nursery: trio.Nursery) -> None:
+    async def _server(self, nursery: trio.Nursery, name: str) -> None:
         memory = SMALL_MEMORY if self.plan.fault == "memory-full" else 256 << 20
-        embedded = self._embedded = Embedded(self.folder / "store", list(CHANNELS), memory=memory)
-        self.store = Process("store", self.folder, self._environment)
-        await self.start_store()
-        self._wire = Proxy(Path(embedded.endpoint.uri.removeprefix("unix/:")), embedded.runtime / "proxy.sock")
-        await nursery.start(self._wire.run)
-        self.node.environment["BROADSIDE_SYSTEM_STORE"] = embedded.password
-        self._link = Link({"store": embedded.endpoint})
-        await nursery.start(lambda task_status: self._linked(task_status))
+        server = self.servers[name] = Tarantool(name, self.folder, self._environment, CHANNELS, memory)
+        await server.start()
+        await nursery.start(server.wire.run)
+        self.node.environment[server.variable] = server.embedded.password
+        if name == "store":
+            self._link = Link({"store": server.embedded.endpoint})
+            await nursery.start(lambda task_status: self._linked(task_status))
 
     async def _linked(self, task_status: trio.TaskStatus[None]) -> None:
         assert self._link is not None
@@ -274,9 +229,7 @@ class House:
             f'[node]\nname = "node-1"\ndata = "{self.node.data}"\nworkers = {self.plan.workers}\n',
             '[http]\nbind = "127.0.0.1:0"\n',
         ]
-        if self._embedded is not None:
-            uri = f"unix/:{self._embedded.runtime / 'proxy.sock'}"
-            parts.append(f'[store]\nuri = "{uri}"\npassword_env = "BROADSIDE_SYSTEM_STORE"\n')
+        parts += [server.section() for server in self.servers.values()]
         if self.kind.apart:
             parts.append("[queue]\nembedded = true\n")
         for channel, platform in CHANNELS.items():
@@ -298,15 +251,11 @@ class House:
             await self._direct("store.subscribers_put", [row])
 
     def _orphans(self) -> list[int]:
-        ours = {
-            process.pid for process in (*self.twins.values(), self.store) if process is not None and process.running
-        }
+        ours = {process.pid for process in (*self.twins.values(), *self.servers.values()) if process.running}
         return [pid for pid in marked(str(self.folder)) if pid not in ours]
 
     async def _clear(self) -> None:
-        everything: list[Process] = [self.node, *self.twins.values()]
-        if self.store is not None:
-            everything.append(self.store)
+        everything: list[Process] = [self.node, *self.twins.values(), *self.servers.values()]
         for process in everything:
             if process.running:
                 process.signal(signal.SIGCONT)
@@ -314,8 +263,8 @@ class House:
         for pid in marked(str(self.folder)):
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        if self._embedded is not None:
-            self._embedded.remove_runtime()
+        for server in self.servers.values():
+            server.embedded.remove_runtime()
 
 
 def _command(pid: int) -> str:

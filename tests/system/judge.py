@@ -7,21 +7,21 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from broadside import samples
-from simulators.ledger import Entry, read_ledger
+from simulators.ledger import Entry
 
 if TYPE_CHECKING:
-    from tests.system.run import Run
+    from tests.system.trial import Trial
 
 RATE = 0.9
-"""The healthy platform's least share of its undisturbed rate …"""
-RATE_SLACK = 0.05
-"""… and what two campaigns of a few seconds on a shared machine may differ by."""
+"""The healthy platform's least share of its undisturbed rate."""
 MEMORY = 150
 """MB that a worker may have in memory at the end."""
-QUICK_SLACK = 0.3
-"""The same where a run shares the machine with whatever else CI does."""
-TIME_SLACK = 2.0
-"""Times are judged with this factor: other processes share the machine."""
+QUICK_RATE = 0.75
+"""The least share where a run shares the machine with whatever else CI does …"""
+QUICK_TIME = 2.0
+"""… and by how much longer things may take there."""
+BEGIN, END = 0.05, 0.9
+"""Rates are those between these shares of a campaign: its last batches are few, and on few connections."""
 
 
 @dataclass
@@ -30,8 +30,11 @@ class Campaign:
 
     id: str
     base: dict[str, str]
+    disturbed: bool = True
     after: dict[str, str] = field(default_factory=dict)
     report: dict[str, Any] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+    """What differs between its page ledger and the base, by the node's own `campaign verify`."""
 
 
 @dataclass
@@ -66,10 +69,10 @@ def poisoned(token: str) -> bool:
     return "poison" in token
 
 
-def judge(run: Run, seconds: float) -> Judgement:
+def judge(run: Trial, seconds: float) -> Judgement:
     """Hold the run to its laws."""
     laws = [*run.laws]
-    ledger = {platform: list(read_ledger(twin.ledger)) for platform, twin in run.twins.items()}
+    ledger = run.ledger()
     lost = unexpected = duplicates = remaining = 0
     bound = run.bound
     for campaign in run.campaigns:
@@ -89,12 +92,13 @@ def judge(run: Run, seconds: float) -> Judgement:
     ]
     rss = max(run.notes.get("rss_mb", [0]), default=0)
     laws.append(("a worker's memory stays small", rss <= MEMORY, f"{rss} MB > {MEMORY}"))
-    ratio = _ratio(run, ledger)
+    ratio = rate_kept(run, ledger)
     if ratio is not None:
-        floor = RATE - (QUICK_SLACK if run.plan.quick else RATE_SLACK)
-        laws.append(("the other platform keeps its rate", ratio >= floor, f"{ratio:.2f} of the undisturbed, < {floor}"))
+        least = least_rate(run)
+        laws.append(("the other platform keeps its rate", ratio >= least, f"{ratio:.2f} of the undisturbed, < {least}"))
     if run.ended_at is not None:
-        serving, limit = run.notes.get("serving_s"), run.kind.serving * TIME_SLACK
+        serving, limit = run.notes.get("serving_s"), run.kind.serving + run.notes.get("tarantool_s", 0.0)
+        limit = round(limit * (QUICK_TIME if run.plan.quick else 1.0), 2)
         laws.append(("serves again in time", serving is not None and serving <= limit, f"{serving} s > {limit} s"))
     plan = run.plan.shown()
     return Judgement(plan, seconds, lost, unexpected, duplicates, bound, remaining, ratio, run.notes, laws)
@@ -109,6 +113,7 @@ def _agree(campaign: Campaign, live: set[str], accepted: Counter[str], laws: lis
     bad = sum(map(poisoned, campaign.base))
     dead = len(campaign.base) - len(live) - bad
     laws.append(("the campaign is done", report.get("state") == "done", f"it is {report.get('state')}"))
+    laws.append(("the page ledger tiles the base", not campaign.problems, "; ".join(campaign.problems[:3])))
     laws.append(
         (
             "the report's audience is the base",
@@ -134,15 +139,27 @@ def _agree(campaign: Campaign, live: set[str], accepted: Counter[str], laws: lis
     return max(sums["remaining"], len(campaign.base) - terminal)
 
 
-def _ratio(run: Run, ledger: dict[str, list[Entry]]) -> float | None:
+def rate_kept(run: Trial, ledger: dict[str, list[Entry]]) -> float | None:
+    """The healthy platform's rate in the disturbed campaign by that in the slowest of the undisturbed ones."""
     sick = run.plan.values.get("platform")
-    if sick is None or len(run.campaigns) < 2:
+    if sick is None:
         return None
     (healthy,) = [platform for platform in ledger if platform != sick]
-    rates = []
+    rates: dict[bool, list[float]] = {True: [], False: []}
     for campaign in run.campaigns:
-        times = [entry.time for entry in ledger[healthy] if entry.collapse == campaign.id]
-        if not times:
-            return 0.0
-        rates.append(len(times) / max(1, max(times) - min(times)))
-    return round(rates[1] / rates[0], 3)
+        rates[campaign.disturbed].append(_rate([e.time for e in ledger[healthy] if e.collapse == campaign.id]))
+    if not rates[True] or not rates[False]:
+        return None
+    return round(min(rates[True]) / max(min(rates[False]), 1e-9), 3)
+
+
+def least_rate(run: Trial) -> float:
+    """What it may be at least."""
+    return QUICK_RATE if run.plan.quick else RATE
+
+
+def _rate(times: list[int]) -> float:
+    """Pushes a millisecond in the midst of a campaign."""
+    times.sort()
+    first, last = int(BEGIN * len(times)), int(END * len(times))
+    return (last - first) / max(1, times[last] - times[first]) if times else 0.0

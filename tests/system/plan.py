@@ -6,8 +6,11 @@ import random
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from tests.system import canaries as canaries
 from tests.system import poison as poison  # which enter their faults
+from tests.system import servers as servers
 from tests.system import surroundings as surroundings
+from tests.system import wires as wires
 from tests.system.faults import FAULTS, Fault
 
 STREAMS = 100
@@ -45,7 +48,8 @@ def draw(seed: int, fault: str | None = None, subscribers: int | None = None, qu
     Args:
         seed: any number.
         fault: that one, in place of one that chance picks.
-        subscribers: that many, in place of 12,000 to 18,000 (four times as many for a fault that wants a large base).
+        subscribers: that many, in place of 12,000 to 18,000 (four times as many for a fault that wants a large base,
+            twice as many for one after which rates are compared).
         quick: only faults that end within seconds, for CI.
     """
     chance = random.Random(seed)
@@ -55,5 +59,7 @@ def draw(seed: int, fault: str | None = None, subscribers: int | None = None, qu
     workers = chance.choice((1, 1, 2))
     at = round(chance.uniform(0.1, 0.6), 2)
     name = fault or picked
-    size *= 4 if FAULTS[name].large and not quick else 1
-    return Plan(seed, name, subscribers or size, workers, at, FAULTS[name].draw(chance), quick)
+    values = FAULTS[name].draw(chance)
+    if not quick:
+        size *= 4 if FAULTS[name].large else 2 if "platform" in values else 1
+    return Plan(seed, name, subscribers or size, workers, at, values, quick)

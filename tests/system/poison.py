@@ -50,18 +50,15 @@ async def poisoned_rows(run: Run, values: dict[str, Any]) -> None:
     run.over()  # they were written before Fire
 
 
-def plant(run: House) -> None:
-    """Give the node's processes the defect; one of the phones provokes it."""
-    folder = run.folder / "defect"
-    folder.mkdir()
-    (folder / "sitecustomize.py").write_text(_DEFECT)
-    run.node.environment["PYTHONPATH"] = str(folder)
+def _provoked(run: House) -> str:
+    """One of the phones provokes it."""
     rows = samples.subscribers(run.plan.subscribers, 0.0, {CHANNEL: "apns", "android": "fcm"})
     phones = [row.token for row in rows if row.channel == CHANNEL]
-    (folder / "provoker").write_text(phones[int(run.plan.values["phone"] * len(phones))])
+    (run.folder / "defect" / "provoker").write_text(phones[int(run.plan.values["phone"] * len(phones))])
+    return _DEFECT
 
 
-@fault("poisoned-task", lambda chance: {"phone": round(chance.random(), 3)}, defect=True)
+@fault("poisoned-task", lambda chance: {"phone": round(chance.random(), 3)}, defect=_provoked)
 async def poisoned_task(run: Run, values: dict[str, Any]) -> None:
     provoker = run.folder / "defect" / "provoker"
     (buried,) = await _until(lambda: _buried(run), "buried batch")

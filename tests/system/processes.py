@@ -7,12 +7,15 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import httpx
 import trio
+
+from storage.embedded import Embedded
+from tests.system.proxy import Proxy
 
 MARK = "BROADSIDE_SYSTEM_RUN"
 """An environment variable with the run's folder, which every process of a run inherits: who is left is an orphan."""
@@ -38,6 +41,14 @@ def state(pid: int) -> str:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except OSError:
         return "Z"
+
+
+def rss(pid: int) -> int:
+    """Resident bytes of a process; 0 for one that is gone."""
+    try:
+        return int(Path(f"/proc/{pid}/status").read_text().split("VmRSS:")[1].split()[0]) << 10
+    except (OSError, IndexError):
+        return 0
 
 
 def marked(folder: str) -> list[int]:
@@ -117,6 +128,33 @@ class Process:
     def said(self) -> str:
         """All that it has said so far."""
         return self.output.read_text(errors="replace") if self.output.exists() else ""
+
+
+class Tarantool(Process):
+    """A store or a queue that is not the node's own. The node reaches it through ``wire``."""
+
+    def __init__(self, name: str, folder: Path, environment: Mapping[str, str], channels: Iterable[str], memory: int):
+        super().__init__(name, folder, environment)
+        self.embedded = Embedded(folder / name, list(channels), memory=memory)
+        self.variable = f"BROADSIDE_SYSTEM_{name.upper()}"
+        """The environment variable with its password."""
+        socket = Path(self.embedded.endpoint.uri.removeprefix("unix/:"))
+        self.wire = Proxy(socket, socket.with_name("proxy.sock"))
+
+    async def start(self) -> None:
+        """Start it (again) and wait until it serves."""
+        self.spawn(self.embedded.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        assert self.process is not None
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.write(self.embedded.handshake)
+        self.process.stdin.flush()
+        if b'"ready":true' not in await trio.to_thread.run_sync(self.process.stdout.readline):
+            raise Failed(f"the {self.name} does not start: {self.said()[-400:]}")
+
+    def section(self) -> str:
+        """Its table of the node's configuration."""
+        return f'[{self.name}]\nuri = "unix/:{self.wire.listen}"\npassword_env = "{self.variable}"\n'
 
 
 class Twin(Process):

@@ -17,17 +17,22 @@ import trio
 from tests.system.faults import FAULTS
 from tests.system.judge import judge
 from tests.system.plan import Plan
+from tests.system.processes import rss
 from tests.system.reaper import reaped
-from tests.system.run import Run, kept, rss
+from tests.system.run import Run, kept
 
 SUBSCRIBERS = 4_000
 WORKERS = 2
 MIX = ["nothing", "nothing", "nothing", "kill-worker", "kill-tarantool", "kill-twin", "stop-twin", "stop-node"]
 WARM_UP = 3
 """Campaigns before the first sample: dead phones leave the base in the first."""
-GROWTH = {"node MB": 8.0, "workers MB": 16.0, "tarantool MB": 16.0, "arena MB": 4.0, "fds": 6.0}
-"""How much the last third of the samples may lie above the first: by their medians, descriptors by their least (idle
-connections of the API stay open for five seconds)."""
+GROWTH = {
+    "node MB": 8.0, "workers MB": 16.0, "tarantool MB": 16.0, "arena MB": 4.0,
+    "fds": 6.0, "worker fds": 2.0, "tasks": 6.0, "worker tasks": 4.0,
+}  # fmt: skip
+"""How much the last third of the samples may lie above the first: by their medians, of what is counted by their least
+(idle connections of the API stay open for five seconds)."""
+COUNTED = ("fds", "worker fds", "tasks", "worker tasks")
 
 
 class Soak:
@@ -69,7 +74,8 @@ class Soak:
         run.kind = FAULTS[name]
         run.bound, run.laws, run.notes, run.ended_at = 0, [], {}, None
         began = trio.current_time()
-        run.campaigns = [await run._fire("disturbed")]
+        run.campaigns = []
+        await run._fire()
         found = judge(run, round(trio.current_time() - began, 1))
         self.campaigns += 1
         self.pushes += sum(tally["delivered"] for tally in run.campaigns[0].report["channels"].values())
@@ -89,12 +95,16 @@ class Soak:
         """Memory and descriptors now."""
         node, workers = self.run.node.pid, self.run.node.workers()
         status = await self.run.node.get("/api/status")
+        told = [worker["tasks"] or 0 for worker in status["workers"]]
         return {
             "node MB": rss(node) / 2**20,
             "workers MB": max(map(rss, workers), default=0) / 2**20,
             "tarantool MB": rss(self.run.tarantool()) / 2**20,
             "arena MB": status["queue"]["memory"]["used"] / 2**20,
             "fds": float(len(os.listdir(f"/proc/{node}/fd"))),  # noqa: PTH208 - names alone
+            "worker fds": float(max(len(os.listdir(f"/proc/{pid}/fd")) for pid in workers)),  # noqa: PTH208
+            "tasks": float(status["tasks"]),
+            "worker tasks": float(max(told)),
         }
 
     def growth(self) -> dict[str, float]:
@@ -105,7 +115,7 @@ class Soak:
         first, last = self.samples[:third], self.samples[-third:]
         found = {}
         for key in GROWTH:
-            middle = min if key == "fds" else statistics.median
+            middle = min if key in COUNTED else statistics.median
             found[key] = middle([s[key] for s in last]) - middle([s[key] for s in first])
         return found
 

@@ -1,0 +1,198 @@
+"""One run on two nodes with one store: a campaign on its way over both, and a fault of the second server."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import msgspec
+import trio
+
+from broadside.cluster import ClusterNode, gaps
+from broadside.errors import ApiError, NodeUnreachable
+from broadside.records import FireRequest
+from simulators.ledger import Entry, read_ledger
+from tests.cluster.cable import Cable
+from tests.cluster.ring import Ring
+from tests.cluster.ring import Run as Walk
+from tests.system.judge import Campaign, Judgement, judge
+from tests.system.plan import LATENCY, STREAMS
+from tests.system.processes import MARK, Failed, marked, rss
+from tests.system.trial import BATCH, CAMPAIGN_SECONDS, Trial, starts
+from transports.contract import Message
+
+_ASK = """
+import json, pathlib, sys
+from broadside.client import Client
+from broadside.datafolder import DataFolder
+print(json.dumps(Client.of(DataFolder(pathlib.Path(sys.argv[1]))).status()))
+"""
+
+
+class Pair(Trial):
+    """Two nodes, each with a queue and twins of its own; faults come over the second."""
+
+    ring: Ring
+    walk: Walk
+
+    async def go(self) -> Judgement:
+        """All of it (Failed when it cannot be brought to its end)."""
+        began = trio.current_time()
+        os.environ[MARK] = str(self.folder)
+        cable = Cable() if self.kind.parted else None
+        self.ring = Ring(
+            self.folder / "ring", self.plan.subscribers, stores=1, workers=self.plan.workers, cable=cable,
+            latency_ms=LATENCY, twins=f"streams = {STREAMS}\n",
+        )  # fmt: skip
+        try:
+            self.ring.start()
+            await self._campaign()
+            await self._end()
+        finally:
+            self.ring.end()
+            del os.environ[MARK]
+        return judge(self, round(trio.current_time() - began, 1))
+
+    @property
+    def second(self) -> ClusterNode:
+        """The server that faults come over."""
+        return self.ring.node(2)
+
+    def ledger(self) -> dict[str, list[Entry]]:
+        """Platform → what the twins of both nodes accepted."""
+        return {
+            platform: [
+                entry
+                for node in self.ring.cluster.nodes
+                if (path := node.data.twins / f"{platform}.ledger").exists()
+                for entry in read_ledger(path)
+            ]
+            for platform in ("apns", "fcm")
+        }
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Stop the second server's workers, so that its unsettled leases can be counted."""
+        with self.walk.frozen():
+            self.leased(self.walk.told["leases"])
+            yield
+
+    def unreported(self) -> None:
+        """What the second queue has settled and not reported yet may be sent again when the queue is lost."""
+        with self.second.client() as client:
+            lines = int(client.tubes()["outbox"])
+        self.bound += BATCH * lines
+        self.note("unreported", lines)
+
+    def sent(self) -> int:
+        """What the second node's twins have accepted so far."""
+        return _lines(self.second)
+
+    def processes(self) -> list[int]:
+        """The processes of the second server: what a pause of the whole machine would stop."""
+        return [self.second.pid, *self.second.children("broadside.worker"), *self.second.children("embedded.lua")]
+
+    async def _campaign(self) -> None:
+        base = self._export()
+        with self.ring.node(1).client() as client:
+            fired = client.fire(FireRequest(message=Message(title="disturbed", body="under fire")))
+        campaign = Campaign(fired.id, base)
+        self.campaigns.append(campaign)
+        self.walk = Walk(self.ring, fired.id, self.ring.cluster.pushes())
+        await self._until(lambda: self._accepted() >= self.plan.at * len(base), "pushes", 60.0)
+        log = self.second.data.root / "logs" / "node.log"
+        before_it = len(starts(log))
+        await self.kind.act(self, self.plan.values)
+        assert self.ended_at is not None
+        before = self._accepted()
+        await self._until(self._serving, "service of both nodes", 120.0)
+        self.note("serving_s", round(trio.current_time() - self.ended_at, 2))
+        await self._until(lambda: self._accepted() > before or self._done(campaign), "push", 120.0)
+        self.note("progress_s", round(trio.current_time() - self.ended_at, 2))
+        if len(took := starts(log)) > before_it:  # its twins are its children here: they stand for what does not die
+            self.note("tarantool_s", took[-1] + starts(log, "twin-apns")[-1] + starts(log, "twin-fcm")[-1])
+        await self._until(lambda: self._done(campaign), "end of the campaign", CAMPAIGN_SECONDS)
+        campaign.after = self._export()
+        with self.ring.node(1).client() as client:
+            campaign.problems = [*client.verify(campaign.id).problems, *gaps(self.walk.pages())]
+        self.note("pages", {node.name: self._walked_by(node.name) for node in self.ring.cluster.nodes})
+
+    def _walked_by(self, node: str) -> int:
+        return sum(page["node"] == node for page in self.walk.pages())
+
+    def _done(self, campaign: Campaign) -> bool:
+        with suppress(NodeUnreachable, ApiError), self.ring.node(1).client() as client:
+            campaign.report = msgspec.to_builtins(client.campaign(campaign.id))
+            return bool(campaign.report["state"] == "done")
+        return False
+
+    def _serving(self) -> bool:
+        for node in self.ring.cluster.nodes:
+            if not node.running():
+                raise Failed(f"{node.name} ended by itself: {node.last_words()[-600:]}")
+            status = self._status(node)
+            if status is None:
+                return False
+            serving = {worker["pid"] for worker in status["workers"] if worker["serving"]} - self.killed
+            if not status["ready"] or len(serving) < self.plan.workers:
+                return False
+        return True
+
+    def _status(self, node: ClusterNode) -> dict[str, Any] | None:
+        if node is self.second and self.ring.cable is not None:  # it listens on the loopback of its own network
+            command = [*self.ring.cable.places[1].prefix, sys.executable, "-c", _ASK, str(node.data.root)]
+            answer = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False).stdout
+            return json.loads(answer) if answer else None
+        with suppress(NodeUnreachable, ApiError), node.client() as client:
+            return client.status()
+        return None
+
+    def _export(self) -> dict[str, str]:
+        base: dict[str, str] = {}
+        after = 0
+        with self.ring.node(1).client() as client:
+            while rows := [msgspec.json.decode(row) for row in client.subscribers(after, 5000).splitlines()]:
+                base |= {row["token"]: row["channel"] for row in rows}
+                after = rows[-1]["id"]
+        return base
+
+    def _accepted(self) -> int:
+        return sum(map(_lines, self.ring.cluster.nodes))
+
+    async def _until(self, look: Any, what: str, seconds: float) -> None:
+        deadline = trio.current_time() + seconds
+        while not look():
+            if trio.current_time() > deadline:
+                said = "; ".join(node.last_words()[-300:] for node in self.ring.cluster.nodes)
+                raise Failed(f"no {what} within {seconds:g} s: {said}")
+            await trio.sleep(0.05)
+
+    async def _end(self) -> None:
+        nodes = self.ring.cluster.nodes
+        self.note("rss_mb", [rss(pid) >> 20 for node in nodes for pid in node.children("broadside.worker")])
+        for node in nodes:
+            self.ended(node)
+        with suppress(Failed):
+            await self._until(lambda: not self._left(), "end of the last process", 1.0)
+        self.law("ended nodes leave no process", not self._left(), f"left after 1 s: {self._left()}")
+
+    def ended(self, node: ClusterNode) -> None:
+        """Stop a node by SIGTERM, and judge how it went."""
+        began = trio.current_time()
+        node.stop()
+        assert node.process is not None
+        code = node.process.returncode
+        self.note("drained_s", round(trio.current_time() - began, 2))
+        self.law(f"SIGTERM ends {node.name} with exit code 0", code == 0, f"exit code {code}: {node.last_words()}")
+
+    def _left(self) -> list[int]:
+        return [pid for pid in marked(str(self.folder)) if pid != self.ring.cluster.master.pid and pid != os.getpid()]
+
+
+def _lines(node: ClusterNode) -> int:
+    return sum(path.read_bytes().count(b"\n") for path in node.data.twins.glob("*.ledger"))

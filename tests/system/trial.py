@@ -1,0 +1,70 @@
+"""What a run under fault gathers, on one node or on two, for its judgement."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import trio
+
+from simulators.ledger import Entry
+from tests.system.judge import Campaign
+from tests.system.plan import Plan
+
+CAMPAIGN_SECONDS = 240.0
+BATCH = 500
+"""Recipients of a batch at most."""
+
+
+class Trial:
+    """``bound``: pushes that its faults may have repeated, added up as they happen."""
+
+    def __init__(self, plan: Plan, folder: Path) -> None:
+        self.plan = plan
+        self.kind = plan.kind()
+        self.folder = folder
+        self.bound = 0
+        self.ended_at: float | None = None
+        self.killed: set[int] = set()
+        """Workers that are gone: until others are there, a node does not serve."""
+        self.notes: dict[str, Any] = {}
+        self.laws: list[tuple[str, bool, str]] = []
+        self.campaigns: list[Campaign] = []
+
+    def note(self, name: str, value: Any) -> None:
+        """Put a figure into the report."""
+        self.notes[name] = value
+
+    def law(self, name: str, holds: bool, detail: str = "") -> None:
+        """Judge a law of the fault's own."""
+        self.laws.append((name, holds, "" if holds else detail))
+
+    def over(self) -> None:
+        """The fault has ended: from now on the nodes have their seconds to serve again."""
+        self.ended_at = trio.current_time()
+
+    def leased(self, batches: int) -> None:
+        """So many batches were taken and not settled when somebody was killed: they may be sent again."""
+        self.bound += BATCH * batches
+        self.note("leases", self.notes.get("leases", 0) + batches)
+
+    def ledger(self) -> dict[str, list[Entry]]:
+        """Platform → what its twins accepted."""
+        raise NotImplementedError
+
+
+def log_lines(log: Path) -> Iterator[dict[str, Any]]:
+    """What a node wrote into its log."""
+    for line in log.read_text().splitlines() if log.exists() else ():
+        yield json.loads(line)
+
+
+def starts(log: Path, child: str = "tarantool") -> list[float]:
+    """How long each start of a node's child took, seconds."""
+    return [
+        entry["took"]
+        for entry in log_lines(log)
+        if entry["event"] == "started" and entry["actor"].endswith(f"/{child}")
+    ]
