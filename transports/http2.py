@@ -128,16 +128,20 @@ class Http2Client:
         run = Run(job, template, requests, start, first, now)
         live, emit = streams.live, streams.out.extend
         ready, unnamed = blocks.ready, not template.ident
-        path_size = ident_size = body_size = -1
+        path_size = ident_size = body_size = size = need = -1
         head = front = middle = data = b""
+        known = None
         for row in requests[start:stop]:
             _, path, ident, body, fields = row
             if unnamed:
                 ident = b""
-            size = len(body)
-            if min(size, stream_window) > window:
+            if body is not known:  # it is the same for all of a batch to Apple
+                known, size = body, len(body)
+                need = min(size, stream_window)
+                short = 0 < size <= plain
+            if need > window:
                 break
-            if ready and 0 < size <= plain and not fields:
+            if short and ready and not fields:
                 if size != body_size or len(path) != path_size or len(ident) != ident_size:
                     path_size, ident_size, body_size = len(path), len(ident), size
                     head, front, middle, data = blocks.shape(path_size, ident_size, body_size)
@@ -145,15 +149,16 @@ class Http2Client:
                 emit((head, octets, front, path, middle, ident, data, octets, body))
                 live[stream_id] = run
                 window -= size
+                stream_id += 2
             else:
                 live[stream_id] = run
                 control.outbound_flow_control_window = window
                 self._send(stream_id, blocks.whole(row), body, stream_window)
                 window = control.outbound_flow_control_window
                 ready, body_size = blocks.ready, -1
-            stream_id += 2
-            if streams.uploads:
-                break
+                stream_id += 2
+                if streams.uploads:
+                    break
         control.outbound_flow_control_window = window
         streams.next_id = stream_id
         if stream_id > self._last_id:

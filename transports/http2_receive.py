@@ -35,7 +35,7 @@ from transports.http2_frames import (
 )
 from transports.http2_h2 import HEADER_LIST_LIMIT, ControlStream
 from transports.http2_messages import UNANSWERED, UNPROCESSED, Completions
-from transports.http2_replies import ReplyDecoder
+from transports.http2_replies import Head, ReplyDecoder
 from transports.http2_streams import Reply, Streams
 
 _WINDOW = 1 << 20  # octets of answers that may be on their way to us
@@ -51,6 +51,7 @@ _whole_head = HEAD.unpack_from
 _RESET = head(4, RST_STREAM, 0)
 _PARTS = 64  # frames of one header block
 _SHAPE = END_STREAM | END_HEADERS | PADDED | HAS_PRIORITY
+_WHOLE = END_STREAM | END_HEADERS
 
 
 class Receiver:
@@ -85,8 +86,9 @@ class Receiver:
             data = self._pending + data
         streams = self._streams
         live, replies, uploads = streams.live, streams.replies, streams.uploads
-        heads, alike = self._decoder.heads, self._decoder.alike
+        heads, bare, alike = self._decoder.heads, self._decoder.bare, self._decoder.alike
         given_up = streams.given_up
+        plain = not uploads and self._open_block is None  # until `_frame` says otherwise
         settle, name = done.accepted.append, done.streams.append
         position, size = 0, len(data)
         while size - position >= HEAD_SIZE:
@@ -99,37 +101,33 @@ class Receiver:
                 break
             # Nearly every frame is a part of an answer that says 200 in words that were heard before. These branches
             # do what _frame would do, for streams of which nothing is special.
-            if (
-                kind == HEADERS
-                and stream_id in live
-                and stream_id not in replies
-                and not uploads
-                and self._open_block is None
-            ):
+            if kind == HEADERS and plain and stream_id in live and stream_id not in replies:
                 block = data[start:end]
                 shape = flags & _SHAPE
-                head = heads.get(block) or alike(block)
-                if head is not None and head.fine:
-                    if shape == END_STREAM | END_HEADERS:
-                        last = 0 if head.length else end
-                    else:
-                        last = self._whole_body(data, end, size, stream_id, head.length) if shape == END_HEADERS else 0
-                    if last:
-                        settle(live.pop(stream_id))
-                        name(stream_id)
-                        position = last
-                        # nginx has not read the body, and says so of each stream.
-                        if data[last : last + 5] == _RESET and data[last + 5 : last + 9] == data[start - 4 : start]:
-                            position += 13 if last + 13 <= size else 0
-                        continue
+                if shape == _WHOLE and block in bare:
+                    last = end
+                else:
+                    last = self._last(data, heads.get(block) or alike(block), shape, end, size, stream_id)
+                if last:
+                    settle(live.pop(stream_id))
+                    name(stream_id)
+                    position = last
+                    # nginx has not read the body, and says so of each stream.
+                    if (
+                        last + 13 <= size
+                        and data[last + 3] == RST_STREAM
+                        and data[last : last + 5] == _RESET
+                        and data[last + 5 : last + 9] == data[start - 4 : start]
+                    ):
+                        position += 13
+                    continue
             elif (
                 kind == WINDOW_UPDATE
-                and not uploads
+                and plain
                 and stream_id & 1
                 and stream_id < streams.next_id
                 and end - start == 4
                 and int.from_bytes(data[start:end], "big") & 0x7FFFFFFF
-                and self._open_block is None
             ):
                 # Of a stream whose body is sent: nobody needs it.
                 position = end
@@ -147,8 +145,17 @@ class Receiver:
                 position = end
                 continue
             self._frame(kind, flags, stream_id & 0x7FFFFFFF, data[position:end], done)
+            plain = not uploads and self._open_block is None
             position = end
         self._pending = data[position:]
+
+    def _last(self, data: bytes, head: Head | None, shape: int, end: int, size: int, stream_id: int) -> int:
+        """Where an answer ends that says all is well; 0 if it does not, or its end is not here, or it is not simple."""
+        if head is None or not head.fine:
+            return 0
+        if shape == _WHOLE:
+            return 0 if head.length else end
+        return self._whole_body(data, end, size, stream_id, head.length) if shape == END_HEADERS else 0
 
     def _whole_body(self, data: bytes, position: int, size: int, stream_id: int, length: int | None) -> int:
         """Where the DATA frame ends that is all of this stream's body; 0 if it is not there or not that simple."""

@@ -55,9 +55,12 @@ class ReplyDecoder:
     def __init__(self) -> None:
         self.heads: dict[bytes, Head] = {}
         """Blocks that were met; good until the table changes."""
+        self.bare: set[bytes] = set()
+        """Those of them that say all is well and announce no body."""
         # Those blocks with one unread value cut out, its length octet with it: what stands before, what after, where
         # the length octet stands, and how long a block is without the value.
         self._patterns: list[tuple[bytes, bytes, int, int, Head]] = []
+        self._recent: tuple[bytes, Head | None] = b"", None  # the latest one of which a pattern told
         self._names: dict[bytes, bytes] = {}
         self._entries: deque[tuple[bytes, bytes]] = deque()
         self._size = 0
@@ -86,9 +89,13 @@ class ReplyDecoder:
             raise PeerError(ErrorCodes.COMPRESSION_ERROR, f"a header block cannot be read ({error})") from None
         if changed or len(self.heads) >= _MEMORY:
             self.heads.clear()
+            self.bare.clear()
             self._patterns.clear()
+            self._recent = b"", None
         if not changed:
             self.heads[block] = head
+            if head.fine and not head.length:
+                self.bare.add(block)
             rest = len(block) + 1
             patterns = [(block[:start], block[end:], start, rest + start - end, head) for start, end in holes]
             self._patterns = (patterns + self._patterns)[:_PATTERNS]
@@ -96,6 +103,8 @@ class ReplyDecoder:
 
     def alike(self, block: bytes) -> Head | None:
         """What a block says that differs from one met before only in a value that nobody reads."""
+        if block == self._recent[0]:  # with the same date, say
+            return self._recent[1]
         length = len(block)
         for place, pattern in enumerate(self._patterns):
             before, after, start, rest, head = pattern
@@ -104,6 +113,7 @@ class ReplyDecoder:
                 if place:
                     del self._patterns[place]
                     self._patterns.insert(0, pattern)
+                self._recent = block, head
                 return head
         return None
 

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import socket
 import ssl
+from typing import cast
 
 import trio
 
 _READ_SIZE = 65_536
+_RECORD = 16_384  # octets of a record at most (RFC 8446 §5.1)
 
 
 class TlsStream(trio.abc.AsyncResource):
@@ -25,6 +27,9 @@ class TlsStream(trio.abc.AsyncResource):
         self._outgoing = ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=host)
         self._unsent = memoryview(b"")
+        # Clear text goes here, record after record: a server that answers each push in one of its own would have a
+        # new piece of memory made for each.
+        self._clear = memoryview(bytearray(_READ_SIZE + _RECORD))
         # What the peer sent behind its handshake has been read with it.
         self._unread = True
         self._ended = False
@@ -98,26 +103,25 @@ class TlsStream(trio.abc.AsyncResource):
             raise trio.BrokenResourceError from error
 
     def _decrypt(self) -> bytes:
-        parts = []
-        read, pending = self._tls.read, self._incoming
+        read, clear, size = self._tls.read, self._clear, 0
         try:
-            while True:
-                part = read(_READ_SIZE)
+            while size < _READ_SIZE:
+                part = cast(int, read(_RECORD, clear[size:]))  # into a buffer it gives their number
                 if not part:
                     self._ended = True
                     break
-                parts.append(part)
-                if not pending.pending and not self._tls.pending():
-                    break
+                size += part
+            else:
+                self._unread = True  # there may be more
         except ssl.SSLWantReadError:
             pass
         except ssl.SSLZeroReturnError:
             self._ended = True
         except ssl.SSLError as error:
-            if not parts:
+            if not size:
                 raise trio.BrokenResourceError from error
             self._ended = True
-        return b"".join(parts)
+        return bytes(clear[:size])
 
     async def _receive(self) -> bytes:
         # Always waiting first: nearly never is there something yet, and it is a checkpoint.
