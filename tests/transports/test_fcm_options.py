@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from simulators.fcm_message import check_request
-from transports.contract import Message
+from transports.contract import Message, Recipient
 from transports.errors import PayloadError
 from transports.fcm import payload
 
@@ -81,7 +81,7 @@ EVERYTHING: dict[str, Any] = {
 
 def sent(fcm: dict[str, Any], **more: Any) -> dict[str, Any]:
     message = Message(**{"title": "Flood", "body": "Leave the valley", **more}, options={"fcm": fcm})
-    body = json.loads(payload.render(message, CAMPAIGN, 60).to("token", "t") or b"")
+    body = json.loads(payload.render(message, CAMPAIGN, 60).to([Recipient(1, "t", "token", 0, "")])[0] or b"")
     assert check_request(body) is None, "Google would refuse it"
     said: dict[str, Any] = body["message"]
     return said

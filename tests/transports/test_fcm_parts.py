@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transports.contract import Message, Outcome
+from transports.contract import Message, Outcome, Recipient
 from transports.decision import Then
 from transports.errors import CredentialsError, PayloadError
 from transports.fcm import credentials, outcomes, payload
@@ -117,19 +117,26 @@ def test_garbage_is_judged_by_its_class(status, body):
     assert outcomes.decide(status, outcomes.parse(body)).outcome in Outcome
 
 
-token_text = st.text(st.characters(exclude_categories=["Cs"]), max_size=200)
+token_text = st.text(st.characters(exclude_categories=["Cs"]), max_size=50) | st.text('",\\[]', max_size=20)
+targets = st.tuples(token_text, st.sampled_from(["token", "fid", "apns"]))
 
 
-@given(token_text, st.sampled_from(["token", "fid"]), st.booleans())
-def test_a_spliced_body_is_the_json_it_should_be(token, kind, validate_only):
+@given(st.lists(targets, max_size=8), st.booleans())
+def test_a_spliced_body_is_the_json_it_should_be(targets, validate_only):
     message = Message(title='"t"', body="b", url="https://e.com", data={"k": "v"})
-    body = payload.render(message, "aaaaaaaaaaaah", 60, validate_only=validate_only).to(kind, token)
-    decoded = json.loads(body)
-    assert decoded["message"][kind] == token
-    assert ({"token", "fid"} & set(decoded["message"])) == {kind}
-    assert decoded.get("validate_only", False) is validate_only
-    assert decoded["message"]["android"]["ttl"] == "60s"
-    assert decoded["message"]["webpush"]["headers"]["Topic"] == "aaaaaaaaaaaah"
+    body = payload.render(message, "aaaaaaaaaaaah", 60, validate_only=validate_only)
+    contents = body.to([Recipient(1, token, kind, 0, "") for token, kind in targets])
+    assert len(contents) == len(targets)
+    for (token, kind), content in zip(targets, contents, strict=True):
+        if kind == "apns":
+            assert content is None
+            continue
+        decoded = json.loads(content)
+        assert decoded["message"][kind] == token
+        assert ({"token", "fid"} & set(decoded["message"])) == {kind}
+        assert decoded.get("validate_only", False) is validate_only
+        assert decoded["message"]["android"]["ttl"] == "60s"
+        assert decoded["message"]["webpush"]["headers"]["Topic"] == "aaaaaaaaaaaah"
 
 
 @pytest.mark.parametrize(

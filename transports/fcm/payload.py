@@ -5,12 +5,12 @@ Source: firebase.google.com/docs/reference/fcm/rest/v1/projects.messages.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
 
-from transports.contract import Message
+from transports.contract import Message, Recipient
 from transports.errors import PayloadError
 from transports.fcm import options
 from transports.fcm.options import MAX_TTL
@@ -19,7 +19,7 @@ LIMIT = 4_096
 """Octets of what an app receives: notification and data, with the platform's own beside them."""
 _encode = msgspec.json.Encoder().encode
 
-_HEADS = {"token": b'{"message":{"token":', "fid": b'{"message":{"fid":'}
+_HEADS = {"token": b'{"message":{"token":"', "fid": b'{"message":{"fid":"'}
 _VALIDATE_HEADS = {kind: b'{"validate_only":true,' + head[1:] for kind, head in _HEADS.items()}
 # What each kind of device is sent, beside the message's notification and data.
 _OWN = {"Android": ("android", "notification", "data"), "iPhones": ("apns", "payload"),
@@ -31,14 +31,22 @@ class Body:
 
     __slots__ = ("_heads", "_tail")
 
-    def __init__(self, tail: bytes, validate_only: bool = False) -> None:
-        self._tail = tail
+    def __init__(self, rest: bytes, validate_only: bool = False) -> None:
+        self._tail = b'",' + rest
         self._heads = _VALIDATE_HEADS if validate_only else _HEADS
 
-    def to(self, kind: str, token: str) -> bytes | None:
-        """The body for one target (``kind``: ``token`` or ``fid``); None for a kind that FCM does not have."""
-        head = self._heads.get(kind)
-        return None if head is None else head + _encode(token) + self._tail
+    def to(self, recipients: Sequence[Recipient]) -> list[bytes | None]:
+        """The body for each (``kind``: ``token`` or ``fid``); None for a kind that FCM does not have."""
+        if not recipients:
+            return []
+        tail = self._tail
+        texts = [recipient.token for recipient in recipients]
+        encoded = _encode(texts)
+        # Where nothing had to be escaped, and no real token wants that, quotes stand only round the tokens.
+        escaped = b"\\" in encoded
+        tokens = [_encode(text)[1:-1] for text in texts] if escaped else encoded[2:-2].split(b'","')
+        heads = [self._heads.get(recipient.kind) for recipient in recipients]
+        return [None if head is None else head + token + tail for head, token in zip(heads, tokens, strict=True)]
 
 
 def render(message: Message, campaign: str, ttl: int, *, validate_only: bool = False) -> Body:
@@ -53,7 +61,7 @@ def render(message: Message, campaign: str, ttl: int, *, validate_only: bool = F
         rest.pop("notification", None)
     _check_text(message, given, rest)
     _check_size(rest)
-    return Body(b"," + _encode(rest)[1:] + b"}", validate_only)
+    return Body(_encode(rest)[1:] + b"}", validate_only)
 
 
 def _defaults(message: Message, given: Mapping[str, Any], campaign: str, ttl: int) -> dict[str, Any]:

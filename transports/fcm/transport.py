@@ -11,7 +11,7 @@ import trio
 
 from transports.backoff import Backoff
 from transports.connection import Timing, parse_origin
-from transports.contract import Batch, Exceptional, Message, Outcome, Outcomes, Quota, TransportSettings
+from transports.contract import Batch, Exceptional, Message, Outcome, Outcomes, Quota, Recipient, TransportSettings
 from transports.decision import Decision, Then
 from transports.dispatch import Dispatch
 from transports.errors import CredentialsError, PayloadError
@@ -45,12 +45,13 @@ class FcmTransport:
             self.quota = Quota(f"project {project}", A_MINUTE, RAMP)
         self._clock = clock
         self._made: tuple[bytes, Template] | None = None
+        self._rendered: tuple[tuple[Message, int, int, bool], payload.Body] | None = None
         self._path = f"/v1/projects/{project}/messages:send".encode("ascii")
 
     def warm_up_with(self, token: str, channel: str) -> None:
         """Let Google validate a message to this device, which nobody sees, before anything else on a connection."""
         body = payload.render(Message(title="warm-up", body="warm-up"), campaign_text(0), 60, validate_only=True)
-        content = body.to("token", token)
+        (content,) = body.to([Recipient(0, token, "token", 0, "")])
         assert content is not None
 
         def make() -> Job | None:
@@ -84,13 +85,13 @@ class FcmTransport:
         now = self._clock()
         if now >= batch.expires_at:
             return _all(batch, Outcome.EXPIRED, "expired before it was sent")
-        campaign, ttl = campaign_text(batch.campaign), (batch.expires_at - now) // 1_000
+        ttl = (batch.expires_at - now) // 1_000
         try:
-            body = payload.render(batch.message, campaign, ttl, validate_only=batch.validate_only)
+            body = self._body(batch, ttl)
         except PayloadError as error:
             return _all(batch, Outcome.REJECTED, str(error))
         recipients = batch.recipients
-        contents = [body.to(recipient.kind, recipient.token) for recipient in recipients]
+        contents = body.to(recipients)
         rows: list[Row] = [(key, b"", b"", content, ()) for key, content in enumerate(contents) if content is not None]
         foreign = [
             Exceptional(key, Outcome.REJECTED, f"FCM has no token kind {recipients[key].kind!r}")
@@ -110,6 +111,15 @@ class FcmTransport:
             return None
 
         return await dispatch.run(self.pool, rows, prepare)
+
+    def _body(self, batch: Batch, ttl: int) -> payload.Body:
+        # The same for all batches of a campaign within a second: it takes as long as forty recipients.
+        known = (batch.message, batch.campaign, ttl, batch.validate_only)
+        if self._rendered is None or self._rendered[0] != known:
+            campaign = campaign_text(batch.campaign)
+            body = payload.render(batch.message, campaign, ttl, validate_only=batch.validate_only)
+            self._rendered = known, body
+        return self._rendered[1]
 
     def _template(self) -> Template:
         value = self.token.value
