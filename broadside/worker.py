@@ -94,7 +94,6 @@ async def serve(stream: trio.abc.Stream) -> None:
     tokens = TokenHolder(hello.tokens)
     in_hand: dict[str, Counter[int]] = {setup.name: Counter() for setup in hello.channels}
     stages = Stages()
-    trio.lowlevel.add_instrument(stages)
     tree: Supervisor = worker_tree(
         hello,
         breakers=breakers,
@@ -105,6 +104,7 @@ async def serve(stream: trio.abc.Stream) -> None:
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_listen, line, tree, tokens, nursery.cancel_scope)
         nursery.start_soon(_signals, tree)
+        nursery.start_soon(stages.run)
 
         def ready() -> None:
             nursery.start_soon(line.send, wire.Ready())
