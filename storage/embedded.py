@@ -65,6 +65,7 @@ class Embedded:
     def handshake(self) -> bytes:
         """The line that goes to the instance's standard input. The pipe then stays open: its end stops the instance."""
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.runtime.mkdir(mode=0o700, exist_ok=True)  # an instance that was left alone has taken it away
         users = [("broadside", self.password, "broadside_verbs")]
         if self.peer_password is not None:
             users.append(("peer", self.peer_password, "broadside_peer"))

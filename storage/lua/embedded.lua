@@ -2,6 +2,7 @@
 -- standard input and keeps the pipe open; when that pipe ends, the parent is gone, and so are we.
 
 local fiber = require('fiber')
+local fio = require('fio')
 local json = require('json')
 local socket = require('socket')
 local ffi = require('ffi')
@@ -30,10 +31,19 @@ while not line:find('\n', 1, true) do
 end
 local config = json.decode(line)
 
+-- Whoever is killed cannot take away the folder that he made for our socket.
+local function leave()
+    if config.listen:sub(1, 1) == '/' then
+        fio.unlink(config.listen)
+        fio.rmdir(fio.dirname(config.listen))
+    end
+    os.exit(0)
+end
+
 fiber.create(function()
     fiber.name('orphan guard')
     repeat until read_some() == ''
-    os.exit(0)
+    leave()
 end)
 
 package.path = package.path .. (';%s/?.lua;%s/?/init.lua'):format(config.lua, config.lua)
