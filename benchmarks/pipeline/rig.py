@@ -86,13 +86,13 @@ class Rig:
         self._folder = folder
         self._phone = phone
         self._workers = workers
-        self._connections = connections
+        self.connections = connections
         self._filled = 0
         self.data = DataFolder(folder / "var")
 
     @contextlib.contextmanager
-    def sink(self, kind: str) -> Iterator[tuple[Files, int] | None]:
-        """Run what the pushes go to; the twins are the node's own."""
+    def sink(self, kind: str, streams: int = STREAMS) -> Iterator[tuple[Files, int] | None]:
+        """Run what the pushes go to; the twins are the node's own. ``streams``: how many the counting one allows."""
         if kind == "twins":
             yield None
             return
@@ -100,7 +100,7 @@ class Rig:
             if kind != "counting":
                 yield files, ports[STREAMS, kind]
             else:
-                with counting_sink(self._folder, STREAMS, 0, core=None) as port:
+                with counting_sink(self._folder, streams, 0, core=None) as port:
                     yield files, port
 
     @contextlib.contextmanager
@@ -126,7 +126,7 @@ class Rig:
             text += f"workers = {self._workers}\n"
         text += '\n[http]\nbind = "127.0.0.1:0"\n'
         for name, (platform, app) in CHANNELS.items():
-            text += f'\n[channels.{name}]\nplatform = "{platform}"\napp = "{app}"\nconnections = {self._connections}\n'
+            text += f'\n[channels.{name}]\nplatform = "{platform}"\napp = "{app}"\nconnections = {self.connections}\n'
             if sink is not None:
                 files, port = sink
                 text += f'origin = "https://localhost:{port}"\nca = "{files.ca}"\n[channels.{name}.credentials]\n'
