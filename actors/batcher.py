@@ -1,27 +1,23 @@
-"""The batcher: splits a page by channel, and puts all its batches on this node's tubes in one call."""
+"""The batcher: makes a page's shares into batches, and puts them all on this node's tubes in one call."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from typing import NamedTuple
 
-import msgspec
 import structlog
 import trio
 
 from actors.messages import Page
 from storage.errors import LinkLost
-from storage.records import PutBatch, Target
+from storage.records import PutBatch, Span
 from storage.tubes import Tubes
+from transports.contract import pack_recipients, unpack_recipients
 
 log = structlog.get_logger(__name__)
 
-RECIPIENTS_A_BATCH = 500
-"""A task costs Tarantool 5.7 µs a recipient at 6 recipients and 0.3 at 500."""
 FULL_PAUSE = 1.0
 """Seconds before the next try when the queue has no memory for a page: settlements free some."""
-
-_ENCODER = msgspec.json.Encoder()
 
 
 class Split(NamedTuple):
@@ -34,43 +30,37 @@ class Split(NamedTuple):
 
 
 def split(page: Page, channels: Collection[str]) -> Split:
-    """Group a page's rows by channel, ≤ 500 recipients a batch. Channels that this node does not serve are dropped."""
-    groups: dict[str, list[Target]] = {}
-    for row in page.rows:
-        group = groups.get(row.channel)
-        if group is None:
-            group = groups[row.channel] = []
-        group.append(row)
+    """A batch for each share that the campaign is meant for. Channels that this node does not serve are dropped."""
     audience = page.campaign.audience
     batches: list[PutBatch] = []
     tallies: dict[str, dict[str, int]] = {}
     recipients = 0
-    for channel, group in groups.items():
+    for share in page.shares:
+        channel = share.channel
         if audience is not None and channel not in audience:
             continue
-        for span in page.claim.spans:
-            if span.channel == channel:
-                group = [row for row in group if not span.first <= row.id <= span.last or row.id in span.left]
-        if not group:
+        size, packed = share.size, share.recipients
+        spans = [span for span in page.claim.spans if span.channel == channel]
+        if spans:
+            size, packed = _left(packed, spans)
+        if not size:
             continue
-        recipients += len(group)
-        tallies[channel] = {"enqueued": len(group)}
-        if channel not in channels:
-            tallies[channel]["dropped"] = len(group)
-            continue
-        batches += [
-            _batch(channel, group[start : start + RECIPIENTS_A_BATCH], page.campaign.expires_at)
-            for start in range(0, len(group), RECIPIENTS_A_BATCH)
-        ]
+        recipients += size
+        tally = tallies.setdefault(channel, {"enqueued": 0})
+        tally["enqueued"] += size
+        if channel in channels:
+            batches.append(PutBatch(channel, 0.0, size, packed, page.campaign.expires_at))
+        else:
+            tally["dropped"] = tally.get("dropped", 0) + size
     return Split(batches, recipients, tallies)
 
 
-def _batch(channel: str, rows: list[Target], expires_at: int) -> PutBatch:
-    locales: dict[str, int] = {}
-    recipients = [
-        (row.id, row.token, row.kind, row.registered_at, locales.setdefault(row.locale, len(locales))) for row in rows
-    ]
-    return PutBatch(channel, 0.0, list(locales), _ENCODER.encode(recipients).decode(), expires_at)
+def _left(packed: bytes, spans: list[Span]) -> tuple[int, bytes]:
+    """Less what an earlier owner of the page has settled."""
+    rows = unpack_recipients(packed)
+    for span in spans:
+        rows = [row for row in rows if not span.first <= row.id <= span.last or row.id in span.left]
+    return len(rows), pack_recipients(rows)
 
 
 class Batcher:

@@ -17,13 +17,15 @@ from storage.errors import LinkLost
 from storage.records import Task
 from storage.tubes import Tubes
 from transports.breaker import Breaker
-from transports.contract import Batch, recipients_from_json
+from transports.contract import Batch, unpack_recipients
 from transports.limiter import Limiter
 
 log = structlog.get_logger(__name__)
 
 TASKS_A_TAKE = 4
-"""Batches asked for at once: at 500 recipients each, more gains nothing (measured: 4–10 alike)."""
+"""Batches asked for at once (measured: one by one, a push costs 16 % more; 3 to 6 alike)."""
+TAKE_LINGER = 0.02
+"""Seconds that the first free hand waits for others, or nearly every batch would be taken by a call of its own."""
 
 BEGIN_WITHIN = 25.0
 """Seconds after a take within which a push is begun. With the 20 s that an answer may take, and the settlement, it
@@ -89,9 +91,10 @@ class Consumer:
             free = 1
             most = TASKS_A_TAKE if self._limiter is None and self._breaker.reason is None else 1
             try:
-                while free < most and self._hands.value > 0:
-                    self._hands.acquire_nowait()
-                    free += 1
+                with trio.move_on_after(TAKE_LINGER):
+                    while free < most:
+                        await self._hands.acquire()
+                        free += 1
                 tasks = await self._tubes.batch_take(self._channel, free)
                 if tasks:
                     self._breaker.probe(trio.current_time())
@@ -112,7 +115,7 @@ class Consumer:
     async def _read(self, id: int, number: int, data: Any) -> Work | None:
         try:
             task = Task.of(id, number, data)
-            recipients = recipients_from_json(task.recipients)
+            recipients = unpack_recipients(task.recipients)
         except (ValueError, TypeError, msgspec.DecodeError) as error:
             await self._put_aside(id, number, f"not a batch: {error}")
             return None
@@ -127,7 +130,6 @@ class Consumer:
             campaign.message,
             task.attempt,
             task.expires_at,
-            task.locales,
             recipients,
             begin_until=trio.current_time() + BEGIN_WITHIN,
             leave=self._tubes.leave(),

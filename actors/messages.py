@@ -8,11 +8,15 @@ from dataclasses import dataclass
 
 import trio
 
-from storage.records import Campaign, Claim, HeldBaton, Target, Task
+from storage.records import Campaign, Claim, HeldBaton, Share, Task
 from transports.contract import Batch, Outcomes
 
 Clock = Callable[[], int]
 """Wall time, ms UTC. Passed in, so that tests may set it."""
+
+
+RECIPIENTS_A_BATCH = 500
+"""A task costs Tarantool 5.7 µs a recipient at 6 recipients and 0.3 at 500."""
 
 
 def wall_clock() -> int:
@@ -22,12 +26,12 @@ def wall_clock() -> int:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Walker → batcher: a claimed page with its rows, and the baton to ack once it is on the tubes."""
+    """Walker → batcher: a claimed page with its subscribers, and the baton to ack once it is on the tubes."""
 
     held: HeldBaton
     claim: Claim
     campaign: Campaign
-    rows: list[Target]
+    shares: list[Share]
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,7 @@ class Reporter:
         self._clock = clock
         self._stopping = False
         self._polling = trio.CancelScope()
+        self._known = (0, 0)  # an epoch, and the last of its lines that the ledger has: the next look takes them away
 
     async def run(self, ready: Callable[[], None]) -> None:
         """Report until stopped, and then what the settlers left."""
@@ -47,11 +48,11 @@ class Reporter:
         self._polling.cancel()
 
     async def _read(self, *, wait: bool = True) -> tuple[int, list[list[object]]]:
-        # a scope of its own: a stop ends the long poll; nothing is lost, lines stay until they are trimmed
+        # a scope of its own: a stop ends the long poll; nothing is lost, lines stay until the ledger has them
         self._polling = trio.CancelScope()
         with self._polling:
             try:
-                return await self._tubes.outbox_read(LINES_A_REPORT, wait=wait)
+                return await self._tubes.outbox_read(LINES_A_REPORT, wait=wait, known=self._known)
             except LinkLost:
                 return 0, []
         return 0, []
@@ -64,4 +65,4 @@ class Reporter:
             log.warning("the ledger refuses this node's report: its epoch is not current", node=self._node, epoch=epoch)
             await trio.sleep(FENCED_PAUSE)
         else:
-            await self._tubes.outbox_trim(epoch, upto)
+            self._known = (epoch, upto)

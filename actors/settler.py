@@ -13,7 +13,7 @@ from actors.messages import Clock, Done, Gate
 from storage.errors import LinkLost, OutOfMemory
 from storage.records import Remainder, Settlement
 from storage.tubes import Tubes
-from transports.contract import Outcome, Recipient, recipients_to_json
+from transports.contract import Outcome, Recipient, pack_recipients
 
 log = structlog.get_logger(__name__)
 
@@ -62,20 +62,21 @@ def settle(done: Done, now: int) -> Settlement:
         tallies[outcome.value] = tallies.get(outcome.value, 0) + 1
         if outcome is not Outcome.DELIVERED:
             reasons[reason] = reasons.get(reason, 0) + 1
-    ids = [recipient.id for recipient in recipients]
+    ids = [recipient.id for recipient in recipients] if task.n < 0 else None  # a remainder: see `tubes.settle`
     return Settlement(
         task_id=task.id,
         number=task.number,
         tallies=tallies,
         reasons=reasons,
         dead=dead,
-        first=min(ids, default=0),
-        last=max(ids, default=0),
+        first=min(ids or (row.id for row in recipients[:1]), default=0),
+        last=max(ids or (row.id for row in recipients[-1:]), default=0),
         left=[recipient.id for _, group in again.values() for recipient in group],
         remainders=[
-            Remainder(delay, attempt, recipients_to_json(group)) for (attempt, _), (delay, group) in again.items()
+            Remainder(delay, attempt, len(group), pack_recipients(group))
+            for (attempt, _), (delay, group) in again.items()
         ],
-        ids=ids if task.n < 0 else None,  # a remainder: see `tubes.settle`
+        ids=ids,
     )
 
 

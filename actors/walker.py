@@ -8,7 +8,7 @@ import structlog
 import trio
 
 from actors.book import CampaignBook
-from actors.messages import Clock, Page
+from actors.messages import RECIPIENTS_A_BATCH, Clock, Page
 from storage.errors import LinkLost, VerbRefused
 from storage.records import Baton, HeldBaton
 from storage.store import Store
@@ -83,8 +83,8 @@ class Walker:
             await self._drop(held)
             return
         size = int(campaign.policy["page_size"])
-        rows = await self._store.page_read(claim.from_id, claim.to_id, size, claim.position)
-        await self._pages.send(Page(held, claim, campaign, rows))
+        shares = await self._store.page_read(claim.from_id, claim.to_id, size, RECIPIENTS_A_BATCH, claim.position)
+        await self._pages.send(Page(held, claim, campaign, shares))
 
     async def _pass_on(self, baton: Baton) -> None:
         """To the next peer that answers, or to our own tubes."""

@@ -18,6 +18,7 @@ from typing import Any
 
 import trio
 
+from actors.messages import RECIPIENTS_A_BATCH
 from benchmarks.pipeline.rig import MESSAGE, STATS_EVERY, phone, stages
 from benchmarks.pipeline.usage import cpu
 from benchmarks.ring_model import Costs, Ring, simulate
@@ -93,7 +94,8 @@ async def reading(cluster: Cluster, subscribers: int) -> float:
         await store.subscribers_count()  # connected
         before, rows = cpu(cluster.master.pid), 0
         for first in range(0, subscribers, PAGE_SIZE):
-            rows += len(await store.page_read(first, first + PAGE_SIZE, PAGE_SIZE))
+            shares = await store.page_read(first, first + PAGE_SIZE, PAGE_SIZE, RECIPIENTS_A_BATCH)
+            rows += sum(share.size for share in shares)
         used = cpu(cluster.master.pid) - before
         link.stop()
     assert rows == subscribers

@@ -18,7 +18,7 @@ from actors.messages import Page
 from actors.walker import Walker
 from broadside.newsroom import PAGE_SIZE
 from broadside.topology import HANDS_A_CONNECTION, PAGES_IN_HAND
-from storage.records import Baton, Claim, HeldBaton
+from storage.records import Baton, Claim, HeldBaton, Share
 
 CHANNELS = 2
 LINGER = 0.02
@@ -125,12 +125,13 @@ class Store:
         model.pages[int(node)] += 1
         return Claim("claimed", baton.after_id, to, following)
 
-    async def page_read(self, from_id: int, to_id: int, limit: int, position: object = None) -> Sequence[int]:
-        """The ids in place of the rows."""
+    async def page_read(self, from_id: int, to_id: int, limit: int, most: int, position: object = None) -> list[Share]:
+        """How many there are on each channel: nobody looks at who."""
         model = self._model
         await model.away()
         await self._reading.work(model.costs.read * (to_id - from_id) / 1e6)
-        return range(from_id, to_id)
+        sizes = [len(range(channel, to_id - from_id, CHANNELS)) for channel in range(CHANNELS)]
+        return [Share("", size, from_id + 1, to_id, b"") for size in sizes]
 
 
 class Tubes:
@@ -206,11 +207,11 @@ class Node:
     async def _batch(self, worker: Thread, pages: trio.MemoryReceiveChannel[Page]) -> None:
         costs = self.model.costs
         async for page in pages:
-            rows = len(page.rows)
+            rows = sum(share.size for share in page.shares)
             await worker.work(costs.walk * rows / 1e6)
             await self.queue.work(costs.queue / 2 * rows / 1e6)
-            for channel in range(CHANNELS):
-                self._put[channel].send_nowait(len(range(channel, rows, CHANNELS)))
+            for channel, share in enumerate(page.shares):
+                self._put[channel].send_nowait(share.size)
 
     async def _send(self, worker: Thread, channel: int) -> None:
         costs = self.model.costs

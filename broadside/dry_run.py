@@ -58,7 +58,6 @@ class DryRun:
             message,
             1,
             now + ttl * 1000,
-            ("",),
             [_recipient(row) for row in rows],
             begin_until=trio.current_time() + BEGIN_WITHIN,
             validate_only=True,
@@ -99,4 +98,4 @@ def _judged(provider: str, outcomes: Outcomes, asked: int) -> Verdict:
 
 
 def _recipient(row: Row) -> Recipient:
-    return Recipient(row.id, row.token, row.kind, row.registered_at, 0)
+    return Recipient(row.id, row.token, row.kind, row.registered_at, row.locale)

@@ -25,7 +25,7 @@ from transports.contract import Message
 from transports.errors import PayloadError
 from transports.identity import campaign_text
 
-PAGE_SIZE = 1000
+PAGE_SIZE = 2000
 TTL = 4 * 3600
 """Seconds after which nobody wants a piece of news any more, unless the campaign says otherwise."""
 LOOK_EVERY = 0.2

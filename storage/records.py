@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from transports.contract import Message
+from transports.contract import Message, Recipient, pack_recipients
 
 _MESSAGE = msgspec.json.Decoder(Message)
 
@@ -50,15 +50,17 @@ class Row(NamedTuple):
     fields: dict[str, str]
 
 
-class Target(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    """What the walk needs of a subscriber: the front of :class:`Row`. The rest is not even decoded."""
+class Share(NamedTuple):
+    """The subscribers of a page on one channel, no more than a batch takes."""
 
-    id: int
     channel: str
-    token: str
-    kind: str
-    registered_at: int
-    locale: str
+    size: int
+    first: int
+    """The lowest id."""
+    last: int
+    """The highest."""
+    recipients: bytes
+    """See ``transports.contract.Recipient``. As a batch carries them: nobody on the way need look into it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,15 +176,15 @@ class PutBatch(NamedTuple):
 
     channel: str
     delay: float
-    locales: list[str]
-    recipients: str
-    """JSON text, see ``transports.contract.Recipient``."""
+    size: int
+    recipients: bytes
+    """See ``transports.contract.Recipient``."""
     expires_at: int
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """A batch taken from a tube, its recipients still as text."""
+    """A batch taken from a tube, its recipients still packed."""
 
     id: int
     number: int
@@ -194,16 +196,21 @@ class Task:
     n: int
     attempt: int
     expires_at: int
-    locales: tuple[str, ...]
-    recipients: str
+    size: int
+    recipients: bytes
+    """See ``transports.contract.Recipient``."""
 
     @classmethod
     def of(cls, id: int, number: int, data: list[Any]) -> Task:
-        """Read a task as it lies on the tube (ValueError for another version than ours)."""
-        version, campaign, epoch, segment, seq, n, attempt, expires_at, locales, recipients = data
-        if version != 1:
-            raise ValueError(f"task {id} has format {version}, this Broadside reads format 1")
-        return cls(id, number, campaign, epoch, segment, seq, n, attempt, expires_at, tuple(locales), recipients)
+        """Read a task as it lies on the tube (ValueError for a version that is not known)."""
+        version, campaign, epoch, segment, seq, n, attempt, expires_at, size, recipients = data
+        if version == 1:  # JSON, and each locale by its place in a list
+            old = msgspec.json.decode(recipients)
+            rows = [Recipient(row[0], row[1], row[2], row[3], size[row[4]]) for row in old]
+            size, recipients = len(rows), pack_recipients(rows)
+        elif version != 2:
+            raise ValueError(f"task {id} has format {version}, this Broadside reads formats 1 and 2")
+        return cls(id, number, campaign, epoch, segment, seq, n, attempt, expires_at, size, recipients)
 
 
 class Buried(NamedTuple):
@@ -211,7 +218,7 @@ class Buried(NamedTuple):
 
     id: int
     data: Any
-    """As it lies on the tube."""
+    """As it lies on the tube, but for a batch's recipients: tokens are shown to nobody."""
     crashes: int
     """How often who handled it crashed; 0: nobody could read it."""
     why: str
@@ -222,7 +229,8 @@ class Remainder(NamedTuple):
 
     delay: float
     attempt: int
-    recipients: str
+    size: int
+    recipients: bytes
 
 
 @dataclass(frozen=True, slots=True)

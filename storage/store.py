@@ -20,8 +20,8 @@ from storage.records import (
     Memory,
     NodeRow,
     Row,
+    Share,
     Span,
-    Target,
 )
 from transports.contract import Message
 
@@ -194,23 +194,24 @@ class Store:
         )
 
     async def page_read(
-        self, from_id: int, to_id: int, limit: int, position: tuple[int, int] | None = None
-    ) -> list[Target]:
-        """The subscribers of (from_id, to_id].
+        self, from_id: int, to_id: int, limit: int, most: int, position: tuple[int, int] | None = None
+    ) -> list[Share]:
+        """The subscribers of (from_id, to_id], by channel, at most ``most`` in a share.
 
         From the copy, if there is one that has what the claim saw (``position``); else from the store itself.
         """
+        wanted = (from_id, to_id, limit, most)
         if self._copy is not None and position is not None and self._link.connected(self._copy):
             try:
                 (page,) = await self._link.call(
-                    self._copy, "store.page_read_at", list(position), from_id, to_id, limit, deadline=COPY_DEADLINE
+                    self._copy, "store.page_read_at", list(position), *wanted, deadline=COPY_DEADLINE
                 )
             except (LinkLost, VerbRefused):
                 page = None
             if page is not None:
-                return _targets(page)
-        (page,) = await self._link.insist(self._where, "store.page_read", from_id, to_id, limit)
-        return _targets(page)
+                return [Share(*share) for share in page]
+        (page,) = await self._link.insist(self._where, "store.page_read", *wanted)
+        return [Share(*share) for share in page]
 
     async def report(self, node: str, epoch: int, lines: list[Any], now: int) -> int | None:
         """Copy outbox lines; answers the last number in the ledger, or None when fenced."""
@@ -221,11 +222,3 @@ class Store:
         """Batons that seem lost: any node may put the first list, the second are this owner's own pages."""
         any_, own = await self._link.call(self._where, "store.strays", node, epoch, now, timeout_ms)
         return [Baton(*b) for b in any_], [Baton(*b) for b in own]
-
-
-_PAGE = msgspec.msgpack.Decoder(list[Target])
-
-
-def _targets(page: bytes | str) -> list[Target]:
-    # the driver gives bytes where a text is no UTF-8, as a page is not: an array of fewer than 32,768 says so at once
-    return _PAGE.decode(page if isinstance(page, bytes) else page.encode())

@@ -81,12 +81,12 @@ class Tubes:
     async def baton_take(self) -> HeldBaton | None:
         """Wait up to POLL seconds for a baton. A baton that comes after a cancel is given back."""
         epoch, tasks = await self._poll("tubes.baton_take", self._worker, orphan=self._return_baton)
-        for id, number, data in tasks:
+        for number, (id, _, data) in tasks:
             return HeldBaton(Baton(*data), id, number, epoch)
         return None
 
     def _return_baton(self, answer: list[Any]) -> None:
-        leases = [[id, number] for id, number, _ in answer[1]]
+        leases = [[task[0], number] for number, task in answer[1]]
         if leases:
             self._link.tell(self._where, "tubes.baton_release", leases)
 
@@ -134,12 +134,12 @@ class Tubes:
         """
 
         def give_back(answer: list[Any]) -> None:
-            leases = [[id, number] for id, number, _ in answer[0]]
+            leases = [[task[0], number] for number, task in answer[0]]
             if leases:
                 self._link.tell(self._where, "tubes.batch_release", channel, leases)
 
         (tasks,) = await self._poll("tubes.batch_take", channel, self._worker, most, orphan=give_back)
-        return [(id, number, data) for id, number, data in tasks]
+        return [(id, number, data) for number, (id, _, data) in tasks]
 
     async def _poll(self, verb: str, *args: Any, orphan: Orphan) -> list[Any]:
         # Leases outlive a lost connection, so what a poll took whose answer was lost on the way would stay taken for
@@ -168,7 +168,10 @@ class Tubes:
     async def tube_buried(self, channel: str, limit: int) -> list[Buried]:
         """Batches that were put aside."""
         (tasks,) = await self._link.call(self._where, "tubes.tube_buried", channel, limit)
-        return [Buried(*task) for task in tasks]
+        return [
+            Buried(id, data[:-1] if isinstance(data, list) and len(data) == 10 else data, crashes, why)
+            for id, data, crashes, why in tasks
+        ]
 
     async def tube_kick(self, channel: str, count: int) -> int:
         """Bring up to ``count`` of them back onto the tube; answers how many."""
@@ -191,20 +194,19 @@ class Tubes:
         wire = [settlement.wire() for settlement in settlements]
         return list((await self._link.call(self._where, "tubes.settle", channel, wire))[0])
 
-    async def outbox_read(self, limit: int, *, wait: bool = True) -> tuple[int, list[Any]]:
+    async def outbox_read(
+        self, limit: int, *, wait: bool = True, known: tuple[int, int] = (0, 0)
+    ) -> tuple[int, list[Any]]:
         """The epoch and its lines that the store is owed: (number, line) each, in order.
 
-        Waits up to POLL seconds for the first.
+        Waits up to POLL seconds for the first. ``known``: an epoch, and the last of its lines that is in the ledger by
+        now; up to there they are forgotten.
         """
         seconds = POLL if wait else 0.0
         epoch, lines = await self._link.call(
-            self._where, "tubes.outbox_read", limit, seconds, poll=True, deadline=seconds + 5.0
+            self._where, "tubes.outbox_read", limit, *known, seconds, poll=True, deadline=seconds + 5.0
         )
         return int(epoch), list(lines)
-
-    async def outbox_trim(self, epoch: int, upto: int) -> None:
-        """The ledger has all lines of this epoch up to and with this one."""
-        await self._link.insist(self._where, "tubes.outbox_trim", epoch, upto)
 
     async def statistics(self) -> dict[str, Any]:
         """Tasks by tube and state, outbox length, marks, memory."""

@@ -18,7 +18,7 @@ import msgspec
 
 
 class Recipient(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    """One push target, as it lies in a task: ``[id, token, kind, registered_at, locale]``."""
+    """One push target, as it lies in a task: ``[id, token, kind, registered_at, locale]``, in MessagePack."""
 
     id: int
     """The subscriber's id (uint64)."""
@@ -27,8 +27,8 @@ class Recipient(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """What ``token`` is: ``token`` (APNs device, FCM registration) or ``fid`` (Firebase installation id)."""
     registered_at: int
     """Milliseconds UTC at which this token was last registered."""
-    locale: int
-    """Index into :attr:`Batch.locales`."""
+    locale: str
+    """BCP 47; empty: the campaign's default text."""
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -70,8 +70,8 @@ class Batch:
     """1 for the first try."""
     expires_at: int
     """Milliseconds UTC after which nobody wants this push any more."""
-    locales: tuple[str, ...]
     recipients: list[Recipient]
+    """By rising id, unless they came back from an earlier attempt."""
     begin_until: float = math.inf
     """On ``trio.current_time()``: what is not begun by then comes back HELD, so that no lease runs out under way."""
     leave: Callable[[], Leave] = always
@@ -220,15 +220,15 @@ class Build(Protocol):
         """Check the settings and credentials (raises ``CredentialsError`` naming the field and the remedy)."""
 
 
-def recipients_from_json(text: str | bytes) -> list[Recipient]:
-    """Decode a task's recipients (raises ``msgspec.ValidationError`` for anything else)."""
-    return _DECODER.decode(text)
+def unpack_recipients(packed: bytes) -> list[Recipient]:
+    """Read a task's recipients (raises ``msgspec.ValidationError`` for anything else)."""
+    return _DECODER.decode(packed)
 
 
-def recipients_to_json(recipients: list[Recipient]) -> str:
-    """Encode recipients as the JSON text that a task carries."""
-    return _ENCODER.encode(recipients).decode()
+def pack_recipients(recipients: list[Recipient]) -> bytes:
+    """Write recipients as a task carries them."""
+    return _ENCODER.encode(recipients)
 
 
-_DECODER = msgspec.json.Decoder(list[Recipient])
-_ENCODER = msgspec.json.Encoder()
+_DECODER = msgspec.msgpack.Decoder(list[Recipient])
+_ENCODER = msgspec.msgpack.Encoder()

@@ -20,18 +20,18 @@ from actors.messages import Page, wall_clock
 from actors.reporter import Reporter
 from actors.walker import Walker
 from benchmarks.storage.instance import Instance
+from broadside.newsroom import PAGE_SIZE
 from storage.link import Link
 from storage.records import Settlement
 from storage.store import Store
 from storage.tubes import Tubes
-from transports.contract import Message, recipients_from_json
+from transports.contract import Message, unpack_recipients
 
 CHANNELS = ["ios-news", "android-news"]
 NODE = "bench"
 WALKERS = 2
 SEGMENTS = 4
 TAKERS = 4
-PAGE = 1000
 _campaigns = itertools.count(1)
 
 
@@ -127,7 +127,7 @@ async def walk(link: Link, instance: Instance, subscribers: int) -> Cost:
     book = CampaignBook(store)
     pages_in, pages_out = trio.open_memory_channel[Page](2)
     campaign = wall_clock() * 1000 + next(_campaigns)
-    policy = {"page_size": PAGE, "ttl_ms": 3_600_000}
+    policy = {"page_size": PAGE_SIZE, "ttl_ms": 3_600_000}
     await store.campaign_create(campaign, Message(title="t", body="b"), None, policy, wall_clock())
     batcher = Batcher(tubes=tubes, pages=pages_out, intake=pages_in, channels=frozenset(CHANNELS))
     walkers = [
@@ -167,10 +167,9 @@ async def drain(link: Link, instance: Instance, subscribers: int) -> tuple[Cost,
             taken = await tubes.batch_take(channel, 4)
             settlements = []
             for id, number, data in taken:
-                recipients = recipients_from_json(data[9])
-                ids = [recipient.id for recipient in recipients]
-                n = len(ids)
-                settlements.append(Settlement(id, number, {"delivered": n}, {}, [], min(ids), max(ids), [], []))
+                recipients = unpack_recipients(data[9])
+                n, first, last = len(recipients), recipients[0].id, recipients[-1].id
+                settlements.append(Settlement(id, number, {"delivered": n}, {}, [], first, last, [], []))
                 left -= n
                 tasks += 1
             if settlements:

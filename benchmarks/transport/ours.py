@@ -32,8 +32,8 @@ def _batches(platform: str) -> list[Batch]:
 
     batches = []
     for _ in range(_KINDS):
-        recipients = [Recipient(rng.getrandbits(48), token(), "token", 0, 0) for _ in range(_BATCH)]
-        batches.append(Batch(7, message, 1, expires, ("en",), recipients))
+        recipients = [Recipient(rng.getrandbits(48), token(), "token", 0, "en") for _ in range(_BATCH)]
+        batches.append(Batch(7, message, 1, expires, recipients))
     return batches
 
 

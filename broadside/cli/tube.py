@@ -93,6 +93,6 @@ def kick(
 
 def _row(task: dict[str, Any]) -> list[object]:
     data, end = task["data"], [task["crashes"], task["why"]]
-    if isinstance(data, list) and len(data) == 10 and isinstance(data[1], int):
+    if isinstance(data, list) and len(data) == 9 and isinstance(data[1], int):
         return [task["id"], campaign_text(data[1]), data[3], data[4], data[6], *end]
     return [task["id"], "-", "-", "-", "-", *end]

@@ -51,6 +51,9 @@ end
 -- config: directory, listen, users, channels?, roles?, memory, wal_mode, replication?, admin? (with its socket).
 -- Answers what there is to tell.
 function instance.start(config)
+    -- What is alive here is small and stays; what is garbage are batches, 80 KB each. The collector may wait until there is
+    -- four times as much: it looked at everything so often that it took a seventh of the CPU (now a fifteenth).
+    collectgarbage('setpause', 400)
     local settings = {
         work_dir = config.directory, memtx_dir = '.', wal_dir = '.', vinyl_dir = '.',
         wal_mode = config.wal_mode, memtx_memory = config.memory, memtx_max_tuple_size = 4 * 1024 * 1024,

@@ -16,7 +16,7 @@ from actors.transport import TransportActor
 from storage.errors import LinkLost
 from storage.records import Campaign, Settlement
 from transports.breaker import Breaker
-from transports.contract import Batch, Leave, Message, Outcomes, Recipient, always, recipients_to_json
+from transports.contract import Batch, Leave, Message, Outcomes, Recipient, always, pack_recipients
 from transports.limiter import Limiter
 from transports.refusals import Refusals
 
@@ -28,11 +28,11 @@ class MemoryTubes:
 
     def __init__(self, batches: int, size: int = 3) -> None:
         recipients = [
-            recipients_to_json([Recipient(b * size + i, "aa", "token", 1, 0) for i in range(size)])
+            pack_recipients([Recipient(b * size + i, "aa", "token", 1, "en") for i in range(size)])
             for b in range(batches)
         ]
         self.ready: list[tuple[int, Any]] = [
-            (b, [1, 9, 1, 0, 0, b + 1, 1, FAR, ["en"], recipients[b]]) for b in range(batches)
+            (b, [2, 9, 1, 0, 0, b + 1, 1, FAR, size, recipients[b]]) for b in range(batches)
         ]
         self.taken: dict[int, Any] = {}
         self.settled: list[Settlement] = []

@@ -7,9 +7,10 @@ from itertools import pairwise
 import pytest
 
 from benchmarks.ring_model import Costs, Ring, simulate
+from broadside.newsroom import PAGE_SIZE
 
 COSTS = Costs(walk=1.5, send=6.0, queue=2.5, read=0.8, ledger=0.4)
-SUBSCRIBERS = 400_000
+SUBSCRIBERS = 800_000
 
 
 @pytest.mark.parametrize("nodes", [1, 2, 7, 64])
@@ -17,7 +18,7 @@ def test_every_page_is_walked_once_however_many_nodes_there_are(nodes: int) -> N
     result = simulate(Ring(nodes, workers=1), COSTS, SUBSCRIBERS)
     segments = max(2, nodes)  # the last page of each is a short one
     bounds = [SUBSCRIBERS * n // segments for n in range(segments + 1)]
-    assert sum(result.pages_by_node) == sum(-(-(end - first) // 1000) for first, end in pairwise(bounds))
+    assert sum(result.pages_by_node) == sum(-(-(end - first) // PAGE_SIZE) for first, end in pairwise(bounds))
 
 
 def test_one_machine_takes_what_its_cores_cost_and_little_more() -> None:

@@ -16,8 +16,8 @@ from transports.contract import (
     Outcome,
     Outcomes,
     Recipient,
-    recipients_from_json,
-    recipients_to_json,
+    pack_recipients,
+    unpack_recipients,
 )
 
 NOW = 1_800_000_000_000
@@ -27,9 +27,9 @@ HOUR = 3_600_000
 def done(
     exceptions: list[Exceptional], *, size: int = 10, attempt: int = 1, n: int = 1, expires_at: int = NOW + HOUR
 ) -> Done:
-    recipients = [Recipient(100 + i, f"token-{i}", "token", NOW - 5000 + i, 0) for i in range(size)]
-    batch = Batch(7, Message(title="t", body="b"), attempt, expires_at, ("en",), recipients)
-    task = Task(3, 44, 7, 1, 0, 2, n, attempt, expires_at, ("en",), recipients_to_json(recipients))
+    recipients = [Recipient(100 + i, f"token-{i}", "token", NOW - 5000 + i, "en") for i in range(size)]
+    batch = Batch(7, Message(title="t", body="b"), attempt, expires_at, recipients)
+    task = Task(3, 44, 7, 1, 0, 2, n, attempt, expires_at, len(recipients), pack_recipients(recipients))
     return Done(Work(task, batch), Outcomes(size - len(exceptions), exceptions))
 
 
@@ -76,7 +76,7 @@ def test_a_retry_that_would_come_too_late_expires_now() -> None:
 def test_a_retry_waits_at_least_as_long_as_the_provider_says() -> None:
     exceptions = [Exceptional(i, Outcome.RETRY, "busy", after) for i, after in enumerate([0.0, 5.0, 60.0, 61.0, 900.0])]
     result = settle(done(exceptions), NOW)
-    delays = {r.id: rest.delay for rest in result.remainders for r in recipients_from_json(rest.recipients)}
+    delays = {r.id: rest.delay for rest in result.remainders for r in unpack_recipients(rest.recipients)}
     for i, after in enumerate([0.0, 5.0, 60.0, 61.0, 900.0]):
         assert delays[100 + i] >= after
 
@@ -106,7 +106,7 @@ def test_every_recipient_ends_or_goes_on_and_never_both(
     size = len(fates) + more
     result = settle(done(exceptions, size=size, attempt=attempt, expires_at=expires_at), NOW)
     ended = sum(number for word, number in result.tallies.items() if word != "retried")
-    going_on = [r.id for rest in result.remainders for r in recipients_from_json(rest.recipients)]
+    going_on = [r.id for rest in result.remainders for r in unpack_recipients(rest.recipients)]
     assert ended + len(going_on) == size
     assert sorted(going_on) == sorted(result.left)
     assert len(set(going_on)) == len(going_on)

@@ -150,6 +150,7 @@ def test_verify_and_coverage_name_the_range_that_is_missing_from_a_damaged_ledge
 ) -> None:
     (node.data / "twins" / "apns.script.toml").unlink()
     (node.data / "twins" / "fcm.script.toml").unlink()
+    node.subscribers = 8_000  # two pages a segment
     node.start()
     node.wait_for("serving;")
     (report,) = node.api("/api/campaigns")["campaigns"]

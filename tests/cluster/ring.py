@@ -16,13 +16,14 @@ from broadside.cluster import CHANNELS, Cluster, ClusterNode, StoreServer, gaps
 from broadside.config import cores
 from broadside.errors import ApiError, NodeUnreachable
 from broadside.records import FireRequest
+from broadside.topology import HANDS_A_CONNECTION
 from tests.cluster.cable import Cable
 from tests.cluster.proxy import Wire
 from transports.contract import Message
 from transports.identity import parse_campaign
 
-IN_FLIGHT = cores() * 2 * 6 * 500
-"""Recipients that a node may have leased: of each worker two channels, six batches each."""
+IN_FLIGHT = cores() * 2 * HANDS_A_CONNECTION * 500
+"""Recipients that a node may have leased: of each worker two channels, so many batches each."""
 BATCH = 500
 """Recipients in one task, at most."""
 PLATFORMS = {name: platform for name, (platform, _) in CHANNELS.items()}

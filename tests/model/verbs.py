@@ -70,7 +70,7 @@ class House:
         """Clause 1's first half: a queue that knows nothing asks for an epoch."""
         ((uuid, held, _),) = await self.call("epoch")
         await self.call("renew", held, 0, None, [])  # a restarted queue has no lease
-        (_, lines) = await self.call("outbox_read", 1000, 0)
+        (_, lines) = await self.call("outbox_read", 1000, 0, 0, 0)
         for _, line in lines:
             self.witness.excused.update(set(line.get("who", [])) - self.witness.recorded)
         for worker in self.workers:
@@ -85,17 +85,17 @@ class House:
 
     async def report(self, *, lost: bool = False) -> None:
         """Clause 8. ``lost``: the reply to the report is."""
-        epoch, lines = self.slow or await self.call("outbox_read", 100, 0)
+        epoch, lines = self.slow or await self.call("outbox_read", 100, 0, 0, 0)
         self.slow = None
         (upto,) = await self.link.call("store", "store.report", self.name, epoch, lines, NOW)
         if upto is not None:
             for _, line in lines:
                 self.witness.recorded.update(line.get("who", []))
             if not lost:
-                await self.call("outbox_trim", epoch, upto)
+                await self.call("outbox_read", 1, epoch, upto, 0)
 
     async def be_slow(self) -> None:
-        epoch, lines = await self.call("outbox_read", 100, 0)
+        epoch, lines = await self.call("outbox_read", 100, 0, 0, 0)
         self.slow = (epoch, lines) if lines else None
 
     async def shepherd(self) -> None:
@@ -136,7 +136,7 @@ class Hands:
 
     async def take_baton(self) -> None:
         epoch, tasks = await self.call("baton_take", self.name, 0, [], 0)
-        for id, number, data in tasks:
+        for number, (id, _, data) in tasks:
             self.baton = {"id": id, "number": number, "data": data, "epoch": epoch, "stage": "took"}
 
     async def walk(self, *, lost: bool = False) -> None:
@@ -167,11 +167,11 @@ class Hands:
         baton["stage"] = "passed"
 
     async def _passed(self, baton: dict[str, Any]) -> None:
-        (page_read,) = await self.link.call("store", "store.page_read", *baton["range"], 100)
-        ids = [row[0] for row in msgspec.msgpack.decode(page_read)]
+        (shares,) = await self.link.call("store", "store.page_read", *baton["range"], 100, 100)
+        ids = [row[0] for share in shares for row in msgspec.msgpack.decode(share[4])]
         for _, first, last, left in baton["spans"]:
             ids = [id for id in ids if not first <= id <= last or id in left]
-        batches = [[CHANNEL, 0, ["en"], msgspec.json.encode(ids).decode(), NOW]] if ids else []
+        batches = [[CHANNEL, 0, len(ids), msgspec.msgpack.encode(ids), NOW]] if ids else []
         tallies = {CHANNEL: {"enqueued": len(ids)}} if ids else {}
         page = baton["data"][:3]
         lease = (baton["id"], baton["number"])
@@ -191,9 +191,9 @@ class Hands:
 
     async def take_batch(self, *, lost: bool = False) -> None:
         (tasks,) = await self.call("batch_take", CHANNEL, self.name, 1, 0, [], 0)
-        for id, number, data in tasks:
+        for number, (id, _, data) in tasks:
             if not lost:
-                ids = msgspec.json.decode(data[9])
+                ids = msgspec.msgpack.decode(data[9])
                 self.batch = {"id": id, "number": number, "n": data[5], "attempt": data[6], "who": ids, "left": None}
 
     async def send(self, *, refused: bool = False) -> None:
@@ -214,7 +214,7 @@ class Hands:
         }  # fmt: skip
         if batch["n"] < 0:
             line["ids"] = who
-        rest = [[0, batch["attempt"] + 1, msgspec.json.encode(left).decode()]] if left else []
+        rest = [[0, batch["attempt"] + 1, len(left), msgspec.msgpack.encode(left)]] if left else []
         await self.call("settle", CHANNEL, [[batch["id"], batch["number"], line, rest]])
         if not lost:
             self.batch = None

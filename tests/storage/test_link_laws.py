@@ -98,7 +98,7 @@ async def test_an_answer_between_the_cancel_and_its_delivery_goes_back_too() -> 
             return self
 
     future = Future()
-    future.body = [1, [[7, 8, "a task"]]]
+    future.body = [1, [[8, [7, "t", "a task"]]]]
     link = Link({"queue": Endpoint("unix/:/nowhere")})
     line = link._lines["queue"]
     line.connection = type("Connection", (), {"call": lambda *_: future, "unsent": lambda _: 0})()
@@ -115,7 +115,7 @@ async def test_an_answer_between_the_cancel_and_its_delivery_goes_back_too() -> 
         await trio.testing.wait_all_tasks_blocked()
         scope.cancel()
         future.answered(future)  # in the same tick: the cancel is on its way, the task has not run yet
-    assert came_back == [[1, [[7, 8, "a task"]]]]
+    assert came_back == [[1, [[8, [7, "t", "a task"]]]]]
 
 
 async def test_calls_wait_for_the_connection_and_go_on_after_a_kill(own_tarantool: Server) -> None:

@@ -12,7 +12,7 @@ from storage.records import Baton, Lease, Remainder
 from storage.store import Store
 from storage.tubes import Tubes
 from tests.storage.test_walk_verbs import CAMPAIGN, NOW, House, settlement
-from transports.contract import Message, recipients_from_json
+from transports.contract import Message, unpack_recipients
 
 OTHER = CAMPAIGN + 7
 
@@ -92,8 +92,8 @@ async def test_a_resumed_campaign_ends_with_everybody_reached_once(ring: Ring) -
     for _ in range(3):
         await ring.walk_page()
     (task,) = await ring.batches("ios", 1)
-    ids = [recipient.id for recipient in recipients_from_json(task.recipients)]
-    rest = [Remainder(0.1, 2, task.recipients)]
+    ids = [recipient.id for recipient in unpack_recipients(task.recipients)]
+    rest = [Remainder(0.1, 2, task.size, task.recipients)]
     assert await ring.tubes.settle("ios", [settlement(task, retried=50, left=ids, remainders=rest)]) == [True]
     await ring.store.campaign_pause(CAMPAIGN, NOW)
     await ring.settle_down()
@@ -119,11 +119,11 @@ async def test_a_cancel_ends_what_was_on_tubes_and_unclaimed_as_cancelled(ring: 
     for _ in range(4):
         await ring.walk_page()
     (task,) = await ring.batches("ios", 1)
-    recipients = recipients_from_json(task.recipients)
+    recipients = unpack_recipients(task.recipients)
     left = [recipient.id for recipient in recipients[:10]]
     assert await ring.store.campaign_cancel(CAMPAIGN, NOW) == "cancelling"
     await ring.beat()
-    later = [Remainder(60.0, 2, task.recipients)]
+    later = [Remainder(60.0, 2, task.size, task.recipients)]
     assert await ring.tubes.settle("ios", [settlement(task, delivered=40, retried=10, left=left, remainders=later)])
     await ring.settle_down()
     assert await ring.state() == "cancelled"

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-import msgspec
 import pytest
 import trio
 
 from actors.batcher import split
-from actors.messages import Page
+from actors.messages import RECIPIENTS_A_BATCH, Page
 from storage.errors import VerbRefused
 from storage.link import Link
 from storage.records import Baton, HeldBaton, Lease, Remainder, Settlement, Task
 from storage.store import Store
 from storage.tubes import Tubes
-from transports.contract import Message, recipients_from_json
+from transports.contract import Message, pack_recipients, unpack_recipients
 
 NOW = 1_800_000_000_000
 CAMPAIGN = (1 << 60) + 5
@@ -89,8 +88,8 @@ class House:
     async def put(self, held: HeldBaton, claim: Any) -> str:
         campaign = await self.store.campaign_get(CAMPAIGN)
         assert campaign is not None
-        rows = await self.store.page_read(claim.from_id, claim.to_id, 1000)
-        parts = split(Page(held, claim, campaign, rows), {"ios", "android"})
+        shares = await self.store.page_read(claim.from_id, claim.to_id, 1000, RECIPIENTS_A_BATCH)
+        parts = split(Page(held, claim, campaign, shares), {"ios", "android"})
         return await self.tubes.page_put(held, *parts)
 
     async def batches(self, channel: str, most: int = 10) -> list[Task]:
@@ -103,21 +102,21 @@ class House:
         total = 0
         while tasks := await self.batches(channel):
             for task in tasks:
-                recipients = recipients_from_json(task.recipients)
+                recipients = unpack_recipients(task.recipients)
                 assert await self.tubes.settle(channel, [settlement(task, delivered=len(recipients))]) == [True]
                 total += len(recipients)
         return total
 
     async def report(self) -> int | None:
-        upto = None
+        upto, known = None, (0, 0)
         while True:
-            epoch, lines = await self.tubes.outbox_read(100, wait=False)
+            epoch, lines = await self.tubes.outbox_read(100, wait=False, known=known)
             if not lines:
                 return upto
             upto = await self.store.report("n1", epoch, lines, NOW)
             if upto is None:
                 return None
-            await self.tubes.outbox_trim(epoch, upto)
+            known = (epoch, upto)
 
     async def tallies(self) -> dict[str, dict[str, int]]:
         campaign = await self.store.campaign_get(CAMPAIGN)
@@ -138,7 +137,7 @@ def settlement(
     remainders: list[Remainder] | None = None,
     **tallies: int,
 ) -> Settlement:
-    ids = [recipient.id for recipient in recipients_from_json(task.recipients)]
+    ids = [recipient.id for recipient in unpack_recipients(task.recipients)]
     return Settlement(
         task.id, task.number, tallies, {}, dead or [], ids[0], ids[-1], left or [], remainders or [],
         ids if task.n < 0 else None,
@@ -288,10 +287,10 @@ async def test_a_remainder_comes_back_with_its_delay_and_its_attempt(house: Hous
     await house.walk_page()
     await house.deliver("android")
     (task,) = await house.batches("ios")
-    recipients = recipients_from_json(task.recipients)
-    rest = msgspec.json.encode(recipients[:3]).decode()
+    recipients = unpack_recipients(task.recipients)
+    rest = pack_recipients(recipients[:3])
     ids = [recipient.id for recipient in recipients[:3]]
-    done = settlement(task, delivered=7, retried=3, left=ids, remainders=[Remainder(0.2, 2, rest)])
+    done = settlement(task, delivered=7, retried=3, left=ids, remainders=[Remainder(0.2, 2, 3, rest)])
     assert await house.tubes.settle("ios", [done]) == [True]
     with trio.fail_after(3):
         found: list[Task] = []
@@ -299,7 +298,7 @@ async def test_a_remainder_comes_back_with_its_delay_and_its_attempt(house: Hous
             found = await house.batches("ios")
     assert found[0].attempt == 2
     assert found[0].n < 0
-    assert recipients_from_json(found[0].recipients) == recipients[:3]
+    assert unpack_recipients(found[0].recipients) == recipients[:3]
     await house.report()
     assert await house.state() == "firing", "a delayed remainder holds the campaign open"
     assert await house.tubes.settle("ios", [settlement(found[0], delivered=3)]) == [True]
@@ -324,7 +323,7 @@ async def test_a_dead_token_goes_unless_it_registered_again(house: House) -> Non
     await house.fire()
     await house.walk_page()
     (task,) = await house.batches("ios")
-    first, second = recipients_from_json(task.recipients)
+    first, second = unpack_recipients(task.recipients)
     # the second phone registers again while its push is on the way
     await house.store.subscribers_put(
         [("ios", second.token, "token", NOW + 5, "en", "UTC", "AT", "1", "", None, [], {})]
@@ -413,16 +412,16 @@ async def test_a_page_that_changes_hands_twice_is_still_walked_less_what_is_sett
     await house.walk_page()
     await house.deliver("android")
     (task,) = await house.batches("ios")
-    recipients = recipients_from_json(task.recipients)
+    recipients = unpack_recipients(task.recipients)
     for delivered, left in [(recipients[3:], recipients[:3]), (recipients[1:3], recipients[:1])]:
-        text = msgspec.json.encode(left).decode()
+        rest = pack_recipients(left)
         ids = [recipient.id for recipient in left]
-        done = settlement(task, delivered=len(delivered), left=ids, remainders=[Remainder(60.0, 2, text)])
+        done = settlement(task, delivered=len(delivered), left=ids, remainders=[Remainder(60.0, 2, len(left), rest)])
         assert await house.tubes.settle("ios", [done]) == [True]
         await house.report()
         await come_back_blank(house)
         (task,) = await house.batches("ios")
-        assert recipients_from_json(task.recipients) == left
+        assert unpack_recipients(task.recipients) == left
     assert await house.tubes.settle("ios", [settlement(task, delivered=1)]) == [True]
     await house.report()
     assert (await house.tallies())["ios"]["delivered"] == 10
@@ -437,7 +436,7 @@ async def test_lines_of_an_epoch_that_is_over_are_not_reported_in_the_next(house
     assert epoch == house.epoch
     await come_back_blank(house)  # while the reporter has the old lines in hand
     assert await house.store.report("n1", epoch, lines, NOW) is None
-    await house.tubes.outbox_trim(epoch, lines[-1][0])
+    assert (await house.tubes.outbox_read(100, wait=False, known=(epoch, lines[-1][0])))[0] > epoch
     await house.deliver("ios")
     await house.deliver("android")
     await house.report()

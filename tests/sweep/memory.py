@@ -69,7 +69,7 @@ class MemoryQueue:
     def leased_recipients(self) -> int:
         """How many recipients are in batches which somebody has taken."""
         return sum(
-            task["data"][9].count("[") - 1
+            task["data"][8]
             for name, tube in self.tubes.items()
             for task in tube.tasks.values()
             if name != "batons" and task["session"] is not None
@@ -126,7 +126,7 @@ class MemoryQueue:
         while self.leased() and len(tasks) < most and (found := self.tubes[name].take(self.session)) is not None:
             number = self.draw("take")
             self.taken[name, found[0]] = (number, worker)
-            tasks.append([found[0], number, copy.deepcopy(found[1])])
+            tasks.append([number, [found[0], "t", copy.deepcopy(found[1])]])
         return tasks
 
     def baton_take(self, worker: str, poll: int, lost: list[int], _: float) -> list[Any]:
@@ -201,8 +201,8 @@ class MemoryQueue:
             return ["fenced"]
         if (c, s, seq) in self.marks:
             return ["marked", *self.baton_ack(id, number)]
-        for n, (channel, delay, locales, text, expires_at) in enumerate(batches, 1):
-            self.tubes[f"push_{channel}"].put([1, c, epoch, s, seq, n, 1, expires_at, locales, text], delay)
+        for n, (channel, delay, size, packed, expires_at) in enumerate(batches, 1):
+            self.tubes[f"push_{channel}"].put([2, c, epoch, s, seq, n, 1, expires_at, size, packed], delay)
         self.marks.add((c, s, seq))
         line = {
             "kind": "enqueued",
@@ -222,20 +222,16 @@ class MemoryQueue:
             answers.append(body is not None)
             if body is None:
                 continue
-            for p, (delay, attempt, text) in enumerate(remainders):
-                self.tubes[name].put([*body[:5], -(number * 8 + p), attempt, body[7], body[8], text], delay)
+            for p, (delay, attempt, size, packed) in enumerate(remainders):
+                self.tubes[name].put([2, *body[1:5], -(number * 8 + p), attempt, body[7], size, packed], delay)
             key = {"campaign": body[1], "segment": body[3], "seq": body[4], "channel": channel}
             self._append({**line, **key, "kind": "settled"})
         return [answers]
 
-    def outbox_read(self, limit: int, _: float) -> list[Any]:
+    def outbox_read(self, limit: int, known: int, upto: int, _: float) -> list[Any]:
+        if self.state["epoch"] == known:
+            self.outbox = [entry for entry in self.outbox if entry[0] > upto]
         return [self.state["epoch"], copy.deepcopy(self.outbox[:limit])]
-
-    def outbox_trim(self, epoch: int, upto: int) -> list[Any]:
-        if self.state["epoch"] != epoch:
-            return [0]
-        self.outbox = [entry for entry in self.outbox if entry[0] > upto]
-        return [0]
 
 
 class MemoryStore:
@@ -367,8 +363,15 @@ class MemoryStore:
         self._check_done(c["id"], now)
         return ["empty" if empty else "claimed", after, to, self._next(key, page, cursor), []]
 
-    def page_read(self, after: int, to: int, limit: int) -> list[Any]:
-        return [msgspec.msgpack.encode([list(self.rows[id]) for id in sorted(self.rows) if after < id <= to][:limit])]
+    def page_read(self, after: int, to: int, limit: int, most: int) -> list[Any]:
+        shares: list[Any] = []
+        rows = [self.rows[id] for id in sorted(self.rows) if after < id <= to][:limit]
+        for channel in sorted({row[1] for row in rows}):
+            ours = [[row[0], *row[2:6]] for row in rows if row[1] == channel]
+            for start in range(0, len(ours), most):
+                share = ours[start : start + most]
+                shares.append([channel, len(share), share[0][0], share[-1][0], msgspec.msgpack.encode(share)])
+        return [shares]
 
     def report(self, node: str, epoch: int, lines: list[Any], now: int) -> list[Any]:
         if not self._current(node, epoch):

@@ -25,7 +25,7 @@ VERBS = [
     "store.page_read", "store.report", "store.strays", "tubes.adopt", "tubes.baton_put",
     "tubes.baton_release_worker", "tubes.baton_take", "tubes.batch_release_worker", "tubes.batch_take", "tubes.epoch",
     "tubes.marked_campaigns", "tubes.marks_drop",
-    "tubes.outbox_read", "tubes.outbox_trim", "tubes.page_put", "tubes.renew", "tubes.settle", "tubes.standing",
+    "tubes.outbox_read", "tubes.page_put", "tubes.renew", "tubes.settle", "tubes.standing",
 ]  # fmt: skip
 SUBSCRIBERS = 40
 

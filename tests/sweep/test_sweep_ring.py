@@ -20,7 +20,7 @@ from supervision.testing import Fired, Report, crash_at_every_step
 from tests.conftest import Server
 from tests.sweep.campaign import Campaign, rows
 from tests.sweep.test_sweep_tarantool import WatchedLink
-from transports.contract import recipients_from_json
+from transports.contract import unpack_recipients
 
 ACTORS = ["walker", "batcher", "settler", "shepherd"]
 CHANNELS = ["ios", "android"]
@@ -41,7 +41,7 @@ class RingLink(WatchedLink):
         if verb != "tubes.page_put":
             return await super().call(where, verb, *args, **options)
         _, _, segment, seq, batches, *_ = args
-        there = Counter((batch[0], row.id) for batch in batches for row in recipients_from_json(batch[3]))
+        there = Counter((batch[0], row.id) for batch in batches for row in unpack_recipients(batch[3]))
         # who crashes while he waits for the answer may have put it all the same: the ledger says whether
         self.puts[-1].setdefault((segment, seq), ("asked", there))
         answer = await super().call(where, verb, *args, **options)

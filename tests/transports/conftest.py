@@ -146,9 +146,9 @@ def make_batch() -> Callable[..., Batch]:
         message: Message | None = None,
     ) -> Batch:
         tokens = tokens or [f"{index:064x}" for index in range(n)]
-        recipients = [Recipient(1_000 + index, token, kind, 0, 0) for index, token in enumerate(tokens)]
+        recipients = [Recipient(1_000 + index, token, kind, 0, "en") for index, token in enumerate(tokens)]
         message = message or Message(title="Flood", body="Leave the valley now")
-        return Batch(campaign, message, attempt, expires_at, ("en",), recipients)
+        return Batch(campaign, message, attempt, expires_at, recipients)
 
     return make
 

@@ -60,7 +60,7 @@ class ApnsTransport:
         row: Row = (0, token.lower().encode("ascii"), apns_ids([0])[0], silent.body, ())
 
         def make() -> Job:
-            soon = Batch(0, Message(title="", body=""), 1, self._clock() + 60_000, (), [])
+            soon = Batch(0, Message(title="", body=""), 1, self._clock() + 60_000, [])
             return first_request(row, self._template(soon, silent)(), self._decide, channel)
 
         self.pool.warm_up = make

@@ -1,6 +1,5 @@
 -- The walk's clauses 3, 8 and 10: who claims which page, what its owner reports, which batons are missing.
 
-local msgpack = require('msgpack')
 local atomic = require('roles.atomic')
 local campaigns = require('roles.store.campaigns')
 local nodes = require('roles.store.nodes')
@@ -75,16 +74,6 @@ function walk.page_claim(node, epoch, campaign, segment, seq, after_id, now)
         end
         return 'stale'
     end)
-end
-
--- The rows of (from_id, to_id], at most `limit`, as one MessagePack text: the tuples go into it as they lie in memory, and
--- the other side reads of each what it needs (measured: 1.5 µs of Python a row less than rows in the answer itself).
-function walk.page_read(from_id, to_id, limit)
-    local rows = box.space.store_subscribers:select({from_id}, {iterator = 'GT', limit = limit})
-    while #rows > 0 and rows[#rows].id > to_id do
-        table.remove(rows)
-    end
-    return msgpack.encode(rows)
 end
 
 -- What a span (one batch's part of a page) still owes after a settlement: see clause 3, "less what is settled".

@@ -36,7 +36,6 @@ function tubes.start(channels)
         batch_crashed = work.batch_crashed,
         settle = work.settle,
         outbox_read = outbox.read,
-        outbox_trim = outbox.trim,
         tube_buried = work.tube_buried,
         tube_kick = work.tube_kick,
         statistics = work.statistics,

@@ -8,7 +8,7 @@ local outbox = {}
 local committed = 0 -- the last line whose transaction is on disk: earlier than that, a rollback could take it back
 local grown = fiber.cond()
 
-local LINGER = 0.02 -- seconds that the first line waits for others: a report costs the same for one and for a hundred
+local LINGER = 0.04 -- seconds that the first line waits for others: a report costs the same for one and for a hundred
 
 function outbox.start()
     local last = box.space.tubes_outbox.index.number:max()
@@ -36,23 +36,10 @@ local function collect(limit)
     return lines
 end
 
--- The epoch and up to `limit` lines of it, soon after there is one; none after `timeout` seconds. Asked for apart, the
--- epoch could be a later one, and the ledger would take the old lines' numbers for the new epoch's.
-function outbox.read(limit, timeout)
-    local deadline = fiber.clock() + timeout
-    local lines = collect(limit)
-    while #lines == 0 and fiber.clock() < deadline do
-        grown:wait(deadline - fiber.clock())
-        fiber.sleep(math.min(LINGER, math.max(0, deadline - fiber.clock())))
-        lines = collect(limit)
-    end
-    return state.get('epoch'), lines
-end
-
 -- The ledger has all lines of this epoch up to and with this one. In another epoch the numbers mean other lines.
-function outbox.trim(epoch, upto)
+local function trim(epoch, upto)
     if state.get('epoch') ~= epoch then
-        return 0
+        return
     end
     local numbers = {}
     for _, row in box.space.tubes_outbox:pairs() do
@@ -61,12 +48,28 @@ function outbox.trim(epoch, upto)
         end
         table.insert(numbers, row.number)
     end
-    box.begin()
-    for _, number in ipairs(numbers) do
-        box.space.tubes_outbox:delete(number)
+    if #numbers > 0 then
+        box.begin()
+        for _, number in ipairs(numbers) do
+            box.space.tubes_outbox:delete(number)
+        end
+        box.commit()
     end
-    box.commit()
-    return #numbers
+end
+
+-- The epoch and up to `limit` lines of it, soon after there is one; none after `timeout` seconds. Asked for apart, the
+-- epoch could be a later one, and the ledger would take the old lines' numbers for the new epoch's. `known`, `upto`: what
+-- the ledger has of an epoch by now; those lines go first.
+function outbox.read(limit, known, upto, timeout)
+    trim(known, upto)
+    local deadline = fiber.clock() + timeout
+    local lines = collect(limit)
+    while #lines == 0 and fiber.clock() < deadline do
+        grown:wait(deadline - fiber.clock())
+        fiber.sleep(math.min(LINGER, math.max(0, deadline - fiber.clock())))
+        lines = collect(limit)
+    end
+    return state.get('epoch'), lines
 end
 
 return outbox

@@ -12,7 +12,7 @@ local workers = require('roles.tubes.workers')
 local work = {}
 
 local BATONS = 'batons'
-local BATCH_FORMAT = 1
+local BATCH_FORMAT = 2
 local CRASHES = 3 -- of who handles it, and a batch is buried
 local AFTER_CRASH = 1 -- seconds until it is handed out again
 
@@ -97,7 +97,7 @@ local LOOKED_AT = 50
 local function take_one(tube, worker, poll, task)
     local number = state.draw('take')
     box.space.tubes_taken:replace({tube.name, task[1], number, worker, poll})
-    return {task[1], number, task[3]}
+    return {number, task} -- as it is: a batch that became a Lua object would be 80 KB for the collector
 end
 
 -- Inside the caller's transaction: take what is ready now, at most `max` tasks. Also answers whether there may be more.
@@ -188,7 +188,8 @@ local function take(name, worker, max, poll, lost, timeout)
     return tasks
 end
 
--- Clause 2 and 6. Long polls: at most `timeout` seconds, then nothing. Answers the epoch and {id, number, data}s.
+-- Clause 2 and 6. Long polls: at most `timeout` seconds, then nothing. Answers the epoch and {number, task}s, a task being
+-- [id, state, data].
 function work.baton_take(worker, poll, lost, timeout)
     local tasks = take(BATONS, worker, 1, poll, lost, timeout)
     return state.get('epoch'), tasks
@@ -286,7 +287,7 @@ local function unless_full(ok, ...)
     error(err, 0)
 end
 
--- Clause 4, `page_put`. batches: {{channel, delay in seconds, locales, recipients (JSON text), expires_at}...}; tallies:
+-- Clause 4, `page_put`. batches: {{channel, delay in seconds, size, recipients (MessagePack), expires_at}...}; tallies:
 -- channel -> outcome -> n of what needs no batch. id, number: the baton's lease, which ends with the page. Answers 'put',
 -- 'marked' (was put before), 'fenced', or 'full': nothing was written, as the memory is used up; try again when settlements
 -- have freed some. After the first two: whether the baton was ours, and is acked.
@@ -313,7 +314,7 @@ function work.page_put(epoch, campaign, segment, seq, batches, recipients, talli
     end))
 end
 
--- Clause 7. settlements: {{id, number, line, remainders}...} with remainders {{delay, attempt, recipients (JSON)}...}.
+-- Clause 7. settlements: {{id, number, line, remainders}...} with remainders {{delay, attempt, size, recipients}...}.
 -- Answers a boolean each: false means that the task is not ours any more, and nothing of it was written.
 function work.settle(channel, settlements)
     local name = push_tube(channel)
@@ -323,15 +324,18 @@ function work.settle(channel, settlements)
             local id, number, line, remainders = unpack(settlement, 1, 4)
             local task = finish(name, id, number)
             if task ~= nil then
-                local body = task[3]
+                local function field(n)
+                    return task[('[3][%d]'):format(n)] -- that one alone: the recipients need not become a Lua string
+                end
+                local campaign, epoch, segment, seq = field(2), field(3), field(4), field(5)
                 line.kind = 'settled'
-                line.campaign, line.segment, line.seq, line.channel = body[2], body[4], body[5], channel
+                line.campaign, line.segment, line.seq, line.channel = campaign, segment, seq, channel
                 for p, rest in ipairs(remainders) do
                     -- n: a page's own batches count up from 1; remainders are negative, and made of the take's number,
                     -- so no other batch of this epoch has the same
                     queue.tube[name]:put(
-                        {BATCH_FORMAT, body[2], body[3], body[4], body[5], -(number * 8 + p - 1), rest[2], body[8], body[9],
-                         rest[3]},
+                        {BATCH_FORMAT, campaign, epoch, segment, seq, -(number * 8 + p - 1), rest[2], field(8), rest[3],
+                         rest[4]},
                         rest[1] > 0 and {delay = rest[1]} or nil)
                 end
                 outbox.append(line)

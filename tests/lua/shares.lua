@@ -1,0 +1,111 @@
+-- A page's subscribers by channel, as batches carry them: every row once, in order, its fields as they are.
+
+package.path = require('fio').dirname(arg[0]) .. '/?.lua;' .. package.path
+local support = require('support')
+local msgpack = require('msgpack')
+
+support.box()
+require('roles.store.schema').migrate()
+local shares = require('roles.store.shares')
+local space = box.space.store_subscribers
+local EMPTY = setmetatable({}, {__serialize = 'map'})
+local ALL = 2 ^ 53
+
+local function add(id, channel, token, kind, registered_at, locale)
+    space:insert({id, channel, token, kind or 'token', registered_at or 1, locale or 'de', 'Europe/Berlin', 'DE', '5.1', '',
+                  box.NULL, {'news', 'sport'}, {first_name = 'Ada'}})
+    return {id, token, kind or 'token', registered_at or 1, locale or 'de'}
+end
+
+local function rows_of(share)
+    return (msgpack.decode(share[5]))
+end
+
+local function fresh()
+    space:truncate()
+end
+
+support.run('shares', {
+
+{'ids, numbers and texts of every length come out as they are', function(t)
+    fresh()
+    local expected = {}
+    local ids = {1, 127, 128, 255, 256, 65535, 65536, 2 ^ 24, 2 ^ 32 - 1, 2 ^ 32, 2 ^ 40 + 7, 2 ^ 53 - 1}
+    local lengths = {1, 31, 32, 255, 256, 4096, 64, 163, 2, 65536, 3, 33}
+    for i, id in ipairs(ids) do
+        table.insert(expected, add(id, 'ios', ('t'):rep(lengths[i]), i % 2 == 0 and 'fid' or 'token', id, ('l'):rep(i % 3)))
+    end
+    local found = shares(0, ALL, 1000, 500)
+    t:plan(3)
+    t:is(#found, 1)
+    t:is_deeply({found[1][1], found[1][2], found[1][3], found[1][4]}, {'ios', #ids, 1, 2 ^ 53 - 1})
+    t:is_deeply(rows_of(found[1]), expected)
+end},
+
+{'channels of every length have shares of their own, each in the order of the ids', function(t)
+    fresh()
+    local names = {'a', ('b'):rep(31), ('c'):rep(32), 'ios-news'}
+    local expected = {}
+    for id = 1, 400 do
+        local name = names[id % 3 + 1] -- nobody is on ios-news
+        expected[name] = expected[name] or {}
+        table.insert(expected[name], add(id, name, 't' .. id))
+    end
+    local found = shares(0, ALL, 1000, 500)
+    t:plan(1 + 3)
+    t:is(#found, 3)
+    for _, share in ipairs(found) do
+        t:is_deeply(rows_of(share), expected[share[1]], share[1]:sub(1, 1))
+    end
+end},
+
+{'no share is larger than it may be, and together they have everybody once', function(t)
+    fresh()
+    for id = 1, 1700 do
+        add(id, id % 4 == 0 and 'ios' or 'android', 't' .. id)
+    end
+    local found, seen, sizes = shares(0, ALL, 2000, 500), {}, {}
+    local ordered = true
+    for _, share in ipairs(found) do
+        table.insert(sizes, share[2])
+        local rows = rows_of(share)
+        ordered = ordered and #rows == share[2] and rows[1][1] == share[3] and rows[#rows][1] == share[4]
+        for i, row in ipairs(rows) do
+            ordered = ordered and (i == 1 or row[1] > rows[i - 1][1])
+            seen[row[1]] = (seen[row[1]] or 0) + 1
+        end
+    end
+    table.sort(sizes)
+    local everybody = true
+    for id = 1, 1700 do
+        everybody = everybody and seen[id] == 1
+    end
+    t:plan(3)
+    t:is_deeply(sizes, {275, 425, 500, 500})
+    t:ok(ordered, 'sizes, first and last id are those of the rows')
+    t:ok(everybody, 'everybody once')
+end},
+
+{'only the range that is asked for, and no more than its limit', function(t)
+    fresh()
+    for id = 10, 100, 10 do
+        add(id, 'ios', 't' .. id)
+    end
+    local function ids(...)
+        local list = {}
+        for _, share in ipairs(shares(...)) do
+            for _, row in ipairs(rows_of(share)) do
+                table.insert(list, row[1])
+            end
+        end
+        return list
+    end
+    t:plan(5)
+    t:is_deeply(ids(20, 50, 100, 500), {30, 40, 50}, '(from, to]')
+    t:is_deeply(ids(25, 55, 100, 500), {30, 40, 50}, 'ids that are nobody’s')
+    t:is_deeply(ids(0, ALL, 3, 500), {10, 20, 30}, 'the limit')
+    t:is_deeply(ids(100, ALL, 100, 500), {}, 'nobody')
+    t:is_deeply(ids(0, ALL, 100, 1), {10, 20, 30, 40, 50, 60, 70, 80, 90, 100}, 'shares of one')
+end},
+
+})
