@@ -103,7 +103,7 @@ system *arguments: _ready
 soak *arguments: _ready
     @exec .venv/bin/python -m tests.system.soak "$@"
 
-# measure one thing: ./dev bench supervision|transport|storage|pipeline [--json]
+# measure one thing: ./dev bench supervision|transport|storage|pipeline|peers|ring|choices [--json]
 [no-exit-message]
 bench name *arguments: _ready _peers
     @name=$1; shift; exec .venv/bin/python -m "benchmarks.bench_$name" "$@"

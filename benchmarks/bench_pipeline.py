@@ -62,6 +62,14 @@ def table(rows: list[Row]) -> Iterator[str]:
         each = {**row.stages, "sink": row.processes.get("sink", 0.0) / row.subscribers * 1e6}
         figures = " ".join(f"{each.get(stage, 0.0):>9.2f}" for stage in [*stages, "sink"])
         yield f"{row.subscribers:>11,} {row.sink:9} {figures}"
+    yield ""
+    kinds = ["workers", "tarantool", "node", "sink"]
+    yield "seconds of CPU by process, and Fire → first push accepted where the sink writes that down"
+    yield f"{'subscribers':>11} {'sink':9} " + " ".join(f"{kind:>9}" for kind in [*kinds, "first ms"])
+    for row in rows:
+        figures = " ".join(f"{row.processes.get(kind, 0.0):>9.2f}" for kind in kinds)
+        first = "–" if row.first_ms is None else f"{row.first_ms}"
+        yield f"{row.subscribers:>11,} {row.sink:9} {figures} {first:>9}"
 
 
 def main() -> None:
