@@ -21,8 +21,8 @@ from broadside.topology import HANDS_A_CONNECTION, PAGES_IN_HAND
 from storage.records import Baton, Claim, HeldBaton, Share
 
 CHANNELS = 2
-LINGER = 0.02
-"""Seconds for which a node collects what it reports."""
+LINGER = 0.04
+"""Seconds for which a node collects what it reports, as the queue's outbox does."""
 
 
 @dataclass(frozen=True)
