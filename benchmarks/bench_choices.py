@@ -45,6 +45,7 @@ class Value:
     """Run at the start of each of the node's processes."""
     connections: int = 1
     streams: int = STREAMS
+    latency_ms: int = 0
 
 
 def _set(where: str, value: object) -> str:
@@ -65,6 +66,7 @@ CHOICES: dict[str, list[Value]] = {
     "batches a take": [Value(str(n), _set("actors.consumer.TASKS_A_TAKE", n)) for n in (1, 2, 4, 8)],
     "streams a connection": [Value(f"{n:,}", streams=n) for n in (100, 300, 1_000, 3_000)],
     "connections": [Value(str(n), connections=n) for n in (1, 2, 4)],
+    "… answers after 50 ms": [Value(str(n), connections=n, latency_ms=50) for n in (1, 2, 4)],
     "octets a TLS record": [
         Value(f"{n:,}", _RECORDS.format(size=n)) for n in (1_400, 4_096, 8_192)
     ] + [Value("16,384")],
@@ -73,8 +75,8 @@ CHOICES: dict[str, list[Value]] = {
 }  # fmt: skip
 CHOSEN = {
     "subscribers a page": "2,000", "recipients a batch": "500", "batches in hand": "10", "batches a take": "4",
-    "streams a connection": "1,000", "connections": "1", "octets a TLS record": "16,384",
-    "collector's threshold": "700",
+    "streams a connection": "1,000", "connections": "1", "… answers after 50 ms": "1",
+    "octets a TLS record": "16,384", "collector's threshold": "700",
 }  # fmt: skip
 """What is in the code, or in the configuration unless somebody writes another."""
 
@@ -136,7 +138,10 @@ def measure(subscribers: int, rounds: int, wanted: list[str]) -> list[Found]:
                 for value in CHOICES[choice]:
                     say(f"round {number + 1} of {rounds}: {choice}: {value.name}")
                     rig.connections = value.connections
-                    with rig.sink("counting", value.streams) as sink, changed(folder, value), rig.node(sink) as client:
+                    with contextlib.ExitStack() as stack:
+                        sink = stack.enter_context(rig.sink("counting", value.streams, value.latency_ms))
+                        stack.enter_context(changed(folder, value))
+                        client = stack.enter_context(rig.node(sink))
                         rig.fill(client, subscribers)
                         rows = [rig.campaign(client, "counting") for _ in range(CAMPAIGNS)]
                     found[choice, value.name].rows += rows[1:]

@@ -91,8 +91,9 @@ class Rig:
         self.data = DataFolder(folder / "var")
 
     @contextlib.contextmanager
-    def sink(self, kind: str, streams: int = STREAMS) -> Iterator[tuple[Files, int] | None]:
-        """Run what the pushes go to; the twins are the node's own. ``streams``: how many the counting one allows."""
+    def sink(self, kind: str, streams: int = STREAMS, latency_ms: int = 0) -> Iterator[tuple[Files, int] | None]:
+        """Run what the pushes go to; the twins are the node's own. ``streams``: how many the counting one allows,
+        ``latency_ms``: when it answers."""
         if kind == "twins":
             yield None
             return
@@ -100,7 +101,7 @@ class Rig:
             if kind != "counting":
                 yield files, ports[STREAMS, kind]
             else:
-                with counting_sink(self._folder, streams, 0, core=None) as port:
+                with counting_sink(self._folder, streams, latency_ms, core=None) as port:
                     yield files, port
 
     @contextlib.contextmanager
