@@ -16,8 +16,8 @@ Clock = Callable[[], int]
 
 
 RECIPIENTS_A_BATCH = 500
-"""Size of a task (`./dev bench choices`): with 100 a push costs a third more CPU, with 250 as much, with 1,000 11 % less; but
-batches in hand bound what a crash repeats, and double with it."""
+"""Size of a task (`./dev bench choices`): with 100 a push costs a third more CPU, with 250 as much, with 1,000
+11 % less; but batches in hand bound what a crash repeats, and double with it."""
 
 
 def wall_clock() -> int:

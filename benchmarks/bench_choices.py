@@ -19,6 +19,7 @@ from typing import Any
 
 from benchmarks.bench_pipeline import say
 from benchmarks.pipeline.rig import STREAMS, Rig, Row, wait_for_signal
+from broadside.config import CONNECTIONS
 
 CAMPAIGNS = 3
 """Of one value in a round; the first, over new connections, does not count."""
@@ -43,7 +44,7 @@ class Value:
     name: str
     code: str = ""
     """Run at the start of each of the node's processes."""
-    connections: int = 1
+    connections: int = CONNECTIONS
     streams: int = STREAMS
     latency_ms: int = 0
 
@@ -60,8 +61,8 @@ CHOICES: dict[str, list[Value]] = {
     "recipients a batch": [
         Value(f"{n:,}", _set("actors.walker.RECIPIENTS_A_BATCH", n)) for n in (100, 250, 500, 1_000)
     ],
-    "batches in hand": [
-        Value(str(n), _set("broadside.topology.HANDS_A_CONNECTION", n)) for n in (3, 6, 10, 16)
+    "batches a connection": [
+        Value(str(n), _set("broadside.topology.HANDS_A_CONNECTION", n)) for n in (2, 3, 5, 8)
     ],
     "batches a take": [Value(str(n), _set("actors.consumer.TASKS_A_TAKE", n)) for n in (1, 2, 4, 8)],
     "streams a connection": [Value(f"{n:,}", streams=n) for n in (100, 300, 1_000, 3_000)],
@@ -74,8 +75,8 @@ CHOICES: dict[str, list[Value]] = {
     + [Value(f"{n:,}", _COLLECTOR.format(threshold=n)) for n in (5_000, 50_000)],
 }  # fmt: skip
 CHOSEN = {
-    "subscribers a page": "2,000", "recipients a batch": "500", "batches in hand": "10", "batches a take": "4",
-    "streams a connection": "1,000", "connections": "1", "… answers after 50 ms": "1",
+    "subscribers a page": "2,000", "recipients a batch": "500", "batches a connection": "5", "batches a take": "4",
+    "streams a connection": "1,000", "connections": "2", "… answers after 50 ms": "2",
     "octets a TLS record": "16,384", "collector's threshold": "700",
 }  # fmt: skip
 """What is in the code, or in the configuration unless somebody writes another."""
@@ -132,7 +133,7 @@ def measure(subscribers: int, rounds: int, wanted: list[str]) -> list[Found]:
     found = {(choice, value.name): Found(choice, value.name) for choice in wanted for value in CHOICES[choice]}
     with tempfile.TemporaryDirectory(prefix="bs-bench-") as name:
         folder = Path(name)
-        rig = Rig(folder, None, 1)
+        rig = Rig(folder, None)
         for number in range(rounds):
             for choice in wanted:
                 for value in CHOICES[choice]:

@@ -16,6 +16,7 @@ import trio.testing
 
 from actors.messages import Page
 from actors.walker import Walker
+from broadside.config import CONNECTIONS
 from broadside.newsroom import PAGE_SIZE
 from broadside.topology import HANDS_A_CONNECTION, PAGES_IN_HAND
 from storage.records import Baton, Claim, HeldBaton, Share
@@ -200,7 +201,7 @@ class Node:
                 nursery.start_soon(walker.run, lambda: None)
                 nursery.start_soon(self._batch, worker, pages)
                 for channel in range(CHANNELS):
-                    for _ in range(HANDS_A_CONNECTION):
+                    for _ in range(HANDS_A_CONNECTION * CONNECTIONS):
                         nursery.start_soon(self._send, worker, channel)
             nursery.start_soon(self._tell)
 

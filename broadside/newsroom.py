@@ -26,8 +26,8 @@ from transports.errors import PayloadError
 from transports.identity import campaign_text
 
 PAGE_SIZE = 2000
-"""Subscribers a page (`./dev bench choices`): with 1,000 a push costs 18 % more CPU, with 4,000 it costs 4 % less, and small
-calls of others wait 4.3 to 5.2 ms at p99 where they now wait 3.6 to 3.9."""
+"""Subscribers a page (`./dev bench choices`): with 1,000 a push costs 18 % more CPU, with 4,000 it costs 4 %
+less, and small calls of others wait 4.3 to 5.2 ms at p99 where they now wait 3.6 to 3.9."""
 TTL = 4 * 3600
 """Seconds after which nobody wants a piece of news any more, unless the campaign says otherwise."""
 LOOK_EVERY = 0.2

@@ -30,10 +30,10 @@ from transports.limiter import Limiter
 from transports.refusals import Refusals
 from transports.registry import load
 
-HANDS_A_CONNECTION = 10
-"""Batches of 500 that a channel holds, and sends at once, per connection. Two fill 1,000 streams, but a batch ends with
-its slowest answer: where one push of 200 took a second, 4 in hand made 7,500 pushes a second, 8 made 12,800, 12 made
-16,800. A push costs 3 % more CPU than with 6, and they bound what a crash may repeat."""
+HANDS_A_CONNECTION = 5
+"""Batches of 500 that a channel holds, and sends at once, per connection. Two fill 1,000 streams, but a batch
+ends with its slowest answer: where one push of 200 took a second, 4 in a channel's hands made 7,500 pushes a
+second, 8 made 12,800, 12 made 16,800. They bound what a crash may repeat."""
 PAGES_IN_HAND = 2
 DRAIN = 20.0
 """Seconds that an actor gets at a stop for what is in its hands: a provider's answer may take that long."""

@@ -46,7 +46,8 @@ if TYPE_CHECKING:
     from transports.jobs import Job
 
 _STREAM_CAP = 1_000
-"""Of a peer that sets no limit. With 3,000 a push costs 5 % more CPU, with 300 13 %, with 100 44 % (`./dev bench choices`)."""
+"""Of a peer that sets no limit. With 3,000 a push costs 5 % more CPU, with 300 13 %, with 100 44 % (`./dev bench
+choices`)."""
 _ERROR_NAMES = {code.value: code.name for code in ErrorCodes}
 _TEMPLATES = 64  # header blocks remembered; a batch that comes back later has them made anew
 

@@ -14,8 +14,8 @@ import trio
 
 _READ_SIZE = 65_536
 _RECORD = 16_384
-"""Octets of a record at most (RFC 8446 §5.1). All are filled: in records of 8,192 octets a push costs 6 % more CPU, of 4,096
-16 %, of 1,400, a packet each, 93 % (`./dev bench choices`)."""
+"""Octets of a record at most (RFC 8446 §5.1). All are filled: in records of 8,192 octets a push costs 6 % more
+CPU, of 4,096 16 %, of 1,400, a packet each, 93 % (`./dev bench choices`)."""
 
 
 class TlsStream(trio.abc.AsyncResource):

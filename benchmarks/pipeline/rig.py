@@ -19,6 +19,7 @@ from benchmarks.pipeline.usage import Usage
 from benchmarks.transport.sinks import Files, counting_sink, nginx
 from broadside.client import Client
 from broadside.cluster import Process
+from broadside.config import CONNECTIONS
 from broadside.datafolder import DataFolder
 from broadside.records import MAX_SUBSCRIBERS, CampaignReport, FireRequest, Subscriber
 from simulators.ledger import read_ledger
@@ -80,7 +81,11 @@ class Rig:
     """A node whose base grows, and whose sink is changed by starting it again."""
 
     def __init__(
-        self, folder: Path, workers: int | None, connections: int, phone: Callable[[int], Subscriber] = phone
+        self,
+        folder: Path,
+        workers: int | None,
+        connections: int = CONNECTIONS,
+        phone: Callable[[int], Subscriber] = phone,
     ) -> None:
         """``workers``, ``connections``: as in the config, None: its default; ``phone``: the n-th of the base."""
         self._folder = folder

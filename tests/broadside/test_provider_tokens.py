@@ -87,7 +87,9 @@ async def node(
     """A node of two workers, each an OS process, whose channels all go to ``apple``."""
     monkeypatch.setattr(provider_tokens, "LOOK_EVERY", 0.05)
     channels = {
-        name: Channel(platform="apns", app=APPS[name], credentials=keys[name], origin=apple.origin, ca=apple.ca)
+        name: Channel(
+            platform="apns", app=APPS[name], credentials=keys[name], origin=apple.origin, ca=apple.ca, connections=1
+        )
         for name in APPS
     }
     data = tmp_path / "var"

@@ -13,7 +13,7 @@ from typing import Any
 
 from broadside import samples
 from broadside.cluster import CHANNELS, Cluster, ClusterNode, StoreServer, gaps
-from broadside.config import cores
+from broadside.config import CONNECTIONS, cores
 from broadside.errors import ApiError, NodeUnreachable
 from broadside.records import FireRequest
 from broadside.topology import HANDS_A_CONNECTION
@@ -22,7 +22,7 @@ from tests.cluster.proxy import Wire
 from transports.contract import Message
 from transports.identity import parse_campaign
 
-IN_FLIGHT = cores() * 2 * HANDS_A_CONNECTION * 500
+IN_FLIGHT = cores() * 2 * CONNECTIONS * HANDS_A_CONNECTION * 500
 """Recipients that a node may have leased: of each worker two channels, so many batches each."""
 BATCH = 500
 """Recipients in one task, at most."""

@@ -15,6 +15,7 @@ import trio
 import trustme
 
 from broadside import samples
+from broadside.config import CONNECTIONS
 from simulators.ledger import Entry, read_ledger
 from storage.errors import VerbRefused
 from storage.link import Link
@@ -54,7 +55,7 @@ class House(Trial):
 
     def in_flight(self, platform: str) -> None:
         """Every push on its way to this platform may be repeated: as many as its connections have streams."""
-        self.bound += STREAMS * self.plan.workers
+        self.bound += STREAMS * CONNECTIONS * self.plan.workers
 
     @asynccontextmanager
     async def frozen(self) -> AsyncIterator[None]:

@@ -13,10 +13,10 @@ from tests.system import surroundings as surroundings
 from tests.system import wires as wires
 from tests.system.faults import FAULTS, Fault
 
-STREAMS = 100
+STREAMS = 50
 """Requests in flight that a twin allows on a connection: with LATENCY it sets the pace, not the machine."""
 LATENCY = 50
-"""Milliseconds before each of a twin's answers: 2,000 pushes a second and connection."""
+"""Milliseconds before each of a twin's answers: 1,000 pushes a second and connection."""
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import trio
 
 from broadside import samples
+from broadside.config import CONNECTIONS
 from broadside.topology import HANDS_A_CONNECTION
 from simulators.ledger import read_ledger
 from tests.system.faults import fault
@@ -65,7 +66,7 @@ async def poisoned_task(run: Run, values: dict[str, Any]) -> None:
     told = buried["crashes"] == CRASHES and "a defect" in buried["why"]
     run.law("what crashed three times is buried with its reason", told, str(buried["why"]))
     # a crash takes down what its channel had in hand: what Apple's twin had accepted of that is sent again
-    run.bound += CRASHES * (HANDS_A_CONNECTION - 1) * BATCH
+    run.bound += CRASHES * (HANDS_A_CONNECTION * CONNECTIONS - 1) * BATCH
     (campaign,) = (await run.node.get("/api/campaigns"))["campaigns"]
     await _until(lambda: _nearly_done(run, campaign["id"]), "end of all the others")
     run.law("a buried batch does not come back by itself", len(await _buried(run)) == 1, "it is gone")
