@@ -18,7 +18,8 @@ from transports.refusals import Refusals
 log = structlog.get_logger(__name__)
 
 OVERLOADED = 0.1
-"""A batch of which the provider puts off more than this share (503, refused streams) slows its channel."""
+"""A batch of which the provider puts off more than this share (503, refused streams, 429) slows its channel. A few do
+not: where a quota is really used up, it refuses all. Who was put off waits by himself as long as the provider says."""
 
 
 class TransportActor:
@@ -79,7 +80,7 @@ class TransportActor:
         await self._done.send(Done(work, outcomes))
 
     def _judge(self, batch: Batch, outcomes: Outcomes) -> None:
-        slow = max(outcomes.slow, self._overload(batch, outcomes))
+        slow = self._overload(batch, outcomes)
         if slow:
             log.warning("the provider asks for less", channel=self._channel, seconds=round(slow, 1))
             self._gate.slow(slow)
@@ -93,14 +94,14 @@ class TransportActor:
             self._breaker.success()
 
     def _overload(self, batch: Batch, outcomes: Outcomes) -> float:
-        """Seconds to leave the provider alone: 1, 2, 4 … 60 while it goes on putting pushes off."""
+        """Seconds to leave the provider alone: as it says, or 1, 2, 4 … 60 while it goes on putting pushes off."""
         if outcomes.put_off <= OVERLOADED * len(batch.recipients):
             if outcomes.delivered:
                 self._pace.reset()
             return 0.0
         now = trio.current_time()
         if now < self._slow_until:
-            return 0.0  # begun before the pause: no news
-        pause = self._pace.next()
+            return outcomes.slow  # begun before the pause: no news but what the provider itself says
+        pause = max(outcomes.slow, self._pace.next())
         self._slow_until = now + pause
         return pause

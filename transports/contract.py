@@ -125,9 +125,9 @@ class Outcomes:
     stop: str | None = None
     """One plain sentence when the channel must pause, because the same fault would hit every recipient."""
     slow: float = 0.0
-    """Seconds for which the channel should send nothing, because the provider limits the whole project."""
+    """Seconds for which the channel should send nothing, where the provider limits the whole project."""
     put_off: int = 0
-    """Pushes that the provider was too busy for (5xx, refused streams): many of them slow the channel."""
+    """Pushes that the provider was too busy for (5xx, refused streams, a project's 429): many slow the channel."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -85,7 +85,7 @@ class Dispatch:
             self.outcomes.put_off += 1
             return Exceptional(index, Outcome.RETRY, "REFUSED_STREAM", 1.0)
         decision = self._decide(answer, self._batch.attempt)
-        self.outcomes.put_off += answer.status >= 500
+        self.outcomes.put_off += answer.status >= 500 or decision.slow > 0.0
         then = decision.then
         if then is not Then.NOTHING and then is not Then.RENEW:
             answer.via.retire(decision.reason)

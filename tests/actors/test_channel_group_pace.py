@@ -115,16 +115,28 @@ async def test_an_infinite_limiter_is_no_limit(autojump_clock: trio.testing.Mock
 async def test_a_provider_that_asks_for_less_gets_nothing_for_that_long(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    answers = [Outcomes(3, slow=60.0)]
-    tubes = MemoryTubes(1)
+    tubes = await _answered_first(Outcomes(2, [Exceptional(2, Outcome.RETRY, "QUOTA_EXCEEDED", 60.0)], None, 60.0, 1))
+    assert min(tubes.takes[1:]) >= 60.0
+
+
+async def test_a_provider_that_puts_off_a_few_of_many_is_asked_on(autojump_clock: trio.testing.MockClock) -> None:
+    few = [Exceptional(n, Outcome.RETRY, "QUOTA_EXCEEDED", 60.0) for n in range(10)]
+    tubes = await _answered_first(Outcomes(90, few, None, slow=60.0, put_off=10), size=100)
+    assert max(tubes.takes) < 10.0, "they alone wait"
+
+
+async def _answered_first(outcomes: Outcomes, size: int = 3) -> MemoryTubes:
+    """Five batches, of which the first had these ends before the others came."""
+    answers = [outcomes]
+    tubes = MemoryTubes(1, size=size)
     transport = ScriptedTransport(lambda batch: answers.pop() if answers else delivered(batch))
-    more = MemoryTubes(5).ready[1:]
+    more = MemoryTubes(5, size=size).ready[1:]
     async with trio.open_nursery() as nursery:
         nursery.start_soon(Group(tubes, transport).run, 100)
         await trio.sleep(3)
         tubes.ready += more
     assert len(tubes.settled) == 5
-    assert min(tubes.takes[1:]) >= 60.0
+    return tubes
 
 
 async def test_channels_of_one_project_keep_its_rising_rate_together(autojump_clock: trio.testing.MockClock) -> None:

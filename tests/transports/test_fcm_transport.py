@@ -196,6 +196,7 @@ async def test_quota_slows_the_channel_and_retry_after_is_kept(peer, google, mak
     async with running(make_fcm()) as transport:
         outcomes = await transport.send(make_batch(3))
     assert outcomes.slow == 120
+    assert outcomes.put_off == 3
     assert len({e.after for e in outcomes.exceptions}) == 1
     assert 120 <= outcomes.exceptions[0].after <= 150
 
