@@ -111,11 +111,19 @@ async def test_a_mute_stream_is_unknown_after_its_deadline_and_the_others_are_de
     assert peer.resets == 1
 
 
-async def test_a_half_open_connection_is_found_and_replaced(start_peer, make_apns, make_batch, running, until):
+@pytest.mark.parametrize(
+    "timing",
+    [
+        Timing(deadline=5.0, silence=0.3, ping=0.5, sweep=0.02),  # in the order of the real ones: a PING tells
+        Timing(deadline=0.5, silence=5.0, ping=5.0, sweep=0.02),  # nothing at all was heard since the request
+    ],
+)
+async def test_a_half_open_connection_is_found_and_replaced(timing, start_peer, make_apns, make_batch, running, until):
     peer = await start_peer()
     results = []
-    async with running(make_apns(peer)) as transport, trio.open_nursery() as nursery:
+    async with running(make_apns(peer, timing=timing)) as transport, trio.open_nursery() as nursery:
         await until(lambda: transport.pool.connections == 1)
+        await trio.sleep(0.2)  # its words of greeting are read
         frozen = peer.links[0]
 
         async def never(*args):
