@@ -63,14 +63,15 @@ def settle(done: Done, now: int) -> Settlement:
         if outcome is not Outcome.DELIVERED:
             reasons[reason] = reasons.get(reason, 0) + 1
     ids = [recipient.id for recipient in recipients] if task.n < 0 else None  # a remainder: see `tubes.settle`
+    ends = ids or [recipient.id for recipient in (*recipients[:1], *recipients[-1:])]  # by rising id
     return Settlement(
         task_id=task.id,
         number=task.number,
         tallies=tallies,
         reasons=reasons,
         dead=dead,
-        first=min(ids or (row.id for row in recipients[:1]), default=0),
-        last=max(ids or (row.id for row in recipients[-1:]), default=0),
+        first=min(ends, default=0),
+        last=max(ends, default=0),
         left=[recipient.id for _, group in again.values() for recipient in group],
         remainders=[
             Remainder(delay, attempt, len(group), pack_recipients(group))

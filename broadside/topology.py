@@ -90,8 +90,11 @@ class ChannelGroup:
         self._limiter = limiter
         self._connect()
 
+    def _in_hands(self) -> int:
+        return HANDS_A_CONNECTION * self._setup.connections
+
     def _connect(self) -> None:
-        hands = HANDS_A_CONNECTION * self._setup.connections
+        hands = self._in_hands()
         self._gate = Gate()
         self._in_hand.clear()
         self._hands = trio.Semaphore(hands)
@@ -138,7 +141,7 @@ class ChannelGroup:
             breaker=self._breaker,
             refusals=self._refusals,
             gate=self._gate,
-            concurrency=HANDS_A_CONNECTION * self._setup.connections,
+            concurrency=self._in_hands(),
         )
 
     def _consumer(self) -> Actor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ BATCH = 500
 """Recipients of a batch at most."""
 
 
-class Trial:
+class Trial(ABC):
     """``bound``: pushes that its faults may have repeated, added up as they happen."""
 
     def __init__(self, plan: Plan, folder: Path) -> None:
@@ -50,9 +51,9 @@ class Trial:
         self.bound += BATCH * batches
         self.note("leases", self.notes.get("leases", 0) + batches)
 
+    @abstractmethod
     def ledger(self) -> dict[str, list[Entry]]:
         """Platform → what its twins accepted."""
-        raise NotImplementedError
 
 
 def log_lines(log: Path) -> Iterator[dict[str, Any]]:
