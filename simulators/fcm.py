@@ -236,10 +236,28 @@ def _target(request: Any) -> tuple[str, str]:
 
 
 def _shape_of(request: dict[str, Any]) -> _Shape:
-    message = request["message"]
-    android = message.get("android") or {}
     validate_only = request.get("validate_only", request.get("validateOnly"))
-    return _Shape(android.get("collapse_key", android.get("collapseKey")), bool(validate_only))
+    return _Shape(_collapse_of(request["message"]), bool(validate_only))
+
+
+def _collapse_of(message: dict[str, Any]) -> str | None:
+    """What a repeat of this message replaces on the screen: the tag, or the same for iPhones and browsers.
+
+    A message of data alone has no tag; one that was sent without any of these may still have a key to collapse by.
+    """
+    android = message.get("android") or {}
+    named = [
+        (android.get("notification") or {}).get("tag"),
+        _header(message, "apns", "apns-collapse-id"),
+        _header(message, "webpush", "topic"),
+        android.get("collapse_key", android.get("collapseKey")),
+    ]
+    return next((name for name in named if name), None)
+
+
+def _header(message: dict[str, Any], platform: str, wanted: str) -> str | None:
+    headers: dict[str, str] = (message.get(platform) or {}).get("headers") or {}
+    return next((value for name, value in headers.items() if name.lower() == wanted), None)
 
 
 def _message_id(now: float) -> str:

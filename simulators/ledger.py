@@ -29,7 +29,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fa
     kind: str = "token"
     """What ``token`` is: ``token``, ``fid``, ``topic``, ``condition`` or ``channel``."""
     collapse: str | None = None
-    """The collapse id or key: Broadside writes the campaign there."""
+    """Under which a repeat replaces the first: Broadside writes the campaign there (FCM: the tag)."""
     id: str
     """APNs: the ``apns-id``. FCM: the message name."""
     app: str

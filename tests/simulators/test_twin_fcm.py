@@ -335,3 +335,32 @@ async def test_httpx_gets_a_token_and_h2_pushes_with_it(start_twin: StartTwin, t
         assert (entry.token, entry.collapse, entry.app) == ("t1", "C", "twin-project")
         assert entry.id == json.loads(answer.body)["name"]
         assert twin.ledger.refused == {"token: invalid_request": 1}
+
+
+@pytest.mark.parametrize(
+    ("sent", "collapse"),
+    [
+        ({"android": {"notification": {"tag": "C"}, "collapse_key": "weather"}}, "C"),
+        ({"apns": {"headers": {"Apns-Collapse-Id": "C"}}, "android": {"collapse_key": "weather"}}, "C"),
+        ({"webpush": {"headers": {"Topic": "C"}}}, "C"),
+        ({"android": {"collapseKey": "C"}}, "C"),
+        ({"android": {"notification": None, "ttl": "5s"}}, None),
+    ],
+)
+async def test_the_ledger_names_what_a_repeat_would_replace(
+    sent: dict[str, Any], collapse: str | None, start_twin: StartTwin, tmp_path: Path
+) -> None:
+    """B8: the campaign is read from the tag, or from what stands for it where there is none."""
+    ledger = tmp_path / "ledger.jsonl"
+    async with start_twin("fcm", ledger=ledger) as twin, twin.connect() as client:
+        account = json.loads(await trio.Path(twin.ready.credentials["service_account"]).read_bytes())
+        asked = form(grant_type=GRANT, assertion=assertion(account))
+        granted = await client.ask("/token", {"content-type": "application/x-www-form-urlencoded"}, asked)
+        bearer = {
+            "authorization": "Bearer " + json.loads(granted.body)["access_token"],
+            "content-type": "application/json",
+        }
+        answer = await client.ask(PATH, bearer, msgspec.json.encode({"message": {"token": "t1", **HELLO, **sent}}))
+        assert answer.status == 200
+    (entry,) = read_ledger(ledger)
+    assert entry.collapse == collapse

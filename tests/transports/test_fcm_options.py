@@ -130,20 +130,28 @@ def test_a_lower_case_priority_is_googles_own() -> None:
 
 def test_an_option_elsewhere_leaves_the_repeat_replacing_the_first() -> None:
     said = sent({"android": {"notification": {"channel_id": "alerts"}}, "apns": {"headers": {"apns-priority": "5"}}})
-    assert said["android"]["collapse_key"] == said["android"]["notification"]["tag"] == CAMPAIGN
+    assert said["android"]["notification"]["tag"] == CAMPAIGN
     assert said["apns"]["headers"]["apns-collapse-id"] == CAMPAIGN
     assert said["webpush"]["headers"]["Topic"] == CAMPAIGN
+
+
+def test_news_is_collapsed_on_the_screen_alone_unless_the_editor_names_a_slot() -> None:
+    """B8: FCM keeps four collapse keys a phone, so a key of each campaign's own loses the news beyond the fourth."""
+    assert "collapse_key" not in sent({})["android"]
+    assert "collapse_key" not in sent({"notification": None}, title="", body="", data={"story": "7"})["android"]
+    assert sent({})["android"]["notification"]["tag"] == CAMPAIGN
+    assert sent({"android": {"collapse_key": "weather"}})["android"]["collapse_key"] == "weather"
 
 
 def test_null_takes_a_default_away_and_header_names_have_no_case() -> None:
     said = sent(
         {
-            "android": {"collapse_key": None},
+            "android": {"priority": None},
             "webpush": {"headers": {"topic": None, "ttl": "5"}},
             "apns": {"payload": {"aps": {"sound": None}}},
         }
     )
-    assert "collapse_key" not in said["android"]
+    assert "priority" not in said["android"]
     assert said["webpush"]["headers"] == {"ttl": "5"}
     assert said["apns"]["payload"] == {"aps": {}}
 
@@ -152,7 +160,7 @@ def test_a_message_of_data_alone_needs_no_text_and_shows_nothing() -> None:
     said = sent({"notification": None}, title="", body="", data={"story": "7"})
     assert "notification" not in said
     assert "notification" not in said["android"]
-    assert said["android"]["collapse_key"] == CAMPAIGN
+    assert said["webpush"]["headers"]["Topic"] == CAMPAIGN
     assert said["apns"]["payload"] == {"aps": {"content-available": 1}}
     assert said["apns"]["headers"]["apns-push-type"] == "background"
     assert said["apns"]["headers"]["apns-priority"] == "5"

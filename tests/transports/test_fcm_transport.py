@@ -81,7 +81,7 @@ async def test_every_registration_is_pushed_once_with_its_own_token(peer, google
     assert bodies[300]["fid"] == "fid-1"
     assert bodies[0]["notification"] == {"title": '"Flood"', "body": "⚠"}
     assert bodies[0]["data"] == {"story": "7", "url": "https://example.com/flood"}
-    assert bodies[0]["android"]["collapse_key"] == bodies[0]["android"]["notification"]["tag"] == "aaaaaaaaaaaah"
+    assert bodies[0]["android"]["notification"]["tag"] == "aaaaaaaaaaaah"
     assert bodies[0]["android"]["priority"] == "HIGH"
     assert bodies[0]["android"]["ttl"] == "2419200s"
     headers = peer.seen[0].headers

@@ -66,7 +66,8 @@ def render(message: Message, campaign: str, ttl: int, *, validate_only: bool = F
 
 def _defaults(message: Message, given: Mapping[str, Any], campaign: str, ttl: int) -> dict[str, Any]:
     """What is sent unless an option says otherwise."""
-    android: dict[str, Any] = {"collapse_key": campaign, "priority": "HIGH", "ttl": f"{ttl}s"}
+    # No collapse_key: FCM keeps four of them a device and drops the news under any other. A tag replaces on the screen.
+    android: dict[str, Any] = {"priority": "HIGH", "ttl": f"{ttl}s"}
     # A registration may be an iPhone's or a browser's: there, too, a repeat replaces the first.
     apns: dict[str, Any] = {"headers": {"apns-collapse-id": campaign}, "payload": {"aps": {"sound": "default"}}}
     webpush: dict[str, Any] = {"headers": {"TTL": str(ttl), "Topic": campaign}}
