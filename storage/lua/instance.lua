@@ -59,6 +59,9 @@ function instance.start(config)
         wal_mode = config.wal_mode, memtx_memory = config.memory, memtx_max_tuple_size = 4 * 1024 * 1024,
         net_msg_max = 4096, readahead = 1024 * 1024, checkpoint_count = 2, log_level = 4,
     }
+    if box.internal.feedback_daemon ~= nil then
+        settings.feedback_enabled = false -- it would post versions, uuids and counts to Tarantool's makers every hour
+    end
     if config.replication == nil then
         box.cfg(settings)
     else

@@ -48,7 +48,7 @@ def written(node: NodeProcess, script: str) -> None:
     """Run a script against the stopped node's base, as nobody can who has only the node's rights."""
     file = node.folder / "script.lua"
     head = "package.path = package.path .. (';%s/?.lua;%s/?/init.lua'):format(arg[1], arg[1])\n"
-    head += "box.cfg({work_dir = arg[2], log_level = 1})\n"
+    head += "box.cfg({work_dir = arg[2], log_level = 1, feedback_enabled = box.internal.feedback_daemon and false})\n"
     file.write_text(f"{head}{script}\nos.exit(0)\n")
     folder = node.data / "tarantool"
     done = subprocess.run(["tarantool", str(file), str(LUA), str(folder)], capture_output=True, text=True, timeout=60)

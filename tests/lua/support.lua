@@ -19,6 +19,9 @@ support.socket = fio.pathjoin(support.dir, 's')
 --- Start the instance. `opts` go to box.cfg.
 function support.box(opts)
     local all = {work_dir = support.dir, log = fio.pathjoin(support.dir, 'log'), memtx_memory = 64 * 1024 * 1024}
+    if box.internal.feedback_daemon ~= nil then
+        all.feedback_enabled = false
+    end
     for key, value in pairs(opts or {}) do
         all[key] = value
     end

@@ -19,7 +19,7 @@ PEERS = "a-password-of-the-peers"
 LIST = """
 package.path = package.path .. (';%s/?.lua;%s/?/init.lua'):format(arg[1], arg[1])
 local json = require('json')
-box.cfg({work_dir = arg[2], log_level = 1})
+box.cfg({work_dir = arg[2], log_level = 1, feedback_enabled = box.internal.feedback_daemon and false})
 local told = {published = {}, grants = {}}
 require('roles.store').start()
 require('roles.tubes').start({'ios'})

@@ -17,7 +17,7 @@ CAMPAIGN = 7 << 22
 OLD = f"""
 local lua, directory = arg[1], arg[2]
 package.path = package.path .. (';%s/?.lua;%s/?/init.lua'):format(lua, lua)
-box.cfg({{work_dir = directory, log_level = 1}})
+box.cfg({{work_dir = directory, log_level = 1, feedback_enabled = box.internal.feedback_daemon and false}})
 assert(require('roles.store.schema').migrate(1) == 1)
 -- as a Broadside of that version wrote it: a campaign that has ended, two pages of it settled, nobody removed
 for id = 1, 200 do
@@ -45,7 +45,7 @@ end
 os.exit(0)
 """
 NEWER = """
-box.cfg({work_dir = arg[2], log_level = 1})
+box.cfg({work_dir = arg[2], log_level = 1, feedback_enabled = box.internal.feedback_daemon and false})
 local row = box.space.store_meta:get('schema')
 box.space.store_meta:replace({'schema', row.value + 1})
 os.exit(0)
