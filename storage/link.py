@@ -65,10 +65,12 @@ class _Line:
 class _Answer:
     """The wait for one call's answer. When nobody waits any more, what came goes to ``orphan`` (trap 3)."""
 
-    __slots__ = ("abandoned", "done", "error", "orphan", "value")
+    __slots__ = ("abandoned", "asked_at", "connection", "done", "error", "orphan", "value")
 
     def __init__(self, orphan: Orphan | None) -> None:
         self.done = trio.Event()
+        self.connection: Any = None  # the one that was asked; None: the call was not sent
+        self.asked_at = 0.0
         self.value: list[Any] = []
         self.error: BaseException | None = None
         self.abandoned = False
@@ -182,7 +184,6 @@ class Link:
         """
         line = self._lines[where]
         answer = _Answer(orphan)
-        connection = line.connections
         with trio.move_on_after(deadline):
             if line.connection is None:
                 if self._running:
@@ -190,16 +191,14 @@ class Link:
                 if not self._running:
                     raise LinkDown(f"{line.name}: the link is not running")
             if poll:
-                connection = line.connections
                 await self._ask(line, verb, args, answer)
             else:
                 async with line.places:
-                    connection = line.connections
                     await self._ask(line, verb, args, answer)
         if answer.abandoned or not answer.done.is_set():
-            # trap 7: a stopped peer looks connected for ever. Its connection is as good as lost.
-            if line.connections == connection:
-                line.lost.set()
+            # trap 7: a stopped peer looks connected for ever. A call that got its connection late says nothing of it
+            if trio.current_time() - answer.asked_at > deadline / 2:
+                _give_up(line, answer)
             raise LinkTimeout(f"{line.name}: no answer to {verb} within {deadline:g} s")
         return _judge(line, verb, answer)
 
@@ -239,12 +238,13 @@ class Link:
             answer.done.set()
             await trio.lowlevel.checkpoint()  # or who tries again at once would never let `_keep` connect
             return
+        answer.connection, answer.asked_at = line.connection, trio.current_time()
         try:
             line.connection.call(verb, args).add_done_callback(answer.resolve)
         except TarantoolNotConnectedError as error:
             answer.error = error
             answer.done.set()
-            line.lost.set()
+            _give_up(line, answer)
             await trio.lowlevel.checkpoint()
             return
         self._waiting.add(answer)
@@ -334,6 +334,14 @@ class Link:
                 return
 
 
+def _give_up(line: _Line, answer: _Answer) -> None:
+    """Connect anew, unless the call was asked on another connection than the present one: a call that waited for a
+    connection in vain says nothing of the one that is just logging in.
+    """
+    if answer.connection is not None and answer.connection is line.connection:
+        line.lost.set()
+
+
 def _judge(line: _Line, verb: str, answer: _Answer) -> list[Any]:
     error = answer.error
     if error is None:
@@ -342,7 +350,7 @@ def _judge(line: _Line, verb: str, answer: _Answer) -> list[Any]:
         raise error
     if isinstance(error, TarantoolDatabaseError) and error.code in _OUTAGES:
         if error.code in _ELSEWHERE:
-            line.lost.set()
+            _give_up(line, answer)
         raise LinkLost(f"{line.name}: {verb} is not written: {error.message}") from error
     if isinstance(error, TarantoolDatabaseError):
         kind = OutOfMemory if error.code == ER_MEMORY_ISSUE else VerbRefused

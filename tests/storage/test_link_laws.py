@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+from concurrent.futures import Future
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -270,3 +272,72 @@ async def test_a_call_that_fails_at_once_still_lets_the_link_work(poll: bool) ->
     link._lines["queue"].connection = Lost()
     with trio.testing.assert_checkpoints(), suppress(LinkLost):
         await link.call("queue", "tubes.baton_take", poll=poll)
+
+
+@pytest.mark.parametrize("deadline", [0.3, 0.9])
+async def test_calls_without_patience_do_not_throw_away_the_connection_that_is_logging_in(
+    own_tarantool: Server, deadline: float
+) -> None:
+    """C4: an instance that greets after half a second is reached by one log-in, whoever gave up in the meantime."""
+    log_ins = 0
+    path = own_tarantool.embedded.endpoint.address()[1]
+
+    async def greet_late(client: trio.SocketStream) -> None:
+        nonlocal log_ins
+        log_ins += 1
+        await trio.sleep(0.5)
+        instance = trio.SocketStream(trio.socket.socket(trio.socket.AF_UNIX, trio.socket.SOCK_STREAM))
+        async with instance, trio.open_nursery() as nursery:
+            await instance.socket.connect(path)
+            nursery.start_soon(carry, client, instance)
+            nursery.start_soon(carry, instance, client)
+
+    async def carry(source: trio.SocketStream, to: trio.SocketStream) -> None:
+        with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+            async for data in source:
+                await to.send_all(data)
+
+    async with trio.open_nursery() as nursery:
+        listeners = await nursery.start(trio.serve_tcp, greet_late, 0)
+        port = listeners[0].socket.getsockname()[1]
+        link = Link({"queue": replace(own_tarantool.embedded.endpoint, uri=f"127.0.0.1:{port}")})
+        up = trio.Event()
+        nursery.start_soon(link.run, up.set)
+        await up.wait()
+        with trio.fail_after(10):
+            while True:
+                with suppress(LinkTimeout):
+                    await link.call("queue", "tubes.epoch", deadline=deadline)
+                    break
+        link.stop()
+        nursery.cancel_scope.cancel()
+    assert log_ins == 1
+
+
+async def test_a_call_that_got_its_connection_late_says_nothing_of_it() -> None:
+    """C4: a hundredth of a second is no trial, where the other seconds went by before there was a connection."""
+
+    class Silent:
+        def call(self, *_: Any) -> Any:
+            return Future[Any]()
+
+        def unsent(self) -> int:
+            return 0
+
+    link = Link({"queue": Endpoint("unix/:/nowhere")})
+    line = link._lines["queue"]
+    link._running = True
+
+    async def connect_late() -> None:
+        await trio.sleep(0.19)
+        line.connection = Silent()
+        line.up.set()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(connect_late)
+        with pytest.raises(LinkTimeout):
+            await link.call("queue", "tubes.epoch", deadline=0.2)
+    assert not line.lost.is_set()
+    with pytest.raises(LinkTimeout):
+        await link.call("queue", "tubes.epoch", deadline=0.1)
+    assert line.lost.is_set(), "this one had all of its time"
