@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from broadside import topology
 from storage.store import Store
 from storage.tubes import Tubes
-from supervision.testing import Fired, Kind, Report, crash_at_every_step, fault_at_every_call, run_schedule
+from supervision.testing import Fault, Fired, Kind, Report, crash_at_every_step, fault_at_every_call, run_schedule
 from supervision.testing.schedules import fault_schedules
 from tests.sweep.campaign import Campaign, rows
 from tests.sweep.memory import MemoryLink, MemoryQueue, MemoryStore
@@ -56,7 +56,8 @@ class Memory:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(campaign.run_node, MemoryLink(store, queue))
             await trio.sleep(0.1)
-            await campaign.fire(Store(MemoryLink(store, queue)), Tubes(MemoryLink(store, queue), "console"))
+            editor: Any = MemoryLink(store, queue, sound=True)  # what is under test here begins after Fire
+            await campaign.fire(Store(editor), Tubes(editor, "console"))
             await campaign.wait_done(state, 60)
             await trio.sleep(4)  # for the shepherd, who has marks to drop
             campaign.stop()
@@ -126,6 +127,17 @@ def test_whatever_breaks_in_whatever_order_nothing_is_lost(memory: Memory, examp
         run_schedule(memory.scenario, faults, on_fire=memory.fired, within=2000)
 
     law()
+
+
+def test_no_fault_hits_the_editor_who_fires(memory: Memory) -> None:
+    """C12: a schedule is counted in the node's own calls, so that none of its faults ends the scenario itself."""
+    verbs = ["store.campaign_create", "store.campaign_fire"]
+    for verb in verbs:
+        assert run_schedule(memory.scenario, [Fault(f"link.{verb}", 1, Kind.BEFORE)], within=2000) == []
+    for step in range(6, 18):
+        faults = [Fault("walker", 1, Kind.CRASH), Fault("link", step, Kind.BEFORE)]
+        fired = run_schedule(memory.scenario, faults, on_fire=memory.fired, within=2000)
+        assert [one.fault for one in fired] == faults
 
 
 async def _keep(self: Tubes, channel: str) -> int:
