@@ -56,7 +56,7 @@ def refusal(rule: Rule, usual: Mapping[str, str], statuses: Mapping[str, int]) -
     """Return the status and the provider's reason that a rule means.
 
     Args:
-        rule: any but ``accept``, ``slow`` and ``raw``.
+        rule: any but ``accept``, ``slow``, ``raw`` and ``anything``.
         usual: the reason that each short answer stands for.
         statuses: the status that each reason comes with.
     """

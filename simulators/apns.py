@@ -18,6 +18,7 @@ import msgspec
 
 from simulators import reasons
 from simulators.answers import STATUS, Answer, Rejection, is_silent, raw, refusal, scripted
+from simulators.anything import Anything
 from simulators.apns_rules import SUFFIXES, TOKEN, UUID, judge_delivery, judge_payload, judge_topic
 from simulators.director import Director
 from simulators.ledger import Entry, Ledger
@@ -78,6 +79,7 @@ class Apns(Provider):
         self.environment = director.script.environment
         self._revoked = revoked
         self._payloads: dict[tuple[bytes, str], Rejection | None] = {}
+        self.anything = Anything("apns", reasons.APNS, director.script.seed)
 
     def session(self, certificate: bytes | None = None) -> ApnsSession:
         """Begin a connection: one stream and no token seen, or a certificate that speaks for it."""
@@ -160,6 +162,13 @@ class ApnsSession:
         )
 
     def _script(self, rule: Rule, terms: _Terms, token: str, apns_id: bytes, now: float) -> Answer:
+        if rule.answer == "anything":
+            status, answer = self._apns.anything.draw(token, rule.status)
+            if rule.delivered or 200 <= status < 300:
+                self._accept(terms, token, apns_id, now, status)
+            else:
+                self._apns.ledger.refuse(f"anything {status}")
+            return scripted(answer, rule, self._apns.latency())
         status, reason = refusal(rule, reasons.APNS_USUAL, reasons.APNS)
         if rule.answer == "raw":
             status = rule.status or 200

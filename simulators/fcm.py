@@ -17,6 +17,7 @@ import msgspec
 
 from simulators import reasons
 from simulators.answers import STATUS, Answer, Rejection, is_silent, raw, refusal, scripted
+from simulators.anything import Anything
 from simulators.director import Director
 from simulators.fcm_message import TARGETS, check_request, check_target
 from simulators.header_compression import Field
@@ -69,6 +70,7 @@ class Fcm(Provider):
         self.tokens = tokens
         self._decode = msgspec.json.Decoder().decode
         self._shapes: dict[bytes, _Shape | Rejection] = {}
+        self._anything = Anything("fcm", reasons.FCM, director.script.seed)
 
     def session(self, certificate: bytes | None = None) -> Fcm:
         """Begin a connection: FCM keeps no state of it."""
@@ -171,6 +173,13 @@ class Fcm(Provider):
         return shape
 
     def _script(self, rule: Rule, entry: Entry) -> Answer:
+        if rule.answer == "anything":
+            status, answer = self._anything.draw(entry.token, rule.status)
+            if rule.delivered or 200 <= status < 300:
+                self.ledger.add(msgspec.structs.replace(entry, answered=status))
+            else:
+                self.ledger.refuse(f"anything {status}")
+            return scripted(answer, rule, self.latency())
         status, reason = refusal(rule, reasons.FCM_USUAL, reasons.FCM)
         if rule.answer == "raw":
             status = rule.status or 200

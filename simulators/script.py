@@ -30,7 +30,9 @@ Environment = Literal["production", "sandbox"]
 class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag=False):
     """What some tokens are answered. Rules are tried in order; the first that matches answers."""
 
-    answer: Literal["accept", "dead", "429", "500", "503", "slow", "refuse", "mute", "reset", "raw", 429, 500, 503]
+    answer: Literal[
+        "accept", "dead", "429", "500", "503", "slow", "refuse", "mute", "reset", "raw", "anything", 429, 500, 503
+    ]
     prefix: str | None = None
     """Only tokens that start so."""
     share: Share | None = None
@@ -44,7 +46,7 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     reason: str | None = None
     """Another reason than the usual one: APNs ``reason``, FCM ``errorCode``."""
     status: Status | None = None
-    """Another status; required for ``refuse`` where the reason is none of the provider's."""
+    """Another status; required for ``refuse`` where the reason is none of the provider's. ``anything``: only this."""
     message: str | None = None
     """FCM: another sentence in the error."""
     field: str | None = None
