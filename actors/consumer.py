@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-import msgspec
 import structlog
 import trio
 
@@ -116,7 +115,7 @@ class Consumer:
         try:
             task = Task.of(id, number, data)
             recipients = unpack_recipients(task.recipients)
-        except (ValueError, TypeError, msgspec.DecodeError) as error:
+        except (ValueError, TypeError, RecursionError) as error:
             await self._put_aside(id, number, f"not a batch: {error}")
             return None
         campaign = await self._book.get(task.campaign)

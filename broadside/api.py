@@ -210,7 +210,7 @@ class Api:
     async def _fire(self, request: Request) -> Response:
         try:
             wanted = _FIRE.decode(await _body(request))
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, RecursionError) as error:
             raise ApiFailure(400, f"the body is not a campaign: {error}", field="body") from None
         try:
             if wanted.dry_run is True:

@@ -116,7 +116,7 @@ class DataFolder:
         """Return who wrote ``node.json`` last; None if nobody did, or it is damaged."""
         try:
             return msgspec.json.decode(self.node_json.read_bytes(), type=NodeInfo)
-        except (OSError, msgspec.DecodeError):
+        except (OSError, msgspec.DecodeError, RecursionError):
             return None
 
     def key(self) -> str:

@@ -225,7 +225,7 @@ def decode_subscribers(body: bytes) -> list[Subscriber]:
     """Decode and check the body of ``POST /api/subscribers`` (raises ``RecordError`` with index, field and remedy)."""
     try:
         rows = ROWS.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise _undecodable(body, error) from None
     if len(rows) > MAX_SUBSCRIBERS:
         what = f"{len(rows)} records in one request"
@@ -263,7 +263,7 @@ def _undecodable(body: bytes, error: Exception) -> RecordError:
     index = int(at[1]) if at else None
     try:
         plain = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return RecordError(Problem("body", f"is not JSON: {error}", "send a JSON array of subscribers"))
     if not isinstance(plain, list) or index is None:
         return RecordError(Problem("body", "is not an array", "send a JSON array of subscribers"))

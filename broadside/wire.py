@@ -158,7 +158,7 @@ class Wire:
             if body is not None:
                 try:
                     message: Frame = _DECODER.decode(body)
-                except msgspec.DecodeError as error:
+                except (msgspec.DecodeError, RecursionError) as error:
                     raise WireError(f"not one of our messages: {error}") from error
                 return message
             try:

@@ -181,7 +181,7 @@ class ChildProcess:
                 continue
             try:
                 said = msgspec.json.decode(line, type=dict[str, object])
-            except msgspec.DecodeError as error:
+            except (msgspec.DecodeError, RecursionError) as error:
                 why = f'process "{self.name}": its first line must be a JSON object, not {line[:200]!r}'
                 self._fail(process, HandshakeFailed(why), error)
                 return

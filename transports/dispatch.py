@@ -5,11 +5,15 @@ from __future__ import annotations
 import random
 from collections.abc import Awaitable, Callable
 
+import structlog
+
 from transports.contract import Batch, Exceptional, Outcome, Outcomes
 from transports.decision import Decision, Then
 from transports.http2 import UNANSWERED, UNPROCESSED, Answer, Row, Template
 from transports.jobs import Job
 from transports.pool import Pool
+
+_log = structlog.get_logger(__name__)
 
 _RENEWALS = (Then.RENEW, Then.RENEW_AND_RECONNECT, Then.RENEW_IF_MISDATED)
 _REPEATED = 3  # answers of one batch that make a doubtful refusal the channel's fault
@@ -36,6 +40,7 @@ class Dispatch:
         self._renew = renew
         self._again: list[Row] = []
         self._renewed = False
+        self._unreadable = False
         self._repeats: dict[str, int] = {}
         self._blamed: list[Exceptional] = []
         # One factor per batch: recipients that wait equally long come back as one batch.
@@ -78,6 +83,16 @@ class Dispatch:
         return outcomes
 
     def _judge(self, answer: Answer) -> Exceptional | None:
+        try:
+            return self._fate(answer)
+        except Exception as error:  # what a provider answers for one recipient ends that recipient, and nobody else
+            if not self._unreadable:
+                self._unreadable = True
+                size, what = len(answer.body), repr(error)
+                _log.warning("an answer cannot be judged", status=answer.status, bytes=size, error=what)
+            return Exceptional(answer.request.key, Outcome.REJECTED, "unreadable answer")
+
+    def _fate(self, answer: Answer) -> Exceptional | None:
         index = answer.request.key
         if answer.status == UNANSWERED:
             return Exceptional(index, Outcome.UNKNOWN, "no answer")

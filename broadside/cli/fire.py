@@ -123,5 +123,5 @@ def _options(path: Path) -> dict[str, dict[str, Any]]:
     except msgspec.ValidationError:
         remedy = 'write platforms and their options, as in {"apns": {"priority": 5}}'
         raise UsageError(f"{where} holds no object of objects ({remedy})") from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise UsageError(f"{where} is not JSON: {error} (write it in UTF-8)") from None

@@ -93,7 +93,7 @@ def _ndjson(lines: Lines, rejects: Rejects) -> Iterator[Chunk]:
         joined = b",".join(some)
         try:
             rows = records.ROWS.decode(b"[" + joined + b"]")
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             rows = []
         if len(rows) == len(some) and records.all_good(rows, latest):
             yield Chunk(some, list(range(first, first + len(some))), [joined])
@@ -111,7 +111,7 @@ def _good_lines(first: int, lines: list[bytes], latest: int, rejects: Rejects) -
         try:
             row = records.ROW.decode(line)
             problem = records.check(row, latest)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             problem = records.explain(_plain(line), error)
         if problem is None:
             raw.append(line)
@@ -124,7 +124,7 @@ def _good_lines(first: int, lines: list[bytes], latest: int, rejects: Rejects) -
 def _plain(line: bytes) -> object:
     try:
         return msgspec.json.decode(line)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
 
 
@@ -186,7 +186,7 @@ class Columns:
             raise ValueError(Problem("line", what, f"texts with {self.delimiter!r} in them need quotes"))
         try:
             return self.records([cells])[0]
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, RecursionError):
             written = cells[self.names.index("fields")]
             what = f"{shown(written, 40)} is not a JSON object"
             raise ValueError(Problem("fields", what, 'as in {"first_name": "Ada"}')) from None

@@ -74,13 +74,14 @@ def test_a_known_word_under_a_foreign_status_is_not_trusted():
     st.binary(max_size=300) | st.recursive(st.none() | st.text(), lambda x: st.lists(x)).map(json.dumps).map(str.encode)
 )
 def test_a_garbage_body_still_gives_a_reason(body):
-    reason, timestamp = outcomes.parse(body)
+    reason, timestamp = outcomes.parse(body, 0)
     assert len(reason) <= 100
     assert timestamp is None
 
 
 def test_the_timestamp_of_a_dead_token_is_read():
-    assert outcomes.parse(b'{"reason":"Unregistered","timestamp":1700000000000,"x":1}') == (
+    body = b'{"reason":"Unregistered","timestamp":1700000000000,"x":1}'
+    assert outcomes.parse(body, 1_700_000_000_000) == (
         "Unregistered",
         1_700_000_000_000,
     )

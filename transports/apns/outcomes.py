@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import msgspec
 
+from transports import foreign
 from transports.contract import Outcome
 from transports.decision import Decision, Then, backed_off, stop
 
@@ -73,22 +74,23 @@ _SOON = 1.0
 
 
 class _Error(msgspec.Struct):
-    reason: str | None = None
-    timestamp: int | None = None
+    reason: object = None
+    timestamp: object = None
 
 
 _DECODER = msgspec.json.Decoder(_Error)
 
 
-def parse(body: bytes) -> tuple[str, int | None]:
-    """(reason, timestamp in ms) of an error's body; the raw text as reason if it is none of Apple's."""
+def parse(body: bytes, now: int) -> tuple[str, int | None]:
+    """(reason, timestamp in ms) of an error's body; an empty reason if it is none that may be counted.
+
+    ``now``: ms UTC. A timestamp that lies before 1970 or more than a day after it counts as absent.
+    """
     try:
         error = _DECODER.decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except foreign.UNREADABLE:
         error = _Error()
-    if error.reason:
-        return error.reason[:100], error.timestamp
-    return body[:100].decode(errors="replace").strip(), None
+    return foreign.word(error.reason), foreign.timestamp(error.timestamp, now)
 
 
 def decide(

@@ -142,8 +142,9 @@ class ApnsTransport:
         return template
 
     def _decide(self, answer: Answer, attempt: int) -> Decision:
-        reason, timestamp = outcomes.parse(answer.body)
-        after = parse_retry_after(answer.retry_after, self._clock())
+        now = self._clock()
+        reason, timestamp = outcomes.parse(answer.body, now)
+        after = parse_retry_after(answer.retry_after, now)
         return outcomes.decide(answer.status, reason, timestamp, attempt, after)
 
     def _renew(self, answer: Answer, then: Then) -> bool:

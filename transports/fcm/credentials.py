@@ -16,6 +16,7 @@ import trio
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
+from transports import foreign
 from transports.backoff import Backoff
 from transports.errors import ConnectionLost, CredentialsError
 from transports.http1 import post_form
@@ -127,7 +128,7 @@ class AccessToken:
         if status == 200:
             try:
                 grant = msgspec.json.decode(body, type=_Grant)
-            except (msgspec.MsgspecError, UnicodeDecodeError):
+            except foreign.UNREADABLE:
                 self.outage = f"{self._account.token_uri} answered 200 without a token"
                 return None
             if not grant.access_token.isascii() or not grant.access_token.isprintable():
@@ -163,7 +164,7 @@ class AccessToken:
     def _sentence(self, status: int, body: bytes) -> str:
         try:
             refusal = msgspec.json.decode(body, type=_Refusal)
-        except (msgspec.MsgspecError, UnicodeDecodeError):
+        except foreign.UNREADABLE:
             refusal = _Refusal()
         word = refusal.error or f"HTTP {status}"
         detail = f": {refusal.error_description[:200]}" if refusal.error_description else ""
@@ -187,7 +188,7 @@ def load(credentials: Mapping[str, str]) -> ServiceAccount:
         raise CredentialsError(f'{where}: "{name}" cannot be read ({error.strerror})') from None
     try:
         raw = msgspec.json.decode(text, type=dict[str, object])
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except foreign.UNREADABLE:
         raise CredentialsError(f'{where}: "{name}" is not a JSON object; download it again') from None
 
     def text_field(key: str) -> str:

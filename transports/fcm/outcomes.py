@@ -9,11 +9,13 @@ from dataclasses import dataclass
 
 import msgspec
 
+from transports import foreign
 from transports.contract import Outcome
 from transports.decision import Decision, Then, backed_off, stop
 
 _LEAST = 10.0  # FCM: retry no sooner than this (seconds)
 _QUOTA = 60.0  # FCM: 429 without Retry-After
+_MOST = 10  # violations that are looked at in one answer
 _TOKEN_FIELDS = ("message.token", "message.fid", "token", "fid")
 _FCM_ERROR = "google.firebase.fcm.v1.FcmError"
 _BAD_REQUEST = "google.rpc.BadRequest"
@@ -42,7 +44,7 @@ def parse(body: bytes) -> Refusal:
     """Read an error's body; whatever is not as documented counts as absent."""
     try:
         document = msgspec.json.decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+    except foreign.UNREADABLE:
         return Refusal(message=body[:100].decode(errors="replace").strip())
     error = document.get("error") if isinstance(document, dict) else None
     if not isinstance(error, dict):
@@ -56,16 +58,16 @@ def parse(body: bytes) -> Refusal:
             continue
         kind = _text(detail.get("@type"))
         if kind.endswith(_FCM_ERROR):
-            code = code or _text(detail.get("errorCode"))
+            code = code or foreign.word(detail.get("errorCode"))
         elif kind.endswith(_APNS_ERROR):
             apple = _text(detail.get("reason"))[:100]
         elif kind.endswith(_BAD_REQUEST):
-            fields += [_text(each.get("field")) for each in _objects(detail.get("fieldViolations"))]
+            fields += [_text(each.get("field"))[:100] for each in _objects(detail.get("fieldViolations"))[:_MOST]]
         elif kind.endswith(_QUOTA_FAILURE):
-            for each in _objects(detail.get("violations")):
+            for each in _objects(detail.get("violations"))[:_MOST]:
                 quota += [_text(each.get("subject"))[:100], _text(each.get("description"))[:100]]
     message = _text(error.get("message"))[:200]
-    return Refusal(_text(error.get("status")), message, code, tuple(fields), " ".join(quota).strip(), apple)
+    return Refusal(foreign.word(error.get("status")), message, code, tuple(fields), " ".join(quota).strip(), apple)
 
 
 def decide(status: int, refusal: Refusal, attempt: int = 1, retry_after: float | None = None) -> Decision:
