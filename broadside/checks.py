@@ -119,7 +119,7 @@ def _channels(config: Config) -> Iterator[Finding]:
     origins: dict[tuple[str, Path | None], str] = {}
     for name, channel in config.channels.items():
         if channel.twin:
-            yield Finding(name, True, "no credentials: goes to a twin that the node runs")
+            yield Finding(name, True, "goes to a twin that the node runs: no phone gets anything")
             continue
         yield _credentials(name, channel)
         environment = channel.credentials.get("environment", "production") if channel.platform == "apns" else ""

@@ -292,7 +292,7 @@ class Cluster:
                 text += f'\n[[peers]]\nname = "{other}"\nuri = "{at[n]}:{self._wires(name, other, port)}"\n'
                 text += 'password_file = "../peers.password"\n'
         for channel, (platform, app) in CHANNELS.items():
-            text += f'\n[channels.{channel}]\nplatform = "{platform}"\napp = "{app}"\n'
+            text += f'\n[channels.{channel}]\nplatform = "{platform}"\napp = "{app}"\ntwin = true\n'
         return text + "\n[demo]\n"
 
     @property

@@ -81,7 +81,9 @@ class Channel(msgspec.Struct, frozen=True, kw_only=True):
     app: str
     """APNs: the bundle id. FCM: the project id."""
     credentials: dict[str, str] = {}
-    """Per platform; file names are absolute once loaded. None at all: the channel goes to a twin of the provider."""
+    """Per platform; file names are absolute once loaded."""
+    twin: bool = False
+    """In place of credentials: pushes go to a simulator of the provider, which the node runs itself."""
     rate: Annotated[float, Meta(gt=0)] | None = None
     """Pushes a second, at most, over all workers and nodes; None: the provider's own quota."""
     dead_limit: Annotated[float, Meta(gt=0, le=1)] = 0.2
@@ -94,11 +96,6 @@ class Channel(msgspec.Struct, frozen=True, kw_only=True):
     """``https://host:port`` in place of the provider's own."""
     ca: Path | None = None
     """PEM file of the authority that signed ``origin``."""
-
-    @property
-    def twin(self) -> bool:
-        """Whether this channel's pushes go to a twin that the node runs itself."""
-        return not self.credentials
 
 
 class Supervision(msgspec.Struct, frozen=True, kw_only=True):
@@ -157,8 +154,8 @@ def demo_config(folder: Path | None = None) -> Config:
         demo=Demo(),
         node=Node(data=(folder or Path.cwd()) / "var"),
         channels={
-            "ios-news": Channel(platform="apns", app="com.example.news"),
-            "android-news": Channel(platform="fcm", app="example-news"),
+            "ios-news": Channel(platform="apns", app="com.example.news", twin=True),
+            "android-news": Channel(platform="fcm", app="example-news", twin=True),
         },
     )
 
@@ -225,10 +222,7 @@ def _config(reader: strict_toml.Reader, table: dict[str, object], source: Path) 
     if http is not None:
         _check_bind(reader, http)
     channels = _channels(reader, table.get("channels", {}))
-    real = sorted(name for name, channel in channels.items() if not channel.twin)
-    if demo is not None and real:
-        what = f"sample phones would be fired at through the real credentials of {', '.join(real)}"
-        reader.problem("demo", what, "take [demo] away, or the credentials")
+    _check_twins(reader, channels, demo=demo is not None, shared="store" in table)
     return Config(
         node=node or Node(),
         http=http or Http(),
@@ -280,6 +274,18 @@ def _channels(reader: strict_toml.Reader, tables: object) -> dict[str, Channel]:
     return channels
 
 
+def _check_twins(reader: strict_toml.Reader, channels: dict[str, Channel], *, demo: bool, shared: bool) -> None:
+    real = sorted(name for name, channel in channels.items() if not channel.twin)
+    if demo and real:
+        what = f"sample phones would be fired at through the real credentials of {', '.join(real)}"
+        reader.problem("demo", what, "take [demo] away, or make every channel a twin")
+    for name, channel in channels.items():
+        if channel.twin and shared and not demo:
+            what = "true beside [store]: the phones of a shared base would get nothing, and count as reached"
+            remedy = "give the provider's credentials; a ring that is only a trial says so by the table [demo]"
+            reader.problem(f"channels.{name}.twin", what, remedy, "true")
+
+
 def _checked_channel(reader: strict_toml.Reader, channel: Channel, key: str) -> Channel:
     known = registry.platforms()
     if channel.platform not in known:
@@ -291,10 +297,16 @@ def _checked_channel(reader: strict_toml.Reader, channel: Channel, key: str) -> 
     if channel.origin is not None and not is_origin(channel.origin):
         remedy = 'as in "https://127.0.0.1:2197", or leave it away for the provider itself'
         reader.problem(f"{key}.origin", f"{shown(channel.origin)} is not an origin", remedy, channel.origin)
-    if channel.twin and (channel.origin or channel.ca):
+    if channel.twin and channel.credentials:
+        remedy = "take twin away, or the credentials if no phone is to get anything"
+        reader.problem(f"{key}.twin", "true beside credentials", remedy, "true")
+    elif channel.twin and (channel.origin or channel.ca):
         which = "origin" if channel.origin else "ca"
-        remedy = "a channel without them goes to a twin that the node starts itself"
-        reader.problem(f"{key}.{which}", "has no use without credentials", remedy)
+        remedy = "a twin is started by the node itself, which knows where it is"
+        reader.problem(f"{key}.{which}", "has no use beside twin = true", remedy)
+    elif not channel.twin and not channel.credentials:
+        remedy = "give the provider's, or twin = true: pushes then go to a simulator on this machine, and to no phone"
+        reader.problem(f"{key}.credentials", "are missing", remedy)
     if channel.ca is not None:
         reader.file(f"{key}.ca", channel.ca, secret=False)
     return msgspec.structs.replace(channel, credentials=_credentials(reader, channel, f"{key}.credentials"))

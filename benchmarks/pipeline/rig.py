@@ -133,7 +133,9 @@ class Rig:
         text += '\n[http]\nbind = "127.0.0.1:0"\n'
         for name, (platform, app) in CHANNELS.items():
             text += f'\n[channels.{name}]\nplatform = "{platform}"\napp = "{app}"\nconnections = {self.connections}\n'
-            if sink is not None:
+            if sink is None:
+                text += "twin = true\n"
+            else:
                 files, port = sink
                 text += f'origin = "https://localhost:{port}"\nca = "{files.ca}"\n[channels.{name}.credentials]\n'
                 text += (

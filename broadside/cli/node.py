@@ -31,7 +31,7 @@ def node(
         bool, Parameter(name="--no-demo", help="Start with an empty base, and fire no sample campaign.")
     ] = False,
 ) -> int:
-    """Run the node: Tarantool, the workers that send, the HTTP API, and twins for channels without credentials."""
+    """Run the node: Tarantool, the workers that send, the HTTP API, and the twins of channels that have one."""
     loaded = configuration(config)
     from broadside.program import run_node
 

@@ -12,11 +12,12 @@ from broadside.errors import ConfigError, shown
 from broadside.servers import OwnQueue, Server
 
 EXAMPLE = Path(__file__).parents[2] / "broadside.example.toml"
-APNS = """
+CHANNEL = """
 [channels.ios]
 platform = "apns"
 app = "com.example.news"
 """
+APNS = CHANNEL + 'credentials = { key = "AuthKey.p8", key_id = "ABC123DEFG", team_id = "DEF123GHIJ" }\n'
 
 
 @pytest.fixture
@@ -38,12 +39,12 @@ def read(folder: Path, text: str | bytes) -> Config:
 
 def credentials(**fields: str) -> str:
     table = {"key": "AuthKey.p8", "key_id": "ABC123DEFG", "team_id": "DEF123GHIJ"} | fields
-    return APNS + "credentials = { " + ", ".join(f'{k} = "{v}"' for k, v in table.items() if v) + " }\n"
+    return CHANNEL + "credentials = { " + ", ".join(f'{k} = "{v}"' for k, v in table.items() if v) + " }\n"
 
 
 def certificate(**fields: str) -> str:
     table = {"certificate": "secret"} | fields
-    return APNS + "credentials = { " + ", ".join(f'{k} = "{v}"' for k, v in table.items() if v) + " }\n"
+    return CHANNEL + "credentials = { " + ", ".join(f'{k} = "{v}"' for k, v in table.items() if v) + " }\n"
 
 
 STORE = APNS + '[store]\nuri = "10.0.0.5:3301"\n'
@@ -108,7 +109,7 @@ MISTAKES = {
     "an unknown environment": (credentials(environment="prod"), 'unknown environment "prod" (production or sandbox)'),
     "an unknown credential": (credentials(keyid="A"), 'credentials.keyid: unknown key (did you mean "key_id"?)'),
     "a number as credential": (
-        APNS + 'credentials = { key = "AuthKey.p8", key_id = 1, team_id = "DEF123GHIJ" }\n',
+        CHANNEL + 'credentials = { key = "AuthKey.p8", key_id = 1, team_id = "DEF123GHIJ" }\n',
         "channels.ios.credentials.key_id: 1 is not text in quotes",
     ),
     "no service account": (
@@ -119,7 +120,17 @@ MISTAKES = {
         credentials() + 'origin = "http://x"\n',
         'channels.ios.origin: "http://x" is not an origin',
     ),
-    "an origin for a twin": (APNS + 'origin = "https://x"\n', "channels.ios.origin: has no use without credentials"),
+    "an origin for a twin": (CHANNEL + 'twin = true\norigin = "https://x"\n', "origin: has no use beside twin = true"),
+    "neither credentials nor a twin": (
+        CHANNEL,
+        "channels.ios.credentials: are missing (give the provider's, or twin =",
+    ),
+    "both credentials and a twin": (APNS + "twin = true\n", "channels.ios.twin: true beside credentials (take twin"),
+    "a twin beside a shared store": (
+        CHANNEL + 'twin = true\n[store]\nuri = "10.0.0.5:3301"\npassword_file = "secret"\n',
+        "channels.ios.twin: true beside [store]: the phones of a shared base would get nothing",
+    ),
+    "text for a twin": (CHANNEL + 'twin = "yes"\n', 'channels.ios.twin: "yes" is not true or false'),
     "no ca": (credentials() + 'origin = "https://x"\nca = "no.pem"\n', 'channels.ios.ca: file "no.pem" not found'),
     "a bind without port": (APNS + '[http]\nbind = "localhost"\n', 'http.bind: "localhost" is not an address'),
     "a port out of range": (APNS + '[http]\nbind = "127.0.0.1:99999"\n', "is not an address (write host:port"),
@@ -227,9 +238,19 @@ def test_sample_phones_are_never_fired_at_through_real_credentials(folder: Path)
     )
     with pytest.raises(ConfigError, match="demo: sample phones"):
         read(folder, real)
-    assert read(folder, '[channels.ios]\nplatform = "apns"\napp = "a.b"\n[demo]\nsubscribers = 5\n').demo == Demo(
-        subscribers=5
-    )
+    assert read(
+        folder, '[channels.ios]\nplatform = "apns"\napp = "a.b"\ntwin = true\n[demo]\nsubscribers = 5\n'
+    ).demo == Demo(subscribers=5)
+
+
+def test_pushes_go_to_a_twin_only_where_a_person_says_so(folder: Path) -> None:
+    """C9: a table of credentials that was forgotten is an error, not a campaign that reaches nobody."""
+    with pytest.raises(ConfigError, match="credentials: are missing"):
+        read(folder, CHANNEL)
+    assert read(folder, CHANNEL + "twin = true\n").channels["ios"].twin
+    assert not read(folder, APNS).channels["ios"].twin
+    shared = '[store]\nuri = "10.0.0.5:3301"\npassword_file = "secret"\n'
+    assert read(folder, CHANNEL + "twin = true\n[demo]\n" + shared).channels["ios"].twin, "a ring that is a trial"
 
 
 def test_without_a_file_it_is_the_demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -239,8 +260,8 @@ def test_without_a_file_it_is_the_demo(tmp_path: Path, monkeypatch: pytest.Monke
     assert config.source is None
     assert config.node.data == tmp_path / "var"
     assert config.channels == {
-        "ios-news": Channel(platform="apns", app="com.example.news"),
-        "android-news": Channel(platform="fcm", app="example-news"),
+        "ios-news": Channel(platform="apns", app="com.example.news", twin=True),
+        "android-news": Channel(platform="fcm", app="example-news", twin=True),
     }
     assert all(channel.twin for channel in config.channels.values())
 

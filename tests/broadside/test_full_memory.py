@@ -26,6 +26,7 @@ bind = "127.0.0.1:0"
 [channels.ios-news]
 platform = "apns"
 app = "com.example.news"
+twin = true
 """
 ROWS = 200_000
 

@@ -37,8 +37,8 @@ def channel(platform: str = "fcm", **more: Any) -> Channel:
             1,
             ["2,000 a second by the lowest rate (project news-1a2b3, shared by a and b), rising over 60 s"] * 2,
         ),
-        ({"a": Channel(platform="fcm", app="x")}, {}, 1, ["off (twin)"]),
-        ({"a": Channel(platform="fcm", app="x", rate=100.0)}, {}, 1, ["100 a second by rate"]),
+        ({"a": Channel(platform="fcm", app="x", twin=True)}, {}, 1, ["off (twin)"]),
+        ({"a": Channel(platform="fcm", app="x", rate=100.0, twin=True)}, {}, 1, ["100 a second by rate"]),
         (
             {"a": channel(origin="https://127.0.0.1:2197")},
             {"a": None},
@@ -80,7 +80,12 @@ def test_the_whole_ring_keeps_a_projects_quota(workers: int, nodes: int, rates: 
 
 
 def test_channels_of_one_project_share_a_bucket_and_others_do_not() -> None:
-    channels = {"a": channel(), "b": channel(), "c": channel(rate=5.0), "d": Channel(platform="fcm", app="x", rate=5.0)}
+    channels = {
+        "a": channel(),
+        "b": channel(),
+        "c": channel(rate=5.0),
+        "d": Channel(platform="fcm", app="x", rate=5.0, twin=True),
+    }
     quotas = {"a": GOOGLE, "b": GOOGLE, "c": Quota("project other", 600_000, 60.0)}
     found = allowances(channels, quotas, 1, 1)
     setups = [
