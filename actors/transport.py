@@ -65,8 +65,9 @@ class TransportActor:
             self._transport.stop()
 
     def stop(self) -> None:
-        """End when the consumer has, with what is in hand sent."""
+        """End when what was sent is answered; what is in hand and not begun comes back as held."""
         self._intake.close()
+        self._transport.stop()
 
     async def _send(self, nursery: trio.Nursery) -> None:
         async for work in self._work:

@@ -57,6 +57,9 @@ class Node(msgspec.Struct, frozen=True, kw_only=True):
     memory: Annotated[str, Meta(pattern=r"^\d{1,6}(\.\d{1,3})? ?[MG]B$")] = "1 GB"
     """What the Tarantool that the node runs itself may use for data: 64 MB at least. 1 GB is 1024 MB."""
 
+    drain: Annotated[float, Meta(ge=1, le=3600)] = 25.0
+    """Seconds in which a stop has settled what is in hand, whatever the number of channels and workers."""
+
     @property
     def memory_bytes(self) -> int:
         """``memory`` in bytes."""
@@ -183,6 +186,7 @@ def is_origin(text: str) -> bool:
 _REMEDIES = {
     "node.workers": "leave it away for one worker per core; 1 is the least",
     "node.memory": 'write it as in "512 MB" or "2 GB"; 64 MB is the least',
+    "node.drain": "seconds, 1 to 3600; an answer of a provider may take 20",
     "http.bind": 'write host:port, as in "127.0.0.1:8765"',
     "channels.*.rate": "pushes a second; leave it away for the provider's own quota",
     "channels.*.dead_limit": "a share above 0, up to 1; 0.2 is 20 %, 1 never pauses",

@@ -48,7 +48,8 @@ log = structlog.get_logger(__name__)
 
 TARANTOOL_START = 600.0
 """Seconds: a large base takes its time to load."""
-WORKER_STOP = 40.0
+WORKER_STOP = 5.0
+"""Seconds beside all that its own process object allows."""
 
 
 class Node:
@@ -142,6 +143,7 @@ class Node:
 
     def _children(self) -> list[ChildSpec]:
         children = []
+        stop = self._config.node.drain + processes.STOP_MARGIN + processes.STOP_GRACE + WORKER_STOP
         if self._embedded is not None:
             embedded = self._embedded
             children.append(
@@ -150,17 +152,18 @@ class Node:
                 )
             )
         children += [
-            ChildSpec(f"twin-{twin.platform}", twin.process, start_timeout=60.0, shutdown=10.0)
+            ChildSpec(f"twin-{twin.platform}", twin.process, start_timeout=60.0, shutdown=10.0, together=True)
             for twin in self._twins.values()
         ]
         children.append(ChildSpec("link", lambda: self._link))
         children.append(ChildSpec("membership", self._membership, start_timeout=TARANTOOL_START))
         children.append(ChildSpec("provider-tokens", lambda: self._tokens))
         children += [
-            ChildSpec(worker.name, self._worker(worker), start_timeout=60.0, shutdown=WORKER_STOP)
+            ChildSpec(worker.name, self._worker(worker), start_timeout=60.0, shutdown=stop, together=True)
             for worker in self._workers
         ]
-        children.append(ChildSpec("console", self._console, shutdown=INFINITY))
+        # asked with the workers: an open connection of a reader does not keep them sending
+        children.append(ChildSpec("console", self._console, shutdown=INFINITY, together=True))
         return children
 
     def _membership(self) -> Actor:
@@ -176,7 +179,8 @@ class Node:
         return frozenset(id for stats in running if stats is not None for id in stats.sending)
 
     def _worker(self, worker: processes.WorkerState) -> Callable[[], Actor]:
-        return lambda: processes.WorkerProcess(worker, lambda: self._hello(worker.name))
+        drain = self._config.node.drain
+        return lambda: processes.WorkerProcess(worker, lambda: self._hello(worker.name), drain)
 
     def _console(self) -> Actor:
         self._checks.update({name: transport.check for name, transport in self._built().items()})
@@ -214,6 +218,7 @@ class Node:
             channels=self._setups(),
             reports=worker == self._workers[0].name,
             tokens=self._tokens.current(),
+            drain=self._config.node.drain,
         )
 
     def _setups(self) -> list[wire.ChannelSetup]:

@@ -17,8 +17,10 @@ from supervision import ChildProcess, Snapshot
 
 HANG = 10.0
 """Seconds without a beat after which a worker is killed."""
-WORKER_DRAIN = 25.0
-"""Seconds that a worker gets to drain before it is told by signal."""
+STOP_MARGIN = 1.0
+"""Seconds beside its drain that a worker gets before it is told by signal; it ends by itself."""
+STOP_GRACE = 5.0
+"""Seconds from that signal to SIGKILL."""
 
 
 def tarantool(embedded: Embedded) -> ChildProcess:
@@ -28,7 +30,7 @@ def tarantool(embedded: Embedded) -> ChildProcess:
         embedded.command,
         first_line=embedded.handshake.rstrip(b"\n"),
         log_line=child_line("tarantool"),
-        grace=10.0,
+        grace=10.0,  # its workers are gone by then; alone, it waits for them (lua/leaving.lua)
     )
 
 
@@ -97,7 +99,7 @@ class WorkerState:
 class WorkerProcess:
     """One incarnation of a worker: the process, and our end of its socket pair."""
 
-    def __init__(self, state: WorkerState, hello: Callable[[], wire.Hello]) -> None:
+    def __init__(self, state: WorkerState, hello: Callable[[], wire.Hello], drain: float) -> None:
         self._state = state
         self._hello = hello
         self._answered = trio.Event()
@@ -112,7 +114,8 @@ class WorkerProcess:
             ready_on=self._shake_hands,
             log_line=child_line(state.name),
             request_stop=self._stop_wanted.set,
-            request_grace=WORKER_DRAIN,
+            request_grace=drain + STOP_MARGIN,
+            grace=STOP_GRACE,
             heartbeat_timeout=HANG,
         )
 

@@ -35,8 +35,6 @@ HANDS_A_CONNECTION = 5
 ends with its slowest answer: where one push of 200 took a second, 4 in a channel's hands made 7,500 pushes a
 second, 8 made 12,800, 12 made 16,800. They bound what a crash may repeat."""
 PAGES_IN_HAND = 2
-DRAIN = 20.0
-"""Seconds that an actor gets at a stop for what is in its hands: a provider's answer may take that long."""
 BUGS = Intensity(5, 30.0)
 """Restarts inside a worker: outages are waited out inside the actors, so these are bugs, and few are borne."""
 
@@ -78,6 +76,7 @@ class ChannelGroup:
         in_hand: Counter[int],
         limiter: Limiter | None,
         tokens: TokenHolder,
+        drain: float,
     ) -> None:
         self._setup = setup
         self._tubes = tubes
@@ -86,6 +85,7 @@ class ChannelGroup:
         self._breaker = breaker
         self._in_hand = in_hand
         self._tokens = tokens
+        self._drain = drain
         self._refusals = Refusals(setup.dead_limit)
         self._limiter = limiter
         self._connect()
@@ -106,8 +106,8 @@ class ChannelGroup:
         return Supervisor(
             f"channel:{self._setup.name}",
             [
-                ChildSpec("settler", self._settler, shutdown=DRAIN),
-                ChildSpec("transport", self._transport, shutdown=DRAIN),
+                ChildSpec("settler", self._settler, shutdown=self._drain),
+                ChildSpec("transport", self._transport, shutdown=self._drain),
                 ChildSpec("consumer", self._consumer),
             ],
             strategy=ONE_FOR_ALL,
@@ -172,8 +172,8 @@ class CampaignGroup:
     def supervisor(self) -> Supervisor:
         """Batcher first: a restart of it takes the walkers along, whose pages it had in hand."""
         children = [
-            ChildSpec("batcher", self._batcher, shutdown=DRAIN),
-            ChildSpec("walker", self._walker, shutdown=DRAIN),
+            ChildSpec("batcher", self._batcher, shutdown=self._hello.drain),
+            ChildSpec("walker", self._walker, shutdown=self._hello.drain),
         ]
         if self._hello.reports:
             children.append(ChildSpec("shepherd", self._shepherd))
@@ -259,13 +259,17 @@ def worker_tree(
             in_hand=in_hand[setup.name],
             limiter=buckets.get(setup.pace.bucket) if setup.pace else None,
             tokens=tokens,
+            drain=hello.drain,
         )
         for setup in hello.channels
     }
     campaigns = CampaignGroup(hello, link=link, store=store, book=book, clock=clock)
 
     def delivery() -> Supervisor:
-        children = [ChildSpec(f"channel:{name}", group.supervisor) for name, group in groups.items()]
+        children = [
+            ChildSpec(f"channel:{name}", group.supervisor, shutdown=hello.drain, together=True)
+            for name, group in groups.items()
+        ]
         if hello.reports:
             reporter = lambda: Reporter(node=hello.node, tubes=tubes, store=store, clock=clock)  # noqa: E731
             children.insert(0, ChildSpec("reporter", reporter))
@@ -275,8 +279,9 @@ def worker_tree(
         hello.worker,
         [
             ChildSpec("link", lambda: link),
-            ChildSpec("delivery", delivery),
-            ChildSpec("campaigns", campaigns.supervisor),
+            # neither waits for the other at a stop: the walk is asked first, as the source, then every channel at once
+            ChildSpec("delivery", delivery, shutdown=hello.drain, together=True),
+            ChildSpec("campaigns", campaigns.supervisor, shutdown=hello.drain, together=True),
             ChildSpec("telemetry", telemetry),
         ],
         strategy=REST_FOR_ONE,

@@ -90,6 +90,8 @@ class Hello(msgspec.Struct, frozen=True, kw_only=True, tag="hello"):
     reports: bool
     """Whether this worker runs the node's reporter and shepherd."""
     tokens: list[ProviderToken] = []
+    drain: float = 25.0
+    """Seconds for an orderly stop of the whole worker."""
 
 
 class Stop(msgspec.Struct, frozen=True, tag="stop"):

@@ -11,6 +11,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 
 import structlog
 import trio
@@ -102,8 +103,15 @@ async def serve(stream: trio.abc.Stream) -> None:
         telemetry=lambda: Telemetry(line, lambda: tree, breakers, in_hand, stages),
     )
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(_listen, line, tree, tokens, nursery.cancel_scope)
-        nursery.start_soon(_signals, tree)
+        life = nursery.cancel_scope
+
+        def stop(seconds: float) -> None:
+            """Drain; one deadline holds for the whole tree."""
+            life.deadline = min(life.deadline, trio.current_time() + seconds)
+            tree.stop()
+
+        nursery.start_soon(_listen, line, tokens, partial(stop, hello.drain), partial(stop, ORPHAN_DRAIN))
+        nursery.start_soon(_signals, partial(stop, hello.drain))
         nursery.start_soon(stages.run)
 
         def ready() -> None:
@@ -114,26 +122,27 @@ async def serve(stream: trio.abc.Stream) -> None:
             gc.freeze()
 
         await tree.run(ready)
-        nursery.cancel_scope.cancel()
+        life.cancel()
 
 
-async def _listen(line: wire.Wire, tree: Supervisor, tokens: TokenHolder, life: trio.CancelScope) -> None:
+async def _listen(
+    line: wire.Wire, tokens: TokenHolder, stop: Callable[[], None], left_alone: Callable[[], None]
+) -> None:
     while (message := await line.receive()) is not None:
         match message:
             case wire.Stop():
-                tree.stop()
+                stop()
             case wire.ProviderToken():
                 tokens.receive(message)
     signal.alarm(ORPHAN_LIFE)  # whatever holds the drain up, an orphan does not live on
     log.warning("the node is gone: draining")
-    tree.stop()
-    life.deadline = trio.current_time() + ORPHAN_DRAIN
+    left_alone()
 
 
-async def _signals(tree: Supervisor) -> None:
+async def _signals(stop: Callable[[], None]) -> None:
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         async for _ in signals:
-            tree.stop()
+            stop()
 
 
 async def _main(descriptor: int) -> None:

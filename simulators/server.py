@@ -21,7 +21,8 @@ from simulators.provider import Provider
 from simulators.script import ConnectionFaultRule
 
 _HANDSHAKE_SECONDS: Final = 10.0
-_DRAIN_SECONDS: Final = 5.0
+_DRAIN_SECONDS: Final = 30.0
+"""For clients to hang up: theirs is the last word, as at a provider's. They wait 20 s for an answer."""
 
 
 def server_context(
@@ -66,7 +67,7 @@ class TwinServer:
         self._faults_used: dict[int, int] = {}
 
     async def serve(self, listener: trio.SocketListener, stopping: trio.Event) -> None:
-        """Serve until ``stopping`` is set; then say GOAWAY, answer what is in flight (≤ 5 s), hang up, return."""
+        """Serve until ``stopping`` is set; then say GOAWAY, answer what is in flight (≤ 30 s), hang up, return."""
         async with trio.open_nursery() as connections:
             async with trio.open_nursery() as accepting:
                 accept = partial(trio.serve_listeners, self._guarded, [listener], handler_nursery=connections)

@@ -73,6 +73,7 @@ class ChildSpec:
     shutdown: float | Shutdown | None = None
     start_timeout: float | None = None
     significant: bool = False
+    together: bool = False
 
     def __post_init__(self) -> None:
         if not self.id:
@@ -110,6 +111,7 @@ class Incarnation:
         self._on_exit = on_exit
         self._scope = trio.CancelScope()
         self._asked = False
+        self._until: float | None = None  # when it is asked no longer, but cancelled; None: at once
         self._cancelled = False
 
     async def run(self) -> None:
@@ -166,20 +168,29 @@ class Incarnation:
         self._cancelled = True
         self._scope.cancel()
 
+    def ask(self) -> None:
+        """Ask the actor to stop; from now on its shutdown time runs. Asking again changes nothing."""
+        if self._asked or self.exited.is_set():
+            return
+        self._asked = True
+        limit = self.shutdown_limit
+        if limit is None:
+            return
+        try:
+            self.actor.stop()
+        except Exception:
+            log.exception("%s: stop() raised; it is cancelled instead", self.spec.id)
+        else:
+            self._until = trio.current_time() + limit
+
     async def stop(self, on_stuck: Callable[[Incarnation, float], None]) -> None:
         """Request, bounded wait, cancel, await the exit. Returns only when the incarnation is gone."""
         if self.exited.is_set():
             return
-        self._asked = True
-        limit = self.shutdown_limit
-        if limit is not None:
-            try:
-                self.actor.stop()
-            except Exception:
-                log.exception("%s: stop() raised; it is cancelled instead", self.spec.id)
-            else:
-                with trio.move_on_after(limit):
-                    await self.exited.wait()
+        self.ask()
+        if self._until is not None:
+            with trio.move_on_at(self._until):
+                await self.exited.wait()
         await self.kill(on_stuck)
 
     async def kill(self, on_stuck: Callable[[Incarnation, float], None]) -> None:

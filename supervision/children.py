@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NoReturn
 
@@ -120,6 +120,18 @@ class Children:
             await child.incarnation.stop(partial(self._stuck, child))
         self.stopped(child)
 
+    async def terminate_all(self, children: Sequence[Child]) -> None:
+        """Stop these, which are in start order, last first; neighbours that stop together are asked at once."""
+        for run in _runs(children):
+            for child in run:
+                child.retry = None
+                if child.incarnation is not None:
+                    child.state = ChildState.STOPPING
+                    child.incarnation.ask()
+            async with trio.open_nursery() as nursery:
+                for child in run:
+                    nursery.start_soon(self.terminate, child)
+
     def stopped(self, child: Child) -> None:
         """Record that a child is gone and stays so; a temporary one is forgotten (OTP)."""
         child.incarnation = None
@@ -130,20 +142,21 @@ class Children:
     @property
     def cancel_limit(self) -> float:
         """Seconds after which `cancel_in_order` has come to its end in any case."""
-        return CANCEL_GRACE * (len(self.records) + 1)
+        return CANCEL_GRACE * (len(_runs(self.in_order())) + 1)
 
     async def cancel_in_order(self) -> None:
         """Cancel all children, last started first, each awaited (with a bound) before the next. Wants a shield."""
         self.stopping = True
-        for child in reversed(self.in_order()):
-            life = child.incarnation
-            if life is None:
-                continue
-            life.cancel()
+        for run in _runs(self.in_order()):
+            lives = [(child, child.incarnation) for child in run if child.incarnation is not None]
+            for _, life in lives:
+                life.cancel()
             with trio.move_on_after(CANCEL_GRACE):
-                await life.exited.wait()
-            if not life.exited.is_set():
-                self._stuck(child, life, CANCEL_GRACE)
+                for _, life in lives:
+                    await life.exited.wait()
+            for child, life in lives:
+                if not life.exited.is_set():
+                    self._stuck(child, life, CANCEL_GRACE)
 
     def emit(self, event: SupervisionEvent) -> None:
         """Tell the observer; its own mistakes are logged and harm nobody."""
@@ -168,6 +181,17 @@ class Children:
         now = trio.current_time()
         self.emit(events.ChildStartFailed(self.supervisor, now, child.spec.id, child.number, error))
         raise StartFailed(self.supervisor, child.spec.id, repr(error)) from error
+
+
+def _runs(children: Sequence[Child]) -> list[list[Child]]:
+    """The order of stopping: last first, and neighbours that stop together in one step."""
+    runs: list[list[Child]] = []
+    for child in reversed(children):
+        if runs and child.spec.together and runs[-1][-1].spec.together:
+            runs[-1].append(child)
+        else:
+            runs.append([child])
+    return runs
 
 
 def check_spec(spec: ChildSpec, supervisor: str, may_be_significant: bool) -> None:

@@ -107,8 +107,7 @@ class Supervisor:
                         failure = error
                         self._children.emit(events.Escalated(self.name, trio.current_time(), error.child, error))
                     self._children.stopping = True
-                    for child in reversed(self._children.in_order()):
-                        await self._children.terminate(child)
+                    await self._children.terminate_all(self._children.in_order())
                 except BaseException:
                     with trio.move_on_after(self._children.cancel_limit, shield=True):
                         await self._children.cancel_in_order()
@@ -252,9 +251,7 @@ class Supervisor:
 
     async def _stop_group(self, child: Child) -> list[Child]:
         group = restart_group(self._strategy, self._children.in_order(), child)
-        for member in reversed(group):
-            if member is not child:
-                await self._children.terminate(member)
+        await self._children.terminate_all([member for member in group if member is not child])
         return [member for member in group if member is child or member.spec.restart is not TEMPORARY]
 
     async def _restart_group(self, child: Child) -> None:

@@ -1,5 +1,5 @@
 -- The embedded instance: store and queue in one, or a node's own queue. Its parent writes one line of JSON to our
--- standard input and keeps the pipe open; when that pipe ends, the parent is gone, and so are we.
+-- standard input and keeps the pipe open; when that pipe ends, the parent is gone, and so are we, after our workers.
 
 local fiber = require('fiber')
 local fio = require('fio')
@@ -7,7 +7,13 @@ local json = require('json')
 local socket = require('socket')
 local ffi = require('ffi')
 
-ffi.cdef [[ ssize_t read(int fd, void *buf, size_t count); ]]
+ffi.cdef [[
+    ssize_t read(int fd, void *buf, size_t count);
+    int flock(int fd, int operation);
+]]
+
+local ORPHAN_LIFE = 6 -- seconds: workers without a node drain for 5
+local FORMER_LIFE = 15 -- seconds that an instance which was left alone may still hold the data folder
 
 local buffer = ffi.new('char[4096]')
 
@@ -31,8 +37,14 @@ while not line:find('\n', 1, true) do
 end
 local config = json.decode(line)
 
+package.path = package.path .. (';%s/?.lua;%s/?/init.lua'):format(config.lua, config.lua)
+
+local instance = require('instance')
+local leaving = require('leaving')
+
 -- Whoever is killed cannot take away the folder that he made for our socket.
 local function leave()
+    leaving.wait(ORPHAN_LIFE)
     if config.listen:sub(1, 1) == '/' then
         fio.unlink(config.listen)
         fio.rmdir(fio.dirname(config.listen))
@@ -46,9 +58,20 @@ fiber.create(function()
     leave()
 end)
 
-package.path = package.path .. (';%s/?.lua;%s/?/init.lua'):format(config.lua, config.lua)
+-- Tarantool locks the data folder, and gives up at once where another has it: a former instance of ours, whose node was
+-- killed, waits for its workers.
+local function wait_for_the_former()
+    local LOCK, UNLOCK = 6, 8 -- LOCK_EX + LOCK_NB, LOCK_UN
+    local folder = fio.open(config.directory, {'O_RDONLY'})
+    local deadline = fiber.clock() + FORMER_LIFE
+    while ffi.C.flock(folder.fh, LOCK) ~= 0 and fiber.clock() < deadline do
+        fiber.sleep(0.05)
+    end
+    ffi.C.flock(folder.fh, UNLOCK)
+    folder:close()
+end
 
-local instance = require('instance')
+wait_for_the_former()
 local ok, said = pcall(instance.start, config)
 if not ok then
     io.stderr:write('cannot start: ', tostring(said), '\n') -- the parent tells it to a person

@@ -1,6 +1,7 @@
 -- One Tarantool of ours, embedded or a server of its own: settings, roles, users, and `listen` last.
 
 local json = require('json')
+local leaving = require('leaving')
 local replication = require('replication')
 
 local instance = {}
@@ -68,6 +69,7 @@ function instance.start(config)
         replication.configure(settings, config)
     end
     instance.apply(config)
+    leaving.guard()
     box.cfg({listen = config.listen}) -- last: whoever can connect finds everything in place
     if config.admin then
         require('admin').serve(config)

@@ -9,6 +9,7 @@ local state = {}
 -- Seconds on this instance's monotonic clock. Not stored: a restarted queue has no lease until it is renewed.
 local lease_until = 0
 local lease_changed = fiber.cond()
+local closed = false -- whether this instance is about to end
 
 function state.migrate()
     local s = box.schema.space.create('tubes_state', {
@@ -54,7 +55,12 @@ function state.draw(key)
 end
 
 function state.leased()
-    return clock() < lease_until
+    return not closed and clock() < lease_until
+end
+
+-- This instance is about to end: nothing more is taken or put, whatever the lease says; what was taken is still settled.
+function state.close()
+    closed = true
 end
 
 -- Wait until the lease holds, at most `timeout` seconds.

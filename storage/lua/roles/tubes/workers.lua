@@ -33,6 +33,12 @@ function workers.identify(worker)
     return uuid.frombin(sessions[worker]):str()
 end
 
+-- Is this worker connected? `name`: of the worker, or of one of its actors: `WORKER/walker`.
+function workers.connected(name)
+    local id = connections[name] or connections[name:match('^(.*)/')]
+    return id ~= nil and box.session.exists(id)
+end
+
 -- Has the worker a newer connection than the one that calls? What still waits here must take nothing: nobody would
 -- know of it.
 function workers.is_replaced()
