@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import trio
 from structlog.testing import capture_logs
 
@@ -16,6 +17,7 @@ from storage.errors import StorageError, VerbRefused
 from storage.link import Endpoint, Link
 
 _TIMEOUT = 4.0
+_pack = msgspec.msgpack.encode
 MOST_BEHIND = 1000
 """Writes that a replica may be behind before the doctor calls it ill: less than a second of a large campaign."""
 MOST_LAG = 1.0
@@ -36,12 +38,39 @@ def store(config: Store) -> Iterator[Finding]:
             yield Finding("store", False, f"{uri}: {error}", "is that Tarantool up, and are uri and password right?")
             continue
         masters += not said["read_only"]
+        yield _strangers(uri, said.get("hosts"))
         yield from _instance(uri, said)
     if masters != 1 and len(uris) > 1:
         what = "none of them takes writes" if not masters else f"{masters} of them take writes"
         yield Finding(
             "store", False, what, "there must be one master: docs/cluster.md says how to promote, and to retire"
         )
+
+
+def _strangers(uri: str, hosts: list[str] | None) -> Finding:
+    """Whether whoever connects may run SQL there: Tarantool asks a guest for no password."""
+    if not guest_runs_sql(uri):
+        return Finding("store", True, f"{uri}: refuses SQL of whoever has no password")
+    if hosts is None and not isinstance(tarantool_address(uri), Path):
+        remedy = "list the machines that may connect under hosts in that server's settings (docs/cluster.md)"
+        return Finding("store", False, f"{uri}: runs SQL of whoever connects, without a password", remedy)
+    allowed = "this machine alone" if not hosts else ", ".join(hosts)
+    return Finding("store", True, f"{uri}: runs SQL without a password, so it is open to nobody but {allowed}")
+
+
+def guest_runs_sql(uri: str) -> bool:
+    """Try ``SELECT 1`` without a log-in."""
+    request = _pack({0x00: 11, 0x01: 1}) + _pack({0x40: "SELECT 1", 0x41: []})  # IPROTO_EXECUTE
+    try:
+        with _connected(tarantool_address(uri)) as link, link.makefile("rb") as answers:
+            answers.read(128)  # the greeting
+            link.sendall(_pack(len(request)) + request)
+            length = msgspec.msgpack.decode(answers.read(5), type=int)
+            said = answers.read(length)
+    except (OSError, msgspec.DecodeError):
+        return False
+    # a map whose first pair is 0 (the status): 0, or 0x8000 + the error's code, each as a 32-bit number
+    return said[1:7] == b"\x00\xce\x00\x00\x00\x00"
 
 
 def _instance(uri: str, said: dict[str, Any]) -> Iterator[Finding]:

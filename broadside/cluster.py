@@ -115,10 +115,21 @@ class Process:
 
 
 class StoreServer(Process):
-    """The store's master, or a read replica: a Tarantool of its own. ``others``: host:port of each other one."""
+    """The store's master, or a read replica: a Tarantool of its own.
+
+    ``others``: host:port of each other one; ``hosts``: the servers that may connect.
+    """
 
     def __init__(
-        self, folder: Path, port: int, others: list[str], *, master: bool, memory: int, place: Place | None = None
+        self,
+        folder: Path,
+        port: int,
+        others: list[str],
+        *,
+        master: bool,
+        memory: int,
+        place: Place | None = None,
+        hosts: Iterable[str] = (),
     ) -> None:
         program = shutil.which("tarantool")
         if program is None:
@@ -132,6 +143,7 @@ class StoreServer(Process):
             "role": "store",
             "data": str((folder / "data").absolute()),
             "listen": f"{place.address}:{port}",
+            "hosts": list(hosts),
             "password_file": str((folder.parent / "store.password").absolute()),
             "memory": memory,
         }
@@ -266,6 +278,7 @@ class Cluster:
                 master=n == 0,
                 memory=memory,
                 place=self._places[n],
+                hosts=self._hosts(),
             )
             for n, port in enumerate(store_ports)
         ]
@@ -274,6 +287,10 @@ class Cluster:
         self.nodes = [
             ClusterNode(folder / name, self._toml(n, name), self._places[n]) for n, name in enumerate(self.queue_ports)
         ]
+
+    def _hosts(self) -> list[str]:
+        """Who may connect to the stores and queues: the servers of the ring."""
+        return sorted({place.address for place in self._places})
 
     def _toml(self, number: int, name: str) -> str:
         at = [place.address for place in self._places]
@@ -286,6 +303,7 @@ class Cluster:
                 store.append(f"replica = {uris[(number - 1) % len(uris)]}")
         text = f'[node]\nname = "{name}"\n{self._workers}\n[http]\nbind = "127.0.0.1:0"\n\n[store]\n' + "\n".join(store)
         text += f'\n\n[queue]\nembedded = true\nlisten = "{at[number]}:{self.queue_ports[name]}"\n'
+        text += f"hosts = {json.dumps(self._hosts())}\n"
         text += 'peers_password_file = "../peers.password"\n'
         for n, (other, port) in enumerate(self.queue_ports.items()):
             if other != name:

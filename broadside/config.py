@@ -6,7 +6,6 @@ relative to the file's own folder. Secrets are named by file or environment vari
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import re
 from collections.abc import Mapping
@@ -26,6 +25,8 @@ from broadside.servers import (
     Peer,
     Server,
     Store,
+    check_peers_may_come,
+    is_loopback,
     read_peers,
     read_queue,
     read_server,
@@ -163,16 +164,6 @@ def demo_config(folder: Path | None = None) -> Config:
     )
 
 
-def is_loopback(host: str) -> bool:
-    """Tell whether ``host`` can be reached from this machine alone."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
 def is_origin(text: str) -> bool:
     """Tell whether ``text`` is ``https://host[:port]`` and nothing more."""
     try:
@@ -227,12 +218,15 @@ def _config(reader: strict_toml.Reader, table: dict[str, object], source: Path) 
         _check_bind(reader, http)
     channels = _channels(reader, table.get("channels", {}))
     _check_twins(reader, channels, demo=demo is not None, shared="store" in table)
+    peers = read_peers(reader, table.get("peers", []), None if node is None else node.name)
+    if isinstance(queue, OwnQueue):
+        check_peers_may_come(reader, queue, peers)
     return Config(
         node=node or Node(),
         http=http or Http(),
         store=store,
         queue=queue,
-        peers=read_peers(reader, table.get("peers", []), None if node is None else node.name),
+        peers=peers,
         channels=channels,
         supervision=supervision or Supervision(),
         demo=demo,

@@ -113,6 +113,7 @@ class Node:
             channels,
             roles=["tubes"],
             listen=config.queue.listen,
+            hosts=config.queue.hosts,
             peer_password=config.queue.peers_password(),
             memory=config.node.memory_bytes,
         )

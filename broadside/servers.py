@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import re
 from pathlib import Path
@@ -38,6 +39,7 @@ REMEDIES = {
     "store.others": 'as in others = ["10.0.0.6:3301"]',
     "store.replica": 'as in replica = "10.0.0.6:3301"',
     "queue.listen": 'as in listen = "10.0.0.6:3302"',
+    "queue.hosts": 'addresses or networks, as in hosts = ["10.0.0.6", "10.1.0.0/24"]',
     "queue.uri": 'as in uri = "10.0.0.5:3301"',
     "peers.uri": 'as in uri = "10.0.0.6:3301"',
     "peers.name": "the [node] name of the other server",
@@ -89,6 +91,8 @@ class OwnQueue(msgspec.Struct, frozen=True, kw_only=True):
     embedded: bool
     listen: str | None = None
     """``host:port`` where the peers reach it; None: this node alone does."""
+    hosts: tuple[str, ...] = ()
+    """Addresses or networks that may connect to ``listen``: the peers. This machine always may."""
     peers_password_file: Path | None = None
     """The password of the user ``peer``, who may hand batons over and do nothing else."""
 
@@ -156,9 +160,61 @@ def read_queue(reader: strict_toml.Reader, table: object, *, alone: bool) -> Ser
         reader.problem("queue.listen", f"{shown(queue.listen)} is not host:port", REMEDIES["queue.listen"])
     elif queue.listen is not None:
         _check_uri(reader, "queue.listen", queue.listen)
+    _check_hosts(reader, queue)
     if queue.peers_password_file is not None:
         reader.file("queue.peers_password_file", queue.peers_password_file, secret=True)
     return queue
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether ``host`` can be reached from this machine alone."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _network(entry: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network | None:
+    try:
+        network = ipaddress.ip_network(entry, strict=False)
+    except ValueError:
+        return None
+    return network if network.version == 4 or network.prefixlen == 128 else None
+
+
+def _check_hosts(reader: strict_toml.Reader, queue: OwnQueue) -> None:
+    for entry in queue.hosts:
+        if _network(entry) is None:
+            what = f"{shown(entry)} is no address"
+            reader.problem("queue.hosts", what, REMEDIES["queue.hosts"] + "; names are not looked up", entry)
+    if queue.listen is None:
+        if queue.hosts:
+            reader.problem("queue.hosts", "has no use without listen", "take it away, or say where the peers come to")
+    elif not queue.hosts and not is_loopback(_host(queue.listen)):
+        what = f"is missing, and {queue.listen} can be reached from other machines: whoever connects may run SQL"
+        reader.problem("queue.hosts", what, "list the peers' " + REMEDIES["queue.hosts"])
+
+
+def _host(uri: str) -> str:
+    try:
+        address = tarantool_address(uri)
+    except ValueError:
+        return ""
+    return "localhost" if isinstance(address, Path) else address[0]
+
+
+def check_peers_may_come(reader: strict_toml.Reader, queue: OwnQueue, peers: tuple[Peer, ...]) -> None:
+    """Each peer that is named by its address must be among ``queue.hosts``: its batons come from there."""
+    networks = [network for entry in queue.hosts if (network := _network(entry)) is not None]
+    for number, peer in enumerate(peers if queue.hosts else ()):
+        host = _host(peer.uri)
+        own = _network(host)
+        if own is None or is_loopback(host) or any(own.network_address in network for network in networks):
+            continue
+        what = f"{host} is not among queue.hosts, so this node would refuse its batons"
+        reader.problem(f"peers[{number}].uri", what, "add it there", peer.uri)
 
 
 def read_peers(reader: strict_toml.Reader, tables: object, own: str | None) -> tuple[Peer, ...]:

@@ -29,6 +29,8 @@ class Embedded:
     """``store`` and ``tubes`` (the queue), or one of them."""
     listen: str | None = None
     """``host:port`` where peers reach it, and then this node too; None: a Unix socket, for this node alone."""
+    hosts: Sequence[str] = ()
+    """Addresses or networks that may connect to ``listen``, besides this machine."""
     peer_password: str | None = field(default=None, repr=False)
     """With it the user ``peer`` may hand batons over, and do nothing else."""
     memory: int = MEMORY
@@ -74,6 +76,7 @@ class Embedded:
                 "lua": str(LUA),
                 "directory": str(self.directory.resolve()),
                 "listen": self.listen or self._socket,
+                "hosts": list(self.hosts),
                 "roles": list(self.roles),
                 "users": users,
                 "channels": list(self.channels),

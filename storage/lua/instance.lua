@@ -1,5 +1,6 @@
 -- One Tarantool of ours, embedded or a server of its own: settings, roles, users, and `listen` last.
 
+local hosts = require('hosts')
 local json = require('json')
 local leaving = require('leaving')
 local replication = require('replication')
@@ -49,7 +50,7 @@ function instance.reload(config)
     instance.apply(config)
 end
 
--- config: directory, listen, users, channels?, roles?, memory, wal_mode, replication?, admin? (with its socket).
+-- config: directory, listen, hosts?, users, channels?, roles?, memory, wal_mode, replication?, admin? (with its socket).
 -- Answers what there is to tell.
 function instance.start(config)
     -- What is alive here is small and stays; what is garbage are batches, 80 KB each. The collector may wait until there is
@@ -70,6 +71,9 @@ function instance.start(config)
     end
     instance.apply(config)
     leaving.guard()
+    if config.listen:sub(1, 1) ~= '/' then
+        hosts.guard(hosts.with_local(config.hosts or {}, config.listen))
+    end
     box.cfg({listen = config.listen}) -- last: whoever can connect finds everything in place
     if config.admin then
         require('admin').serve(config)

@@ -7,6 +7,7 @@
 -- (docs/adr/0006-answers-wait-for-the-quorum.md).
 
 local fiber = require('fiber')
+local hosts = require('hosts')
 local fio = require('fio')
 local log = require('log')
 local netbox = require('net.box')
@@ -214,6 +215,7 @@ function replication.status()
     return {
         uuid = box.info.uuid, read_only = box.info.ro, master = master[1] or box.NULL, term = master[2] or 0,
         quorum = master[3] or 1, lsn = tonumber(box.info.lsn), instances = instances,
+        hosts = hosts.list() or box.NULL,
     }
 end
 

@@ -3,6 +3,7 @@
 --   role: store                      # store, queue, or both
 --   data: /var/lib/broadside/store   # closed to others; its admin.sock (mode 0600) is for `broadside schema`, `… store`
 --   listen: 10.0.0.5:3301
+--   hosts: [10.0.0.6, 10.1.0.0/24]   # who may connect: nodes, replicas, peers. This machine always may
 --   password_file: /etc/broadside/store.password          # of the user `broadside`: the verbs, nothing else
 --   peers_password_file: /etc/broadside/peers.password    # queue: of the user `peer`, who may hand batons over
 --   channels: [ios-news]                                  # queue
@@ -18,7 +19,7 @@ local fio = require('fio')
 local yaml = require('yaml')
 
 local ROLES = {store = {'store'}, queue = {'tubes'}, both = {'store', 'tubes'}}
-local KNOWN = {'role', 'data', 'listen', 'password_file', 'peers_password_file', 'channels', 'memory', 'wal_mode',
+local KNOWN = {'role', 'data', 'listen', 'hosts', 'password_file', 'peers_password_file', 'channels', 'memory', 'wal_mode',
                'replication'}
 
 local function refuse(what, ...)
@@ -60,12 +61,29 @@ local roles = ROLES[given.role] or refuse('role: %s is none (store, queue or bot
 local home = fio.dirname(fio.abspath(arg[0]))
 package.path = package.path .. (';%s/?.lua;%s/?/init.lua'):format(home, home)
 
+local hosts = require('hosts')
+local allowed = given.hosts or {}
+if type(allowed) ~= 'table' or hosts.wrong(allowed) ~= nil then
+    refuse('hosts: %s is no address (write a list of addresses or networks, as in [10.0.0.6, 10.1.0.0/24])',
+           type(allowed) == 'table' and hosts.wrong(allowed) or tostring(allowed))
+end
+if not hosts.is_local(given.listen) and #allowed == 0 then
+    refuse('hosts: is missing, and %s can be reached from other machines: whoever connects may run SQL, without a ' ..
+           'password (list the nodes, replicas and peers, as in [10.0.0.6, 10.1.0.0/24])', given.listen)
+end
+for _, uri in ipairs(given.replication and given.replication.others or {}) do
+    local other = hosts.of(uri)
+    if hosts.wrong({other}) == nil and not hosts.covers(hosts.with_local(allowed, given.listen), other) then
+        refuse('hosts: %s of replication.others is not in it, and could not follow (add it)', other)
+    end
+end
+
 local users = {{'broadside', secret(given.password_file, 'password_file'), 'broadside_verbs'}}
 if given.peers_password_file ~= nil then
     table.insert(users, {'peer', secret(given.peers_password_file, 'peers_password_file'), 'broadside_peer'})
 end
 local config = {
-    roles = roles, directory = fio.abspath(given.data), listen = given.listen, users = users,
+    roles = roles, directory = fio.abspath(given.data), listen = given.listen, hosts = allowed, users = users,
     channels = given.channels or {}, memory = given.memory or 1024 * 1024 * 1024,
     wal_mode = given.wal_mode or 'write', admin = true,
 }

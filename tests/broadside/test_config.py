@@ -49,9 +49,23 @@ def certificate(**fields: str) -> str:
 
 STORE = APNS + '[store]\nuri = "10.0.0.5:3301"\n'
 OWN_QUEUE = STORE + 'password_file = "secret"\n[queue]\nembedded = true\n'
+OPEN_QUEUE = OWN_QUEUE + 'listen = "10.0.0.5:3302"\npeers_password_file = "secret"\n'
 
 # what is written, and what the one line must say: key, value or fault, remedy
 MISTAKES = {
+    "a queue open to everybody": (
+        OPEN_QUEUE,
+        "queue.hosts: is missing, and 10.0.0.5:3302 can be reached from other machines: whoever connects may run SQL",
+    ),
+    "a name among the hosts": (
+        OPEN_QUEUE + 'hosts = ["node-2"]\n',
+        'queue.hosts: "node-2" is no address (addresses or',
+    ),
+    "hosts of nothing": (OWN_QUEUE + 'hosts = ["10.0.0.6"]\n', "queue.hosts: has no use without listen (take it away"),
+    "a peer that may not come": (
+        OPEN_QUEUE + 'hosts = ["10.0.0.7"]\n[[peers]]\nname = "b"\nuri = "10.0.0.6:3302"\npassword_file = "secret"\n',
+        "peers[0].uri: 10.0.0.6 is not among queue.hosts, so this node would refuse its batons (add it there)",
+    ),
     "an unknown section": (APNS + "[nod]\n", 'nod: unknown key (did you mean "node"?)'),
     "an unknown key": (APNS + "[node]\nworker = 2\n", 'node.worker: unknown key (did you mean "workers"?)'),
     "an unknown key far from all": (APNS + "[http]\nzzz = 2\n", "http.zzz: unknown key (known here: bind)"),
@@ -162,16 +176,16 @@ MISTAKES = {
     ),
     "an own queue that is none": (OWN_QUEUE.replace("true", "false"), "queue.embedded: false says nothing (give a uri"),
     "an own queue that listens to anybody": (
-        OWN_QUEUE + 'listen = "10.0.0.5:3302"\n',
+        OWN_QUEUE + 'listen = "10.0.0.5:3302"\nhosts = ["10.0.0.6"]\n',
         "queue: listen and peers_password_file belong together",
     ),
     "an own queue that listens nowhere": (
-        OWN_QUEUE + 'listen = "3302"\npeers_password_file = "secret"\n',
+        OWN_QUEUE + 'listen = "3302"\nhosts = ["10.0.0.6"]\npeers_password_file = "secret"\n',
         'queue.listen: "3302" is not an address',
     ),
     "an own queue with a uri": (OWN_QUEUE + 'uri = "h:1"\n', "queue.uri: unknown key"),
     "a peers' password open to all": (
-        OWN_QUEUE + 'listen = "h:1"\npeers_password_file = "open"\n',
+        OWN_QUEUE + 'listen = "h:1"\nhosts = ["10.0.0.6"]\npeers_password_file = "open"\n',
         'queue.peers_password_file: file "',
     ),
     "a replica that is no address": (
@@ -299,7 +313,7 @@ def test_a_password_comes_from_the_environment(folder: Path, monkeypatch: pytest
 
 
 def test_a_node_may_run_its_own_queue_beside_a_shared_store(folder: Path) -> None:
-    text = OWN_QUEUE + 'listen = "10.0.0.6:3302"\npeers_password_file = "secret"\n'
+    text = OWN_QUEUE + 'listen = "10.0.0.6:3302"\nhosts = ["10.0.0.0/24"]\npeers_password_file = "secret"\n'
     config = read(folder, text + '[[peers]]\nname = "b"\nuri = "h:1"\npassword_file = "secret"\n')
     assert isinstance(config.queue, OwnQueue)
     assert config.queue.peers_password() == "pa ss"
