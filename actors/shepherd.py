@@ -70,6 +70,7 @@ class Shepherd:
         return [baton for baton, done in zip(own, marked, strict=True) if not done]
 
     async def _clean(self) -> None:
+        await self._store.keys_expire(self._clock())
         campaigns = await self._tubes.marked_campaigns()
         if campaigns:
             for campaign in await self._store.campaigns_over(campaigns, self._clock(), int(MARKS_AGE * 1000)):

@@ -16,8 +16,10 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from broadside.alarms import REMEDY, memory_alarms
-from broadside.errors import Conflict, RecordError
+from broadside.errors import Conflict, FireFailed, Problem, RecordError
+from broadside.firing import KeyReused
 from broadside.newsroom import Newsroom
+from broadside.once import HEADER, NODE_KEY, check_key
 from broadside.records import CampaignReport, FireRequest, decode_subscribers
 from broadside.ring import Ring
 from storage.errors import LinkDown, LinkLost, OutOfMemory, StorageError, VerbRefused
@@ -79,6 +81,21 @@ def _refused(error: RecordError) -> ApiFailure:
     return ApiFailure(
         400, str(error), field=problem.where, value=problem.value, remedy=problem.remedy, index=error.index
     )
+
+
+def _idempotency_key(request: Request) -> str | None:
+    """The client's key for this Fire; None: it sent none (raises ``RecordError``)."""
+    sent = request.headers.getlist(HEADER)
+    if len(sent) > 1:
+        raise RecordError(Problem(HEADER, "stands there twice", "send one"))
+    return check_key(sent[0]) if sent else None
+
+
+def _not_fired(error: FireFailed) -> ApiFailure:
+    key = error.key if isinstance(error, KeyReused) else ""
+    failure = ApiFailure(error.status, error.message, field=HEADER if key else "", value=key[:40], remedy=error.remedy)
+    failure.error |= {"campaign": error.campaign, "fired": "maybe" if error.maybe else "no"}
+    return failure
 
 
 class _Progress(Response):
@@ -213,11 +230,14 @@ class Api:
         except (msgspec.DecodeError, RecursionError) as error:
             raise ApiFailure(400, f"the body is not a campaign: {error}", field="body") from None
         try:
+            key = _idempotency_key(request)
             if wanted.dry_run is True:
                 return _json(await self._newsroom.rehearse(wanted))
-            return _json(await self._newsroom.fire(wanted), 201)
+            return _json(await self._newsroom.fire(wanted, key, NODE_KEY), 201)
         except RecordError as error:
             raise _refused(error) from None
+        except FireFailed as error:
+            raise _not_fired(error) from None
 
     async def _campaigns(self, request: Request) -> Response:
         return _json({"campaigns": await self._newsroom.campaigns()})

@@ -7,8 +7,8 @@ brings threads of its own (a client may be used by several).
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from types import TracebackType
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType, TracebackType
 from typing import Any
 from urllib.parse import quote
 
@@ -17,6 +17,7 @@ import msgspec
 
 from broadside.datafolder import DataFolder
 from broadside.errors import ApiError, NodeUnreachable
+from broadside.once import HEADER
 from broadside.operations import Coverage, Forgotten, PeerReport, Verification
 from broadside.records import REPORT, CampaignReport, DryRunReport, FireRequest
 
@@ -90,9 +91,10 @@ class Client:
         """Fetch the supervision tree's snapshot and the versions in use."""
         return msgspec.json.decode(self._call("GET", "/api/status"), type=dict[str, Any])
 
-    def fire(self, request: FireRequest) -> CampaignReport:
-        """Create a campaign and fire it."""
-        return REPORT.decode(self._call("POST", "/api/campaigns", msgspec.json.encode(request)))
+    def fire(self, request: FireRequest, key: str = "") -> CampaignReport:
+        """Create a campaign and fire it; with an idempotency ``key`` once, however often this is called."""
+        headers = {HEADER: key} if key else {}
+        return REPORT.decode(self._call("POST", "/api/campaigns", msgspec.json.encode(request), 30.0, headers))
 
     def dry_run(self, request: FireRequest) -> DryRunReport:
         """Ask what the platforms and providers would say to a campaign."""
@@ -175,8 +177,15 @@ class Client:
         """Fetch up to ``limit`` subscribers with id > ``after``, as NDJSON."""
         return self._call("GET", f"/api/subscribers?after={after}&limit={limit}")
 
-    def _call(self, method: str, path: str, body: bytes | None = None, timeout: float | None = None) -> bytes:
-        headers = {"content-type": "application/json"} if body is not None else {}
+    def _call(
+        self,
+        method: str,
+        path: str,
+        body: bytes | None = None,
+        timeout: float | None = None,
+        headers: Mapping[str, str] = MappingProxyType({}),
+    ) -> bytes:
+        headers = {**headers, "content-type": "application/json"} if body is not None else headers
         wait = httpx.USE_CLIENT_DEFAULT if timeout is None else httpx.Timeout(timeout, connect=5.0)
         try:
             answer = self._http.request(method, path, content=body, headers=headers, timeout=wait)
@@ -188,17 +197,21 @@ class Client:
 
     def _unreachable(self, error: httpx.TransportError) -> NodeUnreachable:
         if isinstance(error, httpx.TimeoutException) and not isinstance(error, httpx.ConnectTimeout):
-            return NodeUnreachable(f"the node at {self.url} does not answer in time (is it overloaded? see its log)")
+            text = f"the node at {self.url} does not answer in time (is it overloaded? see its log)"
+            return NodeUnreachable(text, sent=True)
+        sent = not isinstance(error, httpx.ConnectError | httpx.ConnectTimeout)
         what = "nothing listens" if isinstance(error, httpx.ConnectError) else f"the connection broke: {error}"
-        return NodeUnreachable(f"no node at {self.url}: {what} ({_START})")
+        return NodeUnreachable(f"no node at {self.url}: {what} ({_START})", sent=sent)
 
 
 def _api_error(answer: httpx.Response) -> ApiError:
     index: int | None = None
+    fire = {"campaign": "", "fired": ""}
     try:
         error = answer.json()["error"]
         index = error["index"] if isinstance(error.get("index"), int) else None
         fields = {name: str(error.get(name) or "") for name in ("message", "field", "value", "remedy")}
+        fire = {name: str(error.get(name) or "") for name in fire}
     except (ValueError, KeyError, TypeError, AttributeError):
         fields = {"message": f"the node answered {answer.status_code}: {answer.text.strip()[:200]}"}
     # a node tells a record's position in words
@@ -206,4 +219,6 @@ def _api_error(answer: httpx.Response) -> ApiError:
         index = int(found[1])
     if answer.status_code == 401:
         fields["remedy"] = "the key in the data folder is not this node's: is --data right?"
-    return ApiError(answer.status_code, index=index, **fields)
+    failure = ApiError(answer.status_code, index=index, **fields)
+    failure.campaign, failure.fired = fire["campaign"], fire["fired"]
+    return failure

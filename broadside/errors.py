@@ -56,13 +56,24 @@ class UsageError(BroadsideError):
 
 
 class NodeUnreachable(BroadsideError):
-    """No node answers where the data folder says it should."""
+    """No node answers where the data folder says it should. ``sent``: the request may have reached it."""
 
     exit_code = 3
 
+    def __init__(self, text: str, *, sent: bool = False) -> None:
+        """Hold the sentence for a person."""
+        self.sent = sent
+        super().__init__(text)
+
 
 class ApiError(BroadsideError):
-    """The node refused a request. ``status`` is the HTTP status; a 4xx is the caller's mistake."""
+    """The node refused a request. ``status`` is the HTTP status; a 4xx is the caller's mistake.
+
+    ``campaign`` and ``fired`` (``no`` or ``maybe``) are given by a Fire that failed.
+    """
+
+    campaign = ""
+    fired = ""
 
     def __init__(
         self,
@@ -98,6 +109,17 @@ class Conflict(BroadsideError):
         """Hold what stands in the way, and what to do about it."""
         self.what, self.remedy, self.missing = what, remedy, missing
         super().__init__(what + (f" ({remedy})" if remedy else ""))
+
+
+class FireFailed(BroadsideError):
+    """A Fire that did not end as it should. ``maybe``: the campaign may be firing all the same."""
+
+    def __init__(self, campaign: str, why: str, remedy: str = "", *, maybe: bool, status: int = 503) -> None:
+        """Hold the campaign's id (empty: none was made), and ``status``, the HTTP status that says the same."""
+        self.campaign, self.remedy, self.maybe, self.status = campaign, remedy, maybe, status
+        outcome = f"campaign {campaign} may be firing" if maybe else "nothing was fired"
+        self.message = f"{outcome}: {why}"
+        super().__init__(self.message + (f" ({remedy})" if remedy else ""))
 
 
 def shown(value: object, limit: int = 60) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import secrets
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -13,11 +12,12 @@ from actors.messages import Clock, wall_clock
 from broadside.coverage import coverage, verify
 from broadside.dry_run import PHONES, DryRun
 from broadside.errors import Conflict, Problem, RecordError, shown
+from broadside.firing import Firing, new_id
 from broadside.operations import Coverage, Verification
 from broadside.records import CampaignReport, DryRunReport, FireRequest, Subscriber, Verdict
 from broadside.reports import report
-from storage.errors import LinkDown, LinkLost, VerbRefused
-from storage.records import Baton, Buried, Memory, Row
+from storage.errors import LinkDown, LinkLost
+from storage.records import Buried, Memory, Row
 from storage.store import Store
 from storage.tubes import Tubes
 from transports import registry
@@ -32,7 +32,6 @@ TTL = 4 * 3600
 """Seconds after which nobody wants a piece of news any more, unless the campaign says otherwise."""
 LOOK_EVERY = 0.2
 """Seconds between two looks at a campaign under way."""
-_EPOCH = 1_577_836_800_000  # 2020-01-01: campaign ids are ms since then, 22 random bits below
 
 Check = Callable[[Message], None]
 """Raises ``PayloadError`` when a platform cannot carry a message."""
@@ -61,38 +60,24 @@ class Newsroom:
         self._tubes = tubes
         self._checks = checks
         self._paused = paused
-        self._segments = segments
-        self._peers = peers
+        self._firing = Firing(store=store, tubes=tubes, peers=peers, segments=segments, clock=clock)
         self._dry_run = dry_run
         self._rehearsing = trio.Lock()
         self._clock = clock
 
-    async def fire(self, request: FireRequest) -> CampaignReport:
-        """Create a campaign and fire it. Raises ``RecordError`` when the message or the channels cannot be."""
-        self._check(request)
-        now = self._clock()
-        id = _new_id(now)
-        policy = {"page_size": PAGE_SIZE, "ttl_ms": (request.ttl_seconds or TTL) * 1000}
-        await self._store.campaign_create(id, request.message, request.channels, policy, now)
-        batons = await self._store.campaign_fire(id, self._segments, now)
-        if batons:
-            await self._spread(batons)
-        fired = await self.campaign(id)
-        assert fired is not None
-        return fired
+    async def fire(self, request: FireRequest, key: str | None = None, owner: str = "local") -> CampaignReport:
+        """Create a campaign and fire it; once, however often the same request comes under the same ``key``.
 
-    async def _spread(self, batons: list[Baton]) -> None:
-        """Put batons round the ring, so that every node walks at once. What gets lost here the shepherd makes again."""
-        ring = 1 + len(self._peers)
-        own = batons[::ring]
-        for number, peer in enumerate(self._peers, 1):
-            share = batons[number::ring]
-            if share:
-                try:
-                    await peer.baton_offer(share)
-                except (LinkLost, VerbRefused):
-                    own += share
-        await self._tubes.baton_put(own)
+        ``owner``: whose key it is. Raises ``RecordError`` when the message or the channels cannot be, ``KeyReused`` for
+        a key of another request, and ``FireFailed``, which says whether the campaign may be firing.
+        """
+
+        async def check() -> None:
+            self._check(request)
+
+        policy = {"page_size": PAGE_SIZE, "ttl_ms": (request.ttl_seconds or TTL) * 1000}
+        campaign = await self._firing.fire(request, policy, check, key, owner)
+        return report(campaign, self._clock(), self._paused())
 
     async def pause(self, id: int) -> CampaignReport:
         """Begin a pause: nothing more is claimed or sent. Raises ``Conflict`` where there is nothing to pause."""
@@ -106,7 +91,7 @@ class Newsroom:
         """Go on. Raises ``Conflict`` where there is nothing to go on with."""
         state, batons = await self._store.campaign_resume(id, self._clock()) or (None, [])
         if batons:
-            await self._spread(batons)
+            await self._firing.spread(batons)
         wanted = ("firing", "done") if batons or state == "firing" else ("firing",)
         return await self._moved(id, state, *wanted)
 
@@ -134,7 +119,7 @@ class Newsroom:
         Raises ``RecordError`` for channels that cannot be, and while another dry run is under way.
         """
         names = self._channels(request)
-        id, ttl = _new_id(self._clock()), request.ttl_seconds or TTL
+        id, ttl = new_id(self._clock()), request.ttl_seconds or TTL
         phones = {name: await self._store.subscribers_some(name, PHONES) for name in names}
         verdicts: dict[str, Verdict] = {}
 
@@ -260,10 +245,6 @@ def _problem(said: str) -> Problem:
     """A platform's objection, ``message.title: is empty; write …``, taken apart."""
     found = re.fullmatch(r"(message[\w.\[\]-]*): (.*?)(?:; (.*))?", said, re.DOTALL)
     return Problem(found[1], found[2], found[3] or "") if found else Problem("message", said)
-
-
-def _new_id(now: int) -> int:
-    return now - _EPOCH << 22 | secrets.randbits(22)
 
 
 def _wire(s: Subscriber, now: int) -> tuple[Any, ...]:

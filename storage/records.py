@@ -316,3 +316,21 @@ class Campaign:
             reasons={name: reasons for name, _, reasons in channels},
             removed_before=removed,
         )
+
+
+class Once(NamedTuple):
+    """A client's idempotency key, and the request that it stands for."""
+
+    owner: str
+    """Who may use it: a key means nothing to another owner."""
+    key: str
+    request: dict[str, str]
+    """Field → digest of its value."""
+
+
+class Keyed(NamedTuple):
+    """What an idempotency key stands for already."""
+
+    campaign: int
+    request: dict[str, str]
+    """As in ``Once``, of the request that made the campaign."""

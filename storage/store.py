@@ -15,10 +15,12 @@ from storage.records import (
     Claim,
     Cursor,
     Hold,
+    Keyed,
     Lease,
     LedgerPage,
     Memory,
     NodeRow,
+    Once,
     Row,
     Share,
     Span,
@@ -74,15 +76,36 @@ class Store:
         return [Row(*row) for row in rows]
 
     async def campaign_create(
-        self, id: int, message: Message, channels: list[str] | None, policy: dict[str, Any], now: int
-    ) -> None:
-        """Write a draft. The same id again changes nothing."""
+        self,
+        id: int,
+        message: Message,
+        channels: list[str] | None,
+        policy: dict[str, Any],
+        now: int,
+        once: Once | None = None,
+    ) -> Keyed | None:
+        """Write a draft. The same id again changes nothing.
+
+        Answers the campaign that has the key of ``once`` already: then no other was written. None: this one was.
+        """
         audience: dict[str, Any] = {} if channels is None else {"channels": channels}
         text = msgspec.json.encode(message).decode()
-        await self._link.call(self._where, "store.campaign_create", id, text, audience, policy, now)
+        _, *first = await self._link.call(
+            self._where, "store.campaign_create", id, text, audience, policy, now, None if once is None else list(once)
+        )
+        return Keyed(*first[0]) if first and first[0] is not None else None
+
+    async def campaign_keyed(self, owner: str, key: str, now: int) -> Keyed | None:
+        """The campaign that an idempotency key has made; None for a key that is new, or older than 30 days."""
+        (first,) = await self._link.call(self._where, "store.campaign_keyed", owner, key, now)
+        return None if first is None else Keyed(*first)
+
+    async def keys_expire(self, now: int) -> int:
+        """Delete some of the idempotency keys that are older than 30 days; answers how many."""
+        return int((await self._link.call(self._where, "store.keys_expire", now))[0])
 
     async def campaign_fire(self, id: int, segments: int, now: int) -> list[Baton] | None:
-        """From draft to firing; answers the batons to put, or None when it is no draft (any more)."""
+        """From draft to firing; answers the batons to put, none where it was fired before. None: no such campaign."""
         (batons,) = await self._link.call(self._where, "store.campaign_fire", id, segments, now)
         return None if batons is None else [Baton(*baton) for baton in batons]
 

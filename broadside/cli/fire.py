@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,12 +10,14 @@ import msgspec
 from cyclopts import App, Parameter
 
 from broadside.cli.campaigns_shown import describe, summary
+from broadside.cli.firing import fire_once
 from broadside.cli.options import ConfigFile, DataDir, Json, data_folder, duration
 from broadside.cli.output import complain, say, say_json
 from broadside.cli.waiting import wait_for
 from broadside.client import Client
 from broadside.datafolder import DataFolder
-from broadside.errors import UsageError, shown
+from broadside.errors import RecordError, UsageError, shown
+from broadside.once import check_key
 from broadside.records import FireRequest
 from transports.contract import Message
 
@@ -25,6 +28,10 @@ Examples:
     broadside fire --title Hello --body World --url https://example.com --json
     broadside fire --title Goal --body 2:1 --options match.json
     broadside fire --title Hello --body World --dry-run
+    broadside fire --title Goal --body 2:1 --key match-4711-goal-3
+
+An answer that is lost is asked for again, for a minute, under one key: nothing
+is fired twice. A script that may be run again should give its own --key.
 
 With --wait the exit code is 0 when the campaign is done, and 1 when it was
 cancelled. Ctrl-C ends only the waiting. With --dry-run it is 0 when nobody
@@ -58,6 +65,14 @@ def fire(
             help="Ask the platforms, and the providers that can say, whether they take it. Fire nothing.",
         ),
     ] = False,
+    key: Annotated[
+        str | None,
+        Parameter(
+            help="Fire once under this key: the same command again answers with the same campaign, for 30 days. "
+            "Without it a key is drawn for this call.",
+            allow_leading_hyphen=True,
+        ),
+    ] = None,
     wait: Annotated[bool, Parameter(help="Show the progress, and return when the campaign has ended.")] = False,
     json: Json = False,
     config: ConfigFile = None,
@@ -73,13 +88,16 @@ def fire(
         channels=list(dict.fromkeys(channel)) if channel else None,
         ttl_seconds=None if ttl is None else duration("--ttl", ttl),
     )
+    try:
+        key = secrets.token_hex(16) if key is None else check_key(key, "--key")
+    except RecordError as error:
+        raise UsageError(str(error)) from None
     folder = data_folder(config, data)
     if dry_run:
         if wait:
             raise UsageError("--wait: a dry run fires nothing to wait for (take one of the two away)")
         return _rehearse(folder, request, json)
-    with Client.of(folder) as client:
-        report = client.fire(request)
+    report = fire_once(folder, request, key)
     if not wait:
         if json:
             say_json(report)

@@ -51,6 +51,10 @@ class FakeNode:
         self.folder = folder
         self.key = folder.key()
         self.fired: list[dict[str, Any]] = []
+        self.keys: list[str | None] = []
+        """The idempotency key of each Fire."""
+        self.losses: list[str | dict[str, Any]] = []
+        """What becomes of the next Fires: ``lost``, no answer; an error, 503 with it."""
         self.rows: dict[tuple[str, str], dict[str, Any]] = {}
         self.streams: list[list[dict[str, Any]]] = [[report("firing", 40), report()]]
         self.verdicts: dict[str, dict[str, Any]] = {}
@@ -139,7 +143,14 @@ class FakeNode:
             if wanted.get("dry_run"):
                 self.answer(to, {"channels": self.verdicts})
                 return
+            self.keys.append(to.headers.get("idempotency-key"))
             self.fired.append(wanted)
+            if self.losses:
+                loss = self.losses.pop(0)
+                if isinstance(loss, dict):
+                    self.refuse(to, 503, **loss)
+                to.close_connection = True
+                return
             self.answer(to, report("firing", 0), 201)
             return
         try:

@@ -167,7 +167,7 @@ async def test_a_campaign_is_walked_sent_and_done(house: House) -> None:
 async def test_firing_twice_makes_no_second_walk(house: House) -> None:
     await house.subscribers(10)
     await house.fire()
-    assert await house.store.campaign_fire(CAMPAIGN, 1, NOW) is None
+    assert await house.store.campaign_fire(CAMPAIGN, 1, NOW) == []
 
 
 async def test_a_campaign_over_an_empty_base_is_done_at_once(house: House) -> None:

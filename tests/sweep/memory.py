@@ -246,19 +246,21 @@ class MemoryStore:
         self.totals: dict[tuple[int, str], tuple[dict[str, int], dict[str, int]]] = {}
         self.nodes: dict[str, dict[str, Any]] = {}
 
-    def campaign_create(self, id: int, message: str, audience: Any, policy: Any, now: int) -> list[Any]:
+    def campaign_create(self, id: int, message: str, audience: Any, policy: Any, now: int, once: Any) -> list[Any]:
         if id in self.campaigns:
-            return [False]
+            return [False, None]
         self.campaigns[id] = {
             "id": id, "version": 1, "state": "draft", "message": message, "audience": audience, "policy": policy,
             "created": now, "fired": 0, "finished": 0, "segments_open": 0, "pages_open": 0,
         }  # fmt: skip
-        return [True]
+        return [True, None]
 
     def campaign_fire(self, id: int, segments: int, now: int) -> list[Any]:
         c = self.campaigns.get(id)
-        if c is None or c["state"] != "draft":
+        if c is None:
             return [None]
+        if c["state"] != "draft":
+            return [[]]
         end = max(self.rows, default=0)
         segments, batons = max(1, min(segments, end)), []
         for s in range(segments):
@@ -281,6 +283,9 @@ class MemoryStore:
         ended = ("done", "cancelled")
         known = self.campaigns
         return [[i for i in ids if i not in known or (known[i]["state"] in ended and known[i]["finished"] + age < now)]]
+
+    def keys_expire(self, now: int) -> list[Any]:
+        return [0]
 
     def _check_done(self, id: int, now: int) -> None:
         c = self.campaigns[id]

@@ -20,7 +20,7 @@ from tests.sweep.memory import MemoryLink, MemoryQueue, MemoryStore
 CHANNELS = ["ios", "android"]
 ACTORS = ["walker", "batcher", "consumer", "transport", "settler", "reporter", "shepherd", "membership", "link"]
 VERBS = [
-    "store.campaign_get", "store.campaigns_over", "store.node_join", "store.node_renew",
+    "store.campaign_get", "store.campaigns_over", "store.keys_expire", "store.node_join", "store.node_renew",
     "store.nodes_release", "store.page_claim",
     "store.page_read", "store.report", "store.strays", "tubes.adopt", "tubes.baton_put",
     "tubes.baton_release_worker", "tubes.baton_take", "tubes.batch_release_worker", "tubes.batch_take", "tubes.epoch",

@@ -1,6 +1,7 @@
 -- Campaigns: a message and an audience, from draft to done, and what the ledger knows of them.
 
 local atomic = require('roles.atomic')
+local keys = require('roles.store.keys')
 local campaigns = {}
 
 local DEFAULT_PAGE = 1000
@@ -37,11 +38,13 @@ function campaigns.tally(id, channel, tallies, reasons)
     totals:replace({id, channel, setmetatable(sum, {__serialize = 'map'}), setmetatable(why, {__serialize = 'map'})})
 end
 
--- Idempotent: the same id again changes nothing.
-function campaigns.campaign_create(id, message, audience, policy, now)
+-- Idempotent: the same id again changes nothing. `once`: nil, or {owner, key, request}; a key that has a campaign
+-- already creates none. Answers whether a campaign was created, and {campaign, request} of a key that was known.
+function campaigns.campaign_create(id, message, audience, policy, now, once)
     return atomic(function()
-        if box.space.store_campaigns:get(id) ~= nil then
-            return false
+        local first = once ~= nil and keys.take(once, id, now) or nil
+        if first ~= nil or box.space.store_campaigns:get(id) ~= nil then
+            return false, first
         end
         box.space.store_campaigns:insert({id, 1, 'draft', message, audience, policy, now, 0, 0, 0, 0})
         return true
@@ -78,13 +81,19 @@ local function bounds(segments, end_id)
     return ends
 end
 
--- draft -> firing, with one cursor a segment. Answers the batons {campaign, segment, seq, after_id} to put, or nil
--- when the campaign is not a draft. The audience is counted here: ids after end_id belong to newcomers.
+-- draft -> firing, with one cursor a segment. Answers the batons {campaign, segment, seq, after_id} to put: none when
+-- the campaign was fired before, nil when there is no such campaign. The audience is counted here: ids after end_id
+-- belong to newcomers.
 function campaigns.campaign_fire(id, segments, now)
     return atomic(function()
         local c = box.space.store_campaigns:get(id)
-        if c == nil or c.state ~= 'draft' then
+        if c == nil then
             return nil
+        end
+        if c.state ~= 'draft' then
+            -- written, though nothing changes: the answer comes after the first Fire is on the disk and with the quorum
+            box.space.store_campaigns:update(id, {{'=', 'state', c.state}})
+            return {}
         end
         local last = box.space.store_subscribers.index.id:max()
         local end_id = last and tonumber(last.id) or 0

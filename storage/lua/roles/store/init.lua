@@ -8,6 +8,7 @@ local schema = require('roles.store.schema')
 local shares = require('roles.store.shares')
 local subscribers = require('roles.store.subscribers')
 local campaigns = require('roles.store.campaigns')
+local keys = require('roles.store.keys')
 local coverage = require('roles.store.coverage')
 local nodes = require('roles.store.nodes')
 local pauses = require('roles.store.pauses')
@@ -25,6 +26,8 @@ function store.start()
         subscribers_some = subscribers.subscribers_some,
         campaign_create = campaigns.campaign_create,
         campaign_fire = campaigns.campaign_fire,
+        campaign_keyed = keys.campaign_keyed,
+        keys_expire = keys.keys_expire,
         campaign_get = campaigns.campaign_get,
         campaign_list = campaigns.campaign_list,
         campaigns_over = campaigns.campaigns_over,

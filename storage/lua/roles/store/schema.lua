@@ -78,6 +78,15 @@ steps[2] = function()
     end
 end
 
+-- Which campaign a client's idempotency key has made, and a digest of each field of the request that made it.
+steps[3] = function()
+    local s = box.schema.space.create('store_keys', {format = {
+        {'owner', 'string'}, {'key', 'string'}, {'campaign', 'unsigned'}, {'request', 'map'}, {'created_at', 'unsigned'},
+    }})
+    s:create_index('key', {parts = {'owner', 'key'}})
+    s:create_index('created', {parts = {'created_at'}, unique = false})
+end
+
 -- Bring the spaces to the newest version, or up to `last` (a base as an older Broadside left it). Answers the version.
 function schema.migrate(last)
     local meta = box.space.store_meta

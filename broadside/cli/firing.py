@@ -1,0 +1,56 @@
+"""Fire from the command line, once: what got no answer is asked again, under the same idempotency key."""
+
+from __future__ import annotations
+
+import time
+
+from broadside.cli.output import complain
+from broadside.client import Client
+from broadside.datafolder import DataFolder
+from broadside.errors import ApiError, NodeUnreachable
+from broadside.records import CampaignReport, FireRequest
+
+PATIENCE = 30.0
+"""Seconds from the first try after which no other is begun."""
+PAUSES = (0.1, 0.25, 0.5, 1.0, 2.0)
+
+
+def fire_once(folder: DataFolder, request: FireRequest, key: str) -> CampaignReport:
+    """Fire, and repeat it under ``key`` while answers are lost or the node's Tarantool is away.
+
+    Raises ``NodeUnreachable`` or ``ApiError``. Where the campaign may be firing all the same the error says so, with
+    the campaign's id if a node has named it, and how to be sure.
+    """
+    deadline = time.monotonic() + PATIENCE
+    maybe, campaign, tries = False, "", 0
+    try:
+        while True:
+            try:
+                # found anew each time: a restarted node may have another port
+                with Client.of(folder) as client:
+                    return client.fire(request, key)
+            except NodeUnreachable as error:
+                maybe = maybe or error.sent
+                if not maybe:
+                    raise
+                if time.monotonic() > deadline:
+                    raise NodeUnreachable(f"{error}; {_unsure(campaign, key)}", sent=True) from error
+            except ApiError as error:
+                maybe, campaign = maybe or error.fired == "maybe", error.campaign or campaign
+                if error.status != 503 or time.monotonic() > deadline:
+                    if maybe and error.status >= 500:
+                        error.args = (f"{error}; {_unsure(campaign, key)}",)
+                    raise
+            if tries == 0:
+                complain("no answer yet: asking again under the same key, so that nothing is fired twice")
+            time.sleep(PAUSES[min(tries, len(PAUSES) - 1)])
+            tries += 1
+    except KeyboardInterrupt:
+        complain(_unsure(campaign, key))
+        raise
+
+
+def _unsure(campaign: str, key: str) -> str:
+    look = f"campaign show {campaign}" if campaign else "campaign list"
+    which = f"campaign {campaign}" if campaign else "the campaign"
+    return f"{which} may be firing: broadside {look}; the same command with --key {key} never fires it twice"
