@@ -167,6 +167,7 @@ class Api:
                 Route("/api/subscribers", guard(self._put), methods=["POST"]),
                 Route("/api/subscribers", guard(self._page)),
                 Route("/api/subscribers/count", guard(self._count)),
+                Route("/api/channels", guard(self._channels)),
             ]
         )
 
@@ -299,10 +300,14 @@ class Api:
     async def _put(self, request: Request) -> Response:
         try:
             rows = decode_subscribers(await _body(request))
+            inserted, updated = await self._newsroom.put(rows)
         except RecordError as error:
             raise _refused(error) from None
-        inserted, updated = await self._newsroom.put(rows)
         return _json({"inserted": inserted, "updated": updated})
+
+    async def _channels(self, request: Request) -> Response:
+        platforms = self._newsroom.device_tokens.channels
+        return _json({"channels": {name: {"platform": platform} for name, platform in sorted(platforms.items())}})
 
     async def _page(self, request: Request) -> Response:
         after, limit = _number(request, "after", 0, 2**63), _number(request, "limit", 1000, LARGEST_PAGE)

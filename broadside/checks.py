@@ -140,7 +140,7 @@ def _credentials(name: str, channel: Channel) -> Finding:
         connections=channel.connections,
     )
     try:
-        registry.load(channel.platform)(settings)
+        registry.load(channel.platform).build(settings)
     except TransportError as error:
         return Finding(name, False, str(error))
     return Finding(name, True, f"the {channel.platform} credentials load")

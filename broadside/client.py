@@ -169,6 +169,11 @@ class Client:
         """Send one chunk of subscribers: a JSON array of at most ``MAX_SUBSCRIBERS`` records."""
         return msgspec.json.decode(self._call("POST", "/api/subscribers", body), type=Imported)
 
+    def channels(self) -> dict[str, str]:
+        """Fetch the node's channels: name → platform, by whose rules the import recognises tokens."""
+        found = msgspec.json.decode(self._call("GET", "/api/channels"), type=dict[str, dict[str, dict[str, str]]])
+        return {name: channel["platform"] for name, channel in found["channels"].items()}
+
     def count(self) -> Count:
         """Count the base."""
         return msgspec.json.decode(self._call("GET", "/api/subscribers/count"), type=Count)

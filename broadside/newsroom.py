@@ -10,6 +10,7 @@ import trio
 
 from actors.messages import Clock, wall_clock
 from broadside.coverage import coverage, verify
+from broadside.device_tokens import DeviceTokens
 from broadside.dry_run import PHONES, DryRun
 from broadside.errors import Conflict, Problem, RecordError, shown
 from broadside.firing import Firing, new_id
@@ -41,7 +42,8 @@ class Newsroom:
     """One node's editor desk.
 
     ``checks``: channel → its platform's word on a message; ``paused``: why it waits; ``segments``: in how many parts a
-    base is walked at once; ``peers``: the other nodes' tubes, which get their share of the first batons.
+    base is walked at once; ``peers``: the other nodes' tubes, which get their share of the first batons;
+    ``device_tokens``: the only door into the base writes tokens as their platforms do.
     """
 
     def __init__(
@@ -54,6 +56,7 @@ class Newsroom:
         segments: int,
         peers: Sequence[Tubes] = (),
         dry_run: DryRun,
+        device_tokens: DeviceTokens,
         clock: Clock = wall_clock,
     ) -> None:
         self._store = store
@@ -62,6 +65,7 @@ class Newsroom:
         self._paused = paused
         self._firing = Firing(store=store, tubes=tubes, peers=peers, segments=segments, clock=clock)
         self._dry_run = dry_run
+        self.device_tokens = device_tokens
         self._rehearsing = trio.Lock()
         self._clock = clock
 
@@ -193,9 +197,10 @@ class Newsroom:
             await trio.sleep(LOOK_EVERY)
 
     async def put(self, subscribers: Iterable[Subscriber]) -> tuple[int, int]:
-        """Write subscribers; answers (inserted, updated)."""
-        now = self._clock()
-        return await self._store.subscribers_put([_wire(subscriber, now) for subscriber in subscribers])
+        """Write subscribers; answers (inserted, updated). Raises ``RecordError`` for a token that is none."""
+        now, rows = self._clock(), list(subscribers)
+        tokens = self.device_tokens.normalised(rows)
+        return await self._store.subscribers_put([_wire(*row, now) for row in zip(rows, tokens, strict=True)])
 
     async def count(self) -> dict[str, int]:
         """Subscribers by channel."""
@@ -206,8 +211,13 @@ class Newsroom:
         return [_subscriber(row) for row in await self._store.subscribers_page(after, limit)]
 
     async def remove(self, channel: str, token: str) -> bool:
-        """Delete one subscriber; answers whether it was there."""
-        return await self._store.subscribers_remove(channel, token)
+        """Delete one subscriber, however its token is written; answers whether it was there."""
+        return any([await self._store.subscribers_remove(channel, text) for text in self._spellings(channel, token)])
+
+    def _spellings(self, channel: str, token: str) -> set[str]:
+        """A token as it was given, which an old row may still have, and as its platform writes it."""
+        written = [self.device_tokens.one(channel, kind, token) for kind in self.device_tokens.kinds(channel)]
+        return {token, *(text for text in written if isinstance(text, str))}
 
     async def tubes(self) -> dict[str, Any]:
         """Tasks by tube and state, outbox, memory."""
@@ -247,11 +257,11 @@ def _problem(said: str) -> Problem:
     return Problem(found[1], found[2], found[3] or "") if found else Problem("message", said)
 
 
-def _wire(s: Subscriber, now: int) -> tuple[Any, ...]:
+def _wire(s: Subscriber, token: str, now: int) -> tuple[Any, ...]:
     """As ``store.subscribers_put`` wants a row."""
     registered = now if s.registered_at is None else s.registered_at
     return (
-        s.channel, s.token, s.kind, registered, s.locale, s.tz, s.country, s.app_version, s.screen, s.best_minute,
+        s.channel, token, s.kind, registered, s.locale, s.tz, s.country, s.app_version, s.screen, s.best_minute,
         s.tags, s.fields,
     )  # fmt: skip
 

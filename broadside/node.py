@@ -19,6 +19,7 @@ from broadside.api import Api
 from broadside.config import Channel, Config
 from broadside.console import Console
 from broadside.datafolder import DataFolder, NodeInfo
+from broadside.device_tokens import DeviceTokens
 from broadside.dry_run import DryRun
 from broadside.errors import ConfigError, Problem
 from broadside.newsroom import Newsroom
@@ -87,6 +88,7 @@ class Node:
             # a segment for each walker of the ring, and never so few that one slow page holds all of it up
             segments=max(2, (1 + len(peers)) * config.node.workers),
             peers=[Tubes(self._link, "node", f"peer:{name}") for name in peers],
+            device_tokens=DeviceTokens({name: channel.platform for name, channel in config.channels.items()}),
             dry_run=DryRun(
                 platforms={name: channel.platform for name, channel in config.channels.items()},
                 open=lambda name: build_transport(self._setup(name, config.channels[name])),

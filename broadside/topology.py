@@ -55,7 +55,7 @@ def settings(setup: wire.ChannelSetup) -> TransportSettings:
 
 def build_transport(setup: wire.ChannelSetup) -> Transport:
     """A channel's transport (CredentialsError, naming field and remedy, for a setup that cannot work)."""
-    return load(setup.platform)(settings(setup))
+    return load(setup.platform).build(settings(setup))
 
 
 class ChannelGroup:

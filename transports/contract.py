@@ -214,10 +214,26 @@ class TransportSettings:
 
 
 class Build(Protocol):
-    """The entry point of a platform (group ``broadside.transports``)."""
+    """Builds a channel's transport."""
 
     def __call__(self, settings: TransportSettings) -> Transport:
         """Check the settings and credentials (raises ``CredentialsError`` naming the field and the remedy)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Platform:
+    """A platform as its entry point (group ``broadside.transports``) describes it."""
+
+    provider: str
+    """Whose service it is, as people are told."""
+    build: Build
+    kinds: tuple[str, ...]
+    """Kinds of token that it has."""
+    token: Callable[[str, str], str]
+    """(kind, text) → the token as the platform writes it. Raises ``TokenError`` for what is no token of this kind."""
+    tokens: Callable[[str, list[str]], list[str] | None]
+    """(kind, texts) → the same for many at once, in their order; the list itself where nothing changes. None where one
+    is no token, or wants a closer look: ask ``token`` for each."""
 
 
 def unpack_recipients(packed: bytes) -> list[Recipient]:

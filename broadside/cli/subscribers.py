@@ -15,7 +15,9 @@ from cyclopts import App, Parameter
 from broadside.cli.options import ConfigFile, DataDir, Json, client
 from broadside.cli.output import bars, complain, say, say_json, table
 from broadside.client import Client
+from broadside.device_tokens import DeviceTokens
 from broadside.errors import UsageError
+from broadside.imports.chunks import Rules
 from broadside.imports.export import export as export_base
 from broadside.imports.importer import Summary, import_file
 from broadside.records import Subscriber, check, latest_registration
@@ -202,7 +204,8 @@ def _import(node: Client, source: BinaryIO, name: str, rejected: Path) -> Summar
             seconds = shown.tasks[0].elapsed or 1e-9
             shown.update(task, completed=done, note=f"{rows:,} rows, {rows / seconds:,.0f}/s")
 
-        return import_file(source, name, rejected, node.upsert, tell=complain, progress=progress)
+        rules = Rules(DeviceTokens(node.channels()))
+        return import_file(source, name, rejected, node.upsert, rules, tell=complain, progress=progress)
 
 
 def _opened(file: str) -> BinaryIO:

@@ -15,6 +15,7 @@ from typing import Any, Literal
 import msgspec
 
 from broadside import records
+from broadside.device_tokens import DeviceTokens
 from broadside.errors import Problem, UsageError, shown
 from broadside.imports.lines import MAX_LINE, SLICE, Lines, Rejects
 from broadside.records import Subscriber
@@ -23,6 +24,24 @@ Format = Literal["csv", "ndjson"]
 _REQUEST_ROWS = 2_500
 _REQUEST_BYTES = 1024 * 1024
 _ENCODE = msgspec.json.Encoder().encode
+
+
+class Rules:
+    """What a row is held to before it is sent: the records' own rules, and its platform's for its token."""
+
+    def __init__(self, device_tokens: DeviceTokens) -> None:
+        """Hold rows to these token rules, and their times of registration to this moment."""
+        self._device_tokens = device_tokens
+        self._latest = records.latest_registration()
+
+    def all_good(self, rows: list[Subscriber]) -> bool:
+        """Tell whether ``check`` finds nothing in any of ``rows``."""
+        return not rows or (records.all_good(rows, self._latest) and self._device_tokens.all_good(rows))
+
+    def check(self, row: Subscriber) -> Problem | None:
+        """Return the first thing that is wrong with a row."""
+        token = self._device_tokens.one(row.channel, row.kind, row.token)
+        return token if isinstance(token, Problem) else records.check(row, self._latest)
 
 
 @dataclass(slots=True)
@@ -51,7 +70,7 @@ class Chunk:
         )
 
 
-def read_chunks(lines: Lines, name: str, rejects: Rejects) -> tuple[Format, Iterator[Chunk]]:
+def read_chunks(lines: Lines, name: str, rules: Rules, rejects: Rejects) -> tuple[Format, Iterator[Chunk]]:
     """Recognise the format by the first line, and read. Raises ``UsageError`` if the file as a whole is unusable."""
     first = lines.first()
     if not first.strip():
@@ -59,11 +78,11 @@ def read_chunks(lines: Lines, name: str, rejects: Rejects) -> tuple[Format, Iter
     if first.lstrip().startswith(b"["):
         raise UsageError(f"{name}: is a JSON array (one object a line is needed: jq -c '.[]' FILE)")
     if first.lstrip().startswith(b"{"):
-        return "ndjson", _gathered(_ndjson(lines, rejects))
+        return "ndjson", _gathered(_ndjson(lines, rules, rejects))
     number, header = lines.take_first()
     columns = Columns(name, number, header)
     rejects.header = header if header.endswith((b"\n", b"\r")) else header + b"\n"
-    return "csv", _gathered(_csv(lines, columns, rejects))
+    return "csv", _gathered(_csv(lines, columns, rules, rejects))
 
 
 def _gathered(slices: Iterator[Chunk]) -> Iterator[Chunk]:
@@ -87,21 +106,20 @@ def _objects(rows: list[Subscriber]) -> bytes:
     return _ENCODE(rows)[1:-1]
 
 
-def _ndjson(lines: Lines, rejects: Rejects) -> Iterator[Chunk]:
-    latest = records.latest_registration()
+def _ndjson(lines: Lines, rules: Rules, rejects: Rejects) -> Iterator[Chunk]:
     for first, some in lines.slices():
         joined = b",".join(some)
         try:
             rows = records.ROWS.decode(b"[" + joined + b"]")
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             rows = []
-        if len(rows) == len(some) and records.all_good(rows, latest):
+        if len(rows) == len(some) and rules.all_good(rows):
             yield Chunk(some, list(range(first, first + len(some))), [joined])
-        elif one_by_one := _good_lines(first, some, latest, rejects):
+        elif one_by_one := _good_lines(first, some, rules, rejects):
             yield one_by_one
 
 
-def _good_lines(first: int, lines: list[bytes], latest: int, rejects: Rejects) -> Chunk | None:
+def _good_lines(first: int, lines: list[bytes], rules: Rules, rejects: Rejects) -> Chunk | None:
     raw: list[bytes] = []
     numbers: list[int] = []
     for number, line in enumerate(lines, first):
@@ -110,7 +128,7 @@ def _good_lines(first: int, lines: list[bytes], latest: int, rejects: Rejects) -
         problem: Problem | None
         try:
             row = records.ROW.decode(line)
-            problem = records.check(row, latest)
+            problem = rules.check(row)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             problem = records.explain(_plain(line), error)
         if problem is None:
@@ -208,17 +226,16 @@ _CELLS: dict[str, Callable[[str], object]] = {
 }
 
 
-def _csv(lines: Lines, columns: Columns, rejects: Rejects) -> Iterator[Chunk]:
+def _csv(lines: Lines, columns: Columns, rules: Rules, rejects: Rejects) -> Iterator[Chunk]:
     csv.field_size_limit(MAX_LINE)
-    latest = records.latest_registration()
     carry: list[bytes] = []
     for first, new in lines.slices():
         raw, cells, numbers, carry = _parse(first - len(carry), carry + new, columns.delimiter, rejects, last=False)
-        if chunk := _checked(raw, cells, numbers, columns, latest, rejects):
+        if chunk := _checked(raw, cells, numbers, columns, rules, rejects):
             yield chunk
     if carry:
         raw, cells, numbers, _ = _parse(first + len(new) - len(carry), carry, columns.delimiter, rejects, last=True)
-        if chunk := _checked(raw, cells, numbers, columns, latest, rejects):
+        if chunk := _checked(raw, cells, numbers, columns, rules, rejects):
             yield chunk
 
 
@@ -271,18 +288,18 @@ def _decoded(first: int, lines: list[bytes], rejects: Rejects) -> list[str]:
 
 
 def _checked(
-    raw: list[bytes], cells: list[list[str]], numbers: list[int], columns: Columns, latest: int, rejects: Rejects
+    raw: list[bytes], cells: list[list[str]], numbers: list[int], columns: Columns, rules: Rules, rejects: Rejects
 ) -> Chunk | None:
     try:
         rows = msgspec.convert(columns.records(cells), list[Subscriber], strict=False)
-        if records.all_good(rows, latest):
+        if rules.all_good(rows):
             return Chunk(raw, numbers, [_objects(rows)]) if rows else None
     except ValueError:  # msgspec's errors are ValueErrors too
         pass
     good: list[int] = []
     rows = []
     for index, row in enumerate(cells):
-        checked = _checked_row(columns.record, row, latest)
+        checked = _checked_row(columns.record, row, rules)
         if isinstance(checked, Problem):
             rejects.reject(numbers[index], checked, [raw[index]])
         else:
@@ -293,7 +310,7 @@ def _checked(
     return Chunk([raw[i] for i in good], [numbers[i] for i in good], [_objects(rows)])
 
 
-def _checked_row(name: Callable[[list[str]], dict[str, Any]], cells: list[str], latest: int) -> Subscriber | Problem:
+def _checked_row(name: Callable[[list[str]], dict[str, Any]], cells: list[str], rules: Rules) -> Subscriber | Problem:
     record: dict[str, Any] | None = None
     try:
         record = name(cells)
@@ -303,4 +320,4 @@ def _checked_row(name: Callable[[list[str]], dict[str, Any]], cells: list[str], 
     except ValueError as error:
         problem = error.args[0]
         return problem if isinstance(problem, Problem) else Problem("line", str(error))
-    return records.check(row, latest) or row
+    return rules.check(row) or row

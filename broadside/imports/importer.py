@@ -12,7 +12,7 @@ from typing import BinaryIO, Protocol
 
 from broadside.client import Imported
 from broadside.errors import ApiError, NodeUnreachable, Problem, UsageError
-from broadside.imports.chunks import Chunk, Format, read_chunks
+from broadside.imports.chunks import Chunk, Format, Rules, read_chunks
 from broadside.imports.lines import Lines, Rejects
 
 _IN_FLIGHT = 3
@@ -50,11 +50,12 @@ def import_file(
     name: str,
     rejected: Path,
     upsert: Upsert,
+    rules: Rules,
     *,
     tell: Callable[[str], None],
     progress: Callable[[int, int], None] = lambda done, rows: None,
 ) -> Summary:
-    """Send every good row of ``file`` to ``upsert``, every bad one to ``rejected``.
+    """Send every good row of ``file``, by ``rules``, to ``upsert``, every bad one to ``rejected``.
 
     ``tell`` gets one line per bad row (the first 20); ``progress`` the bytes read and rows sent so far. Raises
     ``UsageError`` if the file is unusable, ``ApiError`` or ``NodeUnreachable`` if the node refuses or is gone.
@@ -93,7 +94,7 @@ def import_file(
 
     try:
         lines = Lines(file, name, rejects)
-        format_, chunks = read_chunks(lines, name, rejects)
+        format_, chunks = read_chunks(lines, name, rules, rejects)
         with ThreadPoolExecutor(_IN_FLIGHT, thread_name_prefix="import") as pool:
             try:
                 for chunk in chunks:

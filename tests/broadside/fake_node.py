@@ -15,6 +15,7 @@ import pytest
 from broadside import cli
 from broadside.cli import waiting
 from broadside.datafolder import DataFolder, NodeInfo
+from broadside.device_tokens import DeviceTokens
 from broadside.errors import RecordError
 from broadside.records import decode_subscribers
 
@@ -58,6 +59,7 @@ class FakeNode:
         self.rows: dict[tuple[str, str], dict[str, Any]] = {}
         self.streams: list[list[dict[str, Any]]] = [[report("firing", 40), report()]]
         self.verdicts: dict[str, dict[str, Any]] = {}
+        self.channels: dict[str, str] = {}
         self.hang = threading.Event()
         self.hang.set()
         self.campaigns = [report()]
@@ -125,6 +127,8 @@ class FakeNode:
             to.close_connection = True
         elif path == "/api/subscribers/count":
             self.answer(to, {"total": len(self.rows), "channels": {"ios": len(self.rows)}})
+        elif path == "/api/channels":
+            self.answer(to, {"channels": {name: {"platform": platform} for name, platform in self.channels.items()}})
         elif path == "/api/subscribers":
             after, limit = (int(part.partition("=")[2]) for part in query.split("&"))
             rows = [{"id": n, **row} for n, row in enumerate(self.rows.values(), 1)][after : after + limit]
@@ -155,6 +159,7 @@ class FakeNode:
             return
         try:
             rows = decode_subscribers(body)
+            DeviceTokens(self.channels).normalised(rows)
         except RecordError as error:
             self.refuse(to, 400, message=str(error), field=error.problem.where)
             return

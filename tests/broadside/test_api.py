@@ -13,6 +13,7 @@ from starlette.applications import Starlette
 from starlette.routing import Route
 
 from broadside.api import Api
+from broadside.device_tokens import DeviceTokens
 from broadside.dry_run import DryRun
 from broadside.newsroom import Newsroom
 from broadside.ring import Ring
@@ -55,6 +56,7 @@ def app(own_link: Link) -> Starlette:
         paused=dict,
         segments=1,
         dry_run=DryRun(platforms={"ios": "apns", "android": "fcm"}, open=opened),
+        device_tokens=DeviceTokens({"ios": "apns", "android": "fcm"}),
     )
     return Api(
         newsroom, Ring(store=Store(own_link), node="n1"), KEY, ready=lambda: True, status=lambda: {"node": "n"}
@@ -70,7 +72,7 @@ async def api(app: Starlette) -> AsyncIterator[httpx.AsyncClient]:
 
 
 def subscriber(n: int, **more: Any) -> dict[str, Any]:
-    return {"channel": "ios", "token": f"token-{n}", **more}
+    return {"channel": "ios", "token": f"{n:064x}", **more}
 
 
 async def test_only_health_is_told_without_the_key(api: httpx.AsyncClient, app: Starlette) -> None:
@@ -203,3 +205,31 @@ async def test_progress_ends_with_the_campaign(api: httpx.AsyncClient) -> None:
 async def test_a_page_larger_than_allowed_is_refused(api: httpx.AsyncClient) -> None:
     for query in ({"limit": "5001"}, {"limit": "-1"}, {"after": "x"}):
         assert (await api.get("/api/subscribers", params=query)).status_code == 400
+
+
+async def test_two_spellings_of_a_token_are_one_subscriber(api: httpx.AsyncClient) -> None:
+    """A4: Apple takes AB and ab for one phone, which would show the news twice."""
+    token = f"{0xAB:064x}"
+    for written in (token, token.upper(), f"<{token}>", f" {token[:8]} {token[8:]}"):
+        await api.post("/api/subscribers", content=json.dumps([{"channel": "ios", "token": written}]))
+    page = (await api.get("/api/subscribers")).text.splitlines()
+    assert [json.loads(line)["token"] for line in page] == [token]
+    answer = await api.delete("/api/subscribers", params={"channel": "ios", "token": token.upper()})
+    assert answer.json() == {"removed": True}
+    assert (await api.get("/api/subscribers/count")).json()["total"] == 0
+
+
+async def test_what_is_no_token_of_its_platform_is_refused_and_nothing_is_written(api: httpx.AsyncClient) -> None:
+    """A5: the same rule for everybody, the node's own import or not."""
+    rows = [subscriber(1), {"channel": "android", "token": subscriber(2)["token"]}]
+    answer = await api.post("/api/subscribers", content=json.dumps(rows))
+    error = answer.json()["error"]
+    assert (answer.status_code, error["field"], error["index"]) == (400, "token", 1)
+    assert error["remedy"] == "this looks like a token of apns: is the channel right?"
+    assert rows[1]["token"] not in answer.text
+    assert (await api.get("/api/subscribers/count")).json()["total"] == 0
+
+
+async def test_a_nodes_channels_and_their_platforms_are_told(api: httpx.AsyncClient) -> None:
+    answer = await api.get("/api/channels")
+    assert answer.json() == {"channels": {"android": {"platform": "fcm"}, "ios": {"platform": "apns"}}}

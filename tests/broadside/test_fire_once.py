@@ -13,6 +13,7 @@ import trio
 
 from broadside import firing
 from broadside.api import Api
+from broadside.device_tokens import DeviceTokens
 from broadside.dry_run import DryRun
 from broadside.newsroom import Newsroom
 from broadside.once import NODE_KEY, differing, digest
@@ -39,6 +40,7 @@ def newsroom(link: Link, clock: Callable[[], int] = lambda: NOW) -> Newsroom:
         checks={"ios": lambda message: None, "android": lambda message: None},
         paused=dict,
         segments=2,
+        device_tokens=DeviceTokens({}),
         dry_run=DryRun(platforms={}, open=lambda name: None),  # type: ignore[arg-type, return-value]
         clock=clock,
     )

@@ -16,8 +16,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from broadside.client import Imported
+from broadside.device_tokens import DeviceTokens
 from broadside.errors import ApiError, NodeUnreachable, Problem, UsageError
 from broadside.imports import lines as lines_module
+from broadside.imports.chunks import Rules
 from broadside.imports.export import export
 from broadside.imports.importer import Summary, import_file
 from broadside.records import decode_subscribers
@@ -46,16 +48,19 @@ class Node:
 
 
 class Import:
-    """One import, and what it told."""
+    """One import, and what it told. ``channels``: name → platform, of those that the node has."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, channels: dict[str, str] | None = None) -> None:
+        self.rules = Rules(DeviceTokens(channels or {}))
         self.rejected = folder / "base.rejected"
         self.told: list[str] = []
         self.node = Node()
 
     def __call__(self, content: str | bytes, upsert: Callable[[bytes], Imported] | None = None) -> Summary:
         raw = content.encode() if isinstance(content, str) else content
-        return import_file(io.BytesIO(raw), "base", self.rejected, upsert or self.node.upsert, tell=self.told.append)
+        return import_file(
+            io.BytesIO(raw), "base", self.rejected, upsert or self.node.upsert, self.rules, tell=self.told.append
+        )
 
 
 @pytest.fixture
@@ -343,3 +348,49 @@ def test_no_file_breaks_the_import(tmp_path_factory: pytest.TempPathFactory, con
 
 def test_a_problem_reads_as_one_line() -> None:
     assert str(Problem("tz", '"x" is not valid', "a zone")) == 'tz: "x" is not valid (a zone)'
+
+
+CHANNELS = {"ios-news": "apns", "android-news": "fcm"}
+DEVICE = "8b0e7153bf7c3706d85c524e440066559a6656c90bd5482a90a29b9fa5ff5180"
+REGISTRATION = "beBBfvvrcgio4cV8MyYqvK:APA91b" + "cld16f-0q87hl93c5b5r6vuwj8r4vxs1mbpf8eiydc9bqsbnkf_6l" * 2
+NO_TOKENS = {
+    ("ios-news", "NULL"): '"NULL", of channel ios-news (apns), is a word for nothing',
+    ("ios-news", r"\N"): "is a word for nothing",
+    ("android-news", "(null)"): "is a word for nothing",
+    ("ios-news", "6F9619FF-8B86-D011-B42D-00C04FC964FF"): "is a UUID",
+    (
+        "ios-news",
+        REGISTRATION,
+    ): "is not hexadecimal, as Apple's tokens are (this looks like a token of fcm: is the channel",
+    ("android-news", DEVICE): "this looks like a token of apns: is the channel right?",
+    ("android-news", "ExponentPushToken[5576075d502b4be114e3dd]"): "is a token of Expo's own service",
+    ("ios-news", DEVICE[:40]): '"8b0e7153…" (40 characters), of channel ios-news (apns), has 40 digits',
+}
+
+
+@pytest.mark.parametrize("csv", [True, False])
+def test_what_is_no_token_of_its_channels_platform_is_told_by_its_line(tmp_path: Path, csv: bool) -> None:
+    """A5: it would be taken for a phone, and rejected in every campaign for ever."""
+    run = Import(tmp_path, CHANNELS)
+    rows = [("ios-news", DEVICE), ("android-news", REGISTRATION), *NO_TOKENS]
+    lines = [
+        f"{channel},{token}" if csv else json.dumps({"channel": channel, "token": token}) for channel, token in rows
+    ]
+    summary = run("\n".join(["channel,token", *lines] if csv else lines) + "\n")
+    assert (summary.inserted, summary.rejected) == (2, len(NO_TOKENS))
+    assert run.rejected.read_text().splitlines()[csv:] == lines[2:]
+    for number, (told, said) in enumerate(zip(run.told, NO_TOKENS.values(), strict=True), 3 + csv):
+        assert told.startswith(f"base line {number}: token: ")
+        assert said in told
+        assert DEVICE not in told
+        assert REGISTRATION not in told
+
+
+def test_a_phone_is_worth_more_than_the_form_of_its_token(tmp_path: Path) -> None:
+    """A4: the node writes these in one form, so the import lets them pass."""
+    run = Import(tmp_path, CHANNELS)
+    written = [DEVICE.upper(), f"<{DEVICE[:8]} {DEVICE[8:]}>", f" {DEVICE} "]
+    rows = [{"channel": "ios-news", "token": token} for token in written]
+    rows += [{"channel": "android-news", "token": REGISTRATION.replace(":", "%3A")}]
+    assert run("".join(json.dumps(row) + "\n" for row in rows)).rejected == 0
+    assert run.told == []

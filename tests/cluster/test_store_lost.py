@@ -38,7 +38,7 @@ class Importer(threading.Thread):
     def run(self) -> None:
         with self.ring.node(2).client() as client:
             for number in range(1_000_000):
-                tokens = [f"live-newcomer-{number}-{n}:APA91b" for n in range(10)]
+                tokens = [f"live-newcomer-{number}-{n}:APA91b{number * 10 + n:060x}" for n in range(10)]
                 rows = [Subscriber(channel="android-news", token=token) for token in tokens]
                 try:
                     client.upsert(msgspec.json.encode(rows))

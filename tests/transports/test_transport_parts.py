@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from transports import registry
-from transports.apns.transport import build as build_apns
+from transports.apns.platform import PLATFORM as APNS
 from transports.backoff import Backoff
 from transports.breaker import Breaker, State
 from transports.identity import apns_id, apns_id_prefix, campaign_text, parse_apns_id, parse_campaign
@@ -209,7 +209,7 @@ def test_retry_after_may_be_seconds_or_a_date():
 
 
 def test_a_platform_is_found_by_its_entry_point():
-    assert registry.load("apns") is build_apns
+    assert registry.load("apns") is APNS
     assert {"apns", "fcm"} <= set(registry.platforms())
 
 

@@ -1,0 +1,17 @@
+"""Apple Push Notification service, as its entry point describes it."""
+
+from __future__ import annotations
+
+from transports.apns import tokens
+from transports.contract import Platform, Transport, TransportSettings
+
+
+def build(settings: TransportSettings) -> Transport:
+    """Build a channel's transport. Raises ``CredentialsError`` naming the field and the remedy."""
+    # imported here: who only recognises tokens (the import) needs no HTTP/2 and no keys
+    from transports.apns import transport
+
+    return transport.build(settings)
+
+
+PLATFORM = Platform(provider="Apple", build=build, kinds=tokens.KINDS, token=tokens.token, tokens=tokens.tokens)

@@ -1,0 +1,33 @@
+"""What all platforms share in recognising a device's token: what files put round it, and what is never a token."""
+
+from __future__ import annotations
+
+import re
+
+from transports.errors import TokenError
+
+_ROUND = " \t\r\n\v\f\"'\xa0\ufeff\u200b\u2060"
+"""Blanks, quotes, and marks that nobody sees."""
+_ESCAPED = ("\\n", "\\r", "\\t")
+"""Line ends that were escaped once too often."""
+_NOTHING = frozenset({"", "null", "none", "nil", "undefined", "nan", "\\n", "n/a", "na", "-", "false", "true", "0"})
+_UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+
+
+def tidied(text: str) -> str:
+    """``text`` without what files put round a token.
+
+    Raises :class:`TokenError` for what is no platform's token, and often found in its place.
+    """
+    plain = text.strip(_ROUND)
+    while plain.endswith(_ESCAPED):
+        plain = plain[:-2].rstrip(_ROUND)
+    if plain.strip("()<>[]{}").lower() in _NOTHING:
+        raise TokenError("is a word for nothing, and no token", "leave such rows out")
+    if _UUID.fullmatch(plain):
+        raise TokenError("is a UUID: an id of the app's own, and no token", "export the push token in its place")
+    if plain.startswith(("ExponentPushToken[", "ExpoPushToken[")):
+        raise TokenError("is a token of Expo's own service", "export what getDevicePushTokenAsync answers")
+    if plain.startswith(("http://", "https://")):
+        raise TokenError("is an address, and no token", "is it a browser's subscription, in the wrong channel?")
+    return plain

@@ -1,0 +1,17 @@
+"""Firebase Cloud Messaging, as its entry point describes it."""
+
+from __future__ import annotations
+
+from transports.contract import Platform, Transport, TransportSettings
+from transports.fcm import tokens
+
+
+def build(settings: TransportSettings) -> Transport:
+    """Build a channel's transport. Raises ``CredentialsError`` naming the field and the remedy."""
+    # imported here: who only recognises tokens (the import) needs no HTTP/2 and no keys
+    from transports.fcm import transport
+
+    return transport.build(settings)
+
+
+PLATFORM = Platform(provider="Google", build=build, kinds=tokens.KINDS, token=tokens.token, tokens=tokens.tokens)
