@@ -6,6 +6,7 @@ import signal
 import time
 from pathlib import Path
 
+import structlog
 import trio
 
 from broadside import demo, logs
@@ -16,6 +17,8 @@ from broadside.node import Node
 from storage.errors import EmbeddedUnavailable, VerbRefused
 from supervision import ProcessDied, StartFailed
 from transports.errors import TransportError
+
+log = structlog.get_logger(__name__)
 
 CANNOT_START = "cannot start: "
 """How storage/lua/embedded.lua begins the line that says why."""
@@ -96,12 +99,16 @@ def _why(error: BaseException, folder: DataFolder) -> str:
 
 
 async def _signals(node: Node, terminal: demo.Terminal, life: trio.CancelScope) -> None:
-    """The first signal drains, the second is faster: it waits for nothing."""
-    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+    """The first signal drains, the second is faster: it waits for nothing. SIGHUP ends nothing."""
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
         async for number in signals:
+            if number == signal.SIGHUP:
+                log.warning("SIGHUP: there is no reload yet; restart the node to read its configuration anew")
+                continue
             terminal.say(f"{signal.Signals(number).name}: draining; once more stops at once")
             node.stop()
             break
-        async for _ in signals:
-            life.cancel()
-            return
+        async for number in signals:
+            if number != signal.SIGHUP:
+                life.cancel()
+                return

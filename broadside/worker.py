@@ -154,5 +154,6 @@ async def _main(descriptor: int) -> None:
 def main() -> None:
     """``python -m broadside.worker_process FD``: the inherited end of the socket pair."""
     logs.configure_child()
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # `kill -HUP` to everything of a node ends none of it
     os.set_inheritable(int(sys.argv[1]), False)
     trio.run(_main, int(sys.argv[1]))

@@ -83,16 +83,28 @@ class ProcessError(SupervisionError):
 class ProcessDied(ProcessError):
     """An OS process ended without having been asked to, or not as asked.
 
-    `returncode` is negative for a signal; `last_lines` are the last lines of its standard error.
+    `returncode` is negative for a signal; `last_lines` are the last lines of its standard error. The first line of the
+    text has the process's own last words, where it left by itself with an error.
     """
 
     def __init__(self, name: str, returncode: int, last_lines: tuple[str, ...]) -> None:
         ended = f"exit code {returncode}" if returncode >= 0 else f"signal {-returncode}"
+        if returncode > 0 and (words := last_words(last_lines)):
+            ended += f": {words}"
         tail = "".join(f"\n  {line}" for line in last_lines)
         super().__init__(f'process "{name}" ended with {ended}{tail}')
         self.name = name
         self.returncode = returncode
         self.last_lines = last_lines
+
+
+def last_words(lines: tuple[str, ...]) -> str:
+    """The last of `lines` that a person can read: no JSON, and without the frame of an exception group."""
+    for line in reversed(lines):
+        text = line.strip(" |+-\t")
+        if text and not text.startswith("{"):
+            return "".join(c if c.isprintable() else "?" for c in text)
+    return ""
 
 
 class HungProcess(ProcessError):

@@ -130,7 +130,24 @@ async def test_a_process_that_ends_by_itself_has_died_with_its_last_words():
     error = await outcome(shell(READY + "echo first >&2; echo 'out of memory' >&2; exit 3"))
     assert isinstance(error, ProcessDied)
     assert (error.returncode, error.last_lines) == (3, ("first", "out of memory"))
-    assert "exit code 3\n  first\n  out of memory" in str(error)
+    assert "exit code 3: out of memory\n  first\n  out of memory" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("code", "lines", "first"),
+    [
+        (2, ("twin: port 5: permission denied",), "exit code 2: twin: port 5: permission denied"),
+        (1, ("  | ValueError: broken", "  +------------------"), "exit code 1: ValueError: broken"),
+        (1, ("KeyError: 'x'", '{"event": "ended", "level": "info"}', "  "), "exit code 1: KeyError: 'x'"),
+        (1, ("red \x1b[31m",), "exit code 1: red ?[31m"),
+        (1, (), "exit code 1"),
+        (0, ("all is well",), "exit code 0"),
+        (-9, ("sending",), "signal 9"),
+    ],
+)
+def test_what_a_process_said_last_is_in_the_first_line_of_its_death(code, lines, first):
+    """C7: "ended with exit code 2" sent a person to a log file for the one line that says why."""
+    assert str(ProcessDied("twin-apns", code, lines)).split("\n")[0] == f'process "twin-apns" ended with {first}'
 
 
 async def test_even_exit_zero_is_a_death_unless_it_was_asked_for():
