@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -16,6 +17,18 @@ POLL = 2.0
 
 OFFER_DEADLINE = 2.0
 """Seconds for a neighbour to take a baton, before the one after it is asked."""
+
+SLEEP = 5.0
+"""Seconds that the machine may be suspended while a batch is in hand. A push is begun within 25 s of its take and
+answered within 20, and the tube's ttr is 60 s."""
+
+
+def suspended() -> float:
+    """Seconds that this machine has been suspended since its start; 0 where the system does not say."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME) - time.clock_gettime(time.CLOCK_MONOTONIC) if _BOOTTIME else 0.0
+
+
+_BOOTTIME = hasattr(time, "CLOCK_BOOTTIME")
 
 
 class Tubes:
@@ -35,10 +48,11 @@ class Tubes:
         queue they do not, and then all of it would be sent again.
         """
         link, where = self._link, self._where
-        session = link.session(where)
+        session, slept = link.session(where), suspended()
 
         def ask() -> Leave:
-            if link.session(where) != session:
+            # times in here stand still while the machine sleeps, and the tube's do not: its lease may be over
+            if link.session(where) != session or suspended() - slept > SLEEP:
                 return Leave.GONE
             return Leave.GIVEN if link.connected(where) else Leave.AWAITED
 

@@ -1,7 +1,7 @@
 -- Nodes and their epochs. An epoch is granted here, and raised when a node's queue is not the one that we knew.
 
-local clock = require('fiber').clock
 local atomic = require('roles.atomic')
+local clock = require('roles.clock')
 local nodes = {}
 
 -- Seconds that a queue may go on without hearing from the store. It counts them from before it asked.
@@ -14,7 +14,7 @@ local MARGIN = 1
 local renewed = {}
 
 local function note_renewal(name, now)
-    renewed[name] = {now, clock()}
+    renewed[name] = {now, clock.now()}
 end
 
 -- Has the node's lease surely run out? Only a renewal writes seen_at, so another one than we know is a newer lease.
@@ -24,7 +24,7 @@ function nodes.lease_over(node)
         note_renewal(node.name, node.seen_at)
         return false
     end
-    return clock() > known[2] + nodes.LEASE + MARGIN
+    return clock.now() > known[2] + nodes.LEASE + MARGIN
 end
 
 -- Is this epoch the one that may claim?

@@ -1,12 +1,12 @@
 -- What a node's queue knows of itself: its epoch, its lease, the numbers that never repeat, its marks.
 
-local clock = require('fiber').clock
+local clock = require('roles.clock')
 local fiber = require('fiber')
 local atomic = require('roles.atomic')
 
 local state = {}
 
--- Seconds on this instance's monotonic clock. Not stored: a restarted queue has no lease until it is renewed.
+-- Seconds on the clock of leases. Not stored: a restarted queue has no lease until it is renewed.
 local lease_until = 0
 local lease_changed = fiber.cond()
 local closed = false -- whether this instance is about to end
@@ -55,7 +55,7 @@ function state.draw(key)
 end
 
 function state.leased()
-    return not closed and clock() < lease_until
+    return not closed and clock.now() < lease_until
 end
 
 -- This instance is about to end: nothing more is taken or put, whatever the lease says; what was taken is still settled.
@@ -65,9 +65,9 @@ end
 
 -- Wait until the lease holds, at most `timeout` seconds.
 function state.wait_leased(timeout)
-    local deadline = clock() + timeout
+    local deadline = fiber.clock() + timeout
     while not state.leased() do
-        local left = deadline - clock()
+        local left = deadline - fiber.clock()
         if left <= 0 or not lease_changed:wait(left) then
             return state.leased()
         end
@@ -75,11 +75,11 @@ function state.wait_leased(timeout)
     return true
 end
 
--- The store says that `epoch` may go on: for `seconds` from `asked` (this instance's fiber.clock before the store was
+-- The store says that `epoch` may go on: for `seconds` from `asked` (this instance's clock.now before the store was
 -- asked, so that a call which lay about somewhere makes no lease longer than the store thinks). Refuses another epoch, and
 -- a time that is still to come: the clock has started anew since.
 function state.renew(epoch, seconds, asked)
-    if state.get('epoch') ~= epoch or asked > clock() then
+    if state.get('epoch') ~= epoch or asked > clock.now() then
         return false
     end
     lease_until = asked + seconds

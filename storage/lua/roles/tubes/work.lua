@@ -3,6 +3,7 @@
 local fiber = require('fiber')
 local queue = require('queue')
 local atomic = require('roles.atomic')
+local clock = require('roles.clock')
 local memory = require('roles.memory')
 local holds = require('roles.tubes.holds')
 local outbox = require('roles.tubes.outbox')
@@ -69,12 +70,12 @@ end
 
 -- What a node's heartbeat needs to know: {clock, still}, see `state.renew` and `holds.still`.
 function work.standing()
-    return {fiber.clock(), holds.still()}
+    return {clock.now(), holds.still()}
 end
 
 -- A lease, and with it the campaigns that are held. `asked`: nil for now.
 function work.renew(epoch, seconds, asked, held)
-    if not state.renew(epoch, seconds, asked == nil and fiber.clock() or asked) then
+    if not state.renew(epoch, seconds, asked == nil and clock.now() or asked) then
         return false
     end
     holds.set(held)
