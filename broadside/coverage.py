@@ -31,10 +31,18 @@ async def verify(store: Store, campaign: Campaign) -> Verification:
     for page in pages:
         problems += _sums(page)
         if page.state in ("enqueued", "settled"):
-            problems += _compare(page, await store.subscribers_in(page.from_id, page.to_id), campaign, channels)
+            base = await store.subscribers_in(page.from_id, page.to_id)
+            if any(there > _enqueued(page, name) for name, there in base.items()):
+                away = await _away(store, campaign, page)
+                for name, there in base.items():
+                    base[name] = max(min(there, _enqueued(page, name)), there - away.get(name, 0))
+            problems += _compare(page, base, campaign, channels)
     removed = await store.removals()
+    fired = campaign.fired_at or 0
+    # who was deleted before Fire and restored after it is in `removed_before`, and no more in the count of today
+    returned = await store.restored_in(0, max((page.to_id for page in pages), default=0), fired, fired)
     for name, checked in sorted(channels.items()):
-        since = removed.get(name, 0) - campaign.removed_before.get(name, 0)
+        since = removed.get(name, 0) + returned.get(name, 0) - campaign.removed_before.get(name, 0)
         if checked.left > since:
             problems.append(
                 f"{name}: {checked.left:,} recipients of the ledger are not in the base, and only {since:,} have left "
@@ -48,6 +56,16 @@ async def verify(store: Store, campaign: Campaign) -> Verification:
         channels=dict(sorted(channels.items())),
         problems=problems[:PROBLEMS_TOLD],
     )
+
+
+async def _away(store: Store, campaign: Campaign, page: LedgerPage) -> dict[str, int]:
+    """Who of a page's ids was deleted as dead when the campaign went by, and is restored: nobody missed them."""
+    end = campaign.finished_at or campaign.expires_at
+    return await store.restored_in(page.from_id, page.to_id, campaign.fired_at or 0, end)
+
+
+def _enqueued(page: LedgerPage, name: str) -> int:
+    return page.tallies.get(name, {}).get("enqueued", 0)
 
 
 def _merge(pages: Sequence[LedgerPage]) -> list[Walked]:
@@ -136,7 +154,7 @@ def _compare(page: LedgerPage, base: dict[str, int], campaign: Campaign, channel
             yield f"{_name(page)}: the base has {total:,} subscribers, the ledger {page.recipients:,} recipients"
         return
     for name in names:
-        enqueued, there = page.tallies.get(name, {}).get("enqueued", 0), base.get(name, 0)
+        enqueued, there = _enqueued(page, name), base.get(name, 0)
         checked = channels.setdefault(name, Checked())
         checked.enqueued += enqueued
         checked.base += there

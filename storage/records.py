@@ -99,12 +99,63 @@ class Hold(NamedTuple):
     """The store waits for every node's word."""
 
 
+class DeadStanding(NamedTuple):
+    """What stands of the dead ledger for one campaign and channel: a question to a person, or that person's answer."""
+
+    campaign: int
+    channel: str
+    state: str
+    """``asked``; ``stopped``: asked, and the channel waits for the answer; ``confirmed``; ``denied``."""
+    answered_at: int
+    """Ms UTC; 0: not yet."""
+    refused: int
+    delivered: int
+    limit: float
+    reason: str
+    """The provider's most frequent word."""
+
+
 @dataclass(frozen=True, slots=True)
 class Lease:
     """The store's answer to a heartbeat: the queue may go on for so many seconds, but for the campaigns held."""
 
     seconds: float
     holds: list[Hold]
+    dead: list[DeadStanding] = field(default_factory=list)
+
+
+class DeadVerdict(NamedTuple):
+    """A new verdict of the dead ledger over one campaign and channel."""
+
+    campaign: int
+    channel: str
+    verdict: str
+    """``deleting``, ``asked``, ``few`` (too few to judge) or ``collecting`` (a question that is withdrawn)."""
+    refused: int
+    delivered: int
+
+
+class DeadRow(NamedTuple):
+    """What the dead ledger has of one campaign and channel."""
+
+    campaign: int
+    channel: str
+    state: str
+    since: int
+    """Ms UTC."""
+    likely: int
+    doubtful: int
+    held: int
+    """Phones whose pushes are held, as far as one worker knows."""
+    kept: int
+    """Refused targets that wait for a verdict or an answer."""
+    removed: int
+    """Deleted within a day: they can be restored."""
+    delivered: int
+    limit: float
+    reasons: dict[str, int]
+    examples: list[int]
+    """Some subscribers' ids."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,8 +293,8 @@ class Settlement:
     tallies: dict[str, int]
     """Outcome -> recipients; ``retried`` counts those that go back."""
     reasons: dict[str, int]
-    dead: list[tuple[int, str, int]]
-    """(subscriber, token, delete if registered at or before this ms)."""
+    dead: list[tuple[int, str, int, str, str]]
+    """(subscriber, token, delete if registered at or before this ms, kind, reason): see ``contract.Death``."""
     first: int
     last: int
     """The batch's lowest and highest subscriber id."""

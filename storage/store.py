@@ -14,6 +14,9 @@ from storage.records import (
     Campaign,
     Claim,
     Cursor,
+    DeadRow,
+    DeadStanding,
+    DeadVerdict,
     Hold,
     Keyed,
     Lease,
@@ -166,6 +169,60 @@ class Store:
         """Per channel, how many subscribers have ever left the base."""
         return dict((await self._link.call(self._where, "store.removals"))[0])
 
+    async def restored_in(self, after: int, to: int, since: int, until: int) -> dict[str, int]:
+        """By channel, who of the ids in (after, to] was away from the base between two moments (ms), and is back."""
+        counts: dict[str, int] = {}
+        while after < to:
+            slice_, after = await self._link.call(
+                self._where, "store.restored_in", after, to, since, until, ROWS_A_COUNT
+            )
+            for channel, n in slice_.items():
+                counts[channel] = counts.get(channel, 0) + n
+        return counts
+
+    async def dead_judge(self, limits: dict[str, float], now: int) -> tuple[bool, list[DeadVerdict]]:
+        """One small step of judging what providers refused. ``limits``: channel → share above which a person is asked.
+
+        Answers whether there is more to do at once, and the verdicts that are new.
+        """
+        more, verdicts = await self._link.call(self._where, "store.dead_judge", limits, now)
+        return bool(more), [DeadVerdict(*verdict) for verdict in verdicts]
+
+    async def dead_doubt(
+        self, campaign: int, channel: str, reasons: dict[str, int], examples: list[int], limit: float, now: int
+    ) -> str:
+        """Ask what to make of a campaign of which nearly everything is refused.
+
+        ``reasons``: reason → phones whose pushes this worker holds. Answers ``sound``, ``few``, ``stopped``,
+        ``confirmed`` or ``denied``: see ``storage/lua/roles/store/dead.lua``.
+        """
+        held = sum(reasons.values())
+        (word,) = await self._link.call(
+            self._where, "store.dead_doubt", campaign, channel, held, reasons, examples, limit, now
+        )
+        return str(word)
+
+    async def dead_list(self, limit: int = 100) -> list[DeadRow]:
+        """What the dead ledger has, the newest campaigns first."""
+        return [DeadRow(*row) for row in (await self._link.call(self._where, "store.dead_list", limit))[0]]
+
+    async def dead_answer(self, channel: str, campaign: int | None, answer: str, now: int) -> tuple[list[int], int]:
+        """A person's answer, ``confirmed`` or ``denied``. ``campaign``: None for all of the channel's.
+
+        Answers the campaigns whose question it was, and how many targets were kept of them.
+        """
+        campaigns, kept = await self._link.call(self._where, "store.dead_answer", channel, campaign, answer, now)
+        return list(campaigns), int(kept)
+
+    async def dead_restore(self, channel: str | None, campaign: int | None, now: int) -> tuple[int, int]:
+        """Undo a day's deletions. Answers how many came back, and how many phones had registered again."""
+        back = again = 0
+        more = True
+        while more:
+            came, newer, more = await self._link.call(self._where, "store.dead_restore", channel, campaign, now)
+            back, again = back + came, again + newer
+        return back, again
+
     async def memory(self) -> Memory:
         """How full the store's memory is."""
         return Memory(**(await self._link.call(self._where, "store.memory", deadline=2.0))[0])
@@ -186,7 +243,9 @@ class Store:
         seconds, *rest = await self._link.call(
             self._where, "store.node_renew", name, epoch, now, [list(entry) for entry in still]
         )
-        return None if seconds is None else Lease(float(seconds), [Hold(*hold) for hold in rest[0]])
+        if seconds is None:
+            return None
+        return Lease(float(seconds), [Hold(*hold) for hold in rest[0]], [DeadStanding(*entry) for entry in rest[1]])
 
     async def node_list(self) -> list[NodeRow]:
         """Every node that ever joined."""

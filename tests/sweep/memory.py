@@ -320,7 +320,10 @@ class MemoryStore:
         return [granted]
 
     def node_renew(self, name: str, epoch: int, now: int, still: list[Any]) -> list[Any]:
-        return [10, []] if self._current(name, epoch) else [None]
+        return [10, [], []] if self._current(name, epoch) else [None]
+
+    def dead_judge(self, limits: dict[str, float], now: int) -> list[Any]:
+        return [False, []]
 
     def nodes_release(self) -> list[Any]:
         return [[]]
@@ -403,7 +406,7 @@ class MemoryStore:
             self._tally(campaign, line["channel"], line["tallies"], line["reasons"])
             page["settled"] += terminal(line["tallies"])
             self._settle_span(page["spans"], line)
-            for id, token, bound in line["dead"]:
+            for id, token, bound, *_ in line["dead"]:
                 if id in self.rows and self.rows[id][2] == token and self.rows[id][4] <= bound:
                     del self.rows[id]
         if page["state"] == "enqueued" and page["settled"] >= page["recipients"]:

@@ -5,6 +5,7 @@
 local fiber = require('fiber')
 local atomic = require('roles.atomic')
 local campaigns = require('roles.store.campaigns')
+local dead = require('roles.store.dead')
 local nodes = require('roles.store.nodes')
 local pauses = {}
 
@@ -182,7 +183,7 @@ local function holds(now)
 end
 
 -- A node's heartbeat. `still`: {campaign, version}s of which it sends nothing and owes nothing. Answers the lease's
--- seconds and the holds that go with it, or nothing when this epoch is not current.
+-- seconds, the holds that go with it and what stands of the dead ledger, or nothing when this epoch is not current.
 function pauses.node_renew(name, epoch, now, still)
     if not nodes.renew(name, epoch, now) then
         return nil
@@ -191,7 +192,7 @@ function pauses.node_renew(name, epoch, now, still)
         quiet[word(name, epoch, campaign[1], campaign[2])] = true
     end
     advance(now)
-    return nodes.LEASE, holds(now)
+    return nodes.LEASE, holds(now), dead.standing()
 end
 
 return pauses

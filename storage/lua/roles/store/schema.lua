@@ -87,6 +87,39 @@ steps[3] = function()
     s:create_index('created', {parts = {'created_at'}, unique = false})
 end
 
+-- The dead ledger: the refused targets kept until they are judged, one row of sums for each campaign and channel, the rows
+-- deleted within a day, and who of those was restored.
+steps[4] = function()
+    local s = box.schema.space.create('store_kept', {format = {
+        {'campaign', 'unsigned'}, {'channel', 'string'}, {'subscriber', 'unsigned'}, {'token', 'string'},
+        {'bound', 'unsigned'}, {'kind', 'string'}, {'reason', 'string'},
+    }})
+    s:create_index('id', {parts = {'campaign', 'channel', 'subscriber'}})
+
+    s = box.schema.space.create('store_deaths', {format = {
+        {'campaign', 'unsigned'}, {'channel', 'string'}, {'state', 'string'}, {'since', 'unsigned'},
+        {'likely', 'unsigned'}, {'doubtful', 'unsigned'}, {'waiting', 'unsigned'}, {'removed', 'unsigned'},
+        {'held', 'unsigned'}, {'limit', 'number'}, {'reasons', 'map'}, {'examples', 'array'},
+        {'answered_at', 'unsigned'}, {'early', 'boolean'},
+    }})
+    s:create_index('id', {parts = {'campaign', 'channel'}})
+    s:create_index('state', {parts = {'state', 'since', 'campaign', 'channel'}})
+
+    s = box.schema.space.create('store_removed', {format = {
+        {'subscriber', 'unsigned'}, {'channel', 'string'}, {'campaign', 'unsigned'}, {'removed_at', 'unsigned'},
+        {'row', 'array'},
+    }})
+    s:create_index('id', {parts = {'subscriber'}})
+    s:create_index('campaign', {parts = {'campaign', 'channel', 'subscriber'}})
+    s:create_index('removed_at', {parts = {'removed_at', 'subscriber'}})
+
+    s = box.schema.space.create('store_restored', {format = {
+        {'subscriber', 'unsigned'}, {'removed_at', 'unsigned'}, {'restored_at', 'unsigned'}, {'channel', 'string'},
+    }})
+    s:create_index('id', {parts = {'subscriber', 'removed_at'}})
+    s:create_index('restored_at', {parts = {'restored_at', 'subscriber', 'removed_at'}})
+end
+
 -- Bring the spaces to the newest version, or up to `last` (a base as an older Broadside left it). Answers the version.
 function schema.migrate(last)
     local meta = box.space.store_meta

@@ -4,10 +4,12 @@ local atomic = require('roles.atomic')
 local memory = require('roles.memory')
 local subscribers = {}
 
-local function count(channel, by)
+-- removed: how many more have ever left, less those who were restored.
+local function count(channel, by, removed)
     local row = box.space.store_counts:get(channel)
-    local removed = row and row.removed or 0
-    box.space.store_counts:replace({channel, (row and row.subscribers or 0) + by, removed - math.min(by, 0)})
+    box.space.store_counts:replace({
+        channel, (row and row.subscribers or 0) + by, math.max(0, tonumber(row and row.removed or 0) + removed),
+    })
 end
 
 -- rows: whole tuples but for their id, which is put before them here; so no row is built anew.
@@ -31,7 +33,7 @@ local function put(rows)
         end
     end
     for channel, n in pairs(new) do
-        count(channel, n)
+        count(channel, n, 0)
     end
     return inserted, #rows - inserted
 end
@@ -41,16 +43,27 @@ function subscribers.subscribers_put(rows)
     return memory.noticed(atomic, put, rows)
 end
 
--- Delete a target if it was registered at or before `bound` (ms): a later registration wins.
-function subscribers.drop(channel, id, token, bound)
+-- Inside the caller's transaction: delete a target if it was registered at or before `bound` (ms): a later registration
+-- wins. Answers its row, or nil. The caller counts who left, once for all: `subscribers.left`.
+function subscribers.take_out(channel, id, token, bound)
     local space = box.space.store_subscribers
     local row = space:get(id)
     if row == nil or row.token ~= token or row.channel ~= channel or row.registered_at > bound then
-        return false
+        return nil
     end
-    space:delete(id)
-    count(channel, -1)
-    return true
+    return space:delete(id)
+end
+
+function subscribers.left(channel, n)
+    if n > 0 then
+        count(channel, -n, n)
+    end
+end
+
+function subscribers.returned(channel, n)
+    if n > 0 then
+        count(channel, n, -n)
+    end
 end
 
 function subscribers.subscribers_remove(channel, token)
@@ -59,7 +72,9 @@ function subscribers.subscribers_remove(channel, token)
         if row == nil then
             return false
         end
-        return subscribers.drop(channel, row.id, token, row.registered_at)
+        subscribers.take_out(channel, row.id, token, row.registered_at)
+        subscribers.left(channel, 1)
+        return true
     end)
 end
 

@@ -2,8 +2,8 @@
 
 local atomic = require('roles.atomic')
 local campaigns = require('roles.store.campaigns')
+local dead = require('roles.store.dead')
 local nodes = require('roles.store.nodes')
-local subscribers = require('roles.store.subscribers')
 local walk = {}
 
 local EMPTY = setmetatable({}, {__serialize = 'map'})
@@ -154,9 +154,7 @@ local function apply(node, epoch, line, now)
     if page == nil or page.node ~= node or page.epoch ~= epoch then
         return -- not the owner any more: whoever reopened the page reports it
     end
-    for _, dead in ipairs(line.dead or {}) do
-        subscribers.drop(line.channel, dead[1], dead[2], dead[3])
-    end
+    dead.note(line.campaign, line.channel, line.dead or {}, now)
     local state, recipients, settled, spans, tallies = page.state, page.recipients, page.settled, page.spans, page.tallies
     if state == 'settled' then
         return correct(page, line, tallies)

@@ -1,0 +1,166 @@
+-- The dead ledger: which tokens the providers refuse, and what becomes of them (docs/adr/0009). A refusal is of one of
+-- three kinds. Certain: deleted with the report. Likely and doubtful: kept by campaign and channel, until the whole
+-- ring's share is judged (dead_judge.lua) and, where it is too high, a person has answered. What is deleted is kept for
+-- a day (dead_undo.lua).
+
+local atomic = require('roles.atomic')
+local memory = require('roles.memory')
+local rows = require('roles.store.dead_rows')
+local subscribers = require('roles.store.subscribers')
+local dead = {}
+
+local MOST = 200000 -- kept of one campaign and channel; the others are only counted
+local EXAMPLES = 5
+local TOLD = {'stopped', 'asked', 'confirmed', 'forgetting', 'denied'} -- nodes hear of these with their heartbeat
+
+-- Inside the caller's transaction, what a line reports of its batch. entries: {subscriber, token, bound, kind, reason};
+-- lines of an older Broadside have no kind: they were written to be deleted.
+function dead.note(campaign, channel, entries, now)
+    if #entries == 0 then
+        return
+    end
+    local row = rows.row_of(campaign, channel, now)
+    local removed, kept, likely, doubtful, reasons = 0, 0, 0, 0, {}
+    local room = math.max(0, MOST - row.waiting)
+    if memory.full() or row.state == 'forgetting' then
+        room = 0
+    end
+    for _, entry in ipairs(entries) do
+        local id, token, bound, kind, reason = unpack(entry, 1, 5)
+        if kind == nil or kind == 'certain' then
+            removed = removed + rows.remove(campaign, channel, id, token, bound, now)
+        else
+            if kind == 'likely' then
+                likely = likely + 1
+            else
+                doubtful = doubtful + 1
+            end
+            reason = reason or 'unknown'
+            reasons[reason] = (reasons[reason] or 0) + 1
+            if kept < room then
+                if box.space.store_kept:get({campaign, channel, id}) == nil then
+                    kept = kept + 1
+                end
+                box.space.store_kept:replace({campaign, channel, id, token, bound, kind, reason})
+            end
+        end
+    end
+    subscribers.left(channel, removed)
+    row = rows.update(row, {
+        {'+', 'removed', removed}, {'+', 'waiting', kept}, {'+', 'likely', likely}, {'+', 'doubtful', doubtful},
+        {'=', 'reasons', rows.add_reasons(row.reasons, reasons)},
+    })
+    if likely + doubtful > 0 and (row.state == 'closed' or row.state == 'few') then
+        rows.enter(row, 'collecting', now)
+    end
+end
+
+-- A worker holds what a campaign's provider refuses, as hardly anything is delivered. held: how many phones it holds;
+-- reasons: of those; examples: some of their ids. Answers 'sound' (the ring's deliveries prove the key), 'few' or
+-- 'confirmed' (settle them), 'stopped' (a question stands now) or 'denied' (a person has said: the key is wrong).
+function dead.dead_doubt(campaign, channel, held, reasons, examples, limit, now)
+    return atomic(function()
+        local row = rows.row_of(campaign, channel, now)
+        if row.state == 'confirmed' then
+            return 'confirmed'
+        end
+        local bad = rows.refused(row) + held
+        if rows.sound(rows.delivered(row), bad) then
+            if row.state == 'stopped' then
+                rows.enter(row, 'collecting', now)
+            end
+            return 'sound'
+        elseif bad < rows.ENOUGH then
+            return 'few'
+        elseif row.state == 'denied' or row.state == 'forgetting' then
+            return 'denied'
+        elseif row.state ~= 'stopped' then
+            row = rows.update(rows.enter(row, 'stopped', now), {{'=', 'held', 0}, {'=', 'limit', limit}})
+        end
+        if held > row.held then
+            row = rows.update(row, {{'=', 'held', held}, {'=', 'examples', {unpack(examples, 1, EXAMPLES)}}})
+            if rows.refused(row) == 0 then
+                rows.update(row, {{'=', 'reasons', rows.add_reasons({}, reasons)}})
+            end
+        end
+        return 'stopped'
+    end)
+end
+
+local function standing(row)
+    local top, most
+    for reason, n in pairs(row.reasons) do
+        if most == nil or n > most or (n == most and reason < top) then
+            top, most = reason, n
+        end
+    end
+    local state = row.state == 'forgetting' and 'denied' or row.state
+    local bad = math.max(rows.refused(row), tonumber(row.held))
+    return {row.campaign, row.channel, state, row.answered_at, bad, rows.delivered(row), row.limit, top or ''}
+end
+
+-- What nodes hear with their heartbeat: {campaign, channel, state, answered_at, refused, delivered, limit, the most
+-- frequent reason} of every question that stands, and of every answer to a campaign that has not ended.
+function dead.standing()
+    local list = {}
+    for _, state in ipairs(TOLD) do
+        for _, row in ipairs(box.space.store_deaths.index.state:select({state}, {limit = 100})) do
+            table.insert(list, standing(row))
+        end
+    end
+    return list
+end
+
+local function examples(row)
+    local ids = {}
+    for _, entry in ipairs(box.space.store_kept:select({row.campaign, row.channel}, {limit = EXAMPLES})) do
+        table.insert(ids, entry.subscriber)
+    end
+    return #ids > 0 and ids or row.examples
+end
+
+-- Up to `limit` rows, the newest first: {campaign, channel, state, since, likely, doubtful, held, waiting, removed,
+-- delivered, limit, reasons, examples} each. No token leaves the store.
+function dead.dead_list(limit)
+    local list = {}
+    for _, row in box.space.store_deaths:pairs(nil, {iterator = 'REQ'}) do
+        if #list >= limit then
+            break
+        end
+        if row.state ~= 'closed' or row.removed > 0 then
+            table.insert(list, {
+                row.campaign, row.channel, row.state, row.since, row.likely, row.doubtful, row.held, row.waiting,
+                row.removed, rows.delivered(row), row.limit, setmetatable(row.reasons, rows.MAP), examples(row),
+            })
+        end
+    end
+    return list
+end
+
+-- A person's answer. campaign: nil for all of the channel's. answer: 'confirmed' (what is kept is deleted, and what is
+-- held may be settled) or 'denied' (the key was wrong: what is kept is forgotten, what is held is tried again).
+-- Answers the campaigns that it was the answer for, and how many targets were kept of them.
+function dead.dead_answer(channel, campaign, answer, now)
+    return atomic(function()
+        local found, kept = {}, 0
+        for _, state in ipairs({'stopped', 'asked', 'few'}) do
+            for _, row in ipairs(box.space.store_deaths.index.state:select({state})) do
+                if row.channel == channel and (campaign == nil or row.campaign == campaign) then
+                    table.insert(found, row.campaign)
+                    kept = kept + tonumber(row.waiting)
+                    row = rows.update(row, {{'=', 'answered_at', now}, {'=', 'held', 0}})
+                    if answer == 'denied' then
+                        local none = setmetatable({}, rows.MAP)
+                        rows.update(row, {{'=', 'likely', 0}, {'=', 'doubtful', 0}, {'=', 'reasons', none}})
+                        rows.enter(row, row.waiting > 0 and 'forgetting' or 'denied', now)
+                    else
+                        rows.enter(row, 'confirmed', now)
+                    end
+                end
+            end
+        end
+        return found, kept
+    end)
+end
+
+return dead

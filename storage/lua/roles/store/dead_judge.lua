@@ -1,0 +1,126 @@
+-- The verdict over what a campaign's provider refused: when the campaign ends or an hour after its start, and again at
+-- its end. And what has had its time goes.
+
+local atomic = require('roles.atomic')
+local rows = require('roles.store.dead_rows')
+local dead_judge = {}
+
+local FULL = 100000 -- kept of one campaign and channel: judged at once
+local LONGEST = 30 * rows.DAY -- nothing is kept for longer, whatever it waits for
+local EXPLAINED = 90 * rows.DAY -- so long `campaign verify` may need to know who was restored
+local LIVES = {closed = rows.DAY, few = rows.DAY, asked = LONGEST, collecting = LONGEST, denied = LONGEST}
+local JUDGED = {'collecting', 'denied', 'stopped', 'confirmed', 'forgetting', 'deleting'}
+local NEXT = {deleting = 'collecting', forgetting = 'denied'} -- when nothing is kept any more
+
+-- What the whole ring's answers say of a campaign and channel: 'deleting', 'asked' or 'few'.
+local function verdict(row, limit)
+    local good, bad = rows.delivered(row), rows.refused(row)
+    local share = bad / math.max(1, good + bad)
+    if share > limit and bad >= rows.ENOUGH then
+        return 'asked'
+    end
+    return share <= limit and good >= rows.ENOUGH and 'deleting' or 'few'
+end
+
+-- One step: what has had its time goes. Answers whether there may be more.
+local function sweep(now)
+    local n = 0
+    local removed = box.space.store_removed.index.removed_at
+    for _, gone in ipairs(removed:select({now - rows.DAY}, {iterator = 'LT', limit = rows.STEP})) do
+        box.space.store_removed:delete(gone.subscriber)
+        local row = box.space.store_deaths:get({gone.campaign, gone.channel})
+        if row ~= nil then
+            rows.update(row, {{'=', 'removed', math.max(0, tonumber(row.removed) - 1)}})
+        end
+        n = n + 1
+    end
+    local past = box.space.store_restored.index.restored_at
+    for _, back in ipairs(past:select({now - EXPLAINED}, {iterator = 'LT', limit = rows.STEP - n})) do
+        box.space.store_restored:delete({back.subscriber, back.removed_at})
+        n = n + 1
+    end
+    if n > 0 then
+        return n == rows.STEP
+    end
+    for state, age in pairs(LIVES) do
+        local row = box.space.store_deaths.index.state:select({state}, {limit = 1})[1]
+        if row ~= nil and row.since + age < now then
+            if row.waiting > 0 then
+                rows.take_kept(row)
+            elseif box.space.store_removed.index.campaign:select({row.campaign, row.channel}, {limit = 1})[1] == nil then
+                box.space.store_deaths:delete({row.campaign, row.channel})
+            else -- something of it can still be restored: looked at again in an hour
+                rows.enter(row, 'closed', now - rows.DAY + rows.HOUR)
+            end
+            return true
+        end
+    end
+    return false
+end
+
+-- One row, one step. Answers whether it may have another step at once, and the verdict when there is a new one.
+local function judge(row, limit, now)
+    local c = box.space.store_campaigns:get(row.campaign)
+    local ended = rows.over(c)
+    if row.waiting > 0 and (row.state == 'deleting' or row.state == 'confirmed') then
+        return rows.delete_kept(row, now) > 0
+    elseif row.waiting > 0 and row.state == 'forgetting' then
+        return rows.take_kept(row) > 0
+    elseif row.state == 'stopped' then
+        if rows.sound(rows.delivered(row), rows.refused(row) + tonumber(row.held)) then
+            return true, rows.enter(row, 'collecting', now).state
+        end
+        return false, ended and rows.enter(row, 'asked', now).state or nil
+    elseif row.waiting == 0 then
+        local rest = ended and 'closed' or NEXT[row.state]
+        if rest ~= nil then
+            rows.enter(row, rest, now)
+        end
+        return false
+    end
+    local hour = not row.early and c ~= nil and c.fired_at > 0 and c.fired_at + rows.HOUR <= now
+    if not (ended or hour or row.waiting >= FULL) then
+        return false
+    end
+    if hour then
+        row = rows.update(row, {{'=', 'early', true}})
+    end
+    local word = verdict(row, limit)
+    if word == 'few' and not ended then
+        return false
+    end
+    rows.enter(rows.update(row, {{'=', 'limit', limit}}), word, now)
+    return word == 'deleting', word
+end
+
+-- limits: channel -> the share above which a person is asked, as this node's configuration says. One call is one small
+-- step; any node may ask at any time, and of two one takes it. Answers whether there is more to do at once, and the
+-- verdicts that are new: {campaign, channel, verdict, refused, delivered} each.
+function dead_judge.dead_judge(limits, now)
+    local verdicts = {}
+    for _, state in ipairs(JUDGED) do
+        for _, known in ipairs(box.space.store_deaths.index.state:select({state}, {limit = 1000})) do
+            local limit = limits[known.channel]
+            if limit ~= nil then
+                local more, word = atomic(function()
+                    local row = box.space.store_deaths:get({known.campaign, known.channel})
+                    if row == nil or row.state ~= state then
+                        return false
+                    end
+                    return judge(row, limit, now)
+                end)
+                if word ~= nil then
+                    table.insert(verdicts, {
+                        known.campaign, known.channel, word, rows.refused(known), rows.delivered(known),
+                    })
+                end
+                if more then
+                    return true, verdicts
+                end
+            end
+        end
+    end
+    return atomic(sweep, now), verdicts
+end
+
+return dead_judge

@@ -1,0 +1,107 @@
+-- The dead ledger's row for each campaign and channel (store_deaths), and what is kept and removed under it. All of it
+-- runs inside the caller's transaction.
+--
+-- States: 'collecting' (not yet judged), 'deleting', 'asked' and 'stopped' (a question stands; while 'stopped' the
+-- workers hold the channel), 'confirmed' (a person has said: they are dead), 'forgetting' and then 'denied' (a
+-- person has said: the key was wrong), 'few' (too few to judge), 'closed'.
+
+local memory = require('roles.memory')
+local subscribers = require('roles.store.subscribers')
+local rows = {}
+
+rows.ENOUGH = 20 -- delivered before anything is deleted; refused before anybody is asked
+rows.HOUR = 3600 * 1000
+rows.DAY = 24 * rows.HOUR
+rows.STEP = 100 -- targets that one call deletes: 1 to 3 ms of Tarantool's thread
+rows.MAP = {__serialize = 'map'}
+
+local HARDLY = 0.1 -- of a sound campaign's answers at least this share is delivered
+local REASONS = 20 -- names a campaign and channel; all further ones are 'other'
+
+function rows.row_of(campaign, channel, now)
+    return box.space.store_deaths:get({campaign, channel}) or box.space.store_deaths:insert({
+        campaign, channel, 'closed', now, 0, 0, 0, 0, 0, 0, setmetatable({}, rows.MAP), {}, 0, false,
+    })
+end
+
+function rows.update(row, changes)
+    return box.space.store_deaths:update({row.campaign, row.channel}, changes)
+end
+
+function rows.enter(row, state, now)
+    return rows.update(row, {{'=', 'state', state}, {'=', 'since', now}})
+end
+
+function rows.over(c)
+    return c == nil or c.state == 'done' or c.state == 'cancelled'
+end
+
+function rows.delivered(row)
+    local totals = box.space.store_totals:get({row.campaign, row.channel})
+    return totals ~= nil and tonumber(totals.tallies.delivered or 0) or 0
+end
+
+function rows.refused(row)
+    return tonumber(row.likely + row.doubtful)
+end
+
+-- Add up reasons under a bounded number of names.
+function rows.add_reasons(sums, more)
+    local names = 0
+    for _ in pairs(sums) do
+        names = names + 1
+    end
+    for reason, n in pairs(more) do
+        if sums[reason] == nil then
+            if names >= REASONS then
+                reason = 'other'
+            else
+                names = names + 1
+            end
+        end
+        sums[reason] = (sums[reason] or 0) + n
+    end
+    return setmetatable(sums, rows.MAP)
+end
+
+-- Inside the caller's transaction: delete one target, if it was registered at or before `bound`, and keep its row.
+function rows.remove(campaign, channel, id, token, bound, now)
+    local row = subscribers.take_out(channel, id, token, bound)
+    if row == nil then
+        return 0
+    end
+    if not memory.full() then
+        box.space.store_removed:replace({id, channel, campaign, now, row:totable()})
+    end
+    return 1
+end
+
+-- Up to STEP of a row's kept targets leave the ledger, with `f` called for each before.
+function rows.take_kept(row, f)
+    local entries = box.space.store_kept:select({row.campaign, row.channel}, {limit = rows.STEP})
+    for _, entry in ipairs(entries) do
+        if f ~= nil then
+            f(entry)
+        end
+        box.space.store_kept:delete({row.campaign, row.channel, entry.subscriber})
+    end
+    local left = #entries < rows.STEP and 0 or math.max(0, row.waiting - #entries)
+    rows.update(row, {{'=', 'waiting', left}})
+    return #entries
+end
+
+function rows.delete_kept(row, now)
+    local removed = 0
+    local taken = rows.take_kept(row, function(entry)
+        removed = removed + rows.remove(row.campaign, row.channel, entry.subscriber, entry.token, entry.bound, now)
+    end)
+    subscribers.left(row.channel, removed)
+    rows.update(row, {{'+', 'removed', removed}})
+    return taken
+end
+
+function rows.sound(good, bad)
+    return good >= rows.ENOUGH and good >= HARDLY * (good + bad)
+end
+
+return rows
