@@ -26,6 +26,9 @@ TASKS_A_TAKE = 4
 TAKE_LINGER = 0.02
 """Seconds that the first free hand waits for others, or nearly every batch would be taken by a call of its own."""
 
+BREAKER_LOOK = 0.25
+"""Seconds between two looks at a breaker that is open."""
+
 BEGIN_WITHIN = 25.0
 """Seconds after a take within which a push is begun. With the 20 s that an answer may take, and the settlement, it
 stays below the tube's ttr of 60 s: after that the batch would be in other hands too."""
@@ -108,8 +111,9 @@ class Consumer:
         # waited for before the take, so that no lease grows old in a queue of our own
         if self._limiter is not None:
             await trio.sleep(self._limiter.delay(0, trio.current_time()))
-        while (pause := self._breaker.retry_in(trio.current_time())) > 0:  # noqa: ASYNC110 - it may grow meanwhile
-            await trio.sleep(pause)
+        # in short looks: meanwhile the pause may grow, or end with a probe's success or a person's answer
+        while (pause := self._breaker.retry_in(trio.current_time())) > 0:  # noqa: ASYNC110
+            await trio.sleep(min(pause, BREAKER_LOOK))
 
     async def _read(self, id: int, number: int, data: Any) -> Work | None:
         try:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import structlog
 import trio
 
 from actors.messages import Clock
 from storage.errors import LinkLost, OutOfMemory
+from storage.records import DeadStanding
 from storage.store import Store
 from storage.tubes import Tubes
 
@@ -24,15 +25,22 @@ Sending = Callable[[float], frozenset[int] | None]
 None while one of them has yet to tell. A worker that lost its link may still be sending what it had taken."""
 
 
+Hear = Callable[[list[DeadStanding]], Awaitable[None]]
+"""Takes what stands of the dead ledger, at each heartbeat."""
+
+
 class Membership:
     """One per node. Ready when the queue holds a lease of a current epoch."""
 
-    def __init__(self, *, node: str, tubes: Tubes, store: Store, clock: Clock, sending: Sending) -> None:
+    def __init__(
+        self, *, node: str, tubes: Tubes, store: Store, clock: Clock, sending: Sending, hear: Hear | None = None
+    ) -> None:
         self._node = node
         self._tubes = tubes
         self._store = store
         self._clock = clock
         self._sending = sending
+        self._hear = hear
         self._still_since: dict[tuple[int, int], float] = {}
         self._life = trio.CancelScope()
 
@@ -86,6 +94,8 @@ class Membership:
         lease = await self._store.node_renew(self._node, epoch, self._clock(), self._quiet(standing.still))
         if lease is None or not await self._tubes.renew(epoch, lease, standing.asked):
             return None
+        if self._hear is not None:
+            await self._hear(lease.dead)
         return RENEW_WHILE_SETTLING if any(hold.settling for hold in lease.holds) else RENEW_EVERY
 
     def _quiet(self, still: list[tuple[int, int]]) -> list[tuple[int, int]]:

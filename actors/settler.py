@@ -13,7 +13,7 @@ from actors.messages import Clock, Done, Gate
 from storage.errors import LinkLost, OutOfMemory
 from storage.records import Remainder, Settlement
 from storage.tubes import Tubes
-from transports.contract import Outcome, Recipient, pack_recipients
+from transports.contract import Death, Outcome, Recipient, pack_recipients
 
 log = structlog.get_logger(__name__)
 
@@ -34,11 +34,11 @@ def settle(done: Done, now: int) -> Settlement:
     recipients = batch.recipients
     tallies: dict[str, int] = {}
     reasons: dict[str, int] = {}
-    dead: list[tuple[int, str, int]] = []
+    dead: list[tuple[int, str, int, str, str]] = []
     again: dict[tuple[int, float], tuple[float, list[Recipient]]] = {}
     if done.outcomes.delivered:
         tallies["delivered"] = done.outcomes.delivered
-    for index, outcome, reason, after, unregistered_at in done.outcomes.exceptions:
+    for index, outcome, reason, after, unregistered_at, death in done.outcomes.exceptions:
         recipient = recipients[index]
         if outcome in (Outcome.RETRY, Outcome.UNKNOWN, Outcome.HELD):
             held = outcome is Outcome.HELD
@@ -56,9 +56,8 @@ def settle(done: Done, now: int) -> Settlement:
                     tallies["retried"] = tallies.get("retried", 0) + 1
                     reasons[reason] = reasons.get(reason, 0) + 1
                 continue
-        if outcome is Outcome.DEAD:
-            bound = recipient.registered_at if unregistered_at is None else unregistered_at - 1
-            dead.append((recipient.id, recipient.token, bound))
+        if death is not None:
+            dead.append(_refused(recipient, death, reason, unregistered_at))
         tallies[outcome.value] = tallies.get(outcome.value, 0) + 1
         if outcome is not Outcome.DELIVERED:
             reasons[reason] = reasons.get(reason, 0) + 1
@@ -79,6 +78,19 @@ def settle(done: Done, now: int) -> Settlement:
         ],
         ids=ids,
     )
+
+
+def _refused(
+    recipient: Recipient, death: Death, reason: str, unregistered_at: int | None
+) -> tuple[int, str, int, str, str]:
+    """An entry of the dead ledger: the token goes only as it was when we sent, for a later registration wins."""
+    bound = recipient.registered_at
+    if unregistered_at is not None:
+        if unregistered_at > bound:
+            bound = unregistered_at - 1
+        else:  # a base imported as registered today, or a clock that is wrong: this moment proves nothing
+            death = Death.LIKELY
+    return recipient.id, recipient.token, bound, death.value, reason
 
 
 class Settler:

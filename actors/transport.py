@@ -12,8 +12,8 @@ from actors.messages import Done, Gate, Work
 from storage.tubes import Tubes
 from transports.backoff import Backoff
 from transports.breaker import Breaker
-from transports.contract import Batch, Outcome, Outcomes, Transport
-from transports.refusals import Refusals
+from transports.contract import Batch, Outcome, Outcomes, Transport, held
+from transports.refusals import Ask, Refusals
 
 log = structlog.get_logger(__name__)
 
@@ -25,7 +25,8 @@ not: where a quota is really used up, it refuses all. Who was put off waits by h
 class TransportActor:
     """Sends up to ``concurrency`` batches at once over one transport, which lives and dies with this actor.
 
-    ``intake``: the consumer's end of ``work``, of which it has a clone; the actor closes it to end.
+    ``intake``: the consumer's end of ``work``, of which it has a clone; the actor closes it to end. ``ask``: the dead
+    ledger's word on a campaign of which nearly everything is refused.
     """
 
     def __init__(
@@ -39,6 +40,7 @@ class TransportActor:
         done: trio.MemorySendChannel[Done],
         breaker: Breaker,
         refusals: Refusals,
+        ask: Ask,
         gate: Gate,
         concurrency: int = 4,
     ) -> None:
@@ -50,6 +52,7 @@ class TransportActor:
         self._done = done
         self._breaker = breaker
         self._refusals = refusals
+        self._ask = ask
         self._gate = gate
         self._pace = Backoff(first=1.0)
         self._slow_until = 0.0
@@ -71,12 +74,15 @@ class TransportActor:
 
     async def _send(self, nursery: trio.Nursery) -> None:
         async for work in self._work:
+            if self._refusals.spares(work.batch):
+                await self._done.send(Done(work, held(work.batch, "the channel is paused")))
+                continue
             async with Blame(self._tubes, self._channel, work.task.id, work.task.number):
                 outcomes = await self._transport.send(work.batch)
             nursery.start_soon(self._weigh, work, outcomes)  # which may wait for others, and they need this place
 
     async def _weigh(self, work: Work, outcomes: Outcomes) -> None:
-        outcomes = await self._refusals.weigh(work.batch.campaign, outcomes)
+        outcomes = await self._refusals.weigh(work.batch, outcomes, self._ask)
         self._judge(work.batch, outcomes)
         await self._done.send(Done(work, outcomes))
 

@@ -30,6 +30,7 @@ from broadside.servers import OwnQueue, Server
 from broadside.topology import build_transport, endpoints
 from storage.embedded import Embedded
 from storage.link import Link
+from storage.records import DeadStanding
 from storage.store import Store
 from storage.tubes import Tubes
 from supervision import (
@@ -71,6 +72,7 @@ class Node:
         self._workers = [processes.WorkerState(f"worker-{n + 1}") for n in range(config.node.workers)]
         peers = {peer.name: self._server(peer) for peer in config.peers}
         self._peers = peers
+        self._dead: list[DeadStanding] = []
         self.allowances = self._shared_out({})
         """Channel → how fast it may send; what the providers allow is known after `check_channels`."""
         self._link = Link(endpoints(self._store(), self._queue(), peers))
@@ -172,8 +174,27 @@ class Node:
     def _membership(self) -> Actor:
         name = self._config.node.name
         return Membership(
-            node=name, tubes=self._tubes, store=self._store_verbs, clock=wall_clock, sending=self._sending
+            node=name,
+            tubes=self._tubes,
+            store=self._store_verbs,
+            clock=wall_clock,
+            sending=self._sending,
+            hear=self._hear_of_the_dead,
         )
+
+    async def _hear_of_the_dead(self, standings: list[DeadStanding]) -> None:
+        """Tell the workers whenever a question stands, is withdrawn or has been answered, anywhere in the ring."""
+        before, self._dead = self._dead_news(), standings
+        news = self._dead_news()
+        if news != before:
+            async with trio.open_nursery() as nursery:
+                for worker in self._workers:
+                    nursery.start_soon(worker.tell, wire.DeadNews(news))
+
+    def _dead_news(self) -> list[wire.DeadStanding]:
+        return [
+            wire.DeadStanding(each.campaign, each.channel, each.state) for each in self._dead if each.state != "asked"
+        ]
 
     def _sending(self, since: float) -> frozenset[int] | None:
         running = [worker.stats for worker in self._workers if worker.pid is not None]
@@ -222,6 +243,7 @@ class Node:
             reports=worker == self._workers[0].name,
             tokens=self._tokens.current(),
             drain=self._config.node.drain,
+            dead=self._dead_news(),
         )
 
     def _setups(self) -> list[wire.ChannelSetup]:

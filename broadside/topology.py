@@ -11,6 +11,7 @@ import trio
 from actors.batcher import Batcher
 from actors.book import CampaignBook
 from actors.consumer import Consumer
+from actors.dead import DeadJudge, asking
 from actors.messages import Clock, Done, Gate, Page, Work, wall_clock
 from actors.reporter import Reporter
 from actors.settler import Settler
@@ -27,7 +28,7 @@ from supervision import ONE_FOR_ALL, ONE_FOR_ONE, REST_FOR_ONE, Actor, ChildSpec
 from transports.breaker import Breaker
 from transports.contract import Transport, TransportSettings
 from transports.limiter import Limiter
-from transports.refusals import Refusals
+from transports.refusals import Ask, Refusals
 from transports.registry import load
 
 HANDS_A_CONNECTION = 5
@@ -77,6 +78,8 @@ class ChannelGroup:
         limiter: Limiter | None,
         tokens: TokenHolder,
         drain: float,
+        refusals: Refusals,
+        ask: Ask,
     ) -> None:
         self._setup = setup
         self._tubes = tubes
@@ -86,7 +89,8 @@ class ChannelGroup:
         self._in_hand = in_hand
         self._tokens = tokens
         self._drain = drain
-        self._refusals = Refusals(setup.dead_limit)
+        self._refusals = refusals
+        self._ask = ask
         self._limiter = limiter
         self._connect()
 
@@ -140,6 +144,7 @@ class ChannelGroup:
             done=self._done_in.clone(),
             breaker=self._breaker,
             refusals=self._refusals,
+            ask=self._ask,
             gate=self._gate,
             concurrency=self._in_hands(),
         )
@@ -176,7 +181,7 @@ class CampaignGroup:
             ChildSpec("walker", self._walker, shutdown=self._hello.drain),
         ]
         if self._hello.reports:
-            children.append(ChildSpec("shepherd", self._shepherd))
+            children += [ChildSpec("shepherd", self._shepherd), ChildSpec("dead-judge", self._judge)]
         return Supervisor("campaigns", children, strategy=REST_FOR_ONE, intensity=BUGS, observe=observe)
 
     def _tubes(self, where: str = "queue") -> Tubes:
@@ -198,6 +203,10 @@ class CampaignGroup:
             pages=self._intake.clone(),
             clock=self._clock,
         )
+
+    def _judge(self) -> Actor:
+        limits = {setup.name: setup.dead_limit for setup in self._hello.channels}
+        return DeadJudge(store=self._store, limits=limits, clock=self._clock)
 
     def _shepherd(self) -> Actor:
         return Shepherd(node=self._hello.node, tubes=self._tubes(), store=self._store, clock=self._clock)
@@ -232,14 +241,15 @@ def worker_tree(
     *,
     breakers: dict[str, Breaker],
     in_hand: dict[str, Counter[int]],
+    refusals: dict[str, Refusals],
     tokens: TokenHolder,
     telemetry: Callable[[], Actor],
     clock: Clock = wall_clock,
 ) -> Supervisor:
     """A worker's whole tree. ``telemetry``: makes the actor that tells the node.
 
-    ``breakers``, and ``in_hand``, batches by campaign: one per channel. ``tokens``: the node's, which each new
-    transport borrows.
+    ``breakers``, ``refusals`` and ``in_hand``, batches by campaign: one per channel. ``tokens``: the node's, which
+    each new transport borrows.
     """
     link = Link(
         endpoints(hello.store, hello.queue, hello.peers, hello.copy),
@@ -260,6 +270,8 @@ def worker_tree(
             limiter=buckets.get(setup.pace.bucket) if setup.pace else None,
             tokens=tokens,
             drain=hello.drain,
+            refusals=refusals[setup.name],
+            ask=asking(store, setup.name, clock),
         )
         for setup in hello.channels
     }

@@ -76,6 +76,21 @@ class ProviderToken(msgspec.Struct, frozen=True, tag="provider-token"):
         return f"ProviderToken(name={self.name!r}, issued_at={self.issued_at!r})"
 
 
+class DeadStanding(msgspec.Struct, frozen=True):
+    """What stands of the dead ledger for one campaign and channel, as far as a worker acts by it."""
+
+    campaign: int
+    channel: str
+    state: str
+    """``stopped``, ``confirmed`` or ``denied``: see ``storage.records.DeadStanding``."""
+
+
+class DeadNews(msgspec.Struct, frozen=True, tag="dead-news"):
+    """Node → worker, whenever it has changed: all that stands of the dead ledger."""
+
+    standings: list[DeadStanding]
+
+
 class Hello(msgspec.Struct, frozen=True, kw_only=True, tag="hello"):
     """Node → worker, first: who you are, and where everything is."""
 
@@ -92,6 +107,8 @@ class Hello(msgspec.Struct, frozen=True, kw_only=True, tag="hello"):
     tokens: list[ProviderToken] = []
     drain: float = 25.0
     """Seconds for an orderly stop of the whole worker."""
+    dead: list[DeadStanding] = []
+    """See ``DeadNews``."""
 
 
 class Stop(msgspec.Struct, frozen=True, tag="stop"):
@@ -131,7 +148,7 @@ class Tree(msgspec.Struct, frozen=True, tag="tree"):
     snapshot: dict[str, Any]
 
 
-Frame = Hello | ProviderToken | Stop | Ready | Beat | Stats | Tree
+Frame = Hello | ProviderToken | DeadNews | Stop | Ready | Beat | Stats | Tree
 _ENCODER = msgspec.json.Encoder()
 _DECODER = msgspec.json.Decoder(Frame)
 

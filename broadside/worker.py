@@ -10,7 +10,7 @@ import socket
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import structlog
@@ -22,6 +22,7 @@ from broadside.stages import Stages
 from broadside.topology import worker_tree
 from supervision import Supervisor
 from transports.breaker import Breaker
+from transports.refusals import Refusals, Standing
 
 log = structlog.get_logger(__name__)
 
@@ -94,11 +95,14 @@ async def serve(stream: trio.abc.Stream) -> None:
     breakers = {setup.name: Breaker() for setup in hello.channels}
     tokens = TokenHolder(hello.tokens)
     in_hand: dict[str, Counter[int]] = {setup.name: Counter() for setup in hello.channels}
+    refusals = {setup.name: Refusals(setup.name, breakers[setup.name], setup.dead_limit) for setup in hello.channels}
+    _hear(refusals, hello.dead)
     stages = Stages()
     tree: Supervisor = worker_tree(
         hello,
         breakers=breakers,
         in_hand=in_hand,
+        refusals=refusals,
         tokens=tokens,
         telemetry=lambda: Telemetry(line, lambda: tree, breakers, in_hand, stages),
     )
@@ -110,7 +114,7 @@ async def serve(stream: trio.abc.Stream) -> None:
             life.deadline = min(life.deadline, trio.current_time() + seconds)
             tree.stop()
 
-        nursery.start_soon(_listen, line, tokens, partial(stop, hello.drain), partial(stop, ORPHAN_DRAIN))
+        nursery.start_soon(_listen, line, tokens, refusals, partial(stop, hello.drain), partial(stop, ORPHAN_DRAIN))
         nursery.start_soon(_signals, partial(stop, hello.drain))
         nursery.start_soon(stages.run)
 
@@ -125,8 +129,17 @@ async def serve(stream: trio.abc.Stream) -> None:
         life.cancel()
 
 
+def _hear(refusals: dict[str, Refusals], standings: Sequence[wire.DeadStanding]) -> None:
+    for channel, watch in refusals.items():
+        watch.hear([Standing(each.campaign, each.state) for each in standings if each.channel == channel])
+
+
 async def _listen(
-    line: wire.Wire, tokens: TokenHolder, stop: Callable[[], None], left_alone: Callable[[], None]
+    line: wire.Wire,
+    tokens: TokenHolder,
+    refusals: dict[str, Refusals],
+    stop: Callable[[], None],
+    left_alone: Callable[[], None],
 ) -> None:
     while (message := await line.receive()) is not None:
         match message:
@@ -134,6 +147,8 @@ async def _listen(
                 stop()
             case wire.ProviderToken():
                 tokens.receive(message)
+            case wire.DeadNews(standings):
+                _hear(refusals, standings)
     signal.alarm(ORPHAN_LIFE)  # whatever holds the drain up, an orphan does not live on
     log.warning("the node is gone: draining")
     left_alone()

@@ -13,6 +13,10 @@ class State(enum.Enum):
     HALF_OPEN = "half-open"
 
 
+_SPARE = 0.25
+_SPARE_LIMIT = 5.0
+
+
 class Breaker:
     """Opened by a fault of the whole channel (``Outcomes.stop``), never by dead tokens.
 
@@ -20,7 +24,7 @@ class Breaker:
     seconds, and what stays wrong shows the provider one refused batch per limit.
     """
 
-    __slots__ = ("_cool_down", "_probe_at", "first", "limit", "reason", "state")
+    __slots__ = ("_cool_down", "_probe_at", "_spare", "first", "limit", "reason", "state")
 
     def __init__(self, first: float = 1.0, limit: float = 30.0) -> None:
         """``first``: seconds from the fault to the first probe; each that fails doubles them, up to ``limit``."""
@@ -31,11 +35,14 @@ class Breaker:
         """The sentence it was opened with; None while closed."""
         self._cool_down = 0.0
         self._probe_at = 0.0
+        self._spare = _SPARE
 
     def open(self, sentence: str, now: float) -> None:
         """Let nothing pass until a cool-down after ``now`` (seconds). A failed probe opens again, with its sentence."""
         if self.state is not State.OPEN:  # a late fault of before this pause does not lengthen the next
-            self._cool_down = min(self.limit, 2 * self._cool_down) if self.state is State.HALF_OPEN else self.first
+            self._cool_down = (
+                min(self.limit, 2 * self._cool_down or self.first) if self.state is State.HALF_OPEN else self.first
+            )
         self.state = State.OPEN
         self.reason = sentence
         self._probe_at = now + self._cool_down
@@ -51,7 +58,23 @@ class Breaker:
             # A probe whose fate is never reported must not hold the channel for ever: after a while comes a next.
             self._probe_at = now + self.limit
 
+    def spared(self, now: float) -> None:
+        """The batch that was taken as a probe was not sent: another may be it soon, after ¼, ½, 1 … 5 s."""
+        if self.state is not State.CLOSED:
+            self.state = State.OPEN
+            self._probe_at = now + self._spare
+            self._spare = min(2 * self._spare, _SPARE_LIMIT)
+
+    def retry(self, now: float) -> None:
+        """Something has changed: let a probe go at once."""
+        if self.state is not State.CLOSED:
+            self.state = State.OPEN
+            self._cool_down = 0.0
+            self._probe_at = now
+            self._spare = _SPARE
+
     def success(self) -> None:
         """A batch got through: close. (A late success of before the fault closes too early; the next STOP reopens.)"""
         self.state = State.CLOSED
         self.reason = None
+        self._spare = _SPARE

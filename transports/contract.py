@@ -102,6 +102,17 @@ TERMINAL = frozenset(
 )
 
 
+class Death(enum.Enum):
+    """How surely a provider's refusal says that a phone is gone. What Broadside refuses by itself is none of these."""
+
+    CERTAIN = "certain"
+    """No wrong key can cause it: deleted with the report."""
+    LIKELY = "likely"
+    """Kept with the campaign, and judged over the whole ring when it ends."""
+    DOUBTFUL = "doubtful"
+    """Kept as well; in the field nearly always a wrong environment, app or project."""
+
+
 class Exceptional(NamedTuple):
     """One recipient of a batch that was not simply delivered."""
 
@@ -114,6 +125,8 @@ class Exceptional(NamedTuple):
     """Seconds to wait before the next attempt (RETRY)."""
     unregistered_at: int | None = None
     """DEAD: the provider's own timestamp, ms UTC. The subscriber goes only if registered before it."""
+    death: Death | None = None
+    """DEAD and REJECTED: what the refusal says of the token; None: nothing."""
 
 
 @dataclass(slots=True)
@@ -128,6 +141,11 @@ class Outcomes:
     """Seconds for which the channel should send nothing, where the provider limits the whole project."""
     put_off: int = 0
     """Pushes that the provider was too busy for (5xx, refused streams, a project's 429): many slow the channel."""
+
+
+def held(batch: Batch, why: str) -> Outcomes:
+    """None of a batch was sent."""
+    return Outcomes(0, [Exceptional(index, Outcome.HELD, why) for index in range(len(batch.recipients))])
 
 
 @dataclass(frozen=True, slots=True)

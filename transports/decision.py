@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from typing import NamedTuple
 
-from transports.contract import Outcome
+from transports.contract import Death, Outcome
 
 
 class Then(enum.Enum):
@@ -40,7 +40,9 @@ class Decision(NamedTuple):
     repeated: str | None = None
     """The sentence with which the channel must pause if this answer comes again and again."""
     blames_token: bool = False
-    """The recipient's token is dead if other recipients of the same batch were accepted."""
+    """The recipient's token is doubtful if other recipients of the same batch were accepted."""
+    death: Death | None = None
+    """What the answer says of the token (PROVIDERS.md, "Dead"); None: nothing."""
 
 
 def stop(reason: str, sentence: str, then: Then = Then.NOTHING) -> Decision:

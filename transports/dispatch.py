@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
-from transports.contract import Batch, Exceptional, Outcome, Outcomes
+from transports.contract import Batch, Death, Exceptional, Outcome, Outcomes
 from transports.decision import Decision, Then
 from transports.http2 import UNANSWERED, UNPROCESSED, Answer, Row, Template
 from transports.jobs import Job
@@ -78,8 +78,7 @@ class Dispatch:
             requests, self._again = self._again, []
             self._renewed = True
         for blamed in self._blamed:
-            fate = Outcome.DEAD if outcomes.delivered else Outcome.REJECTED
-            outcomes.exceptions.append(blamed._replace(outcome=fate))
+            outcomes.exceptions.append(blamed._replace(death=Death.DOUBTFUL if outcomes.delivered else None))
         return outcomes
 
     def _judge(self, answer: Answer) -> Exceptional | None:
@@ -121,7 +120,7 @@ class Dispatch:
             self._blamed.append(Exceptional(index, decision.outcome, decision.reason))
             return None
         after = decision.after * self._jitter
-        return Exceptional(index, decision.outcome, decision.reason, after, decision.unregistered_at)
+        return Exceptional(index, decision.outcome, decision.reason, after, decision.unregistered_at, decision.death)
 
     def _stop(self, sentence: str) -> None:
         if self.outcomes.stop is None:

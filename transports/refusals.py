@@ -1,101 +1,191 @@
-"""Watches the share of a campaign's tokens that a provider refuses: far above the usual, it is not the phones.
+"""Watches what a provider refuses. Holds back the bad batch, not the channel, until deliveries prove the key.
 
-A key of the other environment, a wrong app or project: then every token is "dead", and a base would be emptied within
-seconds. So a share far above the usual pauses the channel before anything is deleted.
+A key of the other environment, a wrong app or project: then every token is refused. Nobody is deleted for that, since
+the store judges over the whole ring; but the phones should get their news once the key is mended. So while hardly
+anything of a campaign is delivered, what is refused is HELD. Only when it comes back and is refused again, and the
+ledger knows of no deliveries either, the channel stops with a question to a person.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import replace
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field, replace
 
 import trio
 
-from transports.contract import Exceptional, Outcome, Outcomes
+from transports.breaker import Breaker
+from transports.contract import Batch, Death, Exceptional, Outcome, Outcomes
 
 LIMIT = 0.2
-"""The usual share stays far below this one."""
-LEAST = 500
-"""So many answers of one campaign must be there before its share means anything."""
-_PATIENCE = 1.0  # seconds that a small, suspicious batch waits for company
-_WINDOW = 4 * LEAST  # older answers fade, or a good half million would hide a bad page
+"""The usual share of refused tokens stays far below this one."""
+ENOUGH = 20
+"""Deliveries that prove a key, and refusals about which a person may be asked. As in the store's dead_rows.lua."""
+HARDLY = 0.1
+"""Of a sound campaign's answers at least this share is delivered. As there."""
+PATIENCE = 0.9
+"""Seconds from a campaign's first suspicious batch to the question. What is held comes back after one."""
 _CAMPAIGNS = 8  # those under way at once; the oldest is forgotten
-_REFUSED = (Outcome.DEAD, Outcome.REJECTED)
+_REMEMBERED = 50_000  # recipients of a campaign that were refused and are held
+_EXAMPLES = 5
+_JUDGED = (Death.LIKELY, Death.DOUBTFUL)
 
 
-class _Share:
-    """What is known of one campaign."""
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """What one worker asks the ledger: nearly all of a campaign is refused; is the key wrong?"""
 
-    __slots__ = ("changed", "judged", "refused", "tripped")
+    campaign: int
+    reasons: dict[str, int]
+    """Reason → phones whose pushes are held."""
+    examples: list[int]
+    """Some of their subscribers' ids."""
+    limit: float
 
-    def __init__(self) -> None:
-        self.judged = 0
-        self.refused = 0
-        self.tripped = False
-        self.changed = trio.Event()
+
+Ask = Callable[[Doubt], Awaitable[str]]
+"""Answers ``sound``, ``few``, ``stopped``, ``confirmed`` or ``denied`` (``Store.dead_doubt``); ``""``: no answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What the ring knows of a campaign on this channel: a question that stands, or a person's answer."""
+
+    campaign: int
+    state: str
+    """``stopped``, ``confirmed`` or ``denied``."""
+
+
+@dataclass(slots=True)
+class _Watch:
+    """What this worker knows of one campaign."""
+
+    delivered: int = 0
+    settled: int = 0
+    """Refused, and settled."""
+    held: dict[int, str] = field(default_factory=dict)
+    """Refused and held: subscriber → reason."""
+    since: float | None = None
+    """When the first of them was held."""
+    state: str = ""
+    """``sound``, as the ledger says, or as in :class:`Standing`."""
+
+    def sound(self, refused: int = 0) -> bool:
+        """Whether deliveries prove the key. ``refused``: those of the batch that is looked at."""
+        answers = self.delivered + self.settled + len(self.held) + refused
+        return self.delivered >= ENOUGH and self.delivered >= HARDLY * answers
 
 
 class Refusals:
     """One channel's watch. Lives as long as its breaker."""
 
-    __slots__ = ("_campaigns", "limit")
+    __slots__ = ("_breaker", "_campaigns", "_channel", "_sentence", "limit")
 
-    def __init__(self, limit: float = LIMIT) -> None:
-        """``limit``: a share between 0 and 1 (1: never pause)."""
+    def __init__(self, channel: str, breaker: Breaker, limit: float = LIMIT) -> None:
+        """``limit``: a share between 0 and 1 (1: never hold)."""
         self.limit = limit
-        self._campaigns: dict[int, _Share] = {}
+        self._channel = channel
+        self._breaker = breaker
+        self._campaigns: dict[int, _Watch] = {}
+        self._sentence: str | None = None  # with which we have stopped the channel
 
-    async def weigh(self, campaign: int, outcomes: Outcomes) -> Outcomes:
-        """The outcomes as they may be settled: if the share is too high, what was refused is HELD, with a STOP.
+    def spares(self, batch: Batch) -> bool:
+        """Whether a stopped channel should leave this batch alone: a probe's tokens were never refused before."""
+        if self._sentence is None or self._breaker.reason != self._sentence:
+            return False
+        watch = self._campaigns.get(batch.campaign)
+        if watch is None or not any(recipient.id in watch.held for recipient in batch.recipients):
+            return False
+        self._breaker.spared(trio.current_time())
+        return True
 
-        A batch that alone looks bad while fewer than :data:`LEAST` answers are known waits a second for others, so
-        that the first batches of a campaign are not deleted before their number means anything.
-        """
-        share = self._share(campaign)
-        refused = sum(entry.outcome in _REFUSED for entry in outcomes.exceptions)
-        judged = outcomes.delivered + refused
-        if not judged:
+    async def weigh(self, batch: Batch, outcomes: Outcomes, ask: Ask) -> Outcomes:
+        """The outcomes as they may be settled. What proves nothing but a wrong key is HELD, if need be with a STOP."""
+        watch = self._watch(batch.campaign)
+        watch.delivered += outcomes.delivered
+        refused = [entry for entry in outcomes.exceptions if entry.death in _JUDGED]
+        if not refused:
             return outcomes
-        self._count(share, judged, refused)
-        if refused <= self.limit * judged:
-            if share.tripped and (judged >= LEAST or share.refused <= self.limit * share.judged):
-                share.tripped, share.judged, share.refused = False, judged, refused
-            return outcomes
-        if not share.tripped and share.judged < LEAST:
-            with trio.move_on_after(_PATIENCE):
-                while share.judged < LEAST and not share.tripped:
-                    await share.changed.wait()
-        if judged >= LEAST or (share.judged >= LEAST and share.refused > self.limit * share.judged):
-            share.tripped = True
-        return self._held(outcomes, judged, refused) if share.tripped else outcomes
+        usual = len(refused) <= self.limit * (outcomes.delivered + len(refused))
+        if usual or watch.state in ("sound", "confirmed") or watch.sound(len(refused)):
+            return self._settled(watch, batch, refused, outcomes)
+        now = trio.current_time()
+        if len(watch.held) < _REMEMBERED and watch.state != "denied":
+            watch.held.update((batch.recipients[entry.index].id, entry.reason) for entry in refused)
+        if watch.since is None:
+            watch.since = now
+        if watch.state == "" and now - watch.since < PATIENCE:
+            return _held(outcomes, refused)
+        word = await ask(self._doubt(batch, watch, refused))
+        if word in ("sound", "confirmed"):
+            watch.state = word
+        if word in ("sound", "confirmed", "few"):
+            return self._settled(watch, batch, refused, outcomes)
+        if word in ("stopped", "denied"):
+            watch.state = word
+            self._sentence = self._why(word, refused[0].reason)
+            return _held(outcomes, refused, self._sentence)
+        return _held(outcomes, refused)
 
-    def _share(self, campaign: int) -> _Share:
-        share = self._campaigns.get(campaign)
-        if share is None:
+    def hear(self, standings: Sequence[Standing]) -> None:
+        """Take up what stands for this channel over the whole ring: others' questions, and a person's answers."""
+        now = trio.current_time()
+        known = {standing.campaign: standing.state for standing in standings}
+        for campaign, watch in self._campaigns.items():
+            if campaign not in known and watch.state in ("stopped", "denied"):
+                known[campaign] = ""  # withdrawn, or the campaign has ended
+        for campaign, state in known.items():
+            watch = self._watch(campaign)
+            if watch.state == state:
+                continue
+            watch.state = state
+            if state == "stopped" and not watch.sound():
+                if self._breaker.reason is None:
+                    self._sentence = self._why(state, "")
+                    self._breaker.open(self._sentence, now)
+            else:
+                watch.held.clear()  # from now on any batch may be the probe, those that were refused too
+                if self._sentence is not None and self._breaker.reason == self._sentence:
+                    self._breaker.retry(now)
+
+    def _watch(self, campaign: int) -> _Watch:
+        watch = self._campaigns.get(campaign)
+        if watch is None:
             if len(self._campaigns) >= _CAMPAIGNS:
                 del self._campaigns[next(iter(self._campaigns))]
-            share = self._campaigns[campaign] = _Share()
-        return share
+            watch = self._campaigns[campaign] = _Watch()
+        return watch
 
     @staticmethod
-    def _count(share: _Share, judged: int, refused: int) -> None:
-        if share.judged >= _WINDOW:
-            share.judged //= 2
-            share.refused //= 2
-        share.judged += judged
-        share.refused += refused
-        share.changed.set()
-        share.changed = trio.Event()
+    def _settled(watch: _Watch, batch: Batch, refused: Sequence[Exceptional], outcomes: Outcomes) -> Outcomes:
+        watch.settled += len(refused)
+        for entry in refused if watch.held else ():
+            watch.held.pop(batch.recipients[entry.index].id, None)
+        return outcomes
 
-    def _held(self, outcomes: Outcomes, judged: int, refused: int) -> Outcomes:
-        reasons = Counter(entry.reason for entry in outcomes.exceptions if entry.outcome in _REFUSED)
-        sentence = (
-            f"{refused} of {judged} tokens refused ({reasons.most_common(1)[0][0]}), far above the usual: check the"
-            f" channel's app and environment, or raise dead_limit ({self.limit:g})"
-            " if the base is that old; nothing was deleted"
+    def _doubt(self, batch: Batch, watch: _Watch, refused: Sequence[Exceptional]) -> Doubt:
+        reasons = Counter(watch.held.values()) or Counter(entry.reason for entry in refused)
+        examples = list(watch.held)[:_EXAMPLES] or [batch.recipients[entry.index].id for entry in refused[:_EXAMPLES]]
+        return Doubt(batch.campaign, dict(reasons), examples, self.limit)
+
+    def _why(self, state: str, reason: str) -> str:
+        words = f" ({reason})" if reason else ""
+        if state == "denied":
+            return (
+                f"the provider still refuses nearly every token{words}: mend the channel's key, app or environment and"
+                " restart the node; what is held goes out then"
+            )
+        return (
+            f"the provider refuses nearly every token{words}: check the channel's key, app and environment. Nothing is"
+            " deleted, and what was refused waits for an answer (broadside dead list; then dead confirm or dead keep"
+            f" {self._channel})"
         )
-        exceptions = [
-            Exceptional(entry.index, Outcome.HELD, entry.reason) if entry.outcome in _REFUSED else entry
-            for entry in outcomes.exceptions
-        ]
-        return replace(outcomes, exceptions=exceptions, stop=outcomes.stop or sentence)
+
+
+def _held(outcomes: Outcomes, refused: Sequence[Exceptional], stop: str | None = None) -> Outcomes:
+    indices = {entry.index for entry in refused}
+    exceptions = [
+        Exceptional(entry.index, Outcome.HELD, entry.reason) if entry.index in indices else entry
+        for entry in outcomes.exceptions
+    ]
+    return replace(outcomes, exceptions=exceptions, stop=outcomes.stop or stop)

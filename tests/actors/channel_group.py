@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -18,15 +19,18 @@ from storage.records import Campaign, Settlement
 from transports.breaker import Breaker
 from transports.contract import Batch, Leave, Message, Outcomes, Recipient, always, pack_recipients
 from transports.limiter import Limiter
-from transports.refusals import Refusals
+from transports.refusals import Doubt, Refusals
 
 FAR = 10**15
 
 
 class MemoryTubes:
-    """The queue's contract, in memory: take, settle, release, bury."""
+    """The queue's contract, in memory: take, settle, release, bury; and, where wanted, remainders that come back."""
 
-    def __init__(self, batches: int, size: int = 3) -> None:
+    def __init__(self, batches: int, size: int = 3, *, come_back: bool = False) -> None:
+        self.come_back = come_back
+        self.later: list[tuple[float, int, Any]] = []
+        self.numbers = itertools.count(batches)
         recipients = [
             pack_recipients([Recipient(b * size + i, "aa", "token", 1, "en") for i in range(size)])
             for b in range(batches)
@@ -56,7 +60,7 @@ class MemoryTubes:
 
     async def batch_take(self, channel: str, most: int) -> list[tuple[int, int, Any]]:
         with trio.move_on_after(2.0):
-            while not self.ready:  # noqa: ASYNC110 - virtual time
+            while not self._due():  # noqa: ASYNC110 - virtual time
                 await trio.sleep(0.1)
         await trio.lowlevel.checkpoint()
         tasks, self.ready = self.ready[:most], self.ready[most:]
@@ -65,6 +69,12 @@ class MemoryTubes:
         if tasks:
             self.takes.append(trio.current_time())
         return [(id, id + 1, data) for id, data in tasks]
+
+    def _due(self) -> bool:
+        now = trio.current_time()
+        self.ready += [(id, data) for due, id, data in self.later if due <= now]
+        self.later = [entry for entry in self.later if entry[0] > now]
+        return bool(self.ready)
 
     async def batch_bury(self, channel: str, id: int, number: int, why: str) -> None:
         await trio.lowlevel.checkpoint()
@@ -87,7 +97,11 @@ class MemoryTubes:
             await trio.sleep(5)
             raise LinkLost("cut")
         for settlement in settlements:
-            del self.taken[settlement.task_id]
+            data = self.taken.pop(settlement.task_id)
+            for rest in settlement.remainders if self.come_back else ():
+                id = next(self.numbers)
+                task = [*data[:5], -id, rest.attempt, data[7], rest.size, rest.recipients]
+                self.later.append((trio.current_time() + rest.delay, id, task))
             self.settled.append(settlement)
         return [True] * len(settlements)
 
@@ -139,6 +153,10 @@ class Group:
     ) -> None:
         self.tubes, self.transport = tubes, transport
         self.breaker = Breaker()
+        self.refusals = Refusals("c", self.breaker)
+        self.word = "stopped"
+        """The dead ledger's answer to a doubt."""
+        self.doubts: list[Doubt] = []
         gate, places = Gate(), trio.Semaphore(hands)
         work_in, work_out = trio.open_memory_channel[Work](hands)
         done_in, done_out = trio.open_memory_channel[Done](hands)
@@ -162,7 +180,8 @@ class Group:
             intake=work_in,
             done=done_in.clone(),
             breaker=self.breaker,
-            refusals=Refusals(),
+            refusals=self.refusals,
+            ask=self._ask,
             gate=gate,
         )
         self.consumer = Consumer(
@@ -176,6 +195,11 @@ class Group:
             breaker=self.breaker,
             limiter=limiter,
         )
+
+    async def _ask(self, doubt: Doubt) -> str:
+        await trio.lowlevel.checkpoint()
+        self.doubts.append(doubt)
+        return self.word
 
     async def run(self, seconds: float) -> None:
         """Run for so long, then stop in reverse order, as the supervisor does."""

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 
+import pytest
 import trio
 import trio.testing
 
 from actors.consumer import TASKS_A_TAKE
 from tests.actors.channel_group import Group, MemoryTubes, ScriptedTransport, delivered
-from transports.contract import Batch, Exceptional, Outcome, Outcomes
+from transports.contract import Batch, Death, Exceptional, Outcome, Outcomes
 from transports.limiter import Limiter
+from transports.refusals import Standing
 
 
 async def test_a_stop_answer_pauses_the_channel_and_a_probe_reopens_it(autojump_clock: trio.testing.MockClock) -> None:
@@ -37,43 +39,107 @@ async def test_a_stop_answer_pauses_the_channel_and_a_probe_reopens_it(autojump_
     assert len(tubes.settled) == 30
 
 
-async def test_a_share_of_dead_tokens_far_above_the_usual_pauses_before_anything_is_deleted(
+def refused(batch: Batch, these: range, death: Death = Death.DOUBTFUL) -> Outcomes:
+    """``these`` of a batch's recipients are refused."""
+    bad = [
+        Exceptional(i, Outcome.REJECTED, "BadDeviceToken", death=death)
+        for i, recipient in enumerate(batch.recipients)
+        if recipient.id in these
+    ]
+    return Outcomes(len(batch.recipients) - len(bad), bad)
+
+
+def settled_as(tubes: MemoryTubes, word: str) -> int:
+    return sum(settlement.tallies.get(word, 0) for settlement in tubes.settled)
+
+
+async def test_a_wrong_key_stops_the_channel_with_a_question_and_nobody_is_settled(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
+    """A1: also where the channel has only 400 phones."""
     wrong = True
 
     def answer(batch: Batch) -> Outcomes:
-        if not wrong:
-            return delivered(batch)
-        return Outcomes(0, [Exceptional(i, Outcome.DEAD, "BadDeviceToken") for i in range(len(batch.recipients))])
+        return refused(batch, range(400)) if wrong else delivered(batch)
 
-    tubes, transport = MemoryTubes(30, size=120), ScriptedTransport(answer)
+    tubes, transport = MemoryTubes(4, size=100, come_back=True), ScriptedTransport(answer)
     group = Group(tubes, transport)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(group.run, 200)
+        nursery.start_soon(group.run, 300)
         await trio.sleep(50)
         assert group.breaker.reason is not None
         assert "BadDeviceToken" in group.breaker.reason
-        assert not any(s.dead or s.tallies.get("dead") for s in tubes.settled)
+        assert group.doubts[-1].reasons == {"BadDeviceToken": 400}
+        sent = len(transport.sent)
+        assert sent <= 4 * 3, "what was refused before is no probe"
+        await trio.sleep(50)
+        assert len(transport.sent) == sent
+        assert settled_as(tubes, "rejected") == settled_as(tubes, "dead") == 0
+        assert not any(settlement.dead for settlement in tubes.settled)
         wrong = False
-    assert group.breaker.reason is None
-    assert not any(s.dead for s in tubes.settled)
+        group.word = "denied"
+        group.refusals.hear([Standing(9, "denied")])
+        await trio.sleep(10)
+        assert group.breaker.reason is None
+    assert settled_as(tubes, "delivered") == 400
 
 
-async def test_the_usual_share_of_dead_tokens_is_deleted_and_stops_nothing(
+async def test_what_a_person_calls_dead_is_settled_at_once(autojump_clock: trio.testing.MockClock) -> None:
+    """A2"""
+    tubes = MemoryTubes(4, size=100, come_back=True)
+    group = Group(tubes, ScriptedTransport(lambda batch: refused(batch, range(400))))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(group.run, 100)
+        await trio.sleep(20)
+        assert group.breaker.reason is not None
+        group.word = "confirmed"
+        group.refusals.hear([Standing(9, "confirmed")])
+        await trio.sleep(10)
+        assert settled_as(tubes, "rejected") == 400
+        assert group.breaker.reason is None
+
+
+@pytest.mark.parametrize("rate", [None, 2000.0])
+async def test_six_hundred_dead_in_a_row_keep_no_campaign_up(
+    autojump_clock: trio.testing.MockClock, rate: float | None
+) -> None:
+    """S4: the bad batch is held, not the channel."""
+
+    async def seconds(dead: range) -> float:
+        tubes = MemoryTubes(100, size=100, come_back=True)
+        limiter = None if rate is None else Limiter(rate, 200.0)
+        group = Group(tubes, ScriptedTransport(lambda batch: refused(batch, dead), seconds=0.5), limiter=limiter)
+        group.word = "sound"
+        began = trio.current_time()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(group.run, 120)
+            while settled_as(tubes, "delivered") < 10_000 - len(dead):  # noqa: ASYNC110 - virtual time
+                await trio.sleep(0.05)
+            took = trio.current_time() - began
+            assert group.breaker.reason is None
+            await trio.sleep(2)
+            assert settled_as(tubes, "rejected") == len(dead)
+        return took
+
+    usual = await seconds(range(0))
+    assert usual / await seconds(range(600)) >= 0.9
+    assert usual / await seconds(range(3000, 3600)) >= 0.9
+
+
+async def test_a_base_of_which_a_third_is_dead_goes_through_at_full_rate(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    def answer(batch: Batch) -> Outcomes:
-        dead = len(batch.recipients) // 6
-        return Outcomes(
-            len(batch.recipients) - dead, [Exceptional(i, Outcome.DEAD, "Unregistered") for i in range(dead)]
-        )
+    """A2: deliveries prove the key."""
 
-    tubes = MemoryTubes(30, size=120)
+    def answer(batch: Batch) -> Outcomes:
+        first = batch.recipients[0].id
+        return refused(batch, range(first, first + 36))
+
+    tubes = MemoryTubes(30, size=120, come_back=True)
     group = Group(tubes, ScriptedTransport(answer))
     await group.run(20)
-    assert sum(len(s.dead) for s in tubes.settled) == 30 * 20
-    assert group.breaker.reason is None
+    assert (group.breaker.reason, group.doubts) == (None, [])
+    assert sum(len(settlement.dead) for settlement in tubes.settled) == 30 * 36
 
 
 async def test_a_provider_too_busy_for_a_tenth_slows_its_channel_more_and_more(

@@ -11,6 +11,7 @@ from actors.settler import ATTEMPTS, settle
 from storage.records import Task
 from transports.contract import (
     Batch,
+    Death,
     Exceptional,
     Message,
     Outcome,
@@ -41,14 +42,25 @@ def test_a_batch_delivered_whole_leaves_nothing() -> None:
 
 
 def test_a_dead_token_is_deleted_only_as_it_was_when_we_sent() -> None:
-    result = settle(done([Exceptional(2, Outcome.DEAD, "BadDeviceToken")]), NOW)
-    assert result.dead == [(102, "token-2", NOW - 5000 + 2)], "a registration after that one must win"
+    result = settle(done([Exceptional(2, Outcome.REJECTED, "BadDeviceToken", death=Death.DOUBTFUL)]), NOW)
+    entry = (102, "token-2", NOW - 5000 + 2, "doubtful", "BadDeviceToken")
+    assert result.dead == [entry], "a registration after that one must win"
     assert result.reasons == {"BadDeviceToken": 1}
+    assert result.tallies == {"delivered": 9, "rejected": 1}
 
 
 def test_a_dead_token_with_the_providers_timestamp_must_be_older_than_it() -> None:
-    result = settle(done([Exceptional(2, Outcome.DEAD, "Unregistered", 0.0, NOW)]), NOW)
-    assert result.dead == [(102, "token-2", NOW - 1)]
+    result = settle(done([Exceptional(2, Outcome.DEAD, "Unregistered", 0.0, NOW, Death.CERTAIN)]), NOW)
+    assert result.dead == [(102, "token-2", NOW - 1, "certain", "Unregistered")]
+    # not later than the registration: it proves nothing by itself
+    late = Exceptional(2, Outcome.DEAD, "Unregistered", 0.0, NOW - 5000 + 2, Death.CERTAIN)
+    assert settle(done([late]), NOW).dead == [(102, "token-2", NOW - 5000 + 2, "likely", "Unregistered")]
+
+
+def test_what_we_refuse_ourselves_is_no_word_of_the_provider() -> None:
+    """A3"""
+    result = settle(done([Exceptional(2, Outcome.REJECTED, "the token is not hexadecimal")]), NOW)
+    assert (result.dead, result.tallies["rejected"]) == ([], 1)
 
 
 @pytest.mark.parametrize("outcome", [Outcome.RETRY, Outcome.UNKNOWN])

@@ -20,6 +20,7 @@ from supervision import REST_FOR_ONE, ChildSpec, Intensity, StartFailed, Supervi
 from supervision.testing import Fired
 from transports.breaker import Breaker
 from transports.contract import Batch, Exceptional, Message, Outcome, Outcomes
+from transports.refusals import Refusals
 
 MESSAGE = Message(title="t", body="b")
 
@@ -161,6 +162,7 @@ class Campaign:
             self.hello(),
             breakers={name: Breaker() for name in self.channels},
             in_hand={name: Counter() for name in self.channels},
+            refusals={name: Refusals(name, Breaker(), 1.0) for name in self.channels},
             tokens=TokenHolder([]),
             telemetry=Idle,
             clock=self.clock,

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from transports.apns import credentials, outcomes, payload
-from transports.contract import Message, Outcome
+from transports.contract import Death, Message, Outcome
 from transports.decision import Then
 from transports.errors import CredentialsError, PayloadError
 
@@ -23,7 +23,7 @@ STOPS = """400 BadCollapseId, 400 BadExpirationDate, 400 BadMessageId, 400 BadPr
 TABLE = [
     *[(*line.split(), Outcome.HELD, Then.NOTHING) for line in STOPS.split(",")],
     ("400", "MissingDeviceToken", Outcome.REJECTED, Then.NOTHING),
-    ("400", "BadDeviceToken", Outcome.DEAD, Then.NOTHING),
+    ("400", "BadDeviceToken", Outcome.REJECTED, Then.NOTHING),
     ("400", "DeviceTokenNotForTopic", Outcome.REJECTED, Then.NOTHING),
     ("400", "IdleTimeout", Outcome.RETRY, Then.RECONNECT),
     ("403", "Forbidden", Outcome.REJECTED, Then.NOTHING),
@@ -47,6 +47,27 @@ def test_every_documented_answer_has_its_meaning(status, reason, outcome, then):
     assert (decision.stop is not None) == (outcome is Outcome.HELD)
     assert decision.unregistered_at == (123 if status == "410" else None)
     assert (decision.after > 0) == (outcome is Outcome.RETRY)
+
+
+@pytest.mark.parametrize(
+    ("status", "reason", "timestamp", "death"),
+    [
+        (410, "Unregistered", 123, Death.CERTAIN),
+        (410, "ExpiredToken", 123, Death.CERTAIN),
+        (410, "Unregistered", None, Death.LIKELY),
+        (410, "SomethingNew", None, Death.LIKELY),
+        (410, "SomethingNew", 123, Death.CERTAIN),
+        (400, "BadDeviceToken", None, Death.DOUBTFUL),
+        (400, "DeviceTokenNotForTopic", None, Death.DOUBTFUL),
+        (400, "MissingDeviceToken", None, None),
+        (403, "Forbidden", None, None),
+        (400, "SomethingNew", None, None),
+        (429, "TooManyRequests", None, None),
+    ],
+)
+def test_what_an_answer_says_of_the_phone_is_part_of_the_table(status, reason, timestamp, death):
+    """A1, A2"""
+    assert outcomes.decide(status, reason, timestamp).death is death
 
 
 def test_the_table_is_complete():

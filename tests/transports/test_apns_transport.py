@@ -3,7 +3,7 @@ from __future__ import annotations
 import dataclasses
 from collections import Counter
 
-from transports.contract import Outcome
+from transports.contract import Death, Outcome
 
 
 async def test_every_recipient_is_pushed_once_with_apples_headers(peer, make_apns, make_batch, running):
@@ -45,7 +45,7 @@ async def test_a_dead_phone_costs_its_neighbours_nothing(peer, make_apns, make_b
     async with running(make_apns(peer)) as transport:
         outcomes = await transport.send(make_batch(20))
     assert outcomes.delivered == 18
-    assert [(e.index, e.outcome, e.unregistered_at) for e in outcomes.exceptions] == [
-        (3, Outcome.DEAD, 12_345),
-        (19, Outcome.DEAD, 12_345),
+    assert [(e.index, e.outcome, e.unregistered_at, e.death) for e in outcomes.exceptions] == [
+        (3, Outcome.DEAD, 12_345, Death.CERTAIN),
+        (19, Outcome.DEAD, 12_345, Death.CERTAIN),
     ]

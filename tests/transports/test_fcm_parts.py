@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transports.contract import Message, Outcome, Recipient
+from transports.contract import Death, Message, Outcome, Recipient
 from transports.decision import Then
 from transports.errors import CredentialsError, PayloadError
 from transports.fcm import credentials, outcomes, payload
@@ -24,7 +24,7 @@ from transports.fcm.outcomes import Refusal
         (401, Refusal(error_code="THIRD_PARTY_AUTH_ERROR"), Outcome.HELD, True, Then.NOTHING),
         (401, Refusal(error_code="APNS_AUTH_ERROR"), Outcome.HELD, True, Then.NOTHING),
         (401, Refusal(status="UNAUTHENTICATED"), Outcome.HELD, True, Then.RENEW),
-        (403, Refusal(error_code="SENDER_ID_MISMATCH"), Outcome.DEAD, False, Then.NOTHING),
+        (403, Refusal(error_code="SENDER_ID_MISMATCH"), Outcome.REJECTED, False, Then.NOTHING),
         (403, Refusal(status="PERMISSION_DENIED"), Outcome.HELD, True, Then.NOTHING),
         (404, Refusal(error_code="UNREGISTERED"), Outcome.DEAD, False, Then.NOTHING),
         (404, Refusal(status="NOT_FOUND"), Outcome.HELD, True, Then.NOTHING),
@@ -42,6 +42,21 @@ from transports.fcm.outcomes import Refusal
 def test_every_documented_answer_has_its_meaning(status, refusal, outcome, stops, then):
     decision = outcomes.decide(status, refusal)
     assert (decision.outcome, decision.stop is not None, decision.then) == (outcome, stops, then)
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "death"),
+    [
+        (404, "UNREGISTERED", Death.LIKELY),
+        (403, "SENDER_ID_MISMATCH", Death.DOUBTFUL),
+        (400, "INVALID_ARGUMENT", None),
+        (404, "", None),
+        (429, "QUOTA_EXCEEDED", None),
+    ],
+)
+def test_what_an_answer_says_of_the_phone_is_part_of_the_table(status, code, death):
+    """A1"""
+    assert outcomes.decide(status, Refusal(error_code=code)).death is death
 
 
 @given(

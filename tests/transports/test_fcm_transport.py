@@ -7,7 +7,7 @@ import time
 import pytest
 import trio
 
-from transports.contract import Message, Outcome, Quota, TransportSettings
+from transports.contract import Death, Message, Outcome, Quota, TransportSettings
 from transports.errors import ConnectionLost
 from transports.fcm import credentials
 from transports.fcm.transport import build
@@ -201,16 +201,16 @@ async def test_quota_slows_the_channel_and_retry_after_is_kept(peer, google, mak
     assert 120 <= outcomes.exceptions[0].after <= 150
 
 
-@pytest.mark.parametrize(("others_fine", "expected"), [(True, Outcome.DEAD), (False, Outcome.REJECTED)])
-async def test_a_malformed_token_is_dead_only_if_the_same_payload_got_through(
+@pytest.mark.parametrize(("others_fine", "expected"), [(True, Death.DOUBTFUL), (False, None)])
+async def test_a_malformed_token_is_doubtful_only_if_the_same_payload_got_through(
     others_fine, expected, peer, google, make_fcm, make_batch, running
 ):
     bad = refusal(400, "INVALID_ARGUMENT", "The registration token is not a valid FCM registration token")
     peer.answer = lambda seen: OK if others_fine and b"good" in seen.body else bad
     async with running(make_fcm()) as transport:
         outcomes = await transport.send(make_batch(tokens=["good", "bad"]))
-    fate = {e.index: e.outcome for e in outcomes.exceptions}
-    assert fate[1] is expected
+    (said,) = [e for e in outcomes.exceptions if e.index == 1]
+    assert (said.outcome, said.death) == (Outcome.REJECTED, expected)
     assert outcomes.delivered + len(outcomes.exceptions) == 2
 
 

@@ -1,103 +1,208 @@
-"""The watch over refused tokens: what pauses a channel, what does not, and what may be deleted."""
+"""The watch over refused tokens: which batch is held, when a person is asked, and what may be settled."""
 
 from __future__ import annotations
 
+import pytest
 import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transports.contract import Exceptional, Outcome, Outcomes
-from transports.refusals import LEAST, Refusals
+from transports.breaker import Breaker, State
+from transports.contract import Batch, Death, Exceptional, Message, Outcome, Outcomes, Recipient
+from transports.refusals import ENOUGH, Doubt, Refusals, Standing
+
+NEWS = Message(title="t", body="b")
 
 
-def judged(good: int, dead: int, outcome: Outcome = Outcome.DEAD, reason: str = "BadDeviceToken") -> Outcomes:
-    return Outcomes(good, [Exceptional(i, outcome, reason) for i in range(dead)])
+def batch(size: int, first: int = 0, campaign: int = 1) -> Batch:
+    return Batch(campaign, NEWS, 1, 10**15, [Recipient(first + i, "aa", "token", 1, "") for i in range(size)])
 
 
-async def test_one_bad_batch_of_five_hundred_is_held_whole(autojump_clock: trio.testing.MockClock) -> None:
-    outcomes = await Refusals().weigh(1, judged(380, 120))
-    assert outcomes.stop is not None
-    assert "120 of 500 tokens refused (BadDeviceToken)" in outcomes.stop
-    assert {e.outcome for e in outcomes.exceptions} == {Outcome.HELD}
-    assert [e.index for e in outcomes.exceptions] == list(range(120))
-    assert outcomes.delivered == 380
+def judged(good: int, bad: int, death: Death | None = Death.DOUBTFUL) -> Outcomes:
+    """Of a batch the first ``bad`` are refused."""
+    return Outcomes(good, [Exceptional(i, Outcome.REJECTED, "BadDeviceToken", death=death) for i in range(bad)])
 
 
-async def test_rejected_tokens_count_as_well(autojump_clock: trio.testing.MockClock) -> None:
-    outcomes = await Refusals().weigh(1, judged(0, 500, Outcome.REJECTED, "DeviceTokenNotForTopic"))
-    assert outcomes.stop is not None
+class Ledger:
+    """The dead ledger's word, and what it was asked."""
+
+    def __init__(self, word: str = "stopped") -> None:
+        self.word = word
+        self.doubts: list[Doubt] = []
+
+    async def __call__(self, doubt: Doubt) -> str:
+        await trio.lowlevel.checkpoint()
+        self.doubts.append(doubt)
+        return self.word
 
 
-async def test_retries_and_the_unanswered_do_not_count(autojump_clock: trio.testing.MockClock) -> None:
-    entries = [Exceptional(i, Outcome.RETRY if i % 2 else Outcome.UNKNOWN, "busy") for i in range(600)]
-    outcomes = await Refusals().weigh(1, Outcomes(0, entries))
-    assert outcomes.stop is None
+def watch(limit: float = 0.2) -> tuple[Refusals, Breaker, Ledger]:
+    breaker = Breaker()
+    return Refusals("ios", breaker, limit), breaker, Ledger()
 
 
-async def test_a_small_campaign_deletes_its_dead_after_a_moment(autojump_clock: trio.testing.MockClock) -> None:
-    before = trio.current_time()
-    outcomes = await Refusals().weigh(1, judged(3, 1))
-    assert outcomes.stop is None
-    assert outcomes.exceptions[0].outcome is Outcome.DEAD
-    assert trio.current_time() - before <= 1.0
+def held(outcomes: Outcomes) -> int:
+    return sum(entry.outcome is Outcome.HELD for entry in outcomes.exceptions)
 
 
-async def test_small_bad_batches_wait_for_each_other_and_are_held_together(
+async def test_a_refused_batch_is_held_once_and_then_the_ledger_is_asked(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    refusals = Refusals()
-    got: list[Outcomes] = []
-
-    async def weigh(after: float) -> None:
-        await trio.sleep(after)
-        got.append(await refusals.weigh(1, judged(10, 110)))
-
-    async with trio.open_nursery() as nursery:
-        for n in range(5):
-            nursery.start_soon(weigh, n * 0.15)
-    assert all(outcomes.stop for outcomes in got)
-    assert trio.current_time() < 1.0
-
-
-async def test_a_bad_page_after_a_good_half_million_is_held(autojump_clock: trio.testing.MockClock) -> None:
-    refusals = Refusals()
-    for _ in range(1000):
-        assert (await refusals.weigh(1, judged(490, 10))).stop is None
-    assert (await refusals.weigh(1, judged(0, 500))).stop is not None
+    """A1"""
+    refusals, _, ledger = watch()
+    outcomes = await refusals.weigh(batch(250), judged(0, 250), ledger)
+    assert (held(outcomes), outcomes.stop, ledger.doubts) == (250, None, [])
+    await trio.sleep(1)
+    outcomes = await refusals.weigh(batch(250), judged(0, 250), ledger)
+    assert held(outcomes) == 250
+    assert outcomes.stop is not None
+    assert "BadDeviceToken" in outcomes.stop
+    assert "dead confirm or dead keep ios" in outcomes.stop
+    assert ledger.doubts == [Doubt(1, {"BadDeviceToken": 250}, [0, 1, 2, 3, 4], 0.2)]
 
 
-async def test_once_paused_even_a_small_bad_batch_is_held_and_a_good_one_ends_it(
+async def test_what_no_wrong_key_can_cause_holds_nothing(autojump_clock: trio.testing.MockClock) -> None:
+    """A2, A3: a provider's certain word, and our own refusals."""
+    refusals, _, ledger = watch()
+    for death in (Death.CERTAIN, None):
+        for _ in range(5):
+            outcomes = await refusals.weigh(batch(500), judged(0, 500, death), ledger)
+            assert (held(outcomes), outcomes.stop) == (0, None)
+            await trio.sleep(1)
+    assert ledger.doubts == []
+
+
+async def test_deliveries_prove_the_key(autojump_clock: trio.testing.MockClock) -> None:
+    """S4: while some of the campaign arrive, what is refused is settled, whole batches too."""
+    refusals, _, ledger = watch()
+    await refusals.weigh(batch(500), judged(500, 0), ledger)
+    outcomes = await refusals.weigh(batch(500, 500), judged(0, 500), ledger)
+    assert (held(outcomes), outcomes.stop) == (0, None)
+    assert {entry.death for entry in outcomes.exceptions} == {Death.DOUBTFUL}
+
+
+async def test_a_few_deliveries_among_very_many_refusals_prove_nothing(autojump_clock: trio.testing.MockClock) -> None:
+    """A1: phones of the testers get it, all the others are of the other environment."""
+    refusals, _, ledger = watch()
+    for n in range(5):
+        outcomes = await refusals.weigh(batch(500, n * 500), judged(30, 470), ledger)
+        assert held(outcomes) == 470
+        await trio.sleep(1)
+    assert outcomes.stop is not None
+
+
+@pytest.mark.parametrize("word", ["sound", "few", "confirmed"])
+async def test_what_the_ledger_lets_pass_is_settled_as_it_is(autojump_clock: trio.testing.MockClock, word: str) -> None:
+    """A1"""
+    refusals, _, ledger = watch()
+    ledger.word = word
+    await refusals.weigh(batch(15), judged(0, 15), ledger)
+    await trio.sleep(1)
+    outcomes = await refusals.weigh(batch(15), judged(0, 15), ledger)
+    assert (held(outcomes), outcomes.stop) == (0, None)
+    assert len(ledger.doubts) == 1
+
+
+async def test_while_the_ledger_is_away_nobody_is_settled_and_nothing_stops(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    refusals = Refusals()
-    await refusals.weigh(1, judged(0, 500))
-    assert (await refusals.weigh(1, judged(0, 3))).stop is not None
-    assert (await refusals.weigh(1, judged(495, 5))).stop is None
-    assert (await refusals.weigh(1, judged(0, 1))).stop is None
+    refusals, _, ledger = watch()
+    ledger.word = ""
+    for _ in range(5):
+        outcomes = await refusals.weigh(batch(250), judged(0, 250), ledger)
+        assert (held(outcomes), outcomes.stop) == (250, None)
+        await trio.sleep(1)
+
+
+async def stopped() -> tuple[Refusals, Breaker, Ledger]:
+    """A channel that was stopped over one batch of 100."""
+    refusals, breaker, ledger = watch()
+    await refusals.weigh(batch(100), judged(0, 100), ledger)
+    await trio.sleep(1)
+    outcomes = await refusals.weigh(batch(100), judged(0, 100), ledger)
+    assert outcomes.stop is not None
+    breaker.open(outcomes.stop, trio.current_time())
+    return refusals, breaker, ledger
+
+
+async def test_a_stopped_channels_probe_is_a_batch_of_which_nothing_was_refused(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """S4"""
+    refusals, breaker, _ = await stopped()
+    await trio.sleep(1)
+    breaker.probe(trio.current_time())
+    assert refusals.spares(batch(10, 95)), "five of these ten were refused before"
+    assert 0 < breaker.retry_in(trio.current_time()) < 1, "another one may be the probe soon"
+    assert not refusals.spares(batch(10, 100))
+    assert not refusals.spares(batch(10, campaign=2))
+    breaker.open("Apple refuses the key", trio.current_time())
+    assert not refusals.spares(batch(10)), "this is another fault: any batch shows when it is over"
+
+
+@pytest.mark.parametrize("state", ["confirmed", "denied", "withdrawn"])
+async def test_an_answer_is_taken_up_at_once(autojump_clock: trio.testing.MockClock, state: str) -> None:
+    """A2: without a restart."""
+    refusals, breaker, ledger = await stopped()
+    refusals.hear([Standing(1, "stopped")])
+    assert breaker.retry_in(trio.current_time()) > 0
+    refusals.hear([] if state == "withdrawn" else [Standing(1, state)])
+    assert breaker.retry_in(trio.current_time()) == 0
+    assert not refusals.spares(batch(100))
+    ledger.word = state
+    outcomes = await refusals.weigh(batch(100), judged(0, 100), ledger)
+    assert held(outcomes) == (0 if state == "confirmed" else 100)
+
+
+async def test_another_nodes_question_stops_this_workers_channel_too(autojump_clock: trio.testing.MockClock) -> None:
+    """A1"""
+    refusals, breaker, ledger = watch()
+    refusals.hear([Standing(1, "stopped")])
+    assert breaker.state is State.OPEN
+    breaker.success()
+    refusals.hear([Standing(1, "stopped")])
+    assert breaker.state is State.CLOSED, "heard once"
+    # whoever has been refused nothing yet asks at the first refusal
+    outcomes = await refusals.weigh(batch(100), judged(0, 100), ledger)
+    assert outcomes.stop is not None
+
+
+async def test_a_worker_that_delivers_is_not_stopped_by_others(autojump_clock: trio.testing.MockClock) -> None:
+    """S4"""
+    refusals, breaker, ledger = watch()
+    await refusals.weigh(batch(500), judged(500, 0), ledger)
+    refusals.hear([Standing(1, "stopped")])
+    assert breaker.state is State.CLOSED
 
 
 async def test_another_campaign_is_judged_by_itself(autojump_clock: trio.testing.MockClock) -> None:
-    refusals = Refusals()
-    for _ in range(4):
-        await refusals.weigh(1, judged(500, 0))
-    assert (await refusals.weigh(2, judged(200, 300))).stop is not None
+    refusals, _, ledger = watch()
+    await refusals.weigh(batch(500), judged(500, 0), ledger)
+    assert held(await refusals.weigh(batch(500, campaign=2), judged(0, 500), ledger)) == 500
 
 
-async def test_a_limit_of_one_never_pauses(autojump_clock: trio.testing.MockClock) -> None:
-    assert (await Refusals(1.0).weigh(1, judged(0, 5_000))).stop is None
+async def test_a_limit_of_one_holds_nothing(autojump_clock: trio.testing.MockClock) -> None:
+    refusals, _, ledger = watch(1.0)
+    assert held(await refusals.weigh(batch(5_000), judged(0, 5_000), ledger)) == 0
 
 
-@given(st.lists(st.tuples(st.integers(0, 500), st.integers(0, 500)), max_size=30))
-def test_nobody_is_lost_and_below_the_limit_nothing_is_held(batches: list[tuple[int, int]]) -> None:
+@given(
+    st.lists(st.tuples(st.integers(0, 500), st.integers(0, 500)), max_size=30),
+    st.sampled_from(["sound", "few", "stopped", "confirmed", "denied", ""]),
+)
+def test_nobody_is_lost_and_a_proven_key_holds_nobody(batches: list[tuple[int, int]], word: str) -> None:
     async def run() -> None:
-        refusals = Refusals()
-        for good, dead in batches:
-            outcomes = await refusals.weigh(1, judged(good, dead))
+        refusals, _, ledger = watch()
+        ledger.word = word
+        delivered = refused = 0
+        for n, (good, bad) in enumerate(batches):
+            outcomes = await refusals.weigh(batch(good + bad, n * 1000), judged(good, bad), ledger)
+            delivered, refused = delivered + good, refused + bad
             assert outcomes.delivered == good
-            assert sorted(e.index for e in outcomes.exceptions) == list(range(dead))
-            if dead <= 0.2 * (good + dead):
-                assert all(e.outcome is Outcome.DEAD for e in outcomes.exceptions)
-            elif good + dead >= LEAST:
-                assert all(e.outcome is Outcome.HELD for e in outcomes.exceptions)
+            assert sorted(e.index for e in outcomes.exceptions) == list(range(bad))
+            assert held(outcomes) in (0, bad)
+            if bad <= 0.2 * (good + bad) or (delivered >= ENOUGH and delivered >= 0.1 * (delivered + refused)):
+                assert held(outcomes) == 0
+            await trio.sleep(0.5)
 
     trio.run(run, clock=trio.testing.MockClock(autojump_threshold=0))

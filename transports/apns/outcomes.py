@@ -8,7 +8,7 @@ from __future__ import annotations
 import msgspec
 
 from transports import foreign
-from transports.contract import Outcome
+from transports.contract import Death, Outcome
 from transports.decision import Decision, Then, backed_off, stop
 
 _BUG = "Apple refuses every push of this kind ({reason}): this is a fault of the campaign or of Broadside"
@@ -106,7 +106,7 @@ def decide(
         return _by_reason(reason, timestamp, attempt, retry_after or 0.0)
     label = reason or f"HTTP {status}"
     if status == 410:
-        return Decision(Outcome.DEAD, label, unregistered_at=timestamp)
+        return _gone(label, timestamp)
     if status == 429:
         return Decision(Outcome.RETRY, label, max(backed_off(_DEVICE_LIMIT, attempt), retry_after or 0.0))
     if 400 <= status < 500:
@@ -120,10 +120,10 @@ def _by_reason(reason: str, timestamp: int | None, attempt: int, retry_after: fl
         return stop(reason, sentence.format(reason=reason))
     match reason:
         case "Unregistered" | "ExpiredToken":
-            return Decision(Outcome.DEAD, reason, unregistered_at=timestamp)
-        case "BadDeviceToken":
-            return Decision(Outcome.DEAD, reason)
-        case "DeviceTokenNotForTopic" | "MissingDeviceToken":
+            return _gone(reason, timestamp)
+        case "BadDeviceToken" | "DeviceTokenNotForTopic":  # so a key of the other environment is answered too
+            return Decision(Outcome.REJECTED, reason, death=Death.DOUBTFUL)
+        case "MissingDeviceToken":
             return Decision(Outcome.REJECTED, reason)
         case "Forbidden":
             return Decision(
@@ -146,3 +146,9 @@ def _by_reason(reason: str, timestamp: int | None, attempt: int, retry_after: fl
             return Decision(Outcome.RETRY, reason, max(after, retry_after), then=Then.RECONNECT)
         case _:  # InternalServerError, ServiceUnavailable
             return Decision(Outcome.RETRY, reason, max(backed_off(_LATER, attempt), retry_after))
+
+
+def _gone(reason: str, timestamp: int | None) -> Decision:
+    """410: with Apple's own moment it can come of no wrong key."""
+    death = Death.LIKELY if timestamp is None else Death.CERTAIN
+    return Decision(Outcome.DEAD, reason, unregistered_at=timestamp, death=death)

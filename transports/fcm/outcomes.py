@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import msgspec
 
 from transports import foreign
-from transports.contract import Outcome
+from transports.contract import Death, Outcome
 from transports.decision import Decision, Then, backed_off, stop
 
 _LEAST = 10.0  # FCM: retry no sooner than this (seconds)
@@ -85,11 +85,11 @@ def decide(status: int, refusal: Refusal, attempt: int = 1, retry_after: float |
             sentence = "Google refuses a new access token (401): check the service account and this machine's clock"
             return stop(reason, sentence, Then.RENEW)
         case 403, "SENDER_ID_MISMATCH":
-            return Decision(Outcome.DEAD, reason)
+            return Decision(Outcome.REJECTED, reason, death=Death.DOUBTFUL)
         case 403, "":
             return stop(reason, f"the service account may not send for this project ({reason}): give it the FCM role")
         case 404, "UNREGISTERED":
-            return Decision(Outcome.DEAD, reason)
+            return Decision(Outcome.DEAD, reason, death=Death.LIKELY)
         case 404, "":
             return stop(reason, f"Google does not know this project ({reason}): check the channel's app (project id)")
         case 429, _:

@@ -1,0 +1,84 @@
+"""Has the dead ledger judged: who was refused leaves the base when the campaign's verdict says so, in small steps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import structlog
+import trio
+
+from actors.messages import Clock
+from storage.errors import LinkLost, VerbRefused
+from storage.records import DeadVerdict
+from storage.store import Store
+from transports.identity import campaign_text
+from transports.refusals import Ask, Doubt
+
+log = structlog.get_logger(__name__)
+
+JUDGE_EVERY = 1.0
+"""Seconds between two looks while nothing is due."""
+STEP_PAUSE = 0.01
+"""Seconds between two steps of a deletion: others' calls come first."""
+_WORDS = {
+    "deleting": "refused tokens leave the base",
+    "asked": "too many refused tokens: nothing is deleted until a person answers (broadside dead list)",
+    "few": "too few answers to judge refused tokens by: nothing is deleted",
+    "collecting": "a question about refused tokens is withdrawn: deliveries prove the key",
+}
+
+
+class DeadJudge:
+    """One per node. Any node's may take a step; of two that ask at once, one gets the verdict.
+
+    ``limits``: channel → the share of refused tokens above which a person is asked.
+    """
+
+    def __init__(self, *, store: Store, limits: dict[str, float], clock: Clock) -> None:
+        self._store = store
+        self._limits = limits
+        self._clock = clock
+        self._life = trio.CancelScope()
+
+    async def run(self, ready: Callable[[], None]) -> None:
+        """Judge until stopped."""
+        self._life = trio.CancelScope()
+        ready()
+        with self._life:
+            while True:
+                more = False
+                try:
+                    more, verdicts = await self._store.dead_judge(self._limits, self._clock())
+                    for verdict in verdicts:
+                        _log(verdict)
+                except (LinkLost, VerbRefused) as error:
+                    log.debug("the dead ledger is not judged for now", error=str(error))
+                await trio.sleep(STEP_PAUSE if more else JUDGE_EVERY)
+
+    def stop(self) -> None:
+        """End at once: nothing is in hand."""
+        self._life.cancel()
+
+
+def _log(verdict: DeadVerdict) -> None:
+    say = log.warning if verdict.verdict == "asked" else log.info
+    say(
+        _WORDS[verdict.verdict],
+        channel=verdict.channel,
+        campaign=campaign_text(verdict.campaign),
+        refused=verdict.refused,
+        delivered=verdict.delivered,
+    )
+
+
+def asking(store: Store, channel: str, clock: Clock) -> Ask:
+    """A channel's way to the dead ledger (``transports.refusals``)."""
+
+    async def ask(doubt: Doubt) -> str:
+        try:
+            return await store.dead_doubt(doubt.campaign, channel, doubt.reasons, doubt.examples, doubt.limit, clock())
+        except (LinkLost, VerbRefused) as error:
+            log.warning("the dead ledger does not answer: what was refused is held", channel=channel, error=str(error))
+            return ""
+
+    return ask
