@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from broadside import samples
+from broadside import logs, samples
 from broadside.config import Config, Demo
 from broadside.newsroom import Newsroom
 from broadside.records import CampaignReport, FireRequest, Subscriber
@@ -23,8 +24,8 @@ class Terminal:
     """What a person sees of the node: lines on standard output, bars where it is a terminal, logs on standard error."""
 
     def __init__(self) -> None:
-        self._out = Console(highlight=False, soft_wrap=True)
-        self._err = Console(stderr=True, highlight=False, soft_wrap=True)
+        self._out = Console(file=logs.said(sys.stdout, "standard output"), highlight=False, soft_wrap=True)
+        self._err = Console(file=logs.said(sys.stderr, "standard error"), highlight=False, soft_wrap=True)
 
     def say(self, text: str) -> None:
         """One line."""

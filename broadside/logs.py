@@ -1,10 +1,12 @@
-"""Logs: children write one JSON object a line to standard error; the node shows them, and keeps them in a file."""
+"""Logs: children write one JSON object a line to standard error; the node shows them, and keeps them in a file.
+
+No log line ends an actor, whatever becomes of it (`outlet`).
+"""
 
 from __future__ import annotations
 
 import json
 import logging
-import logging.handlers
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -14,6 +16,7 @@ from typing import Any, TextIO, cast
 import structlog
 
 from broadside.errors import first_error
+from broadside.outlet import Outlet, RotatingFile, open_standard_streams, standard
 from supervision import (
     ChildExited,
     ChildRestarting,
@@ -33,40 +36,53 @@ _SHARED: list[Any] = [
 ]
 
 
+_TAKEN = frozenset(("self", "level", "event", "method_name"))
+"""Names of structlog's own arguments."""
+_Filtering: Any = structlog.make_filtering_bound_logger(logging.INFO)
+_outlets: list[Outlet] = []
+
+
+class _Logger(_Filtering):  # type: ignore[misc]  # structlog makes the class it is made from
+    """A logger whose lines never end an actor: one that cannot be rendered is said to be so."""
+
+    def _proxy_to_logger(self, method_name: str, event: str | None = None, *args: Any, **values: Any) -> Any:
+        try:
+            return super()._proxy_to_logger(method_name, event, *args, **values)
+        except Exception as error:
+            with suppress(Exception):
+                super()._proxy_to_logger("error", "a log line cannot be written", line=repr(event), why=repr(error))
+            return None
+
+
 class _Bridge(logging.Handler):
     """Hands the records of libraries and of ``supervision``, which use the standard library's logging, to structlog."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        error = record.exc_info if record.exc_info and record.exc_info[0] else None
-        structlog.get_logger(record.name).log(record.levelno, record.getMessage(), exc_info=error)
+        try:
+            text = record.getMessage()
+        except Exception as error:  # its arguments do not go with its text
+            text = f"{record.msg!r} ({error!r})"
+        exc_info = record.exc_info if record.exc_info and record.exc_info[0] else None
+        structlog.get_logger(record.name).log(record.levelno, text, exc_info=exc_info)
 
 
 def _bridge() -> None:
     root = logging.getLogger()
     root.handlers = [_Bridge()]
     root.setLevel(logging.INFO)
-    for loud in ("asynctnt", "httpx", "httpcore", "hypercorn", "hypercorn.error", "hypercorn.access"):
+    for loud in ("asynctnt", "httpx", "httpcore"):
         logging.getLogger(loud).setLevel(logging.WARNING)
-
-
-class _Voice:
-    """Standard error, for which nobody may listen any more: a log line must never be what ends an actor."""
-
-    def write(self, text: str) -> None:
-        with suppress(OSError, ValueError):
-            sys.stderr.write(text)
-
-    def flush(self) -> None:
-        with suppress(OSError, ValueError):
-            sys.stderr.flush()
 
 
 def configure_child() -> None:
     """For a child process: JSON lines on standard error, which the node reads."""
+    open_standard_streams()
+    outlet = standard(sys.stderr, "standard error", _lost_json)
+    _outlets.append(outlet)
     structlog.configure(
         processors=[*_SHARED, structlog.processors.JSONRenderer(default=repr)],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        logger_factory=structlog.PrintLoggerFactory(cast(TextIO, _Voice())),
+        wrapper_class=_Logger,
+        logger_factory=structlog.PrintLoggerFactory(cast(TextIO, outlet)),
         cache_logger_on_first_use=True,
     )
     _bridge()
@@ -74,26 +90,49 @@ def configure_child() -> None:
 
 def configure_node(folder: Path, show: Callable[[str], None], level: str = "info") -> None:
     """For the node: from INFO on into ``folder/node.log`` (3 × 10 MB), from ``level`` on to ``show`` as text."""
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    keeper = logging.handlers.RotatingFileHandler(folder / "node.log", maxBytes=10_000_000, backupCount=2)
+    file = Outlet("node.log", RotatingFile(folder / "node.log", largest=10_000_000, keep=2).write, _lost_json)
+    _outlets.append(file)
     least = LEVELS[level]
     plain = structlog.dev.ConsoleRenderer(colors=False, pad_event_to=0)
 
     def split(logger: Any, method: str, event: Any) -> Any:
-        text = json.dumps(event, default=repr, ensure_ascii=False)
-        keeper.emit(logging.makeLogRecord({"msg": text, "levelno": 20, "levelname": "INFO"}))
+        file.write(json.dumps(event, default=repr, ensure_ascii=False) + "\n")
         if LEVELS.get(event.get("level", "info"), 20) >= least:
             # a person gets one line; the traceback is in the file
             line = {key: value for key, value in event.items() if key != "exception"}
             show(str(plain(logger, method, line)).splitlines()[0])
         raise structlog.DropEvent
 
-    structlog.configure(
-        processors=[*_SHARED, split],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        cache_logger_on_first_use=False,
-    )
+    structlog.configure(processors=[*_SHARED, split], wrapper_class=_Logger, cache_logger_on_first_use=False)
     _bridge()
+
+
+def _lost_json(lines: int, why: str) -> str:
+    event = f"{lines} lines could not be written here"
+    return json.dumps({"event": event, "why": why, "level": "warning"})
+
+
+def said(stream: TextIO | None, name: str) -> TextIO:
+    """An outlet to a person: standard output or error, whether anybody takes it or not."""
+    outlet = standard(stream, name, lambda lines, why: f"broadside: {lines} lines could not be written here: {why}")
+    _outlets.append(outlet)
+    return cast(TextIO, outlet)
+
+
+def alarms() -> list[str]:
+    """A sentence while node.log cannot be written."""
+    return [
+        f"{outlet.name} cannot be written: {outlet.trouble}; make room on its disk"
+        for outlet in _outlets
+        if outlet.name == "node.log" and outlet.trouble
+    ]
+
+
+def close() -> None:
+    """Write what waits to be written; at the process's end."""
+    for outlet in _outlets:
+        outlet.close()
+    _outlets.clear()
 
 
 def child_line(process: str) -> Callable[[str, str], None]:
@@ -104,13 +143,13 @@ def child_line(process: str) -> Callable[[str, str], None]:
         try:
             event = json.loads(text)
             message, level = str(event.pop("event")), LEVELS[event.pop("level")]
-        except (ValueError, TypeError, KeyError, AttributeError):
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
             if text.strip():
                 log.info(text.rstrip(), process=process)
             return
         event.pop("timestamp", None)
         event["process"] = process
-        log.log(level, message, **{str(key): value for key, value in event.items()})
+        log.log(level, message, **{f"{key}_" if key in _TAKEN else key: value for key, value in event.items()})
 
     return line
 

@@ -14,6 +14,7 @@ from broadside.config import Config
 from broadside.datafolder import DataFolder
 from broadside.errors import BroadsideError, first_error
 from broadside.node import Node
+from broadside.outlet import open_standard_streams
 from storage.errors import EmbeddedUnavailable, VerbRefused
 from supervision import ProcessDied, StartFailed
 from transports.errors import TransportError
@@ -36,6 +37,7 @@ def run_node(config: Config, data: Path | None = None, demo_wanted: bool = True)
         data: data folder in place of the configured one.
         demo_wanted: False takes the demo away.
     """
+    open_standard_streams()
     folder = DataFolder(config.node.data if data is None else data.absolute())
     terminal = demo.Terminal()
     try:
@@ -51,6 +53,8 @@ def run_node(config: Config, data: Path | None = None, demo_wanted: bool = True)
             raise
         terminal.error(str(error))
         return error.exit_code
+    finally:
+        logs.close()
 
 
 async def _main(config: Config, folder: DataFolder, terminal: demo.Terminal, first: bool) -> int:

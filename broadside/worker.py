@@ -171,4 +171,7 @@ def main() -> None:
     logs.configure_child()
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # `kill -HUP` to everything of a node ends none of it
     os.set_inheritable(int(sys.argv[1]), False)
-    trio.run(_main, int(sys.argv[1]))
+    try:
+        trio.run(_main, int(sys.argv[1]))
+    finally:
+        logs.close()
