@@ -1,9 +1,11 @@
-"""How full the memory of the Tarantools is, in a sentence, before it is too late."""
+"""What a person should hear of: a sentence for each, with the remedy. Memory that fills up, a console that breaks."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 
+from broadside.errors import shown
 from storage.records import Memory
 
 WARN = 0.85
@@ -25,3 +27,34 @@ def memory_alarms(memories: Mapping[str, Memory]) -> tuple[list[str], bool]:
         elif share > WARN:
             sentences.append(f"{size}: {REMEDY} before it is full")
     return sentences, full
+
+
+class Setbacks:
+    """Failures of a part that the node can do without; its alarm stands for an hour after the last one."""
+
+    SHOWN_FOR = 3600.0
+    """Seconds."""
+
+    def __init__(self, part: str, clock: Callable[[], float] = time.monotonic) -> None:
+        self._part = part
+        self._clock = clock
+        self.down = False
+        """It has failed too often, and is tried again after a pause."""
+        self._count = 0
+        self._last = ""
+        self._at = 0.0
+
+    def add(self, error: BaseException) -> None:
+        """Take down one failure."""
+        self._count += 1
+        self._last = shown(f"{type(error).__name__}: {error}", 200)
+        self._at = self._clock()
+
+    def alarms(self) -> list[str]:
+        """The sentence, or none."""
+        ago = self._clock() - self._at
+        if not self._count or (ago > self.SHOWN_FOR and not self.down):
+            return []
+        now = "it is down and tried again every half minute" if self.down else "it was restarted, campaigns went on"
+        text = f"{self._part} has failed {self._count} times since the start, last {ago:.0f} s ago: {self._last}"
+        return [f"{text}; {now}; the whole story is in node.log, please report it"]

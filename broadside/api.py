@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import trio
 from starlette.applications import Starlette
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
@@ -18,6 +18,7 @@ from starlette.types import Receive, Scope, Send
 from broadside.alarms import REMEDY, memory_alarms
 from broadside.errors import Conflict, FireFailed, Problem, RecordError
 from broadside.firing import KeyReused
+from broadside.http_server import ADMITTED
 from broadside.newsroom import Newsroom
 from broadside.once import HEADER, NODE_KEY, check_key
 from broadside.records import CampaignReport, FireRequest, decode_subscribers
@@ -54,10 +55,16 @@ def _json(content: Any, status: int = 200) -> Response:
 
 async def _body(request: Request) -> bytes:
     body = bytearray()
-    async for part in request.stream():
-        body += part
-        if len(body) > LARGEST_BODY:
-            raise ApiFailure(413, f"the body is larger than {LARGEST_BODY} bytes", remedy="send it in several requests")
+    try:
+        async for part in request.stream():
+            body += part
+            if len(body) > LARGEST_BODY:
+                what = f"the body is larger than {LARGEST_BODY} bytes"
+                raise ApiFailure(413, what, remedy="send it in several requests")
+    except ClientDisconnect:
+        raise ApiFailure(
+            400, "the body does not come, or is broken", remedy="send all of it, as its length says"
+        ) from None
     return bytes(body)
 
 
@@ -136,12 +143,14 @@ class Api:
         *,
         ready: Callable[[], bool],
         status: Callable[[], dict[str, Any]],
+        alarms: Callable[[], list[str]] = list,
     ) -> None:
         self._newsroom = newsroom
         self._ring = ring
         self._key = f"Bearer {key}".encode()
         self._ready = ready
         self._status = status
+        self._alarms = alarms
 
     def app(self) -> Starlette:
         """The ASGI application."""
@@ -204,6 +213,7 @@ class Api:
                     field="authorization",
                     remedy="send `Authorization: Bearer KEY` with the key in the data folder's api.key",
                 )
+            setattr(request.state, ADMITTED, True)
             return await endpoint(request)
 
         return self._open(checked)
@@ -216,13 +226,13 @@ class Api:
             return _json({"ready": False}, 503)
         with trio.move_on_after(READY_WITHIN):
             alarms, full = memory_alarms(await self._newsroom.memory())
-            return _json({"ready": not full, "alarms": alarms}, 503 if full else 200)
+            return _json({"ready": not full, "alarms": [*alarms, *self._alarms()]}, 503 if full else 200)
         return _json({"ready": False, "alarms": ["Tarantool does not answer in time"]}, 503)
 
     async def _get_status(self, request: Request) -> Response:
         memory = await self._newsroom.memory()
         told = {name: {"used": each.used, "size": each.size} for name, each in memory.items()}
-        alarms, _ = memory_alarms(memory)
+        alarms = [*memory_alarms(memory)[0], *self._alarms()]
         return _json({**self._status(), "queue": await self._newsroom.tubes(), "memory": told, "alarms": alarms})
 
     async def _fire(self, request: Request) -> Response:

@@ -1,4 +1,4 @@
-"""The node's HTTP API, as the command line speaks it: loopback, the key from the data folder, plain errors.
+"""The node's HTTP API, as the command line speaks it: over the data folder's Unix socket, with plain errors.
 
 Synchronous on purpose: a command does one thing after the other. Only the import has several requests in flight; it
 brings threads of its own (a client may be used by several).
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import Any
 from urllib.parse import quote
@@ -42,16 +43,20 @@ class Count(msgspec.Struct, frozen=True):
 class Client:
     """A connection to one node. Every method raises ``NodeUnreachable`` or ``ApiError``."""
 
-    def __init__(self, url: str, key: str, timeout: float = 60.0) -> None:
-        """Speak to ``url`` with the API key ``key``; ``timeout`` in seconds bounds each wait for the node."""
+    def __init__(self, url: str, socket: Path, key: str, timeout: float = 60.0) -> None:
+        """Speak to the node of ``url`` at its Unix ``socket``, with the API key ``key``.
+
+        ``timeout`` in seconds bounds each wait for the node. Whoever may listen at ``url`` now, or relays it, sees
+        nothing of this: a socket in a closed folder is the node's own, at every connection.
+        """
         self.url = url.rstrip("/")
         limits = httpx.Limits(max_connections=8)
-        # trust_env=False: a proxy from the environment must never see the key, nor stand between us and loopback
+        # trust_env=False: no proxy of the environment may stand between us and the node; verify=False: no TLS to set up
         self._http = httpx.Client(
             base_url=self.url,
+            transport=httpx.HTTPTransport(uds=str(socket), verify=False, limits=limits, trust_env=False),
             headers={"authorization": f"Bearer {key}", "user-agent": "broadside-cli"},
             timeout=httpx.Timeout(timeout, connect=5.0),
-            limits=limits,
             trust_env=False,
         )
 
@@ -59,9 +64,16 @@ class Client:
     def of(cls, folder: DataFolder) -> Client:
         """Find the node that runs on ``folder``."""
         node, key = folder.read_node(), folder.read_key()
-        if node is None or key is None or not folder.in_use():
+        if node is None or key is None:
+            if folder.in_use():
+                raise NodeUnreachable(f"the node on the data folder {folder.root} is starting or stopping; try again")
             raise NodeUnreachable(f"no node is running on the data folder {folder.root} ({_START})")
-        return cls(node.url, key)
+        if not node.socket:
+            raise NodeUnreachable(f"the node (pid {node.pid}) is of an older version than this command (restart it)")
+        socket = folder.root / node.socket
+        if not folder.owns(socket):
+            raise NodeUnreachable(f"the node's socket {socket} is gone, or not its own any more (restart the node)")
+        return cls(node.url, socket, key)
 
     def __enter__(self) -> Client:
         """Nothing to open: connections are made when needed."""

@@ -1,21 +1,39 @@
-"""The console actor: serves the API inside the node's own nursery."""
+"""The console: the API's HTTP server as an actor, and the frame that keeps its failures away from the node."""
 
 from __future__ import annotations
 
-import warnings
+import contextlib
+import socket
 from collections.abc import Callable
-from functools import partial
-from typing import cast
+from pathlib import Path
 
-import hypercorn.trio
+import structlog
 import trio
-from hypercorn.config import Config
-from hypercorn.typing import ASGIFramework
 from starlette.applications import Starlette
 
-from broadside.errors import BroadsideError, first_error
+from broadside.alarms import Setbacks
+from broadside.errors import BroadsideError
+from broadside.http_server import Door, HttpServer
+from supervision import (
+    Actor,
+    ChildExited,
+    ChildSpec,
+    Escalated,
+    Intensity,
+    IntensityExceeded,
+    Snapshot,
+    StartFailed,
+    SupervisionEvent,
+    Supervisor,
+)
+
+log = structlog.get_logger(__name__)
 
 BACKLOG = 100
+SHUTDOWN = 5.0
+"""Seconds that the server gets at a stop before it is cancelled."""
+AGAIN = 30.0
+"""Seconds until a console that has given up is tried again."""
 
 
 class AddressInUse(BroadsideError):
@@ -25,42 +43,139 @@ class AddressInUse(BroadsideError):
 
 
 class Console:
-    """One incarnation of the HTTP server. ``bound``: told the base URL once it listens."""
+    """One incarnation of the HTTP server.
 
-    def __init__(self, app: Starlette, host: str, port: int, bound: Callable[[str], None]) -> None:
+    ``host`` and ``port`` (0: any) are for everybody who has the key; ``local`` is the path of a Unix socket for the
+    command line, in a folder that only its owner can enter. ``bound`` is called with the base URL once both listen,
+    ``closing`` before they close: from then on somebody else may listen there.
+    """
+
+    def __init__(
+        self,
+        app: Starlette,
+        host: str,
+        port: int,
+        local: Path,
+        *,
+        bound: Callable[[str], None],
+        closing: Callable[[], None],
+    ) -> None:
         self._app = app
         self._host = host
         self._port = port
+        self._local = local
         self._bound = bound
-        self._stopping = trio.Event()
+        self._closing = closing
+        self._server: HttpServer | None = None
+        self._stopped = False
 
     async def run(self, ready: Callable[[], None]) -> None:
         """Serve until stopped (AddressInUse when the port is taken)."""
-        config = Config()
-        config.bind = [f"[{self._host}]:{self._port}" if ":" in self._host else f"{self._host}:{self._port}"]
-        config.graceful_timeout = 1.0
-        config.shutdown_timeout = 2.0
-        config.errorlog = None
-        config.accesslog = None
-        config.backlog = BACKLOG
-        config.include_server_header = False
-        async with trio.open_nursery() as nursery:
-            app = cast(ASGIFramework, self._app)  # two libraries' names for the same ASGI types
-            serve = partial(hypercorn.trio.serve, app, config, shutdown_trigger=self._stopping.wait)
-            try:
-                with warnings.catch_warnings():
-                    warnings.simplefilter("ignore")  # hypercorn warns of options that belong to its own command line
-                    binds = await nursery.start(serve)
-            except (OSError, BaseExceptionGroup) as raised:
-                error = first_error(raised)
-                if not isinstance(error, OSError):
-                    raise
-                where = f"http.bind: {self._host}:{self._port}"
-                text = f"{where}: {error.strerror} (stop what listens there, or set [http] bind in broadside.toml)"
-                raise AddressInUse(text) from error
-            self._bound(binds[0])
+        try:
+            listeners = await trio.open_tcp_listeners(self._port, host=self._host, backlog=BACKLOG)
+        except OSError as error:
+            where = f"http.bind: {self._host}:{self._port}"
+            text = f"{where}: {error.strerror} (stop what listens there, or set [http] bind in broadside.toml)"
+            raise AddressInUse(text) from error
+        try:
+            local = _listen(self._local)
+            doors = [*map(Door, listeners), Door(local, trusted=True, connections=1000)]
+            self._server = HttpServer(self._app, doors)
+            if self._stopped:
+                self._server.stop()
+            host, port = listeners[0].socket.getsockname()[:2]
+            self._bound(f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}")
             ready()
+            await self._server.run()
+        finally:
+            self._closing()
+            for listener in listeners:
+                listener.socket.close()
+            with contextlib.suppress(OSError):
+                self._local.unlink(missing_ok=True)
 
     def stop(self) -> None:
         """Answer what is being answered, then end."""
-        self._stopping.set()
+        self._closing()
+        self._stopped = True
+        if self._server is not None:
+            self._server.stop()
+
+
+def _listen(path: Path) -> trio.SocketListener:
+    path.unlink(missing_ok=True)  # of a node that was killed: this one holds the folder's lock
+    with contextlib.ExitStack() as undo:
+        listener = undo.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
+        listener.bind(str(path))
+        path.chmod(0o600)
+        listener.listen(BACKLOG)
+        undo.pop_all()
+    return trio.SocketListener(trio.socket.from_stdlib_socket(listener))
+
+
+class Contained:
+    """Runs an actor that the node can do without, under a supervisor of its own.
+
+    What fails is restarted; what fails too often is tried again after `AGAIN` seconds, with a line in the log and an
+    alarm meanwhile, and never ends the node. Only a first start that fails does: somebody is there to read why.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        start: Callable[[], Actor],
+        setbacks: Setbacks,
+        observe: Callable[[SupervisionEvent], None],
+        *,
+        again: float = AGAIN,
+    ) -> None:
+        self._name = name
+        self._start = start
+        self._setbacks = setbacks
+        self._observe = observe
+        self._again = again
+        self._stop = trio.Event()
+        self._was_ready = False
+        self._tree = self._supervisor()
+
+    def _supervisor(self) -> Supervisor:
+        spec = ChildSpec("http", self._start, shutdown=SHUTDOWN)
+        return Supervisor(self._name, [spec], intensity=Intensity(3, 60.0), observe=self._seen)
+
+    def _seen(self, event: SupervisionEvent) -> None:
+        if isinstance(event, ChildExited) and event.reason.error is not None:
+            self._setbacks.add(event.reason.error)
+        elif isinstance(event, Escalated) and self._was_ready:
+            self._setbacks.down = True
+        self._observe(event)
+
+    async def run(self, ready: Callable[[], None]) -> None:
+        """Run until stopped (StartFailed when the first start fails)."""
+
+        def up() -> None:
+            self._was_ready = True
+            self._setbacks.down = False
+            ready()
+
+        while True:
+            try:
+                await self._tree.run(up)
+                return
+            except (StartFailed, IntensityExceeded) as error:
+                if not self._was_ready:
+                    raise
+                log.error("has failed too often", actor=self._name, again_in=self._again, why=str(error))
+            with trio.move_on_after(self._again):
+                await self._stop.wait()
+            if self._stop.is_set():
+                return
+            self._tree = self._supervisor()
+
+    def stop(self) -> None:
+        """Stop the actor in an orderly way."""
+        self._stop.set()
+        self._tree.stop()
+
+    def snapshot(self) -> Snapshot:
+        """The tree below."""
+        return self._tree.snapshot()

@@ -1,7 +1,7 @@
 """The data folder: what one node keeps on disk, closed to everybody else.
 
-``lock`` (held while a node runs) · ``node.json`` (who runs, and where its API is) · ``api.key`` · ``tarantool/`` ·
-``queue/`` · ``twins/`` · ``logs/``. Mode 0700; files 0600.
+``lock`` (held while a node runs) · ``node.json`` (who runs, and where its API is) · ``api.sock`` (the API for the
+command line) · ``api.key`` · ``tarantool/`` · ``queue/`` · ``twins/`` · ``logs/``. Mode 0700; files 0600.
 """
 
 from __future__ import annotations
@@ -10,6 +10,9 @@ import contextlib
 import fcntl
 import os
 import secrets
+import shutil
+import socket
+import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,9 +28,15 @@ class NodeInfo(msgspec.Struct, frozen=True, kw_only=True):
     pid: int
     url: str
     """Base URL of the HTTP API, without a slash at its end."""
+    socket: str = ""
+    """The Unix socket at which the same API listens for the folder's owner; its path, or its name in the folder."""
     started: int
     """Milliseconds UTC."""
     name: str = ""
+
+
+LONGEST_SOCKET = 100
+"""Bytes of a Unix socket's path; Linux takes 107, macOS 103."""
 
 
 class DataFolder:
@@ -86,12 +95,34 @@ class DataFolder:
                 raise self._error(
                     f"another node is running on it{holder}", "stop that one, or give this one another --data"
                 ) from None
+            self.forget_node()  # of a node that was killed: somebody else may listen at its port by now
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
-            yield
-            self.node_json.unlink(missing_ok=True)
+            try:
+                yield
+            finally:
+                self.forget_node()
         finally:
             os.close(descriptor)
+
+    @contextlib.contextmanager
+    def socket(self) -> Iterator[Path]:
+        """A path for the API's Unix socket that only the folder's owner can reach.
+
+        It lies in the folder itself; where that path is too long, or the file system has no sockets, in a private
+        folder of its own, which goes at the end.
+        """
+        path = self.root / "api.sock"
+        if len(os.fsencode(path)) <= LONGEST_SOCKET and _takes_sockets(path):
+            yield path
+            return
+        private = Path(tempfile.mkdtemp(prefix="bs-"))
+        try:
+            if (owner := self.root.stat().st_uid) != private.stat().st_uid:
+                os.chown(private, owner, -1)
+            yield private / "api.sock"
+        finally:
+            shutil.rmtree(private, ignore_errors=True)
 
     def in_use(self) -> bool:
         """Tell whether a node holds the folder now."""
@@ -112,12 +143,32 @@ class DataFolder:
         """Tell the command line where the node is."""
         write_private(self.node_json, msgspec.json.encode(info) + b"\n")
 
+    def forget_node(self) -> None:
+        """Take the address away: nobody is to look for the node there."""
+        self.node_json.unlink(missing_ok=True)
+
     def read_node(self) -> NodeInfo | None:
-        """Return who wrote ``node.json`` last; None if nobody did, or it is damaged."""
+        """Return the node that runs; None if there is none, or it has not written its address yet.
+
+        ``node.json`` is believed only if the process that wrote it holds the lock.
+        """
         try:
-            return msgspec.json.decode(self.node_json.read_bytes(), type=NodeInfo)
+            info = msgspec.json.decode(self.node_json.read_bytes(), type=NodeInfo)
+            holder = self.lock.read_bytes().strip()
         except (OSError, msgspec.DecodeError, RecursionError):
             return None
+        return info if self.in_use() and holder == str(info.pid).encode() else None
+
+    def owns(self, socket: Path) -> bool:
+        """Tell whether ``socket`` is there, and nobody but this folder's owner can listen at it, or reach it."""
+        try:
+            there = socket.parent.lstat()
+            socket.lstat()
+        except OSError:
+            return False
+        if socket.parent == self.root:
+            return True
+        return stat.S_ISDIR(there.st_mode) and not there.st_mode & 0o077 and there.st_uid == self.root.stat().st_uid
 
     def key(self) -> str:
         """Return the API's key; made at the first call."""
@@ -147,6 +198,17 @@ class DataFolder:
 
     def _error(self, what: str, remedy: str) -> DataFolderError:
         return DataFolderError(f"data folder {shown(str(self.root))}: {what} ({remedy})")
+
+
+def _takes_sockets(path: Path) -> bool:
+    path.unlink(missing_ok=True)
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.bind(str(path))
+        except OSError:
+            return False
+    path.unlink()
+    return True
 
 
 def write_private(path: Path, content: bytes) -> None:

@@ -15,9 +15,10 @@ import trio
 from actors.membership import Membership
 from actors.messages import wall_clock
 from broadside import logs, processes, wire
+from broadside.alarms import Setbacks
 from broadside.api import Api
 from broadside.config import Channel, Config
-from broadside.console import Console
+from broadside.console import Console, Contained
 from broadside.datafolder import DataFolder, NodeInfo
 from broadside.device_tokens import DeviceTokens
 from broadside.dry_run import DryRun
@@ -34,7 +35,6 @@ from storage.records import DeadStanding
 from storage.store import Store
 from storage.tubes import Tubes
 from supervision import (
-    INFINITY,
     Actor,
     ChildSpec,
     ChildStartFailed,
@@ -52,6 +52,8 @@ TARANTOOL_START = 600.0
 """Seconds: a large base takes its time to load."""
 WORKER_STOP = 5.0
 """Seconds beside all that its own process object allows."""
+CONSOLE_STOP = 7.0
+"""Seconds: the HTTP server inside gets 5."""
 
 
 class Node:
@@ -97,6 +99,8 @@ class Node:
             ),
         )
         self._key = folder.key()
+        self._socket = folder.root
+        self._setbacks = Setbacks("the HTTP API")
         self._ready = False
         self.tree = Supervisor(
             config.node.name,
@@ -130,7 +134,8 @@ class Node:
             ready()
 
         try:
-            await self.tree.run(up)
+            with self._folder.socket() as self._socket:
+                await self.tree.run(up)
         finally:
             if self._embedded is not None:
                 self._embedded.remove_runtime()
@@ -167,8 +172,9 @@ class Node:
             ChildSpec(worker.name, self._worker(worker), start_timeout=60.0, shutdown=stop, together=True)
             for worker in self._workers
         ]
+        console = lambda: Contained("console", self._console, self._setbacks, self._observe)  # noqa: E731
         # asked with the workers: an open connection of a reader does not keep them sending
-        children.append(ChildSpec("console", self._console, shutdown=INFINITY, together=True))
+        children.append(ChildSpec("console", console, shutdown=CONSOLE_STOP, together=True))
         return children
 
     def _membership(self) -> Actor:
@@ -209,9 +215,9 @@ class Node:
     def _console(self) -> Actor:
         self._checks.update({name: transport.check for name, transport in self._built().items()})
         ring = Ring(store=self._store_verbs, node=self._config.node.name)
-        api = Api(self.newsroom, ring, self._key, ready=self._serving, status=self._status)
+        api = Api(self.newsroom, ring, self._key, ready=self._serving, status=self._status, alarms=self._alarms)
         host, port = self._config.http.address
-        return Console(api.app(), host, port, self._bound)
+        return Console(api.app(), host, port, self._socket, bound=self._bound, closing=self._folder.forget_node)
 
     def _built(self) -> dict[str, Transport]:
         """Each channel's transport, never run: its word on a message, and the credential it shares."""
@@ -226,7 +232,14 @@ class Node:
 
     def _bound(self, url: str) -> None:
         self.url = url.rstrip("/")
-        info = NodeInfo(pid=os.getpid(), url=self.url, started=wall_clock(), name=self._config.node.name)
+        inside = self._socket.parent == self._folder.root
+        info = NodeInfo(
+            pid=os.getpid(),
+            url=self.url,
+            socket=self._socket.name if inside else str(self._socket),
+            started=wall_clock(),
+            name=self._config.node.name,
+        )
         self._folder.write_node(info)
 
     # -- what the children are told --------------------------------------------------------------------------------
@@ -317,6 +330,9 @@ class Node:
         return wire.Server(server.uri, server.user, server.password())
 
     # -- what people are told --------------------------------------------------------------------------------------
+
+    def _alarms(self) -> list[str]:
+        return [*self._setbacks.alarms(), *logs.alarms()]
 
     def _paused(self) -> dict[str, str]:
         paused: dict[str, str] = {}

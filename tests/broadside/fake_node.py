@@ -6,8 +6,9 @@ import json
 import os
 import threading
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
+from socketserver import ThreadingMixIn, UnixStreamServer
 from typing import Any
 
 import pytest
@@ -45,6 +46,12 @@ def report(state: str = "done", delivered: int = 98, **more: Any) -> dict[str, A
     }
 
 
+class UnixServer(ThreadingMixIn, UnixStreamServer):
+    """Where the command line looks for a node: a socket in its data folder."""
+
+    daemon_threads = True
+
+
 class FakeNode:
     """The API, scripted: ``streams`` holds what each call of ``progress`` sends before its connection ends."""
 
@@ -77,17 +84,17 @@ class FakeNode:
             def log_message(self, *args: object) -> None:
                 pass
 
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.server.daemon_threads = True
+        self.server = UnixServer(str(folder.root / "api.sock"), Handler)
         self.thread = threading.Thread(target=self.server.serve_forever, args=(0.01,), daemon=True)
         self.thread.start()
-        self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
-        folder.write_node(NodeInfo(pid=os.getpid(), url=self.url, started=0))
+        self.url = "http://127.0.0.1:1"
+        folder.write_node(NodeInfo(pid=os.getpid(), url=self.url, socket="api.sock", started=0))
 
     def close(self) -> None:
         self.hang.set()
         self.server.shutdown()
         self.server.server_close()
+        (self.folder.root / "api.sock").unlink(missing_ok=True)
         self.thread.join()
 
     def answer(self, to: BaseHTTPRequestHandler, body: Any, status: int = 200) -> None:

@@ -1,0 +1,328 @@
+"""A small HTTP/1.1 server for one ASGI application. Everything that a stranger can use up has a bound.
+
+h11 reads and writes; one task serves one connection. No body is read before the application asks for it, so none is
+taken in for somebody who has not shown the key. Whatever a connection does ends that connection alone.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from dataclasses import dataclass, field
+from email.utils import formatdate
+from typing import Any
+from urllib.parse import unquote
+
+import h11
+import msgspec
+import structlog
+import trio
+
+log = structlog.get_logger(__name__)
+
+Event = MutableMapping[str, Any]
+Asgi = Callable[[Event, Callable[[], Awaitable[Event]], Callable[[Event], Awaitable[None]]], Awaitable[None]]
+
+ADMITTED = "admitted"
+"""The key of ``scope["state"]`` that the application sets once the caller has shown the key."""
+LARGEST_HEAD = 8192
+"""Bytes of a request line and its header."""
+PIECE = 65536
+"""Bytes that are read or written at once."""
+HEAD_WITHIN = 10.0
+"""Seconds for the whole head of a request, from the connection or the last answer on."""
+IDLE_WITHIN = 30.0
+"""Seconds between two requests of one that has shown the key."""
+BODY_WITHIN = 20.0
+"""Seconds for the next piece of a body."""
+SEND_WITHIN = 10.0
+"""Seconds for a client to take the next piece of an answer."""
+LINGER, LINGER_BYTES = 2.0, 1 << 20
+"""Seconds, and bytes, for which a body that nobody wanted is read and dropped, so that its sender sees the answer."""
+GRACE = 1.0
+"""Seconds that a stop leaves to the requests under way."""
+
+
+class ClientGone(OSError):
+    """The client has left, does not take its answer, or does not speak HTTP."""
+
+
+@dataclass(eq=False)
+class Door:
+    """One listener, and how much of the node those may use who come in by it."""
+
+    listener: trio.SocketListener
+    trusted: bool = False
+    """Only the data folder's owner can come in: nobody is slowed down or turned away."""
+    connections: int = 100
+    """At once. The next one takes the place of the connection that has waited longest for a request."""
+    rate: float = 100.0
+    """Connections a second, and as many at once, from those who have not shown the key: each costs CPU."""
+    _credit: float = field(default=0.0, init=False)
+    _at: float = field(default=-math.inf, init=False)
+
+    async def accept(self) -> trio.SocketStream | None:
+        """The next connection; None when there was none to have."""
+        if not self.trusted:
+            now = trio.current_time()
+            self._credit = min(self.rate, self._credit + (now - self._at) * self.rate)
+            self._at = now
+            if self._credit < 1:
+                await trio.sleep((1 - self._credit) / self.rate)
+            self._credit -= 1
+        try:
+            return await self.listener.accept()
+        except OSError as error:
+            log.warning("a connection cannot be accepted", why=str(error))
+            await trio.sleep(0.1)
+            return None
+
+    def known(self) -> None:
+        """Give a connection's cost back: whoever it is has shown the key."""
+        self._credit += 1
+
+
+class HttpServer:
+    """Serves ``app`` at ``doors`` until `stop`, then for `GRACE` seconds what is under way."""
+
+    def __init__(self, app: Asgi, doors: Iterable[Door]) -> None:
+        self._app = app
+        self._doors = list(doors)
+        self._stopping = trio.Event()
+        self._open: dict[Door, dict[Connection, None]] = {door: {} for door in self._doors}
+
+    def stop(self) -> None:
+        """Accept nothing more; finish what is being answered."""
+        self._stopping.set()
+
+    async def run(self) -> None:
+        """Serve until stopped."""
+        async with trio.open_nursery() as serving:
+            try:
+                async with trio.open_nursery() as accepting:
+                    for door in self._doors:
+                        accepting.start_soon(self._accept, door, serving)
+                    await self._stopping.wait()
+                    accepting.cancel_scope.cancel()
+            finally:
+                for door in self._doors:
+                    door.listener.socket.close()
+            for open_ in self._open.values():
+                for connection in open_:
+                    connection.last_request()
+            serving.cancel_scope.deadline = trio.current_time() + GRACE
+
+    async def _accept(self, door: Door, serving: trio.Nursery) -> None:
+        while True:
+            stream = await door.accept()
+            if stream is None:
+                continue
+            connection = Connection(stream, self._app, door)
+            if len(self._open[door]) >= door.connections and not self._make_room(door):
+                await trio.aclose_forcefully(stream)
+                continue
+            self._open[door][connection] = None
+            serving.start_soon(self._serve, door, connection)
+
+    def _make_room(self, door: Door) -> bool:
+        waiting = [connection for connection in self._open[door] if connection.waits]
+        if not waiting:
+            return False
+        oldest = min(waiting, key=lambda connection: (connection.known, connection.since))
+        oldest.life.cancel()
+        del self._open[door][oldest]
+        return True
+
+    async def _serve(self, door: Door, connection: Connection) -> None:
+        try:
+            with connection.life:
+                await connection.run()
+        except Exception as error:
+            log.error("an API connection broke", why=repr(error), exc_info=error)
+        except BaseExceptionGroup as group:  # an error beside a cancellation from outside
+            errors, rest = group.split(Exception)
+            if errors is not None:
+                log.error("an API connection broke", why=repr(errors), exc_info=errors)
+            if rest is not None:
+                raise rest from None
+        finally:
+            self._open[door].pop(connection, None)
+
+
+class Connection:
+    """One client's connection: request after request, until one side has had enough."""
+
+    def __init__(self, stream: trio.SocketStream, app: Asgi, door: Door) -> None:
+        self.life = trio.CancelScope()
+        self.since = trio.current_time()
+        self.waits = True
+        """For the head of a request, so that nothing is lost if it is closed."""
+        self.known = door.trusted
+        """Whether this client has shown the key."""
+        self._stream, self._app, self._door = stream, app, door
+        self._h11 = h11.Connection(h11.SERVER, max_incomplete_event_size=LARGEST_HEAD)
+        self._last = False
+        self._gone = False
+        self._bodiless = False
+
+    def last_request(self) -> None:
+        """Close when what is being answered is answered; at once when nothing is."""
+        self._last = True
+        if self.waits:
+            self.life.cancel()
+
+    async def run(self) -> None:
+        """Serve the connection to its end."""
+        try:
+            while await self._one_request():
+                self.since = trio.current_time()
+                self.waits = True
+            if not self._gone and self._h11.their_state in (h11.SEND_BODY, h11.ERROR):
+                self.waits = True
+                await self._linger()
+        finally:
+            await trio.aclose_forcefully(self._stream)
+
+    async def _one_request(self) -> bool:
+        try:
+            request = await self._event(IDLE_WITHIN if self.known else HEAD_WITHIN, LARGEST_HEAD)
+            self.waits = False
+            if not isinstance(request, h11.Request):
+                return False
+            _check(request)
+            await self._answer(request)
+            while isinstance(self._h11.next_event(), h11.Data):
+                pass  # the end of a body that came with the head, or of none
+        except h11.RemoteProtocolError as error:
+            await self._refuse(error)
+            return False
+        except ClientGone:
+            return False
+        if self._h11.our_state is not h11.DONE or self._h11.their_state is not h11.DONE:
+            return False
+        self._h11.start_next_cycle()
+        return True
+
+    async def _answer(self, request: h11.Request) -> None:
+        scope = self._scope(request)
+        self._bodiless = request.method == b"HEAD"
+        try:
+            await self._app(scope, self._receive, self._send_for(scope))
+        except Exception as error:
+            if not self._gone:
+                log.error("a request failed", path=scope["path"], why=repr(error), exc_info=error)
+        if self._h11.our_state is h11.SEND_RESPONSE and not self._gone:
+            await self._refuse(h11.RemoteProtocolError("no answer", error_status_hint=500))
+
+    def _scope(self, request: h11.Request) -> Event:
+        path, _, query = bytes(request.target).partition(b"?")
+        return {
+            "type": "http",
+            "asgi": {"version": "3.0", "spec_version": "2.4"},
+            "http_version": request.http_version.decode(),
+            "method": request.method.decode(),
+            "scheme": "http",
+            "path": unquote(path.decode()),
+            "raw_path": path,
+            "query_string": query,
+            "root_path": "",
+            "headers": list(request.headers),
+            "client": None,
+            "server": None,
+            "state": {ADMITTED: self._door.trusted},
+        }
+
+    # -- the application's two functions ----------------------------------------------------------------------------
+
+    async def _receive(self) -> Event:
+        try:
+            if self._h11.they_are_waiting_for_100_continue:
+                await self._write(h11.InformationalResponse(status_code=100, headers=[]))
+            read_all = self._h11.their_state is not h11.SEND_BODY
+            event = await self._event(math.inf if read_all else BODY_WITHIN)
+        except (h11.RemoteProtocolError, ClientGone):
+            return {"type": "http.disconnect"}
+        if isinstance(event, h11.Data):
+            return {"type": "http.request", "body": bytes(event.data), "more_body": True}
+        if isinstance(event, h11.EndOfMessage):
+            return {"type": "http.request", "body": b"", "more_body": False}
+        if event is h11.PAUSED:  # the next request is there already: its client is not gone
+            await trio.sleep_forever()
+        self._gone = True
+        return {"type": "http.disconnect"}
+
+    def _send_for(self, scope: Event) -> Callable[[Event], Awaitable[None]]:
+        async def send(message: Event) -> None:
+            if message["type"] == "http.response.start":
+                if scope["state"].get(ADMITTED) and not self.known:
+                    self.known = True
+                    self._door.known()
+                headers = [*message.get("headers", ()), (b"date", formatdate(usegmt=True).encode())]
+                if self._last or not self.known:
+                    headers.append((b"connection", b"close"))
+                await self._write(h11.Response(status_code=message["status"], headers=headers))
+            elif message["type"] == "http.response.body":
+                if message.get("body") and not self._bodiless:
+                    await self._write(h11.Data(data=message["body"]))
+                if not message.get("more_body", False):
+                    await self._write(h11.EndOfMessage())
+
+        return send
+
+    # -- bytes ------------------------------------------------------------------------------------------------------
+
+    async def _event(self, seconds: float, piece: int = PIECE) -> h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]:
+        """The next event (RemoteProtocolError for nonsense, ClientGone for a silence of ``seconds``)."""
+        with trio.move_on_after(seconds):
+            while True:
+                event = self._h11.next_event()
+                if event is not h11.NEED_DATA:
+                    return event
+                try:
+                    self._h11.receive_data(await self._stream.receive_some(piece))
+                except (trio.BrokenResourceError, trio.ClosedResourceError):
+                    break
+        self._gone = True
+        raise ClientGone
+
+    async def _write(self, event: h11.Event) -> None:
+        data = memoryview(self._h11.send(event) or b"")
+        try:
+            for at in range(0, len(data), PIECE):
+                with trio.fail_after(SEND_WITHIN):
+                    await self._stream.send_all(data[at : at + PIECE])
+        except (trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError):
+            self._gone = True
+            raise ClientGone from None
+
+    async def _refuse(self, error: h11.RemoteProtocolError) -> None:
+        """Say so and be done, if it is not too late for an answer."""
+        if self._h11.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
+            return
+        body = b"" if self._bodiless else msgspec.json.encode({"error": {"message": str(error)}})
+        headers = [("content-type", "application/json"), ("content-length", str(len(body))), ("connection", "close")]
+        try:
+            await self._write(h11.Response(status_code=error.error_status_hint, headers=headers))
+            await self._write(h11.Data(data=body))
+            await self._write(h11.EndOfMessage())
+        except ClientGone:
+            return
+
+    async def _linger(self) -> None:
+        left = LINGER_BYTES
+        with trio.move_on_after(LINGER):
+            try:
+                await self._stream.send_eof()
+                while left > 0 and (dropped := await self._stream.receive_some(PIECE)):
+                    left -= len(dropped)
+            except (trio.BrokenResourceError, trio.ClosedResourceError):
+                return
+
+
+def _check(request: h11.Request) -> None:
+    """Raise RemoteProtocolError for what is not plain HTTP/1.1. An ``Upgrade`` is ignored, as RFC 9110 (7.8) allows."""
+    if request.http_version not in (b"1.0", b"1.1"):
+        raise h11.RemoteProtocolError("only HTTP/1.1 is spoken here", error_status_hint=505)
+    names = {name for name, _ in request.headers}
+    if {b"content-length", b"transfer-encoding"} <= names:
+        raise h11.RemoteProtocolError("Content-Length and Transfer-Encoding exclude each other", error_status_hint=400)
