@@ -39,6 +39,8 @@ SEND_WITHIN = 10.0
 """Seconds for a client to take the next piece of an answer."""
 LINGER, LINGER_BYTES = 2.0, 1 << 20
 """Seconds, and bytes, for which a body that nobody wanted is read and dropped, so that its sender sees the answer."""
+RATE = 100.0
+"""Connections a second, and as many in a row, from clients that do not show the key: each costs CPU."""
 GRACE = 1.0
 """Seconds that a stop leaves to the requests under way."""
 
@@ -56,8 +58,6 @@ class Door:
     """Only the data folder's owner can come in: nobody is slowed down or turned away."""
     connections: int = 100
     """At once. The next one takes the place of the connection that has waited longest for a request."""
-    rate: float = 100.0
-    """Connections a second, and as many at once, from those who have not shown the key: each costs CPU."""
     _credit: float = field(default=0.0, init=False)
     _at: float = field(default=-math.inf, init=False)
 
@@ -65,10 +65,10 @@ class Door:
         """The next connection; None when there was none to have."""
         if not self.trusted:
             now = trio.current_time()
-            self._credit = min(self.rate, self._credit + (now - self._at) * self.rate)
+            self._credit = min(RATE, self._credit + (now - self._at) * RATE)
             self._at = now
             if self._credit < 1:
-                await trio.sleep((1 - self._credit) / self.rate)
+                await trio.sleep((1 - self._credit) / RATE)
             self._credit -= 1
         try:
             return await self.listener.accept()

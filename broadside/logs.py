@@ -103,7 +103,12 @@ def configure_node(folder: Path, show: Callable[[str], None], level: str = "info
             show(str(plain(logger, method, line)).splitlines()[0])
         raise structlog.DropEvent
 
-    structlog.configure(processors=[*_SHARED, split], wrapper_class=_Logger, cache_logger_on_first_use=False)
+    structlog.configure(
+        processors=[*_SHARED, split],
+        wrapper_class=_Logger,
+        logger_factory=structlog.ReturnLoggerFactory(),  # never reached, and it needs no standard output
+        cache_logger_on_first_use=False,
+    )
     _bridge()
 
 

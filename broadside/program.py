@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import threading
 import time
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
 import structlog
 import trio
@@ -16,13 +20,16 @@ from broadside.errors import BroadsideError, first_error
 from broadside.node import Node
 from broadside.outlet import open_standard_streams
 from storage.errors import EmbeddedUnavailable, VerbRefused
-from supervision import ProcessDied, StartFailed
+from supervision import ProcessDied, StartFailed, kill_running
 from transports.errors import TransportError
 
 log = structlog.get_logger(__name__)
 
 CANNOT_START = "cannot start: "
 """How storage/lua/embedded.lua begins the line that says why."""
+
+FORCE = 6.0
+"""Seconds after the second signal until what is left is killed."""
 
 
 class StartError(BroadsideError):
@@ -103,8 +110,12 @@ def _why(error: BaseException, folder: DataFolder) -> str:
 
 
 async def _signals(node: Node, terminal: demo.Terminal, life: trio.CancelScope) -> None:
-    """The first signal drains, the second is faster: it waits for nothing. SIGHUP ends nothing."""
+    """The first signal drains; the second waits for nothing, and ends the node within `FORCE` seconds in any case.
+
+    SIGHUP ends nothing.
+    """
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
+        _force_at_second(signal.SIGINT, signal.SIGTERM)
         async for number in signals:
             if number == signal.SIGHUP:
                 log.warning("SIGHUP: there is no reload yet; restart the node to read its configuration anew")
@@ -116,3 +127,27 @@ async def _signals(node: Node, terminal: demo.Terminal, life: trio.CancelScope) 
             if number != signal.SIGHUP:
                 life.cancel()
                 return
+
+
+def _force_at_second(*numbers: signal.Signals) -> None:
+    """Count signals where they arrive, before Trio's own handler: its loop may be what stands still."""
+    came = 0
+
+    def handler(number: int, frame: FrameType | None) -> None:
+        nonlocal came
+        came += 1
+        if came == 2:
+            last_resort = threading.Timer(FORCE, _end)
+            last_resort.daemon = True
+            last_resort.start()
+        handlers[number](number, frame)
+
+    handlers: dict[int, Any] = {number: signal.getsignal(number) for number in numbers}
+    for number in numbers:
+        signal.signal(number, handler)
+
+
+def _end() -> None:
+    kill_running()
+    logs.close()
+    os._exit(1)

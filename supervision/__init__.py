@@ -54,7 +54,7 @@ from supervision.inbox import ChildCounts, ChildInfo
 from supervision.intensity import Backoff, Intensity, RestartWindow
 from supervision.letters import DeadLetter, MailboxStatistics, log_dead_letter
 from supervision.mailbox import Mailbox, Ref
-from supervision.process import ChildProcess
+from supervision.process import ChildProcess, kill_running
 from supervision.snapshot import MailboxSnapshot, Snapshot
 from supervision.strategy import (
     ALL_SIGNIFICANT,
@@ -135,6 +135,7 @@ __all__ = [
     "SupervisorStarted",
     "SupervisorStopped",
     "Watch",
+    "kill_running",
     "log_dead_letter",
     "log_event",
 ]

@@ -31,6 +31,18 @@ OVERSLEPT = 0.2  # seconds by which a sleep must have been too long for this pro
 UNREAD_WITHIN = 0.5  # seconds in which what came meanwhile is read
 
 
+_running: set[trio.Process] = set()
+
+
+def kill_running() -> None:
+    """Kill every process that runs as a `ChildProcess` here: the last resort, before this process ends itself.
+
+    May be called from any thread, and when the event loop stands still.
+    """
+    for process in list(_running):
+        _signal(process, signal.SIGKILL, group=True)
+
+
 def _ignore_line(stream: str, text: str) -> None:
     """The default of `log_line`."""
 
@@ -121,6 +133,7 @@ class ChildProcess:
             cwd=self._cwd,
             pass_fds=self._pass_fds,
         )
+        _running.add(process)
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._write_first_line, process)
@@ -139,6 +152,7 @@ class ChildProcess:
         finally:
             with trio.move_on_after(REAP_WITHIN, shield=True):
                 await self._reap(process)
+                _running.discard(process)
         if self._failure is not None:
             raise self._failure
         code = process.returncode

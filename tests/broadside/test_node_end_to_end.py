@@ -42,10 +42,11 @@ class NodeProcess:
         self.data = folder / "var"
         self.output = folder / "output"
         self.subscribers = subscribers
+        self.runner = RUNNER
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> NodeProcess:
-        command = [sys.executable, "-c", RUNNER, str(self.folder), str(self.subscribers)]
+        command = [sys.executable, "-c", self.runner, str(self.folder), str(self.subscribers)]
         with self.output.open("wb") as out:
             self.process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT)
         return self
@@ -63,10 +64,16 @@ class NodeProcess:
             time.sleep(0.02)
         raise AssertionError(f"no {what} within {seconds} s:\n{self.output.read_text()}")
 
+    def url(self) -> str:
+        return str(json.loads((self.data / "node.json").read_text())["url"])
+
     def api(self, path: str) -> Any:
-        url = json.loads((self.data / "node.json").read_text())["url"]
         key = (self.data / "api.key").read_text().strip()
-        return httpx.get(url + path, headers={"authorization": f"Bearer {key}"}, timeout=20).raise_for_status().json()
+        return (
+            httpx.get(self.url() + path, headers={"authorization": f"Bearer {key}"}, timeout=20)
+            .raise_for_status()
+            .json()
+        )
 
     def children(self, pattern: str = "") -> list[int]:
         assert self.process is not None

@@ -1,0 +1,438 @@
+"""The API's server at a real port: whatever a stranger sends, the console's first incarnation goes on answering."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import struct
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+import trio
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from broadside import http_server
+from broadside.alarms import Setbacks
+from broadside.api import Api
+from broadside.console import Console, Contained
+from broadside.dry_run import DryRun
+from broadside.newsroom import Newsroom
+from broadside.ring import Ring
+from storage.link import Endpoint, Link
+from storage.store import Store
+from storage.tubes import Tubes
+from supervision import ChildExited, SupervisionEvent
+
+KEY = "the-key"
+HELD = {"authorization": f"Bearer {KEY}"}
+UPGRADE = b"GET %s HTTP/1.1\r\nHost: x\r\nConnection: Upgrade%s\r\nUpgrade: %s\r\n%s\r\n\r\n"
+
+
+def frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
+    return struct.pack(">I", len(payload))[1:] + bytes((kind, flags)) + struct.pack(">I", stream) + payload
+
+
+def literal(name: bytes, value: bytes) -> bytes:
+    return b"\x00" + bytes((len(name),)) + name + bytes((len(value),)) + value
+
+
+def headers(method: bytes = b"GET", path: bytes = b"/healthz") -> bytes:
+    return (
+        literal(b":method", method)
+        + literal(b":scheme", b"http")
+        + literal(b":path", path)
+        + literal(b":authority", b"x")
+    )
+
+
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(4, 0, 0)
+SOCKETS = b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA=="
+WAYS = {
+    "h2c with bad settings": UPGRADE % (b"/healthz", b", HTTP2-Settings", b"h2c", b"HTTP2-Settings: !!!"),
+    "h2c with short settings": UPGRADE % (b"/healthz", b", HTTP2-Settings", b"h2c", b"HTTP2-Settings: AAAA"),
+    "HTTP/2 with a path that is no ASCII": PREFACE + frame(1, 5, 1, headers(path=b"/\xff")),
+    "HTTP/2 with a method that is no ASCII": PREFACE + frame(1, 5, 1, headers(method=b"G\xffT")),
+    "HTTP/2 CONNECT": PREFACE + frame(1, 5, 1, literal(b":method", b"CONNECT") + literal(b":authority", b"x")),
+    "HTTP/2 with a body after the 401": PREFACE
+    + frame(1, 4, 1, headers(b"POST", b"/api/campaigns"))
+    + frame(0, 0, 1, b"x" * 1000) * 2,
+    "HTTP/2 pings": PREFACE + frame(6, 0, 0, b"12345678") * 4000,
+    "WebSocket": UPGRADE % (b"/api/status", b"", b"websocket", SOCKETS),
+    "WebSocket with data": UPGRADE % (b"/api/status", b"", b"websocket", SOCKETS) + b"\x81\x85\0\0\0\0hello",
+    "two framings": b"POST /api/tubes HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n",
+    "a large head": b"GET /healthz HTTP/1.1\r\nHost: x\r\nX: " + b"a" * 40000 + b"\r\n\r\n",
+    "a bad chunk": b"POST /api/campaigns HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nZZ\r\n",
+    "a pipeline": b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n" * 200,
+    "a path of anything": b"GET /%ff%00%0d%0a HTTP/1.1\r\nHost: [::::\r\n\r\n",
+}
+
+
+class Served:
+    """A contained console in a thread of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.local = folder / "api.sock"
+        self.url = ""
+        self.events: list[SupervisionEvent] = []
+        self.setbacks = Setbacks("the HTTP API")
+        self.contained: Contained | None = None
+        self._up = threading.Event()
+        self._token: trio.lowlevel.TrioToken | None = None
+        self._thread = threading.Thread(target=trio.run, args=(self._main,), daemon=True)
+        self._thread.start()
+        assert self._up.wait(20)
+
+    async def _main(self) -> None:
+        self._token = trio.lowlevel.current_trio_token()
+        self.contained = Contained("console", self._console, self.setbacks, self.events.append, again=0.2)
+        await self.contained.run(self._up.set)
+
+    def _console(self) -> Console:
+        link = Link(dict.fromkeys(("store", "queue"), Endpoint("unix/:/nowhere", "nobody", "")))  # it never runs
+        newsroom = Newsroom(
+            store=Store(link),
+            tubes=Tubes(link, "test"),
+            checks={},
+            paused=dict,
+            segments=1,
+            dry_run=DryRun(platforms={}, open=lambda name: None),  # type: ignore[arg-type,return-value]
+        )
+        ring = Ring(store=Store(link), node="n1")
+        app = Api(newsroom, ring, KEY, ready=lambda: False, status=dict).app()
+        app.routes.append(Route("/slow", slow))
+        app.routes.append(Route("/large", large))
+        app.routes.append(Route("/bug", bug))
+        return Console(app, "127.0.0.1", self.port, self.local, bound=self._bound, closing=lambda: None)
+
+    def _bound(self, url: str) -> None:
+        self.url = url
+
+    @property
+    def port(self) -> int:
+        return int(self.url.rpartition(":")[2]) if self.url else 0
+
+    @property
+    def crashes(self) -> list[SupervisionEvent]:
+        return [event for event in self.events if isinstance(event, ChildExited) and event.reason.error is not None]
+
+    def knock(self, data: bytes, seconds: float = 2.0) -> bytes:
+        """Send ``data`` and read the answer to its end."""
+        answer = bytearray()
+        with socket.create_connection(("127.0.0.1", self.port), 5) as stranger, contextlib.suppress(OSError):
+            stranger.settimeout(seconds)
+            stranger.sendall(data)
+            stranger.shutdown(socket.SHUT_WR)
+            while part := stranger.recv(65536):
+                answer += part
+        return bytes(answer)
+
+    def well(self) -> bool:
+        """Whether it answers, and is the first incarnation."""
+        answer = self.knock(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n", 10)
+        return answer.startswith(b"HTTP/1.1 200 ") and answer.endswith(b'{"ok":true}') and not self.crashes
+
+    @property
+    def lives(self) -> bool:
+        return self._thread.is_alive()
+
+    def stop(self) -> float:
+        """Stop it; answers how long that took."""
+        began = time.monotonic()
+        assert self._token is not None
+        assert self.contained is not None
+        self._token.run_sync_soon(self.contained.stop)
+        self._thread.join(20)
+        assert not self._thread.is_alive()
+        return time.monotonic() - began
+
+
+async def slow(request: Request) -> Response:
+    request.state.admitted = True
+    await trio.sleep(60)
+    return Response("late")
+
+
+async def large(request: Request) -> Response:
+    request.state.admitted = True
+    return Response(b"x" * (32 << 20))
+
+
+async def bug(request: Request) -> Response:
+    raise KeyError("a bug")
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[Served]:
+    served = Served(tmp_path)
+    yield served
+    if served.lives:
+        served.stop()
+
+
+@pytest.fixture(scope="module")
+def lasting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    served = Served(tmp_path_factory.mktemp("console"))
+    yield served
+    assert served.stop() < 3
+
+
+@pytest.fixture(autouse=True)
+def _unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Thousands of connections are made here, as fast as they can be; one test is about their rate."""
+    monkeypatch.setattr(http_server, "RATE", 1e6)
+
+
+@pytest.mark.parametrize("way", list(WAYS))
+def test_no_way_of_speaking_other_than_http_1_1_breaks_the_console(lasting: Served, way: str) -> None:
+    """S2."""
+    answer = lasting.knock(WAYS[way])
+    assert answer.startswith(b"HTTP/1.1 "), answer[:80]
+    assert b" 101 " not in answer[:20], "no other protocol is agreed on"
+    assert lasting.well()
+
+
+LINES = st.sampled_from(
+    [
+        b"GET /healthz HTTP/1.1", b"POST /api/campaigns HTTP/1.1", b"GET /readyz HTTP/1.0", b"PRI * HTTP/2.0", b"SM",
+        b"Host: x", b"Content-Length: 5", b"Content-Length: -1", b"Transfer-Encoding: chunked", b"Expect: 100-continue",
+        b"Connection: close", b"Connection: Upgrade, HTTP2-Settings", b"Upgrade: h2c", b"Upgrade: websocket",
+        b"HTTP2-Settings: AAAA", b"Authorization: Bearer \xff", b"", b"5", b"0", b"hello",
+    ]
+)  # fmt: skip
+BYTES = st.one_of(
+    st.binary(max_size=300),
+    st.lists(st.one_of(LINES, st.binary(max_size=30)), max_size=12).map(b"\r\n".join),
+    st.tuples(st.lists(LINES, max_size=8).map(b"\r\n".join), st.just(b"\r\n\r\n"), st.binary(max_size=60)).map(
+        b"".join
+    ),
+    st.lists(st.sampled_from(list(WAYS.values())), min_size=1, max_size=2).map(b"".join),
+)
+
+
+@settings(max_examples=300)
+@given(parts=st.lists(BYTES, min_size=1, max_size=3))
+def test_any_bytes_at_the_port_end_with_their_own_connection(lasting: Served, parts: list[bytes]) -> None:
+    """S2."""
+    with socket.create_connection(("127.0.0.1", lasting.port), 5) as stranger, contextlib.suppress(OSError):
+        for part in parts:
+            stranger.sendall(part)
+        stranger.shutdown(socket.SHUT_WR)
+        stranger.settimeout(5)
+        while stranger.recv(65536):
+            pass
+    assert lasting.well()
+
+
+def test_a_failing_request_is_answered_and_ends_nothing(served: Served) -> None:
+    """S2."""
+    assert httpx.get(served.url + "/bug").status_code == 500
+    assert served.well()
+
+
+def test_no_body_is_read_for_somebody_who_has_not_shown_the_key(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """S2."""
+    monkeypatch.setattr(http_server, "LINGER_BYTES", 0)
+    head = b"POST /api/subscribers HTTP/1.1\r\nHost: x\r\nContent-Length: 33554432\r\nExpect: 100-continue\r\n\r\n"
+    answer = served.knock(head)
+    assert answer.startswith(b"HTTP/1.1 401"), "not 100: the body is not wanted"
+    assert b"connection: close" in answer.lower()
+    with socket.create_connection(("127.0.0.1", served.port), 5) as stranger:
+        sent = 0
+        stranger.settimeout(5)
+        stranger.sendall(head.replace(b"Expect: 100-continue\r\n", b""))
+        with contextlib.suppress(OSError):
+            while sent < 32 << 20:
+                sent += stranger.send(b"x" * 65536)
+    assert sent < 16 << 20, "what the kernels' buffers hold"
+
+
+def test_a_head_a_body_and_an_answer_have_a_time(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    """S2, S9."""
+    for name in ("HEAD_WITHIN", "BODY_WITHIN", "SEND_WITHIN", "LINGER"):
+        monkeypatch.setattr(http_server, name, 0.3)
+    authorization = f"Authorization: Bearer {KEY}\r\n".encode()
+    for start in (
+        b"",
+        b"GET /healthz HTTP/1.1\r\n",
+        b"POST /api/subscribers HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n" + authorization + b"\r\n[",
+    ):
+        with socket.create_connection(("127.0.0.1", served.port), 5) as stranger:
+            stranger.settimeout(5)
+            stranger.sendall(start)
+            while stranger.recv(65536):
+                pass
+    with socket.socket() as stranger:  # asks for much, and reads nothing
+        stranger.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        stranger.connect(("127.0.0.1", served.port))
+        stranger.sendall(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n")
+        time.sleep(2)
+        got = 0
+        stranger.settimeout(5)
+        with contextlib.suppress(OSError):
+            while part := stranger.recv(1 << 20):
+                got += len(part)
+    assert got < 32 << 20
+    assert served.well()
+
+
+def test_idle_strangers_take_neither_the_place_of_a_client_nor_many_descriptors(served: Served) -> None:
+    """S2."""
+    idle = []
+    try:
+        with httpx.Client(base_url=served.url, headers=HELD) as client:
+            for number in range(400):
+                idle.append(socket.create_connection(("127.0.0.1", served.port), 5))
+                if number % 100 == 99:
+                    assert httpx.get(served.url + "/healthz", timeout=10).status_code == 200
+                    assert client.get("/api/campaigns").status_code == 503, "let in; there is no Tarantool"
+        assert sum(map(still_open, idle)) <= 101
+    finally:
+        for each in idle:
+            each.close()
+    assert served.well()
+
+
+def still_open(stranger: socket.socket) -> bool:
+    stranger.setblocking(False)
+    try:
+        return bool(stranger.recv(1))
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+
+
+def test_strangers_may_knock_at_a_rate_and_the_folders_owner_is_not_slowed(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """S2."""
+    monkeypatch.setattr(http_server, "RATE", 100.0)
+    served.stop()
+    again = Served(served.local.parent)
+    stop = threading.Event()
+    counts = [0, 0]
+
+    def knock() -> None:
+        while not stop.is_set():
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", again.port), 1) as stranger:
+                stranger.settimeout(1)
+                stranger.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+                counts[0] += bool(stranger.recv(100))
+
+    knockers = [threading.Thread(target=knock, daemon=True) for _ in range(4)]
+    for knocker in knockers:
+        knocker.start()
+    transport = httpx.HTTPTransport(uds=str(again.local))
+    with httpx.Client(transport=transport, base_url="http://node", headers=HELD) as owner:
+        end = time.monotonic() + 3
+        while time.monotonic() < end:
+            assert owner.get("/api/campaigns", timeout=1).status_code == 503
+            counts[1] += 1
+    stop.set()
+    for knocker in knockers:
+        knocker.join()
+    again.stop()
+    assert counts[0] <= 100 * 3 + 150, "a burst, and then 100 a second"
+    assert counts[1] > 30
+
+
+def test_who_shows_the_key_is_not_limited_and_keeps_the_connection(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """S2."""
+    monkeypatch.setattr(http_server, "RATE", 2.0)
+    served.stop()
+    again = Served(served.local.parent)
+    began = time.monotonic()
+    for _ in range(40):
+        answer = again.knock(f"GET /api/campaigns HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {KEY}\r\n\r\n".encode())
+        assert answer.startswith(b"HTTP/1.1 503 ")
+    with httpx.Client(base_url=again.url, headers=HELD) as client:
+        client.get("/api/campaigns")
+        assert client.get("/api/campaigns").headers.get("connection") != "close"
+    assert time.monotonic() - began < 10
+    again.stop()
+
+
+def test_a_stop_waits_for_no_client(served: Served) -> None:
+    """S9."""
+    waiting = []
+    for data in (
+        b"",
+        b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n",
+        PREFACE + frame(6, 0, 0, b"12345678") * 400,
+        b"POST /api/campaigns HTTP/1.1\r\nHost: x\r\nContent-Length: 99\r\n\r\n",
+    ):
+        stranger = socket.create_connection(("127.0.0.1", served.port), 5)
+        stranger.sendall(data)
+        waiting.append(stranger)
+    time.sleep(0.3)
+    assert served.stop() < 3
+    for stranger in waiting:
+        stranger.close()
+    assert not served.crashes
+
+
+def test_a_console_that_fails_too_often_is_an_alarm_and_is_tried_again(served: Served) -> None:
+    """S2."""
+    assert served.setbacks.alarms() == []
+    contained = served.contained
+    assert contained is not None
+    broken = True
+    start = contained._start
+
+    def fails() -> Console:
+        if broken:
+            raise OSError("no console today")
+        return start()  # type: ignore[return-value]
+
+    contained._start = fails
+    assert served._token is not None
+    served._token.run_sync_soon(crash, contained)
+    deadline = time.monotonic() + 10
+    while not served.setbacks.down:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    assert "it is down and tried again" in served.setbacks.alarms()[0]
+    broken = False
+    while served.setbacks.down:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    assert httpx.get(served.url + "/healthz").status_code == 200
+    (alarm,) = served.setbacks.alarms()
+    assert "the HTTP API has failed 1 times since the start" in alarm
+    assert "it was restarted, campaigns went on" in alarm
+
+
+def crash(contained: Contained) -> None:
+    """Let the present incarnation end by an error, and the next ones not start."""
+    spec = contained._tree._children.records["http"]
+    object.__setattr__(spec.spec, "start", contained._start)
+    assert spec.incarnation is not None
+    console = spec.incarnation.actor
+    assert isinstance(console, Console)
+    assert console._server is not None
+    for door in console._server._doors:
+        door.listener.socket.close()
+
+
+def test_a_taken_port_fails_the_first_start(served: Served, tmp_path: Path) -> None:
+    async def second() -> None:
+        console = Console(None, "127.0.0.1", served.port, tmp_path / "b.sock", bound=print, closing=lambda: None)  # type: ignore[arg-type]
+        contained = Contained("console", lambda: console, Setbacks("x"), lambda event: None)
+        await contained.run(lambda: None)
+
+    with pytest.raises(Exception, match="Address already in use") as raised:
+        trio.run(second)
+    assert "set [http] bind" in str(raised.value.__cause__)
