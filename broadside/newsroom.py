@@ -85,26 +85,27 @@ class Newsroom:
 
     async def pause(self, id: int) -> CampaignReport:
         """Begin a pause: nothing more is claimed or sent. Raises ``Conflict`` where there is nothing to pause."""
-        return await self._moved(id, await self._store.campaign_pause(id, self._clock()), "pausing", "paused")
+        return await self._moved(id, "pause", await self._store.campaign_pause(id, self._clock()))
 
     async def cancel(self, id: int) -> CampaignReport:
-        """Begin to cancel: who has not been reached will not be. Raises ``Conflict`` for a campaign that has ended."""
-        return await self._moved(id, await self._store.campaign_cancel(id, self._clock()), "cancelling", "cancelled")
+        """Begin to cancel: who has not been reached will not be. Raises ``Conflict`` for a campaign that is done."""
+        return await self._moved(id, "cancel", await self._store.campaign_cancel(id, self._clock()))
 
     async def resume(self, id: int) -> CampaignReport:
-        """Go on. Raises ``Conflict`` where there is nothing to go on with."""
+        """Go on. Raises ``Conflict`` for a draft, and for a campaign that is cancelled."""
         state, batons = await self._store.campaign_resume(id, self._clock()) or (None, [])
         if batons:
             await self._firing.spread(batons)
-        wanted = ("firing", "done") if batons or state == "firing" else ("firing",)
-        return await self._moved(id, state, *wanted)
+        return await self._moved(id, "resume", state)
 
-    async def _moved(self, id: int, state: str | None, *wanted: str) -> CampaignReport:
+    async def _moved(self, id: int, act: str, state: str | None) -> CampaignReport:
+        """The report, if ``state`` is one that ``act`` leads to: then a repeat of the call changes nothing."""
         now = await self.campaign(id)
         if now is None or state is None:
             raise Conflict(f"no campaign {campaign_text(id)}", "`campaign list` shows the ids", missing=True)
-        if state not in wanted:
-            raise Conflict(f"campaign {now.id} is {state}", _WHY.get(wanted[0], ""))
+        goals, otherwise = _ACTS[act]
+        if state not in goals:
+            raise Conflict(f"campaign {now.id} is {state}", otherwise)
         return now
 
     async def coverage(self, id: int) -> Coverage | None:
@@ -244,11 +245,13 @@ class Newsroom:
         return {"store": store} if store.uuid == queue.uuid else {"store": store, "queue": queue}
 
 
-_WHY = {
-    "pausing": "only a campaign that is firing can be paused",
-    "cancelling": "it has ended already",
-    "firing": "only a paused campaign can go on",
+_ACTS = {
+    "pause": (("pausing", "paused"), "only a campaign that is firing can be paused"),
+    "cancel": (("cancelling", "cancelled"), "it has ended already"),
+    # a resumed campaign whose last batches ended during the pause is done at once
+    "resume": (("firing", "done"), "only a paused campaign can go on"),
 }
+"""Act → the states it leads to, and why it cannot be in any other."""
 
 
 def _problem(said: str) -> Problem:
