@@ -15,6 +15,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
+from broadside import strict_json
 from broadside.alarms import REMEDY, memory_alarms
 from broadside.errors import Conflict, FireFailed, Problem, RecordError
 from broadside.firing import KeyReused
@@ -28,10 +29,11 @@ from transports.identity import parse_campaign
 
 LARGEST_BODY = 32 * 1024 * 1024
 """Bytes of a request's body."""
+LARGEST_NO_BODY = 4096
+"""Bytes that are read to say of which body this request takes none."""
 LARGEST_PAGE = 5_000
 READY_WITHIN = 3.0
 """Seconds for Tarantool to say how full it is."""
-_FIRE = msgspec.json.Decoder(FireRequest)
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 
@@ -53,13 +55,13 @@ def _json(content: Any, status: int = 200) -> Response:
     return Response(msgspec.json.encode(content), status, media_type="application/json")
 
 
-async def _body(request: Request) -> bytes:
+async def _body(request: Request, largest: int = LARGEST_BODY) -> bytes:
     body = bytearray()
     try:
         async for part in request.stream():
             body += part
-            if len(body) > LARGEST_BODY:
-                what = f"the body is larger than {LARGEST_BODY} bytes"
+            if len(body) > largest:
+                what = f"the body is larger than {largest} bytes"
                 raise ApiFailure(413, what, remedy="send it in several requests")
     except ClientDisconnect:
         raise ApiFailure(
@@ -73,6 +75,30 @@ def _number(request: Request, name: str, default: int, most: int) -> int:
     if not (text.isascii() and text.isdigit() and int(text) <= most):
         raise ApiFailure(400, f"{name}: {text[:40]!r} is not a number up to {most}", field=name, value=text[:40])
     return int(text)
+
+
+def _check_query(request: Request, known: tuple[str, ...]) -> None:
+    """Raise ``ApiFailure`` for a parameter that is not ``known``, or is given twice."""
+    names = [name for name, _ in request.query_params.multi_items()]
+    for name in names:
+        if name not in known:
+            raise _refused(RecordError(strict_json.unknown(name[:64], name, known, "parameter")))
+        if names.count(name) > 1:
+            raise ApiFailure(400, f"{name}: is given {names.count(name)} times", field=name, remedy="give it once")
+
+
+async def _check_no_body(request: Request) -> None:
+    """Raise ``ApiFailure`` for a body where none is read; an empty object is none."""
+    body = await _body(request, LARGEST_NO_BODY)
+    try:
+        plain = msgspec.json.decode(body) if body.strip() else {}
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        plain = None
+    if plain != {}:
+        field = next(iter(plain)) if isinstance(plain, dict) else "body"
+        raise ApiFailure(
+            400, f"{field[:64]}: this request takes no body", field=field[:64], remedy="leave the body away"
+        )
 
 
 def _campaign_id(request: Request) -> int:
@@ -160,7 +186,7 @@ class Api:
                 Route("/healthz", self._open(self._healthz)),
                 Route("/readyz", self._open(self._readyz)),
                 Route("/api/status", guard(self._get_status)),
-                Route("/api/campaigns", guard(self._fire), methods=["POST"]),
+                Route("/api/campaigns", guard(self._fire, body=True), methods=["POST"]),
                 Route("/api/campaigns", guard(self._campaigns)),
                 Route("/api/campaigns/{id}", guard(self._campaign)),
                 Route("/api/campaigns/{id}/progress", guard(self._progress)),
@@ -168,13 +194,13 @@ class Api:
                 Route("/api/campaigns/{id}/verify", guard(self._verify)),
                 Route("/api/campaigns/{id}/{act:str}", guard(self._move), methods=["POST"]),
                 Route("/api/peers", guard(self._peers)),
-                Route("/api/peers/{name}/forget", guard(self._forget), methods=["POST"]),
+                Route("/api/peers/{name}/forget", guard(self._forget, "force"), methods=["POST"]),
                 Route("/api/tubes", guard(self._tubes)),
-                Route("/api/tubes/{channel}/buried", guard(self._buried)),
-                Route("/api/tubes/{channel}/kick", guard(self._kick), methods=["POST"]),
-                Route("/api/subscribers", guard(self._remove), methods=["DELETE"]),
-                Route("/api/subscribers", guard(self._put), methods=["POST"]),
-                Route("/api/subscribers", guard(self._page)),
+                Route("/api/tubes/{channel}/buried", guard(self._buried, "limit")),
+                Route("/api/tubes/{channel}/kick", guard(self._kick, "count"), methods=["POST"]),
+                Route("/api/subscribers", guard(self._remove, "channel", "token"), methods=["DELETE"]),
+                Route("/api/subscribers", guard(self._put, body=True), methods=["POST"]),
+                Route("/api/subscribers", guard(self._page, "after", "limit")),
                 Route("/api/subscribers/count", guard(self._count)),
                 Route("/api/channels", guard(self._channels)),
             ]
@@ -203,7 +229,9 @@ class Api:
 
         return answer
 
-    def _guarded(self, endpoint: Endpoint) -> Endpoint:
+    def _guarded(self, endpoint: Endpoint, *query: str, body: bool = False) -> Endpoint:
+        """Let in who has the key. ``query``: the parameters there are; ``body``: whether the endpoint reads one."""
+
         async def checked(request: Request) -> Response:
             given = request.headers.get("authorization", "").encode()
             if not hmac.compare_digest(given, self._key):
@@ -214,6 +242,9 @@ class Api:
                     remedy="send `Authorization: Bearer KEY` with the key in the data folder's api.key",
                 )
             setattr(request.state, ADMITTED, True)
+            _check_query(request, query)
+            if not body:
+                await _check_no_body(request)
             return await endpoint(request)
 
         return self._open(checked)
@@ -237,10 +268,7 @@ class Api:
 
     async def _fire(self, request: Request) -> Response:
         try:
-            wanted = _FIRE.decode(await _body(request))
-        except (msgspec.DecodeError, RecursionError) as error:
-            raise ApiFailure(400, f"the body is not a campaign: {error}", field="body") from None
-        try:
+            wanted = strict_json.decode(await _body(request), FireRequest, "a campaign")
             key = _idempotency_key(request)
             if wanted.dry_run is True:
                 return _json(await self._newsroom.rehearse(wanted))
@@ -286,8 +314,10 @@ class Api:
         return _json({"peers": await self._ring.peers()})
 
     async def _forget(self, request: Request) -> Response:
-        force = request.query_params.get("force") == "true"
-        return _json(await self._ring.forget(request.path_params["name"], force))
+        force = request.query_params.get("force", "false")
+        if force not in ("true", "false"):
+            raise ApiFailure(400, f"force: {force[:40]!r} is not true or false", field="force", value=force[:40])
+        return _json(await self._ring.forget(request.path_params["name"], force == "true"))
 
     async def _tubes(self, request: Request) -> Response:
         return _json(await self._newsroom.tubes())

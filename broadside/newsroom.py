@@ -9,6 +9,7 @@ from typing import Any
 import trio
 
 from actors.messages import Clock, wall_clock
+from broadside import strict_json
 from broadside.coverage import coverage, verify
 from broadside.device_tokens import DeviceTokens
 from broadside.dry_run import PHONES, DryRun
@@ -155,8 +156,9 @@ class Newsroom:
         platforms = registry.platforms()
         for platform in request.message.options:
             if platform not in platforms:
-                what = f"unknown platform {shown(platform)}"
-                raise RecordError(Problem("message.options", what, f"known: {', '.join(platforms)}", platform))
+                raise RecordError(
+                    strict_json.unknown(f"message.options.{platform[:64]}", platform, platforms, "platform")
+                )
         for name in request.channels or ():
             if name not in self._checks:
                 known = ", ".join(sorted(self._checks))

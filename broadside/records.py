@@ -14,6 +14,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from broadside import strict_json
 from broadside.errors import Problem, RecordError, shown
 from transports.contract import Message
 
@@ -250,7 +251,7 @@ def explain(record: object, error: Exception) -> Problem:
     if missing := re.search(r"missing required field `(\w+)`", text):
         return Problem(missing[1], "is missing", ADVICE.get(missing[1], ""))
     if unknown := re.search(r"unknown field `(.*)`", text):
-        return Problem(unknown[1][:64], "unknown field", f"known: {', '.join(FIELDS)}")
+        return strict_json.unknown(unknown[1][:64], unknown[1], FIELDS)
     name = re.search(r"\$(?:\[\d+\])?\.(\w+)", path)
     field = name[1] if name else "line"
     return _problem(field, record.get(field), f"; {text[:1].lower()}{text[1:]}" if field not in ADVICE else "")

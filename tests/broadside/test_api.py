@@ -134,14 +134,14 @@ async def test_a_bad_record_is_named_and_nothing_is_written(
         ({"message": {"title": "t", "body": "b"}, "channels": ["nope"]}, "channels"),
         ({"message": {"title": "t", "body": "b"}, "channels": []}, "channels"),
         ({"message": {"title": "t", "body": "b" * 2000}}, "message"),
-        ({"message": {"title": "t", "body": "b", "options": {"apn": {}}}}, "message.options"),
+        ({"message": {"title": "t", "body": "b", "options": {"apn": {}}}}, "message.options.apn"),
         (
             {"message": {"title": "", "body": "", "options": {"apns": {"priority": 10}}}},
             "message.options.apns.priority",
         ),
         ({"message": {"title": "t"}}, "body"),
         ({"message": {"title": "t", "body": "b"}, "ttl_seconds": 0}, "body"),
-        ({"message": {"title": "t", "body": "b"}, "chanels": ["ios"]}, "body"),
+        ({"message": {"title": "t", "body": "b"}, "chanels": ["ios"]}, "chanels"),
     ],
 )
 async def test_a_campaign_that_cannot_be_is_refused_before_anything_is_fired(
@@ -233,3 +233,82 @@ async def test_what_is_no_token_of_its_platform_is_refused_and_nothing_is_writte
 async def test_a_nodes_channels_and_their_platforms_are_told(api: httpx.AsyncClient) -> None:
     answer = await api.get("/api/channels")
     assert answer.json() == {"channels": {"android": {"platform": "fcm"}, "ios": {"platform": "apns"}}}
+
+
+@pytest.mark.parametrize(
+    ("request_", "error"),
+    [
+        (
+            {"message": {"title": "t", "body": "b", "urll": "https://x"}},
+            'message.urll: unknown field (did you mean "url"? known: title, body, url, data, options)',
+        ),
+        ({"message": {"title": "t", "body": "b", "topic": "weather"}}, "message.topic: unknown field (known: title, "),
+        ({"message": {"title": "t", "body": "b", "image": None}}, "message.image: unknown field (known: title, body"),
+        (
+            {"message": {"title": "t", "body": "b"}, "chanels": ["ios"]},
+            'chanels: unknown field (did you mean "channels"? known: message, channels, ttl_seconds',
+        ),
+        (
+            {"message": {"title": "t", "body": "b", "options": {"apn": {}}}},
+            'message.options.apn: unknown platform (did you mean "apns"? known: apns, fcm',
+        ),
+    ],
+)
+async def test_a_field_that_nobody_knows_is_named_with_the_nearest_that_there_is(
+    api: httpx.AsyncClient, request_: dict[str, Any], error: str
+) -> None:
+    """B9."""
+    for more in ({}, {"dry_run": True}):
+        answer = await api.post("/api/campaigns", content=json.dumps({**request_, **more}))
+        assert answer.status_code == 400
+        assert answer.json()["error"]["message"].startswith(error)
+        assert error.startswith(answer.json()["error"]["field"] + ":")
+    assert (await api.get("/api/campaigns")).json() == {"campaigns": []}
+
+
+async def test_a_records_unknown_field_is_named_with_the_nearest_that_there_is(api: httpx.AsyncClient) -> None:
+    """B9."""
+    answer = await api.post("/api/subscribers", content=json.dumps([subscriber(1), subscriber(2, tokn="x")]))
+    assert answer.json()["error"]["message"].startswith(
+        'record 1: tokn: unknown field (did you mean "token"? known: id,'
+    )
+
+
+async def test_a_parameter_that_nobody_knows_is_an_error_on_every_route(api: httpx.AsyncClient, app: Starlette) -> None:
+    """B9."""
+    for route in app.routes:
+        assert isinstance(route, Route)
+        if route.path in ("/healthz", "/readyz"):
+            continue  # whoever probes may add what keeps caches away
+        path = route.path_format.format(id="aaaaabcdefghi", act="pause", name="n2", channel="ios")
+        for method in (route.methods or set()) - {"HEAD"}:
+            answer = await api.request(method, path, params={"limitt": "1"})
+            assert (answer.status_code, answer.json()["error"]["field"]) == (400, "limitt"), f"{method} {path}"
+    answer = await api.get("/api/subscribers", params={"afterr": "1"})
+    assert answer.json()["error"]["message"] == 'afterr: unknown parameter (did you mean "after"? known: after, limit)'
+    answer = await api.get("/api/subscribers?limit=1&limit=2")
+    assert answer.json()["error"]["message"] == "limit: is given 2 times"
+    answer = await api.post("/api/peers/n2/forget", params={"force": "yes"})
+    assert answer.json()["error"]["message"] == "force: 'yes' is not true or false"
+
+
+async def test_a_body_where_none_is_read_is_an_error_that_names_its_field(api: httpx.AsyncClient) -> None:
+    """B9."""
+    for path in ("/api/peers/n2/forget", "/api/campaigns/aaaaabcdefghi/cancel", "/api/tubes/ios/kick"):
+        answer = await api.post(path, content=b'{"force": true}')
+        assert (answer.status_code, answer.json()["error"]["field"]) == (400, "force"), path
+        assert (await api.post(path, content=b"not json")).json()["error"]["field"] == "body"
+        assert (await api.post(path, content=b"{}")).status_code in (200, 404, 409), path
+
+
+async def test_a_stored_message_of_another_version_can_still_be_read(api: httpx.AsyncClient, own_link: Link) -> None:
+    """B9: the border is strict, the store is not."""
+
+    class Newer(Message, frozen=True, kw_only=True):
+        image: str = ""
+
+    newer = Newer(title="t", body="b", image="https://x")
+    policy = {"page_size": 100, "ttl_ms": 1000}
+    await Store(own_link).campaign_create(77, newer, None, policy, 1_800_000_000_000)
+    (campaign,) = (await api.get("/api/campaigns")).json()["campaigns"]
+    assert campaign["message"] == {"title": "t", "body": "b"}

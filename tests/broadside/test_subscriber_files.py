@@ -168,7 +168,7 @@ def test_a_bad_row_is_named_and_kept_and_the_rest_goes_on(run: Import, change: A
         ("nonsense", "line: "),
         ("[1]", "line: an array where an object belongs"),
         ('{"token":"a"}', "channel: is missing"),
-        ('{"channel":"ios","token":"a","tokn":1}', "tokn: unknown field (known: id, channel"),
+        ('{"channel":"ios","token":"a","tokn":1}', 'tokn: unknown field (did you mean "token"? known: id, channel'),
         ('{"channel":"ios","token":7}', "token: 7 is not valid"),
         ('{"channel":"ios","token":"a","tags":["a|b"]}', 'tags: "a|b" is not valid'),
         ('{"channel":"ios","token":"a","tags":"a"}', 'tags: "a" is not valid'),
