@@ -47,20 +47,26 @@ def opened(channel: str) -> Any:
     return Checking()
 
 
-@pytest.fixture
-def app(own_link: Link) -> Starlette:
-    newsroom = Newsroom(
-        store=Store(own_link),
-        tubes=Tubes(own_link, "test"),
+def newsroom_over(link: Link) -> Newsroom:
+    return Newsroom(
+        store=Store(link),
+        tubes=Tubes(link, "test"),
         checks={"ios": picky, "android": lambda message: None},
         paused=dict,
         segments=1,
         dry_run=DryRun(platforms={"ios": "apns", "android": "fcm"}, open=opened),
         device_tokens=DeviceTokens({"ios": "apns", "android": "fcm"}),
     )
-    return Api(
-        newsroom, Ring(store=Store(own_link), node="n1"), KEY, ready=lambda: True, status=lambda: {"node": "n"}
-    ).app()
+
+
+def api_over(link: Link) -> Api:
+    ring = Ring(store=Store(link), node="n1")
+    return Api(newsroom_over(link), ring, KEY, ready=lambda: True, status=lambda: {"node": "n"})
+
+
+@pytest.fixture
+def app(own_link: Link) -> Starlette:
+    return api_over(own_link).app()
 
 
 @pytest.fixture

@@ -21,17 +21,11 @@ from starlette.routing import Route
 
 from broadside import http_server
 from broadside.alarms import Setbacks
-from broadside.api import Api
 from broadside.console import Console, Contained
-from broadside.dry_run import DryRun
-from broadside.newsroom import Newsroom
-from broadside.ring import Ring
 from storage.link import Endpoint, Link
-from storage.store import Store
-from storage.tubes import Tubes
 from supervision import ChildExited, SupervisionEvent
+from tests.broadside.test_api import KEY, api_over
 
-KEY = "the-key"
 HELD = {"authorization": f"Bearer {KEY}"}
 UPGRADE = b"GET %s HTTP/1.1\r\nHost: x\r\nConnection: Upgrade%s\r\nUpgrade: %s\r\n%s\r\n\r\n"
 
@@ -97,16 +91,7 @@ class Served:
 
     def _console(self) -> Console:
         link = Link(dict.fromkeys(("store", "queue"), Endpoint("unix/:/nowhere", "nobody", "")))  # it never runs
-        newsroom = Newsroom(
-            store=Store(link),
-            tubes=Tubes(link, "test"),
-            checks={},
-            paused=dict,
-            segments=1,
-            dry_run=DryRun(platforms={}, open=lambda name: None),  # type: ignore[arg-type,return-value]
-        )
-        ring = Ring(store=Store(link), node="n1")
-        app = Api(newsroom, ring, KEY, ready=lambda: False, status=dict).app()
+        app = api_over(link).app()
         app.routes.append(Route("/slow", slow))
         app.routes.append(Route("/large", large))
         app.routes.append(Route("/bug", bug))

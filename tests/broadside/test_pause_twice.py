@@ -6,13 +6,11 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from broadside.dry_run import DryRun
 from broadside.errors import Conflict
 from broadside.newsroom import Newsroom
 from broadside.records import CampaignReport
 from storage.link import Link
-from storage.store import Store
-from storage.tubes import Tubes
+from tests.broadside.test_api import newsroom_over
 from tests.storage.test_pause_and_forget import Ring
 from tests.storage.test_walk_verbs import CAMPAIGN, NOW
 from transports.contract import Message
@@ -41,14 +39,7 @@ async def ring(own_link: Link) -> Ring:
 
 @pytest.fixture
 def newsroom(own_link: Link) -> Newsroom:
-    return Newsroom(
-        store=Store(own_link),
-        tubes=Tubes(own_link, "node"),
-        checks={},
-        paused=dict,
-        segments=1,
-        dry_run=DryRun(platforms={}, open=lambda name: None),  # type: ignore[arg-type,return-value]
-    )
+    return newsroom_over(own_link)
 
 
 async def bring(ring: Ring, state: str) -> None:
