@@ -40,6 +40,13 @@ _peers:
     here nghttpd && here h2load || .venv/bin/just _install "nghttp2-server nghttp2-client" nghttp2 || exit 1
     here node || .venv/bin/just _install nodejs node || exit 1
 
+# a clock that can be set for one process, which faults of the clock need
+[no-exit-message]
+_faketime:
+    #!/bin/sh
+    for library in /usr/lib/*/faketime/libfaketimeMT.so.1; do [ -r "$library" ] && exit 0; done
+    .venv/bin/just _install libfaketime libfaketime
+
 # install DEBIAN packages, or the BREW one
 [no-exit-message]
 _install debian brew:
@@ -95,7 +102,7 @@ sweep *arguments: _ready _peers
 
 # whole nodes against faults, counted in ledgers: ./dev system [--seed N] [--runs K] [--fault NAME] [--each] [--json]
 [no-exit-message]
-system *arguments: _ready
+system *arguments: _ready _faketime
     @exec .venv/bin/python -m tests.system "$@"
 
 # campaigns back to back with random faults: is anything lost, does anything grow? (MINUTES, --seed N, --json)
