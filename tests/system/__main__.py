@@ -29,9 +29,11 @@ def run_plan(plan: Plan, folder: Path, keep: bool = False) -> Judgement:
             with reaped(folder):
                 found.append(trio.run(run.go))
         except* Failed as failed:
-            (error, *_) = failed.exceptions
+            error: BaseException = failed
+            while isinstance(error, BaseExceptionGroup):
+                error = error.exceptions[0]
             laws = [*run.laws, ("the run comes to its end", False, str(error))]
-            found.append(Judgement(plan.shown(), 0.0, 0, 0, 0, run.bound, 0, None, run.notes, laws))
+            found.append(Judgement(plan.shown(), 0.0, 0, 0, 0, 0, run.bound, 0, None, run.notes, laws))
     return found[0]
 
 
@@ -42,12 +44,13 @@ def line(judgement: Judgement) -> str:
     parts = [
         f"seed {plan['seed']}: {plan['fault']}{' (' + values + ')' if values else ''},",
         f"{plan['subscribers']} phones, {plan['workers']} workers, at {plan['at']:.0%}: {judgement.seconds:.1f} s,",
-        f"lost {judgement.lost}, duplicates {judgement.duplicates} (bound {judgement.bound})",
+        f"lost {judgement.lost}, harmed {judgement.harmed},",
+        f"duplicates {judgement.duplicates} (bound {judgement.bound})",
     ]
     if "serving_s" in notes:
         parts.append(f", serving after {notes['serving_s']} s")
     if judgement.ratio is not None:
-        parts.append(f", the other platform at {judgement.ratio:.0%}")
+        parts.append(f", its rate at {judgement.ratio:.0%} of the undisturbed")
     return " ".join(parts).replace(" ,", ",")
 
 

@@ -6,7 +6,8 @@ import os
 import signal
 from typing import TYPE_CHECKING, Any
 
-from tests.system.faults import fault, none, nothing
+from tests.system.faults import fault, kill_worker, none, nothing
+from tests.system.strangers import LAW, at, at_the_wall
 
 if TYPE_CHECKING:
     from tests.system.run import Run
@@ -74,6 +75,91 @@ def settle(done, now):
 
 actors.settler.settle = settle
 """
+_AS_IF = """
+import time
+
+from transports.apns.transport import ApnsTransport
+from transports.contract import Exceptional, Outcome
+
+right = ApnsTransport.send
+
+
+async def send(self, batch):
+    outcomes = await right(self, batch)
+    others = set(range(len(batch.recipients))) - {{each.index for each in outcomes.exceptions}}
+    if others:
+        outcomes.delivered -= 1
+        outcomes.exceptions.append(Exceptional(min(others), Outcome.{outcome}, "{reason}", 0.0, {since}))
+    return outcomes
+
+
+ApnsTransport.send = send
+"""
+_BURY_THE_LIVING = _AS_IF.format(outcome="DEAD", reason="Unregistered", since="time.time_ns() // 1_000_000")
+_GIVE_UP = _AS_IF.format(outcome="REJECTED", reason="given up", since="None")
+_FIRE_TWICE = """
+from broadside.newsroom import Newsroom
+
+once = Newsroom.fire
+
+
+async def fire(self, request, *more):
+    await once(self, request)
+    return await once(self, request, *more)
+
+
+Newsroom.fire = fire
+"""
+_STAND_STILL = """
+import trio
+
+from transports.apns.transport import ApnsTransport
+
+right = ApnsTransport.send
+
+
+async def send(self, batch):
+    await trio.sleep(8.0)
+    return await right(self, batch)
+
+
+ApnsTransport.send = send
+"""
+_SEND_THRICE = """
+from transports.apns.transport import ApnsTransport
+
+once = ApnsTransport.send
+more = [2]
+
+
+async def send(self, batch):
+    if more:
+        for _ in range(more.pop()):
+            await once(self, batch)
+    return await once(self, batch)
+
+
+ApnsTransport.send = send
+"""
+_HEED_STRANGERS = """
+import os, signal, time
+
+from broadside.api import Api
+
+right = Api._healthz
+
+
+async def healthz(self, request):
+    workers = [each["pid"] for each in self._status()["workers"] if each["pid"]]
+    for number in (signal.SIGSTOP, signal.SIGCONT):
+        for pid in workers:
+            os.kill(pid, number)
+        time.sleep(0.2 if number == signal.SIGSTOP else 0.0)
+    return await right(self, request)
+
+
+Api._healthz = healthz
+"""
 
 
 @fault("canary-settle-first", none, defect=lambda run: _SETTLE_FIRST, drawn=False)
@@ -90,8 +176,29 @@ for _name, _text in {
     "canary-miscount": _MISCOUNT,
     "canary-leave-a-process": _LEAVE_A_PROCESS,
     "canary-forget-the-dead": _FORGET_THE_DEAD,
+    "canary-bury-the-living": _BURY_THE_LIVING,
+    "canary-give-up": _GIVE_UP,
+    "canary-fire-twice": _FIRE_TWICE,
+    "canary-stand-still": _STAND_STILL,
 }.items():
     fault(_name, none, defect=lambda run, text=_text: text, drawn=False)(nothing)
+
+
+@fault("canary-send-thrice", none, defect=lambda run: _SEND_THRICE, large=True, drawn=False)
+async def send_thrice(run: Run, values: dict[str, Any]) -> None:
+    await kill_worker(run, values)  # what a kill may repeat hides a few pushes that were sent three times
+
+
+fault(
+    "canary-heed-strangers",
+    none,
+    defect=lambda run: _HEED_STRANGERS,
+    at=0.0,
+    limit=100.0,
+    compared=LAW,
+    undisturbed=at_the_wall("http"),
+    drawn=False,
+)(at("http"))
 
 CAUGHT_BY = {
     "canary-settle-first": "lost = 0",
@@ -99,5 +206,11 @@ CAUGHT_BY = {
     "canary-miscount": "report and ledger agree",
     "canary-leave-a-process": "an ended node leaves no process",
     "canary-forget-the-dead": "base and ledger agree",
+    "canary-bury-the-living": "the base keeps everybody alive",
+    "canary-give-up": "nobody ends for a fault that was not theirs",
+    "canary-fire-twice": "one Fire, one campaign",
+    "canary-stand-still": "a standing channel says why",
+    "canary-send-thrice": "nobody gets a campaign more often than who had that phone in hand died, plus one",
+    "canary-heed-strangers": LAW,
 }
 """Which law each of them breaks."""

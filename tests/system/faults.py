@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import random
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -56,6 +56,38 @@ class Fault:
     """The node's processes have a defect: this code, run at their start."""
     serving: float = 5.0
     """Seconds after the fault's end within which the node serves again, besides what a Tarantool took to start."""
+    answers: Callable[[Any, str], str] | None = None
+    """The rules that a twin's script gets before all others, by plan and platform; "" for a healthy twin."""
+    odd: Callable[[Any, str], bool] | None = None
+    """Whether a phone, by plan and token, is answered what nobody can foresee."""
+    rows: Callable[[Any], Iterable[Any]] | None = None
+    """The base, by plan, in place of the usual sample."""
+    dead: float = 0.02
+    """The share of the base that is dead."""
+    small: bool = False
+    """A base of a fifth is enough to show it."""
+    ttl: int | None = None
+    """Seconds after which nobody wants the news any more."""
+    at: float | None = None
+    """When the fault comes, in place of what the plan draws; 0: with Fire."""
+    fire: Callable[[Any, dict[str, Any]], Awaitable[Any]] | None = None
+    """Fires the disturbed campaign in place of one request; answers the report."""
+    finish: Act | None = None
+    """Done when the disturbed campaign has ended, before the base is looked at."""
+    limit: float = 240.0
+    """Seconds until a campaign must have ended."""
+    compared: str | None = None
+    """The law that the disturbed campaign keeps the rate of an undisturbed one, where no platform is sick."""
+    undisturbed: Act | None = None
+    """Done during the undisturbed campaign in place of the fault."""
+    later: bool = False
+    """The undisturbed campaign comes after the disturbed one, which mends the base."""
+    sink: Callable[[dict[str, Any]], str] | None = None
+    """Where all goes that the node says: ``pipe`` (whose end is ``run.pipe``), or a device's path."""
+    dumb: bool = False
+    """Who could say why a channel stands still is stopped itself."""
+    queue_port: bool = False
+    """The node's own queue listens on a TCP port, where strangers may knock."""
     large: bool = False
     """Wants a base that is many times what may be leased, for a lease lost may be sent again."""
     slow: bool = False
@@ -193,14 +225,13 @@ async def stopped(run: Run, pid: int, seconds: float) -> None:
     run.over()
 
 
-@fault("stop-worker", lambda chance: {"seconds": chance.choice((1.0, 4.0, 13.0))})
+@fault("stop-worker", lambda chance: {"seconds": chance.choice((1.0, 4.0, 13.0))}, dumb=True)
 async def stop_worker(run: Run, values: dict[str, Any]) -> None:
     victim = run.node.workers()[0]
     if values["seconds"] > WORKER_HANG:  # its node kills it
         async with run.frozen():
             pass
-        run.in_flight("apns")
-        run.in_flight("fcm")
+        run.in_flight(*PLATFORMS)
     try:
         await stopped(run, victim, values["seconds"])
     except ProcessLookupError:

@@ -6,7 +6,8 @@ import json
 import os
 import signal
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,10 @@ import trio
 import trustme
 
 from broadside import samples
+from broadside.cluster import free_ports
 from broadside.config import CONNECTIONS
+from broadside.datafolder import write_private
+from broadside.records import Subscriber
 from simulators.ledger import Entry, read_ledger
 from storage.errors import VerbRefused
 from storage.link import Link
@@ -26,8 +30,8 @@ from tests.system.trial import Trial
 
 CHANNELS = {"android": "fcm", "ios": "apns"}
 APPS = {"apns": "org.example.news", "fcm": "example-news"}
-DEAD_SHARE = 0.02
-FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1")
+FAKETIME = "faketime/libfaketimeMT.so.1"
+"""Below /usr/lib/ARCHITECTURE, where Debian's package puts it."""
 ORPHAN_SECONDS = 12.0
 """What outlives a killed node ends by itself: a worker drains for at most 10 s."""
 SMALL_DISK = "24m"
@@ -48,14 +52,43 @@ class House(Trial):
         self._environment = environment
         self._link: Link | None = None
         self._started = 0.0
+        self.pipe = -1
+        """The reading end of what the node says, where that is a pipe."""
+        # whoever knocks while the API starts again knocks at the same door
+        self.api_port = free_ports(1)[0] if self.kind.undisturbed is not None else 0
+        self.queue_port = 0
+        """Where the node's own queue listens, if it does."""
+
+    def sample(self) -> Iterator[Subscriber]:
+        """The usual base."""
+        return samples.subscribers(self.plan.subscribers, self.kind.dead, CHANNELS)
+
+    def healthy(self, platform: str) -> str:
+        """The script of a twin that is not sick."""
+        return self._script(platform, sick=False)
+
+    def accepted(self) -> int:
+        """What all twins have accepted so far."""
+        return sum(twin.accepted() for twin in self.twins.values())
+
+    def accepted_by(self, channel: str) -> int:
+        """What a channel's twin has accepted so far."""
+        return self.twins[CHANNELS[channel]].accepted()
+
+    async def cli(self, *arguments: str) -> tuple[int, str]:
+        """Ask as an operator would: exit code, and what the command printed."""
+        command = [sys.executable, "-m", "broadside.cli", *arguments, "--config", str(self.node.config)]
+        done = await trio.run_process(command, capture_stdout=True, capture_stderr=True, check=False)
+        return done.returncode, (done.stdout + done.stderr).decode(errors="replace")
 
     def ledger(self) -> dict[str, list[Entry]]:
         """Platform → what its twin accepted."""
         return {platform: list(read_ledger(twin.ledger)) for platform, twin in self.twins.items()}
 
-    def in_flight(self, platform: str) -> None:
-        """Every push on its way to this platform may be repeated: as many as its connections have streams."""
-        self.bound += STREAMS * CONNECTIONS * self.plan.workers
+    def in_flight(self, *platforms: str) -> None:
+        """Every push on its way to these platforms may be repeated: as many as their connections have streams."""
+        self.bound += STREAMS * CONNECTIONS * self.plan.workers * len(platforms)
+        self.may_repeat(1, *platforms)
 
     @asynccontextmanager
     async def frozen(self) -> AsyncIterator[None]:
@@ -171,11 +204,9 @@ class House(Trial):
         if self.kind.full:
             self._small_disk()
         if self.kind.clock:
-            if not os.access(FAKETIME, os.R_OK):
-                raise Failed(f"{FAKETIME} is missing: apt-get install libfaketime")
             self.set_clock(0)
             self.node.environment |= {
-                "LD_PRELOAD": str(FAKETIME), "FAKETIME_TIMESTAMP_FILE": str(self.folder / "clock"),
+                "LD_PRELOAD": _faketime(), "FAKETIME_TIMESTAMP_FILE": str(self.folder / "clock"),
                 "FAKETIME_CACHE_DURATION": "1", "FAKETIME_DONT_FAKE_MONOTONIC": "1",
             }  # fmt: skip
         if self.kind.defect is not None:
@@ -183,9 +214,11 @@ class House(Trial):
             (self.folder / "defect" / "sitecustomize.py").write_text(self.kind.defect(self))
             self.node.environment["PYTHONPATH"] = str(self.folder / "defect")
         self.node.config.write_text(self._config())
+        if self.kind.sink is not None:
+            self._pour(self.kind.sink(self.plan.values))
         await self.start_node()
         self.note("start_s", round(self._started, 2))
-        rows = list(samples.subscribers(self.plan.subscribers, DEAD_SHARE, CHANNELS))
+        rows = list(self.kind.rows(self.plan) if self.kind.rows else self.sample())
         for start in range(0, len(rows), 2000):
             part = rows[start : start + 2000]
             await self.node.post(
@@ -193,6 +226,13 @@ class House(Trial):
             )
         if "rows" in self.plan.values:
             await self._poison(self.plan.values["rows"])
+
+    def _pour(self, sink: str) -> None:
+        """Let all that the node says go there."""
+        if sink == "pipe":
+            self.pipe, self.node.sink = os.pipe()
+        else:
+            self.node.sink = os.open(sink, os.O_WRONLY)
 
     async def _server(self, nursery: trio.Nursery, name: str) -> None:
         memory = SMALL_MEMORY if self.plan.fault == "memory-full" else 256 << 20
@@ -216,23 +256,25 @@ class House(Trial):
         self.node.prefix = ["unshare", "--mount", "sh", "-c", mount, str(folder)]
 
     def _script(self, platform: str, *, sick: bool) -> str:
-        extra = ""
+        extra = first = ""
         if sick and self.kind.script is not None and self.plan.values["platform"] == platform:
             extra = self.kind.script(self.plan.values)
+        if sick and self.kind.answers is not None:
+            first = self.kind.answers(self.plan, platform)
         # keys of the script itself come before its tables
         top = "" if extra.startswith("[[") else extra
         tables = extra if extra.startswith("[[") else ""
         head = f"seed = {self.plan.seed % 2**31}\nstreams = {STREAMS}\nlatency_ms = {LATENCY}\n{top}"
-        return f'{head}\n[[rules]]\nprefix = "{samples.DEAD}"\nanswer = "dead"\n\n{tables}'
+        return f'{head}\n{first}\n[[rules]]\nprefix = "{samples.DEAD}"\nanswer = "dead"\n\n{tables}'
 
     def _config(self) -> str:
         parts = [
             f'[node]\nname = "node-1"\ndata = "{self.node.data}"\nworkers = {self.plan.workers}\n',
-            '[http]\nbind = "127.0.0.1:0"\n',
+            f'[http]\nbind = "127.0.0.1:{self.api_port}"\n',
         ]
         parts += [server.section() for server in self.servers.values()]
         if self.kind.apart:
-            parts.append("[queue]\nembedded = true\n")
+            parts.append(f"[queue]\nembedded = true\n{self._listen()}")
         for channel, platform in CHANNELS.items():
             twin = self.twins[platform]
             port = self.proxies[platform].port if platform in self.proxies else twin.port
@@ -242,6 +284,15 @@ class House(Trial):
                 f'ca = "{twin.ready["ca"]}"\n[channels.{channel}.credentials]\n{given}\n'
             )
         return "\n".join(parts)
+
+    def _listen(self) -> str:
+        """Where the node's own queue can be reached, and by whom: peers come from other addresses of loopback."""
+        if not self.kind.queue_port:
+            return ""
+        (self.queue_port,) = free_ports(1)
+        password = self.folder / "peers.password"
+        write_private(password, b"peers of a run under fault\n")
+        return f'listen = "127.0.0.1:{self.queue_port}"\nhosts = ["127.0.0.1"]\npeers_password_file = "{password}"\n'
 
     async def _poison(self, count: int) -> None:
         bad = ["\x00", "a\r\nb: c", "x" * 4096, "../../healthz?", "", "ü" * 40, "0" * 63, "{}", "null", "%00"]
@@ -266,6 +317,12 @@ class House(Trial):
                 os.kill(pid, signal.SIGKILL)
         for server in self.servers.values():
             server.embedded.remove_runtime()
+
+
+def _faketime() -> str:
+    for library in Path("/usr/lib").glob(f"*/{FAKETIME}"):
+        return str(library)
+    raise Failed(f"{FAKETIME} is missing: apt-get install libfaketime")
 
 
 def _command(pid: int) -> str:

@@ -44,13 +44,15 @@ class Judgement:
     plan: dict[str, Any]
     seconds: float
     lost: int
+    harmed: int
+    """The living who left the base."""
     unexpected: int
     duplicates: int
     bound: int
     open: int
     """Recipients without a terminal outcome."""
     ratio: float | None
-    """The healthy platform's rate by its undisturbed one."""
+    """The rate under the fault (of the healthy platform, where one is sick) by the undisturbed one."""
     notes: dict[str, Any]
     laws: list[tuple[str, bool, str]]
 
@@ -73,19 +75,31 @@ def judge(run: Trial, seconds: float) -> Judgement:
     """Hold the run to its laws."""
     laws = [*run.laws]
     ledger = run.ledger()
-    lost = unexpected = duplicates = remaining = 0
+    lost = harmed = unexpected = duplicates = remaining = 0
     bound = run.bound
+    too_often: list[str] = []
     for campaign in run.campaigns:
         entries = [entry for lines in ledger.values() for entry in lines if entry.collapse == campaign.id]
-        live = {t for t in campaign.base if not t.startswith(samples.DEAD) and not poisoned(t)}
+        live = {token for token in campaign.base if run.lives(token)}
         accepted = Counter(entry.token for entry in entries)
         lost += len(live - accepted.keys())
+        harmed += len(live - campaign.after.keys())
+        too_often += _too_often(run, ledger, campaign)
         unexpected += len(accepted.keys() - campaign.base.keys()) + sum(t.startswith(samples.DEAD) for t in accepted)
         duplicates += accepted.total() - len(accepted)
         bound += sum(entry.answered != 200 for entry in entries)
-        remaining += _agree(campaign, live, accepted, laws)
+        remaining += _agree(run, campaign, live, accepted, laws)
+    once = sorted(run.fired) == sorted(campaign.id for campaign in run.campaigns)
     laws += [
         ("lost = 0", lost == 0, f"{lost} lost"),
+        ("the base keeps everybody alive", harmed == 0, f"{harmed} harmed"),
+        (
+            "nobody gets a campaign more often than who had that phone in hand died, plus one",
+            not too_often,
+            f"{len(too_often)} did: {'; '.join(too_often[:3])}",
+        ),
+        ("one Fire, one campaign", once, f"{len(run.campaigns)} fired, the node has {len(run.fired)}"),
+        ("a standing channel says why", not run.standing, "; ".join(run.standing[:3])),
         ("unexpected = 0", unexpected == 0, f"{unexpected} unexpected"),
         ("duplicates within the bound", duplicates <= bound, f"{duplicates} > {bound}"),
         ("every recipient is terminal", remaining == 0, f"{remaining} are not"),
@@ -95,22 +109,40 @@ def judge(run: Trial, seconds: float) -> Judgement:
     ratio = rate_kept(run, ledger)
     if ratio is not None:
         least = least_rate(run)
-        laws.append(("the other platform keeps its rate", ratio >= least, f"{ratio:.2f} of the undisturbed, < {least}"))
+        name = run.kind.compared or "the other platform keeps its rate"
+        laws.append((name, ratio >= least, f"{ratio:.2f} of the undisturbed, < {least}"))
     if run.ended_at is not None:
         serving, limit = run.notes.get("serving_s"), run.kind.serving + run.notes.get("tarantool_s", 0.0)
         limit = round(limit * (QUICK_TIME if run.plan.quick else 1.0), 2)
         laws.append(("serves again in time", serving is not None and serving <= limit, f"{serving} s > {limit} s"))
     plan = run.plan.shown()
-    return Judgement(plan, seconds, lost, unexpected, duplicates, bound, remaining, ratio, run.notes, laws)
+    return Judgement(plan, seconds, lost, harmed, unexpected, duplicates, bound, remaining, ratio, run.notes, laws)
 
 
-def _agree(campaign: Campaign, live: set[str], accepted: Counter[str], laws: list[tuple[str, bool, str]]) -> int:
+def _too_often(run: Trial, ledger: dict[str, list[Entry]], campaign: Campaign) -> list[str]:
+    """Who got a campaign more often than its pushes may have been repeated."""
+    found = []
+    for platform, entries in ledger.items():
+        most = 1 + run.repeats[platform]
+        got = Counter(entry.token for entry in entries if entry.collapse == campaign.id and _final(entry))
+        found += [f"{token[:20]} {count} times, at most {most}" for token, count in got.items() if count > most]
+    return found
+
+
+def _final(entry: Entry) -> bool:
+    """Whether a push's answer asks for no other: what was delivered and yet answered otherwise is sent again."""
+    return 200 <= entry.answered < 300 or (400 <= entry.answered < 500 and entry.answered != 429)
+
+
+def _agree(
+    run: Trial, campaign: Campaign, live: set[str], accepted: Counter[str], laws: list[tuple[str, bool, str]]
+) -> int:
     """Ledger, base and report to the last recipient; answers how many recipients are not terminal."""
     report = campaign.report
     sums: Counter[str] = Counter()
     for tally in report.get("channels", {}).values():
         sums.update(tally)
-    bad = sum(map(poisoned, campaign.base))
+    bad = sum(poisoned(token) or run.odd(token) for token in campaign.base)
     dead = len(campaign.base) - len(live) - bad
     laws.append(("the campaign is done", report.get("state") == "done", f"it is {report.get('state')}"))
     laws.append(("the page ledger tiles the base", not campaign.problems, "; ".join(campaign.problems[:3])))
@@ -121,7 +153,7 @@ def _agree(campaign: Campaign, live: set[str], accepted: Counter[str], laws: lis
             f"{sums['audience']} of {len(campaign.base)}",
         )
     )
-    refused = sums["rejected"] + sums["dead"] - dead
+    refused = sums["rejected"] + sums["dead"] + sums["expired"] * bool(bad) - dead
     good = sums["delivered"] + refused == len(live) + bad and 0 <= refused <= bad
     told = f"delivered {sums['delivered']}, dead {sums['dead']}, rejected {sums['rejected']}, expired {sums['expired']}"
     laws.append(
@@ -131,7 +163,15 @@ def _agree(campaign: Campaign, live: set[str], accepted: Counter[str], laws: lis
             f"{told}; ledger {len(accepted)}, live {len(live)}, dead {dead}; {report.get('reasons')}",
         )
     )
-    left = {token for token in campaign.after if not poisoned(token)}
+    ended = sum(sums[word] for word in ("rejected", "dead", "expired", "dropped"))
+    laws.append(
+        (
+            "nobody ends for a fault that was not theirs",
+            ended <= dead + bad,
+            f"{ended - dead - bad} living ended: {told}",
+        )
+    )
+    left = {token for token in campaign.after if not poisoned(token) and not run.odd(token)}
     laws.append(
         ("base and ledger agree", left == live, f"{len(left - live)} too many, {len(live - left)} too few in the base")
     )
@@ -140,14 +180,17 @@ def _agree(campaign: Campaign, live: set[str], accepted: Counter[str], laws: lis
 
 
 def rate_kept(run: Trial, ledger: dict[str, list[Entry]]) -> float | None:
-    """The healthy platform's rate in the disturbed campaign by that in the slowest of the undisturbed ones."""
+    """The healthy platforms' rate in the disturbed campaign by that in the slowest of the undisturbed ones."""
     sick = run.plan.values.get("platform")
-    if sick is None:
+    if sick is None and run.kind.compared is None:
         return None
-    (healthy,) = [platform for platform in ledger if platform != sick]
     rates: dict[bool, list[float]] = {True: [], False: []}
     for campaign in run.campaigns:
-        rates[campaign.disturbed].append(_rate([e.time for e in ledger[healthy] if e.collapse == campaign.id]))
+        lines = [entry for platform, each in ledger.items() if platform != sick for entry in each]
+        rate = _rate([entry.time for entry in lines if entry.collapse == campaign.id])
+        if campaign.disturbed and sick is None:  # a push to a dead phone costs as much as one to a living
+            rate *= len(campaign.base) / max(1, sum(map(run.lives, campaign.base)))
+        rates[campaign.disturbed].append(rate)
     if not rates[True] or not rates[False]:
         return None
     return round(min(rates[True]) / max(min(rates[False]), 1e-9), 3)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from typing import Any
 import msgspec
 import trio
 
+from broadside import samples
 from broadside.cluster import ClusterNode, gaps
 from broadside.errors import ApiError, NodeUnreachable
 from broadside.records import FireRequest
@@ -20,10 +22,11 @@ from simulators.ledger import Entry, read_ledger
 from tests.cluster.cable import Cable
 from tests.cluster.ring import Ring
 from tests.cluster.ring import Run as Walk
+from tests.system.faults import PLATFORMS
 from tests.system.judge import Campaign, Judgement, judge
 from tests.system.plan import LATENCY, STREAMS
 from tests.system.processes import MARK, Failed, marked, rss
-from tests.system.trial import BATCH, CAMPAIGN_SECONDS, Trial, starts
+from tests.system.trial import BATCH, DEAD_SECONDS, Trial, starts
 from transports.contract import Message
 
 _ASK = """
@@ -45,10 +48,12 @@ class Pair(Trial):
         began = trio.current_time()
         os.environ[MARK] = str(self.folder)
         cable = Cable() if self.kind.parted else None
+        base = self.plan.values.get("base", self.plan.subscribers)
         self.ring = Ring(
-            self.folder / "ring", self.plan.subscribers, stores=1, workers=self.plan.workers, cable=cable,
+            self.folder / "ring", base, stores=1, workers=self.plan.workers, cable=cable,
             latency_ms=LATENCY, twins=f"streams = {STREAMS}\n",
         )  # fmt: skip
+        self._scripts(sick=True)
         try:
             self.ring.start()
             await self._campaign()
@@ -75,6 +80,28 @@ class Pair(Trial):
             for platform in ("apns", "fcm")
         }
 
+    def mend(self) -> None:
+        """From now on the twins answer as healthy ones do: they end, and their nodes start them again."""
+        self._scripts(sick=False)
+        for node in self.ring.cluster.nodes:
+            for pid in node.children("simulators.twin"):
+                os.kill(pid, signal.SIGTERM)
+
+    def _scripts(self, *, sick: bool) -> None:
+        if self.kind.answers is not None:
+            for node in self.ring.cluster.nodes:
+                for platform in PLATFORMS:
+                    rules = self.kind.answers(self.plan, platform) if sick else ""
+                    script = f"latency_ms = {LATENCY}\nstreams = {STREAMS}\n{rules}\n{samples.TWIN_SCRIPT}"
+                    (node.data.twins / f"{platform}.script.toml").write_text(script)
+
+    def cli(self, *arguments: str) -> tuple[int, str]:
+        """Ask the first node as an operator would: exit code, and what the command printed."""
+        config = str(self.ring.node(1).folder / "broadside.toml")
+        command = [sys.executable, "-m", "broadside.cli", *arguments, "--config", config]
+        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+        return done.returncode, done.stdout.decode(errors="replace")
+
     @contextmanager
     def frozen(self) -> Iterator[None]:
         """Stop the second server's workers, so that its unsettled leases can be counted."""
@@ -87,6 +114,7 @@ class Pair(Trial):
         with self.second.client() as client:
             lines = int(client.tubes()["outbox"])
         self.bound += BATCH * lines
+        self.may_repeat()
         self.note("unreported", lines)
 
     def sent(self) -> int:
@@ -104,7 +132,8 @@ class Pair(Trial):
         campaign = Campaign(fired.id, base)
         self.campaigns.append(campaign)
         self.walk = Walk(self.ring, fired.id, self.ring.cluster.pushes())
-        await self._until(lambda: self._accepted() >= self.plan.at * len(base), "pushes", 60.0)
+        share = self.plan.at if self.kind.at is None else self.kind.at
+        await self._until(lambda: self._accepted() >= share * len(base), "pushes", 60.0)
         log = self.second.data.root / "logs" / "node.log"
         before_it = len(starts(log))
         await self.kind.act(self, self.plan.values)
@@ -116,8 +145,10 @@ class Pair(Trial):
         self.note("progress_s", round(trio.current_time() - self.ended_at, 2))
         if len(took := starts(log)) > before_it:  # its twins are its children here: they stand for what does not die
             self.note("tarantool_s", took[-1] + starts(log, "twin-apns")[-1] + starts(log, "twin-fcm")[-1])
-        await self._until(lambda: self._done(campaign), "end of the campaign", CAMPAIGN_SECONDS)
-        campaign.after = self._export()
+        await self._until(lambda: self._done(campaign), "end of the campaign", self.kind.limit)
+        campaign.after = await self._without_the_dead()
+        with self.ring.node(1).client() as client:
+            self.fired = [each.id for each in client.campaigns()]
         with self.ring.node(1).client() as client:
             campaign.problems = [*client.verify(campaign.id).problems, *gaps(self.walk.pages())]
         self.note("pages", {node.name: self._walked_by(node.name) for node in self.ring.cluster.nodes})
@@ -160,6 +191,14 @@ class Pair(Trial):
                 base |= {row["token"]: row["channel"] for row in rows}
                 after = rows[-1]["id"]
         return base
+
+    async def _without_the_dead(self) -> dict[str, str]:
+        deadline = trio.current_time() + DEAD_SECONDS
+        while True:
+            base = self._export()
+            if trio.current_time() > deadline or not any(token.startswith(samples.DEAD) for token in base):
+                return base
+            await trio.sleep(0.5)
 
     def _accepted(self) -> int:
         return sum(map(_lines, self.ring.cluster.nodes))

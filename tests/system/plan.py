@@ -6,9 +6,13 @@ import random
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from tests.system import answers as answers
 from tests.system import canaries as canaries
+from tests.system import people as people
 from tests.system import poison as poison  # which enter their faults
 from tests.system import servers as servers
+from tests.system import stopping as stopping
+from tests.system import strangers as strangers
 from tests.system import surroundings as surroundings
 from tests.system import wires as wires
 from tests.system.faults import FAULTS, Fault
@@ -60,6 +64,8 @@ def draw(seed: int, fault: str | None = None, subscribers: int | None = None, qu
     at = round(chance.uniform(0.1, 0.6), 2)
     name = fault or picked
     values = FAULTS[name].draw(chance)
-    if not quick:
+    if FAULTS[name].small:
+        size //= 5
+    elif not quick:
         size *= 4 if FAULTS[name].large else 2 if "platform" in values else 1
     return Plan(seed, name, subscribers or size, workers, at, values, quick)

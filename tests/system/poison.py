@@ -66,6 +66,7 @@ async def poisoned_task(run: Run, values: dict[str, Any]) -> None:
     told = buried["crashes"] == CRASHES and "a defect" in buried["why"]
     run.law("what crashed three times is buried with its reason", told, str(buried["why"]))
     # a crash takes down what its channel had in hand: what Apple's twin had accepted of that is sent again
+    run.may_repeat(CRASHES, "apns")
     run.bound += CRASHES * (HANDS_A_CONNECTION * CONNECTIONS - 1) * BATCH
     (campaign,) = (await run.node.get("/api/campaigns"))["campaigns"]
     await _until(lambda: _nearly_done(run, campaign["id"]), "end of all the others")
@@ -99,8 +100,17 @@ async def _buried(run: Run) -> list[dict[str, Any]]:
     return found
 
 
-async def _tube(run: Run, act: str) -> bytes:
+async def kick_all(run: House, channel: str) -> None:
+    """Bring back whatever of a channel is buried, now and within the next seconds."""
+    for _ in range(10):
+        await _tube(run, "kick", channel, "--count", "1000")
+        await trio.sleep(0.5)
+
+
+async def _tube(run: House, act: str, channel: str = CHANNEL, *more: str) -> bytes:
     """As an operator would ask."""
-    command = [sys.executable, "-m", "broadside.cli", "tube", act, CHANNEL, "--json", "--config", str(run.node.config)]
-    done = await trio.run_process(command, capture_stdout=True, capture_stderr=True, check=False)
+    command = ["broadside.cli", "tube", act, channel, *more, "--json", "--config", str(run.node.config)]
+    done = await trio.run_process(
+        [sys.executable, "-m", *command], capture_stdout=True, capture_stderr=True, check=False
+    )
     return done.stdout or b'{"buried": []}'

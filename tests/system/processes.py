@@ -93,14 +93,20 @@ class Process:
         """Whether it has been started and has not ended."""
         return self.process is not None and self.process.poll() is None
 
-    def spawn(self, command: list[str], stdin: int = subprocess.DEVNULL, stdout: int | None = None) -> None:
+    def spawn(
+        self,
+        command: list[str],
+        stdin: int = subprocess.DEVNULL,
+        stdout: int | None = None,
+        stderr: int | None = None,
+    ) -> None:
         """Start ``command``; what it says is appended to ``output``."""
         with self.output.open("ab") as out:
             self.process = subprocess.Popen(
                 command,
                 stdin=stdin,
                 stdout=out if stdout is None else stdout,
-                stderr=out,
+                stderr=out if stderr is None else stderr,
                 env=self.environment,
                 start_new_session=True,
             )
@@ -214,13 +220,16 @@ class Node(Process):
         self.data = folder / f"{name}-data"
         self.prefix: list[str] = []
         """What stands before the command, as ``unshare``."""
+        self.sink: int | None = None
+        """Where all goes that it says: a file descriptor; None: into ``output``."""
 
     async def start(self) -> float:
         """Start it and wait until it serves; answers the seconds that took."""
         began = trio.current_time()
         info = self.data / "node.json"
         info.unlink(missing_ok=True)
-        self.spawn([*self.prefix, sys.executable, "-m", "broadside.cli", "node", "--config", str(self.config)])
+        command = [*self.prefix, sys.executable, "-m", "broadside.cli", "node", "--config", str(self.config)]
+        self.spawn(command, stdout=self.sink, stderr=self.sink)
         await self.serving(90.0)
         return trio.current_time() - began
 
@@ -243,18 +252,38 @@ class Node(Process):
         """One answer of the API."""
         return (await self._ask("GET", path, None, timeout)).json()
 
-    async def post(self, path: str, body: Any, timeout: float = 60.0) -> Any:
+    async def post(
+        self,
+        path: str,
+        body: Any,
+        timeout: float = 60.0,
+        headers: Mapping[str, str] | None = None,
+        url: str | None = None,
+    ) -> Any:
         """Send JSON to the API."""
-        return (await self._ask("POST", path, body, timeout)).json()
+        return (await self._ask("POST", path, body, timeout, headers, url)).json()
+
+    @property
+    def port(self) -> int:
+        """Where its API listens."""
+        return int(json.loads((self.data / "node.json").read_text())["url"].rpartition(":")[2])
 
     async def lines(self, path: str) -> list[Any]:
         """An answer of one JSON object a line."""
         return [json.loads(line) for line in (await self._ask("GET", path, None, 30.0)).text.splitlines()]
 
-    async def _ask(self, method: str, path: str, body: Any, timeout: float) -> httpx.Response:
-        url = json.loads((self.data / "node.json").read_text())["url"]
+    async def _ask(
+        self,
+        method: str,
+        path: str,
+        body: Any,
+        timeout: float,
+        more: Mapping[str, str] | None = None,
+        url: str | None = None,
+    ) -> httpx.Response:
+        url = url or json.loads((self.data / "node.json").read_text())["url"]
         key = (self.data / "api.key").read_text().strip()
-        headers = {"authorization": f"Bearer {key}"}
+        headers = {"authorization": f"Bearer {key}", **(more or {})}
         async with httpx.AsyncClient(timeout=timeout, trust_env=False, headers=headers) as client:
             answer = await client.request(method, url + path, json=body)
         return answer.raise_for_status()

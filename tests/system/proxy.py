@@ -28,6 +28,8 @@ class Proxy:
         """Half-open: bytes are read and lost."""
         self.refuse = False
         """New connections are hung up at once."""
+        self._deafen: bytes | None = None
+        self._deaf = False
         self._truncate = 0
         self._open: set[trio.SocketStream] = set()
 
@@ -58,6 +60,15 @@ class Proxy:
         """The next read of each connection is passed on by half, and then the connection is reset."""
         self._truncate += 1
 
+    def deafen(self, word: bytes) -> None:
+        """From the next request on that has ``word`` in it, no answer arrives any more."""
+        self._deafen = word
+
+    def hear(self) -> None:
+        """Pass answers on again."""
+        self._deafen = None
+        self._deaf = False
+
     async def _serve(self, near: trio.SocketStream) -> None:
         if self.refuse:
             _reset(near)
@@ -82,17 +93,23 @@ class Proxy:
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._pass, near, far, end)
-                nursery.start_soon(self._pass, far, near, end)
+                nursery.start_soon(self._pass, far, near, end, True)
         finally:
             self._open -= pair
 
-    async def _pass(self, source: trio.SocketStream, sink: trio.SocketStream, end: Callable[[], None]) -> None:
+    async def _pass(
+        self, source: trio.SocketStream, sink: trio.SocketStream, end: Callable[[], None], answers: bool = False
+    ) -> None:
         born = self._truncate
         try:
             while data := await source.receive_some(self.most):
                 if self._truncate != born:
                     await sink.send_all(data[: len(data) // 2])
                     break
+                if not answers and self._deafen is not None and self._deafen in data:
+                    self._deaf = True
+                if answers and self._deaf:
+                    continue
                 if self.delay:
                     await trio.sleep(self.delay)
                 if not self.silent:

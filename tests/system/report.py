@@ -11,8 +11,8 @@ from tests.system.judge import Judgement
 def table(found: list[Judgement]) -> str:
     """Fault × runs × lost × duplicates (bound) × recovery, in Markdown."""
     head = (
-        "fault", "runs", "lost", "unexpected", "duplicates (bound)", "most in a run",
-        "serving after, median / most (s)", "a push after, most (s)", "other platform's rate, least", "broken",
+        "fault", "runs", "lost", "harmed", "unexpected", "duplicates (bound)", "most in a run",
+        "serving after, median / most (s)", "a push after, most (s)", "rate kept, least", "broken",
     )  # fmt: skip
     rows = ["| " + " | ".join(head) + " |", "| " + " | ".join("---" for _ in head) + " |"]
     for fault in sorted({each.plan["fault"] for each in found}):
@@ -24,6 +24,7 @@ def table(found: list[Judgement]) -> str:
             fault,
             len(runs),
             sum(run.lost for run in runs),
+            sum(run.harmed for run in runs),
             sum(run.unexpected for run in runs),
             f"{sum(run.duplicates for run in runs):,} ({sum(run.bound for run in runs):,})",
             max(run.duplicates for run in runs),

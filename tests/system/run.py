@@ -7,14 +7,17 @@ import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import httpx
 import trio
 
+from broadside import samples
 from tests.system.house import House
 from tests.system.judge import Campaign, Judgement, judge, least_rate, rate_kept
 from tests.system.processes import Failed, rss, until
-from tests.system.trial import CAMPAIGN_SECONDS, log_lines, starts
+from tests.system.standing import watch
+from tests.system.trial import DEAD_SECONDS, log_lines, starts
 
 
 class Run(House):
@@ -41,29 +44,56 @@ class Run(House):
         return self.node.data / "logs" / "node.log"
 
     async def _campaigns(self) -> None:
-        platform = self.plan.values.get("platform")
-        if platform is not None:
+        compared = "platform" in self.plan.values or self.kind.compared is not None
+        if compared and not self.kind.later:
             await self._fire(disturbed=False)
-            if self.kind.script is not None:
-                await self.twins[platform].restart(self._script(platform, sick=True))
+        await self._answer(sick=True)
         await self._fire()
+        if compared and self.kind.later:
+            await self._fire(disturbed=False)
         ratio = rate_kept(self, self.ledger())
         if ratio is not None and ratio < least_rate(self):
-            # is it the fault, or somebody else on this machine? Another look at the undisturbed rate tells
+            # is it the fault, or somebody else on this machine? Another look at the undisturbed rate shows it
             self.note("rate_at_first", ratio)
-            await self.twins[platform].restart(self._script(platform, sick=False))
+            await self._answer(sick=False)
             await self._fire(disturbed=False)
+
+    async def _answer(self, *, sick: bool) -> None:
+        """Let the twins answer as the plan has it, or as healthy ones."""
+        for platform, twin in self.twins.items():
+            script = self._script(platform, sick=sick)
+            if script != twin.script.read_text():
+                await twin.restart(script)
 
     async def _fire(self, *, disturbed: bool = True) -> Campaign:
         base = await self._export()
-        before = self._accepted()
-        title = "disturbed" if disturbed else "undisturbed"
-        fired = await self.node.post("/api/campaigns", {"message": {"title": title, "body": "under fire"}})
+        before = {each["id"] for each in (await self.node.get("/api/campaigns"))["campaigns"]}
+        async with trio.open_nursery() as nursery:
+            campaign = await self._send(base, disturbed, nursery)
+            await self._done(campaign)
+            nursery.cancel_scope.cancel()
+        if disturbed and self.kind.finish is not None:
+            await self.kind.finish(self, self.plan.values)
+        campaign.after = await self._without_the_dead()
+        campaign.problems = (await self.node.get(f"/api/campaigns/{campaign.id}/verify", timeout=60.0))["problems"]
+        now = (await self.node.get("/api/campaigns"))["campaigns"]
+        self.fired += [each["id"] for each in now if each["id"] not in before]
+        return campaign
+
+    async def _send(self, base: dict[str, str], disturbed: bool, nursery: trio.Nursery) -> Campaign:
+        before = self.accepted()
+        if not disturbed and self.kind.undisturbed is not None:
+            nursery.start_soon(self.kind.undisturbed, self, self.plan.values)
+        own = disturbed and self.kind.fire is not None
+        fired = await self.kind.fire(self, self.plan.values) if own and self.kind.fire else await self.fire(disturbed)
         campaign = Campaign(fired["id"], base, disturbed)
         self.campaigns.append(campaign)
         if disturbed:
-            due = before + max(1, int(self.plan.at * len(base)))
-            await until(lambda: self._accepted() >= due, f"{due} pushes", 60)
+            if not self.kind.dumb:
+                nursery.start_soon(watch, self, campaign.id)
+            share = self.plan.at if self.kind.at is None else self.kind.at
+            due = before + int(share * len(base))
+            await until(lambda: self.accepted() >= due, f"{due} pushes", 60)
             before_it = len(starts(self.log))
             await self.kind.act(self, self.plan.values)
             if self.ended_at is not None:
@@ -74,13 +104,29 @@ class Run(House):
                 self.in_flight(self.plan.values["platform"])
             if "unanswered" in self.plan.values:
                 self.bound += self.plan.values["unanswered"] * self.plan.values["times"]
-        await self._done(campaign)
-        campaign.after = await self._export()
-        campaign.problems = (await self.node.get(f"/api/campaigns/{campaign.id}/verify", timeout=60.0))["problems"]
+                self.may_repeat(self.plan.values["times"], self.plan.values["platform"])
         return campaign
 
+    async def fire(self, disturbed: bool = True, key: str | None = None, url: str | None = None) -> Any:
+        """Fire the campaign, once under ``key``, at another ``url`` than the node's own; answers its report."""
+        title = "disturbed" if disturbed else "undisturbed"
+        body: dict[str, Any] = {"message": {"title": title, "body": "under fire"}}
+        if self.kind.ttl is not None:
+            body["ttl_seconds"] = self.kind.ttl
+        headers = {} if key is None else {"idempotency-key": key}
+        return await self.node.post("/api/campaigns", body, headers=headers, url=url)
+
+    async def _without_the_dead(self) -> dict[str, str]:
+        """The base once the dead have left it: they are judged when the campaign has ended."""
+        deadline = trio.current_time() + DEAD_SECONDS
+        while True:
+            base = await self._export()
+            if trio.current_time() > deadline or not any(token.startswith(samples.DEAD) for token in base):
+                return base
+            await trio.sleep(0.3)
+
     async def _done(self, campaign: Campaign) -> None:
-        deadline = trio.current_time() + CAMPAIGN_SECONDS
+        deadline = trio.current_time() + self.kind.limit
         while trio.current_time() < deadline:
             try:
                 campaign.report = await self.node.get(f"/api/campaigns/{campaign.id}")
@@ -94,7 +140,7 @@ class Run(House):
     async def _recovered(self, id: str) -> None:
         """How long after the fault's end the node served, and how long until a push was accepted or all was done."""
         assert self.ended_at is not None
-        before = self._accepted()
+        before = self.accepted()
         serving = None
         limit = trio.current_time() + 120
         while trio.current_time() < limit:
@@ -105,7 +151,7 @@ class Run(House):
                     if status["ready"] and len(told) == self.plan.workers:
                         serving = round(trio.current_time() - self.ended_at, 2)
                         self.note("serving_s", serving)
-                moved = self._accepted() > before
+                moved = self.accepted() > before
                 if not moved:
                     report = await self.node.get(f"/api/campaigns/{id}", timeout=2.0)
                     moved = report["state"] == "done"
@@ -124,9 +170,6 @@ class Run(House):
         count = await self.node.get("/api/subscribers/count")
         self.law("count and export agree", count["total"] == len(base), f"{count['total']} and {len(base)}")
         return base
-
-    def _accepted(self) -> int:
-        return sum(twin.accepted() for twin in self.twins.values())
 
     async def _end(self) -> None:
         self.note("rss_mb", [rss(pid) >> 20 for pid in self.node.workers()])

@@ -73,6 +73,8 @@ class Soak:
         run.plan = Plan(run.plan.seed, name, SUBSCRIBERS, WORKERS, round(self.chance.uniform(0.1, 0.6), 2), values)
         run.kind = FAULTS[name]
         run.bound, run.laws, run.notes, run.ended_at = 0, [], {}, None
+        run.fired, run.standing = [], []
+        run.repeats.clear()
         began = trio.current_time()
         run.campaigns = []
         await run._fire()

@@ -10,10 +10,12 @@ from tests.system.__main__ import run_plan
 from tests.system.canaries import CAUGHT_BY
 from tests.system.plan import draw
 
+PHONES = {"canary-settle-first": 8_000, "canary-send-thrice": 8_000, "canary-heed-strangers": 12_000}
+
 
 @pytest.mark.tarantool
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(180)
 @pytest.mark.parametrize("canary", CAUGHT_BY)
 def test_the_harness_catches(canary: str, tmp_path: Path) -> None:
-    found = run_plan(draw(1, canary, 4_000 if canary != "canary-settle-first" else 8_000), tmp_path / "run")
+    found = run_plan(draw(1, canary, PHONES.get(canary, 4_000)), tmp_path / "run")
     assert CAUGHT_BY[canary] in {name for name, holds, _ in found.laws if not holds}, found.broken

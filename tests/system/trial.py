@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import trio
 
+from broadside import samples
 from simulators.ledger import Entry
-from tests.system.judge import Campaign
-from tests.system.plan import Plan
+from tests.system.faults import PLATFORMS
+from tests.system.judge import Campaign, poisoned
 
-CAMPAIGN_SECONDS = 240.0
+if TYPE_CHECKING:
+    from tests.system.plan import Plan
+
+DEAD_SECONDS = 15.0
+"""After a campaign's end, for its dead to leave the base."""
 BATCH = 500
 """Recipients of a batch at most."""
 
@@ -27,6 +33,12 @@ class Trial(ABC):
         self.kind = plan.kind()
         self.folder = folder
         self.bound = 0
+        self.repeats: Counter[str] = Counter()
+        """Platform → how often one phone may get a campaign again: once for each death of who had its push in hand."""
+        self.fired: list[str] = []
+        """The ids of all campaigns that the node knows, at the end."""
+        self.standing: list[str] = []
+        """Channels that stood still and gave no reason."""
         self.ended_at: float | None = None
         self.killed: set[int] = set()
         """Workers that are gone: until others are there, a node does not serve."""
@@ -49,7 +61,21 @@ class Trial(ABC):
     def leased(self, batches: int) -> None:
         """So many batches were taken and not settled when somebody was killed: they may be sent again."""
         self.bound += BATCH * batches
+        self.may_repeat()
         self.note("leases", self.notes.get("leases", 0) + batches)
+
+    def may_repeat(self, times: int = 1, *platforms: str) -> None:
+        """Who had pushes of these platforms in hand (of all, if none is named) died so often."""
+        for platform in platforms or PLATFORMS:
+            self.repeats[platform] += times
+
+    def lives(self, token: str) -> bool:
+        """Whether a phone must get the news and stay in the base."""
+        return not token.startswith(samples.DEAD) and not poisoned(token) and not self.odd(token)
+
+    def odd(self, token: str) -> bool:
+        """Whether a phone's provider answers what nobody can foresee: it may end, or leave the base."""
+        return self.kind.odd is not None and self.kind.odd(self.plan, token)
 
     @abstractmethod
     def ledger(self) -> dict[str, list[Entry]]:

@@ -1,0 +1,107 @@
+"""Faults of what providers answer: what cannot be written, what nobody documents, what asks for a day's patience."""
+
+from __future__ import annotations
+
+import random
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from broadside import samples
+from simulators.director import draw
+from tests.system.faults import FAULTS, Fault, fault, nothing, sick
+
+if TYPE_CHECKING:
+    from tests.system.plan import Plan
+    from tests.system.run import Run
+
+_TOO_LATE = '{"reason":"Unregistered","timestamp":18446744073709551617}'
+_TOO_LONG = (
+    '{"error":{"code":400,"status":"INVALID_ARGUMENT","details":[{"@type":'
+    f'"type.googleapis.com/google.firebase.fcm.v1.FcmError","errorCode":"{"X" * 15_000}"}}]}}}}'
+)
+_UNWRITABLE = {"apns": (410, _TOO_LATE), "fcm": (400, _TOO_LONG)}
+_ODD = 0.02
+"""The share of the phones that get any answer: many of them stop or slow a channel, as they should."""
+
+
+def phones(plan: Plan, channel: str) -> list[str]:
+    """The tokens of a channel's living phones in the usual base."""
+    rows = samples.subscribers(plan.subscribers, plan.kind().dead, {"ios": "apns", "android": "fcm"})
+    return [row.token for row in rows if row.channel == channel and not row.token.startswith(samples.DEAD)]
+
+
+def _chosen(plan: Plan) -> set[str]:
+    """One phone of each platform."""
+    both = (phones(plan, "ios"), phones(plan, "android"))
+    return {tokens[int(plan.values["phone"] * len(tokens))] for tokens in both}
+
+
+def _unwritable(plan: Plan, platform: str) -> str:
+    """Delivered, so that the ledger counts who got it how often."""
+    status, body = _UNWRITABLE[platform]
+    answer = f"answer = \"raw\"\nstatus = {status}\nbody = '{body}'\ndelivered = true\n"
+    prefixes = ['"live"', '"0"']
+    if plan.values["who"] == "one":
+        prefixes = [f'"{token}"' for token in _chosen(plan)]
+    return "".join(f"[[rules]]\nprefix = {prefix}\n{answer}\n" for prefix in prefixes)
+
+
+def _unwritable_phone(plan: Plan, token: str) -> bool:
+    return plan.values["who"] == "all" or token in _chosen(plan)
+
+
+def _unwritable_drawn(chance: random.Random) -> dict[str, Any]:
+    return {"who": chance.choice(("one", "all")), "phone": round(chance.random(), 3)}
+
+
+FAULTS["unwritable-answer"] = Fault(
+    "unwritable-answer",
+    _unwritable_drawn,
+    answers=_unwritable,
+    odd=_unwritable_phone,
+    small=True,
+    at=0.0,
+    limit=40.0,
+    drawn=False,
+)
+FAULTS["any-answer"] = Fault(
+    "any-answer",
+    lambda chance: {},
+    answers=lambda plan, platform: f'[[rules]]\nanswer = "anything"\nshare = {_ODD}\n',
+    odd=lambda plan, token: draw(f"{plan.seed % 2**31}:0".encode(), token) < _ODD,
+    ttl=45,
+    limit=70.0,
+    small=True,
+    drawn=False,
+)
+FAULTS["retry-after-a-day"] = Fault(
+    "retry-after-a-day",
+    lambda chance: sick(chance, phone=round(chance.random(), 3)),
+    answers=lambda plan, platform: "".join(
+        f'[[rules]]\nanswer = "429"\nretry_after = 86400\nprefix = "{token}"\ntimes = 1\n\n'
+        for token in _chosen(plan)
+        if plan.values["platform"] == platform
+    ),
+    odd=lambda plan, token: token in _chosen(plan),
+    ttl=40,
+    limit=60.0,
+    drawn=False,
+)
+
+
+@fault("third-of-life", lambda chance: sick(chance, seconds=15.0), ttl=45, limit=70.0, slow=True, drawn=False)
+async def third_of_life(run: Run, values: dict[str, Any]) -> None:
+    """The provider is out of reach for a third of the news' life: nobody is given up for that."""
+    twin = run.twins[values["platform"]]
+    run.in_flight(values["platform"])
+    await twin.kill()
+    await trio.sleep(values["seconds"])
+    reasons = run.notes.get("reasons", {})
+    channel = {"apns": "ios", "fcm": "android"}[values["platform"]]
+    run.law("a provider out of reach is a reason that is shown", channel in reasons, f"reasons shown: {reasons}")
+    await twin.start()
+    run.over()
+
+
+__all__ = ["nothing", "phones"]
