@@ -18,6 +18,7 @@ import structlog
 from broadside.errors import first_error
 from broadside.outlet import Outlet, RotatingFile, open_standard_streams, standard
 from supervision import (
+    ActorParked,
     ChildExited,
     ChildRestarting,
     ChildStarted,
@@ -179,6 +180,8 @@ def observe(event: SupervisionEvent, quiet: bool = False) -> None:
             log.warning("restarts", actor=actor, times=event.restarts, after=round(event.delay, 3))
         case ChildStuck():
             log.error("does not end", actor=actor, seconds=round(event.seconds, 1))
+        case ActorParked():
+            log.error("parked", actor=actor, why=event.why, seconds=round(event.seconds, 1))
         case Escalated():
             loud("gives up", actor=actor, because_of=event.child)
         case _:

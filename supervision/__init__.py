@@ -35,6 +35,7 @@ from supervision.errors import (
     SupervisionError,
 )
 from supervision.events import (
+    ActorParked,
     AutoShutdown,
     ChildExited,
     ChildRestarting,
@@ -54,6 +55,7 @@ from supervision.inbox import ChildCounts, ChildInfo
 from supervision.intensity import Backoff, Intensity, RestartWindow
 from supervision.letters import DeadLetter, MailboxStatistics, log_dead_letter
 from supervision.mailbox import Mailbox, Ref
+from supervision.parking import Parked, Parking
 from supervision.process import ChildProcess, kill_running
 from supervision.snapshot import MailboxSnapshot, Snapshot
 from supervision.strategy import (
@@ -81,6 +83,7 @@ __all__ = [
     "TEMPORARY",
     "TRANSIENT",
     "Actor",
+    "ActorParked",
     "AutoShutdown",
     "AutoShutdownMode",
     "Backoff",
@@ -118,6 +121,8 @@ __all__ = [
     "MailboxStatistics",
     "NoSuchChild",
     "NotRunning",
+    "Parked",
+    "Parking",
     "ProcessDied",
     "ProcessError",
     "Ref",

@@ -120,6 +120,15 @@ class SupervisorStopped(SupervisionEvent):
     """The supervisor and all its children are gone."""
 
 
+@dataclass(frozen=True, slots=True)
+class ActorParked(SupervisionEvent):
+    """`supervisor` names what crashes too often: it is tried again in `seconds` (see `Parking`). `why`: one line."""
+
+    error: BaseException
+    why: str
+    seconds: float
+
+
 def log_event(event: SupervisionEvent) -> None:
     """Write an event to the logger `supervision`, with the traceback where there is one."""
     where = f"{event.supervisor}/{getattr(event, 'child', '')}".rstrip("/")
@@ -133,6 +142,8 @@ def log_event(event: SupervisionEvent) -> None:
         log.warning("%s restarts (%d in the window) in %.3g s", where, event.restarts, event.delay)
     elif isinstance(event, Escalated):
         log.error("%s escalates: %s", where, event.error)
+    elif isinstance(event, ActorParked):
+        log.error("%s is parked for %.3g s: %s", where, event.seconds, event.why)
     elif isinstance(event, ChildStuck):
         log.error("%s still runs %.3g s after it was cancelled", where, event.seconds)
     else:

@@ -25,6 +25,7 @@ from supervision.errors import (
 from supervision.events import ExitKind, ExitReason, SupervisionEvent
 from supervision.inbox import ChildCounts, ChildInfo, Exited, Inbox, Request, Retry, StartAgain
 from supervision.intensity import Backoff, Intensity, RestartWindow
+from supervision.parking import Parking
 from supervision.snapshot import Snapshot
 from supervision.strategy import (
     NEVER,
@@ -66,7 +67,10 @@ class Supervisor:
         self._window = RestartWindow(intensity)
         self._inbox = Inbox()
         self._children = Children(
-            name, self._inbox, events.log_event if observe is None else observe, lambda a: isinstance(a, Supervisor)
+            name,
+            self._inbox,
+            events.log_event if observe is None else observe,
+            lambda a: isinstance(a, Supervisor | Parking),
         )
         self._started_at: float | None = None
         self._ready_at: float | None = None

@@ -1,0 +1,109 @@
+"""Parking: what crashes too often waits for a minute and is tried again, for ever, and its siblings never notice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import trio
+
+from supervision import events
+from supervision.actor import Actor, HasSnapshot
+from supervision.snapshot import Snapshot
+
+PAUSE = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Parked:
+    """Why something waits for its next try. Times are ``trio.current_time()``."""
+
+    why: str
+    """The crash itself in one line, not that a supervisor gave up because of it."""
+    since: float
+    """When it was parked first: tries that fail at once do not change it."""
+    until: float
+    """When it is tried again."""
+
+
+class Parking:
+    """Runs the actor that ``start`` makes, usually a supervisor; when that raises, parks it instead of raising itself.
+
+    After ``pause`` seconds ``start(True)`` makes the next one, on trial: it should give up at its first crash. One
+    that was on trial and ran for longer than ``pause`` is replaced at once by ``start(False)``. A start that fails is a
+    crash like any other, the very first too, so that the siblings start all the same.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        start: Callable[[bool], Actor],
+        *,
+        pause: float = PAUSE,
+        observe: Callable[[events.SupervisionEvent], None] = events.log_event,
+    ) -> None:
+        self.name = name
+        self.parked: Parked | None = None
+        """None while the actor serves, and before its first start."""
+        self._since: float | None = None
+        self._start = start
+        self._pause = pause
+        self._observe = observe
+        self._actor: Actor | None = None
+        self._stopping = trio.Event()
+
+    async def run(self, ready: Callable[[], None]) -> None:
+        """Run until stopped, or until the actor returns. Raises nothing but what cancels it."""
+        trial = False
+        while not self._stopping.is_set():
+            began = trio.current_time()
+            try:
+                self._actor = self._start(trial)
+                await self._actor.run(partial(self._serving, ready))
+                return
+            except Exception as error:
+                if trial and trio.current_time() - began >= self._pause:
+                    trial, self._since = False, None
+                    continue
+                trial = True
+                self._park(error)
+            finally:
+                self._actor = None
+            ready()
+            with trio.move_on_after(self._pause):
+                await self._stopping.wait()
+
+    def _serving(self, ready: Callable[[], None]) -> None:
+        self.parked = None
+        ready()
+
+    def _park(self, error: Exception) -> None:
+        now = trio.current_time()
+        self._since = now if self._since is None else self._since
+        self.parked = Parked(_first_cause(error), self._since, now + self._pause)
+        self._observe(events.ActorParked(self.name, now, error, self.parked.why, self._pause))
+
+    def stop(self) -> None:
+        """Stop the actor; a parked one is not tried any more."""
+        self._stopping.set()
+        if self._actor is not None:
+            self._actor.stop()
+
+    def snapshot(self) -> Snapshot:
+        """The actor's tree; without children while it is parked."""
+        actor = self._actor
+        if actor is not None and isinstance(actor, HasSnapshot):
+            return actor.snapshot()
+        return {"id": self.name, "kind": "supervisor", "state": "parked", "incarnation": 1, "uptime": 0.0}
+
+
+def _first_cause(error: BaseException) -> str:
+    while (cause := _cause(error)) is not None:
+        error = cause
+    text = str(error).strip().partition("\n")[0][:300]
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def _cause(error: BaseException) -> BaseException | None:
+    return error.exceptions[0] if isinstance(error, BaseExceptionGroup) else error.__cause__
