@@ -11,7 +11,8 @@ import trio
 
 from actors.blame import Blame
 from actors.book import CampaignBook
-from actors.messages import Gate, Work
+from actors.gate import LOOK_EVERY, Gate
+from actors.messages import Work
 from storage.errors import LinkLost
 from storage.records import Task
 from storage.tubes import Tubes
@@ -25,9 +26,6 @@ TASKS_A_TAKE = 4
 """Batches asked for at once (measured: one by one, a push costs 16 % more; 3 to 6 alike)."""
 TAKE_LINGER = 0.02
 """Seconds that the first free hand waits for others, or nearly every batch would be taken by a call of its own."""
-
-BREAKER_LOOK = 0.25
-"""Seconds between two looks at a breaker that is open."""
 
 BEGIN_WITHIN = 25.0
 """Seconds after a take within which a push is begun. With the 20 s that an answer may take, and the settlement, it
@@ -91,7 +89,8 @@ class Consumer:
             await self._leave_to_send()
             await self._hands.acquire()
             free = 1
-            most = TASKS_A_TAKE if self._limiter is None and self._breaker.reason is None else 1
+            careful = self._limiter is not None or self._breaker.reason is not None or self._gate.slow_since is not None
+            most = 1 if careful else TASKS_A_TAKE
             try:
                 with trio.move_on_after(TAKE_LINGER):
                     while free < most:
@@ -100,6 +99,7 @@ class Consumer:
                 tasks = await self._tubes.batch_take(self._channel, free)
                 if tasks:
                     self._breaker.probe(trio.current_time())
+                    self._gate.probe()
             except LinkLost:
                 pass
             finally:
@@ -113,7 +113,7 @@ class Consumer:
             await trio.sleep(self._limiter.delay(0, trio.current_time()))
         # in short looks: meanwhile the pause may grow, or end with a probe's success or a person's answer
         while (pause := self._breaker.retry_in(trio.current_time())) > 0:  # noqa: ASYNC110
-            await trio.sleep(min(pause, BREAKER_LOOK))
+            await trio.sleep(min(pause, LOOK_EVERY))
 
     async def _read(self, id: int, number: int, data: Any) -> Work | None:
         try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 
 import structlog
 import trio
@@ -13,6 +13,7 @@ from storage.errors import LinkLost, OutOfMemory
 from storage.records import DeadStanding
 from storage.store import Store
 from storage.tubes import Tubes
+from transports.channel_state import ChannelState
 
 log = structlog.get_logger(__name__)
 
@@ -33,14 +34,24 @@ class Membership:
     """One per node. Ready when the queue holds a lease of a current epoch."""
 
     def __init__(
-        self, *, node: str, tubes: Tubes, store: Store, clock: Clock, sending: Sending, hear: Hear | None = None
+        self,
+        *,
+        node: str,
+        tubes: Tubes,
+        store: Store,
+        clock: Clock,
+        sending: Sending,
+        hear: Hear | None = None,
+        states: Callable[[], Iterable[ChannelState]] = tuple,
     ) -> None:
+        """``states``: why this node's channels stand still, asked at each heartbeat."""
         self._node = node
         self._tubes = tubes
         self._store = store
         self._clock = clock
         self._sending = sending
         self._hear = hear
+        self._states = states
         self._still_since: dict[tuple[int, int], float] = {}
         self._life = trio.CancelScope()
 
@@ -91,7 +102,8 @@ class Membership:
         with it, so that no queue may take without knowing them.
         """
         standing = await self._tubes.standing()
-        lease = await self._store.node_renew(self._node, epoch, self._clock(), self._quiet(standing.still))
+        quiet = self._quiet(standing.still)
+        lease = await self._store.node_renew(self._node, epoch, self._clock(), quiet, self._states())
         if lease is None or not await self._tubes.renew(epoch, lease, standing.asked):
             return None
         if self._hear is not None:

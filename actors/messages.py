@@ -6,8 +6,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import trio
-
 from storage.records import Campaign, Claim, HeldBaton, Share, Task
 from transports.contract import Batch, Outcomes
 
@@ -49,30 +47,3 @@ class Done:
 
     work: Work
     outcomes: Outcomes
-
-
-class Gate:
-    """Before the consumer: shut while a settlement has failed, and for as long as a provider asks for less."""
-
-    def __init__(self) -> None:
-        self._open = trio.Event()
-        self._open.set()
-        self._slow_until = 0.0
-
-    def shut(self) -> None:
-        """Hold the consumer."""
-        if self._open.is_set():
-            self._open = trio.Event()
-
-    def open(self) -> None:
-        """Let the consumer go on."""
-        self._open.set()
-
-    def slow(self, seconds: float) -> None:
-        """Let nothing through for so long: the provider's quota is used up."""
-        self._slow_until = max(self._slow_until, trio.current_time() + seconds)
-
-    async def wait(self) -> None:
-        """Return when open."""
-        await self._open.wait()
-        await trio.sleep_until(self._slow_until)

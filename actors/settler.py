@@ -9,7 +9,8 @@ import structlog
 import trio
 
 from actors.blame import Blame
-from actors.messages import Clock, Done, Gate
+from actors.gate import Gate
+from actors.messages import Clock, Done
 from storage.errors import LinkLost, OutOfMemory
 from storage.records import Remainder, Settlement
 from storage.tubes import Tubes

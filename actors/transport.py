@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 
 import structlog
 import trio
 
 from actors.blame import Blame
-from actors.messages import Done, Gate, Work
+from actors.gate import Gate
+from actors.messages import Done, Work
 from storage.tubes import Tubes
 from transports.backoff import Backoff
 from transports.breaker import Breaker
-from transports.contract import Batch, Outcome, Outcomes, Transport, held
+from transports.contract import LONGEST_PAUSE, Batch, Outcome, Outcomes, Transport, held
 from transports.refusals import Ask, Refusals
 
 log = structlog.get_logger(__name__)
@@ -20,6 +22,10 @@ log = structlog.get_logger(__name__)
 OVERLOADED = 0.1
 """A batch of which the provider puts off more than this share (503, refused streams, 429) slows its channel. A few do
 not: where a quota is really used up, it refuses all. Who was put off waits by himself as long as the provider says."""
+
+
+_UNJUDGED = (Outcome.HELD, Outcome.RETRY, Outcome.UNKNOWN, Outcome.EXPIRED)
+"""Ends of a push that say nothing of whether the provider takes this channel's pushes."""
 
 
 class TransportActor:
@@ -87,28 +93,51 @@ class TransportActor:
         await self._done.send(Done(work, outcomes))
 
     def _judge(self, batch: Batch, outcomes: Outcomes) -> None:
-        slow = self._overload(batch, outcomes)
-        if slow:
-            log.warning("the provider asks for less", channel=self._channel, seconds=round(slow, 1))
-            self._gate.slow(slow)
+        judged = outcomes.delivered or any(entry.outcome not in _UNJUDGED for entry in outcomes.exceptions)
+        if (unanswered := _unanswered(batch, outcomes)) or self._overloaded(batch, outcomes):
+            if pause := self._pause(outcomes.slow):
+                reason, sentence = _asked(outcomes, unanswered)
+                log.warning(sentence, channel=self._channel, seconds=round(pause, 1))
+                self._gate.slow(pause, reason, sentence)
+        elif judged:
+            self._gate.passed()
+            if outcomes.delivered:
+                self._pace.reset()
         if outcomes.stop is not None:
             if self._breaker.reason is None:
                 log.error("channel paused", channel=self._channel, why=outcomes.stop)
             self._breaker.open(outcomes.stop, trio.current_time())
-        elif outcomes.delivered or any(entry.outcome is not Outcome.HELD for entry in outcomes.exceptions):
+        elif judged:
             if self._breaker.reason is not None:
                 log.info("channel goes on", channel=self._channel)
             self._breaker.success()
 
-    def _overload(self, batch: Batch, outcomes: Outcomes) -> float:
+    def _overloaded(self, batch: Batch, outcomes: Outcomes) -> bool:
+        """Whether the provider puts off more than a few. A single push waits by itself, unless it went first."""
+        alone = 1 if self._gate.slow_since is None else 0
+        return outcomes.put_off > max(alone, OVERLOADED * len(batch.recipients))
+
+    def _pause(self, asked: float) -> float:
         """Seconds to leave the provider alone: as it says, or 1, 2, 4 … 60 while it goes on putting pushes off."""
-        if outcomes.put_off <= OVERLOADED * len(batch.recipients):
-            if outcomes.delivered:
-                self._pace.reset()
-            return 0.0
         now = trio.current_time()
         if now < self._slow_until:
-            return outcomes.slow  # begun before the pause: no news but what the provider itself says
-        pause = max(outcomes.slow, self._pace.next())
+            return min(LONGEST_PAUSE, asked)  # begun before the pause: no news but what the provider itself says
+        pause = min(LONGEST_PAUSE, max(asked, self._pace.next()))
         self._slow_until = now + pause
         return pause
+
+
+def _unanswered(batch: Batch, outcomes: Outcomes) -> bool:
+    """Whether none of a batch was answered, and it was more than one push: a phone may be silent by itself."""
+    if len(outcomes.exceptions) < max(2, len(batch.recipients)):
+        return False
+    return all(entry.outcome is Outcome.UNKNOWN for entry in outcomes.exceptions)
+
+
+def _asked(outcomes: Outcomes, unanswered: bool) -> tuple[str, str]:
+    """The reason and the sentence of a pause."""
+    if unanswered:
+        return "silent", "the provider answers no push"
+    words = Counter(entry.reason for entry in outcomes.exceptions if entry.outcome is Outcome.RETRY)
+    word = f" ({words.most_common(1)[0][0]})" if words else ""
+    return "quota", f"the provider asks for less{word}"

@@ -1,12 +1,16 @@
-"""What a person should hear of: a sentence for each, with the remedy. Memory that fills up, a console that breaks."""
+"""What a person should hear of: a sentence for each, with the remedy.
+
+Memory that fills up, a console that breaks, channels that stand still.
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from broadside.errors import shown
 from storage.records import Memory
+from transports.channel_state import ALARMING, ChannelState
 
 WARN = 0.85
 FULL = 0.95
@@ -58,3 +62,8 @@ class Setbacks:
         now = "it is down and tried again every half minute" if self.down else "it was restarted, campaigns went on"
         text = f"{self._part} has failed {self._count} times since the start, last {ago:.0f} s ago: {self._last}"
         return [f"{text}; {now}; the whole story is in node.log, please report it"]
+
+
+def channel_alarms(states: Iterable[ChannelState]) -> list[str]:
+    """A sentence for each channel that will not go on by waiting alone."""
+    return [state.alarm for state in states if state.reason in ALARMING]

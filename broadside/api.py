@@ -16,7 +16,7 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from broadside import strict_json
-from broadside.alarms import REMEDY, memory_alarms
+from broadside.alarms import REMEDY, channel_alarms, memory_alarms
 from broadside.errors import Conflict, FireFailed, Problem, RecordError
 from broadside.firing import KeyReused
 from broadside.http_server import ADMITTED
@@ -257,14 +257,19 @@ class Api:
             return _json({"ready": False}, 503)
         with trio.move_on_after(READY_WITHIN):
             alarms, full = memory_alarms(await self._newsroom.memory())
-            return _json({"ready": not full, "alarms": [*alarms, *self._alarms()]}, 503 if full else 200)
+            # a sick channel is an alarm, but no reason to fire elsewhere: the others go on, and no other node is better
+            states = await self._newsroom.channel_states()
+            alarms += [*channel_alarms(states), *self._alarms()]
+            return _json({"ready": not full, "alarms": alarms, "channels": states}, 503 if full else 200)
         return _json({"ready": False, "alarms": ["Tarantool does not answer in time"]}, 503)
 
     async def _get_status(self, request: Request) -> Response:
         memory = await self._newsroom.memory()
         told = {name: {"used": each.used, "size": each.size} for name, each in memory.items()}
-        alarms = [*memory_alarms(memory)[0], *self._alarms()]
-        return _json({**self._status(), "queue": await self._newsroom.tubes(), "memory": told, "alarms": alarms})
+        states = await self._newsroom.channel_states()
+        alarms = [*memory_alarms(memory)[0], *channel_alarms(states), *self._alarms()]
+        queue = await self._newsroom.tubes()
+        return _json({**self._status(), "queue": queue, "memory": told, "alarms": alarms, "channels": states})
 
     async def _fire(self, request: Request) -> Response:
         try:

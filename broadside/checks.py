@@ -10,11 +10,14 @@ import ssl
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
+import msgspec
 import truststore
 
 from broadside import checks_ring
+from broadside.cli.campaigns_shown import moment
 from broadside.client import Client
 from broadside.config import DEFAULT_FILE, Channel, Config, load
 from broadside.datafolder import DataFolder
@@ -22,6 +25,7 @@ from broadside.errors import BroadsideError, ConfigError
 from broadside.findings import Finding, reason
 from broadside.servers import OwnQueue, Server
 from transports import registry
+from transports.channel_state import ALARMING, ChannelState
 from transports.contract import TransportSettings
 from transports.errors import TransportError
 
@@ -47,7 +51,7 @@ def examine(config_file: Path | None, data: Path | None) -> Iterator[Finding]:
     yield Finding("configuration", True, f"{source}; channels {channels}")
     folder = DataFolder(config.node.data if data is None else data)
     yield _data_folder(folder)
-    yield _node(folder)
+    yield from _node(folder)
     own_queue = isinstance(config.queue, OwnQueue)
     if config.store is None or own_queue:
         yield tarantool_program()
@@ -94,25 +98,43 @@ def _data_folder(folder: DataFolder) -> Finding:
     return Finding("data folder", True, f"{folder.root}, closed to other users")
 
 
-def _node(folder: DataFolder) -> Finding:
+def _node(folder: DataFolder) -> Iterator[Finding]:
     if not folder.in_use():
-        return Finding("node", True, "not running (start it: broadside node)")
+        yield Finding("node", True, "not running (start it: broadside node)")
+        return
     node = folder.read_node()
     if node is None:
-        return Finding("node", True, "starting")
+        yield Finding("node", True, "starting")
+        return
     remedy = f"see {folder.logs}"
     try:
         with Client.of(folder) as client:
             ready, detail = client.ready()
     except BroadsideError as error:
-        return Finding("node", False, f"pid {node.pid}: {error}", remedy)
-    alarms = "; ".join(str(alarm) for alarm in detail.get("alarms", ()))
+        yield Finding("node", False, f"pid {node.pid}: {error}", remedy)
+        return
+    states = _states(detail)
+    told = {state.alarm for state in states}
+    alarms = "; ".join(str(alarm) for alarm in detail.get("alarms", ()) if alarm not in told)
     if not ready:
         why = alarms or "it is starting or stopping"
-        return Finding("node", False, f"pid {node.pid} at {node.url} is not ready: {why}", remedy)
-    if alarms:
-        return Finding("node", False, f"pid {node.pid} at {node.url} is ready, but {alarms}")
-    return Finding("node", True, f"pid {node.pid} at {node.url} is ready")
+        yield Finding("node", False, f"pid {node.pid} at {node.url} is not ready: {why}", remedy)
+    elif alarms:
+        yield Finding("node", False, f"pid {node.pid} at {node.url} is ready, but {alarms}")
+    else:
+        yield Finding("node", True, f"pid {node.pid} at {node.url} is ready")
+    for state in states:
+        where = f" on {state.node}" if state.node else ""
+        text = f"{state.sentence}{where}, since {moment(state.since)}"
+        yield Finding(state.channel, state.reason not in ALARMING, text, state.remedy)
+
+
+def _states(detail: dict[str, Any]) -> list[ChannelState]:
+    """Why channels stand still, from the answer of ``/readyz``; nothing from a node that is too old to say it."""
+    try:
+        return msgspec.convert(detail.get("channels", []), list[ChannelState])
+    except msgspec.ValidationError:
+        return []
 
 
 def _channels(config: Config) -> Iterator[Finding]:

@@ -18,11 +18,12 @@ from broadside.firing import Firing, new_id
 from broadside.operations import Coverage, Verification
 from broadside.records import CampaignReport, DryRunReport, FireRequest, Subscriber, Verdict
 from broadside.reports import report
-from storage.errors import LinkDown, LinkLost
+from storage.errors import LinkDown, LinkLost, VerbRefused
 from storage.records import Buried, Memory, Row
 from storage.store import Store
 from storage.tubes import Tubes
 from transports import registry
+from transports.channel_state import ChannelState
 from transports.contract import Message
 from transports.errors import PayloadError
 from transports.identity import campaign_text
@@ -42,9 +43,10 @@ Check = Callable[[Message], None]
 class Newsroom:
     """One node's editor desk.
 
-    ``checks``: channel → its platform's word on a message; ``paused``: why it waits; ``segments``: in how many parts a
-    base is walked at once; ``peers``: the other nodes' tubes, which get their share of the first batons;
-    ``device_tokens``: the only door into the base writes tokens as their platforms do.
+    ``node``: this node's name; ``checks``: channel → its platform's word on a message; ``states``: why this node's
+    channels stand still; ``segments``: in how many parts a base is walked at once; ``peers``: the other nodes' tubes,
+    which get their share of the first batons; ``device_tokens``: the only door into the base writes tokens as their
+    platforms do.
     """
 
     def __init__(
@@ -53,7 +55,8 @@ class Newsroom:
         store: Store,
         tubes: Tubes,
         checks: Mapping[str, Check],
-        paused: Callable[[], Mapping[str, str]],
+        node: str,
+        states: Callable[[], Iterable[ChannelState]],
         segments: int,
         peers: Sequence[Tubes] = (),
         dry_run: DryRun,
@@ -63,7 +66,8 @@ class Newsroom:
         self._store = store
         self._tubes = tubes
         self._checks = checks
-        self._paused = paused
+        self._node = node
+        self._states = states
         self._firing = Firing(store=store, tubes=tubes, peers=peers, segments=segments, clock=clock)
         self._dry_run = dry_run
         self.device_tokens = device_tokens
@@ -82,7 +86,7 @@ class Newsroom:
 
         policy = {"page_size": PAGE_SIZE, "ttl_ms": (request.ttl_seconds or TTL) * 1000}
         campaign = await self._firing.fire(request, policy, check, key, owner)
-        return report(campaign, self._clock(), self._paused())
+        return report(campaign, self._clock(), self._states())
 
     async def pause(self, id: int) -> CampaignReport:
         """Begin a pause: nothing more is claimed or sent. Raises ``Conflict`` where there is nothing to pause."""
@@ -170,11 +174,20 @@ class Newsroom:
     async def campaign(self, id: int) -> CampaignReport | None:
         """How a campaign stands."""
         campaign = await self._store.campaign_get(id)
-        return None if campaign is None else report(campaign, self._clock(), self._paused())
+        return None if campaign is None else report(campaign, self._clock(), await self.channel_states())
 
     async def campaigns(self) -> list[CampaignReport]:
         """The newest hundred first."""
-        return [report(campaign, self._clock(), self._paused()) for campaign in await self._store.campaign_list()]
+        states = await self.channel_states()
+        return [report(campaign, self._clock(), states) for campaign in await self._store.campaign_list()]
+
+    async def channel_states(self) -> list[ChannelState]:
+        """Why channels stand still, on every node of the ring; of this node alone while the store is away."""
+        try:
+            others = [state for state in await self._store.channel_states() if state.node != self._node]
+        except (LinkLost, LinkDown, VerbRefused):  # refused by a store whose verbs are older than this node
+            others = []
+        return [*self._states(), *others]
 
     @trio.as_safe_channel
     async def progress(self, id: int) -> AsyncGenerator[CampaignReport, None]:
@@ -243,7 +256,7 @@ class Newsroom:
 
     async def memory(self) -> dict[str, Memory]:
         """How full the store's and the queue's memory is; one entry where they are one instance."""
-        store, queue = await self._store.memory(), Memory(**(await self._tubes.statistics())["memory"])
+        store, queue = await self._store.memory(), await self._tubes.memory()
         return {"store": store} if store.uuid == queue.uuid else {"store": store, "queue": queue}
 
 

@@ -43,6 +43,7 @@ from supervision import (
     SupervisionEvent,
     Supervisor,
 )
+from transports.channel_state import ChannelState, worst
 from transports.contract import Message, Quota, Transport
 from transports.errors import TransportError
 
@@ -88,7 +89,8 @@ class Node:
             store=self._store_verbs,
             tubes=self._tubes,
             checks=self._checks,
-            paused=self._paused,
+            node=config.node.name,
+            states=self._states,
             # a segment for each walker of the ring, and never so few that one slow page holds all of it up
             segments=max(2, (1 + len(peers)) * config.node.workers),
             peers=[Tubes(self._link, "node", f"peer:{name}") for name in peers],
@@ -186,6 +188,7 @@ class Node:
             clock=wall_clock,
             sending=self._sending,
             hear=self._hear_of_the_dead,
+            states=self._states,
         )
 
     async def _hear_of_the_dead(self, standings: list[DeadStanding]) -> None:
@@ -334,12 +337,10 @@ class Node:
     def _alarms(self) -> list[str]:
         return [*self._setbacks.alarms(), *logs.alarms()]
 
-    def _paused(self) -> dict[str, str]:
-        paused: dict[str, str] = {}
-        for worker in self._workers:
-            if worker.stats is not None:
-                paused.update(worker.stats.paused)
-        return paused
+    def _states(self) -> list[ChannelState]:
+        """Why this node's channels stand still: for each the worst that one of its workers reports."""
+        live = [worker.stats for worker in self._workers if worker.stats is not None and worker.pid is not None]
+        return list(worst(state for stats in live for state in stats.states).values())
 
     def _serving(self) -> bool:
         """Can a campaign be fired now? Not while its Tarantools or all of its workers are away."""
@@ -366,7 +367,7 @@ class Node:
                 }
                 for worker in self._workers
             ],
-            "paused": self._paused(),
+            "paused": {state.channel: state.sentence for state in self._states()},
             "quotas": {name: allowance.text for name, allowance in self.allowances.items()},
             "twins": {name: {"origin": t.origin, "ledger": str(t.ledger)} for name, t in self._twins.items()},
             "tree": self.tree.snapshot(),

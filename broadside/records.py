@@ -16,6 +16,7 @@ from msgspec import Meta
 
 from broadside import strict_json
 from broadside.errors import Problem, RecordError, shown
+from transports.channel_state import ChannelState
 from transports.contract import Message
 
 MAX_SUBSCRIBERS = 5_000
@@ -93,7 +94,9 @@ class CampaignReport(msgspec.Struct, frozen=True, kw_only=True):
     """Whether the whole base has been walked; until then an ``audience`` may still be an estimate."""
     channels: dict[str, Tally] = {}
     paused_channels: dict[str, str] = {}
-    """Channel → one sentence that says why."""
+    """Channel → one sentence that says why: the worst of ``channel_states``."""
+    channel_states: list[ChannelState] = []
+    """Why channels with something left to send stand still, or send less than they could: one for each node."""
     reasons: dict[str, dict[str, int]] = {}
     """Channel → reason → count, of what was not delivered."""
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 
 from broadside.records import CampaignReport, Tally
 from storage.records import Campaign
+from transports.channel_state import ChannelState, worst
 from transports.identity import campaign_text
 
 _OUTCOMES = ("delivered", "dead", "rejected", "expired", "dropped", "cancelled")
 
 
-def report(campaign: Campaign, now: int, paused: Mapping[str, str]) -> CampaignReport:
-    """The report of a campaign. ``now``: ms UTC; ``paused``: channel → why its breaker is open."""
+def report(campaign: Campaign, now: int, states: Iterable[ChannelState]) -> CampaignReport:
+    """The report of a campaign. ``now``: ms UTC; ``states``: why channels stand still, on any node."""
     channels: dict[str, Tally] = {}
     settled = 0
     for name, sums in sorted(campaign.tallies.items()):
@@ -27,6 +28,11 @@ def report(campaign: Campaign, now: int, paused: Mapping[str, str]) -> CampaignR
             remaining=max(0, expected - final),
             **{outcome: sums.get(outcome, 0) for outcome in _OUTCOMES},
         )
+    waiting = [
+        state
+        for state in states
+        if campaign.state == "firing" and state.channel in channels and channels[state.channel].remaining
+    ]
     seconds = None
     if campaign.fired_at is not None:
         seconds = max(0, (campaign.finished_at or now) - campaign.fired_at) / 1000
@@ -41,6 +47,16 @@ def report(campaign: Campaign, now: int, paused: Mapping[str, str]) -> CampaignR
         rate=round(settled / seconds, 1) if seconds else 0.0,
         walked=campaign.walked,
         channels=channels,
-        paused_channels={name: why for name, why in paused.items() if name in channels and campaign.state == "firing"},
+        paused_channels=paused_channels(waiting),
+        channel_states=waiting,
         reasons={name: why for name, why in sorted(campaign.reasons.items()) if why},
     )
+
+
+def paused_channels(states: Iterable[ChannelState]) -> dict[str, str]:
+    """Channel → the worst of why it stands still, in a sentence. One that keeps its own rate is not paused."""
+    return {
+        name: state.sentence + (f" (on {state.node})" if state.node else "")
+        for name, state in worst(states).items()
+        if state.reason != "limiter"
+    }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import trio
@@ -12,10 +12,12 @@ from actors.batcher import Batcher
 from actors.book import CampaignBook
 from actors.consumer import Consumer
 from actors.dead import DeadJudge, asking
-from actors.messages import Clock, Done, Gate, Page, Work, wall_clock
+from actors.gate import Gate
+from actors.messages import Clock, Done, Page, Work, wall_clock
 from actors.reporter import Reporter
 from actors.settler import Settler
 from actors.shepherd import Shepherd
+from actors.standing import standing
 from actors.transport import TransportActor
 from actors.walker import Walker
 from broadside import wire
@@ -24,8 +26,9 @@ from broadside.provider_tokens import TokenHolder
 from storage.link import Endpoint, Link
 from storage.store import Store
 from storage.tubes import Tubes
-from supervision import ONE_FOR_ALL, ONE_FOR_ONE, REST_FOR_ONE, Actor, ChildSpec, Intensity, Supervisor
+from supervision import ONE_FOR_ALL, ONE_FOR_ONE, REST_FOR_ONE, Actor, ChildSpec, Intensity, Parking, Supervisor
 from transports.breaker import Breaker
+from transports.channel_state import ChannelState
 from transports.contract import Transport, TransportSettings
 from transports.limiter import Limiter
 from transports.refusals import Ask, Refusals
@@ -38,6 +41,8 @@ second, 8 made 12,800, 12 made 16,800. They bound what a crash may repeat."""
 PAGES_IN_HAND = 2
 BUGS = Intensity(5, 30.0)
 """Restarts inside a worker: outages are waited out inside the actors, so these are bugs, and few are borne."""
+ON_TRIAL = Intensity(0, 30.0)
+"""The same for a channel that was parked."""
 
 
 def settings(setup: wire.ChannelSetup) -> TransportSettings:
@@ -73,23 +78,23 @@ class ChannelGroup:
         tubes: Tubes,
         book: CampaignBook,
         clock: Clock,
-        breaker: Breaker,
-        in_hand: Counter[int],
         limiter: Limiter | None,
         tokens: TokenHolder,
         drain: float,
-        refusals: Refusals,
         ask: Ask,
     ) -> None:
         self._setup = setup
         self._tubes = tubes
         self._book = book
         self._clock = clock
-        self._breaker = breaker
-        self._in_hand = in_hand
+        self._breaker = Breaker()
+        self.in_hand: Counter[int] = Counter()
+        """Campaign → batches that were taken and are not settled."""
+        self._parking: Parking | None = None
+        self._sender: Transport | None = None
         self._tokens = tokens
         self._drain = drain
-        self._refusals = refusals
+        self.refusals = Refusals(setup.name, self._breaker, setup.dead_limit)
         self._ask = ask
         self._limiter = limiter
         self._connect()
@@ -100,13 +105,31 @@ class ChannelGroup:
     def _connect(self) -> None:
         hands = self._in_hands()
         self._gate = Gate()
-        self._in_hand.clear()
+        self.in_hand.clear()
         self._hands = trio.Semaphore(hands)
         self._work_in, self._work_out = trio.open_memory_channel[Work](hands)
         self._done_in, self._done_out = trio.open_memory_channel[Done](hands)
 
-    def supervisor(self) -> Supervisor:
-        """The group: sinks start first, so that a stop drains from the source."""
+    def parking(self) -> Parking:
+        """The group where it harms no other: when it crashes too often it is parked, and tried again every minute."""
+        self._parking = Parking(f"channel:{self._setup.name}", self._supervisor, observe=observe)
+        return self._parking
+
+    def state(self) -> ChannelState | None:
+        """Why the channel stands still here; None: it does not."""
+        return standing(
+            self._setup.name,
+            parked=None if self._parking is None else self._parking.parked,
+            outage=None if self._sender is None else self._sender.outage,
+            breaker=self._breaker,
+            gate=self._gate,
+            limiter=self._limiter,
+            now=trio.current_time(),
+            wall=self._clock(),
+        )
+
+    def _supervisor(self, trial: bool) -> Supervisor:
+        # sinks start first, so that a stop drains from the source
         return Supervisor(
             f"channel:{self._setup.name}",
             [
@@ -115,7 +138,7 @@ class ChannelGroup:
                 ChildSpec("consumer", self._consumer),
             ],
             strategy=ONE_FOR_ALL,
-            intensity=BUGS,
+            intensity=ON_TRIAL if trial else BUGS,
             observe=observe,
         )
 
@@ -128,13 +151,14 @@ class ChannelGroup:
             intake=self._done_in,
             hands=self._hands,
             gate=self._gate,
-            in_hand=self._in_hand,
+            in_hand=self.in_hand,
             clock=self._clock,
         )
 
     def _transport(self) -> Actor:
         transport = build_transport(self._setup)
         self._tokens.lend(self._setup.name, transport)
+        self._sender = transport
         return TransportActor(
             channel=self._setup.name,
             tubes=self._tubes,
@@ -143,7 +167,7 @@ class ChannelGroup:
             intake=self._work_in,
             done=self._done_in.clone(),
             breaker=self._breaker,
-            refusals=self._refusals,
+            refusals=self.refusals,
             ask=self._ask,
             gate=self._gate,
             concurrency=self._in_hands(),
@@ -157,10 +181,28 @@ class ChannelGroup:
             work=self._work_in.clone(),
             hands=self._hands,
             gate=self._gate,
-            in_hand=self._in_hand,
+            in_hand=self.in_hand,
             breaker=self._breaker,
             limiter=self._limiter,
         )
+
+
+class WorkerTree:
+    """A worker's supervisor, and what is to be seen of it from outside."""
+
+    def __init__(self, supervisor: Supervisor, groups: Mapping[str, ChannelGroup]) -> None:
+        self.supervisor = supervisor
+        self._groups = groups
+        self.refusals = {name: group.refusals for name, group in groups.items()}
+        """Channel → who must hear of questions about refused tokens, and of their answers."""
+
+    def states(self) -> list[ChannelState]:
+        """Why channels stand still, a record for each that does."""
+        return [state for group in self._groups.values() if (state := group.state()) is not None]
+
+    def sending(self) -> list[int]:
+        """Campaigns of which batches are in hand."""
+        return sorted({id for group in self._groups.values() for id in +group.in_hand})
 
 
 class CampaignGroup:
@@ -239,18 +281,10 @@ def limiters(setups: Iterable[wire.ChannelSetup]) -> dict[str, Limiter]:
 def worker_tree(
     hello: wire.Hello,
     *,
-    breakers: dict[str, Breaker],
-    in_hand: dict[str, Counter[int]],
-    refusals: dict[str, Refusals],
     tokens: TokenHolder,
-    telemetry: Callable[[], Actor],
     clock: Clock = wall_clock,
-) -> Supervisor:
-    """A worker's whole tree. ``telemetry``: makes the actor that tells the node.
-
-    ``breakers``, ``refusals`` and ``in_hand``, batches by campaign: one per channel. ``tokens``: the node's, which
-    each new transport borrows.
-    """
+) -> WorkerTree:
+    """A worker's whole tree. ``tokens``: the node's, which each new transport borrows."""
     link = Link(
         endpoints(hello.store, hello.queue, hello.peers, hello.copy),
         greetings={"queue": ("tubes.identify", hello.worker)},
@@ -265,12 +299,9 @@ def worker_tree(
             tubes=tubes,
             book=book,
             clock=clock,
-            breaker=breakers[setup.name],
-            in_hand=in_hand[setup.name],
             limiter=buckets.get(setup.pace.bucket) if setup.pace else None,
             tokens=tokens,
             drain=hello.drain,
-            refusals=refusals[setup.name],
             ask=asking(store, setup.name, clock),
         )
         for setup in hello.channels
@@ -279,7 +310,7 @@ def worker_tree(
 
     def delivery() -> Supervisor:
         children = [
-            ChildSpec(f"channel:{name}", group.supervisor, shutdown=hello.drain, together=True)
+            ChildSpec(f"channel:{name}", group.parking, shutdown=hello.drain, together=True)
             for name, group in groups.items()
         ]
         if hello.reports:
@@ -287,16 +318,16 @@ def worker_tree(
             children.insert(0, ChildSpec("reporter", reporter))
         return Supervisor("delivery", children, strategy=ONE_FOR_ONE, intensity=BUGS, observe=observe)
 
-    return Supervisor(
+    supervisor = Supervisor(
         hello.worker,
         [
             ChildSpec("link", lambda: link),
             # neither waits for the other at a stop: the walk is asked first, as the source, then every channel at once
             ChildSpec("delivery", delivery, shutdown=hello.drain, together=True),
             ChildSpec("campaigns", campaigns.supervisor, shutdown=hello.drain, together=True),
-            ChildSpec("telemetry", telemetry),
         ],
         strategy=REST_FOR_ONE,
         intensity=BUGS,
         observe=observe,
     )
+    return WorkerTree(supervisor, groups)

@@ -9,6 +9,7 @@ import msgspec
 import trio
 
 from broadside.errors import BroadsideError
+from transports.channel_state import ChannelState
 
 LARGEST = 16 * 1024 * 1024
 """Bytes of one message. More than that is no message of ours."""
@@ -130,8 +131,6 @@ class Stats(msgspec.Struct, frozen=True, kw_only=True, tag="stats"):
     """Peak resident memory, bytes."""
     cpu: float
     """Seconds of processor time since the start."""
-    paused: dict[str, str]
-    """Channel → the sentence that says why its breaker is open."""
     sending: list[int] = []
     """Campaigns of which it has batches in hand."""
     stages: dict[str, float] = {}
@@ -140,6 +139,8 @@ class Stats(msgspec.Struct, frozen=True, kw_only=True, tag="stats"):
     """Trio tasks that live."""
     at: float = 0.0
     """When this was so: ``time.monotonic``, which all processes of a machine share."""
+    states: list[ChannelState] = []
+    """Why channels stand still in this worker, a record for each that does."""
 
 
 class Tree(msgspec.Struct, frozen=True, tag="tree"):

@@ -9,8 +9,7 @@ import signal
 import socket
 import sys
 import time
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 import structlog
@@ -19,9 +18,7 @@ import trio
 from broadside import logs, wire
 from broadside.provider_tokens import TokenHolder
 from broadside.stages import Stages
-from broadside.topology import worker_tree
-from supervision import Supervisor
-from transports.breaker import Breaker
+from broadside.topology import WorkerTree, worker_tree
 from transports.refusals import Refusals, Standing
 
 log = structlog.get_logger(__name__)
@@ -34,53 +31,42 @@ BEAT_EVERY = 1.0
 
 
 class Telemetry:
-    """Tells the node every second that the loop turns, and what a person should see."""
+    """Reports every second that the loop turns, and what a person should see.
+
+    It hangs in no supervision tree: a beat says that this process lives, whatever the tree is restarting.
+    """
 
     def __init__(
         self,
         line: wire.Wire,
-        tree: Callable[[], Supervisor],
-        breakers: dict[str, Breaker],
-        in_hand: dict[str, Counter[int]],
+        tree: WorkerTree,
         stages: Stages,
     ) -> None:
         self._line = line
         self._tree = tree
-        self._breakers = breakers
-        self._in_hand = in_hand
         self._stages = stages
-        self._life = trio.CancelScope()
 
-    async def run(self, ready: Callable[[], None]) -> None:
-        """Tell until stopped."""
-        ready()
-        with self._life:
-            while True:
-                usage = resource.getrusage(resource.RUSAGE_SELF)
-                paused = {
-                    name: breaker.reason for name, breaker in self._breakers.items() if breaker.reason is not None
-                }
-                try:
-                    await self._line.send(
-                        wire.Beat(),
-                        wire.Stats(
-                            rss=usage.ru_maxrss * 1024,
-                            cpu=usage.ru_utime + usage.ru_stime,
-                            paused=paused,
-                            sending=sorted({id for counts in self._in_hand.values() for id in +counts}),
-                            stages=dict(self._stages.seconds()),
-                            tasks=trio.lowlevel.current_statistics().tasks_living,
-                            at=time.monotonic(),
-                        ),
-                        wire.Tree(dict(self._tree().snapshot())),
-                    )
-                except trio.BrokenResourceError:
-                    return  # the node is gone; the listener sees the same and drains
-                await trio.sleep(BEAT_EVERY)
-
-    def stop(self) -> None:
-        """End at once."""
-        self._life.cancel()
+    async def run(self) -> None:
+        """Report until cancelled, or until the node is gone."""
+        while True:
+            usage = resource.getrusage(resource.RUSAGE_SELF)
+            try:
+                await self._line.send(
+                    wire.Beat(),
+                    wire.Stats(
+                        rss=usage.ru_maxrss * 1024,
+                        cpu=usage.ru_utime + usage.ru_stime,
+                        sending=self._tree.sending(),
+                        stages=dict(self._stages.seconds()),
+                        tasks=trio.lowlevel.current_statistics().tasks_living,
+                        at=time.monotonic(),
+                        states=self._tree.states(),
+                    ),
+                    wire.Tree(dict(self._tree.supervisor.snapshot())),
+                )
+            except trio.BrokenResourceError:
+                return  # the listener sees the same and drains
+            await trio.sleep(BEAT_EVERY)
 
 
 async def serve(stream: trio.abc.Stream) -> None:
@@ -92,20 +78,11 @@ async def serve(stream: trio.abc.Stream) -> None:
     if not isinstance(hello, wire.Hello):
         raise wire.WireError(f"the node's first message was {type(hello).__name__}, not Hello")
     structlog.contextvars.bind_contextvars(process=hello.worker)
-    breakers = {setup.name: Breaker() for setup in hello.channels}
     tokens = TokenHolder(hello.tokens)
-    in_hand: dict[str, Counter[int]] = {setup.name: Counter() for setup in hello.channels}
-    refusals = {setup.name: Refusals(setup.name, breakers[setup.name], setup.dead_limit) for setup in hello.channels}
-    _hear(refusals, hello.dead)
     stages = Stages()
-    tree: Supervisor = worker_tree(
-        hello,
-        breakers=breakers,
-        in_hand=in_hand,
-        refusals=refusals,
-        tokens=tokens,
-        telemetry=lambda: Telemetry(line, lambda: tree, breakers, in_hand, stages),
-    )
+    worker = worker_tree(hello, tokens=tokens)
+    tree, refusals = worker.supervisor, worker.refusals
+    _hear(refusals, hello.dead)
     async with trio.open_nursery() as nursery:
         life = nursery.cancel_scope
 
@@ -114,6 +91,7 @@ async def serve(stream: trio.abc.Stream) -> None:
             life.deadline = min(life.deadline, trio.current_time() + seconds)
             tree.stop()
 
+        nursery.start_soon(Telemetry(line, worker, stages).run)
         nursery.start_soon(_listen, line, tokens, refusals, partial(stop, hello.drain), partial(stop, ORPHAN_DRAIN))
         nursery.start_soon(_signals, partial(stop, hello.drain))
         nursery.start_soon(stages.run)
@@ -129,7 +107,7 @@ async def serve(stream: trio.abc.Stream) -> None:
         life.cancel()
 
 
-def _hear(refusals: dict[str, Refusals], standings: Sequence[wire.DeadStanding]) -> None:
+def _hear(refusals: Mapping[str, Refusals], standings: Sequence[wire.DeadStanding]) -> None:
     for channel, watch in refusals.items():
         watch.hear([Standing(each.campaign, each.state) for each in standings if each.channel == channel])
 
@@ -137,7 +115,7 @@ def _hear(refusals: dict[str, Refusals], standings: Sequence[wire.DeadStanding])
 async def _listen(
     line: wire.Wire,
     tokens: TokenHolder,
-    refusals: dict[str, Refusals],
+    refusals: Mapping[str, Refusals],
     stop: Callable[[], None],
     left_alone: Callable[[], None],
 ) -> None:

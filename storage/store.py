@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import islice
 from typing import Any
 
 import msgspec
@@ -28,6 +29,7 @@ from storage.records import (
     Share,
     Span,
 )
+from transports.channel_state import MOST, ChannelState
 from transports.contract import Message
 
 ROWS_A_CALL = 1000
@@ -235,17 +237,45 @@ class Store:
         (granted,) = await self._link.call(self._where, "store.node_join", name, uuid, epoch, now)
         return None if granted is None else int(granted)
 
-    async def node_renew(self, name: str, epoch: int, now: int, still: Sequence[tuple[int, int]] = ()) -> Lease | None:
+    async def node_renew(
+        self,
+        name: str,
+        epoch: int,
+        now: int,
+        still: Sequence[tuple[int, int]] = (),
+        states: Iterable[ChannelState] = (),
+    ) -> Lease | None:
         """A heartbeat: may the node go on for another lease? None: its epoch is not current.
 
-        ``still``: (campaign, version) of each hold of which the node sends nothing and owes nothing.
+        ``still``: (campaign, version) of each hold of which the node sends nothing and owes nothing. ``states``: why
+        its channels stand still, one a channel; what it does not name goes on.
         """
+        told = {
+            state.channel: [state.reason, state.sentence, state.since, state.until, state.remedy]
+            for state in map(ChannelState.bounded, islice(states, MOST))
+        }
         seconds, *rest = await self._link.call(
-            self._where, "store.node_renew", name, epoch, now, [list(entry) for entry in still]
+            self._where, "store.node_renew", name, epoch, now, [list(entry) for entry in still], told
         )
         if seconds is None:
             return None
         return Lease(float(seconds), [Hold(*hold) for hold in rest[0]], [DeadStanding(*entry) for entry in rest[1]])
+
+    async def channel_states(self) -> list[ChannelState]:
+        """Why channels stand still, as the nodes of the ring report it that live: one for each node and channel."""
+        (rows,) = await self._link.call(self._where, "store.channel_states", deadline=2.0)
+        return [
+            ChannelState(
+                node=node,
+                channel=channel,
+                reason=reason,
+                sentence=sentence,
+                since=int(since),
+                until=None if until is None else int(until),
+                remedy=remedy,
+            )
+            for node, channel, reason, sentence, since, until, remedy in rows
+        ]
 
     async def node_list(self) -> list[NodeRow]:
         """Every node that ever joined."""

@@ -9,7 +9,7 @@ from typing import Any
 
 from storage.errors import LinkLost
 from storage.link import Link, Orphan
-from storage.records import Baton, Buried, HeldBaton, Lease, PutBatch, Settlement, Standing
+from storage.records import Baton, Buried, HeldBaton, Lease, Memory, PutBatch, Settlement, Standing
 from transports.contract import Leave
 
 POLL = 2.0
@@ -221,6 +221,10 @@ class Tubes:
             self._where, "tubes.outbox_read", limit, *known, seconds, poll=True, deadline=seconds + 5.0
         )
         return int(epoch), list(lines)
+
+    async def memory(self) -> Memory:
+        """How full the queue's memory is; cheap, whatever lies on the tubes."""
+        return Memory(**(await self._link.call(self._where, "tubes.memory", deadline=2.0))[0])
 
     async def statistics(self) -> dict[str, Any]:
         """Tasks by tube and state, outbox length, marks, memory."""

@@ -24,7 +24,7 @@ class Breaker:
     seconds, and what stays wrong shows the provider one refused batch per limit.
     """
 
-    __slots__ = ("_cool_down", "_probe_at", "_spare", "first", "limit", "reason", "state")
+    __slots__ = ("_cool_down", "_probe_at", "_spare", "first", "limit", "reason", "since", "state")
 
     def __init__(self, first: float = 1.0, limit: float = 30.0) -> None:
         """``first``: seconds from the fault to the first probe; each that fails doubles them, up to ``limit``."""
@@ -33,6 +33,8 @@ class Breaker:
         self.state = State.CLOSED
         self.reason: str | None = None
         """The sentence it was opened with; None while closed."""
+        self.since = 0.0
+        """When it was opened, seconds on the caller's clock; probes that fail do not change it."""
         self._cool_down = 0.0
         self._probe_at = 0.0
         self._spare = _SPARE
@@ -43,6 +45,8 @@ class Breaker:
             self._cool_down = (
                 min(self.limit, 2 * self._cool_down or self.first) if self.state is State.HALF_OPEN else self.first
             )
+        if self.reason is None:
+            self.since = now
         self.state = State.OPEN
         self.reason = sentence
         self._probe_at = now + self._cool_down

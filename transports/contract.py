@@ -16,6 +16,9 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import msgspec
 
+LONGEST_PAUSE = 300.0
+"""Seconds that a channel pauses at most before it tries again, however long its provider asks for."""
+
 
 class Recipient(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """One push target, as it lies in a task: ``[id, token, kind, registered_at, locale]``, in MessagePack."""
@@ -160,8 +163,21 @@ class Quota:
     """Seconds over which the rate is to rise from a small start."""
 
 
+@dataclass(frozen=True, slots=True)
+class Outage:
+    """Why a provider cannot be reached, or gives us no credential."""
+
+    sentence: str
+    since: float
+    """On ``trio.current_time()``."""
+
+
 class Transport(Protocol):
     """One platform's way out for one channel. Owns its connections; is an actor of supervision (``run``/``stop``)."""
+
+    @property
+    def outage(self) -> Outage | None:
+        """Why nothing can be sent, whether or not anything waits; None: it can. Cheap to ask."""
 
     @property
     def quota(self) -> Quota | None:

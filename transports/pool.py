@@ -46,6 +46,8 @@ class Pool:
         self.origin = origin
         self.outage: str | None = "not connected yet"
         """Why no connection is up; None: at least one is."""
+        self.outage_since = 0.0
+        """When that began, on ``trio.current_time()``."""
         self.warm_up: Callable[[], Job | None] | None = None
         """Makes the one request that goes first over each connection (None: not yet, ask again)."""
         self._context = context
@@ -74,6 +76,7 @@ class Pool:
     async def run(self, ready: Callable[[], None]) -> None:
         """Serve until stopped. An outage is retried for ever in here; only a bug raises."""
         self._closed = False
+        self.outage_since = trio.current_time()
         try:
             async with trio.open_nursery() as nursery:
                 for _ in range(self._size):
@@ -196,6 +199,8 @@ class Pool:
                     backoff.reset()
             delay = backoff.next()
             if not self.connections:
+                if self.outage is None:
+                    self.outage_since = trio.current_time()
                 self.outage = reason
             _log.info("connection ended", origin=self.origin.host, reason=reason, next_try=round(delay, 2))
             await trio.sleep(delay)

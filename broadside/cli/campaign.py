@@ -8,7 +8,7 @@ from typing import Annotated, TypeAlias
 
 from cyclopts import App, Parameter
 
-from broadside.cli.campaigns_shown import COLUMNS, moment, reasons, standing
+from broadside.cli.campaigns_shown import COLUMNS, moment, reasons, standing, standing_still
 from broadside.cli.options import ConfigFile, DataDir, Json, client
 from broadside.cli.output import complain, say, say_json, table
 from broadside.errors import UsageError
@@ -96,8 +96,8 @@ def show(
         ("channel", *COLUMNS),
         [[name, *(getattr(tally, what) for what in COLUMNS)] for name, tally in report.channels.items()],
     )
-    for name, why in report.paused_channels.items():
-        say(f"\n{name} is paused: {why}")
+    for line in standing_still(report):
+        say(f"\n{line}")
     if lines := reasons(report):
         say("\nnot delivered, by reason:\n" + "\n".join(lines))
     return 0

@@ -46,6 +46,18 @@ def summary(report: CampaignReport) -> str:
     return "\n".join(lines)
 
 
+def standing_still(report: CampaignReport) -> list[str]:
+    """Say why channels send nothing, or less than they could: since when, until when, and what to do."""
+    lines = []
+    for state in report.channel_states:
+        where = f" on {state.node}" if state.node else ""
+        until = f", tried again at {moment(state.until)}" if state.until else ""
+        what = "is slowed down" if state.reason in ("limiter", "quota") else "stands still"
+        remedy = f" ({state.remedy})" if state.remedy else ""
+        lines.append(f"{state.channel}{where} {what} since {moment(state.since)}{until}: {state.sentence}{remedy}")
+    return lines
+
+
 def reasons(report: CampaignReport) -> list[str]:
     """List why pushes were not delivered, the most frequent first."""
     return [

@@ -11,7 +11,8 @@ import trio
 import trio.testing
 
 from actors.consumer import Consumer
-from actors.messages import Done, Gate, Work
+from actors.gate import Gate
+from actors.messages import Done, Work
 from actors.settler import Settler
 from actors.transport import TransportActor
 from storage.errors import LinkLost

@@ -9,7 +9,8 @@ import pytest
 import trio
 import trio.testing
 
-from actors.messages import Done, Gate
+from actors.gate import Gate
+from actors.messages import Done
 from actors.settler import Settler
 from tests.actors.channel_group import FAR, Group, MemoryTubes, ScriptedTransport, delivered
 

@@ -181,7 +181,8 @@ async def test_an_infinite_limiter_is_no_limit(autojump_clock: trio.testing.Mock
 async def test_a_provider_that_asks_for_less_gets_nothing_for_that_long(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    tubes = await _answered_first(Outcomes(2, [Exceptional(2, Outcome.RETRY, "QUOTA_EXCEEDED", 60.0)], None, 60.0, 1))
+    refused = [Exceptional(n, Outcome.RETRY, "QUOTA_EXCEEDED", 60.0) for n in (1, 2)]
+    tubes = await _answered_first(Outcomes(1, refused, None, slow=60.0, put_off=2))
     assert min(tubes.takes[1:]) >= 60.0
 
 

@@ -38,7 +38,8 @@ def newsroom(link: Link, clock: Callable[[], int] = lambda: NOW) -> Newsroom:
         store=Store(link),
         tubes=Tubes(link, "test"),
         checks={"ios": lambda message: None, "android": lambda message: None},
-        paused=dict,
+        node="n1",
+        states=list,
         segments=2,
         device_tokens=DeviceTokens({}),
         dry_run=DryRun(platforms={}, open=lambda name: None),  # type: ignore[arg-type, return-value]

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from broadside import wire
+from transports.channel_state import ChannelState
 
 HELLO = wire.Hello(
     node="n",
@@ -25,7 +26,7 @@ MESSAGES: list[wire.Frame] = [
     wire.Ready(),
     wire.ProviderToken("apns T K", "eyJ.secret", 1_700_000_000, 5000.25),
     wire.Beat(),
-    wire.Stats(rss=1, cpu=0.5, paused={"ios": "why"}),
+    wire.Stats(rss=1, cpu=0.5, states=[ChannelState(channel="ios", reason="breaker", sentence="why", since=1)]),
     wire.Tree({"id": "x", "children": []}),
     wire.Stop(),
 ]

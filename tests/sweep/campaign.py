@@ -18,9 +18,7 @@ from storage.store import Store
 from storage.tubes import Tubes
 from supervision import REST_FOR_ONE, ChildSpec, Intensity, StartFailed, Supervisor
 from supervision.testing import Fired
-from transports.breaker import Breaker
 from transports.contract import Batch, Exceptional, Message, Outcome, Outcomes
-from transports.refusals import Refusals
 
 MESSAGE = Message(title="t", body="b")
 
@@ -71,20 +69,6 @@ class LedgerTransport:
                 self.ledger.accepted[batch.campaign, recipient.id] += 1
         await trio.sleep(self.seconds)
         return Outcomes(len(batch.recipients) - len(again), again)
-
-
-class Idle:
-    """In telemetry's place."""
-
-    def __init__(self) -> None:
-        self.ended = trio.Event()
-
-    async def run(self, ready: Callable[[], None]) -> None:
-        ready()
-        await self.ended.wait()
-
-    def stop(self) -> None:
-        self.ended.set()
 
 
 def rows(count: int, channels: list[str]) -> list[list[Any]]:
@@ -160,13 +144,9 @@ class Campaign:
         """The worker's whole tree, from the topology."""
         return topology.worker_tree(
             self.hello(),
-            breakers={name: Breaker() for name in self.channels},
-            in_hand={name: Counter() for name in self.channels},
-            refusals={name: Refusals(name, Breaker(), 1.0) for name in self.channels},
             tokens=TokenHolder([]),
-            telemetry=Idle,
             clock=self.clock,
-        )
+        ).supervisor
 
     def node_tree(self, link: Any) -> Supervisor:
         """Membership, then a worker."""

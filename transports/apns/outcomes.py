@@ -111,7 +111,8 @@ def decide(
         return Decision(Outcome.RETRY, label, max(backed_off(_DEVICE_LIMIT, attempt), retry_after or 0.0))
     if 400 <= status < 500:
         return Decision(Outcome.REJECTED, label)
-    return Decision(Outcome.RETRY, label, max(backed_off(_LATER, attempt), retry_after or 0.0))
+    wait = retry_after or 0.0
+    return Decision(Outcome.RETRY, label, max(backed_off(_LATER, attempt), wait), slow=wait)
 
 
 def _by_reason(reason: str, timestamp: int | None, attempt: int, retry_after: float) -> Decision:
@@ -145,7 +146,7 @@ def _by_reason(reason: str, timestamp: int | None, attempt: int, retry_after: fl
             after = _SOON if attempt <= 1 else backed_off(_LATER, attempt - 1)
             return Decision(Outcome.RETRY, reason, max(after, retry_after), then=Then.RECONNECT)
         case _:  # InternalServerError, ServiceUnavailable
-            return Decision(Outcome.RETRY, reason, max(backed_off(_LATER, attempt), retry_after))
+            return Decision(Outcome.RETRY, reason, max(backed_off(_LATER, attempt), retry_after), slow=retry_after)
 
 
 def _gone(reason: str, timestamp: int | None) -> Decision:

@@ -16,7 +16,7 @@ from transports.apns.payload import Push
 from transports.apns.push_types import PUSH_TYPES
 from transports.backoff import Backoff
 from transports.connection import Timing, parse_origin
-from transports.contract import Batch, Exceptional, Message, Outcome, Outcomes, TransportSettings
+from transports.contract import Batch, Exceptional, Message, Outage, Outcome, Outcomes, TransportSettings
 from transports.decision import Decision, Then
 from transports.dispatch import Dispatch
 from transports.errors import CredentialsError, PayloadError
@@ -64,6 +64,12 @@ class ApnsTransport:
             return first_request(row, self._template(soon, silent)(), self._decide, channel)
 
         self.pool.warm_up = make
+
+    @property
+    def outage(self) -> Outage | None:
+        """Why Apple cannot be reached (``Transport.outage``)."""
+        pool = self.pool
+        return None if pool.outage is None else Outage(pool.outage, pool.outage_since)
 
     async def run(self, ready: Callable[[], None]) -> None:
         """Own the connections until stopped; an outage is retried for ever."""

@@ -67,6 +67,8 @@ class AccessToken:
         """Why Google will not give a token, in one sentence; None: it does, or cannot be reached."""
         self.outage: str | None = None
         """Why the token endpoint cannot be reached; None: it can."""
+        self.missing_since: float | None = None
+        """Since when there is none that Google takes, on ``trio.current_time()``; None: there is one."""
         self._account = account
         self._ca = ca
         self._clock = clock
@@ -88,6 +90,7 @@ class AccessToken:
     async def run(self) -> None:
         """Fetch, renew, retry for ever."""
         backoff = self._backoff()
+        self.missing_since = trio.current_time()
         while True:
             lifetime = await self._fetch()
             if lifetime is None:
@@ -116,6 +119,8 @@ class AccessToken:
         """Google did not take ``refused``: fetch another, unless that has happened meanwhile."""
         if refused == self._value:
             self._valid = False
+            if self.missing_since is None:
+                self.missing_since = trio.current_time()
             self._expired.set()
 
     async def _fetch(self) -> float | None:
@@ -136,7 +141,7 @@ class AccessToken:
                 return None
             self._value = b"Bearer " + grant.access_token.encode("ascii")
             self._valid = True
-            self.fault = self.outage = None
+            self.fault = self.outage = self.missing_since = None
             self._notify()
             return grant.expires_in
         if status in (400, 401, 403):

@@ -95,7 +95,7 @@ def decide(status: int, refusal: Refusal, attempt: int = 1, retry_after: float |
         case 429, _:
             return _quota(refusal, reason, attempt, retry_after)
         case 503, _:
-            return Decision(Outcome.RETRY, reason, wait)
+            return Decision(Outcome.RETRY, reason, wait, slow=retry_after or 0.0)
         case _ if 400 <= status < 500:
             return Decision(Outcome.REJECTED, reason)
         case _:  # 500 INTERNAL, other 5xx, and what nobody documents

@@ -11,7 +11,17 @@ import trio
 
 from transports.backoff import Backoff
 from transports.connection import Timing, parse_origin
-from transports.contract import Batch, Exceptional, Message, Outcome, Outcomes, Quota, Recipient, TransportSettings
+from transports.contract import (
+    Batch,
+    Exceptional,
+    Message,
+    Outage,
+    Outcome,
+    Outcomes,
+    Quota,
+    Recipient,
+    TransportSettings,
+)
 from transports.decision import Decision, Then
 from transports.dispatch import Dispatch
 from transports.errors import CredentialsError, PayloadError
@@ -60,6 +70,15 @@ class FcmTransport:
             return first_request((0, b"", b"", content, ()), self._template(), self._decide, channel)
 
         self.pool.warm_up = make
+
+    @property
+    def outage(self) -> Outage | None:
+        """Why Google cannot be reached, or gives no access token (``Transport.outage``)."""
+        pool, token = self.pool, self.token
+        if token.missing_since is not None:
+            why = token.fault or f"Google gives no access token: {token.outage or 'no answer yet'}"
+            return Outage(why, token.missing_since)
+        return None if pool.outage is None else Outage(pool.outage, pool.outage_since)
 
     async def run(self, ready: Callable[[], None]) -> None:
         """Own the connections and the access token until stopped; an outage is retried for ever."""

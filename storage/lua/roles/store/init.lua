@@ -9,6 +9,7 @@ local shares = require('roles.store.shares')
 local subscribers = require('roles.store.subscribers')
 local campaigns = require('roles.store.campaigns')
 local keys = require('roles.store.keys')
+local channels = require('roles.store.channels')
 local coverage = require('roles.store.coverage')
 local dead = require('roles.store.dead')
 local dead_judge = require('roles.store.dead_judge')
@@ -50,6 +51,7 @@ function store.start()
         dead_restore = dead_undo.dead_restore,
         memory = memory.usage,
         node_renew = pauses.node_renew,
+        channel_states = channels.channel_states,
         node_list = nodes.node_list,
         node_forget = nodes.node_forget,
         nodes_release = nodes.release_fenced,

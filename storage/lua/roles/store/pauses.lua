@@ -5,6 +5,7 @@
 local fiber = require('fiber')
 local atomic = require('roles.atomic')
 local campaigns = require('roles.store.campaigns')
+local channels = require('roles.store.channels')
 local dead = require('roles.store.dead')
 local nodes = require('roles.store.nodes')
 local pauses = {}
@@ -182,12 +183,14 @@ local function holds(now)
     return list
 end
 
--- A node's heartbeat. `still`: {campaign, version}s of which it sends nothing and owes nothing. Answers the lease's
--- seconds, the holds that go with it and what stands of the dead ledger, or nothing when this epoch is not current.
-function pauses.node_renew(name, epoch, now, still)
+-- A node's heartbeat. `still`: {campaign, version}s of which it sends nothing and owes nothing; `states`: why its
+-- channels stand still, see `channels.note`. Answers the lease's seconds, the holds that go with it and what stands of
+-- the dead ledger, or nothing when this epoch is not current.
+function pauses.node_renew(name, epoch, now, still, states)
     if not nodes.renew(name, epoch, now) then
         return nil
     end
+    channels.note(name, epoch, states)
     for _, campaign in ipairs(still) do
         quiet[word(name, epoch, campaign[1], campaign[2])] = true
     end

@@ -1,5 +1,6 @@
 -- The queue role: a node's own tubes, marks, epoch, lease and outbox. Verbs are called as `tubes.NAME`.
 
+local memory = require('roles.memory')
 local publish = require('roles.verbs')
 local holds = require('roles.tubes.holds')
 local outbox = require('roles.tubes.outbox')
@@ -39,6 +40,7 @@ function tubes.start(channels)
         tube_buried = work.tube_buried,
         tube_kick = work.tube_kick,
         statistics = work.statistics,
+        memory = memory.usage,
     }, {'baton_put'})
 end
 
