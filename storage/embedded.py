@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import json
+import os
 import secrets
 import shutil
+import stat
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -15,6 +19,8 @@ from storage.link import Endpoint
 
 LUA = Path(__file__).parent / "lua"
 
+LONGEST_SOCKET = 100
+"""Bytes of a Unix socket's path; the kernel's bound is 107."""
 MEMORY = 1 << 30
 """Bytes of memtx arena unless told otherwise: room for about a million subscribers and their batches."""
 
@@ -35,18 +41,29 @@ class Embedded:
     """With it the user ``peer`` may hand batons over, and do nothing else."""
     memory: int = MEMORY
     wal_mode: str = "write"
-    runtime: Path = field(default_factory=lambda: Path(tempfile.mkdtemp(prefix="bs-")))
-    """A short private folder (0700) for the socket: Unix socket paths end at 107 bytes."""
     password: str = field(default_factory=lambda: secrets.token_urlsafe(24), repr=False)
 
     @property
     def endpoint(self) -> Endpoint:
         """Where and as whom to connect."""
-        return Endpoint(self.listen or f"unix/:{self._socket}", "broadside", self.password)
+        return Endpoint(self.listen or f"unix/:{self.socket}", "broadside", self.password)
 
     @property
-    def _socket(self) -> str:
-        return str(self.runtime / "tarantool.sock")
+    def socket(self) -> Path:
+        """The instance's Unix socket: in its data folder, through a short link where that path is too long."""
+        path = self.directory.absolute() / "listen.sock"
+        return path if len(os.fsencode(path)) <= LONGEST_SOCKET else self.link / path.name
+
+    @property
+    def link(self) -> Path:
+        """The short link to the data folder, in a private folder of its own; always the same for the same data."""
+        folder = str(self.directory.absolute())
+        name = f"bs-{os.geteuid()}-{hashlib.sha256(folder.encode(errors='surrogateescape')).hexdigest()[:16]}"
+        for place in map(Path, (os.environ.get("XDG_RUNTIME_DIR", ""), tempfile.gettempdir())):
+            link = place / name / "d"
+            if place.is_absolute() and place.is_dir() and len(os.fsencode(link / "listen.sock")) <= LONGEST_SOCKET:
+                return link
+        return Path("/tmp") / name / "d"  # noqa: S108 - the folder is private, and looked at before it is used
 
     @property
     def command(self) -> list[str]:
@@ -67,7 +84,11 @@ class Embedded:
     def handshake(self) -> bytes:
         """The line that goes to the instance's standard input. The pipe then stays open: its end stops the instance."""
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self.runtime.mkdir(mode=0o700, exist_ok=True)  # an instance that was left alone has taken it away
+        linked = self.listen is None and self.socket.parent == self.link
+        if linked:
+            _private(self.link.parent)
+            self.link.unlink(missing_ok=True)
+            self.link.symlink_to(self.directory.absolute())
         users = [("broadside", self.password, "broadside_verbs")]
         if self.peer_password is not None:
             users.append(("peer", self.peer_password, "broadside_peer"))
@@ -75,7 +96,8 @@ class Embedded:
             {
                 "lua": str(LUA),
                 "directory": str(self.directory.resolve()),
-                "listen": self.listen or self._socket,
+                "listen": self.listen or str(self.socket),
+                "link": str(self.link) if linked else None,
                 "hosts": list(self.hosts),
                 "roles": list(self.roles),
                 "users": users,
@@ -87,5 +109,19 @@ class Embedded:
         return text.encode() + b"\n"
 
     def remove_runtime(self) -> None:
-        """Delete the socket's folder; call it when the instance has ended."""
-        shutil.rmtree(self.runtime, ignore_errors=True)
+        """Delete the socket, and the link to it; call it when the instance has ended."""
+        with contextlib.suppress(OSError):
+            self.socket.unlink(missing_ok=True)
+            self.link.unlink(missing_ok=True)
+            self.link.parent.rmdir()
+
+
+def _private(folder: Path) -> None:
+    """Make a folder that is ours alone (EmbeddedUnavailable where somebody else has made it)."""
+    folder.mkdir(mode=0o700, exist_ok=True)
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o077:
+        raise EmbeddedUnavailable(
+            f"{folder} is not a private folder of this user's: remove it, or give the data folder a path of at most "
+            f"{LONGEST_SOCKET - 30} characters"
+        )

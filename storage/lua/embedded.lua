@@ -4,6 +4,7 @@
 local fiber = require('fiber')
 local fio = require('fio')
 local json = require('json')
+local log = require('log')
 local socket = require('socket')
 local ffi = require('ffi')
 
@@ -13,6 +14,7 @@ ffi.cdef [[
 ]]
 
 local ORPHAN_LIFE = 6 -- seconds: workers without a node drain for 5
+local LOOK_EVERY = 1 -- seconds between two looks whether our socket is still there
 local FORMER_LIFE = 15 -- seconds that an instance which was left alone may still hold the data folder
 
 local buffer = ffi.new('char[4096]')
@@ -42,14 +44,50 @@ package.path = package.path .. (';%s/?.lua;%s/?/init.lua'):format(config.lua, co
 local instance = require('instance')
 local leaving = require('leaving')
 
--- Whoever is killed cannot take away the folder that he made for our socket.
+local on_socket = config.listen:sub(1, 1) == '/'
+
+-- A parent that was killed cannot take away the socket, and the link that it made for it.
 local function leave()
     leaving.wait(ORPHAN_LIFE)
-    if config.listen:sub(1, 1) == '/' then
+    if on_socket then
+        on_socket = false -- it is not missed any more
         fio.unlink(config.listen)
-        fio.rmdir(fio.dirname(config.listen))
+    end
+    if config.link ~= nil then
+        fio.unlink(config.link)
+        fio.rmdir(fio.dirname(config.link))
     end
     os.exit(0)
+end
+
+-- Is this folder there, made if not, and of the user that owns the data?
+local function private(folder)
+    fio.mkdir(folder, tonumber('700', 8))
+    local found = fio.lstat(folder)
+    return found ~= nil and found:is_dir() and found.uid == fio.stat(config.directory).uid
+end
+
+-- What cleans up a folder of temporary files takes away sockets that it takes for old ones, and links. Who is connected
+-- goes on, but nobody could connect any more.
+local function mend()
+    while on_socket do
+        fiber.sleep(LOOK_EVERY)
+        if on_socket and not fio.path.exists(config.listen) then
+            log.warn('the socket %s is gone: listening anew', config.listen)
+            local ok, why = pcall(function()
+                if config.link ~= nil and not fio.path.exists(config.link) then
+                    assert(private(fio.dirname(config.link)), fio.dirname(config.link) .. ' is of another user')
+                    fio.unlink(config.link)
+                    fio.symlink(config.directory, config.link)
+                end
+                box.cfg({listen = ''})
+                box.cfg({listen = config.listen})
+            end)
+            if not ok then
+                log.error('%s: %s', config.listen, why)
+            end
+        end
+    end
 end
 
 fiber.create(function()
@@ -78,3 +116,4 @@ if not ok then
     os.exit(1)
 end
 instance.tell(said)
+fiber.create(mend)
