@@ -9,7 +9,8 @@ import trio
 
 from broadside import samples
 from simulators.director import draw
-from tests.system.faults import FAULTS, Fault, fault, nothing, sick
+from tests.system.faults import FAULTS, Fault, fault, sick
+from tests.system.people import answer, asked
 
 if TYPE_CHECKING:
     from tests.system.plan import Plan
@@ -21,6 +22,8 @@ _TOO_LONG = (
     f'"type.googleapis.com/google.firebase.fcm.v1.FcmError","errorCode":"{"X" * 15_000}"}}]}}}}'
 )
 _UNWRITABLE = {"apns": (410, _TOO_LATE), "fcm": (400, _TOO_LONG)}
+ASKED_AGAIN = 4
+"""How often a provider may be asked again about a refused phone while a person's answer is awaited: a few probes."""
 _ODD = 0.02
 """The share of the phones that get any answer: many of them stop or slow a channel, as they should."""
 
@@ -55,7 +58,7 @@ def _unwritable_drawn(chance: random.Random) -> dict[str, Any]:
     return {"who": chance.choice(("one", "all")), "phone": round(chance.random(), 3)}
 
 
-FAULTS["unwritable-answer"] = Fault(
+@fault(
     "unwritable-answer",
     _unwritable_drawn,
     answers=_unwritable,
@@ -65,6 +68,14 @@ FAULTS["unwritable-answer"] = Fault(
     limit=40.0,
     drawn=False,
 )
+async def unwritable_answer(run: Run, values: dict[str, Any]) -> None:
+    """One phone's ends it. All phones' look like a wrong key at Apple's: a person is asked, and says that they are."""
+    if values["who"] == "all":
+        run.may_repeat(ASKED_AGAIN, "apns")
+        await asked(run, "ios")
+        await answer(run, "confirm", "ios")
+
+
 FAULTS["any-answer"] = Fault(
     "any-answer",
     lambda chance: {},
@@ -102,6 +113,3 @@ async def third_of_life(run: Run, values: dict[str, Any]) -> None:
     run.law("a provider out of reach is a reason that is shown", channel in reasons, f"reasons shown: {reasons}")
     await twin.start()
     run.over()
-
-
-__all__ = ["nothing", "phones"]

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import random
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -37,17 +37,17 @@ def _wrong_key(platform: str, reason: str) -> Callable[[Plan, str], str]:
 
 
 async def asked(run: Run, channel: str) -> str:
-    """Wait until the channel stands still and says why; answers the reason."""
+    """Wait until a person is asked about the channel; answers the question."""
     deadline = trio.current_time() + QUESTION_SECONDS
     while trio.current_time() < deadline:
-        status = await run.node.get("/api/status")
-        states = [each for each in status.get("channels", []) if each["channel"] == channel]
-        if found := [each["sentence"] for each in states if each["reason"] == "question"]:
+        if found := [each["text"] for each in await _questions(run) if each["channel"] == channel]:
             return str(found[0])
-        if not states and channel in status["paused"]:
-            return str(status["paused"][channel])
         await trio.sleep(0.2)
     raise Failed(f"{channel}: no question within {QUESTION_SECONDS:g} s")
+
+
+async def _questions(run: Run) -> list[dict[str, Any]]:
+    return list((await run.node.get("/api/dead"))["questions"])
 
 
 async def _mended(run: Run, values: dict[str, Any], platform: str) -> None:
@@ -57,12 +57,11 @@ async def _mended(run: Run, values: dict[str, Any], platform: str) -> None:
     await trio.sleep(3.0)
     after = await run.node.get("/api/subscribers/count")
     run.law("a wrong key deletes nobody", after == before, f"{before} before, {after} after")
-    still = await run.node.get("/api/status")
-    stands = channel in {**still["paused"], **{each["channel"]: "" for each in still.get("channels", [])}}
+    stands = channel in {each["channel"] for each in await _questions(run)}
     run.law("the question stands until a person answers", stands, "it went away by itself")
     await run.twins[platform].restart(run.healthy(platform))
     accepted = run.twins[platform].accepted()
-    await answer(run, "restore", channel)
+    await answer(run, "keep", channel)
     run.over()
     with trio.move_on_after(TAKEN_UP) as waiting:
         while run.twins[platform].accepted() == accepted:  # noqa: ASYNC110 - the twin is another process
@@ -71,9 +70,8 @@ async def _mended(run: Run, values: dict[str, Any], platform: str) -> None:
 
 
 async def answer(run: Run, word: str, channel: str) -> None:
-    """Answer the question about the newest campaign, as a person would: ``confirm`` or ``restore``."""
-    (campaign, *_) = (await run.node.get("/api/campaigns"))["campaigns"]
-    code, said = await run.cli("dead", word, campaign["id"], "--channel", channel)
+    """Answer the question about a channel, as a person would: ``confirm`` or ``keep``."""
+    code, said = await run.cli("dead", word, channel)
     run.law(f"`dead {word}` answers the question", code == 0, f"exit code {code}: {said[-300:]}")
 
 
@@ -124,26 +122,21 @@ async def wrong_environment_pair(run: Pair, values: dict[str, Any]) -> None:
     """Each node sees half of the refusals; one answer, given on one node, is taken up on both."""
     with run.ring.node(1).client() as client:
         before = client.count()
-        asked = {state["node"] for state in await _question(client)}
-        run.note("asked", sorted(asked))
+        run.note("question", await _asked_of(client))
         await trio.sleep(3.0)
         run.law("a wrong key deletes nobody", client.count() == before, f"{before} before, {client.count()} after")
-        (campaign, *_) = client.campaigns()
     run.mend()
-    code, said = run.cli("dead", "restore", campaign.id, "--channel", "ios-news")
-    run.law("`dead restore` answers the question", code == 0, f"exit code {code}: {said[-300:]}")
+    code, said = run.cli("dead", "keep", "ios-news")
+    run.law("`dead keep` answers the question", code == 0, f"exit code {code}: {said[-300:]}")
     run.over()
 
 
-async def _question(client: Client) -> list[dict[str, Any]]:
-    """Wait for it; answers the states that have it."""
+async def _asked_of(client: Client) -> str:
+    """Wait for the question; answers its text."""
     deadline = trio.current_time() + QUESTION_SECONDS
     while trio.current_time() < deadline:
-        status = client.status()
-        if found := [each for each in status.get("channels", []) if each["reason"] == "question"]:
-            return found
-        if "channels" not in status and status["paused"]:
-            return [{"node": status["node"]}]
+        if found := client.dead().questions:
+            return found[0].text[:200]
         await trio.sleep(0.2)
     raise Failed(f"no question within {QUESTION_SECONDS:g} s")
 
@@ -151,24 +144,11 @@ async def _question(client: Client) -> list[dict[str, Any]]:
 async def _confirmed(run: Run, values: dict[str, Any]) -> None:
     """A third of the base is gone, and where no answer of the provider's proves it, a person confirms that."""
     deadline = trio.current_time() + 10.0
-    while trio.current_time() < deadline:
-        code, said = await run.cli("dead", "list", "--json")
-        standing = {each["channel"] for each in _listed(code, said) if each["state"] in ("asked", "stopped")}
-        if standing:
-            break
+    while not (standing := await _questions(run)) and trio.current_time() < deadline:  # noqa: ASYNC110 - another process
         await trio.sleep(0.5)
-    else:
-        run.law("an old base is a question to a person", False, f"exit code {code}: {said[-300:]}")
-        return
-    for channel in standing:
-        await answer(run, "confirm", channel)
-
-
-def _listed(code: int, said: str) -> list[dict[str, Any]]:
-    try:
-        return list(json.loads(said)["dead"]) if code == 0 else []
-    except (ValueError, KeyError):
-        return []
+    run.law("an old base is a question to a person", bool(standing), "nobody is asked within 10 s")
+    for question in standing:
+        await answer(run, "confirm", question["channel"])
 
 
 async def _goes_through(run: Run, values: dict[str, Any]) -> None:
@@ -249,12 +229,11 @@ async def _cut_soon(proxy: Proxy) -> None:
 
 
 async def _lost(run: Run, key: str, url: str | None = None) -> None:
-    """Fire, and hear of no success."""
-    try:
-        with trio.move_on_after(4.0):
-            await run.fire(key=key, url=url)
-    except (httpx.HTTPError, OSError):
-        return
+    """Fire, and hear of no success: an answer that came after all would prove nothing."""
+    heard = None
+    with suppress(httpx.HTTPError, OSError), trio.move_on_after(4.0):
+        heard = await run.fire(key=key, url=url)
+    run.law("the answer to the first Fire is lost", heard is None, str(heard)[:200])
 
 
 _PLACES: dict[str, Lose] = {

@@ -119,11 +119,11 @@ class Run(House):
     async def _without_the_dead(self) -> dict[str, str]:
         """The base once the dead have left it: they are judged when the campaign has ended."""
         deadline = trio.current_time() + DEAD_SECONDS
-        while True:
-            base = await self._export()
-            if trio.current_time() > deadline or not any(token.startswith(samples.DEAD) for token in base):
-                return base
+        while any(token.startswith(samples.DEAD) for token in await self._tokens()):
+            if trio.current_time() > deadline:
+                break
             await trio.sleep(0.3)
+        return await self._export()
 
     async def _done(self, campaign: Campaign) -> None:
         deadline = trio.current_time() + self.kind.limit
@@ -161,14 +161,18 @@ class Run(House):
             await trio.sleep(0.03)
 
     async def _export(self) -> dict[str, str]:
-        """The base: token → channel."""
+        """The base: token → channel, which nobody changes just now."""
+        base = await self._tokens()
+        count = await self.node.get("/api/subscribers/count")
+        self.law("count and export agree", count["total"] == len(base), f"{count['total']} and {len(base)}")
+        return base
+
+    async def _tokens(self) -> dict[str, str]:
         base: dict[str, str] = {}
         last = 0
         while rows := await self.node.lines(f"/api/subscribers?after={last}&limit=5000"):
             base |= {row["token"]: row["channel"] for row in rows}
             last = rows[-1]["id"]
-        count = await self.node.get("/api/subscribers/count")
-        self.law("count and export agree", count["total"] == len(base), f"{count['total']} and {len(base)}")
         return base
 
     async def _end(self) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -29,11 +28,7 @@ async def watch(run: Run, campaign: str) -> None:
         except (httpx.HTTPError, OSError, ValueError):
             seen.clear()  # who does not answer says nothing
             continue
-        if "channels" not in status:
-            continue
-        reasons = {**status["paused"]}
-        with suppress(TypeError, KeyError):
-            reasons |= {each["channel"]: each["reason"] for each in status.get("channels", [])}
+        reasons = {each["channel"]: f"{each['reason']}: {each['sentence']}" for each in status["channels"]}
         for channel, tally in report["channels"].items():
             tasks = status["queue"]["tubes"].get(f"push_{channel}", {})
             work = tasks.get("ready", 0) + tasks.get("taken", 0)
@@ -44,4 +39,4 @@ async def watch(run: Run, campaign: str) -> None:
                 run.standing.append(f"{channel} did nothing for {STILL:g} s with {work} batches, and gave no reason")
                 seen[channel] = moved, now
         for channel, reason in reasons.items():
-            run.notes.setdefault("reasons", {})[channel] = str(reason)[:160]
+            run.notes.setdefault("reasons", {})[channel] = reason[:160]
