@@ -17,6 +17,7 @@ from starlette.types import Receive, Scope, Send
 
 from broadside import strict_json
 from broadside.alarms import REMEDY, channel_alarms, memory_alarms
+from broadside.api_dead import dead_routes
 from broadside.errors import Conflict, FireFailed, Problem, RecordError
 from broadside.firing import KeyReused
 from broadside.http_server import ADMITTED
@@ -25,6 +26,7 @@ from broadside.once import HEADER, NODE_KEY, check_key
 from broadside.records import CampaignReport, FireRequest, decode_subscribers
 from broadside.ring import Ring
 from storage.errors import LinkDown, LinkLost, OutOfMemory, StorageError, VerbRefused
+from transports.channel_state import ChannelState
 from transports.identity import parse_campaign
 
 LARGEST_BODY = 32 * 1024 * 1024
@@ -203,6 +205,7 @@ class Api:
                 Route("/api/subscribers", guard(self._page, "after", "limit")),
                 Route("/api/subscribers/count", guard(self._count)),
                 Route("/api/channels", guard(self._channels)),
+                *dead_routes(self._newsroom.dead, guard, _body, _refused),
             ]
         )
 
@@ -259,15 +262,21 @@ class Api:
             alarms, full = memory_alarms(await self._newsroom.memory())
             # a sick channel is an alarm, but no reason to fire elsewhere: the others go on, and no other node is better
             states = await self._newsroom.channel_states()
-            alarms += [*channel_alarms(states), *self._alarms()]
+            alarms += [*self._told(states), *self._alarms()]
             return _json({"ready": not full, "alarms": alarms, "channels": states}, 503 if full else 200)
         return _json({"ready": False, "alarms": ["Tarantool does not answer in time"]}, 503)
+
+    def _told(self, states: list[ChannelState]) -> list[str]:
+        """Questions to a person, and why channels stand still; of a channel that waits for an answer the question."""
+        questions = self._newsroom.questions()
+        others = [state for state in states if state.reason != "breaker" or state.channel not in questions]
+        return [*questions.values(), *channel_alarms(others)]
 
     async def _get_status(self, request: Request) -> Response:
         memory = await self._newsroom.memory()
         told = {name: {"used": each.used, "size": each.size} for name, each in memory.items()}
         states = await self._newsroom.channel_states()
-        alarms = [*memory_alarms(memory)[0], *channel_alarms(states), *self._alarms()]
+        alarms = [*memory_alarms(memory)[0], *self._told(states), *self._alarms()]
         queue = await self._newsroom.tubes()
         return _json({**self._status(), "queue": queue, "memory": told, "alarms": alarms, "channels": states})
 

@@ -17,6 +17,7 @@ import httpx
 import msgspec
 
 from broadside.datafolder import DataFolder
+from broadside.dead_records import DeadAnswer, DeadAnswered, DeadReport, DeadRestore, DeadRestored
 from broadside.errors import ApiError, NodeUnreachable
 from broadside.once import HEADER
 from broadside.operations import Coverage, Forgotten, PeerReport, Verification
@@ -156,6 +157,20 @@ class Client:
         """Bring buried batches back."""
         answer = self._call("POST", f"/api/tubes/{quote(channel, safe='')}/kick?count={count}")
         return msgspec.json.decode(answer, type=dict[str, int])["kicked"]
+
+    def dead(self) -> DeadReport:
+        """Fetch what the dead ledger has."""
+        return msgspec.json.decode(self._call("GET", "/api/dead"), type=DeadReport)
+
+    def dead_answer(self, act: str, channel: str, campaign: str | None) -> DeadAnswered:
+        """Answer a question: ``confirm`` or ``keep``."""
+        body = msgspec.json.encode(DeadAnswer(channel=channel, campaign=campaign))
+        return msgspec.json.decode(self._call("POST", f"/api/dead/{act}", body), type=DeadAnswered)
+
+    def dead_restore(self, channel: str | None, campaign: str | None) -> DeadRestored:
+        """Undo a day's deletions; a large undo takes its time."""
+        body = msgspec.json.encode(DeadRestore(channel=channel, campaign=campaign))
+        return msgspec.json.decode(self._call("POST", "/api/dead/restore", body, timeout=600.0), type=DeadRestored)
 
     def remove(self, channel: str, token: str) -> bool:
         """Delete one subscriber."""

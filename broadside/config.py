@@ -180,7 +180,7 @@ _REMEDIES = {
     "node.drain": "seconds, 1 to 3600; an answer of a provider may take 20",
     "http.bind": 'write host:port, as in "127.0.0.1:8765"',
     "channels.*.rate": "pushes a second; leave it away for the provider's own quota",
-    "channels.*.dead_limit": "a share above 0, up to 1; 0.2 is 20 %, 1 never pauses",
+    "channels.*.dead_limit": "a share above 0, up to 1; 0.2 is 20 %, 1 never asks",
     "channels.*.platform": 'as in platform = "apns"',
     "channels.*.app": "APNs: the bundle id; FCM: the project id",
     "channels.*.connections": "1 to 64 connections per worker",

@@ -11,6 +11,7 @@ import trio
 from actors.messages import Clock, wall_clock
 from broadside import strict_json
 from broadside.coverage import coverage, verify
+from broadside.dead import DeadDesk, questions
 from broadside.device_tokens import DeviceTokens
 from broadside.dry_run import PHONES, DryRun
 from broadside.errors import Conflict, Problem, RecordError, shown
@@ -19,7 +20,7 @@ from broadside.operations import Coverage, Verification
 from broadside.records import CampaignReport, DryRunReport, FireRequest, Subscriber, Verdict
 from broadside.reports import report
 from storage.errors import LinkDown, LinkLost, VerbRefused
-from storage.records import Buried, Memory, Row
+from storage.records import Buried, DeadStanding, Memory, Row
 from storage.store import Store
 from storage.tubes import Tubes
 from transports import registry
@@ -46,7 +47,7 @@ class Newsroom:
     ``node``: this node's name; ``checks``: channel → its platform's word on a message; ``states``: why this node's
     channels stand still; ``segments``: in how many parts a base is walked at once; ``peers``: the other nodes' tubes,
     which get their share of the first batons; ``device_tokens``: the only door into the base writes tokens as their
-    platforms do.
+    platforms do; ``standing``: what stands of the dead ledger.
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class Newsroom:
         checks: Mapping[str, Check],
         node: str,
         states: Callable[[], Iterable[ChannelState]],
+        standing: Callable[[], Sequence[DeadStanding]] = tuple,
         segments: int,
         peers: Sequence[Tubes] = (),
         dry_run: DryRun,
@@ -69,6 +71,8 @@ class Newsroom:
         self._node = node
         self._states = states
         self._firing = Firing(store=store, tubes=tubes, peers=peers, segments=segments, clock=clock)
+        self._standing = standing
+        self.dead = DeadDesk(store, clock)
         self._dry_run = dry_run
         self.device_tokens = device_tokens
         self._rehearsing = trio.Lock()
@@ -174,12 +178,19 @@ class Newsroom:
     async def campaign(self, id: int) -> CampaignReport | None:
         """How a campaign stands."""
         campaign = await self._store.campaign_get(id)
-        return None if campaign is None else report(campaign, self._clock(), await self.channel_states())
+        if campaign is None:
+            return None
+        return report(campaign, self._clock(), await self.channel_states(), self._standing())
 
     async def campaigns(self) -> list[CampaignReport]:
         """The newest hundred first."""
         states = await self.channel_states()
-        return [report(campaign, self._clock(), states) for campaign in await self._store.campaign_list()]
+        now, standing = self._clock(), self._standing()
+        return [report(campaign, now, states, standing) for campaign in await self._store.campaign_list()]
+
+    def questions(self) -> dict[str, str]:
+        """The questions about refused tokens that wait for a person's answer: channel → a sentence."""
+        return questions(self._standing())
 
     async def channel_states(self) -> list[ChannelState]:
         """Why channels stand still, on every node of the ring; of this node alone while the store is away."""

@@ -91,6 +91,7 @@ class Node:
             checks=self._checks,
             node=config.node.name,
             states=self._states,
+            standing=lambda: self._dead,
             # a segment for each walker of the ring, and never so few that one slow page holds all of it up
             segments=max(2, (1 + len(peers)) * config.node.workers),
             peers=[Tubes(self._link, "node", f"peer:{name}") for name in peers],

@@ -97,6 +97,8 @@ class CampaignReport(msgspec.Struct, frozen=True, kw_only=True):
     """Channel → one sentence that says why: the worst of ``channel_states``."""
     channel_states: list[ChannelState] = []
     """Why channels with something left to send stand still, or send less than they could: one for each node."""
+    questions: dict[str, str] = {}
+    """Channel → the question about refused tokens that waits for a person's answer."""
     reasons: dict[str, dict[str, int]] = {}
     """Channel → reason → count, of what was not delivered."""
 

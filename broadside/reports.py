@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
+from broadside.dead import questions
 from broadside.records import CampaignReport, Tally
-from storage.records import Campaign
+from storage.records import Campaign, DeadStanding
 from transports.channel_state import ChannelState, worst
 from transports.identity import campaign_text
 
 _OUTCOMES = ("delivered", "dead", "rejected", "expired", "dropped", "cancelled")
 
 
-def report(campaign: Campaign, now: int, states: Iterable[ChannelState]) -> CampaignReport:
-    """The report of a campaign. ``now``: ms UTC; ``states``: why channels stand still, on any node."""
+def report(
+    campaign: Campaign, now: int, states: Iterable[ChannelState], standing: Sequence[DeadStanding] = ()
+) -> CampaignReport:
+    """The report of a campaign. ``now``: ms UTC; ``states``: why channels stand still, on any node.
+
+    ``standing``: what stands of the dead ledger.
+    """
     channels: dict[str, Tally] = {}
     settled = 0
     for name, sums in sorted(campaign.tallies.items()):
@@ -49,6 +55,7 @@ def report(campaign: Campaign, now: int, states: Iterable[ChannelState]) -> Camp
         channels=channels,
         paused_channels=paused_channels(waiting),
         channel_states=waiting,
+        questions=questions(each for each in standing if each.campaign == campaign.id),
         reasons={name: why for name, why in sorted(campaign.reasons.items()) if why},
     )
 

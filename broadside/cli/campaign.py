@@ -98,6 +98,8 @@ def show(
     )
     for line in standing_still(report):
         say(f"\n{line}")
+    for text in report.questions.values():
+        say(f"\n{text}")
     if lines := reasons(report):
         say("\nnot delivered, by reason:\n" + "\n".join(lines))
     return 0

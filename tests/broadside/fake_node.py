@@ -41,6 +41,7 @@ def report(state: str = "done", delivered: int = 98, **more: Any) -> dict[str, A
         "walked": True,
         "channels": {"ios": tally(audience=100, delivered=delivered, dead=2, remaining=98 - delivered)},
         "paused_channels": {},
+        "questions": {},
         "channel_states": [],
         "reasons": {"ios": {"Unregistered": 2}},
         **more,

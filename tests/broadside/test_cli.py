@@ -59,6 +59,10 @@ def test_help_teaches_commands_examples_and_exit_codes(broadside: Said) -> None:
         "subscribers export",
         "twin apns",
         "twin fcm",
+        "dead list",
+        "dead confirm",
+        "dead keep",
+        "dead restore",
         "doctor",
     ],
 )

@@ -49,3 +49,11 @@ async def test_a_dead_phone_costs_its_neighbours_nothing(peer, make_apns, make_b
         (3, Outcome.DEAD, 12_345, Death.CERTAIN),
         (19, Outcome.DEAD, 12_345, Death.CERTAIN),
     ]
+
+
+async def test_our_own_objection_to_a_token_says_nothing_of_the_phone(peer, make_apns, make_batch, running):
+    """A3"""
+    async with running(make_apns(peer)) as transport:
+        outcomes = await transport.send(make_batch(tokens=["00ab", "not hexadecimal", "00cd"]))
+    assert [(e.index, e.outcome, e.death) for e in outcomes.exceptions] == [(1, Outcome.REJECTED, None)]
+    assert outcomes.delivered == 2

@@ -1,4 +1,4 @@
--- The dead ledger: which tokens the providers refuse, and what becomes of them (docs/adr/0009). A refusal is of one of
+-- The dead ledger: which tokens the providers refuse, and what becomes of them (docs/adr/0012). A refusal is of one of
 -- three kinds. Certain: deleted with the report. Likely and doubtful: kept by campaign and channel, until the whole
 -- ring's share is judged (dead_judge.lua) and, where it is too high, a person has answered. What is deleted is kept for
 -- a day (dead_undo.lua).

@@ -1,0 +1,155 @@
+"""``broadside dead``: the tokens that providers refuse, the questions about them, and the undo."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import App, Parameter
+
+from broadside.cli.campaigns_shown import moment
+from broadside.cli.options import ConfigFile, DataDir, Json, client
+from broadside.cli.output import say, say_json, table
+from broadside.dead_records import DeadEntry
+from broadside.errors import UsageError
+from transports.identity import parse_campaign
+
+_EPILOGUE = """\
+Examples:
+    broadside dead list
+    broadside dead confirm ios-news                  yes, these phones are gone
+    broadside dead keep ios-news                     no, the key was wrong
+    broadside dead restore ios-news                  undo a day's deletions
+    broadside dead restore 2qbsgz3kxm4ta
+
+A provider's "no" is a phone that is gone, or a key, an app or an environment
+that is wrong. Broadside deletes by itself what can only be the first, and a
+share below the channel's dead_limit. Above it nothing is deleted, and one
+question stands until you answer:
+
+  confirm   the phones are gone: their tokens are deleted, and pushes that
+            were held for them end as rejected or dead.
+  keep      the phones are alive: nothing is deleted; what was held goes out
+            once the key is mended (mend it in broadside.toml, then restart).
+
+Whatever was deleted can be restored for a day."""
+
+_Campaign = Annotated[str | None, Parameter(help="Only this campaign's question; without it all of the channel's.")]
+_Channel = Annotated[str, Parameter(help="A channel, as dead list shows it.")]
+
+
+def register(app: App) -> None:
+    """Add the group."""
+    group = App(name="dead", help="Answer questions about refused tokens, and undo deletions.", help_epilogue=_EPILOGUE)
+    group.command(list_, name="list")
+    for command in (confirm, keep, restore):
+        group.command(command)
+    app.command(group)
+
+
+def list_(*, json: Json = False, config: ConfigFile = None, data: DataDir = None) -> int:
+    """Show the questions that stand, what waits for a verdict, and what was deleted in the last day."""
+    with client(config, data) as node:
+        report = node.dead()
+    if json:
+        say_json(report)
+        return 0
+    if not (report.questions or report.kept or report.removed):
+        say("nothing: no question stands, no refused token waits, and nothing was deleted in the last day")
+        return 0
+    parts = [_asked(entry) for entry in report.questions]
+    if parts:
+        say("\n\n".join(parts))
+    if report.kept:
+        say(("\n" if parts else "") + "refused tokens that wait:")
+        columns = ("channel", "campaign", "state", "refused", "delivered", "share", "kept")
+        table(columns, [_row(entry) for entry in report.kept])
+    if report.removed:
+        say(("\n" if parts or report.kept else "") + "deleted in the last day (broadside dead restore CHANNEL):")
+        table(("channel", "campaign", "deleted"), [[e.channel, e.campaign, e.removed] for e in report.removed])
+    return 0
+
+
+def confirm(
+    channel: _Channel,
+    campaign: _Campaign = None,
+    /,
+    *,
+    json: Json = False,
+    config: ConfigFile = None,
+    data: DataDir = None,
+) -> int:
+    """Answer "they are dead": delete the refused tokens, and let held pushes end. It can be undone for a day."""
+    return _answer("confirm", channel, campaign, json, config, data)
+
+
+def keep(
+    channel: _Channel,
+    campaign: _Campaign = None,
+    /,
+    *,
+    json: Json = False,
+    config: ConfigFile = None,
+    data: DataDir = None,
+) -> int:
+    """Answer "the key is wrong": delete nobody. Held pushes go out once the key is mended."""
+    return _answer("keep", channel, campaign, json, config, data)
+
+
+def restore(
+    what: Annotated[str, Parameter(help="A channel or a campaign, as dead list shows them.")],
+    /,
+    *,
+    json: Json = False,
+    config: ConfigFile = None,
+    data: DataDir = None,
+) -> int:
+    """Give back what was deleted as dead in the last day, each subscriber under the old id."""
+    with client(config, data) as node:
+        channels = {entry.channel for entry in node.dead().removed}
+        campaign = None if what in channels or not _is_campaign(what) else what.lower()
+        answer = node.dead_restore(None if campaign else what, campaign)
+    if json:
+        say_json(answer)
+        return 0
+    again = f"; {answer.registered_again:,} phones had registered anew" if answer.registered_again else ""
+    say(f"{answer.restored:,} subscribers are back{again}")
+    return 0
+
+
+def _answer(act: str, channel: str, campaign: str | None, json: bool, config: Path | None, data: Path | None) -> int:
+    if campaign is not None and not _is_campaign(campaign):
+        raise UsageError(f'"{campaign[:40]}" is not a campaign\'s id (broadside dead list shows them)')
+    with client(config, data) as node:
+        answer = node.dead_answer(act, channel, None if campaign is None else campaign.lower())
+    if json:
+        say_json(answer)
+    elif act == "confirm":
+        say(f"{channel}: {answer.kept:,} refused tokens are being deleted (undo for a day: dead restore {channel})")
+    else:
+        say(f"{channel}: nobody is deleted; what is held goes out once the key is mended")
+    return 0
+
+
+def _asked(entry: DeadEntry) -> str:
+    reasons = ", ".join(f"{n:,} × {reason}" for reason, n in sorted(entry.reasons.items(), key=lambda item: -item[1]))
+    examples = ", ".join(map(str, entry.examples))
+    waits = [f"{entry.kept:,} tokens kept"] if entry.kept else []
+    waits += [f"{entry.held:,} pushes held"] if entry.held else []
+    lines = [entry.text, f"  since {moment(entry.since)}; {', '.join(waits) or 'nothing waits'}"]
+    lines += [f"  reasons: {reasons}"] if reasons else []
+    lines += [f"  for example the subscribers {examples}"] if examples else []
+    return "\n".join(lines)
+
+
+def _row(entry: DeadEntry) -> list[object]:
+    refused = entry.likely + entry.doubtful
+    return [entry.channel, entry.campaign, entry.state, refused, entry.delivered, f"{entry.share:.1%}", entry.kept]
+
+
+def _is_campaign(text: str) -> bool:
+    try:
+        parse_campaign(text)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,75 @@
+"""The API's records about refused tokens: questions, answers, and the undo."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class DeadEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """What providers refused of one campaign on one channel. Times are milliseconds UTC."""
+
+    channel: str
+    campaign: str
+    state: str
+    """``stopped`` and ``asked``: a question stands; ``collecting``: not yet judged; ``few``: too few to judge;
+    ``deleting``; ``confirmed``, ``denied`` and ``forgetting``: a person has answered; ``closed``."""
+    since: int
+    delivered: int
+    likely: int
+    """Refused as if the phone were gone (UNREGISTERED, 410 without a usable timestamp)."""
+    doubtful: int
+    """Refused in a way that a wrong key causes too (BadDeviceToken, SENDER_ID_MISMATCH)."""
+    held: int
+    """Phones whose pushes wait for the answer, as far as one worker knows."""
+    kept: int
+    """Refused tokens that wait for a verdict or an answer."""
+    removed: int
+    """Deleted within the last day: `restore` gives them back."""
+    share: float
+    """Refused ÷ (delivered + refused)."""
+    limit: float
+    reasons: dict[str, int] = {}
+    examples: list[int] = []
+    """Some subscribers' ids."""
+    text: str = ""
+    """The question in plain words."""
+
+
+class DeadReport(msgspec.Struct, frozen=True, kw_only=True):
+    """Answer to ``GET /api/dead``."""
+
+    questions: list[DeadEntry]
+    kept: list[DeadEntry]
+    removed: list[DeadEntry]
+
+
+class DeadAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """Body of ``POST /api/dead/confirm`` and ``…/keep``."""
+
+    channel: str
+    campaign: str | None = None
+    """None: all of the channel's questions."""
+
+
+class DeadRestore(msgspec.Struct, frozen=True, kw_only=True):
+    """Body of ``POST /api/dead/restore``: a channel, a campaign, or a campaign on a channel."""
+
+    channel: str | None = None
+    campaign: str | None = None
+
+
+class DeadAnswered(msgspec.Struct, frozen=True, kw_only=True):
+    """What an answer applies to."""
+
+    channel: str
+    campaigns: list[str]
+    kept: int
+    """Refused tokens that were kept: deleted after `confirm`, forgotten after `keep`."""
+
+
+class DeadRestored(msgspec.Struct, frozen=True, kw_only=True):
+    """What came back."""
+
+    restored: int
+    registered_again: int
+    """Phones that had registered anew: there is nothing to give back."""
