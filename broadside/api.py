@@ -277,8 +277,9 @@ class Api:
         told = {name: {"used": each.used, "size": each.size} for name, each in memory.items()}
         states = await self._newsroom.channel_states()
         alarms = [*memory_alarms(memory)[0], *self._told(states), *self._alarms()]
-        queue = await self._newsroom.tubes()
-        return _json({**self._status(), "queue": queue, "memory": told, "alarms": alarms, "channels": states})
+        queue, tokens = await self._newsroom.tubes(), await self._newsroom.rewritten()
+        found = {"queue": queue, "memory": told, "alarms": alarms, "channels": states, "tokens": tokens}
+        return _json({**self._status(), **found})
 
     async def _fire(self, request: Request) -> Response:
         try:

@@ -233,6 +233,10 @@ class Newsroom:
         """Subscribers by channel."""
         return await self._store.subscribers_count()
 
+    async def rewritten(self) -> dict[str, dict[str, Any]]:
+        """Per channel, what bringing the tokens of older rows into one form has come to."""
+        return {channel: found._asdict() for channel, found in sorted((await self._store.tokens_report()).items())}
+
     async def page(self, after: int, limit: int) -> list[Subscriber]:
         """Up to ``limit`` subscribers with id > ``after``."""
         return [_subscriber(row) for row in await self._store.subscribers_page(after, limit)]

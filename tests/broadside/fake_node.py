@@ -69,6 +69,7 @@ class FakeNode:
         self.streams: list[list[dict[str, Any]]] = [[report("firing", 40), report()]]
         self.verdicts: dict[str, dict[str, Any]] = {}
         self.channels: dict[str, str] = {}
+        self.tokens: dict[str, dict[str, Any]] = {}
         self.hang = threading.Event()
         self.hang.set()
         self.campaigns = [report()]
@@ -138,6 +139,8 @@ class FakeNode:
             self.answer(to, {"total": len(self.rows), "channels": {"ios": len(self.rows)}})
         elif path == "/api/channels":
             self.answer(to, {"channels": {name: {"platform": platform} for name, platform in self.channels.items()}})
+        elif path == "/api/status":
+            self.answer(to, {"tokens": self.tokens})
         elif path == "/api/subscribers":
             after, limit = (int(part.partition("=")[2]) for part in query.split("&"))
             rows = [{"id": n, **row} for n, row in enumerate(self.rows.values(), 1)][after : after + limit]

@@ -14,4 +14,6 @@ def build(settings: TransportSettings) -> Transport:
     return transport.build(settings)
 
 
-PLATFORM = Platform(provider="Apple", build=build, kinds=tokens.KINDS, token=tokens.token, tokens=tokens.tokens)
+PLATFORM = Platform(
+    provider="Apple", build=build, kinds=tokens.KINDS, rule=tokens.RULE, token=tokens.token, tokens=tokens.tokens
+)
