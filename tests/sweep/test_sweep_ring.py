@@ -16,7 +16,7 @@ from broadside import topology, wire
 from storage.link import Link
 from storage.store import Store
 from storage.tubes import Tubes
-from supervision.testing import Fired, Report, crash_at_every_step
+from supervision.testing import Report, crash_at_every_step
 from tests.conftest import Server
 from tests.sweep.campaign import Campaign, rows
 from tests.sweep.test_sweep_tarantool import WatchedLink
@@ -60,7 +60,6 @@ class Ring:
         self.servers = [wire.Server(each.uri, each.user, each.password) for each in self.endpoints]
         self.audience: dict[int, str] = {}
         self.puts: list[Puts] = []
-        self.now: Campaign | None = None
         patch.setattr("storage.tubes.POLL", 0.1)
         patch.setattr("actors.settler.HELD_DELAY", 0.02)
         patch.setattr("actors.membership.RENEW_EVERY", 0.2)
@@ -81,17 +80,11 @@ class Ring:
 
     async def scenario(self) -> None:
         nodes = self.nodes()
-        self.now = first = nodes[0]
+        first = nodes[0]
         first.wired(self.patch)
         self.puts.append({})
-        made: list[RingLink] = []
-
-        def make(endpoints: Any, greetings: Any) -> RingLink:
-            made.append(RingLink(self.puts, endpoints, greetings))
-            return made[-1]
-
-        self.patch.setattr(topology, "Link", make)
-        first.ledger.unsettled = lambda: sum(sum(link.leases.values()) for link in made)
+        forgive = first.ledger.forgive
+        self.patch.setattr(topology, "Link", lambda ends, greetings: RingLink(self.puts, forgive, ends, greetings))
         async with trio.open_nursery() as outside:
             links = []
             for endpoint in self.endpoints:
@@ -131,11 +124,7 @@ class Ring:
         assert len({page.node for page in pages}) > 1, "one node has walked it all"
 
     def crash(self, actor: str, **options: Any) -> Report:
-        def fired(fired: Fired) -> None:
-            assert self.now is not None
-            self.now.ledger.crash(fired)
-
-        return crash_at_every_step(self.scenario, actor=actor, on_fire=fired, virtual=False, within=60, **options)
+        return crash_at_every_step(self.scenario, actor=actor, virtual=False, within=60, **options)
 
 
 @pytest.fixture
