@@ -131,7 +131,7 @@ class Consumer:
         batch = Batch(
             task.campaign,
             campaign.message,
-            task.attempt,
+            task.tries,
             task.expires_at,
             recipients,
             begin_until=trio.current_time() + BEGIN_WITHIN,

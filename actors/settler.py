@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable
 
@@ -12,21 +13,37 @@ from actors.blame import Blame
 from actors.gate import Gate
 from actors.messages import Clock, Done
 from storage.errors import LinkLost, OutOfMemory
-from storage.records import Remainder, Settlement
+from storage.records import Remainder, Settlement, attempt
 from storage.tubes import Tubes
-from transports.contract import Death, Outcome, Recipient, pack_recipients
+from transports.contract import Death, Fault, Outcome, Recipient, pack_recipients
 
 log = structlog.get_logger(__name__)
 
 ATTEMPTS = 8
-"""A recipient that is still refused or unanswered at this attempt is given up, so that remainders end."""
+"""Own refusals (``Fault.PHONE``) at which a recipient is given up. Whoever waits for another's fault waits until the
+news expires."""
 SETTLEMENTS_A_CALL = 16
 FULL_PAUSE = 1.0
 """Seconds before the next try when the queue has no memory even for a settlement."""
 HELD_DELAY = 1.0
 """Seconds until what was never judged is tried again; the channel's breaker decides when it really goes."""
-_CLASSES = (1.0, 10.0, 60.0, 300.0, 900.0, 86400.0)
-"""Delays are gathered into these classes (upper ends, seconds), or each recipient might need a task of its own."""
+LAST_TRY = 1.0
+"""Seconds of the news' life below which nothing is tried again. No wait takes more than half of what is left of it, so
+that a fault which ends before the news does ends nobody."""
+_LONGEST = {Outcome.RETRY: 60.0, Outcome.UNKNOWN: 900.0}
+"""Seconds that waits double up to, with each try, where the provider asks for less. What was sent and not answered may
+have arrived: it is repeated ever more rarely."""
+_AGAIN = frozenset({Outcome.RETRY, Outcome.UNKNOWN, Outcome.HELD})
+_WAITS = (10.0, 60.0, 300.0, math.inf)
+_OWN_WAITS = (60.0, 900.0, math.inf)
+"""Delays are gathered into these classes (upper ends, seconds), or each recipient might need a task of its own. They
+are eight at most, as the numbers of a batch's remainders want it (``tubes.settle``)."""
+
+
+def _delay(outcome: Outcome, after: float, tries: int) -> float:
+    if outcome is Outcome.HELD:
+        return HELD_DELAY
+    return max(after, min(2.0 ** (tries - 1), _LONGEST[outcome]))
 
 
 def settle(done: Done, now: int) -> Settlement:
@@ -37,23 +54,26 @@ def settle(done: Done, now: int) -> Settlement:
     reasons: dict[str, int] = {}
     dead: list[tuple[int, str, int, str, str]] = []
     again: dict[tuple[int, float], tuple[float, list[Recipient]]] = {}
+    left = (batch.expires_at - now) / 1000
     if done.outcomes.delivered:
         tallies["delivered"] = done.outcomes.delivered
-    for index, outcome, reason, after, unregistered_at, death in done.outcomes.exceptions:
+    for index, outcome, reason, after, unregistered_at, death, fault in done.outcomes.exceptions:
         recipient = recipients[index]
-        if outcome in (Outcome.RETRY, Outcome.UNKNOWN, Outcome.HELD):
-            held = outcome is Outcome.HELD
-            delay = HELD_DELAY if held else max(after, min(2.0 ** (task.attempt - 1), 60.0))
-            if now + delay * 1000 >= batch.expires_at:
+        if outcome in _AGAIN:
+            refusals = task.refusals + (outcome is not Outcome.HELD and fault is Fault.PHONE)
+            if left <= LAST_TRY:
                 outcome = Outcome.EXPIRED
-            elif not held and task.attempt >= ATTEMPTS:
+            elif refusals >= ATTEMPTS:
                 outcome, reason = Outcome.REJECTED, f"given up after {ATTEMPTS} attempts: {reason}"
             else:
-                key = (task.attempt + (0 if held else 1), next(c for c in _CLASSES if delay <= c or c == _CLASSES[-1]))
+                delay = min(_delay(outcome, after, task.tries), max(LAST_TRY, left / 2))
+                tries = task.tries + (outcome is not Outcome.HELD)
+                classes = _WAITS if refusals == task.refusals else _OWN_WAITS
+                key = (attempt(tries, refusals), next(end for end in classes if delay <= end))
                 longest, group = again.get(key, (0.0, []))
                 group.append(recipient)
                 again[key] = (max(longest, delay), group)
-                if not held:
+                if outcome is not Outcome.HELD:
                     tallies["retried"] = tallies.get("retried", 0) + 1
                     reasons[reason] = reasons.get(reason, 0) + 1
                 continue
@@ -74,8 +94,8 @@ def settle(done: Done, now: int) -> Settlement:
         last=max(ends, default=0),
         left=[recipient.id for _, group in again.values() for recipient in group],
         remainders=[
-            Remainder(delay, attempt, len(group), pack_recipients(group))
-            for (attempt, _), (delay, group) in again.items()
+            Remainder(delay, encoded, len(group), pack_recipients(group))
+            for (encoded, _), (delay, group) in again.items()
         ],
         ids=ids,
     )

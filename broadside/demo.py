@@ -3,21 +3,35 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
+import structlog
+import trio
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from broadside import logs, samples
 from broadside.config import Config, Demo
+from broadside.errors import FireFailed
 from broadside.newsroom import Newsroom
 from broadside.records import CampaignReport, FireRequest, Subscriber
+from storage.errors import LinkDown, LinkLost, OutOfMemory
 from transports.contract import Message
 from transports.identity import parse_campaign
 
 NEWS = Message(title="Broadside is alive", body="This push went to every sample phone, each exactly once.")
 ROWS_A_PUT = 1000
+KEY = "demo"
+"""The sample campaign's idempotency key."""
+AGAIN_AFTER = 1.0
+"""Seconds until a call that failed is repeated."""
+
+log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
 
 
 class Terminal:
@@ -62,16 +76,31 @@ def write_twin_scripts(folder: Path, platforms: Iterable[str]) -> None:
 
 async def show(newsroom: Newsroom, config: Config, terminal: Terminal) -> None:
     """Fill an empty base, fire the sample campaign, show its way and its end. A base that is there is left alone."""
-    counts = await newsroom.count()
-    campaigns = await newsroom.campaigns()
+    counts = await insist(newsroom.count)
+    campaigns = await insist(newsroom.campaigns)
     if counts or campaigns:
         there = f"{sum(counts.values()):,} subscribers, {len(campaigns)} campaigns"
         terminal.say(f"the base is there: {there}; nothing is fired")
         return
     await _fill(newsroom, config, terminal)
-    fired = await newsroom.fire(FireRequest(message=NEWS))
+    fired = await insist(lambda: newsroom.fire(FireRequest(message=NEWS), KEY))
     terminal.say(f"fired campaign {fired.id}: “{NEWS.title}”")
     await watch(newsroom, fired, terminal)
+
+
+async def insist(call: Callable[[], Awaitable[T]]) -> T:
+    """Call until it succeeds, whatever the way to Tarantool does meanwhile: each call of the demo may be repeated."""
+    while True:
+        try:
+            return await call()
+        except (LinkLost, LinkDown, OutOfMemory) as error:
+            why: Exception = error
+        except FireFailed as error:
+            if error.status != 503:
+                raise
+            why = error
+        log.warning("the demo waits", why=str(why))
+        await trio.sleep(AGAIN_AFTER)
 
 
 async def _fill(newsroom: Newsroom, config: Config, terminal: Terminal) -> None:
@@ -85,11 +114,11 @@ async def _fill(newsroom: Newsroom, config: Config, terminal: Terminal) -> None:
         for row in samples.subscribers(total, sample.dead_share, channels):
             rows.append(row)
             if len(rows) == ROWS_A_PUT:
-                await newsroom.put(rows)
+                await insist(partial(newsroom.put, rows))
                 bars.advance(bar, len(rows))
                 rows = []
         if rows:
-            await newsroom.put(rows)
+            await insist(partial(newsroom.put, rows))
             bars.advance(bar, len(rows))
 
 

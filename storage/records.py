@@ -257,6 +257,18 @@ class PutBatch(NamedTuple):
     expires_at: int
 
 
+REFUSALS = 1000
+"""How a task's tries and its own refusals share one number: see :func:`attempt`."""
+
+
+def attempt(tries: int, refusals: int) -> int:
+    """The field of this name of a task on a tube: the number of its try, and a thousand for each own refusal.
+
+    A task of an older Broadside has its tries there, and no refusal.
+    """
+    return min(tries, REFUSALS - 1) + REFUSALS * refusals
+
+
 @dataclass(frozen=True, slots=True)
 class Task:
     """A batch taken from a tube, its recipients still packed."""
@@ -270,10 +282,21 @@ class Task:
     seq: int
     n: int
     attempt: int
+    """Two numbers in one, as it lies on the tube: see :func:`attempt`."""
     expires_at: int
     size: int
     recipients: bytes
     """See ``transports.contract.Recipient``."""
+
+    @property
+    def tries(self) -> int:
+        """1 for the first try: waits grow with it."""
+        return self.attempt % REFUSALS
+
+    @property
+    def refusals(self) -> int:
+        """How often these recipients themselves have refused: at last they are given up for it."""
+        return self.attempt // REFUSALS
 
     @classmethod
     def of(cls, id: int, number: int, data: list[Any]) -> Task:

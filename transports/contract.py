@@ -70,7 +70,7 @@ class Batch:
     """64-bit campaign id."""
     message: Message
     attempt: int
-    """1 for the first try."""
+    """1 for the first try; waits grow with it. How often the phone itself refused is not in it."""
     expires_at: int
     """Milliseconds UTC after which nobody wants this push any more."""
     recipients: list[Recipient]
@@ -93,11 +93,22 @@ class Outcome(enum.Enum):
     CANCELLED = "cancelled"
     DROPPED = "dropped"
     RETRY = "retry"
-    """Refused for now: try again after ``Exceptional.after`` seconds."""
+    """Not taken for now: try again after ``Exceptional.after`` seconds."""
     UNKNOWN = "unknown"
     """Sent, never answered: tried again under the same collapse id, so that a repeat replaces the first."""
     HELD = "held"
-    """Not judged: never sent, or hit by a fault of the whole channel. Does not count as an attempt."""
+    """Not judged: never sent, or hit by a fault of the whole channel. Does not count as a try."""
+
+
+class Fault(enum.Enum):
+    """Where the fault lies that a push was not taken. Only the phone's own refusals count towards giving it up."""
+
+    PHONE = "phone"
+    """This token, or this message to it. The others of the batch are judged by themselves."""
+    CHANNEL = "channel"
+    """The credential, the app, the project, its quota: every recipient of the channel would hear the same."""
+    MOMENT = "moment"
+    """The provider or the way to it, just now: busy, silent, restarting."""
 
 
 TERMINAL = frozenset(
@@ -130,6 +141,8 @@ class Exceptional(NamedTuple):
     """DEAD: the provider's own timestamp, ms UTC. The subscriber goes only if registered before it."""
     death: Death | None = None
     """DEAD and REJECTED: what the refusal says of the token; None: nothing."""
+    fault: Fault = Fault.MOMENT
+    """Whose fault it is. RETRY and UNKNOWN: what is not the phone's waits until the news expires."""
 
 
 @dataclass(slots=True)
@@ -143,7 +156,7 @@ class Outcomes:
     slow: float = 0.0
     """Seconds for which the channel should send nothing, where the provider limits the whole project."""
     put_off: int = 0
-    """Pushes that the provider was too busy for (5xx, refused streams, a project's 429): many slow the channel."""
+    """Pushes that wait for a fault which is not the phone's (5xx, refused streams, a quota): many slow the channel."""
 
 
 def held(batch: Batch, why: str) -> Outcomes:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import enum
 from typing import NamedTuple
 
-from transports.contract import Death, Outcome
+from transports.contract import LONGEST_PAUSE, Death, Fault, Outcome
+
+LONGEST_WAIT = 900.0
+"""Seconds that one recipient waits at most before its next try, where the fault is not its own."""
 
 
 class Then(enum.Enum):
@@ -39,6 +42,8 @@ class Decision(NamedTuple):
     """Seconds for which the whole channel should send nothing."""
     repeated: str | None = None
     """The sentence with which the channel must pause if this answer comes again and again."""
+    fault: Fault = Fault.PHONE
+    """Where the fault lies: see ``docs/operating.md``, "Who is given up, and who waits"."""
     blames_token: bool = False
     """The recipient's token is doubtful if other recipients of the same batch were accepted."""
     death: Death | None = None
@@ -47,7 +52,22 @@ class Decision(NamedTuple):
 
 def stop(reason: str, sentence: str, then: Then = Then.NOTHING) -> Decision:
     """The same fault would hit every recipient: hold them all."""
-    return Decision(Outcome.HELD, reason, stop=sentence, then=then)
+    return Decision(Outcome.HELD, reason, stop=sentence, then=then, fault=Fault.CHANNEL)
+
+
+def later(
+    fault: Fault, reason: str, base: float, attempt: int, asked: float | None = None, then: Then = Then.NOTHING
+) -> Decision:
+    """Try again: after ``base`` seconds for the first attempt, doubled with each further one, or as the provider asks.
+
+    ``asked``: seconds of Retry-After. It may be any time where one phone is refused. Where the channel or the moment is
+    at fault the channel is slowed instead: no wish is followed beyond :data:`LONGEST_PAUSE`, and waits double up to
+    :data:`LONGEST_WAIT`.
+    """
+    if fault is Fault.PHONE:
+        return Decision(Outcome.RETRY, reason, max(backed_off(base, attempt), asked or 0.0), then=then, fault=fault)
+    after = max(backed_off(base, attempt, LONGEST_WAIT), min(asked or 0.0, LONGEST_PAUSE))
+    return Decision(Outcome.RETRY, reason, after, then=then, fault=fault, slow=asked or 0.0)
 
 
 def backed_off(base: float, attempt: int, limit: float = 3_600.0) -> float:

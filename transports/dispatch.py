@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
-from transports.contract import Batch, Death, Exceptional, Outcome, Outcomes
+from transports.contract import Batch, Death, Exceptional, Fault, Outcome, Outcomes
 from transports.decision import Decision, Then
 from transports.http2 import UNANSWERED, UNPROCESSED, Answer, Row, Template
 from transports.jobs import Job
@@ -94,12 +94,12 @@ class Dispatch:
     def _fate(self, answer: Answer) -> Exceptional | None:
         index = answer.request.key
         if answer.status == UNANSWERED:
-            return Exceptional(index, Outcome.UNKNOWN, "no answer")
+            return Exceptional(index, Outcome.UNKNOWN, "no answer", fault=Fault.MOMENT)
         if answer.status == UNPROCESSED:
             self.outcomes.put_off += 1
-            return Exceptional(index, Outcome.RETRY, "REFUSED_STREAM", 1.0)
+            return Exceptional(index, Outcome.RETRY, "REFUSED_STREAM", 1.0, fault=Fault.MOMENT)
         decision = self._decide(answer, self._batch.attempt)
-        self.outcomes.put_off += answer.status >= 500 or decision.slow > 0.0
+        self.outcomes.put_off += decision.outcome is Outcome.RETRY and decision.fault is not Fault.PHONE
         then = decision.then
         if then is not Then.NOTHING and then is not Then.RENEW:
             answer.via.retire(decision.reason)
@@ -117,10 +117,18 @@ class Dispatch:
         if sentence is not None:
             self._stop(sentence)
         if decision.blames_token:
-            self._blamed.append(Exceptional(index, decision.outcome, decision.reason))
+            self._blamed.append(Exceptional(index, decision.outcome, decision.reason, fault=decision.fault))
             return None
         after = decision.after * self._jitter
-        return Exceptional(index, decision.outcome, decision.reason, after, decision.unregistered_at, decision.death)
+        return Exceptional(
+            index,
+            decision.outcome,
+            decision.reason,
+            after,
+            decision.unregistered_at,
+            decision.death,
+            decision.fault,
+        )
 
     def _stop(self, sentence: str) -> None:
         if self.outcomes.stop is None:

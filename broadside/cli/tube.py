@@ -8,6 +8,7 @@ from cyclopts import App, Parameter
 
 from broadside.cli.options import ConfigFile, DataDir, Json, client
 from broadside.cli.output import complain, say, say_json, table
+from storage.records import REFUSALS
 from transports.identity import campaign_text
 
 _EPILOGUE = """\
@@ -94,5 +95,5 @@ def kick(
 def _row(task: dict[str, Any]) -> list[object]:
     data, end = task["data"], [task["crashes"], task["why"]]
     if isinstance(data, list) and len(data) == 9 and isinstance(data[1], int):
-        return [task["id"], campaign_text(data[1]), data[3], data[4], data[6], *end]
+        return [task["id"], campaign_text(data[1]), data[3], data[4], data[6] % REFUSALS, *end]
     return [task["id"], "-", "-", "-", "-", *end]

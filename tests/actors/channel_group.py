@@ -150,7 +150,13 @@ def delivered(batch: Batch) -> Outcomes:
 
 class Group:
     def __init__(
-        self, tubes: MemoryTubes, transport: ScriptedTransport, *, hands: int = 6, limiter: Limiter | None = None
+        self,
+        tubes: MemoryTubes,
+        transport: Any,
+        *,
+        hands: int = 6,
+        limiter: Limiter | None = None,
+        clock: Callable[[], int] = lambda: 1000,
     ) -> None:
         self.tubes, self.transport = tubes, transport
         self.breaker = Breaker()
@@ -159,6 +165,7 @@ class Group:
         """The dead ledger's answer to a doubt."""
         self.doubts: list[Doubt] = []
         gate, places = Gate(), trio.Semaphore(hands)
+        self.gate = gate
         work_in, work_out = trio.open_memory_channel[Work](hands)
         done_in, done_out = trio.open_memory_channel[Done](hands)
         fake: Any = tubes
@@ -171,7 +178,7 @@ class Group:
             hands=places,
             gate=gate,
             in_hand=Counter(),
-            clock=lambda: 1000,
+            clock=clock,
         )
         self.actor = TransportActor(
             channel="c",

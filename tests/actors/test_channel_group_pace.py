@@ -186,6 +186,61 @@ async def test_a_provider_that_asks_for_less_gets_nothing_for_that_long(
     assert min(tubes.takes[1:]) >= 60.0
 
 
+async def test_a_day_of_retry_after_pauses_a_channel_for_five_minutes_and_then_one_batch_goes_first(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """C2: one 429 with ``Retry-After: 86400`` stopped the channel for a day."""
+    well = False
+
+    def answer(batch: Batch) -> Outcomes:
+        if well:
+            return delivered(batch)
+        refused = [Exceptional(n, Outcome.RETRY, "QUOTA_EXCEEDED", 300.0) for n in range(3)]
+        return Outcomes(0, refused, slow=86_400.0, put_off=3)
+
+    tubes, transport = MemoryTubes(40), ScriptedTransport(answer)
+    group = Group(tubes, transport)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(group.run, 1000)
+        await trio.sleep(290)
+        first = len(transport.sent)
+        assert first <= 12
+        assert group.gate.slow_since is not None
+        assert group.gate.slow_until <= trio.current_time() + 300
+        await trio.sleep(300)
+        assert len(transport.sent) == first + 1, "one batch after five minutes, and its fate pauses the channel again"
+        well = True
+        await trio.sleep(30)
+        assert len(tubes.settled) == 40
+        assert group.gate.slow_since is None
+
+
+async def test_one_recipient_who_is_put_off_slows_nobody_else(autojump_clock: trio.testing.MockClock) -> None:
+    """C2: a remainder of one recipient was all of its batch, and so its channel's."""
+    tubes = await _answered_first(
+        Outcomes(0, [Exceptional(0, Outcome.RETRY, "QUOTA_EXCEEDED", 300.0)], slow=86_400.0, put_off=1), size=1
+    )
+    assert max(tubes.takes) < 10.0
+
+
+async def test_a_provider_that_answers_nothing_is_left_alone_more_and_more(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """C3: it was sent batch after batch, and the channel said nothing."""
+
+    def mute(batch: Batch) -> Outcomes:
+        return Outcomes(0, [Exceptional(n, Outcome.UNKNOWN, "no answer") for n in range(3)])
+
+    tubes, transport = MemoryTubes(200), ScriptedTransport(mute, seconds=20)
+    group = Group(tubes, transport)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(group.run, 600)
+        await trio.sleep(500)
+        assert len(transport.sent) < 30
+        assert (group.gate.reason, group.gate.slow_since is None) == ("silent", False)
+        transport.answer = delivered
+
+
 async def test_a_provider_that_puts_off_a_few_of_many_is_asked_on(autojump_clock: trio.testing.MockClock) -> None:
     few = [Exceptional(n, Outcome.RETRY, "QUOTA_EXCEEDED", 60.0) for n in range(10)]
     tubes = await _answered_first(Outcomes(90, few, None, slow=60.0, put_off=10), size=100)

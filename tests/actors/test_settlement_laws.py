@@ -8,11 +8,12 @@ from hypothesis import strategies as st
 
 from actors.messages import Done, Work
 from actors.settler import ATTEMPTS, settle
-from storage.records import Task
+from storage.records import Task, attempt
 from transports.contract import (
     Batch,
     Death,
     Exceptional,
+    Fault,
     Message,
     Outcome,
     Outcomes,
@@ -63,26 +64,66 @@ def test_what_we_refuse_ourselves_is_no_word_of_the_provider() -> None:
     assert (result.dead, result.tallies["rejected"]) == ([], 1)
 
 
-@pytest.mark.parametrize("outcome", [Outcome.RETRY, Outcome.UNKNOWN])
-def test_the_last_attempt_is_terminal(outcome: Outcome) -> None:
-    before = settle(done([Exceptional(0, outcome, "busy")], attempt=ATTEMPTS - 1), NOW)
+OWN = Exceptional(0, Outcome.RETRY, "busy", fault=Fault.PHONE)
+
+
+def test_a_phone_that_refuses_eight_times_itself_is_given_up() -> None:
+    """B2: its own refusals count, whatever else it has waited for."""
+    before = settle(done([OWN], attempt=attempt(40, ATTEMPTS - 2)), NOW)
     assert before.tallies["retried"] == 1
-    assert before.remainders[0].attempt == ATTEMPTS
-    last = settle(done([Exceptional(0, outcome, "busy")], attempt=ATTEMPTS), NOW)
+    assert before.remainders[0].attempt == attempt(41, ATTEMPTS - 1)
+    last = settle(done([OWN], attempt=attempt(41, ATTEMPTS - 1)), NOW)
     assert last.tallies == {"delivered": 9, "rejected": 1}
     assert last.remainders == []
     assert "given up after 8 attempts: busy" in last.reasons
 
 
+@pytest.mark.parametrize("outcome", [Outcome.RETRY, Outcome.UNKNOWN])
+@pytest.mark.parametrize("fault", [Fault.CHANNEL, Fault.MOMENT])
+def test_who_waits_for_anothers_fault_is_not_given_up(outcome: Outcome, fault: Fault) -> None:
+    """B2: a recipient was given up at its 8th try, whoever was to blame."""
+    result = settle(done([Exceptional(0, outcome, "busy", fault=fault)], attempt=attempt(500, 7)), NOW)
+    assert result.tallies == {"delivered": 9, "retried": 1}
+    assert result.remainders[0].attempt == attempt(501, 7)
+
+
+def test_what_is_not_answered_is_repeated_ever_more_rarely() -> None:
+    """B2: it may have arrived, so a phone whose pushes are never answered is not hammered."""
+    delays = []
+    for tries in range(1, 20):
+        result = settle(done([Exceptional(0, Outcome.UNKNOWN, "no answer")], attempt=tries), NOW)
+        delays.append(result.remainders[0].delay)
+    assert delays == [min(2.0**n, 900.0) for n in range(19)]
+
+
+def test_a_task_of_an_older_broadside_has_its_tries_and_no_refusal() -> None:
+    """B2: format 2 of tasks is read as it lies on the tubes."""
+    old = Task.of(1, 1, [2, 7, 1, 0, 0, 1, 8, NOW, 0, b"\x90"])
+    assert (old.tries, old.refusals) == (8, 0)
+    new = Task.of(1, 1, [2, 7, 1, 0, 0, 1, attempt(5000, 3), NOW, 0, b"\x90"])
+    assert (new.tries, new.refusals) == (999, 3)
+
+
 def test_what_was_never_judged_is_no_attempt() -> None:
-    result = settle(done([Exceptional(i, Outcome.HELD, "paused") for i in range(10)], attempt=ATTEMPTS), NOW)
-    assert result.remainders[0].attempt == ATTEMPTS
+    held = [Exceptional(i, Outcome.HELD, "paused", fault=Fault.PHONE) for i in range(10)]
+    result = settle(done(held, attempt=attempt(3, ATTEMPTS - 1)), NOW)
+    assert result.remainders[0].attempt == attempt(3, ATTEMPTS - 1)
     assert result.tallies == {}, "held is neither an outcome nor a retry"
 
 
-def test_a_retry_that_would_come_too_late_expires_now() -> None:
-    result = settle(done([Exceptional(0, Outcome.RETRY, "busy", 900.0)], expires_at=NOW + 800_000), NOW)
+@pytest.mark.parametrize(("left", "delay"), [(800.0, 400.0), (3.0, 1.5), (1.5, 1.0)])
+def test_no_wait_is_longer_than_half_of_what_is_left_of_the_news_life(left: float, delay: float) -> None:
+    """B2, C2: a Retry-After beyond the news' end was the recipient's end; the fault may be over in a minute."""
+    late = Exceptional(0, Outcome.RETRY, "busy", 86_400.0)
+    result = settle(done([late], expires_at=NOW + int(left * 1000)), NOW)
+    assert result.tallies == {"delivered": 9, "retried": 1}
+    assert [rest.delay for rest in result.remainders] == [delay]
+
+
+def test_what_comes_back_in_the_last_second_of_the_news_expires() -> None:
+    result = settle(done([Exceptional(0, Outcome.RETRY, "busy")], expires_at=NOW + 1000), NOW)
     assert result.tallies == {"delivered": 9, "expired": 1}
+    assert result.reasons == {"busy": 1}
 
 
 def test_a_retry_waits_at_least_as_long_as_the_provider_says() -> None:
@@ -97,26 +138,28 @@ def test_a_remainder_tells_all_its_ids() -> None:
     assert settle(done([], n=-352, size=3), NOW).ids == [100, 101, 102]
 
 
-exceptional = st.builds(
-    lambda outcome, after, timestamp: (outcome, after, timestamp),
+exceptional = st.tuples(
     st.sampled_from([o for o in Outcome if o is not Outcome.DELIVERED]),
-    st.floats(0, 5000),
+    st.floats(0, 90_000),
     st.none() | st.integers(NOW - HOUR, NOW),
+    st.sampled_from(Fault),
 )
 
 
 @given(
     st.lists(exceptional, max_size=20),
     st.integers(0, 20),
-    st.integers(1, ATTEMPTS),
+    st.builds(attempt, st.integers(1, 1200), st.integers(0, ATTEMPTS - 1)),
     st.integers(NOW - HOUR, NOW + HOUR),
 )
 def test_every_recipient_ends_or_goes_on_and_never_both(
-    fates: list[tuple[Outcome, float, int | None]], more: int, attempt: int, expires_at: int
+    fates: list[tuple[Outcome, float, int | None, Fault]], more: int, encoded: int, expires_at: int
 ) -> None:
-    exceptions = [Exceptional(i, o, "why", after, timestamp) for i, (o, after, timestamp) in enumerate(fates)]
+    exceptions = [
+        Exceptional(i, o, "why", after, timestamp, fault=fault) for i, (o, after, timestamp, fault) in enumerate(fates)
+    ]
     size = len(fates) + more
-    result = settle(done(exceptions, size=size, attempt=attempt, expires_at=expires_at), NOW)
+    result = settle(done(exceptions, size=size, attempt=encoded, expires_at=expires_at), NOW)
     ended = sum(number for word, number in result.tallies.items() if word != "retried")
     going_on = [r.id for rest in result.remainders for r in unpack_recipients(rest.recipients)]
     assert ended + len(going_on) == size

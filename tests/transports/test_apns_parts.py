@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from transports.apns import credentials, outcomes, payload
-from transports.contract import Death, Message, Outcome
+from transports.contract import LONGEST_PAUSE, Death, Message, Outcome
 from transports.decision import Then
 from transports.errors import CredentialsError, PayloadError
 
@@ -79,9 +79,10 @@ def test_an_unknown_answer_is_judged_by_its_class_and_never_pauses_the_channel(s
     reason = f"New{word}"
     decision = outcomes.decide(status, reason, None, attempt, after)
     assert decision.stop is None
-    if status >= 500 or status < 400 or status == 429:
+    if status >= 500 or status < 400 or status in (408, 421, 425, 429):
         assert decision.outcome is Outcome.RETRY
-        assert decision.after >= (after or 0)
+        assert decision.after >= min(after or 0, LONGEST_PAUSE), "a longer wish slows the channel, bounded as well"
+        assert decision.slow == (after or 0)
     else:
         assert decision.outcome is (Outcome.DEAD if status == 410 else Outcome.REJECTED)
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transports.contract import Death, Message, Outcome, Recipient
-from transports.decision import Then
+from transports.contract import LONGEST_PAUSE, Death, Fault, Message, Outcome, Recipient
+from transports.decision import LONGEST_WAIT, Then
 from transports.errors import CredentialsError, PayloadError
 from transports.fcm import credentials, outcomes, payload
 from transports.fcm.outcomes import Refusal
@@ -65,9 +65,10 @@ def test_what_an_answer_says_of_the_phone_is_part_of_the_table(status, code, dea
     st.none() | st.floats(0, 86_400),
     st.sampled_from(["", "QUOTA_EXCEEDED", "INTERNAL", "UNAVAILABLE"]),
 )
-def test_a_retry_waits_ten_seconds_at_least_and_as_long_as_google_asks(status, attempt, after, code):
+def test_a_retry_waits_ten_seconds_at_least_and_as_long_as_google_asks_but_for_days(status, attempt, after, code):
+    """C2: one 429 with a Retry-After of a day stopped a channel for a day."""
     decision = outcomes.decide(status, Refusal(error_code=code), attempt, after)
-    assert decision.after >= max(10.0, after or 0)
+    assert max(10.0, min(after or 0, LONGEST_PAUSE)) <= decision.after <= LONGEST_WAIT
     if status == 429:
         assert decision.after >= 60.0
 
@@ -79,6 +80,21 @@ def test_a_devices_own_quota_slows_nobody_else():
     # the sentence speaks of devices too, the detail names the project
     said = "Sending limit exceeded: message rate, device message rate, or topic message rate."
     assert outcomes.decide(429, Refusal(message=said, error_code="QUOTA_EXCEEDED", quota="project:1")).slow == 60
+
+
+@pytest.mark.parametrize(
+    ("refusal", "fault"),
+    [
+        (Refusal(message="Device message rate exceeded"), Fault.PHONE),
+        (Refusal(error_code="QUOTA_EXCEEDED", quota="device:abc rate exceeded"), Fault.PHONE),
+        (Refusal(error_code="QUOTA_EXCEEDED", quota="project:1"), Fault.CHANNEL),
+        (Refusal(error_code="QUOTA_EXCEEDED"), Fault.CHANNEL),
+        (Refusal(message="message rate, device message rate, or topic message rate"), Fault.CHANNEL),
+    ],
+)
+def test_only_a_quota_that_names_the_device_alone_counts_against_the_phone(refusal, fault):
+    """B2: where Google names all three quotas, nobody knows which one it was."""
+    assert outcomes.decide(429, refusal).fault is fault
 
 
 def test_apples_own_word_is_in_the_sentence():

@@ -8,8 +8,8 @@ from __future__ import annotations
 import msgspec
 
 from transports import foreign
-from transports.contract import Death, Outcome
-from transports.decision import Decision, Then, backed_off, stop
+from transports.contract import Death, Fault, Outcome
+from transports.decision import Decision, Then, later, stop
 
 _BUG = "Apple refuses every push of this kind ({reason}): this is a fault of the campaign or of Broadside"
 
@@ -71,6 +71,7 @@ REASONS = frozenset(_STATUS_OF)
 _LATER = 900.0  # Apple: after 15 minutes
 _DEVICE_LIMIT = 60.0
 _SOON = 1.0
+_NOT_NOW = (408, 421, 425)  # RFC 9110, 8470: request timeout, misdirected request, too early
 
 
 class _Error(msgspec.Struct):
@@ -108,11 +109,12 @@ def decide(
     if status == 410:
         return _gone(label, timestamp)
     if status == 429:
-        return Decision(Outcome.RETRY, label, max(backed_off(_DEVICE_LIMIT, attempt), retry_after or 0.0))
+        return later(Fault.MOMENT, label, _DEVICE_LIMIT, attempt, retry_after)
+    if status in _NOT_NOW:
+        return later(Fault.MOMENT, label, _SOON, attempt, retry_after, Then.RECONNECT)
     if 400 <= status < 500:
         return Decision(Outcome.REJECTED, label)
-    wait = retry_after or 0.0
-    return Decision(Outcome.RETRY, label, max(backed_off(_LATER, attempt), wait), slow=wait)
+    return later(Fault.MOMENT, label, _LATER, attempt, retry_after)
 
 
 def _by_reason(reason: str, timestamp: int | None, attempt: int, retry_after: float) -> Decision:
@@ -131,7 +133,8 @@ def _by_reason(reason: str, timestamp: int | None, attempt: int, retry_after: fl
                 Outcome.REJECTED, reason, repeated="Apple forbids push after push (Forbidden): check the key's rights"
             )
         case "IdleTimeout" | "UnrelatedKeyIdInToken":
-            return Decision(Outcome.RETRY, reason, max(_SOON, retry_after), then=Then.RECONNECT)
+            fault = Fault.MOMENT if reason == "IdleTimeout" else Fault.CHANNEL
+            return later(fault, reason, _SOON, 1, retry_after, Then.RECONNECT)
         case "ExpiredProviderToken":
             sentence = "Apple calls a new provider token expired (ExpiredProviderToken): check this machine's clock"
             return stop(reason, sentence, Then.RENEW_AND_RECONNECT)
@@ -139,14 +142,14 @@ def _by_reason(reason: str, timestamp: int | None, attempt: int, retry_after: fl
             sentence = "Apple refuses the signing key (InvalidProviderToken): check key, key_id, team_id and the clock"
             return stop(reason, sentence, Then.RENEW_IF_MISDATED)
         case "TooManyRequests":
-            return Decision(Outcome.RETRY, reason, max(backed_off(_DEVICE_LIMIT, attempt), retry_after))
+            return later(Fault.PHONE, reason, _DEVICE_LIMIT, attempt, retry_after)
         case "TooManyProviderTokenUpdates":
-            return Decision(Outcome.RETRY, reason, max(_DEVICE_LIMIT, retry_after), then=Then.KEEP_TOKEN)
+            return later(Fault.CHANNEL, reason, _DEVICE_LIMIT, 1, retry_after, Then.KEEP_TOKEN)
         case "Shutdown":
-            after = _SOON if attempt <= 1 else backed_off(_LATER, attempt - 1)
-            return Decision(Outcome.RETRY, reason, max(after, retry_after), then=Then.RECONNECT)
+            base = _SOON if attempt <= 1 else _LATER
+            return later(Fault.MOMENT, reason, base, max(1, attempt - 1), retry_after, Then.RECONNECT)
         case _:  # InternalServerError, ServiceUnavailable
-            return Decision(Outcome.RETRY, reason, max(backed_off(_LATER, attempt), retry_after), slow=retry_after)
+            return later(Fault.MOMENT, reason, _LATER, attempt, retry_after)
 
 
 def _gone(reason: str, timestamp: int | None) -> Decision:

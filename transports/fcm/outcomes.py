@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import msgspec
 
 from transports import foreign
-from transports.contract import Death, Outcome
-from transports.decision import Decision, Then, backed_off, stop
+from transports.contract import Death, Fault, Outcome
+from transports.decision import Decision, Then, later, stop
 
 _LEAST = 10.0  # FCM: retry no sooner than this (seconds)
 _QUOTA = 60.0  # FCM: 429 without Retry-After
@@ -72,7 +72,6 @@ def parse(body: bytes) -> Refusal:
 
 def decide(status: int, refusal: Refusal, attempt: int = 1, retry_after: float | None = None) -> Decision:
     """What an answer other than 2xx means. ``attempt``: 1 for the first; ``retry_after``: seconds."""
-    wait = max(backed_off(_LEAST, attempt), retry_after or 0.0)
     reason = refusal.error_code or refusal.status or f"HTTP {status}"
     match status, refusal.error_code:
         case 400, "INVALID_ARGUMENT" | "":
@@ -94,12 +93,12 @@ def decide(status: int, refusal: Refusal, attempt: int = 1, retry_after: float |
             return stop(reason, f"Google does not know this project ({reason}): check the channel's app (project id)")
         case 429, _:
             return _quota(refusal, reason, attempt, retry_after)
-        case 503, _:
-            return Decision(Outcome.RETRY, reason, wait, slow=retry_after or 0.0)
+        case 408 | 421 | 425, _:  # RFC 9110, 8470: request timeout, misdirected request, too early
+            return later(Fault.MOMENT, reason, _LEAST, attempt, retry_after, Then.RECONNECT)
         case _ if 400 <= status < 500:
             return Decision(Outcome.REJECTED, reason)
-        case _:  # 500 INTERNAL, other 5xx, and what nobody documents
-            return Decision(Outcome.RETRY, reason, wait)
+        case _:  # 500 INTERNAL, 503 UNAVAILABLE, other 5xx, and what nobody documents
+            return later(Fault.MOMENT, reason, _LEAST, attempt, retry_after)
 
 
 def _invalid(refusal: Refusal, reason: str) -> Decision:
@@ -113,10 +112,12 @@ def _invalid(refusal: Refusal, reason: str) -> Decision:
 
 
 def _quota(refusal: Refusal, reason: str, attempt: int, retry_after: float | None) -> Decision:
-    after = max(backed_off(_QUOTA, attempt), retry_after or 0.0)
     # Google's sentence for QUOTA_EXCEEDED names all three quotas (project, device, topic); the detail says which.
-    device = "device" in (refusal.quota or refusal.message).lower()
-    return Decision(Outcome.RETRY, reason, after, slow=0.0 if device else max(_QUOTA, retry_after or 0.0))
+    words = (refusal.quota or refusal.message).lower()
+    if "device" in words and "topic" not in words and "project" not in words:
+        return later(Fault.PHONE, reason, _QUOTA, attempt, retry_after)
+    waits = later(Fault.CHANNEL, reason, _QUOTA, attempt, retry_after)
+    return waits._replace(slow=max(_QUOTA, waits.slow))
 
 
 def _objects(value: object) -> list[dict[str, object]]:
