@@ -35,7 +35,7 @@ from transports.identity import parse_campaign
 
 REFUSED = {
     "breaker": (400, {}, b'{"reason":"TopicDisallowed"}'),
-    "quota": (503, {"retry-after": "3600"}, b'{"reason":"ServiceUnavailable"}'),
+    "quota": (503, {"retry-after": "86400"}, b'{"reason":"ServiceUnavailable"}'),
 }
 
 
@@ -143,7 +143,7 @@ async def test_a_standing_channel_says_why_wherever_a_person_looks(
         assert now - 60_000 < each.since <= now
         assert each.remedy
     assert states["quota"].until is not None
-    assert now < states["quota"].until <= now + 301_000, "five minutes of the hour that was asked for"
+    assert now < states["quota"].until <= now + 301_000, "five minutes of the day that was asked for"
 
     _, status = await asked(node, "/api/status")
     assert {each["channel"]: each["reason"] for each in status["channels"]} == wanted
