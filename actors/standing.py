@@ -26,10 +26,11 @@ def standing(
     limiter: Limiter | None,
     now: float,
     wall: int,
+    asking: bool = False,
 ) -> ChannelState | None:
     """The worst of what holds a channel up; None: nothing does.
 
-    ``now``: ``trio.current_time()``; ``wall``: the same moment in ms UTC.
+    ``now``: ``trio.current_time()``; ``wall``: the same moment in ms UTC; ``asking``: the breaker waits for a person.
     """
 
     def state(reason: str, sentence: str, since: float, until: float | None = None, remedy: str = "") -> ChannelState:
@@ -49,7 +50,10 @@ def standing(
             return
         if breaker.reason is not None:
             until = now + breaker.retry_in(now)
-            yield state("breaker", breaker.reason, breaker.since, until, f"mend it, and {BY_ITSELF}")
+            if asking:
+                yield state("question", breaker.reason, breaker.since, until, "`broadside dead list`, then answer")
+            else:
+                yield state("breaker", breaker.reason, breaker.since, until, f"mend it, and {BY_ITSELF}")
         if outage is not None and now - outage.since >= BLINK:
             remedy = f"`broadside doctor` tries the way; once it is there {BY_ITSELF}"
             yield state("unreachable", outage.sentence, outage.since, None, remedy)

@@ -269,7 +269,7 @@ class Api:
     def _told(self, states: list[ChannelState]) -> list[str]:
         """Questions to a person, and why channels stand still; of a channel that waits for an answer the question."""
         questions = self._newsroom.questions()
-        others = [state for state in states if state.reason != "breaker" or state.channel not in questions]
+        others = [state for state in states if state.reason != "question" or state.channel not in questions]
         return [*questions.values(), *channel_alarms(others)]
 
     async def _get_status(self, request: Request) -> Response:

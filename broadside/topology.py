@@ -126,6 +126,7 @@ class ChannelGroup:
             limiter=self._limiter,
             now=trio.current_time(),
             wall=self._clock(),
+            asking=self.refusals.asking,
         )
 
     def _supervisor(self, trial: bool) -> Supervisor:

@@ -79,7 +79,7 @@ class _Watch:
 class Refusals:
     """One channel's watch. Lives as long as its breaker."""
 
-    __slots__ = ("_breaker", "_campaigns", "_channel", "_sentence", "limit")
+    __slots__ = ("_asked", "_breaker", "_campaigns", "_channel", "_sentence", "limit")
 
     def __init__(self, channel: str, breaker: Breaker, limit: float = LIMIT) -> None:
         """``limit``: a share between 0 and 1 (1: never hold)."""
@@ -88,6 +88,12 @@ class Refusals:
         self._breaker = breaker
         self._campaigns: dict[int, _Watch] = {}
         self._sentence: str | None = None  # with which we have stopped the channel
+        self._asked = False
+
+    @property
+    def asking(self) -> bool:
+        """Whether the channel is stopped until a person has answered a question."""
+        return self._asked and self._sentence is not None and self._breaker.reason == self._sentence
 
     def spares(self, batch: Batch) -> bool:
         """Whether a stopped channel should leave this batch alone: a probe's tokens were never refused before."""
@@ -169,6 +175,7 @@ class Refusals:
         return Doubt(batch.campaign, dict(reasons), examples, self.limit)
 
     def _why(self, state: str, reason: str) -> str:
+        self._asked = state == "stopped"
         words = f" ({reason})" if reason else ""
         if state == "denied":
             return (

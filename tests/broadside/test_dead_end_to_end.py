@@ -85,6 +85,7 @@ def test_a_wrong_key_deletes_nobody_and_what_was_held_goes_out_once_it_is_mended
     (alarm,) = node.api("/readyz")["alarms"]
     assert alarm in node.api("/api/status")["alarms"]
     assert "ios-news has stopped" in alarm
+    assert {state["reason"] for state in node.api("/readyz")["channels"]} == {"question"}
     code, out, err = command("dead", "list")
     assert (code, err) == (0, "")
     assert "broadside dead keep ios-news" in out

@@ -75,6 +75,10 @@ class NodeProcess:
             .json()
         )
 
+    def judged(self) -> None:
+        """Wait until every refused token has had its verdict, and is deleted if that says so."""
+        self.until(lambda: not self.api("/api/dead")["kept"], "verdict over what was refused")
+
     def children(self, pattern: str = "") -> list[int]:
         assert self.process is not None
         found = []
@@ -142,9 +146,7 @@ def test_the_demo_pushes_to_every_live_phone_once_and_a_second_start_fires_nothi
     assert node.judge() == (0, 0, 0)
     dead = sum(s.token.startswith(samples.DEAD) for s in samples.subscribers(SUBSCRIBERS, 0.02, CHANNELS))
     assert dead > 0
-    deadline = time.monotonic() + 20
-    while node.api("/api/subscribers/count")["total"] != SUBSCRIBERS - dead and time.monotonic() < deadline:
-        time.sleep(0.1)  # FCM's are judged when the campaign has ended
+    node.judged()
     assert node.api("/api/subscribers/count")["total"] == SUBSCRIBERS - dead, "dead tokens are gone from the base"
     (campaign,) = node.api("/api/campaigns")["campaigns"]
     totals: Counter[str] = Counter()

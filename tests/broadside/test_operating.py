@@ -74,6 +74,7 @@ def test_a_campaign_is_paused_resumed_proved_and_cancelled_from_the_command_line
     node.subscribers = 30_000  # more than can be in hand at once
     node.start()
     node.wait_for("serving;", 90)
+    node.judged()
     live = node.api("/api/subscribers/count")["total"]
     id = fired(command)
     code, out, err = command("campaign", "pause", id)

@@ -5,12 +5,24 @@ from __future__ import annotations
 import pytest
 import trio
 
+from actors.dead import asking
 from broadside.coverage import verify
 from storage.link import Link
 from storage.records import DeadRow, Settlement, Task
 from tests.storage.test_pause_and_forget import Ring
 from tests.storage.test_walk_verbs import CAMPAIGN, NOW
-from transports.contract import Message, Recipient, unpack_recipients
+from transports.breaker import Breaker
+from transports.contract import (
+    Batch,
+    Death,
+    Exceptional,
+    Message,
+    Outcome,
+    Outcomes,
+    Recipient,
+    unpack_recipients,
+)
+from transports.refusals import Refusals
 
 HOUR = 3_600_000
 DAY = 24 * HOUR
@@ -333,3 +345,33 @@ async def test_lines_of_an_older_broadside_still_delete(ring: Judged) -> None:
     assert await ring.tubes.settle("ios", [old]) == [True]
     await ring.report()
     assert await ring.count() == 18
+
+
+async def test_two_thousand_phones_on_eight_workers_lose_nobody_to_a_wrong_key(ring: Judged) -> None:
+    """A1: no worker alone sees enough to know; all together ask one question."""
+    await fired(ring, 4000)
+    workers = [(Refusals("ios", breaker), breaker) for breaker in (Breaker() for _ in range(8))]
+    ask = asking(ring.store, "ios", lambda: NOW)
+    fates: list[Exceptional] = []
+    stops: list[int] = []
+
+    async def send(number: int, watch: Refusals, breaker: Breaker) -> None:
+        for look in range(2):
+            for n in range(5):
+                first = number * 250 + n * 50
+                phones = [Recipient(first + i, "aa", "token", 1, "") for i in range(50)]
+                batch = Batch(CAMPAIGN, Message(title="t", body="b"), 1, NOW + HOUR, phones)
+                bad = [Exceptional(i, Outcome.REJECTED, "BadDeviceToken", death=Death.DOUBTFUL) for i in range(50)]
+                outcomes = await watch.weigh(batch, Outcomes(0, bad), ask)
+                fates.extend(outcomes.exceptions)
+                stops.extend([number] if outcomes.stop else [])
+            await trio.sleep(0 if look else 1.0)  # what is held comes back after a second
+
+    async with trio.open_nursery() as nursery:
+        for number, (watch, breaker) in enumerate(workers):
+            nursery.start_soon(send, number, watch, breaker)
+    assert {fate.outcome for fate in fates} == {Outcome.HELD}
+    assert set(stops) == set(range(8)), "every worker stops"
+    (row,) = [row for row in await ring.store.dead_list() if row.channel == "ios"]
+    assert (row.state, row.kept, row.removed) == ("stopped", 0, 0)
+    assert await ring.count() == 2000

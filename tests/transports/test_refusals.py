@@ -125,6 +125,17 @@ async def stopped() -> tuple[Refusals, Breaker, Ledger]:
     return refusals, breaker, ledger
 
 
+async def test_a_channel_that_waits_for_a_person_says_so(autojump_clock: trio.testing.MockClock) -> None:
+    """C3"""
+    refusals, breaker, _ = await stopped()
+    assert refusals.asking
+    refusals.hear([Standing(1, "denied")])
+    breaker.success()
+    assert not refusals.asking
+    breaker.open("Apple refuses the key", 0.0)
+    assert not refusals.asking
+
+
 async def test_a_stopped_channels_probe_is_a_batch_of_which_nothing_was_refused(
     autojump_clock: trio.testing.MockClock,
 ) -> None:

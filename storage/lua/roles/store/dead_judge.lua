@@ -8,7 +8,10 @@ local dead_judge = {}
 local FULL = 100000 -- kept of one campaign and channel: judged at once
 local LONGEST = 30 * rows.DAY -- nothing is kept for longer, whatever it waits for
 local EXPLAINED = 90 * rows.DAY -- so long `campaign verify` may need to know who was restored
-local LIVES = {closed = rows.DAY, few = rows.DAY, asked = LONGEST, collecting = LONGEST, denied = LONGEST}
+local LIVES = {
+    closed = rows.DAY, few = rows.DAY, asked = LONGEST, collecting = LONGEST, denied = LONGEST,
+    stopped = LONGEST, confirmed = LONGEST, forgetting = LONGEST, deleting = LONGEST, -- of a channel that nobody has now
+}
 local JUDGED = {'collecting', 'denied', 'stopped', 'confirmed', 'forgetting', 'deleting'}
 local NEXT = {deleting = 'collecting', forgetting = 'denied'} -- when nothing is kept any more
 
