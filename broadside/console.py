@@ -7,7 +7,6 @@ import socket
 from collections.abc import Callable
 from pathlib import Path
 
-import structlog
 import trio
 from starlette.applications import Starlette
 
@@ -15,19 +14,15 @@ from broadside.alarms import Setbacks
 from broadside.errors import BroadsideError
 from broadside.http_server import Door, HttpServer
 from supervision import (
-    Actor,
+    ActorParked,
     ChildExited,
     ChildSpec,
-    Escalated,
+    ChildStarted,
     Intensity,
-    IntensityExceeded,
-    Snapshot,
-    StartFailed,
+    Parking,
     SupervisionEvent,
     Supervisor,
 )
-
-log = structlog.get_logger(__name__)
 
 BACKLOG = 100
 SHUTDOWN = 5.0
@@ -113,69 +108,28 @@ def _listen(path: Path) -> trio.SocketListener:
     return trio.SocketListener(trio.socket.from_stdlib_socket(listener))
 
 
-class Contained:
-    """Runs an actor that the node can do without, under a supervisor of its own.
+def contained(
+    start: Callable[[], Console],
+    setbacks: Setbacks,
+    observe: Callable[[SupervisionEvent], None],
+    *,
+    again: float = AGAIN,
+) -> Parking:
+    """The console under a supervisor of its own, as a part that the node can do without.
 
-    What fails is restarted; what fails too often is tried again after `AGAIN` seconds, with a line in the log and an
-    alarm meanwhile, and never ends the node. Only a first start that fails does: somebody is there to read why.
+    What fails is restarted; what fails too often waits for ``again`` seconds, with a line in the log and an alarm
+    meanwhile, and never ends the node. Only a first start that fails does: somebody is there to read why.
     """
 
-    def __init__(
-        self,
-        name: str,
-        start: Callable[[], Actor],
-        setbacks: Setbacks,
-        observe: Callable[[SupervisionEvent], None],
-        *,
-        again: float = AGAIN,
-    ) -> None:
-        self._name = name
-        self._start = start
-        self._setbacks = setbacks
-        self._observe = observe
-        self._again = again
-        self._stop = trio.Event()
-        self._was_ready = False
-        self._tree = self._supervisor()
-
-    def _supervisor(self) -> Supervisor:
-        spec = ChildSpec("http", self._start, shutdown=SHUTDOWN)
-        return Supervisor(self._name, [spec], intensity=Intensity(3, 60.0), observe=self._seen)
-
-    def _seen(self, event: SupervisionEvent) -> None:
+    def seen(event: SupervisionEvent) -> None:
         if isinstance(event, ChildExited) and event.reason.error is not None:
-            self._setbacks.add(event.reason.error)
-        elif isinstance(event, Escalated) and self._was_ready:
-            self._setbacks.down = True
-        self._observe(event)
+            setbacks.add(event.reason.error)
+        elif isinstance(event, ActorParked | ChildStarted):
+            setbacks.down = isinstance(event, ActorParked)
+        observe(event)
 
-    async def run(self, ready: Callable[[], None]) -> None:
-        """Run until stopped (StartFailed when the first start fails)."""
+    def supervisor(trial: bool) -> Supervisor:
+        spec = ChildSpec("http", start, shutdown=SHUTDOWN)
+        return Supervisor("console", [spec], intensity=Intensity(0 if trial else 3, 60.0), observe=seen)
 
-        def up() -> None:
-            self._was_ready = True
-            self._setbacks.down = False
-            ready()
-
-        while True:
-            try:
-                await self._tree.run(up)
-                return
-            except (StartFailed, IntensityExceeded) as error:
-                if not self._was_ready:
-                    raise
-                log.error("has failed too often", actor=self._name, again_in=self._again, why=str(error))
-            with trio.move_on_after(self._again):
-                await self._stop.wait()
-            if self._stop.is_set():
-                return
-            self._tree = self._supervisor()
-
-    def stop(self) -> None:
-        """Stop the actor in an orderly way."""
-        self._stop.set()
-        self._tree.stop()
-
-    def snapshot(self) -> Snapshot:
-        """The tree below."""
-        return self._tree.snapshot()
+    return Parking("console", supervisor, pause=again, first_counts=True, observe=seen)

@@ -19,7 +19,7 @@ from broadside import logs, processes, wire
 from broadside.alarms import Setbacks
 from broadside.api import Api
 from broadside.config import Channel, Config
-from broadside.console import Console, Contained
+from broadside.console import Console, contained
 from broadside.datafolder import DataFolder, NodeInfo
 from broadside.device_tokens import DeviceTokens
 from broadside.dry_run import DryRun
@@ -179,7 +179,7 @@ class Node:
             ChildSpec(worker.name, self._worker(worker), start_timeout=60.0, shutdown=stop, together=True)
             for worker in self._workers
         ]
-        console = lambda: Contained("console", self._console, self._setbacks, self._observe)  # noqa: E731
+        console = lambda: contained(self._console, self._setbacks, self._observe)  # noqa: E731
         # asked with the workers: an open connection of a reader does not keep them sending
         children.append(ChildSpec("console", console, shutdown=CONSOLE_STOP, together=True))
         return children
@@ -229,7 +229,7 @@ class Node:
         drain = self._config.node.drain
         return lambda: processes.WorkerProcess(worker, lambda: self._hello(worker.name), drain)
 
-    def _console(self) -> Actor:
+    def _console(self) -> Console:
         self._checks.update({name: transport.check for name, transport in self._built().items()})
         ring = Ring(store=self._store_verbs, node=self._config.node.name)
         api = Api(self.newsroom, ring, self._key, ready=self._serving, status=self._status, alarms=self._alarms)

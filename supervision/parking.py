@@ -32,7 +32,8 @@ class Parking:
 
     After ``pause`` seconds ``start(True)`` makes the next one, on trial: it should give up at its first crash. One
     that was on trial and ran for longer than ``pause`` is replaced at once by ``start(False)``. A start that fails is a
-    crash like any other, the very first too, so that the siblings start all the same.
+    crash like any other, the very first too, so that the siblings start all the same; with ``first_counts`` what ends
+    the actor before it has once been ready is raised instead, so that whoever starts the tree reads why.
     """
 
     def __init__(
@@ -41,6 +42,7 @@ class Parking:
         start: Callable[[bool], Actor],
         *,
         pause: float = PAUSE,
+        first_counts: bool = False,
         observe: Callable[[events.SupervisionEvent], None] = events.log_event,
     ) -> None:
         self.name = name
@@ -49,12 +51,13 @@ class Parking:
         self._since: float | None = None
         self._start = start
         self._pause = pause
+        self._must_start = first_counts
         self._observe = observe
         self._actor: Actor | None = None
         self._stopping = trio.Event()
 
     async def run(self, ready: Callable[[], None]) -> None:
-        """Run until stopped, or until the actor returns. Raises nothing but what cancels it."""
+        """Run until stopped, or until the actor returns. Raises what cancels it, and what ``first_counts`` says."""
         trial = False
         while not self._stopping.is_set():
             began = trio.current_time()
@@ -63,6 +66,8 @@ class Parking:
                 await self._actor.run(partial(self._serving, ready))
                 return
             except Exception as error:
+                if self._must_start:
+                    raise
                 if trial and trio.current_time() - began >= self._pause:
                     trial, self._since = False, None
                     continue
@@ -76,6 +81,7 @@ class Parking:
 
     def _serving(self, ready: Callable[[], None]) -> None:
         self.parked = None
+        self._must_start = False
         ready()
 
     def _park(self, error: Exception) -> None:

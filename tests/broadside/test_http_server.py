@@ -21,9 +21,9 @@ from starlette.routing import Route
 
 from broadside import http_server
 from broadside.alarms import Setbacks
-from broadside.console import Console, Contained
+from broadside.console import Console, contained
 from storage.link import Endpoint, Link
-from supervision import ChildExited, SupervisionEvent
+from supervision import ChildExited, Parking, SupervisionEvent, Supervisor
 from tests.broadside.test_api import KEY, api_over
 
 HELD = {"authorization": f"Bearer {KEY}"}
@@ -77,7 +77,8 @@ class Served:
         self.url = ""
         self.events: list[SupervisionEvent] = []
         self.setbacks = Setbacks("the HTTP API")
-        self.contained: Contained | None = None
+        self.broken = False
+        self.contained: Parking | None = None
         self._up = threading.Event()
         self._token: trio.lowlevel.TrioToken | None = None
         self._thread = threading.Thread(target=trio.run, args=(self._main,), daemon=True)
@@ -86,8 +87,13 @@ class Served:
 
     async def _main(self) -> None:
         self._token = trio.lowlevel.current_trio_token()
-        self.contained = Contained("console", self._console, self.setbacks, self.events.append, again=0.2)
+        self.contained = contained(self._start, self.setbacks, self.events.append, again=0.2)
         await self.contained.run(self._up.set)
+
+    def _start(self) -> Console:
+        if self.broken:
+            raise OSError("no console today")
+        return self._console()
 
     def _console(self) -> Console:
         link = Link(dict.fromkeys(("store", "queue"), Endpoint("unix/:/nowhere", "nobody", "")))  # it never runs
@@ -127,6 +133,17 @@ class Served:
     @property
     def lives(self) -> bool:
         return self._thread.is_alive()
+
+    def crash(self) -> None:
+        """Let the present incarnation end by an error."""
+        assert self.contained is not None
+        assert isinstance(self.contained._actor, Supervisor)
+        incarnation = self.contained._actor._children.records["http"].incarnation
+        assert incarnation is not None
+        assert isinstance(incarnation.actor, Console)
+        assert incarnation.actor._server is not None
+        for door in incarnation.actor._server._doors:
+            door.listener.socket.close()
 
     def stop(self) -> float:
         """Stop it; answers how long that took."""
@@ -372,25 +389,15 @@ def test_a_stop_waits_for_no_client(served: Served) -> None:
 def test_a_console_that_fails_too_often_is_an_alarm_and_is_tried_again(served: Served) -> None:
     """S2."""
     assert served.setbacks.alarms() == []
-    contained = served.contained
-    assert contained is not None
-    broken = True
-    start = contained._start
-
-    def fails() -> Console:
-        if broken:
-            raise OSError("no console today")
-        return start()  # type: ignore[return-value]
-
-    contained._start = fails
+    served.broken = True
     assert served._token is not None
-    served._token.run_sync_soon(crash, contained)
+    served._token.run_sync_soon(served.crash)
     deadline = time.monotonic() + 10
     while not served.setbacks.down:
         assert time.monotonic() < deadline
         time.sleep(0.01)
     assert "it is down and tried again" in served.setbacks.alarms()[0]
-    broken = False
+    served.broken = False
     while served.setbacks.down:
         assert time.monotonic() < deadline
         time.sleep(0.01)
@@ -400,23 +407,10 @@ def test_a_console_that_fails_too_often_is_an_alarm_and_is_tried_again(served: S
     assert "it was restarted, campaigns went on" in alarm
 
 
-def crash(contained: Contained) -> None:
-    """Let the present incarnation end by an error, and the next ones not start."""
-    spec = contained._tree._children.records["http"]
-    object.__setattr__(spec.spec, "start", contained._start)
-    assert spec.incarnation is not None
-    console = spec.incarnation.actor
-    assert isinstance(console, Console)
-    assert console._server is not None
-    for door in console._server._doors:
-        door.listener.socket.close()
-
-
 def test_a_taken_port_fails_the_first_start(served: Served, tmp_path: Path) -> None:
     async def second() -> None:
         console = Console(None, "127.0.0.1", served.port, tmp_path / "b.sock", bound=print, closing=lambda: None)  # type: ignore[arg-type]
-        contained = Contained("console", lambda: console, Setbacks("x"), lambda event: None)
-        await contained.run(lambda: None)
+        await contained(lambda: console, Setbacks("x"), lambda event: None).run(lambda: None)
 
     with pytest.raises(Exception, match="Address already in use") as raised:
         trio.run(second)
