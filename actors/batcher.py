@@ -26,18 +26,21 @@ class Split(NamedTuple):
     batches: list[PutBatch]
     recipients: int
     tallies: dict[str, dict[str, int]]
-    """channel → outcome → n: who was counted, and who needs no batch (``dropped``)."""
+    """channel → outcome → n: who was counted, and who needs no batch (``expired``)."""
 
 
 def split(page: Page, channels: Collection[str]) -> Split:
-    """A batch for each share that the campaign is meant for. Channels that this node does not serve are dropped."""
-    audience = page.campaign.audience
+    """A batch for each share that the campaign is meant for.
+
+    ``channels``: those that this node serves. A walker claims pages of others only once the news has expired.
+    """
+    audience = page.campaign.channels
     batches: list[PutBatch] = []
     tallies: dict[str, dict[str, int]] = {}
     recipients = 0
     for share in page.shares:
         channel = share.channel
-        if audience is not None and channel not in audience:
+        if channel not in audience:
             continue
         size, packed = share.size, share.recipients
         spans = [span for span in page.claim.spans if span.channel == channel]
@@ -51,7 +54,7 @@ def split(page: Page, channels: Collection[str]) -> Split:
         if channel in channels:
             batches.append(PutBatch(channel, 0.0, size, packed, page.campaign.expires_at))
         else:
-            tally["dropped"] = tally.get("dropped", 0) + size
+            tally["expired"] = tally.get("expired", 0) + size
     return Split(batches, recipients, tallies)
 
 

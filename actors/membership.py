@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 import structlog
 import trio
@@ -43,8 +43,13 @@ class Membership:
         sending: Sending,
         hear: Hear | None = None,
         states: Callable[[], Iterable[ChannelState]] = tuple,
+        channels: Sequence[str] | None = None,
     ) -> None:
-        """``states``: why this node's channels stand still, asked at each heartbeat."""
+        """``states``: why this node's channels stand still, asked at each heartbeat.
+
+        ``channels``: the names that this node serves, for the store to know; None: it does not say.
+        """
+        self._channels = channels
         self._node = node
         self._tubes = tubes
         self._store = store
@@ -80,7 +85,7 @@ class Membership:
     async def _join(self) -> int | None:
         """The epoch to go on in; None while a fenced one's lease may still hold."""
         uuid, held, _ = await self._tubes.epoch()
-        epoch = await self._store.node_join(self._node, uuid, held, self._clock())
+        epoch = await self._store.node_join(self._node, uuid, held, self._clock(), self._channels)
         if epoch is None:
             log.info("was forgotten, and waits until its last lease is over", node=self._node, epoch=held)
         elif epoch != held:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping
 
 import structlog
 import trio
@@ -10,7 +10,7 @@ import trio
 from actors.book import CampaignBook
 from actors.messages import RECIPIENTS_A_BATCH, Clock, Page
 from storage.errors import LinkLost, VerbRefused
-from storage.records import Baton, HeldBaton
+from storage.records import Baton, Campaign, HeldBaton
 from storage.store import Store
 from storage.tubes import Tubes
 
@@ -21,14 +21,19 @@ FENCED_PAUSE = 1.0
 
 
 class Walker:
-    """Walks one page at a time. ``ring``: the neighbours' tubes, where the next baton goes, the nearest first."""
+    """Walks one page at a time.
+
+    ``ring``: the neighbours' tubes by name, where the next baton goes, the nearest first; ``channels``: those that this
+    node serves. A page has subscribers of all channels, so a campaign that goes to another one is walked by others.
+    """
 
     def __init__(
         self,
         *,
         node: str,
         tubes: Tubes,
-        ring: Sequence[Tubes],
+        ring: Mapping[str, Tubes],
+        channels: Collection[str],
         store: Store,
         book: CampaignBook,
         pages: trio.MemorySendChannel[Page],
@@ -37,6 +42,7 @@ class Walker:
         self._node = node
         self._tubes = tubes
         self._ring = ring
+        self._channels = frozenset(channels)
         self._store = store
         self._book = book
         self._pages = pages
@@ -71,6 +77,10 @@ class Walker:
 
     async def _walk(self, held: HeldBaton) -> None:
         baton = held.baton
+        campaign = await self._book.get(baton.campaign)
+        if campaign is not None and not self._serves(campaign):
+            await self._hand_on(held, campaign)
+            return
         claim = await self._store.page_claim(self._node, held.epoch, baton, self._clock())
         if claim.verdict == "fenced":
             await self._give_back(held)
@@ -78,22 +88,42 @@ class Walker:
             return
         if claim.next is not None:
             await self._pass_on(claim.next)
-        campaign = await self._book.get(baton.campaign) if claim.verdict == "claimed" else None
-        if campaign is None:
+        if campaign is None or claim.verdict != "claimed":
             await self._drop(held)
             return
         size = int(campaign.policy["page_size"])
         shares = await self._store.page_read(claim.from_id, claim.to_id, size, RECIPIENTS_A_BATCH, claim.position)
         await self._pages.send(Page(held, claim, campaign, shares))
 
+    def _serves(self, campaign: Campaign) -> bool:
+        """May this node claim its pages? Once the news has expired, any may: nobody gets it."""
+        return campaign.channels <= self._channels or campaign.expires_at <= self._clock()
+
+    async def _hand_on(self, held: HeldBaton, campaign: Campaign) -> None:
+        """Give a baton to the nearest node that serves the campaign's channels, without a claim.
+
+        Where there is none the baton ends here: the shepherds make it again every few seconds, until there is.
+        """
+        serving = await self._store.nodes_serving(sorted(campaign.channels))
+        for name, peer in self._ring.items():
+            if name in serving and await self._offer(peer, held.baton):
+                break
+        else:
+            log.debug("no living node serves all channels of the campaign", baton=held.baton)
+        await self._drop(held)
+
+    async def _offer(self, peer: Tubes, baton: Baton) -> bool:
+        try:
+            await peer.baton_offer([baton])
+        except (LinkLost, VerbRefused) as error:
+            log.debug("a neighbour does not take the baton", error=str(error))
+            return False
+        return True
+
     async def _pass_on(self, baton: Baton) -> None:
         """To the next peer that answers, or to our own tubes."""
-        for peer in self._ring:
-            try:
-                await peer.baton_offer([baton])
-            except (LinkLost, VerbRefused) as error:
-                log.debug("a neighbour does not take the baton", error=str(error))
-            else:
+        for peer in self._ring.values():
+            if await self._offer(peer, baton):
                 return
         await self._tubes.baton_put([baton])
 

@@ -100,6 +100,8 @@ class Book:
 
     def __init__(self) -> None:
         self.policy = {"page_size": PAGE_SIZE}
+        self.channels: frozenset[str] = frozenset()
+        self.expires_at = math.inf
 
     async def get(self, id: int) -> Book:
         """The campaign."""
@@ -189,13 +191,14 @@ class Node:
         """All of it, until cancelled."""
         model, ring = self.model, self.model.ring
         reading = model.readers[self.number % len(model.readers)]
-        peers = [model.nodes[(self.number + n) % ring.nodes].tubes for n in range(1, ring.nodes)]
+        peers = {str(n): model.nodes[(self.number + n) % ring.nodes].tubes for n in range(1, ring.nodes)}
         async with trio.open_nursery() as nursery:
             for worker in self.workers:
                 into, pages = trio.open_memory_channel[Page](PAGES_IN_HAND)
                 own: Any = self.tubes
                 ports: dict[str, Any] = {
-                    "node": str(self.number), "ring": peers, "store": Store(model, reading), "book": Book()
+                    "node": str(self.number), "ring": peers, "store": Store(model, reading), "book": Book(),
+                    "channels": (),
                 }  # fmt: skip
                 walker = Walker(tubes=own, pages=into, clock=lambda: 0, **ports)
                 nursery.start_soon(walker.run, lambda: None)

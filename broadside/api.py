@@ -354,15 +354,15 @@ class Api:
 
     async def _put(self, request: Request) -> Response:
         try:
-            rows = decode_subscribers(await _body(request))
-            inserted, updated = await self._newsroom.put(rows)
+            inserted, updated = await self._newsroom.put(decode_subscribers(await _body(request)))
         except RecordError as error:
             raise _refused(error) from None
         return _json({"inserted": inserted, "updated": updated})
 
     async def _channels(self, request: Request) -> Response:
         platforms = self._newsroom.device_tokens.channels
-        return _json({"channels": {name: {"platform": platform} for name, platform in sorted(platforms.items())}})
+        here = {name: {"platform": platform} for name, platform in sorted(platforms.items())}
+        return _json({"channels": here, "served": await self._newsroom.served()})
 
     async def _page(self, request: Request) -> Response:
         after, limit = _number(request, "after", 0, 2**63), _number(request, "limit", 1000, LARGEST_PAGE)

@@ -41,6 +41,20 @@ class Count(msgspec.Struct, frozen=True):
     channels: dict[str, int] = {}
 
 
+class Channels(msgspec.Struct, frozen=True):
+    """Answer to what there is to send to."""
+
+    channels: dict[str, dict[str, str]]
+    """The node's own: name → ``platform``, by whose rules the import recognises tokens."""
+    served: frozenset[str] | None = None
+    """The ring's; None: there is no telling."""
+
+    @property
+    def platforms(self) -> dict[str, str]:
+        """Name → platform."""
+        return {name: channel["platform"] for name, channel in self.channels.items()}
+
+
 class Client:
     """A connection to one node. Every method raises ``NodeUnreachable`` or ``ApiError``."""
 
@@ -196,10 +210,9 @@ class Client:
         """Send one chunk of subscribers: a JSON array of at most ``MAX_SUBSCRIBERS`` records."""
         return msgspec.json.decode(self._call("POST", "/api/subscribers", body), type=Imported)
 
-    def channels(self) -> dict[str, str]:
-        """Fetch the node's channels: name → platform, by whose rules the import recognises tokens."""
-        found = msgspec.json.decode(self._call("GET", "/api/channels"), type=dict[str, dict[str, dict[str, str]]])
-        return {name: channel["platform"] for name, channel in found["channels"].items()}
+    def channels(self) -> Channels:
+        """Fetch the node's channels, and those that the ring serves."""
+        return msgspec.json.decode(self._call("GET", "/api/channels"), type=Channels)
 
     def count(self) -> Count:
         """Count the base."""

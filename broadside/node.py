@@ -194,6 +194,7 @@ class Node:
             sending=self._sending,
             hear=self._hear_of_the_dead,
             states=self._states,
+            channels=list(self._config.channels),
         )
 
     async def _hear_of_the_dead(self, standings: list[DeadStanding]) -> None:

@@ -101,6 +101,10 @@ class CampaignReport(msgspec.Struct, frozen=True, kw_only=True):
     """Channel → the question about refused tokens that waits for a person's answer."""
     reasons: dict[str, dict[str, int]] = {}
     """Channel → reason → count, of what was not delivered."""
+    unserved: dict[str, int] = {}
+    """Channel → subscribers that it does not go to, as no node served their channel at Fire."""
+    notes: list[str] = []
+    """What a person should know of it, a sentence each."""
 
     @property
     def ended(self) -> bool:

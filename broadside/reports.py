@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from broadside import served
 from broadside.dead import questions
 from broadside.records import CampaignReport, Tally
 from storage.records import Campaign, DeadStanding
@@ -56,6 +57,8 @@ def report(
         paused_channels=paused_channels(waiting),
         channel_states=waiting,
         questions=questions(each for each in standing if each.campaign == campaign.id),
+        unserved=dict(sorted(campaign.unserved.items())),
+        notes=served.notes(campaign.unserved),
         reasons={name: why for name, why in sorted(campaign.reasons.items()) if why},
     )
 

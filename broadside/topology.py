@@ -215,6 +215,7 @@ class CampaignGroup:
         self._store = store
         self._book = book
         self._clock = clock
+        self._channels = frozenset(setup.name for setup in hello.channels)
         self._intake, self._pages = trio.open_memory_channel[Page](PAGES_IN_HAND)
 
     def supervisor(self) -> Supervisor:
@@ -233,14 +234,14 @@ class CampaignGroup:
 
     def _batcher(self) -> Actor:
         self._intake, self._pages = trio.open_memory_channel[Page](PAGES_IN_HAND)
-        channels = frozenset(setup.name for setup in self._hello.channels)
-        return Batcher(tubes=self._tubes(), pages=self._pages, intake=self._intake, channels=channels)
+        return Batcher(tubes=self._tubes(), pages=self._pages, intake=self._intake, channels=self._channels)
 
     def _walker(self) -> Actor:
         return Walker(
             node=self._hello.node,
             tubes=self._tubes(),
-            ring=[self._tubes(f"peer:{name}") for name in ring(self._hello.node, self._hello.peers)],
+            ring={name: self._tubes(f"peer:{name}") for name in ring(self._hello.node, self._hello.peers)},
+            channels=self._channels,
             store=self._store,
             book=self._book,
             pages=self._intake.clone(),

@@ -388,6 +388,19 @@ class Campaign:
     removed_before: dict[str, int] = field(default_factory=dict)
     """channel -> how many subscribers had ever left it when the campaign was fired."""
 
+    unserved: dict[str, int] = field(default_factory=dict)
+    """channel -> subscribers that were left out at Fire, as no node served their channel."""
+
+    @property
+    def channels(self) -> frozenset[str]:
+        """The channels that a fired campaign goes to: those of its audience, which Fire fixes.
+
+        Of a campaign that an older version fired to all: those that had subscribers.
+        """
+        if self.audience is not None:
+            return frozenset(self.audience)
+        return frozenset(name for name, sums in self.tallies.items() if sums.get("audience", 0))
+
     @property
     def expires_at(self) -> int:
         """Milliseconds UTC after which nobody wants its pushes any more."""
@@ -413,6 +426,7 @@ class Campaign:
             tallies={name: tallies for name, tallies, _ in channels},
             reasons={name: reasons for name, _, reasons in channels},
             removed_before=removed,
+            unserved=dict(audience.get("unserved") or {}),
         )
 
 
@@ -432,3 +446,13 @@ class Keyed(NamedTuple):
     campaign: int
     request: dict[str, str]
     """As in ``Once``, of the request that made the campaign."""
+
+
+class Audience(NamedTuple):
+    """Whom a Fire reaches."""
+
+    channels: list[str]
+    unserved: dict[str, int]
+    """Channel → its subscribers, where no node serves the channel: they get nothing."""
+    together: bool
+    """Whether one node serves all of ``channels``, as the walk of a page needs."""

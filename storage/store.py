@@ -11,6 +11,7 @@ import msgspec
 from storage.errors import LinkLost, VerbRefused
 from storage.link import Link
 from storage.records import (
+    Audience,
     Baton,
     Campaign,
     Claim,
@@ -148,6 +149,30 @@ class Store:
         (batons,) = await self._link.call(self._where, "store.campaign_fire", id, segments, now)
         return None if batons is None else [Baton(*baton) for baton in batons]
 
+    async def campaign_audience(self, channels: Sequence[str] | None) -> Audience:
+        """Whom a Fire to ``channels`` (None: to all that have subscribers) would reach now."""
+        wanted = None if channels is None else list(channels)
+        served, unserved, together = await self._link.call(self._where, "store.campaign_audience", wanted)
+        return Audience(list(served), dict(unserved), bool(together))
+
+    async def channels_served(self) -> frozenset[str] | None:
+        """The channels that the ring's nodes serve; None: there is no telling, as one of them did not say."""
+        (channels,) = await self._link.call(self._where, "store.channels_served")
+        return None if channels is None else frozenset(channels)
+
+    async def channels_missing(self) -> dict[str, tuple[bool, int]]:
+        """Channels for which firing campaigns wait, as no living node can walk them.
+
+        Value: whether no living node serves the channel at all (else none serves it together with the campaign's
+        others), and since when (ms UTC).
+        """
+        (channels,) = await self._link.call(self._where, "store.channels_missing")
+        return {name: (alone, since) for name, (alone, since) in channels.items()}
+
+    async def nodes_serving(self, channels: Sequence[str]) -> frozenset[str]:
+        """The living nodes that serve all of these channels. Waits out a lost link."""
+        return frozenset((await self._link.insist(self._where, "store.nodes_serving", list(channels)))[0])
+
     async def campaign_get(self, id: int) -> Campaign | None:
         """One campaign with its tallies."""
         (answer,) = await self._link.call(self._where, "store.campaign_get", id)
@@ -263,12 +288,17 @@ class Store:
         """How full the store's memory is."""
         return Memory(**(await self._link.call(self._where, "store.memory", deadline=2.0))[0])
 
-    async def node_join(self, name: str, uuid: str, epoch: int, now: int) -> int | None:
+    async def node_join(
+        self, name: str, uuid: str, epoch: int, now: int, channels: Sequence[str] | None = None
+    ) -> int | None:
         """The epoch that this node's queue must have to go on; None: not yet, a fenced epoch's lease may still hold.
 
-        VerbRefused when the name is another queue's.
+        ``channels``: the names that this node serves; None: it does not say. VerbRefused when the name is another
+        queue's.
         """
-        (granted,) = await self._link.call(self._where, "store.node_join", name, uuid, epoch, now)
+        (granted,) = await self._link.call(
+            self._where, "store.node_join", name, uuid, epoch, now, None if channels is None else list(channels)
+        )
         return None if granted is None else int(granted)
 
     async def node_renew(

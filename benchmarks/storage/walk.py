@@ -131,7 +131,16 @@ async def walk(link: Link, instance: Instance, subscribers: int) -> Cost:
     await store.campaign_create(campaign, Message(title="t", body="b"), None, policy, wall_clock())
     batcher = Batcher(tubes=tubes, pages=pages_out, intake=pages_in, channels=frozenset(CHANNELS))
     walkers = [
-        Walker(node=NODE, tubes=tubes, ring=[tubes], store=store, book=book, pages=pages_in.clone(), clock=wall_clock)
+        Walker(
+            node=NODE,
+            tubes=tubes,
+            ring={"peer": tubes},
+            channels=CHANNELS,
+            store=store,
+            book=book,
+            pages=pages_in.clone(),
+            clock=wall_clock,
+        )
         for _ in range(WALKERS)
     ]
     async with trio.open_nursery() as nursery:

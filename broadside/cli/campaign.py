@@ -96,10 +96,8 @@ def show(
         ("channel", *COLUMNS),
         [[name, *(getattr(tally, what) for what in COLUMNS)] for name, tally in report.channels.items()],
     )
-    for line in standing_still(report):
+    for line in [*standing_still(report), *report.questions.values(), *report.notes]:
         say(f"\n{line}")
-    for text in report.questions.values():
-        say(f"\n{text}")
     if lines := reasons(report):
         say("\nnot delivered, by reason:\n" + "\n".join(lines))
     return 0

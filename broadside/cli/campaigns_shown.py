@@ -43,6 +43,7 @@ def summary(report: CampaignReport) -> str:
         parts += [f"{value:,} {what}" for what in COLUMNS[3:] if (value := getattr(tally, what))]
         lines.append(f"  {name}: {', '.join(parts)}")
     lines += [f"  {name} is paused: {why}" for name, why in report.paused_channels.items()]
+    lines += [f"  {note}" for note in report.notes]
     return "\n".join(lines)
 
 

@@ -98,6 +98,8 @@ def fire(
             raise UsageError("--wait: a dry run fires nothing to wait for (take one of the two away)")
         return _rehearse(folder, request, json)
     report = fire_once(folder, request, key)
+    for note in report.notes:
+        complain(note)
     if not wait:
         if json:
             say_json(report)

@@ -204,7 +204,8 @@ def _import(node: Client, source: BinaryIO, name: str, rejected: Path) -> Summar
             seconds = shown.tasks[0].elapsed or 1e-9
             shown.update(task, completed=done, note=f"{rows:,} rows, {rows / seconds:,.0f}/s")
 
-        rules = Rules(DeviceTokens(node.channels()))
+        there = node.channels()
+        rules = Rules(DeviceTokens(there.platforms), there.served)
         return import_file(source, name, rejected, node.upsert, rules, tell=complain, progress=progress)
 
 

@@ -19,6 +19,7 @@ from broadside.device_tokens import DeviceTokens
 from broadside.errors import Problem, UsageError, shown
 from broadside.imports.lines import MAX_LINE, SLICE, Lines, Rejects
 from broadside.records import Subscriber
+from broadside.served import unserved
 
 Format = Literal["csv", "ndjson"]
 _REQUEST_ROWS = 2_500
@@ -27,19 +28,27 @@ _ENCODE = msgspec.json.Encoder().encode
 
 
 class Rules:
-    """What a row is held to before it is sent: the records' own rules, and its platform's for its token."""
+    """What a row is held to before it is sent: its channel, the records' own rules, its platform's for its token.
 
-    def __init__(self, device_tokens: DeviceTokens) -> None:
+    ``served``: the channels that the ring serves; None: there is no telling, and any may be.
+    """
+
+    def __init__(self, device_tokens: DeviceTokens, served: frozenset[str] | None = None) -> None:
         """Hold rows to these token rules, and their times of registration to this moment."""
         self._device_tokens = device_tokens
+        self._served = served
         self._latest = records.latest_registration()
 
     def all_good(self, rows: list[Subscriber]) -> bool:
         """Tell whether ``check`` finds nothing in any of ``rows``."""
+        if self._served is not None and not self._served.issuperset([row.channel for row in rows]):
+            return False
         return not rows or (records.all_good(rows, self._latest) and self._device_tokens.all_good(rows))
 
     def check(self, row: Subscriber) -> Problem | None:
         """Return the first thing that is wrong with a row."""
+        if self._served is not None and row.channel not in self._served:
+            return unserved(row.channel, self._served)
         token = self._device_tokens.one(row.channel, row.kind, row.token)
         return token if isinstance(token, Problem) else records.check(row, self._latest)
 

@@ -44,6 +44,8 @@ def report(state: str = "done", delivered: int = 98, **more: Any) -> dict[str, A
         "questions": {},
         "channel_states": [],
         "reasons": {"ios": {"Unregistered": 2}},
+        "unserved": {},
+        "notes": [],
         **more,
     }
 
@@ -70,6 +72,7 @@ class FakeNode:
         self.verdicts: dict[str, dict[str, Any]] = {}
         self.channels: dict[str, str] = {}
         self.tokens: dict[str, dict[str, Any]] = {}
+        self.served: list[str] | None = None
         self.hang = threading.Event()
         self.hang.set()
         self.campaigns = [report()]
@@ -138,7 +141,8 @@ class FakeNode:
         elif path == "/api/subscribers/count":
             self.answer(to, {"total": len(self.rows), "channels": {"ios": len(self.rows)}})
         elif path == "/api/channels":
-            self.answer(to, {"channels": {name: {"platform": platform} for name, platform in self.channels.items()}})
+            channels = {name: {"platform": platform} for name, platform in self.channels.items()}
+            self.answer(to, {"channels": channels, "served": self.served})
         elif path == "/api/status":
             self.answer(to, {"tokens": self.tokens})
         elif path == "/api/subscribers":

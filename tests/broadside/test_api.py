@@ -239,7 +239,8 @@ async def test_what_is_no_token_of_its_platform_is_refused_and_nothing_is_writte
 
 async def test_a_nodes_channels_and_their_platforms_are_told(api: httpx.AsyncClient) -> None:
     answer = await api.get("/api/channels")
-    assert answer.json() == {"channels": {"android": {"platform": "fcm"}, "ios": {"platform": "apns"}}}
+    channels = {"android": {"platform": "fcm"}, "ios": {"platform": "apns"}}
+    assert answer.json() == {"channels": channels, "served": None}
 
 
 @pytest.mark.parametrize(

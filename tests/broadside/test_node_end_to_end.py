@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -230,6 +231,34 @@ def test_sigterm_in_mid_campaign_drains_and_the_next_start_sends_nothing_twice(n
     node.wait_for("nothing is fired")
     node.until(lambda: node.api("/api/campaigns")["campaigns"][0]["state"] == "done", "end of the campaign", 60)
     assert node.judge() == (0, 0, 0)
+    assert node.end() == 0
+
+
+@pytest.mark.timeout(120)
+def test_a_fire_whose_answer_is_lost_and_that_is_sent_again_is_one_push_a_phone(node: NodeProcess) -> None:
+    """B1: the wire is cut at the API's answer; whoever repeats the request with its key fires nothing twice."""
+    node.start()
+    node.wait_for("serving;")
+    before = node.ledger()
+    url = urlsplit(json.loads((node.data / "node.json").read_text())["url"])
+    key = (node.data / "api.key").read_text().strip()
+    headers = {"authorization": f"Bearer {key}", "idempotency-key": "goal-3"}
+    body = json.dumps({"message": {"title": "again", "body": "b"}})
+    for _ in range(3):
+        lines = [f"{name}: {value}" for name, value in headers.items()]
+        head = f"POST /api/campaigns HTTP/1.1\r\nhost: node\r\ncontent-length: {len(body)}\r\n"
+        with socket.create_connection((url.hostname or "", url.port or 0), 10) as editor:
+            editor.sendall((head + "\r\n".join(lines) + "\r\n\r\n" + body).encode())
+        # gone before the answer
+    answer = httpx.post(f"{url.geturl()}/api/campaigns", content=body, headers=headers, timeout=20).raise_for_status()
+    again = httpx.post(f"{url.geturl()}/api/campaigns", content=body, headers=headers, timeout=20).raise_for_status()
+    assert again.json()["id"] == answer.json()["id"]
+    path = f"/api/campaigns/{answer.json()['id']}"
+    node.until(lambda: node.api(path)["state"] == "done", "end of the campaign")
+    assert len(node.api("/api/campaigns")["campaigns"]) == 2, "the demo's, and this one"
+    pushes = node.ledger() - before
+    assert set(pushes) == {token for token in before if not token.startswith(samples.DEAD)}
+    assert set(pushes.values()) == {1}
     assert node.end() == 0
 
 

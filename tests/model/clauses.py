@@ -15,6 +15,7 @@ class Clauses:
     # 2. take a baton
     epoch_is_remembered: bool = True  # what is put belongs to the epoch in which the baton was taken
     # 3. claim a page
+    claim_asks_for_the_channels: bool = True  # a walker that lacks one of the campaign's hands the baton on, unclaimed
     claim_asks_for_the_epoch: bool = True  # whoever is forgotten claims nothing
     claim_asks_for_the_cursor: bool = True  # the cursor stands where the baton says, or the baton is stale
     claim_can_be_repeated: bool = True  # the owner gets its page again, for as long as it has not put it

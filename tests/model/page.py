@@ -33,9 +33,10 @@ With all clauses no law breaks, with any two faults (`./dev sweep`; a part of it
 Below is the shortest way into trouble that the search finds without it, in the smallest world that has one. *FAULT* is
 what nobody can prevent; r0, r1 are recipients, worker 0.1 is node 0's second.
 
-What the model does not have: more than one segment and channel, deadlines, dead tokens, copies of the store that elect
-another master, cancel. Tarantool's transactions are taken to be what they say. `tests/model/verbs.py` drives the real
-verbs of two Tarantools through the same faults in drawn orders, against the same law.
+What the model does not have: more than one segment, and more than one channel (which a node may lack), deadlines, dead
+tokens, copies of the store that elect another master, cancel. Tarantool's transactions are taken to be what they say.
+`tests/model/verbs.py` drives the real verbs of two Tarantools through the same faults in drawn orders, against the same
+law.
 """
 
 SECOND = """\

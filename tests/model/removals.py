@@ -40,6 +40,12 @@ REMOVALS = [
     Removal("join_raises_the_epoch", 1, alone("blank"), STUCK),
     Removal("join_purges", 1, small("wrong forget"), REPEAT),
     Removal("epoch_is_remembered", 2, small("wrong forget"), "more"),
+    Removal(
+        "claim_asks_for_the_channels",
+        3,
+        small("crash", "lost reply", "lost baton", pages=2, lacking=frozenset({0})),
+        "is settled and was never sent to",
+    ),
     Removal("claim_asks_for_the_epoch", 3, small("wrong forget"), STUCK),
     Removal("claim_asks_for_the_cursor", 3, alone("lost reply", pages=2), "twice"),
     Removal("claim_can_be_repeated", 3, alone("lost reply"), STUCK),

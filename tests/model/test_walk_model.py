@@ -84,6 +84,16 @@ def test_in_any_interleaving_nobody_is_lost_or_reached_too_often(schedule: tuple
     follow(schedule)
 
 
+LACKING = replace(LARGE, lacking=frozenset({0}), kinds=KINDS - {"lost node"})
+
+
+@given(schedule=SCHEDULES)
+@settings(max_examples=40, deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck))
+def test_a_node_that_lacks_a_channel_leaves_its_campaign_to_the_others(schedule: tuple[list[int], int]) -> None:
+    """A6: whatever goes wrong, nobody is settled who was not sent to."""
+    follow(schedule, LACKING)
+
+
 def test_the_witness_sees_an_interleaving_that_breaks_a_law() -> None:
     careless = replace(LARGE, clauses=replace(Clauses(), put_asks_for_the_mark=False, lines_are_numbered=False))
     dice = random.Random(1)

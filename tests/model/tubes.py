@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.model.world import Batch, Baton, Line, Queue, World
+from tests.model.world import Batch, Baton, Line, Queue, Scenario, World
 
 
 def held(queue: Queue, seq: int, by: int, now: int | None) -> Queue:
@@ -35,3 +35,10 @@ def successor(world: World, n: int) -> int:
     """The next peer that answers; the own queue last."""
     count = len(world.nodes)
     return next(m % count for m in range(n + 1, n + count + 1) if world.nodes[m % count].up)
+
+
+def serving(scenario: Scenario, world: World, n: int) -> int | None:
+    """The next peer that answers and has the channel, if any."""
+    count = len(world.nodes)
+    peers = (m % count for m in range(n + 1, n + count))
+    return next((m for m in peers if world.nodes[m].up and m not in scenario.lacking), None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tests.model import ledger
-from tests.model.tubes import held, marked, plus_batch, plus_baton, successor
+from tests.model.tubes import held, marked, plus_batch, plus_baton, serving, successor
 from tests.model.world import (
     NOBODY,
     Batch,
@@ -39,6 +39,15 @@ def walker(scenario: Scenario, world: World, n: int, w: int) -> Iterator[Step]:
                 after = with_queue(world, n, held(queue, seq, NOBODY, w))
                 after = with_worker(after, n, w, worker._replace(walking=Walking("took", seq, queue.epoch)))
                 yield f"{me} takes the baton of page {seq}", after
+    elif walking.stage == "took" and n in scenario.lacking and scenario.clauses.claim_asks_for_the_channels:
+        to = serving(scenario, world, n)
+        if to is None:
+            what = f"{me} drops the baton of page {walking.seq}: no node has the channel"
+            yield what, done_walking(world, n, w, None)
+        else:
+            after = with_queue(world, to, plus_baton(world.nodes[to].queue, walking.seq))
+            what = f"{me} lacks the channel and hands the baton of page {walking.seq} on to node {to}"
+            yield what, staged(after, n, w, "handed on")
     elif walking.stage == "took":
         after, claim = ledger.claim(scenario, world, n, walking.epoch, walking.seq)
         if claim.verdict == "claimed":
@@ -84,14 +93,18 @@ def put(scenario: Scenario, world: World, n: int, w: int, walking: Walking) -> I
             )
         if seq in node.puts:
             world = world._replace(broken=f"page {seq} is put twice in one epoch")
-        with_batches = plus_batch(queue, Batch(0, seq, queue.epoch, 1, who)) if who else queue
+        here = who if n not in scenario.lacking else ()  # there is no tube for the others
+        with_batches = plus_batch(queue, Batch(0, seq, queue.epoch, 1, here)) if here else queue
         after = with_node(world, n, node._replace(queue=with_batches, puts=tuple(sorted({*node.puts, seq}))))
         if not clauses.put_is_one_transaction:
             yield f"{me} puts page {seq}'s batches, without mark and line", staged(after, n, w, "batches put")
             return
     else:
         after, with_batches = world, queue
-    yield f"{me} puts page {seq}", staged(with_queue(after, n, marked(with_batches, seq, who)), n, w, "put")
+    put_now = marked(with_batches, seq, who)
+    if n in scenario.lacking and who:
+        put_now = put_now._replace(outbox=(*put_now.outbox, Line("settled", seq, 0, who)))
+    yield f"{me} puts page {seq}", staged(with_queue(after, n, put_now), n, w, "put")
 
 
 def staged(world: World, n: int, w: int, stage: str) -> World:

@@ -22,6 +22,7 @@ class Scenario:
     recipients: int = 1  # of each page
     attempts: int = 1  # the last one is terminal; with more, the provider may refuse a batch's last recipient
     always_refused: bool = False
+    lacking: frozenset[int] = frozenset()  # nodes whose configuration lacks the campaign's channel
     pause: bool = False  # the editor may pause once, and resumes
     faults: int = 1
     kinds: frozenset[str] = frozenset()
@@ -100,7 +101,7 @@ class Queue(NamedTuple):
 class Walking(NamedTuple):
     """What a walker has in hand."""
 
-    stage: str  # took, claimed, passed, put
+    stage: str  # took, claimed, passed, put, handed on
     seq: int
     epoch: int
     owed: tuple[int, ...] = ()  # recipients of the claimed page

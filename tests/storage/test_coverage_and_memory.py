@@ -127,7 +127,8 @@ async def test_three_walkers_have_each_a_page_within_a_second_of_fire(ring: Ring
             walker = Walker(
                 node="n1",
                 tubes=Tubes(own_link, f"worker-{n}/walker"),
-                ring=[],
+                ring={},
+                channels=["ios", "android"],
                 store=ring.store,
                 book=CampaignBook(ring.store),
                 pages=send,

@@ -2,6 +2,7 @@
 
 local atomic = require('roles.atomic')
 local keys = require('roles.store.keys')
+local served = require('roles.store.served')
 local campaigns = {}
 
 local DEFAULT_PAGE = 1000
@@ -82,8 +83,8 @@ local function bounds(segments, end_id)
 end
 
 -- draft -> firing, with one cursor a segment. Answers the batons {campaign, segment, seq, after_id} to put: none when
--- the campaign was fired before, nil when there is no such campaign. The audience is counted here: ids after end_id
--- belong to newcomers.
+-- the campaign was fired before, nil when there is no such campaign. The audience is fixed and counted here: its
+-- channels are those that a node serves, and ids after end_id belong to newcomers.
 function campaigns.campaign_fire(id, segments, now)
     return atomic(function()
         local c = box.space.store_campaigns:get(id)
@@ -95,6 +96,13 @@ function campaigns.campaign_fire(id, segments, now)
             box.space.store_campaigns:update(id, {{'=', 'state', c.state}})
             return {}
         end
+        local audience = c.audience
+        local channels, unserved, together = served.audience(audience.channels)
+        local refusal = served.refusal(audience.channels, channels, unserved, together)
+        if refusal ~= nil then
+            error(refusal, 0)
+        end
+        audience.channels, audience.unserved = channels, next(unserved) ~= nil and unserved or nil
         local last = box.space.store_subscribers.index.id:max()
         local end_id = last and tonumber(last.id) or 0
         segments = math.max(1, math.min(segments, end_id))
@@ -106,18 +114,15 @@ function campaigns.campaign_fire(id, segments, now)
                 open, from = open + 1, to
             end
         end
-        local wanted = c.audience.channels
-        for _, row in box.space.store_counts:pairs() do
-            local selected = wanted == nil
-            for _, name in ipairs(wanted or {}) do
-                selected = selected or name == row.channel
-            end
-            if selected then
+        for _, name in ipairs(channels) do
+            local row = box.space.store_counts:get(name)
+            if row ~= nil then
                 campaigns.tally(id, row.channel, {audience = row.subscribers, removed_before = row.removed or 0})
             end
         end
         box.space.store_campaigns:update(id, {
             {'=', 'state', 'firing'}, {'=', 'fired_at', now}, {'=', 'segments_open', open}, {'+', 'version', 1},
+            {'=', 'audience', setmetatable(audience, {__serialize = 'map'})},
         })
         campaigns.check_done(id, now)
         return batons

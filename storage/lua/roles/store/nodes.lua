@@ -60,8 +60,8 @@ end
 
 -- Clause 1. `epoch`: what the queue holds (0: nothing). Answers the epoch to go on with; another one than the queue's
 -- means: purge and adopt. Answers nil while a fenced epoch's lease may still hold: its reports come first. Refuses a
--- second queue under a registered name.
-function nodes.node_join(name, uuid, epoch, now)
+-- second queue under a registered name. `channels`: the names that this node serves; nil from an older version.
+function nodes.node_join(name, uuid, epoch, now, channels)
     nodes.release_fenced()
     return atomic(function()
         local node = box.space.store_nodes:get(name)
@@ -73,13 +73,15 @@ function nodes.node_join(name, uuid, epoch, now)
                    'old one: broadside peers forget %s'):format(name, node.uuid, uuid, name), 0)
         end
         if node ~= nil and node.status == 'current' and node.epoch == epoch and epoch > 0 then
+            box.space.store_nodes:update(name, {{'=', 8, channels == nil and box.NULL or channels}})
             return epoch
         end
         local granted = math.max(tonumber(node and node.epoch or 0), tonumber(epoch)) + 1
         if node ~= nil then
             reopen(name, node.epoch)
         end
-        box.space.store_nodes:replace({name, uuid, granted, 'current', 0, now, now})
+        box.space.store_nodes:replace(
+            {name, uuid, granted, 'current', 0, now, now, channels == nil and box.NULL or channels})
         note_renewal(name, now)
         return granted
     end)

@@ -120,6 +120,15 @@ steps[4] = function()
     s:create_index('restored_at', {parts = {'restored_at', 'subscriber', 'removed_at'}})
 end
 
+-- The channels that a node's configuration has; null for a node that joined before this was asked.
+steps[5] = function()
+    box.space.store_nodes:format({
+        {'name', 'string'}, {'uuid', 'string'}, {'epoch', 'unsigned'}, {'status', 'string'},
+        {'reported', 'unsigned'}, {'joined_at', 'unsigned'}, {'seen_at', 'unsigned'},
+        {'channels', 'array', is_nullable = true},
+    })
+end
+
 -- Bring the spaces to the newest version, or up to `last` (a base as an older Broadside left it). Answers the version.
 function schema.migrate(last)
     local meta = box.space.store_meta

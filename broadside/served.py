@@ -1,0 +1,73 @@
+"""Which channels the ring serves, and what a person is told of one that nobody does."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Collection, Mapping, Sequence
+
+from broadside.errors import Problem, RecordError, shown
+from storage.records import Audience
+from transports.channel_state import ChannelState
+
+SERVE = "give a node the channel in its broadside.toml and start it again"
+
+
+def meant(name: str, known: Collection[str]) -> str:
+    """The remedy for a channel that is none: the nearest name, and all there are."""
+    near = difflib.get_close_matches(name, sorted(known), 1)
+    return (f"did you mean {near[0]}? " if near else "") + f"served: {', '.join(sorted(known)) or 'none'}"
+
+
+def unserved(name: str, known: Collection[str]) -> Problem:
+    """What is wrong with a subscriber of channel ``name``."""
+    return Problem("channel", f"no node serves {shown(name, 40)}", meant(name, known), name[:40])
+
+
+def first_unserved(channels: Sequence[str], known: Collection[str] | None) -> tuple[int, Problem] | None:
+    """The first of ``channels`` that is not ``known``, with its position; None: all are, or there is no telling."""
+    if known is None or not set(channels).difference(known):
+        return None
+    return next((index, unserved(name, known)) for index, name in enumerate(channels) if name not in known)
+
+
+def refuse(audience: Audience, wanted: Collection[str] | None, known: Collection[str]) -> None:
+    """Raise ``RecordError`` for a Fire that would reach nobody, or not all that the editor has named."""
+    if audience.unserved and (wanted is not None or not audience.channels):
+        name = min(audience.unserved)
+        whom = ", ".join(f"{each}: {_phones(n)}" for each, n in sorted(audience.unserved.items()))
+        remedy = meant(name, known) if wanted is not None else f"{meant(name, known)}; import them anew, or {SERVE}"
+        raise RecordError(Problem("channels", f"no node serves {whom}", remedy, name))
+    if not audience.together:
+        remedy = "fire one campaign for each (--channel NAME), or give one node all of them"
+        raise RecordError(Problem("channels", f"no node serves all of {', '.join(audience.channels)}", remedy))
+
+
+def notes(unserved_: Mapping[str, int]) -> list[str]:
+    """A sentence for each channel that a campaign leaves out, because no node served it at Fire."""
+    return [
+        f"no node serves {name}: {_phones(n)} get nothing; {SERVE}, and fire for them"
+        for name, n in sorted(unserved_.items())
+    ]
+
+
+def missing(channels: Mapping[str, tuple[bool, int]]) -> list[ChannelState]:
+    """Why firing campaigns are not walked just now, from ``Store.channels_missing``."""
+    together = ", ".join(sorted(name for name, (alone, _) in channels.items() if not alone))
+    return [
+        ChannelState(
+            channel=name,
+            reason="unserved",
+            sentence=(
+                f"no living node serves {name}: its campaigns wait for one until they expire"
+                if alone
+                else f"no living node serves all of {together}, to which one campaign goes: it waits until it expires"
+            ),
+            since=since,
+            remedy=SERVE,
+        )
+        for name, (alone, since) in sorted(channels.items())
+    ]
+
+
+def _phones(count: int) -> str:
+    return f"{count:,} phone{'' if count == 1 else 's'}"
