@@ -82,6 +82,17 @@ def subscriber(n: int, **more: Any) -> dict[str, Any]:
     return {"channel": "ios", "token": f"{n:064x}", **more}
 
 
+async def test_a_probe_counts_no_tasks(api: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """C8: every probe counted all tasks of all tubes by state."""
+
+    async def counted(tubes: Tubes) -> dict[str, Any]:
+        raise AssertionError("a probe must not count")
+
+    monkeypatch.setattr(Tubes, "statistics", counted)
+    answer = await api.get("/readyz")
+    assert (answer.status_code, answer.json()["ready"]) == (200, True)
+
+
 async def test_only_health_is_told_without_the_key(api: httpx.AsyncClient, app: Starlette) -> None:
     for headers in (
         {"authorization": ""},
