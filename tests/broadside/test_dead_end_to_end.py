@@ -23,11 +23,11 @@ Command = Callable[..., tuple[int, str, str]]
 class WrongKey(NodeProcess):
     """Apple's twin answers every push as for a key of the other environment."""
 
-    def begin(self) -> None:
+    def begin(self, platform: str = "apns", script: str = REFUSES) -> None:
         twins = self.data / "twins"
         self.data.mkdir(mode=0o700)
         twins.mkdir(mode=0o700)
-        (twins / "apns.script.toml").write_text(REFUSES)
+        (twins / f"{platform}.script.toml").write_text(script)
         self.start()
         self.wait_for("fired campaign", 90)
 
@@ -133,3 +133,22 @@ def test_what_a_person_calls_dead_goes_and_can_be_brought_back(node: WrongKey, c
     assert "nothing was deleted as dead within a day for ios-news" in err
     verified = node.api(f"/api/campaigns/{campaign}/verify")
     assert verified["ok"], verified["problems"]
+
+
+@pytest.mark.timeout(300)
+def test_an_old_base_goes_through_and_ends_with_a_question(node: WrongKey, command: Command) -> None:
+    """A2: a third of it is really dead; deliveries prove the key, so nothing waits."""
+    node.begin("fcm", '[[rules]]\nshare = 0.33\nanswer = "dead"\n')
+    node.wait_for("serving;", 90)
+    (campaign,) = node.api("/api/campaigns")["campaigns"]
+    tally = campaign["channels"]["android-news"]
+    assert tally["delivered"] + tally["dead"] == PHONES
+    assert tally["dead"] > 0.2 * PHONES
+    question = node.question()
+    assert (question["channel"], question["state"], question["kept"]) == ("android-news", "asked", tally["dead"])
+    counts = node.api("/api/subscribers/count")["channels"]
+    assert counts["android-news"] == PHONES, "nothing is deleted"
+    code, _, err = command("dead", "confirm", "android-news")
+    assert (code, err) == (0, "")
+    left = PHONES - tally["dead"]
+    node.until(lambda: node.api("/api/subscribers/count")["channels"]["android-news"] == left, "deletion")

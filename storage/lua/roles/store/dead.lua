@@ -21,14 +21,14 @@ function dead.note(campaign, channel, entries, now)
     end
     local row = rows.row_of(campaign, channel, now)
     local removed, kept, likely, doubtful, reasons = 0, 0, 0, 0, {}
-    local room = math.max(0, MOST - row.waiting)
-    if memory.full() or row.state == 'forgetting' then
+    local room, keep = math.max(0, MOST - row.waiting), not memory.full()
+    if not keep or row.state == 'forgetting' then
         room = 0
     end
     for _, entry in ipairs(entries) do
         local id, token, bound, kind, reason = unpack(entry, 1, 5)
         if kind == nil or kind == 'certain' then
-            removed = removed + rows.remove(campaign, channel, id, token, bound, now)
+            removed = removed + rows.remove(campaign, channel, id, token, bound, now, keep)
         else
             if kind == 'likely' then
                 likely = likely + 1

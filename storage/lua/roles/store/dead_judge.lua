@@ -29,7 +29,7 @@ end
 local function sweep(now)
     local n = 0
     local removed = box.space.store_removed.index.removed_at
-    for _, gone in ipairs(removed:select({now - rows.DAY}, {iterator = 'LT', limit = rows.STEP})) do
+    for _, gone in ipairs(removed:select({math.max(0, now - rows.DAY)}, {iterator = 'LT', limit = rows.STEP})) do
         box.space.store_removed:delete(gone.subscriber)
         local row = box.space.store_deaths:get({gone.campaign, gone.channel})
         if row ~= nil then
@@ -38,7 +38,7 @@ local function sweep(now)
         n = n + 1
     end
     local past = box.space.store_restored.index.restored_at
-    for _, back in ipairs(past:select({now - EXPLAINED}, {iterator = 'LT', limit = rows.STEP - n})) do
+    for _, back in ipairs(past:select({math.max(0, now - EXPLAINED)}, {iterator = 'LT', limit = rows.STEP - n})) do
         box.space.store_restored:delete({back.subscriber, back.removed_at})
         n = n + 1
     end
