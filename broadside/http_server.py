@@ -164,6 +164,7 @@ class Connection:
         self._last = False
         self._gone = False
         self._bodiless = False
+        self._held = b""
 
     def last_request(self) -> None:
         """Close when what is being answered is answered; at once when nothing is."""
@@ -260,7 +261,8 @@ class Connection:
                 headers = [*message.get("headers", ()), (b"date", formatdate(usegmt=True).encode())]
                 if self._last or not self.known:
                     headers.append((b"connection", b"close"))
-                await self._write(h11.Response(status_code=message["status"], headers=headers))
+                whole = any(name == b"content-length" for name, _ in headers)
+                await self._write(h11.Response(status_code=message["status"], headers=headers), hold=whole)
             elif message["type"] == "http.response.body":
                 if message.get("body") and not self._bodiless:
                     await self._write(h11.Data(data=message["body"]))
@@ -285,8 +287,13 @@ class Connection:
         self._gone = True
         raise ClientGone
 
-    async def _write(self, event: h11.Event) -> None:
-        data = memoryview(self._h11.send(event) or b"")
+    async def _write(self, event: h11.Event, *, hold: bool = False) -> None:
+        """Send an event; with ``hold`` together with the next one: a system call less for each answer."""
+        held = self._held + (self._h11.send(event) or b"")
+        if hold:
+            self._held = held
+            return
+        self._held, data = b"", memoryview(held)
         try:
             for at in range(0, len(data), PIECE):
                 with trio.fail_after(SEND_WITHIN):
@@ -302,7 +309,7 @@ class Connection:
         body = b"" if self._bodiless else msgspec.json.encode({"error": {"message": str(error)}})
         headers = [("content-type", "application/json"), ("content-length", str(len(body))), ("connection", "close")]
         try:
-            await self._write(h11.Response(status_code=error.error_status_hint, headers=headers))
+            await self._write(h11.Response(status_code=error.error_status_hint, headers=headers), hold=True)
             await self._write(h11.Data(data=body))
             await self._write(h11.EndOfMessage())
         except ClientGone:
