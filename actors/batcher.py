@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from functools import partial
 from typing import NamedTuple
 
 import structlog
 import trio
 
+from actors.blame import count_crash, is_outage
 from actors.messages import Page
 from storage.errors import LinkLost
 from storage.records import PutBatch, Span
@@ -90,7 +92,13 @@ class Batcher:
         ready()
         async with self._pages:
             async for page in self._pages:
-                await self._put(page)
+                try:
+                    await self._put(page)
+                except Exception as error:  # what cannot be put on the tubes costs no other page its batcher
+                    if is_outage(error):
+                        raise
+                    log.exception("a page cannot be put on the tubes", baton=page.held.baton)
+                    await count_crash(partial(self._tubes.baton_crashed, page.held), error, baton=page.held.baton)
 
     def stop(self) -> None:
         """End when the walkers have, with every page in hand on the tubes."""

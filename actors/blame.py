@@ -1,19 +1,45 @@
-"""Blame: whoever crashes while it handles a batch says which one, so that a poisonous batch is put aside in the end."""
+"""Blame: whoever crashes while it handles a task says which one, so that a poisonous task is buried in the end."""
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from types import TracebackType
 
 import structlog
 import trio
 
-from storage.errors import StorageError
+from storage.errors import OutOfMemory, StorageError, VerbRefused
 from storage.tubes import Tubes
 
 log = structlog.get_logger(__name__)
 
 WORDS_DEADLINE = 2.0
 """Seconds that a crashing actor gives to its last words."""
+
+Crashed = Callable[[str], Awaitable[tuple[int, bool]]]
+"""Tells the queue why; answers how many crashes it has counted, and whether the task is buried now."""
+
+
+def is_outage(error: BaseException) -> bool:
+    """Is this nobody's fault: a queue or store out of reach or out of memory, or a cancel?
+
+    A verb that an instance refuses is none: refused once, it would be refused for ever.
+    """
+    if not isinstance(error, Exception):
+        return True
+    return isinstance(error, StorageError) and (not isinstance(error, VerbRefused) or isinstance(error, OutOfMemory))
+
+
+async def count_crash(crashed: Crashed, error: Exception, **task: object) -> None:
+    """Have a crash counted against the task that was handled. ``task``: what the log calls it."""
+    why = f"{type(error).__name__}: {error}"[:500]
+    try:
+        crashes, buried = await crashed(why)
+    except StorageError as lost:
+        log.warning("a crash is not counted", error=str(lost), **task)
+        return
+    if buried:
+        log.error("buried", why=f"crashed {crashes} times: {why}", **task)
 
 
 class Blame:
@@ -34,16 +60,10 @@ class Blame:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
     ) -> None:
-        """Tell the queue of a crash. An outage of the queue is not the batch's fault, nor is a cancel."""
-        if not isinstance(error, Exception) or isinstance(error, StorageError):
-            return
-        why = f"{type(error).__name__}: {error}"[:500]
-        with trio.move_on_after(WORDS_DEADLINE, shield=True):
-            try:
-                crashes, buried = await self._tubes.batch_crashed(self._channel, self._id, self._number, why)
-            except StorageError as lost:
-                log.warning("a crash is not counted", channel=self._channel, task=self._id, error=str(lost))
-                return
-            if buried:
-                told = f"crashed {crashes} times: {why}"
-                log.error("batch buried", channel=self._channel, task=self._id, why=told)
+        """Have a crash counted."""
+        if isinstance(error, Exception) and not is_outage(error):
+            with trio.move_on_after(WORDS_DEADLINE, shield=True):
+                await count_crash(self._crashed, error, channel=self._channel, task=self._id)
+
+    async def _crashed(self, why: str) -> tuple[int, bool]:
+        return await self._tubes.batch_crashed(self._channel, self._id, self._number, why)

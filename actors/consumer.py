@@ -17,7 +17,7 @@ from storage.errors import LinkLost
 from storage.records import Task
 from storage.tubes import Tubes
 from transports.breaker import Breaker
-from transports.contract import Batch, unpack_recipients
+from transports.contract import Batch, Leave, unpack_recipients
 from transports.limiter import Limiter
 
 log = structlog.get_logger(__name__)
@@ -28,8 +28,11 @@ TAKE_LINGER = 0.02
 """Seconds that the first free hand waits for others, or nearly every batch would be taken by a call of its own."""
 
 BEGIN_WITHIN = 25.0
-"""Seconds after a take within which a push is begun. With the 20 s that an answer may take, and the settlement, it
-stays below the tube's ttr of 60 s: after that the batch would be in other hands too."""
+"""Seconds within which a push is begun, from before the take. With the 20 s that an answer may take, and the
+settlement, it stays below the tube's ttr of 60 s: after that the batch would be in other hands too."""
+FETCH_WITHIN = 10.0
+"""Seconds for the campaign, from before the take. While the store is out of reach a batch goes back to the tube, as too
+little of its lease would be left to send it."""
 
 
 class Consumer:
@@ -69,9 +72,11 @@ class Consumer:
         async with self._work:
             await self._tubes.batch_release_worker(self._channel)
             while not self._stopping:
-                for id, number, data in await self._take():
+                asked, tasks = await self._take()
+                leave = self._tubes.leave()  # for the session of this take, before anything else is waited for
+                for id, number, data in tasks:
                     async with Blame(self._tubes, self._channel, id, number):
-                        work = await self._read(id, number, data)
+                        work = await self._read(id, number, data, asked, leave)
                     if work is not None:
                         await self._work.send(work)  # whose receiver may have crashed: that is not this batch's fault
 
@@ -80,10 +85,11 @@ class Consumer:
         self._stopping = True
         self._idle.cancel()
 
-    async def _take(self) -> list[tuple[int, int, Any]]:
+    async def _take(self) -> tuple[float, list[tuple[int, int, Any]]]:
         # a scope of its own: a stop ends every wait in here, and what the poll was about to take is given back
         self._idle = trio.CancelScope()
         tasks: list[tuple[int, int, Any]] = []
+        asked = trio.current_time()
         with self._idle:
             await self._gate.wait()
             await self._leave_to_send()
@@ -96,6 +102,7 @@ class Consumer:
                     while free < most:
                         await self._hands.acquire()
                         free += 1
+                asked = trio.current_time()
                 tasks = await self._tubes.batch_take(self._channel, free)
                 if tasks:
                     self._breaker.probe(trio.current_time())
@@ -105,7 +112,7 @@ class Consumer:
             finally:
                 for _ in range(free - len(tasks)):
                     self._hands.release()
-        return tasks
+        return asked, tasks
 
     async def _leave_to_send(self) -> None:
         # waited for before the take, so that no lease grows old in a queue of our own
@@ -115,16 +122,21 @@ class Consumer:
         while (pause := self._breaker.retry_in(trio.current_time())) > 0:  # noqa: ASYNC110
             await trio.sleep(min(pause, LOOK_EVERY))
 
-    async def _read(self, id: int, number: int, data: Any) -> Work | None:
+    async def _read(self, id: int, number: int, data: Any, asked: float, leave: Callable[[], Leave]) -> Work | None:
         try:
             task = Task.of(id, number, data)
             recipients = unpack_recipients(task.recipients)
         except (ValueError, TypeError, RecursionError) as error:
-            await self._put_aside(id, number, f"not a batch: {error}")
+            await self._bury(id, number, f"not a batch: {error}")
             return None
-        campaign = await self._book.get(task.campaign)
+        campaign = None
+        with trio.move_on_at(asked + FETCH_WITHIN) as fetching:
+            campaign = await self._book.get(task.campaign)
+        if fetching.cancelled_caught:
+            await self._give_back(id, number)
+            return None
         if campaign is None:
-            await self._put_aside(id, number, f"the store knows no campaign {task.campaign}")
+            await self._bury(id, number, f"the store knows no campaign {task.campaign}")
             return None
         if self._limiter is not None:
             self._limiter.delay(len(recipients), trio.current_time())  # drawn now, paid before the next take
@@ -134,13 +146,21 @@ class Consumer:
             task.tries,
             task.expires_at,
             recipients,
-            begin_until=trio.current_time() + BEGIN_WITHIN,
-            leave=self._tubes.leave(),
+            begin_until=asked + BEGIN_WITHIN,
+            leave=leave,
         )
         self._in_hand[task.campaign] += 1
         return Work(task, batch)
 
-    async def _put_aside(self, id: int, number: int, why: str) -> None:
+    async def _give_back(self, id: int, number: int) -> None:
+        log.warning("batch given back unsent: the store does not answer", channel=self._channel, task=id)
+        try:
+            await self._tubes.batch_release(self._channel, [(id, number)])
+        except LinkLost:
+            log.warning("batch not given back: its lease runs out", channel=self._channel, task=id)
+        self._hands.release()
+
+    async def _bury(self, id: int, number: int, why: str) -> None:
         log.error("batch buried", channel=self._channel, task=id, why=why)
         try:
             await self._tubes.batch_bury(self._channel, id, number, why)

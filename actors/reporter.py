@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import structlog
 import trio
 
 from actors.messages import Clock
-from storage.errors import LinkLost
+from storage.errors import LinkLost, VerbRefused
 from storage.store import Store
 from storage.tubes import Tubes
+from transports.identity import campaign_text
 
 log = structlog.get_logger(__name__)
 
@@ -47,7 +49,7 @@ class Reporter:
         self._stopping = True
         self._polling.cancel()
 
-    async def _read(self, *, wait: bool = True) -> tuple[int, list[list[object]]]:
+    async def _read(self, *, wait: bool = True) -> tuple[int, list[list[Any]]]:
         # a scope of its own: a stop ends the long poll; nothing is lost, lines stay until the ledger has them
         self._polling = trio.CancelScope()
         with self._polling:
@@ -57,12 +59,35 @@ class Reporter:
                 return 0, []
         return 0, []
 
-    async def _report(self, epoch: int, lines: list[list[object]]) -> None:
+    async def _report(self, epoch: int, lines: list[list[Any]]) -> None:
         if not lines:
             return
-        upto = await self._store.report(self._node, epoch, lines, self._clock())
+        try:
+            upto = await self._store.report(self._node, epoch, lines, self._clock())
+        except VerbRefused as error:
+            log.warning("a report is refused: each line is reported by itself", lines=len(lines), error=error.text)
+            upto = await self._one_by_one(epoch, lines)
         if upto is None:
             log.warning("the ledger refuses this node's report: its epoch is not current", node=self._node, epoch=epoch)
             await trio.sleep(FENCED_PAUSE)
         else:
             self._known = (epoch, upto)
+
+    async def _one_by_one(self, epoch: int, lines: list[list[Any]]) -> int | None:
+        """What the ledger refuses must not stop it for all that comes after: it hears less of that line, or nothing."""
+        upto: int | None = None
+        for number, line in lines:
+            for words in (line, {**line, "reasons": {}, "dead": []}, {"kind": "void"}):
+                try:
+                    upto = await self._store.report(self._node, epoch, [[number, words]], self._clock())
+                    break
+                except VerbRefused as error:
+                    log.error(
+                        "the ledger refuses a line; without it the campaign may not end by itself",
+                        line=number,
+                        campaign=campaign_text(line["campaign"]),
+                        error=error.text,
+                    )
+            if upto is None:
+                return None
+        return upto

@@ -9,10 +9,9 @@ from collections.abc import Callable
 import structlog
 import trio
 
-from actors.blame import Blame
 from actors.gate import Gate
 from actors.messages import Clock, Done
-from storage.errors import LinkLost, OutOfMemory
+from actors.settlement import SettlementWriter
 from storage.records import Remainder, Settlement, attempt
 from storage.tubes import Tubes
 from transports.contract import Death, Fault, Outcome, Recipient, pack_recipients
@@ -23,8 +22,6 @@ ATTEMPTS = 8
 """Own refusals (``Fault.PHONE``) at which a recipient is given up. Whoever waits for another's fault waits until the
 news expires."""
 SETTLEMENTS_A_CALL = 16
-FULL_PAUSE = 1.0
-"""Seconds before the next try when the queue has no memory even for a settlement."""
 HELD_DELAY = 1.0
 """Seconds until what was never judged is tried again; the channel's breaker decides when it really goes."""
 LAST_TRY = 1.0
@@ -133,11 +130,10 @@ class Settler:
         clock: Clock,
     ) -> None:
         self._channel = channel
-        self._tubes = tubes
+        self._writer = SettlementWriter(tubes, channel, gate)
         self._done = done
         self._intake = intake
         self._hands = hands
-        self._gate = gate
         self._in_hand = in_hand
         self._clock = clock
 
@@ -158,32 +154,24 @@ class Settler:
         """End when the transport actors have, with everything in hand settled."""
         self._intake.close()
 
-    async def _settlement(self, done: Done, now: int) -> Settlement:
-        async with Blame(self._tubes, self._channel, done.work.task.id, done.work.task.number):
-            return settle(done, now)
-
     async def _settle(self, batch: list[Done]) -> None:
         now = self._clock()
-        settlements = [await self._settlement(done, now) for done in batch]
-        while True:
+        settlements: list[Settlement] = []
+        for done in batch:
             try:
-                answers = await self._tubes.settle(self._channel, settlements)
-                break
-            except LinkLost as error:
-                self._gate.shut()
-                log.warning("settlement failed, tried again", channel=self._channel, error=str(error))
-            except OutOfMemory as error:
-                self._gate.shut()
-                log.warning("no memory for a settlement, tried again", channel=self._channel, error=error.text)
-                await trio.sleep(FULL_PAUSE)
-        self._gate.open()
-        for done, ours in zip(batch, answers, strict=True):
+                settlements.append(settle(done, now))
+            except Exception as error:  # its pushes are out: they are not sent again because we cannot count them
+                log.exception("a batch cannot be settled", channel=self._channel, task=done.work.task.id)
+                await self._writer.bury(
+                    done.work.task.id, done.work.task.number, f"{type(error).__name__}: {error}"[:500]
+                )
+        answers = await self._writer.write(settlements) if settlements else []
+        for done in batch:
             self._hands.release()
             self._in_hand[done.work.task.campaign] -= 1
+        for settlement, ours in zip(settlements, answers, strict=True):
             if not ours:
                 # its lease ended before us: the batch is, or was, in other hands, and what we sent is sent again
                 log.warning(
-                    "settlement of a batch that is not ours any more",
-                    channel=self._channel,
-                    recipients=len(done.work.batch.recipients),
+                    "settlement of a batch that is not ours any more", channel=self._channel, task=settlement.task_id
                 )

@@ -8,7 +8,7 @@ import structlog
 import trio
 
 from actors.messages import Clock
-from storage.errors import LinkLost
+from storage.errors import LinkLost, VerbRefused
 from storage.records import Baton
 from storage.store import Store
 from storage.tubes import Tubes
@@ -42,8 +42,11 @@ class Shepherd:
                     await self._release()
                     await self._revive()
                     await self._clean()
+                    await self._end_buried()
                 except LinkLost as error:
                     log.debug("the shepherd sees nothing", error=str(error))
+                except VerbRefused as error:
+                    log.warning("the shepherd is refused a look", error=str(error))
                 await trio.sleep(self._timeout)
 
     def stop(self) -> None:
@@ -68,6 +71,12 @@ class Shepherd:
             return []
         marked = await self._tubes.marked(own)
         return [baton for baton, done in zip(own, marked, strict=True) if not done]
+
+    async def _end_buried(self) -> None:
+        """What is buried ends with its news: nobody wants it any more, and its campaign can be done."""
+        batches, recipients = await self._tubes.buried_expire(self._clock())
+        if batches:
+            log.warning("buried batches have expired", batches=batches, recipients=recipients)
 
     async def _clean(self) -> None:
         await self._store.keys_expire(self._clock())

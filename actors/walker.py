@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
+from functools import partial
 
 import structlog
 import trio
 
+from actors.blame import count_crash, is_outage
 from actors.book import CampaignBook
 from actors.messages import RECIPIENTS_A_BATCH, Clock, Page
 from storage.errors import LinkLost, VerbRefused
@@ -58,7 +60,7 @@ class Walker:
             while not self._stopping:
                 held = await self._take()
                 if held is not None:
-                    await self._walk(held)
+                    await self._walk_or_bury(held)
 
     def stop(self) -> None:
         """Take no more batons; the page in hand is finished."""
@@ -74,6 +76,16 @@ class Walker:
             except LinkLost:
                 return None
         return None
+
+    async def _walk_or_bury(self, held: HeldBaton) -> None:
+        """A baton that nobody can walk costs no other campaign its walker."""
+        try:
+            await self._walk(held)
+        except Exception as error:
+            if is_outage(error) or isinstance(error, trio.BrokenResourceError | trio.ClosedResourceError):
+                raise  # the batcher is gone: that is not the baton's fault
+            log.exception("a baton cannot be walked", baton=held.baton)
+            await count_crash(partial(self._tubes.baton_crashed, held), error, baton=held.baton)
 
     async def _walk(self, held: HeldBaton) -> None:
         baton = held.baton

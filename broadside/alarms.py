@@ -1,6 +1,6 @@
 """What a person should hear of: a sentence for each, with the remedy.
 
-Memory that fills up, a console that breaks, channels that stand still.
+Memory that fills up, a ledger that hears nothing, a console that breaks, channels that stand still.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ WARN = 0.85
 FULL = 0.95
 """As in storage/lua/roles/memory.lua: from here on nothing new is taken."""
 MB = 1 << 20
+OWED = 60.0
+"""Seconds that a line may wait in the outbox for the store."""
 REMEDY = "raise [node] memory in broadside.toml (memory of the server that runs it) and restart"
 
 
@@ -67,3 +69,11 @@ class Setbacks:
 def channel_alarms(states: Iterable[ChannelState]) -> list[str]:
     """A sentence for each channel that will not go on by waiting alone."""
     return [state.alarm for state in states if state.reason in ALARMING]
+
+
+def outbox_alarms(age: float) -> list[str]:
+    """A sentence when the ledger has not taken this node's first line for a minute. ``age``: seconds."""
+    if age <= OWED:
+        return []
+    what = f"the store has not taken this node's reports for {age:,.0f} s: counts stand still, no campaign gets done"
+    return [f"{what}; look for the word report in the node's log, and whether the store is up"]

@@ -16,7 +16,7 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from broadside import strict_json
-from broadside.alarms import REMEDY, channel_alarms, memory_alarms
+from broadside.alarms import REMEDY, channel_alarms, memory_alarms, outbox_alarms
 from broadside.api_dead import dead_routes
 from broadside.errors import Conflict, FireFailed, Problem, RecordError
 from broadside.firing import KeyReused
@@ -200,6 +200,7 @@ class Api:
                 Route("/api/tubes", guard(self._tubes)),
                 Route("/api/tubes/{channel}/buried", guard(self._buried, "limit")),
                 Route("/api/tubes/{channel}/kick", guard(self._kick, "count"), methods=["POST"]),
+                Route("/api/tubes/{channel}/end", guard(self._end_buried, "limit"), methods=["POST"]),
                 Route("/api/subscribers", guard(self._remove, "channel", "token"), methods=["DELETE"]),
                 Route("/api/subscribers", guard(self._put, body=True), methods=["POST"]),
                 Route("/api/subscribers", guard(self._page, "after", "limit")),
@@ -260,6 +261,7 @@ class Api:
             return _json({"ready": False}, 503)
         with trio.move_on_after(READY_WITHIN):
             alarms, full = memory_alarms(await self._newsroom.memory())
+            alarms += outbox_alarms(await self._newsroom.outbox_age())
             # a sick channel is an alarm, but no reason to fire elsewhere: the others go on, and no other node is better
             states = await self._newsroom.channel_states()
             alarms += [*self._told(states), *self._alarms()]
@@ -276,7 +278,8 @@ class Api:
         memory = await self._newsroom.memory()
         told = {name: {"used": each.used, "size": each.size} for name, each in memory.items()}
         states = await self._newsroom.channel_states()
-        alarms = [*memory_alarms(memory)[0], *self._told(states), *self._alarms()]
+        owed = outbox_alarms(await self._newsroom.outbox_age())
+        alarms = [*memory_alarms(memory)[0], *owed, *self._told(states), *self._alarms()]
         queue, tokens = await self._newsroom.tubes(), await self._newsroom.rewritten()
         found = {"queue": queue, "memory": told, "alarms": alarms, "channels": states, "tokens": tokens}
         return _json({**self._status(), **found})
@@ -344,6 +347,11 @@ class Api:
     async def _kick(self, request: Request) -> Response:
         count = _number(request, "count", 1, 10**9)
         return _json({"kicked": await self._newsroom.kick(request.path_params["channel"], count)})
+
+    async def _end_buried(self, request: Request) -> Response:
+        limit = _number(request, "limit", 1000, 10_000)
+        batches, recipients = await self._newsroom.end_buried(request.path_params["channel"], limit)
+        return _json({"batches": batches, "recipients": recipients})
 
     async def _remove(self, request: Request) -> Response:
         channel, token = (request.query_params.get(name, "") for name in ("channel", "token"))

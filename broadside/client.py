@@ -167,6 +167,11 @@ class Client:
         answer = self._call("GET", f"/api/tubes/{quote(channel, safe='')}/buried?limit={limit}")
         return msgspec.json.decode(answer, type=dict[str, list[dict[str, Any]]])["buried"]
 
+    def end_buried(self, channel: str) -> dict[str, int]:
+        """End buried batches: how many ``batches``, with how many ``recipients``."""
+        answer = self._call("POST", f"/api/tubes/{quote(channel, safe='')}/end")
+        return msgspec.json.decode(answer, type=dict[str, int])
+
     def kick(self, channel: str, count: int) -> int:
         """Bring buried batches back."""
         answer = self._call("POST", f"/api/tubes/{quote(channel, safe='')}/kick?count={count}")

@@ -285,7 +285,7 @@ class Newsroom:
         return await self._tubes.statistics()
 
     async def buried(self, channel: str, limit: int) -> list[Buried]:
-        """Batches of a channel that were put aside, as they are there. Raises ``Conflict`` for no such channel."""
+        """Buried batches of a channel, as they are there. Raises ``Conflict`` for no such channel."""
         self._known(channel)
         return await self._tubes.tube_buried(channel, limit)
 
@@ -293,6 +293,15 @@ class Newsroom:
         """Bring buried batches back; answers how many. Raises ``Conflict`` for no such channel."""
         self._known(channel)
         return await self._tubes.tube_kick(channel, count)
+
+    async def end_buried(self, channel: str, limit: int) -> tuple[int, int]:
+        """End buried batches; answers how many, and how many recipients. Raises ``Conflict`` for no such channel."""
+        self._known(channel)
+        return await self._tubes.tube_end(channel, limit)
+
+    async def outbox_age(self) -> float:
+        """For how many seconds the store has been owed this node's first report."""
+        return await self._tubes.outbox_age()
 
     def _known(self, channel: str) -> None:
         if channel not in self._checks:

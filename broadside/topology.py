@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import trio
@@ -188,6 +188,19 @@ class ChannelGroup:
         )
 
 
+class WorkerSupervisor(Supervisor):
+    """A worker's root. When it is told to stop, the queue hears of it first."""
+
+    def __init__(self, name: str, children: list[ChildSpec], *, farewell: Callable[[], None]) -> None:
+        super().__init__(name, children, strategy=REST_FOR_ONE, intensity=BUGS, observe=observe)
+        self._farewell = farewell
+
+    def stop(self) -> None:
+        """Drain, then end. Batches that are not settled by then are not held against themselves."""
+        self._farewell()
+        super().stop()
+
+
 class WorkerTree:
     """A worker's supervisor, and what is to be seen of it from outside."""
 
@@ -320,7 +333,7 @@ def worker_tree(
             children.insert(0, ChildSpec("reporter", reporter))
         return Supervisor("delivery", children, strategy=ONE_FOR_ONE, intensity=BUGS, observe=observe)
 
-    supervisor = Supervisor(
+    supervisor = WorkerSupervisor(
         hello.worker,
         [
             ChildSpec("link", lambda: link),
@@ -328,8 +341,6 @@ def worker_tree(
             ChildSpec("delivery", delivery, shutdown=hello.drain, together=True),
             ChildSpec("campaigns", campaigns.supervisor, shutdown=hello.drain, together=True),
         ],
-        strategy=REST_FOR_ONE,
-        intensity=BUGS,
-        observe=observe,
+        farewell=tubes.stopping,
     )
     return WorkerTree(supervisor, groups)

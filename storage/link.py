@@ -180,7 +180,7 @@ class Link:
         Raises:
             LinkLost: no answer; the verb may have run or not.
             LinkDown: the link is not running.
-            VerbRefused: the instance answered with an error.
+            VerbRefused: the instance answered with an error, or the arguments cannot be sent.
         """
         line = self._lines[where]
         answer = _Answer(orphan)
@@ -247,6 +247,8 @@ class Link:
             _give_up(line, answer)
             await trio.lowlevel.checkpoint()
             return
+        except (TypeError, ValueError, OverflowError) as error:  # a number beyond 64 bits, a text that is none
+            raise VerbRefused(verb, 0, f"its arguments cannot be sent: {error}") from error
         self._waiting.add(answer)
         try:
             await answer.done.wait()

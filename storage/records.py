@@ -312,14 +312,16 @@ class Task:
 
 
 class Buried(NamedTuple):
-    """A batch that was put aside for a person."""
+    """A batch that was buried for a person."""
 
     id: int
     data: Any
     """As it lies on the tube, but for a batch's recipients: tokens are shown to nobody."""
     crashes: int
-    """How often who handled it crashed; 0: nobody could read it."""
+    """How many crashes it was blamed for."""
     why: str
+    maybe_sent: int = 0
+    """Recipients that may have been sent to before it was buried: once more, if it is brought back."""
 
 
 class Remainder(NamedTuple):

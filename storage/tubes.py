@@ -7,10 +7,15 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import msgspec
+import structlog
+
 from storage.errors import LinkLost
 from storage.link import Link, Orphan
 from storage.records import Baton, Buried, HeldBaton, Lease, Memory, PutBatch, Settlement, Standing
 from transports.contract import Leave
+
+log = structlog.get_logger(__name__)
 
 POLL = 2.0
 """Seconds that a take waits at the queue. Longer polls gain nothing and hold up a drain."""
@@ -93,11 +98,24 @@ class Tubes:
         await self._link.call(self._where, "tubes.baton_put", wire, deadline=OFFER_DEADLINE)
 
     async def baton_take(self) -> HeldBaton | None:
-        """Wait up to POLL seconds for a baton. A baton that comes after a cancel is given back."""
+        """Wait up to POLL seconds for a baton. A baton that comes after a cancel is given back.
+
+        What cannot be read as a baton is buried.
+        """
         epoch, tasks = await self._poll("tubes.baton_take", self._worker, orphan=self._return_baton)
         for number, (id, _, data) in tasks:
-            return HeldBaton(Baton(*data), id, number, epoch)
+            try:
+                return HeldBaton(msgspec.convert(data, Baton), id, number, epoch)
+            except msgspec.ValidationError as error:
+                why = f"not a baton: {error}"
+                log.error("baton buried", task=id, why=why)
+                await self._link.insist(self._where, "tubes.baton_bury", id, number, why)
         return None
+
+    async def baton_crashed(self, held: HeldBaton, why: str) -> tuple[int, bool]:
+        """Who handled a baton crashed: it comes again, or is buried. Answers (its crashes, whether buried)."""
+        crashes, over = await self._link.call(self._where, "tubes.baton_crashed", held.id, held.number, why)
+        return int(crashes), bool(over)
 
     def _return_baton(self, answer: list[Any]) -> None:
         leases = [[task[0], number] for number, task in answer[1]]
@@ -180,23 +198,37 @@ class Tubes:
         return int((await self._link.insist(self._where, "tubes.batch_release_worker", channel, self._worker))[0])
 
     async def tube_buried(self, channel: str, limit: int) -> list[Buried]:
-        """Batches that were put aside."""
+        """Batches that were buried."""
         (tasks,) = await self._link.call(self._where, "tubes.tube_buried", channel, limit)
         return [
-            Buried(id, data[:-1] if isinstance(data, list) and len(data) == 10 else data, crashes, why)
-            for id, data, crashes, why in tasks
+            Buried(id, data[:-1] if isinstance(data, list) and len(data) == 10 else data, crashes, why, maybe_sent)
+            for id, data, crashes, why, maybe_sent in tasks
         ]
+
+    async def tube_end(self, channel: str, limit: int) -> tuple[int, int]:
+        """End up to ``limit`` buried batches: their recipients are rejected. Answers (batches, recipients)."""
+        batches, recipients = await self._link.call(self._where, "tubes.tube_end", channel, limit)
+        return int(batches), int(recipients)
+
+    async def buried_expire(self, now: int, limit: int = 500) -> tuple[int, int]:
+        """The same for the buried batches of every channel whose news has expired at ``now`` (ms UTC)."""
+        batches, recipients = await self._link.call(self._where, "tubes.buried_expire", now, limit)
+        return int(batches), int(recipients)
 
     async def tube_kick(self, channel: str, count: int) -> int:
         """Bring up to ``count`` of them back onto the tube; answers how many."""
         return int((await self._link.call(self._where, "tubes.tube_kick", channel, count))[0])
 
-    async def batch_bury(self, channel: str, task_id: int, number: int, why: str) -> None:
-        """Put a batch aside that nobody can read, for a person to look at."""
-        await self._link.call(self._where, "tubes.batch_bury", channel, task_id, number, why)
+    async def batch_bury(self, channel: str, task_id: int, number: int, why: str, *, sent: bool = False) -> None:
+        """Bury a batch that cannot be handled, for a person to look at. ``sent``: pushes of it may have gone out."""
+        await self._link.call(self._where, "tubes.batch_bury", channel, task_id, number, why, sent)
+
+    def stopping(self) -> None:
+        """Say that this worker is being stopped: what it cannot settle any more says nothing against its batches."""
+        self._link.tell(self._where, "tubes.worker_stopping", self._worker)
 
     async def batch_crashed(self, channel: str, task_id: int, number: int, why: str) -> tuple[int, bool]:
-        """Who handled a batch crashed: it comes again, or is put aside. Answers (its crashes, whether put aside)."""
+        """Who handled a batch crashed: it comes again, or is buried. Answers (its crashes, whether buried)."""
         crashes, buried = await self._link.call(self._where, "tubes.batch_crashed", channel, task_id, number, why)
         return int(crashes), bool(buried)
 
@@ -225,6 +257,10 @@ class Tubes:
     async def memory(self) -> Memory:
         """How full the queue's memory is; cheap, whatever lies on the tubes."""
         return Memory(**(await self._link.call(self._where, "tubes.memory", deadline=2.0))[0])
+
+    async def outbox_age(self) -> float:
+        """For how many seconds the store has been owed the first of the lines; 0 when it is owed none."""
+        return float((await self._link.call(self._where, "tubes.outbox_age"))[0])
 
     async def statistics(self) -> dict[str, Any]:
         """Tasks by tube and state, outbox length, marks, memory."""

@@ -42,6 +42,7 @@ class MemoryTubes:
         self.taken: dict[int, Any] = {}
         self.settled: list[Settlement] = []
         self.buried: list[int] = []
+        self.sent_before: list[int] = []
         self.crashes: list[tuple[int, str]] = []
         self.most_taken = 0
         self.takes: list[float] = []
@@ -58,6 +59,11 @@ class MemoryTubes:
         self.taken.clear()
         await trio.lowlevel.checkpoint()
         return self.released
+
+    async def batch_release(self, channel: str, leases: list[tuple[int, int]]) -> None:
+        await trio.lowlevel.checkpoint()
+        self.ready += [(id, self.taken.pop(id)) for id, _ in leases]
+        self.released += len(leases)
 
     async def batch_take(self, channel: str, most: int) -> list[tuple[int, int, Any]]:
         with trio.move_on_after(2.0):
@@ -77,9 +83,10 @@ class MemoryTubes:
         self.later = [entry for entry in self.later if entry[0] > now]
         return bool(self.ready)
 
-    async def batch_bury(self, channel: str, id: int, number: int, why: str) -> None:
+    async def batch_bury(self, channel: str, id: int, number: int, why: str, *, sent: bool = False) -> None:
         await trio.lowlevel.checkpoint()
         self.buried.append(id)
+        self.sent_before += [id] if sent else []
         del self.taken[id]
 
     async def batch_crashed(self, channel: str, id: int, number: int, why: str) -> tuple[int, bool]:

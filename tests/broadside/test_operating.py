@@ -240,7 +240,7 @@ def test_peers_tubes_and_single_subscribers_answer_good_and_bad_input(node: Node
     assert (code, out) == (2, "")
     assert err
 
-    # what cannot be read is put aside by the consumer, shown, and goes aside again when it is brought back
+    # what cannot be read is buried by the consumer, shown, and buried again when it is brought back
     assert node.end() == 0
     written(
         node,
@@ -250,19 +250,36 @@ def test_peers_tubes_and_single_subscribers_answer_good_and_bad_input(node: Node
         local queue = require('queue')
         require('fiber').sleep(0.2)
         queue.tube['push_ios-news']:put({'from', 'a', 'newer', 'Broadside'})
+        queue.tube['batons']:put({'a', 'baton', 'of', 'S8'})
         """,
     )
     node.start()
     node.wait_for("serving;")
     node.until(lambda: command("tube", "buried", "ios-news")[1], "buried batch")
     code, out, _ = command("tube", "buried", "ios-news")
-    assert out.splitlines()[0].split("\t") == ["task", "campaign", "segment", "page", "attempt", "crashes", "why"]
+    assert out.splitlines()[0].split("\t") == [
+        "task",
+        "campaign",
+        "segment",
+        "page",
+        "attempt",
+        "crashes",
+        "maybe sent",
+        "why",
+    ]
     assert "not a batch" in out.splitlines()[1]
     (task,) = json.loads(command("tube", "buried", "ios-news", "--json")[1])["buried"]
     assert task["data"] == ["from", "a", "newer", "Broadside"]
-    code, out, _ = command("tube", "kick", "ios-news", "--count", "5", "--json")
+    assert command("tube", "kick", "ios-news", "--json")[0] == 2, "nobody can be asked: --yes is missing"
+    code, out, _ = command("tube", "kick", "ios-news", "--count", "5", "--json", "--yes")
     assert json.loads(out) == {"kicked": 1}
     node.until(lambda: command("tube", "buried", "ios-news")[1], "batch that is buried again")
+    assert command("tube", "bury", "ios-news")[0] == 2, "--end is missing"
+    code, out, _ = command("tube", "bury", "--end", "ios-news")
+    assert (code, out) == (0, "1 of ios-news's buried batches are over, 0 recipients rejected\n")
+    assert command("tube", "buried", "ios-news")[1] == ""
+    tubes = json.loads(command("tube", "list", "--json")[1])["tubes"]
+    assert tubes["batons"]["buried"] == 1, "S8: what is no baton ends no walker"
 
     assert node.end() == 0
     code, out, err = command("peers", "list")

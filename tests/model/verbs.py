@@ -227,6 +227,7 @@ class Hands:
     async def give_back(self) -> None:
         """The queue gives this worker's leases to others (its ttr, or the end of its session)."""
         self.excuse()
+        await self.call("worker_stopping", self.name)  # or a batch that is given back five times would be buried
         await self.call("baton_release_worker", self.name)
         await self.call("batch_release_worker", CHANNEL, self.name)
 

@@ -23,7 +23,8 @@ VERBS = [
     "store.campaign_get", "store.campaigns_over", "store.keys_expire", "store.node_join", "store.node_renew",
     "store.nodes_release", "store.page_claim",
     "store.page_read", "store.report", "store.strays", "tubes.adopt", "tubes.baton_put",
-    "tubes.baton_release_worker", "tubes.baton_take", "tubes.batch_release_worker", "tubes.batch_take", "tubes.epoch",
+    "tubes.baton_release_worker", "tubes.baton_take", "tubes.batch_release_worker", "tubes.batch_take",
+    "tubes.buried_expire", "tubes.epoch",
     "tubes.marked_campaigns", "tubes.marks_drop",
     "tubes.outbox_read", "tubes.page_put", "tubes.renew", "tubes.settle", "tubes.standing",
 ]  # fmt: skip

@@ -110,6 +110,7 @@ async def kick_all(run: House, channel: str) -> None:
 async def _tube(run: House, act: str, channel: str = CHANNEL, *more: str) -> bytes:
     """As an operator would ask."""
     command = ["broadside.cli", "tube", act, channel, *more, "--json", "--config", str(run.node.config)]
+    command += ["--yes"] if act == "kick" else []
     done = await trio.run_process(
         [sys.executable, "-m", *command], capture_stdout=True, capture_stderr=True, check=False
     )

@@ -6,6 +6,8 @@ local served = require('roles.store.served')
 local campaigns = {}
 
 local DEFAULT_PAGE = 1000
+local REASONS = 50 -- that differ, of one channel of one campaign: what comes after them is counted as `other`
+local LONGEST = 100 -- bytes of a reason
 local TERMINAL = {'delivered', 'dead', 'rejected', 'expired', 'cancelled', 'dropped'}
 
 -- How many of these tallies are ends.
@@ -33,8 +35,18 @@ function campaigns.tally(id, channel, tallies, reasons)
     for outcome, n in pairs(tallies) do
         sum[outcome] = (sum[outcome] or 0) + n
     end
-    for reason, n in pairs(reasons or {}) do
-        why[reason] = (why[reason] or 0) + n
+    if next(reasons or {}) ~= nil then
+        local known = 0
+        for _ in pairs(why) do
+            known = known + 1
+        end
+        for reason, n in pairs(reasons) do
+            if #reason > LONGEST or (why[reason] == nil and known >= REASONS) then
+                reason = 'other'
+            end
+            known = known + (why[reason] == nil and 1 or 0)
+            why[reason] = (why[reason] or 0) + n
+        end
     end
     totals:replace({id, channel, setmetatable(sum, {__serialize = 'map'}), setmetatable(why, {__serialize = 'map'})})
 end

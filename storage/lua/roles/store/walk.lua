@@ -106,14 +106,24 @@ local function settle_span(spans, line)
     return spans
 end
 
+-- What the lines of one report add to each campaign's totals, by channel: written once, however many lines there are.
+local totals = {}
+
+local function sum_up(sums, by)
+    for word, n in pairs(by or {}) do
+        sums[word] = (sums[word] or 0) + n
+    end
+    return sums
+end
+
 -- Add to a page's sums for one channel, and to the campaign's.
 local function add(line, tallies, channel, by, reasons)
-    local sums = tallies[channel] or {}
-    for outcome, n in pairs(by) do
-        sums[outcome] = (sums[outcome] or 0) + n
-    end
-    tallies[channel] = sums
-    campaigns.tally(line.campaign, channel, by, reasons)
+    tallies[channel] = sum_up(tallies[channel] or {}, by)
+    local key = tostring(line.campaign) .. ' ' .. channel
+    local total = totals[key] or {campaign = line.campaign, channel = channel, tallies = {}, reasons = {}}
+    totals[key] = total
+    sum_up(total.tallies, by)
+    sum_up(total.reasons, reasons)
 end
 
 -- Counted from this put + what had ended before: a page that was open and is put again is enqueued once, not twice.
@@ -182,18 +192,24 @@ local function apply(node, epoch, line, now)
     campaigns.check_done(line.campaign, now)
 end
 
--- Clause 8. lines: {{number, line}...} in order. Answers the last number that is in the ledger, or nil if fenced.
+-- Clause 8. lines: {{number, line}...} in order; a line of kind `void` stands for one that was refused. Answers the last number that is in the ledger, or nil if fenced.
 function walk.report(node, epoch, lines, now)
     return atomic(function()
         if not nodes.reports(node, epoch) then
             return nil
         end
         local reported = box.space.store_nodes:get(node).reported
+        totals = {}
         for _, entry in ipairs(lines) do
             if entry[1] > reported then
-                apply(node, epoch, entry[2], now)
+                if entry[2].kind ~= 'void' then
+                    apply(node, epoch, entry[2], now)
+                end
                 reported = entry[1]
             end
+        end
+        for _, total in pairs(totals) do
+            campaigns.tally(total.campaign, total.channel, total.tallies, total.reasons)
         end
         box.space.store_nodes:update(node, {{'=', 'reported', reported}})
         return reported

@@ -7,6 +7,7 @@ local queue = require('queue')
 local log = require('log')
 local atomic = require('roles.atomic')
 local state = require('roles.tubes.state')
+local suspects = require('roles.tubes.suspects')
 
 local holds = {}
 
@@ -39,8 +40,10 @@ function holds.set_aside(tube, task)
         return false
     end
     tube:ack(task[1])
-    if not hold.purge then
-        box.space.tubes_parked:insert({state.draw('parked'), hold.campaign, tube.name, task[3]})
+    local suspect = suspects.forget(tube.name, task[1])
+    if not hold.purge then -- field 5: what was known of a suspect, which a pause does not clear
+        local known = suspect and suspect:totable(3) or nil
+        box.space.tubes_parked:insert({state.draw('parked'), hold.campaign, tube.name, task[3], known})
     end
     return true
 end
@@ -54,7 +57,10 @@ local function unpark(campaign, purge)
     local rows = box.space.tubes_parked.index.campaign:select({campaign}, {limit = TASKS_A_STEP})
     for _, row in ipairs(rows) do
         if not purge then
-            queue.tube[row.tube]:put(row.data)
+            local task = queue.tube[row.tube]:put(row.data)
+            if row[5] ~= nil then
+                box.space.tubes_suspects:replace({row.tube, task[1], unpack(row[5])})
+            end
         end
         box.space.tubes_parked:delete(row.number)
     end
@@ -86,6 +92,7 @@ local function sweep_tube(name, campaign)
                         all = false
                     else
                         tube:delete(row[1])
+                        suspects.forget(name, row[1])
                     end
                 end
             end
@@ -147,9 +154,9 @@ function holds.still()
     end
     local busy = {}
     for _, row in box.space.tubes_taken:pairs() do
-        local ok, task = pcall(queue.tube[row.tube].peek, queue.tube[row.tube], row.id)
-        if ok and task ~= nil and task[2] == 't' and row.tube:find('^push_') then
-            busy[tostring(campaign_of(task))] = true
+        local task = row.tube:find('^push_') and box.space[row.tube]:get(row.id) or nil
+        if task ~= nil and task[2] == 't' then
+            busy[tostring(task['[8][2]'])] = true -- its data's second field: the campaign
         end
     end
     for _, row in box.space.tubes_outbox:pairs() do

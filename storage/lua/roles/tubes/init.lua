@@ -2,9 +2,11 @@
 
 local memory = require('roles.memory')
 local publish = require('roles.verbs')
+local buried = require('roles.tubes.buried')
 local holds = require('roles.tubes.holds')
 local outbox = require('roles.tubes.outbox')
 local state = require('roles.tubes.state')
+local suspects = require('roles.tubes.suspects')
 local work = require('roles.tubes.work')
 local workers = require('roles.tubes.workers')
 
@@ -12,6 +14,7 @@ local tubes = {}
 
 function tubes.start(channels)
     state.migrate()
+    suspects.migrate()
     holds.migrate()
     outbox.start()
     work.ensure(channels)
@@ -34,11 +37,17 @@ function tubes.start(channels)
         batch_release = work.batch_release,
         batch_release_worker = work.batch_release_worker,
         batch_bury = work.batch_bury,
+        baton_bury = work.baton_bury,
+        baton_crashed = work.baton_crashed,
+        worker_stopping = work.worker_stopping,
         batch_crashed = work.batch_crashed,
         settle = work.settle,
         outbox_read = outbox.read,
+        outbox_age = outbox.age,
         tube_buried = work.tube_buried,
         tube_kick = work.tube_kick,
+        tube_end = work.tube_end,
+        buried_expire = buried.expire,
         statistics = work.statistics,
         memory = memory.usage,
     }, {'baton_put'})

@@ -1,5 +1,6 @@
 -- The outbox: numbered lines that this queue owes the store. Written with the settlement, copied in order.
 
+local clock = require('clock')
 local fiber = require('fiber')
 local state = require('roles.tubes.state')
 
@@ -18,11 +19,17 @@ end
 -- Inside the caller's transaction.
 function outbox.append(line)
     local number = state.draw('line')
-    box.space.tubes_outbox:insert({number, line})
+    box.space.tubes_outbox:insert({number, line, math.floor(clock.time() * 1000)})
     box.on_commit(function()
         committed = math.max(committed, number)
         grown:broadcast()
     end)
+end
+
+-- For how many seconds the store has been owed the first line; 0 when it is owed none.
+function outbox.age()
+    local first = box.space.tubes_outbox.index.number:min()
+    return first ~= nil and first[3] ~= nil and math.max(0, clock.time() - tonumber(first[3]) / 1000) or 0
 end
 
 local function collect(limit)

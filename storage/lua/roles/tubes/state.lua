@@ -24,18 +24,13 @@ function state.migrate()
         if_not_exists = true, format = {{'number', 'unsigned'}, {'line', 'map'}},
     })
     s:create_index('number', {parts = {'number'}, if_not_exists = true})
-    -- Who holds which task since which take; field 5: by which of his polls. Gone with the instance, as the takes
-    -- themselves are.
+    -- Who holds which task since which take; fields 5 to 7: by which of its polls, whether its end will say nothing
+    -- against the task, and in which session of the worker. Gone with the instance, as the takes themselves are.
     s = box.schema.space.create('tubes_taken', {if_not_exists = true, temporary = true, format = {
         {'tube', 'string'}, {'id', 'unsigned'}, {'number', 'unsigned'}, {'worker', 'string'},
     }})
     s:create_index('id', {parts = {'tube', 'id'}, if_not_exists = true})
     s:create_index('worker', {parts = {'worker', 'tube'}, unique = false, if_not_exists = true})
-    -- Tasks that crashed who handled them, and tasks that were buried: how often, and why. Gone with the task.
-    s = box.schema.space.create('tubes_suspects', {if_not_exists = true, format = {
-        {'tube', 'string'}, {'id', 'unsigned'}, {'crashes', 'unsigned'}, {'why', 'string'},
-    }})
-    s:create_index('id', {parts = {'tube', 'id'}, if_not_exists = true})
 end
 
 function state.get(key)

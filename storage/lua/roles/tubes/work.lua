@@ -1,20 +1,24 @@
 -- Batons and batches: put, take, settle. Above Tarantool Queue's tubes, in one transaction with our own books.
 
 local fiber = require('fiber')
+local log = require('log')
 local queue = require('queue')
 local atomic = require('roles.atomic')
 local clock = require('roles.clock')
 local memory = require('roles.memory')
+local buried = require('roles.tubes.buried')
 local holds = require('roles.tubes.holds')
 local outbox = require('roles.tubes.outbox')
 local state = require('roles.tubes.state')
+local suspects = require('roles.tubes.suspects')
 local workers = require('roles.tubes.workers')
 
 local work = {}
 
 local BATONS = 'batons'
 local BATCH_FORMAT = 2
-local CRASHES = 3 -- of who handles it, and a batch is buried
+local BURIED_BATONS = 20 -- kept to be looked at: the shepherd makes a lost baton again, so they may be many
+local BATONS_A_CALL = 1000
 local AFTER_CRASH = 1 -- seconds until it is handed out again
 
 local function push_tube(channel)
@@ -82,8 +86,35 @@ function work.renew(epoch, seconds, asked, held)
     return true
 end
 
--- Batons {campaign, segment, seq, after_id}, from this node's walkers or a neighbour's.
+-- Largest of {campaign, segment, seq, after_id}.
+local BATON = {2 ^ 64, 2 ^ 20, 2 ^ 40, 2 ^ 63}
+
+local function is_baton(baton)
+    if type(baton) ~= 'table' or #baton ~= #BATON then
+        return false
+    end
+    for i, most in ipairs(BATON) do
+        local part = baton[i]
+        local whole = (type(part) == 'number' and part == math.floor(part)) or tostring(part):find('^%d+ULL$') ~= nil
+        if not whole or part < 0 or tonumber(part) >= most then
+            return false
+        end
+    end
+    return true
+end
+
+-- Batons {campaign, segment, seq, after_id}, from this node's walkers or a neighbour's, who may be of another mind about
+-- what a baton is.
 function work.baton_put(batons)
+    if type(batons) ~= 'table' or #batons > BATONS_A_CALL then
+        error(('baton_put: a list of at most %d batons is taken'):format(BATONS_A_CALL), 0)
+    end
+    for i = 1, #batons do
+        if not is_baton(batons[i]) then
+            error(('baton_put: number %d is no baton {campaign, segment, seq, after_id}: four whole numbers, none below 0, ' ..
+                   'segment below 2^20, seq below 2^40'):format(i), 0)
+        end
+    end
     atomic(function()
         for _, baton in ipairs(batons) do
             tube_of(BATONS):put(baton)
@@ -97,8 +128,22 @@ local LOOKED_AT = 50
 
 local function take_one(tube, worker, poll, task)
     local number = state.draw('take')
-    box.space.tubes_taken:replace({tube.name, task[1], number, worker, poll})
+    box.space.tubes_taken:replace({tube.name, task[1], number, worker, poll, false, workers.life(worker)})
     return {number, task} -- as it is: a batch that became a Lua object would be 80 KB for the collector
+end
+
+-- Inside the caller's transaction, which has just taken this task: is it one to hand out? Else it is out of the way.
+local function may_go_out(tube, task)
+    if holds.holding() and tube.name ~= BATONS and holds.set_aside(tube, task) then
+        return false
+    end
+    local known = suspects.doomed(tube.name, task[1])
+    if known ~= nil then
+        known.why = ('%d takes of it ended in nothing; the first: %s'):format(known.ends, known.why)
+        log.error('task %s of %s is buried: %s', task[1], tube.name, known.why)
+        buried.bury(tube.name, task[1], known, true)
+    end
+    return known == nil
 end
 
 -- Inside the caller's transaction: take what is ready now, at most `max` tasks. Also answers whether there may be more.
@@ -111,7 +156,7 @@ local function take_ready(tube, worker, max, poll, tasks)
         if task == nil then
             return tasks, false
         end
-        if not (holds.holding() and tube.name ~= BATONS and holds.set_aside(tube, task)) then
+        if may_go_out(tube, task) then
             table.insert(tasks, take_one(tube, worker, poll, task))
         end
     end
@@ -120,10 +165,7 @@ end
 
 -- Inside the caller's transaction, with the task for which a long poll has waited.
 local function take_first(tube, worker, max, poll, first)
-    if holds.holding() and tube.name ~= BATONS and holds.set_aside(tube, first) then
-        return take_ready(tube, worker, max, poll, {})
-    end
-    return take_ready(tube, worker, max, poll, {take_one(tube, worker, poll, first)})
+    return take_ready(tube, worker, max, poll, may_go_out(tube, first) and {take_one(tube, worker, poll, first)} or {})
 end
 
 local function held(name, id, number)
@@ -131,27 +173,81 @@ local function held(name, id, number)
     return row ~= nil and row.number == number
 end
 
--- Give tasks back: {id, number}s. What is not ours any more is passed over.
-local function release(name, leases)
-    local n = 0
-    for _, lease in ipairs(leases) do
-        if held(name, lease[1], lease[2]) and pcall(queue.tube[name].release, queue.tube[name], lease[1]) then
-            box.space.tubes_taken:delete({name, lease[1]})
-            n = n + 1
-        end
-    end
-    return n
+-- What the tubes say of a task that this session has lost: its time ran out, or the session it was taken in is over.
+local function is_lost(err)
+    return type(err) == 'string' and (err:find('Task was not taken', 1, true) or err:find('Task .* not found')) ~= nil
 end
 
--- All that this worker still holds of a tube, or what one of its polls took.
-local function release_worker(name, worker, poll)
+-- One transaction over tasks that were taken. Only the tube knows whether this session still has a task, and says so by an
+-- error in the middle of things: then all of it is rolled back, and done again without that task. `f(mine)`:
+-- mine(name, id, number) answers whether that take of that task is still ours.
+local function with_taken(f)
+    local lost, at = {}, nil
+    local function mine(name, id, number)
+        at = name .. ' ' .. tostring(id)
+        return not lost[at] and held(name, id, number)
+    end
+    while true do
+        at = nil
+        local ok, first, second = pcall(atomic, f, mine)
+        if ok then
+            return first, second
+        elseif at == nil or lost[at] or not is_lost(first) then
+            error(first, 0)
+        end
+        lost[at] = true
+    end
+end
+
+-- Give tasks back: {id, number}s. What is not ours any more is passed over.
+local function release(name, leases)
+    return with_taken(function(mine)
+        local n = 0
+        for _, lease in ipairs(leases) do
+            if mine(name, lease[1], lease[2]) then
+                queue.tube[name]:release(lease[1])
+                box.space.tubes_taken:delete({name, lease[1]})
+                n = n + 1
+            end
+        end
+        return n
+    end)
+end
+
+local function taken_by(name, worker)
+    return box.space.tubes_taken.index.worker:select({worker, name})
+end
+
+-- What one of a worker's polls took, and nobody has heard of: as if it had not been taken.
+local function release_poll(name, worker, poll)
     local leases = {}
-    for _, row in box.space.tubes_taken.index.worker:pairs({worker, name}) do
-        if poll == nil or row[5] == poll then
+    for _, row in ipairs(taken_by(name, worker)) do
+        if row[5] == poll then
             table.insert(leases, {row.id, row.number})
         end
     end
-    return atomic(release, name, leases)
+    return release(name, leases)
+end
+
+-- All that an earlier incarnation of this worker held of a tube. Those takes ended in nothing, and are counted so.
+local function release_worker(name, worker)
+    return with_taken(function(mine)
+        local n, apart = 0, 0
+        for _, row in ipairs(taken_by(name, worker)) do
+            local delay = 0
+            if not row[6] then
+                local ends = suspects.ended(name, row.id, worker .. ' ended with it in hand')
+                apart = apart + (ends > 1 and 1 or 0)
+                delay = suspects.delay(ends, apart)
+            end
+            if mine(name, row.id, row.number) then
+                queue.tube[name]:release(row.id, delay > 0 and {delay = delay} or nil)
+                n = n + 1
+            end
+            box.space.tubes_taken:delete({name, row.id})
+        end
+        return n
+    end)
 end
 
 -- `poll`: this poll's number; `lost`: the numbers of those of this worker whose answers never came. What they took goes
@@ -159,7 +255,7 @@ end
 local function take(name, worker, max, poll, lost, timeout)
     local deadline = fiber.clock() + timeout
     for _, gone in ipairs(lost) do
-        release_worker(name, worker, gone)
+        release_poll(name, worker, gone)
     end
     if not state.wait_leased(timeout) or workers.is_replaced() then
         return {}
@@ -200,32 +296,30 @@ function work.batch_take(channel, worker, max, poll, lost, timeout)
     return take(push_tube(channel), worker, max, poll, lost, timeout)
 end
 
--- Take numbers are never given twice, so number and id together name this very take of this very task; the tube itself
--- refuses a session that lost it.
-local function finish(name, id, number)
-    if not held(name, id, number) then
+-- Take numbers are never given twice, so number and id together name this very take of this very task. Inside the caller's
+-- transaction; `mine`: see `with_taken`.
+local function finish(mine, name, id, number)
+    if not mine(name, id, number) then
         return nil
     end
-    local ok, task = pcall(queue.tube[name].ack, queue.tube[name], id)
-    if not ok then
-        return nil
+    local task = queue.tube[name]:ack(id)
+    if task ~= nil then
+        suspects.forget(name, id)
     end
-    box.space.tubes_taken:delete({name, id})
-    box.space.tubes_suspects:delete({name, id})
     return task
 end
 
 -- Clause 5.
 function work.baton_ack(id, number)
-    return atomic(finish, BATONS, id, number) ~= nil
+    return with_taken(function(mine) return finish(mine, BATONS, id, number) end) ~= nil
 end
 
 function work.baton_release(leases)
-    return atomic(release, BATONS, leases)
+    return release(BATONS, leases)
 end
 
 function work.batch_release(channel, leases)
-    return atomic(release, push_tube(channel), leases)
+    return release(push_tube(channel), leases)
 end
 
 -- A new incarnation calls these before its first take.
@@ -237,43 +331,68 @@ function work.batch_release_worker(channel, worker)
     return release_worker(push_tube(channel), worker)
 end
 
-local function bury(name, id, crashes, why)
-    queue.tube[name]:bury(id)
-    box.space.tubes_taken:delete({name, id})
-    box.space.tubes_suspects:replace({name, id, crashes, why})
+-- A worker is being stopped in order: what it cannot settle in time says nothing against the tasks in its hands.
+function work.worker_stopping(worker)
+    atomic(function()
+        for _, name in ipairs({worker, worker .. '/walker'}) do
+            suspects.excuse(name)
+        end
+    end)
 end
 
--- A batch that nobody can read is put aside for a person.
-function work.batch_bury(channel, id, number, why)
-    local name = push_tube(channel)
-    return atomic(function()
-        if not held(name, id, number) then
+-- `sent`: whether pushes of it may have gone out.
+local function bury(name, id, number, why, sent)
+    return with_taken(function(mine)
+        if not mine(name, id, number) then
             return false
         end
-        bury(name, id, 0, why)
+        local known = suspects.get(name, id)
+        known.why = why
+        buried.bury(name, id, known, sent)
         return true
     end)
 end
 
--- Who handled this take of this batch crashed. It comes again a second later; at its third crash it is put aside.
--- Answers how often it has crashed, and whether that was the last time.
-function work.batch_crashed(channel, id, number, why)
-    local name = push_tube(channel)
-    return atomic(function()
-        if not held(name, id, number) then
+-- Who handled this take of this task crashed. It comes again a second later; at its third crash it is buried. Answers how
+-- often it has crashed, and whether that was the last time.
+local function crashed(name, id, number, why)
+    return with_taken(function(mine)
+        if not mine(name, id, number) then
             return 0, false
         end
-        local known = box.space.tubes_suspects:get({name, id})
-        local crashes = (known and known.crashes or 0) + 1
-        if crashes >= CRASHES then
-            bury(name, id, crashes, why)
-            return crashes, true
+        local known = suspects.get(name, id)
+        known.crashes, known.why = known.crashes + 1, why
+        suspects.excuse(box.space.tubes_taken:get({name, id}).worker, name)
+        if known.crashes >= suspects.CRASHES then
+            buried.bury(name, id, known, true)
+            return known.crashes, true
         end
         queue.tube[name]:release(id, {delay = AFTER_CRASH})
         box.space.tubes_taken:delete({name, id})
-        box.space.tubes_suspects:replace({name, id, crashes, why})
-        return crashes, false
+        suspects.put(name, id, known)
+        return known.crashes, false
     end)
+end
+
+-- A batch that nobody can read, or whose settlement nobody can write, is buried for a person.
+function work.batch_bury(channel, id, number, why, sent)
+    return bury(push_tube(channel), id, number, why, sent)
+end
+
+function work.batch_crashed(channel, id, number, why)
+    return crashed(push_tube(channel), id, number, why)
+end
+
+function work.baton_bury(id, number, why)
+    local was_ours = bury(BATONS, id, number, why, false)
+    buried.keep(BATONS, BURIED_BATONS)
+    return was_ours
+end
+
+function work.baton_crashed(id, number, why)
+    local crashes, over = crashed(BATONS, id, number, why)
+    buried.keep(BATONS, BURIED_BATONS)
+    return crashes, over
 end
 
 -- What Tarantool says when its memory is used up, as an answer.
@@ -293,12 +412,12 @@ end
 -- 'marked' (was put before), 'fenced', or 'full': nothing was written, as the memory is used up; try again when settlements
 -- have freed some. After the first two: whether the baton was ours, and is acked.
 function work.page_put(epoch, campaign, segment, seq, batches, recipients, tallies, id, number)
-    return unless_full(pcall(atomic, function()
+    return unless_full(pcall(with_taken, function(mine)
         if not state.leased() or state.get('epoch') ~= epoch then
             return 'fenced'
         end
         if box.space.tubes_marks:get({campaign, segment, seq}) ~= nil then
-            return 'marked', finish(BATONS, id, number) ~= nil
+            return 'marked', finish(mine, BATONS, id, number) ~= nil
         end
         if memory.full() then
             return 'full'
@@ -311,7 +430,7 @@ function work.page_put(epoch, campaign, segment, seq, batches, recipients, talli
         box.space.tubes_marks:insert({campaign, segment, seq})
         outbox.append({kind = 'enqueued', campaign = campaign, segment = segment, seq = seq,
                        recipients = recipients, tallies = setmetatable(tallies, {__serialize = 'map'})})
-        return 'put', finish(BATONS, id, number) ~= nil
+        return 'put', finish(mine, BATONS, id, number) ~= nil
     end))
 end
 
@@ -319,11 +438,11 @@ end
 -- Answers a boolean each: false means that the task is not ours any more, and nothing of it was written.
 function work.settle(channel, settlements)
     local name = push_tube(channel)
-    return atomic(function()
+    return with_taken(function(mine)
         local answers = {}
         for i, settlement in ipairs(settlements) do
             local id, number, line, remainders = unpack(settlement, 1, 4)
-            local task = finish(name, id, number)
+            local task = finish(mine, name, id, number)
             if task ~= nil then
                 local function field(n)
                     return task[('[3][%d]'):format(n)] -- that one alone: the recipients need not become a Lua string
@@ -347,31 +466,19 @@ function work.settle(channel, settlements)
     end)
 end
 
--- Up to `limit` batches of a channel that were put aside: {id, data, how often its handlers crashed, why} each.
 function work.tube_buried(channel, limit)
-    local name = push_tube(channel)
-    local tube, list = tube_of(name), {}
-    for _, row in box.space[name].index[1]:pairs({'!'}) do
-        if #list >= limit then
-            break
-        end
-        local task = tube:peek(row[1])
-        local suspect = box.space.tubes_suspects:get({name, task[1]})
-        table.insert(list, {task[1], task[3], suspect and suspect.crashes or 0, suspect and suspect.why or ''})
-    end
-    return list
+    tube_of(push_tube(channel))
+    return buried.list(push_tube(channel), limit)
 end
 
--- Bring up to `count` of them back, with a clean record; answers how many.
 function work.tube_kick(channel, count)
-    local name = push_tube(channel)
-    local tube = tube_of(name)
-    return atomic(function()
-        for _, task in ipairs(work.tube_buried(channel, count)) do
-            box.space.tubes_suspects:delete({name, task[1]})
-        end
-        return tube:kick(count)
-    end)
+    tube_of(push_tube(channel))
+    return buried.kick(push_tube(channel), count)
+end
+
+function work.tube_end(channel, limit)
+    tube_of(push_tube(channel))
+    return buried.finish(channel, nil, limit)
 end
 
 function work.statistics()

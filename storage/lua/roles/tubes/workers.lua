@@ -11,6 +11,7 @@ local AWAY = 15         -- seconds that a worker's leases outlive its last conne
 local sessions = {}     -- worker -> its session
 local connections = {}  -- worker -> its latest connection
 local replaced = {}     -- connections that were a worker's latest
+local lives = {}        -- worker -> how many sessions it has had
 
 function workers.start()
     queue.cfg{ttr = AWAY}
@@ -21,6 +22,7 @@ end
 function workers.identify(worker)
     if sessions[worker] == nil or not pcall(queue.identify, sessions[worker]) then
         sessions[worker] = queue.identify()
+        lives[worker] = (lives[worker] or 0) + 1
     end
     for id in pairs(replaced) do
         replaced[id] = box.session.exists(id) or nil
@@ -37,6 +39,16 @@ end
 function workers.connected(name)
     local id = connections[name] or connections[name:match('^(.*)/')]
     return id ~= nil and box.session.exists(id)
+end
+
+-- Which of its sessions the worker is in; nil for who never said who it is.
+function workers.life(name)
+    return lives[name] or lives[name:match('^(.*)/')]
+end
+
+-- Is the worker still connected, in this same session?
+function workers.still_here(name, life)
+    return life ~= nil and life == workers.life(name) and workers.connected(name)
 end
 
 -- Has the worker a newer connection than the one that calls? What still waits here must take nothing: nobody would

@@ -1,0 +1,185 @@
+-- Buried tasks: out of everybody's way until a person looks at them, or until the news is too old to be sent.
+
+local json = require('json')
+local msgpack = require('msgpack')
+local queue = require('queue')
+local atomic = require('roles.atomic')
+local outbox = require('roles.tubes.outbox')
+local suspects = require('roles.tubes.suspects')
+
+local buried = {}
+
+local A_STEP = 50     -- tasks looked at in one transaction
+local REASON = 40     -- characters of why a batch was buried that are counted in the campaign's reasons
+
+local function is_unsigned(value)
+    return (type(value) == 'number' and value >= 0 and value == math.floor(value)) or
+        (type(value) == 'cdata' and tostring(value):find('^%d+ULL$') ~= nil)
+end
+
+-- How many recipients a batch has, as far as that can be read.
+local function size_of(data)
+    if type(data) ~= 'table' then
+        return 0
+    end
+    return type(data[9]) == 'number' and data[9] or 0
+end
+
+-- The ids of a batch's recipients, or nil when it cannot be read. See `Task.of` in storage/records.py for the two formats.
+local function ids_of(data)
+    if type(data) ~= 'table' or (data[1] ~= 1 and data[1] ~= 2) or type(data[6]) ~= 'number' then
+        return nil
+    end
+    for _, field in ipairs({2, 3, 4, 5, 7, 8}) do
+        if not is_unsigned(data[field]) then
+            return nil
+        end
+    end
+    local ok, rows = pcall(data[1] == 2 and msgpack.decode or json.decode, tostring(data[10]))
+    if not ok or type(rows) ~= 'table' then
+        return nil
+    end
+    local ids = {}
+    for i, row in ipairs(rows) do
+        if type(row) ~= 'table' or not is_unsigned(row[1]) then
+            return nil
+        end
+        ids[i] = row[1]
+    end
+    return ids
+end
+
+-- Inside the caller's transaction, which holds the task. `sent`: whether pushes of it may have gone out.
+function buried.bury(name, id, known, sent)
+    local task = queue.tube[name]:bury(id)
+    box.space.tubes_taken:delete({name, id})
+    known.sent = sent and task ~= nil and size_of(task[3]) or 0
+    suspects.put(name, id, known)
+end
+
+-- The buried tasks of a tube, the oldest first: f(id) each, until it answers false.
+local function each(name, f)
+    for _, row in box.space[name].index[1]:pairs({'!'}) do
+        if f(row[1]) == false then
+            return
+        end
+    end
+end
+
+-- Up to `limit` of them: {id, data, crashes, why, how many recipients may have been sent to} each.
+function buried.list(name, limit)
+    local list = {}
+    each(name, function(id)
+        if #list >= limit then
+            return false
+        end
+        local data, known = queue.tube[name]:peek(id)[3], suspects.get(name, id)
+        table.insert(list, {id, data, known.crashes, known.why, known.sent or known.crashes > 0 and size_of(data) or 0})
+    end)
+    return list
+end
+
+-- Bring up to `count` of them back, with a clean record; answers how many.
+function buried.kick(name, count)
+    return atomic(function()
+        local n = 0
+        each(name, function(id)
+            if n >= count then
+                return false
+            end
+            box.space.tubes_suspects:delete({name, id})
+            n = n + 1
+        end)
+        return queue.tube[name]:kick(count)
+    end)
+end
+
+-- Delete the oldest, until no more than `most` are left.
+function buried.keep(name, most)
+    local ids = {}
+    each(name, function(id)
+        table.insert(ids, id)
+    end)
+    atomic(function()
+        for i = 1, #ids - most do
+            queue.tube[name]:delete(ids[i])
+            suspects.forget(name, ids[i])
+        end
+    end)
+end
+
+-- As the campaign's report names it: a word, whatever text it was buried with.
+local function reason(why)
+    local word = why:match('^[%w_ ]+')
+    return 'buried: ' .. (word and word:sub(1, REASON) or 'no reason')
+end
+
+local function settled_line(channel, data, ids, why)
+    local first, last = ids[1] or 0, ids[1] or 0
+    for _, id in ipairs(ids) do
+        first, last = id < first and id or first, id > last and id or last
+    end
+    local line = {
+        kind = 'settled', campaign = data[2], segment = data[4], seq = data[5], channel = channel,
+        tallies = {rejected = #ids}, reasons = {[reason(why)] = #ids}, dead = {}, first = first, last = last, left = {},
+    }
+    if data[6] < 0 then
+        line.ids = ids -- a remainder: its range of ids also covers others
+    end
+    return line
+end
+
+-- End up to `limit` of a channel's buried batches: their recipients are rejected, and the ledger hears of it. `now` (ms
+-- UTC): only batches whose news has expired by then; nil: all, and what nobody can read is deleted. Answers how many
+-- batches, and how many recipients.
+function buried.finish(channel, now, limit)
+    local name = 'push_' .. channel
+    local batches, recipients, ids = 0, 0, {}
+    each(name, function(id)
+        if #ids >= limit then
+            return false
+        end
+        local expires = box.space[name]:get(id)['[8][8]']
+        if now == nil or (is_unsigned(expires) and expires <= now) then
+            table.insert(ids, id)
+        end
+    end)
+    for from = 1, #ids, A_STEP do
+        local work = {}
+        for i = from, math.min(from + A_STEP - 1, #ids) do
+            local row = box.space[name]:get(ids[i]) -- as it is now: an earlier step's commit took its time
+            if row ~= nil and row[2] == '!' then
+                local data = queue.tube[name]:peek(ids[i])[3]
+                table.insert(work, {id = ids[i], data = data, who = ids_of(data), why = suspects.get(name, ids[i]).why})
+            end
+        end
+        atomic(function()
+            for _, batch in ipairs(work) do
+                if batch.who ~= nil or now == nil then
+                    queue.tube[name]:delete(batch.id)
+                    suspects.forget(name, batch.id)
+                    batches, recipients = batches + 1, recipients + #(batch.who or {})
+                    if batch.who ~= nil then
+                        outbox.append(settled_line(channel, batch.data, batch.who, batch.why))
+                    end
+                end
+            end
+        end)
+    end
+    return batches, recipients
+end
+
+-- The same for every channel, for what has expired.
+function buried.expire(now, limit)
+    local batches, recipients = 0, 0
+    for _, name in ipairs(queue.tube()) do
+        local channel = name:match('^push_(.*)$')
+        if channel ~= nil then
+            local b, r = buried.finish(channel, now, limit)
+            batches, recipients = batches + b, recipients + r
+        end
+    end
+    return batches, recipients
+end
+
+return buried
