@@ -13,6 +13,7 @@ from actors.gate import Gate
 from actors.messages import Done
 from actors.settler import Settler
 from tests.actors.channel_group import FAR, Group, MemoryTubes, ScriptedTransport, delivered
+from transports.contract import Batch, Exceptional, Outcome, Outcomes
 
 
 async def test_every_batch_is_sent_and_settled_once(autojump_clock: trio.testing.MockClock) -> None:
@@ -34,6 +35,31 @@ async def test_a_stop_drains_what_is_in_hand_and_takes_nothing_more(autojump_clo
     await Group(tubes, transport).run(1.0)
     assert 0 < len(tubes.settled) == len(transport.sent) < 50
     assert len(tubes.ready) == 50 - len(tubes.settled)
+
+
+class OneAtATime(ScriptedTransport):
+    """A provider with a single stream: what comes after the stop is not begun, as a pool has it."""
+
+    def __init__(self) -> None:
+        super().__init__(delivered, seconds=10.0)
+        self.stream = trio.Lock()
+
+    async def send(self, batch: Batch) -> Outcomes:
+        async with self.stream:
+            if self.ended.is_set():
+                return Outcomes(0, [Exceptional(n, Outcome.HELD, "stopping") for n in range(len(batch.recipients))])
+            return await super().send(batch)
+
+
+async def test_a_stop_awaits_what_was_begun_and_hands_the_rest_back(autojump_clock: trio.testing.MockClock) -> None:
+    """B5: a drain lasts as long as an answer, not as long as all that was in hand takes to be sent."""
+    tubes, transport = MemoryTubes(50), OneAtATime()
+    await Group(tubes, transport).run(1.0)
+    assert trio.current_time() < 15
+    assert len(transport.sent) == 1
+    back = [settlement for settlement in tubes.settled if settlement.remainders]
+    assert len(back) == len(tubes.settled) - 1 == 5
+    assert all(len(settlement.left) == 3 for settlement in back)
 
 
 async def test_leases_of_an_earlier_incarnation_are_given_back_first(autojump_clock: trio.testing.MockClock) -> None:

@@ -8,9 +8,19 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from broadside import wire
+from broadside.config import Node as NodeConfig
+from broadside.config import demo_config
+from broadside.datafolder import DataFolder
+from broadside.node import Node
+from broadside.provider_tokens import TokenHolder
+from broadside.topology import worker_tree
+from supervision import Supervisor
 from tests.broadside.test_node_end_to_end import NodeProcess, gone, lives, slow
+from tests.broadside.test_wire import HELLO
 
 SUBSCRIBERS = 12_000
 LATENCY = 600
@@ -75,6 +85,48 @@ def twins_first(node: NodeProcess, children: list[int]) -> None:
 
 def the_node_alone(node: NodeProcess, children: list[int]) -> None:
     node.process.send_signal(signal.SIGTERM)
+
+
+def together(tree: Supervisor) -> dict[str, float]:
+    """The children that stop together, with the seconds they get."""
+    children = [child.spec for child in tree._children.in_order()]
+    return {spec.id: spec.shutdown for spec in children if spec.together and isinstance(spec.shutdown, float)}
+
+
+def test_the_walk_and_every_channel_of_a_worker_stop_together_within_the_drain() -> None:
+    """B5: three channels took three times as long, and the later ones went on taking meanwhile."""
+    setups = [
+        wire.ChannelSetup(
+            name=name,
+            platform="apns",
+            app="a",
+            credentials={},
+            origin=None,
+            ca=None,
+            connections=1,
+            pace=None,
+            dead_limit=0.2,
+        )
+        for name in "abc"
+    ]
+    hello = msgspec.structs.replace(HELLO, channels=setups, drain=7.0)
+    tree = worker_tree(hello, tokens=TokenHolder([])).supervisor
+    assert together(tree) == {"delivery": 7.0, "campaigns": 7.0}
+    delivery = tree._children.find("delivery").spec.start()
+    assert isinstance(delivery, Supervisor)
+    assert together(delivery) == {f"channel:{name}": 7.0 for name in "abc"}
+
+
+def test_the_workers_and_the_console_of_a_node_stop_together(tmp_path: Path) -> None:
+    config = msgspec.structs.replace(demo_config(tmp_path), node=NodeConfig(data=tmp_path, workers=3, drain=40.0))
+    folder = DataFolder(tmp_path)
+    folder.create()
+    tree = Node(config, folder).tree
+    stopping = together(tree)
+    assert set(stopping) == {"worker-1", "worker-2", "worker-3", "console", "twin-apns", "twin-fcm"}
+    assert all(seconds > 40.0 + 5.0 for name, seconds in stopping.items() if name.startswith("worker"))
+    order = [child.spec.id for child in tree._children.in_order()]
+    assert order.index("tarantool") < order.index("twin-apns") < order.index("link") < order.index("worker-1")
 
 
 @pytest.mark.timeout(180)
