@@ -70,7 +70,7 @@ def test_a_replica_takes_over_in_mid_walk_and_the_old_master_comes_back_as_a_rep
     importer.start()
     until(lambda: len(importer.acknowledged) >= 100, "import", 20.0)
     ring.live |= importer.acknowledged  # they are in the base when it is fired
-    run = ring.fire()
+    run = ring.fire("the only one")
     run.walked(5)
     old.kill()
     acknowledged = set(importer.acknowledged)
@@ -84,6 +84,8 @@ def test_a_replica_takes_over_in_mid_walk_and_the_old_master_comes_back_as_a_rep
     run.judge(0, new, also=newcomers)
     assert acknowledged <= importer.acknowledged <= base, "what was acknowledged is there"
     assert ring.live <= base
+    # B1: no failover makes a second campaign of one request
+    assert ring.asked("the only one", node=2) == run.campaign
 
     old.start()
     assert old.process is not None
