@@ -63,13 +63,14 @@ def _unwritable_drawn(chance: random.Random) -> dict[str, Any]:
     _unwritable_drawn,
     answers=_unwritable,
     odd=_unwritable_phone,
+    dead=0.0,
     small=True,
     at=0.0,
     limit=40.0,
     drawn=False,
 )
 async def unwritable_answer(run: Run, values: dict[str, Any]) -> None:
-    """One phone's ends it. All phones' look like a wrong key at Apple's: a person is asked, and says that they are."""
+    """For one phone, that phone ends. For all, Apple's look like a wrong key: a person is asked, and confirms them."""
     if values["who"] == "all":
         run.may_repeat(ASKED_AGAIN, "apns")
         await asked(run, "ios")

@@ -7,7 +7,7 @@ import signal
 from typing import TYPE_CHECKING, Any
 
 from tests.system.faults import fault, kill_worker, none, nothing
-from tests.system.strangers import LAW, at, at_the_wall
+from tests.system.strangers import LAW, around
 
 if TYPE_CHECKING:
     from tests.system.run import Run
@@ -154,7 +154,7 @@ async def healthz(self, request):
     for number in (signal.SIGSTOP, signal.SIGCONT):
         for pid in workers:
             os.kill(pid, number)
-        time.sleep(0.2 if number == signal.SIGSTOP else 0.0)
+        time.sleep(0.05 if number == signal.SIGSTOP else 0.0)
     return await right(self, request)
 
 
@@ -196,9 +196,9 @@ fault(
     at=0.0,
     limit=100.0,
     compared=LAW,
-    undisturbed=at_the_wall("http"),
+    around=around("http"),
     drawn=False,
-)(at("http"))
+)(nothing)
 
 CAUGHT_BY = {
     "canary-settle-first": "lost = 0",

@@ -6,6 +6,7 @@ import os
 import random
 import signal
 from collections.abc import Awaitable, Callable, Iterable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -78,8 +79,8 @@ class Fault:
     """Seconds until a campaign must have ended."""
     compared: str | None = None
     """The law that the disturbed campaign keeps the rate of an undisturbed one, where no platform is sick."""
-    undisturbed: Act | None = None
-    """Done during the undisturbed campaign in place of the fault."""
+    around: Callable[[Any, bool], AbstractAsyncContextManager[None]] | None = None
+    """What goes on around each campaign, from before Fire to its end: of a run, and whether it is the disturbed one."""
     later: bool = False
     """The undisturbed campaign comes after the disturbed one, which mends the base."""
     sink: Callable[[dict[str, Any]], str] | None = None

@@ -55,7 +55,7 @@ class House(Trial):
         self.pipe = -1
         """The reading end of what the node says, where that is a pipe."""
         # whoever knocks while the API starts again knocks at the same door
-        self.api_port = free_ports(1)[0] if self.kind.undisturbed is not None else 0
+        self.api_port = free_ports(1)[0] if self.kind.around is not None else 0
         self.queue_port = 0
         """Where the node's own queue listens, if it does."""
 

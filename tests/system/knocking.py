@@ -36,10 +36,12 @@ def _head(method: bytes = b"GET", path: bytes = b"/healthz") -> bytes:
     return b"".join(_field(name, value) for name, value in fields)
 
 
+_PLAIN = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
 _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + _frame(4, 0, 0)
 _UPGRADE = b"GET %b HTTP/1.1\r\nHost: x\r\nConnection: Upgrade%b\r\nUpgrade: %b\r\n%b\r\n"
 _WEBSOCKET = b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
 HTTP = (
+    _PLAIN,
     _PREFACE + _frame(1, 5, 1, _head(path=b"/\xff")),
     _PREFACE + _frame(1, 5, 1, _head(b"G\xffT")),
     _PREFACE + _frame(1, 5, 1, _field(b":method", b"CONNECT") + _field(b":authority", b"x")),
@@ -56,7 +58,7 @@ HTTP = (
     b"POST /api/campaigns HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
     b"POST /api/campaigns HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 400\r\n\r\n",
     b"POST /api/campaigns HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nZZ\r\n",
-    b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n" * 200,
+    _PLAIN * 200,
     b"HEAD /readyz HTTP/1.1\r\nHost: x\r\n\r\n",
     b"GET /healthz HTTP/1.1\r\nHost: x\r\nX: " + b"a" * 40_000 + b"\r\n\r\n",
     b"GET /healthz HTTP/1.1\r\n\r\n",
@@ -64,7 +66,7 @@ HTTP = (
     b"\x16\x03\x01\x02\0\x01\0",
     b"\0" * 100,
 )
-"""What a stranger sends to an HTTP port."""
+"""What a stranger sends to an HTTP port: every second time what everybody may ask."""
 _LOOP = b"WITH RECURSIVE c(x) AS (VALUES(1) UNION ALL SELECT x+1 FROM c) SELECT count(*) FROM c"
 
 
@@ -88,7 +90,8 @@ IPROTO = (
 def knock(port: int, messages: tuple[bytes, ...], until: float) -> Iterator[bool]:
     """Knock until that moment (``time.monotonic``): yields whether somebody listened."""
     held: list[socket.socket] = []
-    for message in itertools.cycle(messages):
+    usual, *others = messages
+    for message in itertools.cycle(each for other in others for each in (usual, other)):
         if time.monotonic() > until:
             break
         time.sleep(PAUSE)
@@ -106,8 +109,9 @@ def knock(port: int, messages: tuple[bytes, ...], until: float) -> Iterator[bool
 
 
 def main() -> int:
-    """Prints how often it knocked, and how often somebody listened."""
+    """Says when it begins, and at the end how often it knocked and how often somebody listened."""
     port, kind, seconds = int(sys.argv[1]), sys.argv[2], float(sys.argv[3])
+    print("knocking", flush=True)
     heard = list(knock(port, IPROTO if kind == "tarantool" else HTTP, time.monotonic() + seconds))
     print(len(heard), sum(heard))
     return 0

@@ -37,7 +37,7 @@ def _wrong_key(platform: str, reason: str) -> Callable[[Plan, str], str]:
 
 
 async def asked(run: Run, channel: str) -> str:
-    """Wait until a person is asked about the channel; answers the question."""
+    """Wait until a person is asked about the channel; returns the question."""
     deadline = trio.current_time() + QUESTION_SECONDS
     while trio.current_time() < deadline:
         if found := [each["text"] for each in await _questions(run) if each["channel"] == channel]:
@@ -132,7 +132,7 @@ async def wrong_environment_pair(run: Pair, values: dict[str, Any]) -> None:
 
 
 async def _asked_of(client: Client) -> str:
-    """Wait for the question; answers its text."""
+    """Wait for the question; returns its text."""
     deadline = trio.current_time() + QUESTION_SECONDS
     while trio.current_time() < deadline:
         if found := client.dead().questions:
@@ -244,7 +244,7 @@ _PLACES: dict[str, Lose] = {
 
 
 async def _fire_twice(run: Run, values: dict[str, Any]) -> Any:
-    """The answer to the first Fire is lost; the editor does as he is told, and fires again under the same key."""
+    """The answer to the first Fire is lost; the editor fires again under the same key, as the error says."""
     key = f"system-{run.plan.seed}"
     await _PLACES[values["where"]](run, key)
     deadline = trio.current_time() + 30.0

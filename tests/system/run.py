@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +68,8 @@ class Run(House):
     async def _fire(self, *, disturbed: bool = True) -> Campaign:
         base = await self._export()
         before = {each["id"] for each in (await self.node.get("/api/campaigns"))["campaigns"]}
-        async with trio.open_nursery() as nursery:
+        around = nullcontext() if self.kind.around is None else self.kind.around(self, disturbed)
+        async with around, trio.open_nursery() as nursery:
             campaign = await self._send(base, disturbed, nursery)
             await self._done(campaign)
             nursery.cancel_scope.cancel()
@@ -82,8 +83,6 @@ class Run(House):
 
     async def _send(self, base: dict[str, str], disturbed: bool, nursery: trio.Nursery) -> Campaign:
         before = self.accepted()
-        if not disturbed and self.kind.undisturbed is not None:
-            nursery.start_soon(self.kind.undisturbed, self, self.plan.values)
         own = disturbed and self.kind.fire is not None
         fired = await self.kind.fire(self, self.plan.values) if own and self.kind.fire else await self.fire(disturbed)
         campaign = Campaign(fired["id"], base, disturbed)

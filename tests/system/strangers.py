@@ -6,15 +6,16 @@ then is what a stranger costs by being on the machine.
 
 from __future__ import annotations
 
-import subprocess
+import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import TYPE_CHECKING
 
 import trio
 
-from tests.system.faults import Act, fault, none
+from tests.system.faults import fault, none, nothing
+from tests.system.processes import Process, until
 
 if TYPE_CHECKING:
     from tests.system.run import Run
@@ -23,64 +24,44 @@ LAW = "no stranger stops or slows a campaign"
 KNOCKING_SECONDS = 120.0
 
 
-@contextmanager
-def _knocking(run: Run, port: int, kind: str) -> Iterator[None]:
-    """A stranger in a process of its own."""
-    command = [sys.executable, "-m", "tests.system.knocking", str(port), kind, str(KNOCKING_SECONDS)]
-    with subprocess.Popen(command, env=run.node.environment, stdout=subprocess.DEVNULL) as stranger:
-        try:
-            yield
-        finally:
-            stranger.kill()
+def around(kind: str) -> Callable[[Run, bool], AbstractAsyncContextManager[None]]:
+    """The stranger, from before Fire to the campaign's end: at the node's port, or at one that accepts and closes."""
 
-
-async def _all_sent(run: Run) -> None:
-    """Wait until nearly everybody has had the news, or the run gives up."""
-    campaign = run.campaigns[-1]
-    wanted = run.accepted() + 0.9 * len(campaign.base)
-    with trio.move_on_after(90.0):
-        while run.accepted() < wanted:  # noqa: ASYNC110 - the twins are other processes
-            await trio.sleep(0.1)
-
-
-def at_the_wall(kind: str) -> Act:
-    """The same stranger, at a socket that only accepts and closes."""
-
-    async def act(run: Run, values: dict[str, Any]) -> None:
-        async def close(stream: trio.SocketStream) -> None:
-            await stream.aclose()
-
-        async with trio.open_nursery() as nursery:
-            listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
-            nursery.start_soon(trio.serve_listeners, close, listeners)
-            with _knocking(run, listeners[0].socket.getsockname()[1], kind):
-                await trio.sleep_forever()
-
-    return act
-
-
-def at(kind: str) -> Act:
-    """The stranger, at the node's own port."""
-
-    async def act(run: Run, values: dict[str, Any]) -> None:
+    @asynccontextmanager
+    async def knocking(run: Run, disturbed: bool) -> AsyncIterator[None]:
         workers, pid = run.node.workers(), run.node.pid
-        with _knocking(run, run.queue_port if kind == "tarantool" else run.node.port, kind):
-            await _all_sent(run)
+        async with trio.open_nursery() as nursery:
+            port = run.queue_port if kind == "tarantool" else run.node.port
+            if not disturbed:
+                listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
+                nursery.start_soon(trio.serve_listeners, trio.aclose_forcefully, listeners)
+                port = listeners[0].socket.getsockname()[1]
+            command = [sys.executable, "-m", "tests.system.knocking", str(port), kind, str(KNOCKING_SECONDS)]
+            stranger = Process("stranger", run.folder, run.node.environment)
+            stranger.spawn(command)
+            try:
+                await until(lambda: "knocking" in stranger.said(), "knock", 30)
+                yield
+            finally:
+                stranger.signal(signal.SIGKILL)
+            nursery.cancel_scope.cancel()
         alive = run.node.running and run.node.pid == pid and run.node.workers() == workers
         run.law("a stranger stops no process", alive, f"node and workers were {pid} and {workers}")
-        run.over()
 
-    return act
+    return knocking
 
 
-for _kind, _needs in (("http", {}), ("tarantool", {"store": True, "apart": True, "queue_port": True})):
+for _kind, _where in (("http", "the-api"), ("tarantool", "tarantool")):
+    _tarantool = _kind == "tarantool"
     fault(
-        f"stranger-at-{'the-api' if _kind == 'http' else 'tarantool'}",
+        f"stranger-at-{_where}",
         none,
         at=0.0,
         limit=100.0,
         compared=LAW,
-        undisturbed=at_the_wall(_kind),
+        around=around(_kind),
+        store=_tarantool,
+        apart=_tarantool,
+        queue_port=_tarantool,
         drawn=False,
-        **_needs,
-    )(at(_kind))
+    )(nothing)
