@@ -1,5 +1,5 @@
 -- Who may connect: a list of hosts, checked before anybody has said a password. Tarantool runs a guest's SQL, and one query
--- without an end freezes the instance for everybody: so strangers must not get as far as a greeting that is answered.
+-- without an end freezes the instance for everybody: so a stranger is hung up on before its first request is looked at.
 
 local fiber = require('fiber')
 local log = require('log')
