@@ -308,7 +308,7 @@ class MemoryStore:
         node = self.nodes.get(name)
         return node is not None and node["status"] == "current" and node["epoch"] == epoch
 
-    def node_join(self, name: str, uuid: str, epoch: int, now: int) -> list[Any]:
+    def node_join(self, name: str, uuid: str, epoch: int, now: int, channels: Any) -> list[Any]:
         node = self.nodes.get(name)
         if node is not None and node["uuid"] != uuid:
             raise VerbRefused("store.node_join", 0, f"node name {name!r} is taken")
