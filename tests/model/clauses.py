@@ -34,7 +34,7 @@ class Clauses:
     # 7. settle
     settle_asks_for_the_take: bool = True  # (batch, take number) names what is settled; a task id is used again
     settle_is_one_transaction: bool = True  # ack, remainder and outbox line: all or none
-    remainders_end: bool = True  # the last attempt is terminal
+    remainders_end: bool = True  # at the last attempt, and with the news
     # 8. outbox
     lines_are_numbered: bool = True  # the ledger takes each line once
     lines_carry_their_epoch: bool = True  # read with their epoch, reported and trimmed in that epoch only
