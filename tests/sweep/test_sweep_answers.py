@@ -50,7 +50,7 @@ class Odd(Campaign):
         patch.setattr(topology, "build_transport", build)
         slow = topology.Gate.slow
         patch.setattr(topology.Gate, "slow", lambda gate, seconds: slow(gate, min(seconds, 0.05)))
-        patch.setattr("tests.sweep.campaign.Breaker", lambda: Breaker(first=0.01, limit=0.05))
+        patch.setattr(topology, "Breaker", lambda: Breaker(first=0.01, limit=0.05))
 
 
 def phones(platform: str, channel: str, count: int) -> list[list[Any]]:
