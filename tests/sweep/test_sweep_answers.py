@@ -49,7 +49,7 @@ class Odd(Campaign):
         super().wired(patch)
         patch.setattr(topology, "build_transport", build)
         slow = topology.Gate.slow
-        patch.setattr(topology.Gate, "slow", lambda gate, seconds: slow(gate, min(seconds, 0.05)))
+        patch.setattr(topology.Gate, "slow", lambda gate, seconds, *why: slow(gate, min(seconds, 0.05), *why))
         patch.setattr(topology, "Breaker", lambda: Breaker(first=0.01, limit=0.05))
 
 
