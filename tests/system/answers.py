@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -28,16 +29,19 @@ _ODD = 0.02
 """The share of the phones that get any answer: many of them stop or slow a channel, as they should."""
 
 
-def phones(plan: Plan, channel: str) -> list[str]:
-    """The tokens of a channel's living phones in the usual base."""
-    rows = samples.subscribers(plan.subscribers, plan.kind().dead, {"ios": "apns", "android": "fcm"})
-    return [row.token for row in rows if row.channel == channel and not row.token.startswith(samples.DEAD)]
-
-
-def _chosen(plan: Plan) -> set[str]:
+def _chosen(plan: Plan) -> frozenset[str]:
     """One phone of each platform."""
-    both = (phones(plan, "ios"), phones(plan, "android"))
-    return {tokens[int(plan.values["phone"] * len(tokens))] for tokens in both}
+    return _phones_at(plan.subscribers, plan.kind().dead, plan.values["phone"])
+
+
+@cache
+def _phones_at(count: int, dead: float, where: float) -> frozenset[str]:
+    rows = list(samples.subscribers(count, dead, {"ios": "apns", "android": "fcm"}))
+    found = set()
+    for channel in ("ios", "android"):
+        living = [row.token for row in rows if row.channel == channel and not row.token.startswith(samples.DEAD)]
+        found.add(living[int(where * len(living))])
+    return frozenset(found)
 
 
 def _unwritable(plan: Plan, platform: str) -> str:
@@ -82,9 +86,10 @@ FAULTS["any-answer"] = Fault(
     lambda chance: {},
     answers=lambda plan, platform: f'[[rules]]\nanswer = "anything"\nshare = {_ODD}\n',
     odd=lambda plan, token: draw(f"{plan.seed % 2**31}:0".encode(), token) < _ODD,
-    ttl=45,
-    limit=70.0,
+    ttl=30,
+    limit=110.0,
     small=True,
+    slow=True,
     drawn=False,
 )
 FAULTS["retry-after-a-day"] = Fault(
@@ -102,7 +107,7 @@ FAULTS["retry-after-a-day"] = Fault(
 )
 
 
-@fault("third-of-life", lambda chance: sick(chance, seconds=15.0), ttl=45, limit=70.0, slow=True, drawn=False)
+@fault("third-of-life", lambda chance: sick(chance, seconds=15.0), ttl=45, limit=70.0, slow=True)
 async def third_of_life(run: Run, values: dict[str, Any]) -> None:
     """The provider is out of reach for a third of the news' life: nobody is given up for that."""
     twin = run.twins[values["platform"]]

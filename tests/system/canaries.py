@@ -154,7 +154,7 @@ async def healthz(self, request):
     for number in (signal.SIGSTOP, signal.SIGCONT):
         for pid in workers:
             os.kill(pid, number)
-        time.sleep(0.05 if number == signal.SIGSTOP else 0.0)
+        time.sleep(0.08 if number == signal.SIGSTOP else 0.0)
     return await right(self, request)
 
 

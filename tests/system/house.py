@@ -63,6 +63,11 @@ class House(Trial):
         """The usual base."""
         return samples.subscribers(self.plan.subscribers, self.kind.dead, CHANNELS)
 
+    @property
+    def marked(self) -> dict[str, str]:
+        """The environment of a process of this run that is no part of the node."""
+        return self._environment
+
     def healthy(self, platform: str) -> str:
         """The script of a twin that is not sick."""
         return self._script(platform, sick=False)

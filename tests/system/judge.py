@@ -85,7 +85,8 @@ def judge(run: Trial, seconds: float) -> Judgement:
         lost += len(live - accepted.keys())
         harmed += len(live - campaign.after.keys())
         too_often += _too_often(run, ledger, campaign)
-        unexpected += len(accepted.keys() - campaign.base.keys()) + sum(t.startswith(samples.DEAD) for t in accepted)
+        dead = {token for token in accepted if token.startswith(samples.DEAD) and not run.odd(token)}
+        unexpected += len(accepted.keys() - campaign.base.keys()) + len(dead)
         duplicates += accepted.total() - len(accepted)
         bound += sum(entry.answered != 200 for entry in entries)
         remaining += _agree(run, campaign, live, accepted, laws)

@@ -90,7 +90,6 @@ def _of_size(plan: Plan) -> Iterator[Subscriber]:
     rows=_of_size,
     at=0.0,
     limit=90.0,
-    drawn=False,
 )
 async def wrong_environment(run: Run, values: dict[str, Any]) -> None:
     await _mended(run, values, "apns")
@@ -103,7 +102,6 @@ async def wrong_environment(run: Run, values: dict[str, Any]) -> None:
     rows=_of_size,
     at=0.0,
     limit=90.0,
-    drawn=False,
 )
 async def sender_mismatch(run: Run, values: dict[str, Any]) -> None:
     await _mended(run, values, "fcm")
@@ -116,7 +114,6 @@ async def sender_mismatch(run: Run, values: dict[str, Any]) -> None:
     at=0.0,
     limit=90.0,
     pair=True,
-    drawn=False,
 )
 async def wrong_environment_pair(run: Pair, values: dict[str, Any]) -> None:
     """Each node sees half of the refusals; one answer, given on one node, is taken up on both."""
@@ -164,7 +161,6 @@ fault(
     finish=_confirmed,
     later=True,
     compared="an old base goes through at its rate",
-    drawn=False,
 )(_goes_through)
 
 
@@ -266,7 +262,6 @@ async def _fire_twice(run: Run, values: dict[str, Any]) -> Any:
     at=0.0,
     limit=60.0,
     fire=_fire_twice,
-    drawn=False,
 )
 async def lost_answer(run: Run, values: dict[str, Any]) -> None:
     run.over()

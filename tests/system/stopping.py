@@ -56,18 +56,18 @@ async def _drained(run: Run, values: dict[str, Any], first: list[int], then: lis
     await run.start_node()
 
 
-@fault("term-all", _away, limit=60.0, drawn=False)
+@fault("term-all", _away, limit=60.0)
 async def term_all(run: Run, values: dict[str, Any]) -> None:
     """As systemd does unless it is told otherwise: every process of the node at once."""
     await _drained(run, values, [run.queue(), *run.node.workers(), run.node.pid], [])
 
 
-@fault("term-tarantool-first", _away, limit=60.0, drawn=False)
+@fault("term-tarantool-first", _away, limit=60.0)
 async def term_tarantool_first(run: Run, values: dict[str, Any]) -> None:
     await _drained(run, values, [run.queue()], [run.node.pid, *run.node.workers()])
 
 
-@fault("term-worker", none, limit=60.0, drawn=False)
+@fault("term-worker", none, limit=60.0)
 async def term_worker(run: Run, values: dict[str, Any]) -> None:
     victim = run.node.workers()[0]
     os.kill(victim, signal.SIGTERM)

@@ -37,7 +37,8 @@ def around(kind: str) -> Callable[[Run, bool], AbstractAsyncContextManager[None]
                 nursery.start_soon(trio.serve_listeners, trio.aclose_forcefully, listeners)
                 port = listeners[0].socket.getsockname()[1]
             command = [sys.executable, "-m", "tests.system.knocking", str(port), kind, str(KNOCKING_SECONDS)]
-            stranger = Process("stranger", run.folder, run.node.environment)
+            stranger = Process("stranger", run.folder, run.marked)
+            stranger.output.unlink(missing_ok=True)
             stranger.spawn(command)
             try:
                 await until(lambda: "knocking" in stranger.said(), "knock", 30)
