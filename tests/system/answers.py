@@ -71,7 +71,6 @@ def _unwritable_drawn(chance: random.Random) -> dict[str, Any]:
     small=True,
     at=0.0,
     limit=40.0,
-    drawn=False,
 )
 async def unwritable_answer(run: Run, values: dict[str, Any]) -> None:
     """For one phone, that phone ends. For all, Apple's look like a wrong key: a person is asked, and confirms them."""
@@ -103,7 +102,6 @@ FAULTS["retry-after-a-day"] = Fault(
     odd=lambda plan, token: token in _chosen(plan),
     ttl=40,
     limit=60.0,
-    drawn=False,
 )
 
 

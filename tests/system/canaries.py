@@ -142,19 +142,25 @@ async def send(self, batch):
 ApnsTransport.send = send
 """
 _HEED_STRANGERS = """
-import os, signal, time
+import os, signal
+
+import trio
 
 from broadside.api import Api
 
 right = Api._healthz
+busy = []
 
 
 async def healthz(self, request):
-    workers = [each["pid"] for each in self._status()["workers"] if each["pid"]]
-    for number in (signal.SIGSTOP, signal.SIGCONT):
-        for pid in workers:
-            os.kill(pid, number)
-        time.sleep(0.08 if number == signal.SIGSTOP else 0.0)
+    if not busy:
+        busy.append(request)
+        workers = [each["pid"] for each in self._status()["workers"] if each["pid"]]
+        for number, seconds in ((signal.SIGSTOP, 1.5), (signal.SIGCONT, 0.5)):
+            for pid in workers:
+                os.kill(pid, number)
+            await trio.sleep(seconds)
+        busy.clear()
     return await right(self, request)
 
 

@@ -81,6 +81,8 @@ class Fault:
     """The law that the disturbed campaign keeps the rate of an undisturbed one, where no platform is sick."""
     around: Callable[[Any, bool], AbstractAsyncContextManager[None]] | None = None
     """What goes on around each campaign, from before Fire to its end: of a run, and whether it is the disturbed one."""
+    root: bool = False
+    """Needs root for something else."""
     later: bool = False
     """The undisturbed campaign comes after the disturbed one, which mends the base."""
     sink: Callable[[dict[str, Any]], str] | None = None
@@ -99,7 +101,7 @@ class Fault:
     @property
     def anywhere(self) -> bool:
         """Whether it is over within seconds, and needs neither root nor a clock of its own."""
-        return not (self.slow or self.full or self.clock or self.parted)
+        return not (self.slow or self.full or self.clock or self.parted or self.root)
 
 
 FAULTS: dict[str, Fault] = {}

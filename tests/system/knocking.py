@@ -1,4 +1,4 @@
-"""A stranger without a key: ``python -m tests.system.knocking PORT KIND SECONDS`` knocks at a port of this machine.
+"""A stranger without a key: ``python -m tests.system.knocking SOURCE PORT KIND SECONDS`` knocks at a port here.
 
 It does what needs no key: requests of a protocol that nobody offers, floods, connections that say nothing, or one
 octet a second. To ``tarantool`` it speaks IPROTO as the guest. At most so fast, so that it costs a core nothing.
@@ -19,8 +19,6 @@ PAUSE = 0.05
 """Seconds between two knocks."""
 HELD = 40
 """Connections that are held open at once."""
-SOURCE = "127.0.0.66"
-"""All of 127/8 is this machine: an address that nobody allows."""
 
 
 def _frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
@@ -87,8 +85,8 @@ IPROTO = (
 """What a stranger sends to a Tarantool."""
 
 
-def knock(port: int, messages: tuple[bytes, ...], until: float) -> Iterator[bool]:
-    """Knock until that moment (``time.monotonic``): yields whether somebody listened."""
+def knock(source: str, port: int, messages: tuple[bytes, ...], until: float) -> Iterator[bool]:
+    """Knock from ``source`` until that moment (``time.monotonic``): yields whether somebody listened."""
     held: list[socket.socket] = []
     usual, *others = messages
     for message in itertools.cycle(each for other in others for each in (usual, other)):
@@ -96,7 +94,7 @@ def knock(port: int, messages: tuple[bytes, ...], until: float) -> Iterator[bool
             break
         time.sleep(PAUSE)
         with suppress(OSError):
-            stranger = socket.create_connection(("127.0.0.1", port), 1.0, (SOURCE, 0))
+            stranger = socket.create_connection(("127.0.0.1", port), 1.0, (source, 0))
             stranger.setblocking(False)
             with suppress(BlockingIOError):
                 stranger.send(message)
@@ -110,9 +108,9 @@ def knock(port: int, messages: tuple[bytes, ...], until: float) -> Iterator[bool
 
 def main() -> int:
     """Says when it begins, and at the end how often it knocked and how often somebody listened."""
-    port, kind, seconds = int(sys.argv[1]), sys.argv[2], float(sys.argv[3])
+    source, port, kind, seconds = sys.argv[1], int(sys.argv[2]), sys.argv[3], float(sys.argv[4])
     print("knocking", flush=True)
-    heard = list(knock(port, IPROTO if kind == "tarantool" else HTTP, time.monotonic() + seconds))
+    heard = list(knock(source, port, IPROTO if kind == "tarantool" else HTTP, time.monotonic() + seconds))
     print(len(heard), sum(heard))
     return 0
 

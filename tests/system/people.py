@@ -181,7 +181,6 @@ fault(
     limit=60.0,
     later=True,
     compared="600 dead in a row cost no rate",
-    drawn=False,
 )(_goes_through)
 
 

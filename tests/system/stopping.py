@@ -115,7 +115,6 @@ async def socket_removed(run: Run, values: dict[str, Any]) -> None:
     lambda chance: {"sink": chance.choice(DEVICES)},
     sink=lambda values: str(values["sink"]),
     large=True,
-    drawn=False,
 )
 async def nobody_reads_the_log(run: Run, values: dict[str, Any]) -> None:
     """The log's reader ends, or its device is full; then something happens that the node has to report."""
