@@ -94,7 +94,7 @@ def _socket(pid: int) -> Path:
     raise Failed(f"process {pid} listens on no Unix socket")
 
 
-@fault("socket-removed", none, limit=60.0, large=True, drawn=False)
+@fault("socket-removed", none, limit=60.0, large=True)
 async def socket_removed(run: Run, values: dict[str, Any]) -> None:
     """Something sweeps /tmp; then a worker dies, and its successor needs a new connection."""
     socket = _socket(run.queue())
