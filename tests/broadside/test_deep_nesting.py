@@ -13,6 +13,7 @@ from broadside import wire
 from broadside.cli.fire import _options
 from broadside.client import Imported
 from broadside.datafolder import DataFolder
+from broadside.device_tokens import DeviceTokens
 from broadside.errors import RecordError, UsageError
 from broadside.imports.importer import import_file
 from broadside.records import decode_subscribers
@@ -34,7 +35,7 @@ def test_a_line_nested_too_deeply_is_rejected_and_the_others_are_taken(tmp_path:
 
     good = b'{"channel": "ios", "token": "aa"}'
     file = io.BytesIO(b"\n".join([good, DEEP, good.replace(b"aa", b"bb")]) + b"\n")
-    summary = import_file(file, "base", tmp_path / "rejected", take, tell=lambda said: None)
+    summary = import_file(file, "base", tmp_path / "rejected", take, Rules(DeviceTokens({})), tell=lambda said: None)
     assert (summary.rejected, b"aa" in b"".join(taken), b"bb" in b"".join(taken)) == (1, True, True)
 
 

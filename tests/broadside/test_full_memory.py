@@ -106,7 +106,7 @@ def test_an_import_into_too_small_a_memory_stops_in_plain_words_and_goes_on_in_a
         assert code == 0
         assert f"{ROWS - taken:,} new, {taken:,} updated, 0 rejected" in out
         assert node.api("/api/subscribers/count")["total"] == ROWS
-        assert readiness(node) == (200, {"ready": True, "alarms": []})
+        assert readiness(node) == (200, {"ready": True, "alarms": [], "channels": []})
         assert node.end() == 0
     finally:
         if node.process is not None and node.process.poll() is None:
