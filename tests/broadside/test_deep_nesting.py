@@ -15,6 +15,7 @@ from broadside.client import Imported
 from broadside.datafolder import DataFolder
 from broadside.device_tokens import DeviceTokens
 from broadside.errors import RecordError, UsageError
+from broadside.imports.chunks import Rules
 from broadside.imports.importer import import_file
 from broadside.records import decode_subscribers
 
