@@ -10,7 +10,7 @@ from tests.system.__main__ import run_plan
 from tests.system.canaries import CAUGHT_BY
 from tests.system.plan import draw
 
-PHONES = {"canary-settle-first": 8_000, "canary-send-thrice": 8_000, "canary-heed-strangers": 12_000}
+PHONES = {"canary-settle-first": 8_000, "canary-send-thrice": 8_000}
 
 
 @pytest.mark.tarantool
