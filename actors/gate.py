@@ -19,6 +19,8 @@ class Gate:
     """
 
     def __init__(self) -> None:
+        self.moved_at = trio.current_time()
+        """When a batch was last taken up, or came back from the provider."""
         self.shut_since: float | None = None
         """On ``trio.current_time()``, as all times here; None: open."""
         self.slow_since: float | None = None
@@ -53,8 +55,13 @@ class Gate:
 
     def probe(self) -> None:
         """A batch goes out. After a pause it is the first, and the others wait for its fate."""
+        self.moved()
         if self.slow_since is not None:
             self.slow_until, self._probing = trio.current_time() + PROBE, True
+
+    def moved(self) -> None:
+        """A batch goes out, or has come back."""
+        self.moved_at = trio.current_time()
 
     def passed(self) -> None:
         """The provider took a batch. What was begun before the pause says nothing about its end."""

@@ -26,11 +26,13 @@ def standing(
     limiter: Limiter | None,
     now: float,
     wall: int,
+    in_hand: int = 0,
     asking: bool = False,
 ) -> ChannelState | None:
     """The worst of what holds a channel up; None: nothing does.
 
-    ``now``: ``trio.current_time()``; ``wall``: the same moment in ms UTC; ``asking``: the breaker waits for a person.
+    ``now``: ``trio.current_time()``; ``wall``: the same moment in ms UTC; ``in_hand``: batches that
+    are taken and not settled; ``asking``: the breaker waits for a person.
     """
 
     def state(reason: str, sentence: str, since: float, until: float | None = None, remedy: str = "") -> ChannelState:
@@ -62,6 +64,9 @@ def standing(
             yield state("settling", sentence, gate.shut_since, None, f"see the log; {BY_ITSELF}")
         if gate.slow_since is not None:
             yield state(gate.reason, gate.sentence, gate.slow_since, gate.slow_until, BY_ITSELF)
+        if in_hand and now - gate.moved_at >= BLINK:
+            sentence = f"{in_hand} batches wait for the provider's answers"
+            yield state("answers", sentence, gate.moved_at, None, f"an answer may take 20 s; {BY_ITSELF}")
         if limiter is not None and (pause := limiter.delay(0, now)) >= BLINK:
             sentence = f"sends at its own rate, {limiter.rate * 60:,.0f} a minute in this worker"
             yield state("limiter", sentence, now, now + pause, "raise the channel's rate if the provider allows more")

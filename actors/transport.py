@@ -93,6 +93,7 @@ class TransportActor:
         await self._done.send(Done(work, outcomes))
 
     def _judge(self, batch: Batch, outcomes: Outcomes) -> None:
+        self._gate.moved()
         judged = outcomes.delivered or any(entry.outcome not in _UNJUDGED for entry in outcomes.exceptions)
         if (unanswered := _unanswered(batch, outcomes)) or self._overloaded(batch, outcomes):
             if pause := self._pause(outcomes.slow):

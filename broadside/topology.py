@@ -126,6 +126,7 @@ class ChannelGroup:
             limiter=self._limiter,
             now=trio.current_time(),
             wall=self._clock(),
+            in_hand=sum(self.in_hand.values()),
             asking=self.refusals.asking,
         )
 

@@ -14,7 +14,7 @@ LONGEST = 500
 _RANKS = {
     word: rank
     for rank, word in enumerate(
-        ("question", "parked", "breaker", "unreachable", "unserved", "settling", "silent", "quota", "limiter")
+        ("question", "parked", "breaker", "unreachable", "unserved", "settling", "silent", "quota", "answers", "limiter")
     )
 }
 ALARMING = frozenset({"question", "parked", "breaker", "unreachable", "unserved", "silent"})
@@ -28,8 +28,8 @@ class ChannelState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     reason: str
     """A short word: ``question`` (a person is asked), ``parked`` (its actors crash), ``breaker`` (the provider refuses
     the whole channel), ``unreachable`` (no connection, or no access token), ``unserved`` (no node has it), ``settling``
-    (settlements fail), ``silent`` (no push is answered), ``quota`` (the provider asks for less), ``limiter`` (its own
-    rate)."""
+    (settlements fail), ``silent`` (no push is answered), ``quota`` (the provider asks for less), ``answers`` (all
+    that is in hand waits for the provider's answers), ``limiter`` (its own rate)."""
     sentence: str
     """The same for a person."""
     since: int

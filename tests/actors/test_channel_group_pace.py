@@ -9,7 +9,9 @@ import trio
 import trio.testing
 
 from actors.consumer import TASKS_A_TAKE
+from actors.standing import standing
 from tests.actors.channel_group import Group, MemoryTubes, ScriptedTransport, delivered
+from transports.channel_state import ChannelState
 from transports.contract import Batch, Death, Exceptional, Outcome, Outcomes
 from transports.limiter import Limiter
 from transports.refusals import Standing
@@ -239,6 +241,38 @@ async def test_a_provider_that_answers_nothing_is_left_alone_more_and_more(
         assert len(transport.sent) < 30
         assert (group.gate.reason, group.gate.slow_since is None) == ("silent", False)
         transport.answer = delivered
+
+
+async def test_a_channel_that_waits_for_answers_says_so(autojump_clock: trio.testing.MockClock) -> None:
+    """C3: some unanswered pushes in each batch held all hands for 20 s, and the channel said nothing."""
+    tubes, transport = MemoryTubes(100), ScriptedTransport(delivered, seconds=20)
+    group = Group(tubes, transport)
+
+    def state() -> ChannelState | None:
+        return standing(
+            "c",
+            parked=None,
+            outage=None,
+            breaker=group.breaker,
+            gate=group.gate,
+            limiter=None,
+            now=trio.current_time(),
+            wall=1_000_000,
+            in_hand=transport.at_once,
+        )
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(group.run, 1000)
+        await trio.sleep(1)
+        assert state() is None, "a second is no standstill"
+        await trio.sleep(9)
+        waits = state()
+        assert waits is not None
+        assert (waits.reason, waits.since) == ("answers", 990_020)  # the take came 20 ms after the start
+        transport.seconds = 0.05
+        await trio.sleep(12)
+        assert state() is None
+    assert len(tubes.settled) == 100
 
 
 async def test_a_provider_that_puts_off_a_few_of_many_is_asked_on(autojump_clock: trio.testing.MockClock) -> None:
