@@ -11,12 +11,8 @@ MOST = 200
 LONGEST = 500
 """Characters of a sentence or a remedy."""
 
-_RANKS = {
-    word: rank
-    for rank, word in enumerate(
-        ("question", "parked", "breaker", "unreachable", "unserved", "settling", "silent", "quota", "answers", "limiter")
-    )
-}
+_WORDS = "question parked breaker unreachable unserved settling silent quota answers limiter"
+_RANKS = {word: rank for rank, word in enumerate(_WORDS.split())}
 ALARMING = frozenset({"question", "parked", "breaker", "unreachable", "unserved", "silent"})
 """Reasons that a person should hear of, whether or not something waits to be sent. The others pass by themselves."""
 
