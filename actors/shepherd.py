@@ -42,7 +42,7 @@ class Shepherd:
                     await self._release()
                     await self._revive()
                     await self._clean()
-                    await self._end_buried()
+                    await self._expire()
                 except LinkLost as error:
                     log.debug("the shepherd sees nothing", error=str(error))
                 except VerbRefused as error:
@@ -72,11 +72,11 @@ class Shepherd:
         marked = await self._tubes.marked(own)
         return [baton for baton, done in zip(own, marked, strict=True) if not done]
 
-    async def _end_buried(self) -> None:
-        """What is buried ends with its news: nobody wants it any more, and its campaign can be done."""
-        batches, recipients = await self._tubes.buried_expire(self._clock())
+    async def _expire(self) -> None:
+        """What nobody takes ends with its news: it is buried, or its channel stands still. Its campaign can be done."""
+        batches, recipients = await self._tubes.batches_expire(self._clock())
         if batches:
-            log.warning("buried batches have expired", batches=batches, recipients=recipients)
+            log.warning("batches have expired on their tubes", batches=batches, recipients=recipients)
 
     async def _clean(self) -> None:
         await self._store.keys_expire(self._clock())

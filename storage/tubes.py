@@ -210,9 +210,12 @@ class Tubes:
         batches, recipients = await self._link.call(self._where, "tubes.tube_end", channel, limit)
         return int(batches), int(recipients)
 
-    async def buried_expire(self, now: int, limit: int = 500) -> tuple[int, int]:
-        """The same for the buried batches of every channel whose news has expired at ``now`` (ms UTC)."""
-        batches, recipients = await self._link.call(self._where, "tubes.buried_expire", now, limit)
+    async def batches_expire(self, now: int, limit: int = 500) -> tuple[int, int]:
+        """End batches whose news has expired at ``now`` (ms UTC): buried ones, and what no channel that stands takes.
+
+        At most ``limit`` of a channel and state. Answers (batches, recipients).
+        """
+        batches, recipients = await self._link.call(self._where, "tubes.batches_expire", now, limit)
         return int(batches), int(recipients)
 
     async def tube_kick(self, channel: str, count: int) -> int:

@@ -181,10 +181,10 @@ local laws = {
             batch()
             local id, number = take()
             tubes.batch_bury('ios', id, number, 'RuntimeError: token abcdef', true)
-            local batches, recipients = tubes.buried_expire(2 ^ 40 - 1, 10)
+            local batches, recipients = tubes.batches_expire(2 ^ 40 - 1, 10)
             test:is(batches + recipients, 0, 'not before')
             if now then
-                batches, recipients = tubes.buried_expire(now, 10)
+                batches, recipients = tubes.batches_expire(now, 10)
             else
                 batches, recipients = tubes.tube_end('ios', 10)
             end
@@ -197,8 +197,25 @@ local laws = {
         queue.tube.push_ios:put('what nobody can read')
         local id, number = take()
         tubes.batch_bury('ios', id, number, 'not a batch')
-        tubes.buried_expire(2 ^ 50, 10)
+        tubes.batches_expire(2 ^ 50, 10)
         test:is_deeply({tubes.tube_end('ios', 10)}, {1, 0}, 'what nobody can read ends by a person alone')
+    end},
+
+    {'C3: what a channel that stands still does not take ends with its news, unless its campaign is held', function(test)
+        test:plan(5)
+        batch()
+        tubes.page_put(seq, 7, 0, 1, {{'ios', 0, 3, RECIPIENTS, 2 ^ 40}}, 3, {}, 0, 0)
+        local id, number = take()
+        tubes.batch_crashed('ios', id, number, 'RuntimeError') -- one is ready, one delayed
+        test:is_deeply({tubes.batches_expire(2 ^ 40 + 4999, 10)}, {0, 0}, 'a channel that moves ends it by itself')
+        tubes.renew(seq, 60, nil, {{7, 1, false, true}})
+        test:is_deeply({tubes.batches_expire(2 ^ 40 + 5000, 10)}, {0, 0}, 'held: a paused campaign stands as it is')
+        tubes.renew(seq, 60, nil, {})
+        test:is_deeply({tubes.batches_expire(2 ^ 40 + 5000, 10)}, {2, 6}, 'two batches of three')
+        local line = box.space.tubes_outbox.index.number:max().line
+        test:is_deeply({line.tallies, line.reasons, line.first, line.last},
+                       {{expired = 3}, {['expired on the tube'] = 3}, 5, 9}, 'the ledger hears of it')
+        test:is(box.space.push_ios:len() + box.space.tubes_suspects:len(), 0, 'nothing is left')
     end},
 
     {'S8: only batons are taken for batons', function(test)

@@ -181,7 +181,7 @@ class MemoryQueue:
         del self.taken[name, id]
         return [True]
 
-    def buried_expire(self, now: int, limit: int) -> list[Any]:
+    def batches_expire(self, now: int, limit: int) -> list[Any]:
         return [0, 0]
 
     def worker_stopping(self, worker: str) -> list[Any]:

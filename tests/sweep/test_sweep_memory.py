@@ -24,7 +24,7 @@ VERBS = [
     "store.nodes_release", "store.page_claim",
     "store.page_read", "store.report", "store.strays", "tubes.adopt", "tubes.baton_put",
     "tubes.baton_release_worker", "tubes.baton_take", "tubes.batch_release_worker", "tubes.batch_take",
-    "tubes.buried_expire", "tubes.epoch",
+    "tubes.batches_expire", "tubes.epoch",
     "tubes.marked_campaigns", "tubes.marks_drop",
     "tubes.outbox_read", "tubes.page_put", "tubes.renew", "tubes.settle", "tubes.standing",
 ]  # fmt: skip

@@ -1,15 +1,20 @@
--- Buried tasks: out of everybody's way until a person looks at them, or until the news is too old to be sent.
+-- Buried tasks: out of everybody's way until a person looks at them, or until the news is too old to be sent. With its news
+-- everything else on a tube ends, too, that nobody takes.
 
 local json = require('json')
 local msgpack = require('msgpack')
 local queue = require('queue')
 local atomic = require('roles.atomic')
+local holds = require('roles.tubes.holds')
 local outbox = require('roles.tubes.outbox')
+local state = require('roles.tubes.state')
 local suspects = require('roles.tubes.suspects')
 
 local buried = {}
 
 local A_STEP = 50     -- tasks looked at in one transaction
+local LOOKED_AT = 5000 -- tasks of a state, the oldest first: what has expired is mostly among them
+local LATE = 5000     -- ms that a channel that moves has to end by itself what has expired
 local REASON = 40     -- characters of why a batch was buried that are counted in the campaign's reasons
 
 local function is_unsigned(value)
@@ -57,9 +62,9 @@ function buried.bury(name, id, known, sent)
     suspects.put(name, id, known)
 end
 
--- The buried tasks of a tube, the oldest first: f(id) each, until it answers false.
-local function each(name, f)
-    for _, row in box.space[name].index[1]:pairs({'!'}) do
+-- The tasks of a tube in one state, the oldest first: f(id) each, until it answers false.
+local function each(name, task_state, f)
+    for _, row in box.space[name].index[1]:pairs({task_state}) do
         if f(row[1]) == false then
             return
         end
@@ -69,7 +74,7 @@ end
 -- Up to `limit` of them: {id, data, crashes, why, how many recipients may have been sent to} each.
 function buried.list(name, limit)
     local list = {}
-    each(name, function(id)
+    each(name, '!', function(id)
         if #list >= limit then
             return false
         end
@@ -83,7 +88,7 @@ end
 function buried.kick(name, count)
     return atomic(function()
         local n = 0
-        each(name, function(id)
+        each(name, '!', function(id)
             if n >= count then
                 return false
             end
@@ -97,7 +102,7 @@ end
 -- Delete the oldest, until no more than `most` are left.
 function buried.keep(name, most)
     local ids = {}
-    each(name, function(id)
+    each(name, '!', function(id)
         table.insert(ids, id)
     end)
     atomic(function()
@@ -114,14 +119,14 @@ local function reason(why)
     return 'buried: ' .. (word and word:sub(1, REASON) or 'no reason')
 end
 
-local function settled_line(channel, data, ids, why)
+local function settled_line(channel, data, ids, outcome, why)
     local first, last = ids[1] or 0, ids[1] or 0
     for _, id in ipairs(ids) do
         first, last = id < first and id or first, id > last and id or last
     end
     local line = {
         kind = 'settled', campaign = data[2], segment = data[4], seq = data[5], channel = channel,
-        tallies = {rejected = #ids}, reasons = {[reason(why)] = #ids}, dead = {}, first = first, last = last, left = {},
+        tallies = {[outcome] = #ids}, reasons = {[why] = #ids}, dead = {}, first = first, last = last, left = {},
     }
     if data[6] < 0 then
         line.ids = ids -- a remainder: its range of ids also covers others
@@ -129,18 +134,20 @@ local function settled_line(channel, data, ids, why)
     return line
 end
 
--- End up to `limit` of a channel's buried batches: their recipients are rejected, and the ledger hears of it. `now` (ms
--- UTC): only batches whose news has expired by then; nil: all, and what nobody can read is deleted. Answers how many
+-- End up to `limit` of a channel's batches in one state, and the ledger hears of it. `now` (ms UTC): only batches whose news
+-- has expired by then, and whose campaign is not held; nil: all, and what nobody can read is deleted. Answers how many
 -- batches, and how many recipients.
-function buried.finish(channel, now, limit)
+local function finish(channel, task_state, now, limit)
     local name = 'push_' .. channel
-    local batches, recipients, ids = 0, 0, {}
-    each(name, function(id)
-        if #ids >= limit then
+    local batches, recipients, ids, looked = 0, 0, {}, 0
+    each(name, task_state, function(id)
+        looked = looked + 1
+        if #ids >= limit or looked > LOOKED_AT then
             return false
         end
-        local expires = box.space[name]:get(id)['[8][8]']
-        if now == nil or (is_unsigned(expires) and expires <= now) then
+        local task = box.space[name]:get(id)
+        local expires = task['[8][8]']
+        if now == nil or (is_unsigned(expires) and expires <= now and not holds.is_held(task['[8][2]'])) then
             table.insert(ids, id)
         end
     end)
@@ -148,7 +155,7 @@ function buried.finish(channel, now, limit)
         local work = {}
         for i = from, math.min(from + A_STEP - 1, #ids) do
             local row = box.space[name]:get(ids[i]) -- as it is now: an earlier step's commit took its time
-            if row ~= nil and row[2] == '!' then
+            if row ~= nil and row[2] == task_state then
                 local data = queue.tube[name]:peek(ids[i])[3]
                 table.insert(work, {id = ids[i], data = data, who = ids_of(data), why = suspects.get(name, ids[i]).why})
             end
@@ -159,8 +166,10 @@ function buried.finish(channel, now, limit)
                     queue.tube[name]:delete(batch.id)
                     suspects.forget(name, batch.id)
                     batches, recipients = batches + 1, recipients + #(batch.who or {})
-                    if batch.who ~= nil then
-                        outbox.append(settled_line(channel, batch.data, batch.who, batch.why))
+                    if batch.who ~= nil and task_state == '!' then
+                        outbox.append(settled_line(channel, batch.data, batch.who, 'rejected', reason(batch.why)))
+                    elseif batch.who ~= nil then
+                        outbox.append(settled_line(channel, batch.data, batch.who, 'expired', 'expired on the tube'))
                     end
                 end
             end
@@ -169,13 +178,21 @@ function buried.finish(channel, now, limit)
     return batches, recipients
 end
 
--- The same for every channel, for what has expired.
+-- What is buried ends by a person: its recipients are rejected.
+function buried.finish(channel, limit)
+    return finish(channel, '!', nil, limit)
+end
+
+-- End what has expired, on every channel: what is buried, and what nobody takes because its channel stands still.
 function buried.expire(now, limit)
     local batches, recipients = 0, 0
+    if not state.leased() then
+        return batches, recipients
+    end
     for _, name in ipairs(queue.tube()) do
         local channel = name:match('^push_(.*)$')
-        if channel ~= nil then
-            local b, r = buried.finish(channel, now, limit)
+        for task_state, by in pairs(channel and {['!'] = now, r = now - LATE, ['~'] = now - LATE} or {}) do
+            local b, r = finish(channel, task_state, by, limit)
             batches, recipients = batches + b, recipients + r
         end
     end

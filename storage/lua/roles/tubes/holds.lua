@@ -33,6 +33,10 @@ function holds.holding()
     return next(held) ~= nil
 end
 
+function holds.is_held(campaign)
+    return held[tostring(campaign)] ~= nil
+end
+
 -- Inside the caller's transaction, which has just taken this task. Answers whether it is held and now out of the way.
 function holds.set_aside(tube, task)
     local hold = held[tostring(campaign_of(task))]

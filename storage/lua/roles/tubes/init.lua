@@ -47,7 +47,7 @@ function tubes.start(channels)
         tube_buried = work.tube_buried,
         tube_kick = work.tube_kick,
         tube_end = work.tube_end,
-        buried_expire = buried.expire,
+        batches_expire = buried.expire,
         statistics = work.statistics,
         memory = memory.usage,
     }, {'baton_put'})

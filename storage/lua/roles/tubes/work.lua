@@ -478,7 +478,7 @@ end
 
 function work.tube_end(channel, limit)
     tube_of(push_tube(channel))
-    return buried.finish(channel, nil, limit)
+    return buried.finish(channel, limit)
 end
 
 function work.statistics()
