@@ -19,7 +19,7 @@ class Gate:
     """
 
     def __init__(self) -> None:
-        self.moved_at = trio.current_time()
+        self.moved_at = 0.0
         """When a batch was last taken up, or came back from the provider."""
         self.shut_since: float | None = None
         """On ``trio.current_time()``, as all times here; None: open."""

@@ -79,7 +79,7 @@ _AS_IF = """
 import time
 
 from transports.apns.transport import ApnsTransport
-from transports.contract import Exceptional, Outcome
+from transports.contract import Death, Exceptional, Outcome
 
 right = ApnsTransport.send
 
@@ -89,14 +89,16 @@ async def send(self, batch):
     others = set(range(len(batch.recipients))) - {{each.index for each in outcomes.exceptions}}
     if others:
         outcomes.delivered -= 1
-        outcomes.exceptions.append(Exceptional(min(others), Outcome.{outcome}, "{reason}", 0.0, {since}))
+        outcomes.exceptions.append(Exceptional(min(others), Outcome.{outcome}, "{reason}", 0.0, {since}, death={death}))
     return outcomes
 
 
 ApnsTransport.send = send
 """
-_BURY_THE_LIVING = _AS_IF.format(outcome="DEAD", reason="Unregistered", since="time.time_ns() // 1_000_000")
-_GIVE_UP = _AS_IF.format(outcome="REJECTED", reason="given up", since="None")
+_BURY_THE_LIVING = _AS_IF.format(
+    outcome="DEAD", reason="Unregistered", since="time.time_ns() // 1_000_000", death="Death.CERTAIN"
+)
+_GIVE_UP = _AS_IF.format(outcome="REJECTED", reason="given up", since="None", death="None")
 _FIRE_TWICE = """
 from broadside.newsroom import Newsroom
 
@@ -113,17 +115,17 @@ Newsroom.fire = fire
 _STAND_STILL = """
 import trio
 
-from transports.apns.transport import ApnsTransport
+from actors.consumer import Consumer
 
-right = ApnsTransport.send
+right = Consumer._take
 
 
-async def send(self, batch):
+async def take(self):
     await trio.sleep(8.0)
-    return await right(self, batch)
+    return await right(self)
 
 
-ApnsTransport.send = send
+Consumer._take = take
 """
 _SEND_THRICE = """
 from transports.apns.transport import ApnsTransport
