@@ -103,7 +103,7 @@ class House(Trial):
             os.kill(pid, signal.SIGSTOP)
         try:
             await trio.sleep(0.05)
-            tubes = (await self.node.get("/api/status"))["queue"]["tubes"]
+            tubes = (await self.node.get("/api/tubes"))["tubes"]
             taken = sum(tasks["taken"] for name, tasks in tubes.items() if name.startswith("push_"))
             self.leased(taken)
             yield
