@@ -106,8 +106,7 @@ async def test_a_workers_tree_says_that_it_stops_before_anything_in_it_does() ->
     """S1."""
     said: list[str] = []
     tree = WorkerSupervisor("worker-1", [], farewell=lambda: said.append("farewell"))
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(tree.run, tree.stop)
+    await tree.run(tree.stop)
     assert said == ["farewell"]
 
 
