@@ -101,7 +101,7 @@ def settle(done: Done, now: int) -> Settlement:
 def _refused(
     recipient: Recipient, death: Death, reason: str, unregistered_at: int | None
 ) -> tuple[int, str, int, str, str]:
-    """An entry of the dead ledger: the token goes only as it was when we sent, for a later registration wins."""
+    """An entry of the dead ledger. A registration later than ``bound`` keeps its token: the later one wins."""
     bound = recipient.registered_at
     if unregistered_at is not None:
         if unregistered_at > bound:

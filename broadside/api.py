@@ -32,7 +32,7 @@ from transports.identity import parse_campaign
 LARGEST_BODY = 32 * 1024 * 1024
 """Bytes of a request's body."""
 LARGEST_NO_BODY = 4096
-"""Bytes that are read to say of which body this request takes none."""
+"""Bytes of an unwanted body that are read, so that the error can name its first field."""
 LARGEST_PAGE = 5_000
 READY_WITHIN = 3.0
 """Seconds for Tarantool to say how full it is."""

@@ -276,7 +276,7 @@ class Newsroom:
         return any([await self._store.subscribers_remove(channel, text) for text in self._spellings(channel, token)])
 
     def _spellings(self, channel: str, token: str) -> set[str]:
-        """A token as it was given, which an old row may still have, and as its platform writes it."""
+        """The spellings of a token: as given, which an old row may still have, and as its platform writes it."""
         written = [self.device_tokens.one(channel, kind, token) for kind in self.device_tokens.kinds(channel)]
         return {token, *(text for text in written if isinstance(text, str))}
 

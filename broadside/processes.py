@@ -18,7 +18,7 @@ from supervision import ChildProcess, Snapshot
 HANG = 10.0
 """Seconds without a beat after which a worker is killed."""
 STOP_MARGIN = 1.0
-"""Seconds beside its drain that a worker gets before it is told by signal; it ends by itself."""
+"""Seconds that a worker gets beside its drain to end by itself, before it is sent a signal."""
 STOP_GRACE = 5.0
 """Seconds from that signal to SIGKILL."""
 

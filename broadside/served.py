@@ -1,4 +1,4 @@
-"""Which channels the ring serves, and what a person is told of one that nobody does."""
+"""Which channels the ring serves, and the sentences about a channel that no node serves."""
 
 from __future__ import annotations
 

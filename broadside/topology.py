@@ -190,7 +190,7 @@ class ChannelGroup:
 
 
 class WorkerSupervisor(Supervisor):
-    """A worker's root. When it is told to stop, the queue hears of it first."""
+    """A worker's root. At a stop it informs the queue first."""
 
     def __init__(self, name: str, children: list[ChildSpec], *, farewell: Callable[[], None]) -> None:
         super().__init__(name, children, strategy=REST_FOR_ONE, intensity=BUGS, observe=observe)
@@ -216,7 +216,7 @@ class WorkerTree:
         return [state for group in self._groups.values() if (state := group.state()) is not None]
 
     def sending(self) -> list[int]:
-        """Campaigns of which batches are in hand."""
+        """Campaigns with batches in hand."""
         return sorted({id for group in self._groups.values() for id in +group.in_hand})
 
 
