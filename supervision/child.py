@@ -62,7 +62,8 @@ class ChildSpec:
     seconds between the request to stop and the cancel, or `BRUTAL`, or `INFINITY`; left out it is 5.0, and
     `INFINITY` for a nested supervisor, whose children have bounds of their own. `start_timeout` is the seconds
     until `ready()`; left out it is 10.0, and without end for a nested supervisor. The exit of a `significant`
-    child may end the supervisor (see `auto_shutdown`).
+    child may end the supervisor (see `auto_shutdown`). Neighbours that are all `together` start side by side when
+    the supervisor starts, and are asked to stop at once.
 
     Raises `ValueError` for a spec that contradicts itself.
     """

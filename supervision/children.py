@@ -39,7 +39,7 @@ class Children:
         self._inbox = inbox
         self._observe = observe
         self._is_supervisor = is_supervisor
-        self._starting: trio.CancelScope | None = None
+        self._starting: set[trio.CancelScope] = set()
 
     def find(self, child_id: str) -> Child:
         """The child's record. Raises `NoSuchChild`."""
@@ -69,8 +69,29 @@ class Children:
         """From now on nothing is started; a start in progress is given up."""
         self.stopping = True
         self._inbox.wake()
-        if self._starting is not None:
-            self._starting.cancel()
+        for waiting in self._starting:
+            waiting.cancel()
+
+    async def start_all(self, children: Sequence[Child]) -> None:
+        """Start these in order, neighbours that belong together side by side; at the first failure no more is waited for.
+
+        Raises what `start` raises. Whoever was not ready by then is there still, to be stopped with the others.
+        """
+        for run in _runs(children):
+            failures: list[StartFailed | Ended] = []
+            async with trio.open_nursery() as nursery:
+
+                async def one(child: Child, others: trio.CancelScope, failures: list[StartFailed | Ended]) -> None:
+                    try:
+                        await self.start(child)
+                    except (StartFailed, Ended) as failure:
+                        failures.append(failure)
+                        others.cancel()
+
+                for child in run:
+                    nursery.start_soon(one, child, nursery.cancel_scope, failures)
+            if failures:
+                raise failures[0]
 
     async def start(self, child: Child) -> None:
         """Start one incarnation and wait until it is ready.
@@ -93,9 +114,12 @@ class Children:
         life = Incarnation(spec, child.number, actor, child.nested, partial(self._gone, child), path)
         child.incarnation = life
         self.nursery.start_soon(life.run, name=f"{path} #{life.number}")
-        with trio.move_on_after(life.start_limit) as self._starting:
-            await life.settled.wait()
-        self._starting = None
+        with trio.move_on_after(life.start_limit) as waiting:
+            self._starting.add(waiting)
+            try:
+                await life.settled.wait()
+            finally:
+                self._starting.discard(waiting)
         if life.ready_at is not None:
             child.state = ChildState.RUNNING
             took = life.ready_at - life.created_at
@@ -122,7 +146,7 @@ class Children:
 
     async def terminate_all(self, children: Sequence[Child]) -> None:
         """Stop these, which are in start order, last first; neighbours that stop together are asked at once."""
-        for run in _runs(children):
+        for run in _runs(children[::-1]):
             for child in run:
                 child.retry = None
                 if child.incarnation is not None:
@@ -147,7 +171,7 @@ class Children:
     async def cancel_in_order(self) -> None:
         """Cancel all children, last started first, each awaited (with a bound) before the next. Wants a shield."""
         self.stopping = True
-        for run in _runs(self.in_order()):
+        for run in _runs(self.in_order()[::-1]):
             lives = [(child, child.incarnation) for child in run if child.incarnation is not None]
             for _, life in lives:
                 life.cancel()
@@ -184,9 +208,9 @@ class Children:
 
 
 def _runs(children: Sequence[Child]) -> list[list[Child]]:
-    """The order of stopping: last first, and neighbours that stop together in one step."""
+    """In the same order, neighbours that belong together in one step."""
     runs: list[list[Child]] = []
-    for child in reversed(children):
+    for child in children:
         if runs and child.spec.together and runs[-1][-1].spec.together:
             runs[-1].append(child)
         else:

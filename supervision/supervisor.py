@@ -196,8 +196,7 @@ class Supervisor:
     # -- the loop ----------------------------------------------------------------------------------------------
 
     async def _boot(self, ready: Callable[[], None]) -> None:
-        for child in self._children.in_order():
-            await self._children.start(child)
+        await self._children.start_all(self._children.in_order())
         self._ready_at = trio.current_time()
         self._children.emit(events.SupervisorStarted(self.name, self._ready_at))
         ready()
