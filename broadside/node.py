@@ -137,6 +137,7 @@ class Node:
 
         def up() -> None:
             self._ready = True
+            self._tell_where()
             ready()
 
         try:
@@ -250,6 +251,10 @@ class Node:
 
     def _bound(self, url: str) -> None:
         self.url = url.rstrip("/")
+        if self._ready:  # else it is told when everything serves
+            self._tell_where()
+
+    def _tell_where(self) -> None:
         inside = self._socket.parent == self._folder.root
         info = NodeInfo(
             pid=os.getpid(),

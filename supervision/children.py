@@ -73,7 +73,7 @@ class Children:
             waiting.cancel()
 
     async def start_all(self, children: Sequence[Child]) -> None:
-        """Start these in order, neighbours that belong together side by side; at the first failure no more is waited for.
+        """Start these in order, neighbours that belong together side by side. The first failure ends the waiting.
 
         Raises what `start` raises. Whoever was not ready by then is there still, to be stopped with the others.
         """

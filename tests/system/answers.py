@@ -89,7 +89,6 @@ FAULTS["any-answer"] = Fault(
     limit=110.0,
     small=True,
     slow=True,
-    drawn=False,
 )
 FAULTS["retry-after-a-day"] = Fault(
     "retry-after-a-day",

@@ -130,7 +130,7 @@ async def nobody_reads_the_log(run: Run, values: dict[str, Any]) -> None:
     run.law("a line of log ends no node", run.node.running and run.node.pid == pid, "the node ended")
 
 
-@fault("outage-after-take", none, store=True, apart=True, slow=True, drawn=False)
+@fault("outage-after-take", none, store=True, apart=True, slow=True)
 async def outage_after_take(run: Run, values: dict[str, Any]) -> None:
     """A new worker takes batches and cannot read their campaign: when the store is back, their leases have ended."""
     wire, victim = run.servers["store"].wire, run.node.workers()[0]
@@ -185,7 +185,7 @@ PARKED_SECONDS = 75.0
 """A parked channel is tried every minute."""
 
 
-@fault("crashing-transport", sick, defect=_crashing, slow=True, serving=PARKED_SECONDS, drawn=False)
+@fault("crashing-transport", sick, defect=_crashing, slow=True, serving=PARKED_SECONDS)
 async def crashing_transport(run: Run, values: dict[str, Any]) -> None:
     """Its group cannot live: the channel is parked, and nobody else notices."""
     channel, other = ("ios", "android") if values["platform"] == "apns" else ("android", "ios")
