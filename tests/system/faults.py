@@ -22,6 +22,8 @@ WORKER_HANG = 9.0
 """Seconds: a worker that is silent for longer is killed by its node."""
 LEASE = 10.0
 """Seconds: a queue whose node is silent for longer hands nothing out."""
+ORPHANS = 6.0
+"""Seconds: a Tarantool whose node was killed lives on so long for its workers, and the next start waits for its end."""
 
 
 async def nothing(run: Run, values: dict[str, Any]) -> None:
@@ -56,7 +58,8 @@ class Fault:
     defect: Callable[[Any], str] | None = None
     """The node's processes have a defect: this code, run at their start."""
     serving: float = 5.0
-    """Seconds after the fault's end within which the node serves again, besides what a Tarantool took to start."""
+    """Seconds after the fault's end within which the node serves again, besides what a Tarantool took to start and
+    what is left of the orphans' life."""
     answers: Callable[[Any, str], str] | None = None
     """The rules that a twin's script gets before all others, by plan and platform; "" for a healthy twin."""
     odd: Callable[[Any, str], bool] | None = None
@@ -151,6 +154,7 @@ async def kill_node(run: Run, values: dict[str, Any]) -> None:
     async with run.frozen():
         await run.node.kill()
     await trio.sleep(values["away"])
+    run.note("orphans_s", round(ORPHANS - values["away"], 2))
     run.over()
     await run.start_node()
 

@@ -113,7 +113,8 @@ def judge(run: Trial, seconds: float) -> Judgement:
         name = run.kind.compared or "the other platform keeps its rate"
         laws.append((name, ratio >= least, f"{ratio:.2f} of the undisturbed, < {least}"))
     if run.ended_at is not None:
-        serving, limit = run.notes.get("serving_s"), run.kind.serving + run.notes.get("tarantool_s", 0.0)
+        serving, limit = run.notes.get("serving_s"), run.kind.serving
+        limit += run.notes.get("tarantool_s", 0.0) + run.notes.get("orphans_s", 0.0)
         limit = round(limit * (QUICK_TIME if run.plan.quick else 1.0), 2)
         laws.append(("serves again in time", serving is not None and serving <= limit, f"{serving} s > {limit} s"))
     plan = run.plan.shown()
