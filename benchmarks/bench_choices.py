@@ -24,7 +24,7 @@ from broadside.config import CONNECTIONS
 CAMPAIGNS = 3
 """Of one value in a round; the first, over new connections, does not count."""
 _RECORDS = """
-import transports.tls_stream as stream
+import transports.tls.stream as stream
 whole = stream.TlsStream._encrypt
 def encrypt(self, data):
     for start in range(0, len(data), {size}):

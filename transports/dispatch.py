@@ -9,9 +9,9 @@ import structlog
 
 from transports.contract import Batch, Death, Exceptional, Fault, Outcome, Outcomes
 from transports.decision import Decision, Then
-from transports.http2 import UNANSWERED, UNPROCESSED, Answer, Row, Template
-from transports.jobs import Job
-from transports.pool import Pool
+from transports.http2.client import UNANSWERED, UNPROCESSED, Answer, Row, Template
+from transports.http2.jobs import Job
+from transports.http2.pool import Pool
 
 _log = structlog.get_logger(__name__)
 

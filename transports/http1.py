@@ -8,7 +8,7 @@ from pathlib import Path
 import httpx
 
 from transports.errors import ConnectionLost
-from transports.tls import client_context
+from transports.tls.context import client_context
 
 
 async def post_form(url: str, form: Mapping[str, str], ca: Path | None, seconds: float) -> tuple[int, bytes]:

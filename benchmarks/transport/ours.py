@@ -16,7 +16,7 @@ from benchmarks.transport.sinks import Files
 from transports.apns.transport import build as build_apns
 from transports.contract import Batch, Message, Recipient, TransportSettings
 from transports.fcm.transport import build as build_fcm
-from transports.http2 import Http2Client, Row, Template
+from transports.http2.client import Http2Client, Row, Template
 
 _BATCH = 500  # recipients of one task
 _KINDS = 40  # batches with recipients of their own, sent in turn

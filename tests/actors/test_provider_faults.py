@@ -24,12 +24,12 @@ from tests.actors.channel_group import Group, MemoryTubes
 from transports.apns import outcomes as apns_outcomes
 from transports.apns.credentials import ProviderToken
 from transports.apns.transport import ApnsTransport
-from transports.connection import Origin
 from transports.contract import Fault, Outcome
 from transports.fcm import outcomes as fcm_outcomes
 from transports.fcm.transport import FcmTransport
-from transports.http2 import UNANSWERED, UNPROCESSED, Answer, Http2Client, Request
-from transports.jobs import Job
+from transports.http2.client import UNANSWERED, UNPROCESSED, Answer, Http2Client, Request
+from transports.http2.connection import Origin
+from transports.http2.jobs import Job
 
 LIFE = 3600.0
 """Seconds of the news."""

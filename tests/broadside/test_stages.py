@@ -19,7 +19,7 @@ from broadside.stages import EVERY, Stages, stage
         ("worker/delivery/channel:ios-news/transport #3", "send"),
         ("worker/delivery/channel:ios-news/settler #1", "settle"),
         ("worker/link #1", "link"),
-        ("transports.connection.Connection._read", "send"),
+        ("transports.http2.connection.Connection._read", "send"),
         ("storage.link.Link._keep", "link"),
         ("worker/delivery/reporter #1", "rest"),
         ("broadside.worker._listen", "rest"),

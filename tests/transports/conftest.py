@@ -17,8 +17,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from tests.transports.scripted_peer import Peer, Reply
 from transports.backoff import Backoff
-from transports.connection import Timing
 from transports.contract import Batch, Message, Recipient, TransportSettings
+from transports.http2.connection import Timing
 
 
 @pytest.fixture(scope="session")

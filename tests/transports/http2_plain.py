@@ -1,4 +1,4 @@
-"""The same client as ``transports.http2``, written the plain way: every stream, every header block goes through h2.
+"""The same client as ``transports.http2.client``, written plainly: every stream and every header block goes through h2.
 
 Slow, and known to be right: what the engine is compared with.
 """
@@ -19,8 +19,18 @@ from hpack import NeverIndexedHeaderTuple
 from hyperframe.exceptions import HyperframeError
 from hyperframe.frame import GoAwayFrame
 
-from transports.http2 import MAX_STREAM_ID, UNANSWERED, UNPROCESSED, Answer, Completions, Header, Request, Run, Template
-from transports.http2_h2 import PlainEncoder
+from transports.http2.client import (
+    MAX_STREAM_ID,
+    UNANSWERED,
+    UNPROCESSED,
+    Answer,
+    Completions,
+    Header,
+    Request,
+    Run,
+    Template,
+)
+from transports.http2.control import PlainEncoder
 
 Job = Any
 

@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.transports.http2_pair import Pair, Server, requests
-from transports.connection import Connection, Timing
-from transports.http2 import UNANSWERED, UNPROCESSED, Http2Client, Request, Template
-from transports.http2_h2 import PlainEncoder
+from transports.http2.client import UNANSWERED, UNPROCESSED, Http2Client, Request, Template
+from transports.http2.connection import Connection, Timing
+from transports.http2.control import PlainEncoder
 
 
 def template(topic, *more):

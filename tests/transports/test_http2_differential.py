@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from tests.transports.http2_plain import PlainClient
 from tests.transports.http2_scripts import run, scripts
-from transports.http2 import Http2Client
+from transports.http2.client import Http2Client
 
 
 def same(script, credit, stubborn, seeds):

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.transports.http2_pair import TEMPLATE, Pair, requests
-from transports.http2 import UNANSWERED, UNPROCESSED, Http2Client, Template
+from transports.http2.client import UNANSWERED, UNPROCESSED, Http2Client, Template
 
 OK = b"\x88"
 

@@ -12,10 +12,10 @@ from h2.errors import ErrorCodes
 from h2.settings import SettingCodes
 from hyperframe.frame import GoAwayFrame
 
-from transports.connection import Timing, dial, parse_origin
 from transports.contract import Message, Outcome
 from transports.errors import ConnectionLost, CredentialsError
-from transports.tls import client_context
+from transports.http2.connection import Timing, dial, parse_origin
+from transports.tls.context import client_context
 
 OK = (200, {}, b"")
 

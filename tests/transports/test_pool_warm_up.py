@@ -5,8 +5,8 @@ from __future__ import annotations
 import trio
 from h2.settings import SettingCodes
 
-from transports.http2 import Template
-from transports.jobs import Job
+from transports.http2.client import Template
+from transports.http2.jobs import Job
 
 OK = (200, {}, b"")
 

@@ -15,17 +15,17 @@ from transports.apns.options import WHERE
 from transports.apns.payload import Push
 from transports.apns.push_types import PUSH_TYPES
 from transports.backoff import Backoff
-from transports.connection import Timing, parse_origin
 from transports.contract import Batch, Exceptional, Message, Outage, Outcome, Outcomes, TransportSettings
 from transports.decision import Decision, Then
 from transports.dispatch import Dispatch
 from transports.errors import CredentialsError, PayloadError
-from transports.http2 import Answer, Header, Row, Template
+from transports.http2.client import Answer, Header, Row, Template
+from transports.http2.connection import Timing, parse_origin
+from transports.http2.jobs import Job
+from transports.http2.pool import Pool, wall_ms
 from transports.identity import apns_id_prefix, apns_ids, campaign_text
-from transports.jobs import Job
-from transports.pool import Pool, wall_ms
 from transports.retry_after import parse_retry_after
-from transports.tls import client_context
+from transports.tls.context import client_context
 from transports.warm_up import first_request
 
 ORIGINS = {

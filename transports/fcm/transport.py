@@ -10,7 +10,6 @@ from collections.abc import Callable
 import trio
 
 from transports.backoff import Backoff
-from transports.connection import Timing, parse_origin
 from transports.contract import (
     Batch,
     Exceptional,
@@ -26,12 +25,13 @@ from transports.decision import Decision, Then
 from transports.dispatch import Dispatch
 from transports.errors import CredentialsError, PayloadError
 from transports.fcm import credentials, options, outcomes, payload
-from transports.http2 import Answer, Row, Template
+from transports.http2.client import Answer, Row, Template
+from transports.http2.connection import Timing, parse_origin
+from transports.http2.jobs import Job
+from transports.http2.pool import Pool, wall_ms
 from transports.identity import campaign_text
-from transports.jobs import Job
-from transports.pool import Pool, wall_ms
 from transports.retry_after import parse_retry_after
-from transports.tls import client_context
+from transports.tls.context import client_context
 from transports.warm_up import first_request
 
 ORIGIN = "https://fcm.googleapis.com"

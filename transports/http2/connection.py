@@ -12,8 +12,8 @@ from urllib.parse import urlsplit
 import trio
 
 from transports.errors import ConnectionLost, CredentialsError
-from transports.http2 import Completions, Http2Client
-from transports.tls_stream import TlsStream
+from transports.http2.client import Completions, Http2Client
+from transports.tls.stream import TlsStream
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,8 @@ from collections.abc import Callable
 import h2.events
 from h2.errors import ErrorCodes
 
-from transports.http2_frames import (
+from transports.http2.control import HEADER_LIST_LIMIT, ControlStream
+from transports.http2.frames import (
     ACK,
     CONTINUATION,
     DATA,
@@ -33,10 +34,9 @@ from transports.http2_frames import (
     reset,
     unpadded,
 )
-from transports.http2_h2 import HEADER_LIST_LIMIT, ControlStream
-from transports.http2_messages import UNANSWERED, UNPROCESSED, Completions
-from transports.http2_replies import Head, ReplyDecoder
-from transports.http2_streams import Reply, Streams
+from transports.http2.messages import UNANSWERED, UNPROCESSED, Completions
+from transports.http2.replies import Head, ReplyDecoder
+from transports.http2.streams import Reply, Streams
 
 _WINDOW = 1 << 20  # octets of answers that may be on their way to us
 _BODY_LIMIT = 16_384  # an answer's body beyond this is read and dropped: providers say what they have to in 200 bytes

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING
 
 from h2.errors import ErrorCodes
 
-from transports.http2_blocks import Blocks
-from transports.http2_frames import (
+from transports.http2.blocks import Blocks
+from transports.http2.control import ControlStream
+from transports.http2.frames import (
     CONTINUATION,
     DATA,
     END_HEADERS,
@@ -27,8 +28,7 @@ from transports.http2_frames import (
     frame,
     stream_octets,
 )
-from transports.http2_h2 import ControlStream
-from transports.http2_messages import (
+from transports.http2.messages import (
     UNANSWERED,
     UNPROCESSED,
     Answer,
@@ -39,11 +39,11 @@ from transports.http2_messages import (
     Run,
     Template,
 )
-from transports.http2_receive import Receiver
-from transports.http2_streams import Streams, Upload
+from transports.http2.receive import Receiver
+from transports.http2.streams import Streams, Upload
 
 if TYPE_CHECKING:
-    from transports.jobs import Job
+    from transports.http2.jobs import Job
 
 _STREAM_CAP = 1_000
 """Of a peer that sets no limit. With 3,000 a push costs 5 % more CPU, with 300 13 %, with 100 44 % (`./dev bench

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import trio
 
 from transports.contract import Exceptional, Leave, Outcome, always
-from transports.http2 import Answer, Request, Row, Template
+from transports.http2.client import Answer, Request, Row, Template
 
 _REFUSALS_PER_REQUEST = 8
 

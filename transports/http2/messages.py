@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from transports.http2 import Http2Client
-    from transports.jobs import Job
+    from transports.http2.client import Http2Client
+    from transports.http2.jobs import Job
 
 Header = tuple[bytes, bytes]
 

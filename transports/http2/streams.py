@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 from h2.errors import ErrorCodes
 
-from transports.http2_frames import DATA, END_STREAM, MAX_WINDOW, PeerError, frame, reset
-from transports.http2_h2 import ControlStream
-from transports.http2_messages import UNANSWERED, UNPROCESSED, Answer, Completions, Run
-from transports.http2_replies import Head
+from transports.http2.control import ControlStream
+from transports.http2.frames import DATA, END_STREAM, MAX_WINDOW, PeerError, frame, reset
+from transports.http2.messages import UNANSWERED, UNPROCESSED, Answer, Completions, Run
+from transports.http2.replies import Head
 
 if TYPE_CHECKING:
-    from transports.http2 import Http2Client
+    from transports.http2.client import Http2Client
 
 _GIVEN_UP = 10_000
 

@@ -11,11 +11,11 @@ import structlog
 import trio
 
 from transports.backoff import Backoff
-from transports.connection import Connection, Origin, Timing, dial
 from transports.contract import Leave, Outcome
 from transports.errors import ConnectionLost
-from transports.http2 import UNPROCESSED, Completions, Http2Client
-from transports.jobs import Job
+from transports.http2.client import UNPROCESSED, Completions, Http2Client
+from transports.http2.connection import Connection, Origin, Timing, dial
+from transports.http2.jobs import Job
 
 _log = structlog.get_logger(__name__)
 

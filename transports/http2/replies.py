@@ -17,7 +17,7 @@ from hpack.exceptions import HPACKError
 from hpack.huffman_table import decode_huffman
 from hpack.table import HeaderTable
 
-from transports.http2_frames import PeerError
+from transports.http2.frames import PeerError
 
 _STATIC = HeaderTable.STATIC_TABLE
 _STATIC_SIZE = len(_STATIC)

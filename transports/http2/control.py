@@ -19,7 +19,7 @@ from hpack.table import HeaderTable
 from hyperframe.exceptions import HyperframeError
 from hyperframe.frame import GoAwayFrame
 
-from transports.http2_frames import ACK, HEAD_SIZE, SETTINGS, PeerError
+from transports.http2.frames import ACK, HEAD_SIZE, SETTINGS, PeerError
 
 TABLE_LIMIT = 4_096
 """Octets of the peer's dynamic table that we use at most; it may allow more, and we need less."""

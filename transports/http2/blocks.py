@@ -11,9 +11,9 @@ from typing import NamedTuple
 
 from hpack import NeverIndexedHeaderTuple
 
-from transports.http2_frames import DATA, END_HEADERS, END_STREAM, HEADERS, head
-from transports.http2_h2 import PlainEncoder
-from transports.http2_messages import Header, Row, Template
+from transports.http2.control import PlainEncoder
+from transports.http2.frames import DATA, END_HEADERS, END_STREAM, HEADERS, head
+from transports.http2.messages import Header, Row, Template
 
 _POST: tuple[Header, ...] = ((b":method", b"POST"), (b":scheme", b"https"))
 _OVERHEAD = 32  # RFC 7541 §4.1
