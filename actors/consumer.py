@@ -11,14 +11,14 @@ import trio
 
 from actors.blame import Blame
 from actors.book import CampaignBook
+from actors.breaker import Breaker
 from actors.gate import LOOK_EVERY, Gate
+from actors.limiter import Limiter
 from actors.messages import Work
 from storage.errors import LinkLost
 from storage.records import Task
 from storage.tubes import Tubes
-from transports.breaker import Breaker
 from transports.contract import Batch, Leave, unpack_recipients
-from transports.limiter import Limiter
 
 log = structlog.get_logger(__name__)
 

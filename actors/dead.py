@@ -8,11 +8,11 @@ import structlog
 import trio
 
 from actors.messages import Clock
+from actors.refusals import Ask, Doubt
 from storage.errors import LinkLost, VerbRefused
 from storage.records import DeadVerdict
 from storage.store import Store
 from transports.identity import campaign_text
-from transports.refusals import Ask, Doubt
 
 log = structlog.get_logger(__name__)
 
@@ -72,7 +72,7 @@ def _log(verdict: DeadVerdict) -> None:
 
 
 def asking(store: Store, channel: str, clock: Clock) -> Ask:
-    """A channel's way to the dead ledger (``transports.refusals``)."""
+    """A channel's way to the dead ledger (``actors.refusals``)."""
 
     async def ask(doubt: Doubt) -> str:
         try:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from actors.breaker import Breaker
 from actors.gate import Gate
+from actors.limiter import Limiter
 from supervision import Parked
-from transports.breaker import Breaker
 from transports.channel_state import ChannelState, worst
 from transports.contract import Outage
-from transports.limiter import Limiter
 
 BLINK = 2.0
 """Seconds that an outage, a failed settlement or a wait for the own rate must last to be worth a word."""

@@ -9,13 +9,13 @@ import structlog
 import trio
 
 from actors.blame import Blame
+from actors.breaker import Breaker
 from actors.gate import Gate
 from actors.messages import Done, Work
+from actors.refusals import Ask, Refusals
 from storage.tubes import Tubes
 from transports.backoff import Backoff
-from transports.breaker import Breaker
 from transports.contract import LONGEST_PAUSE, Batch, Outcome, Outcomes, Transport, held
-from transports.refusals import Ask, Refusals
 
 log = structlog.get_logger(__name__)
 

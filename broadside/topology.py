@@ -10,10 +10,13 @@ import trio
 
 from actors.batcher import Batcher
 from actors.book import CampaignBook
+from actors.breaker import Breaker
 from actors.consumer import Consumer
 from actors.dead import DeadJudge, asking
 from actors.gate import Gate
+from actors.limiter import Limiter
 from actors.messages import Clock, Done, Page, Work, wall_clock
+from actors.refusals import Ask, Refusals
 from actors.reporter import Reporter
 from actors.settler import Settler
 from actors.shepherd import Shepherd
@@ -27,11 +30,8 @@ from storage.link import Endpoint, Link
 from storage.store import Store
 from storage.tubes import Tubes
 from supervision import ONE_FOR_ALL, ONE_FOR_ONE, REST_FOR_ONE, Actor, ChildSpec, Intensity, Parking, Supervisor
-from transports.breaker import Breaker
 from transports.channel_state import ChannelState
 from transports.contract import Transport, TransportSettings
-from transports.limiter import Limiter
-from transports.refusals import Ask, Refusals
 from transports.registry import load
 
 HANDS_A_CONNECTION = 5

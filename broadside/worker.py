@@ -15,11 +15,11 @@ from functools import partial
 import structlog
 import trio
 
+from actors.refusals import Refusals, Standing
 from broadside import logs, wire
 from broadside.provider_tokens import TokenHolder
 from broadside.stages import Stages
 from broadside.topology import WorkerTree, worker_tree
-from transports.refusals import Refusals, Standing
 
 log = structlog.get_logger(__name__)
 

@@ -10,17 +10,17 @@ from typing import Any
 import trio
 import trio.testing
 
+from actors.breaker import Breaker
 from actors.consumer import Consumer
 from actors.gate import Gate
+from actors.limiter import Limiter
 from actors.messages import Done, Work
+from actors.refusals import Doubt, Refusals
 from actors.settler import Settler
 from actors.transport import TransportActor
 from storage.errors import LinkLost
 from storage.records import Campaign, Settlement
-from transports.breaker import Breaker
 from transports.contract import Batch, Leave, Message, Outcomes, Recipient, always, pack_recipients
-from transports.limiter import Limiter
-from transports.refusals import Doubt, Refusals
 
 FAR = 10**15
 

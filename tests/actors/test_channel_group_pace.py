@@ -9,12 +9,12 @@ import trio
 import trio.testing
 
 from actors.consumer import TASKS_A_TAKE
+from actors.limiter import Limiter
+from actors.refusals import Standing
 from actors.standing import standing
 from tests.actors.channel_group import Group, MemoryTubes, ScriptedTransport, delivered
 from transports.channel_state import ChannelState
 from transports.contract import Batch, Death, Exceptional, Outcome, Outcomes
-from transports.limiter import Limiter
-from transports.refusals import Standing
 
 
 async def test_a_stop_answer_pauses_the_channel_and_a_probe_reopens_it(autojump_clock: trio.testing.MockClock) -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import pytest
 import trio
 
+from actors.breaker import Breaker
 from actors.dead import asking
+from actors.refusals import Refusals
 from broadside.coverage import verify
 from storage.link import Link
 from storage.records import DeadRow, Settlement, Task
 from tests.storage.test_pause_and_forget import Ring
 from tests.storage.test_walk_verbs import CAMPAIGN, NOW
-from transports.breaker import Breaker
 from transports.contract import (
     Batch,
     Death,
@@ -22,7 +23,6 @@ from transports.contract import (
     Recipient,
     unpack_recipients,
 )
-from transports.refusals import Refusals
 
 HOUR = 3_600_000
 DAY = 24 * HOUR

@@ -12,6 +12,7 @@ import msgspec
 import pytest
 import trio
 
+from actors.breaker import Breaker
 from broadside import topology, wire
 from simulators.ledger import count_ledger
 from simulators.script import Rule, Script
@@ -21,7 +22,6 @@ from storage.tubes import Tubes
 from supervision.events import ChildExited, ExitKind, SupervisionEvent
 from tests.conftest import Server, linked
 from tests.sweep.campaign import MESSAGE, Campaign
-from transports.breaker import Breaker
 
 TTL = 8_000
 """Ms: a phone whose provider wants more time than that has expired."""

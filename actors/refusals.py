@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 
 import trio
 
-from transports.breaker import Breaker
+from actors.breaker import Breaker
 from transports.contract import Batch, Death, Exceptional, Outcome, Outcomes
 
 LIMIT = 0.2

@@ -7,9 +7,9 @@ import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transports.breaker import Breaker, State
+from actors.breaker import Breaker, State
+from actors.refusals import ENOUGH, Doubt, Refusals, Standing
 from transports.contract import Batch, Death, Exceptional, Message, Outcome, Outcomes, Recipient
-from transports.refusals import ENOUGH, Doubt, Refusals, Standing
 
 NEWS = Message(title="t", body="b")
 
