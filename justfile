@@ -88,7 +88,7 @@ fire *arguments: _ready
 # two nodes and a replicated store on this machine: import, fire, show both at work (SUBSCRIBERS, --stay, --nodes N)
 [no-exit-message]
 cluster *arguments: _ready
-    @exec .venv/bin/python -m broadside.cluster_shown "$@"
+    @exec .venv/bin/python -m benchmarks.ring "$@"
 
 # run the tests (arguments go to pytest)
 [no-exit-message]

@@ -19,7 +19,7 @@ from typing import Any
 
 from benchmarks.bench_pipeline import say
 from benchmarks.pipeline.rig import STREAMS, Rig, Row, wait_for_signal
-from broadside.config import CONNECTIONS
+from broadside.config.config import CONNECTIONS
 
 CAMPAIGNS = 3
 """Of one value in a round; the first, over new connections, does not count."""
@@ -56,7 +56,7 @@ def _set(where: str, value: object) -> str:
 
 CHOICES: dict[str, list[Value]] = {
     "subscribers a page": [
-        Value(f"{n:,}", _set("broadside.newsroom.PAGE_SIZE", n)) for n in (500, 1_000, 2_000, 4_000)
+        Value(f"{n:,}", _set("broadside.newsroom.newsroom.PAGE_SIZE", n)) for n in (500, 1_000, 2_000, 4_000)
     ],
     "recipients a batch": [
         Value(f"{n:,}", _set("actors.walker.RECIPIENTS_A_BATCH", n)) for n in (100, 250, 500, 1_000)

@@ -17,7 +17,7 @@ from pathlib import Path
 from benchmarks.pipeline.goals import judge
 from benchmarks.pipeline.plots import draw
 from benchmarks.pipeline.rig import SINKS, Rig, Row, wait_for_signal
-from broadside.config import CONNECTIONS, cores
+from broadside.config.config import CONNECTIONS, cores
 
 SIZES = (20_000, 200_000)
 SMALL_RUNS = 5

@@ -16,8 +16,8 @@ import trio.testing
 
 from actors.messages import Page
 from actors.walker import Walker
-from broadside.config import CONNECTIONS
-from broadside.newsroom import PAGE_SIZE
+from broadside.config.config import CONNECTIONS
+from broadside.newsroom.newsroom import PAGE_SIZE
 from broadside.topology import HANDS_A_CONNECTION, PAGES_IN_HAND
 from storage.records import Baton, Claim, HeldBaton, Share
 

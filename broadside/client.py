@@ -17,11 +17,11 @@ import httpx
 import msgspec
 
 from broadside.datafolder import DataFolder
-from broadside.dead_records import DeadAnswer, DeadAnswered, DeadReport, DeadRestore, DeadRestored
 from broadside.errors import ApiError, NodeUnreachable
-from broadside.once import HEADER
-from broadside.operations import Coverage, Forgotten, PeerReport, Verification
-from broadside.records import REPORT, CampaignReport, DryRunReport, FireRequest
+from broadside.newsroom.dead_records import DeadAnswer, DeadAnswered, DeadReport, DeadRestore, DeadRestored
+from broadside.newsroom.once import HEADER
+from broadside.newsroom.operations import Coverage, Forgotten, PeerReport, Verification
+from broadside.newsroom.records import REPORT, CampaignReport, DryRunReport, FireRequest
 
 _REPORTS = msgspec.json.Decoder(dict[str, list[CampaignReport]])
 _START = "start it: broadside node (from a checkout: ./dev run-node)"

@@ -16,12 +16,12 @@ from typing import Any
 import msgspec
 
 from benchmarks.pipeline.usage import Usage
+from benchmarks.ring.cluster import Process
 from benchmarks.transport.sinks import Files, counting_sink, nginx
 from broadside.client import Client
-from broadside.cluster import Process
-from broadside.config import CONNECTIONS
+from broadside.config.config import CONNECTIONS
 from broadside.datafolder import DataFolder
-from broadside.records import MAX_SUBSCRIBERS, CampaignReport, FireRequest, Subscriber
+from broadside.newsroom.records import MAX_SUBSCRIBERS, CampaignReport, FireRequest, Subscriber
 from simulators.ledger import read_ledger
 from transports.contract import Message
 

@@ -16,7 +16,7 @@ import asynctnt
 from aioapns import APNs, NotificationRequest
 from aioapns.connection import APNsBaseConnectionPool
 
-from broadside.config import cores
+from broadside.config.config import cores
 
 PAGE = 1_000
 

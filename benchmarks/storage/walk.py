@@ -20,7 +20,7 @@ from actors.messages import Page, wall_clock
 from actors.reporter import Reporter
 from actors.walker import Walker
 from benchmarks.storage.instance import Instance
-from broadside.newsroom import PAGE_SIZE
+from broadside.newsroom.newsroom import PAGE_SIZE
 from storage.link import Link
 from storage.records import Settlement
 from storage.store import Store

@@ -7,11 +7,11 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from broadside.cli.campaigns_shown import moment
 from broadside.cli.options import ConfigFile, DataDir, Json, client
 from broadside.cli.output import say, say_json, table
-from broadside.dead_records import DeadEntry
 from broadside.errors import UsageError
+from broadside.newsroom.dead_records import DeadEntry
+from broadside.newsroom.report_text import moment
 from transports.identity import parse_campaign
 
 _EPILOGUE = """\

@@ -12,7 +12,7 @@ from broadside.cli.options import ConfigFile, DataDir, Json
 from broadside.cli.output import say, say_json
 
 if TYPE_CHECKING:
-    from broadside.findings import Finding
+    from broadside.doctor.findings import Finding
 
 _EPILOGUE = """\
 Examples:
@@ -30,7 +30,7 @@ def register(app: App) -> None:
 
 def doctor(*, config: ConfigFile = None, data: DataDir = None, json: Json = False) -> int:
     """Check configuration, data folder, Tarantool, credentials and the way to the providers: one line each."""
-    from broadside.checks import examine  # brings the transports with it, which no other command needs
+    from broadside.doctor.checks import examine  # brings the transports with it, which no other command needs
 
     findings: list[Finding] = []
     for finding in examine(config, None if data is None else Path(data).expanduser().absolute()):

@@ -9,7 +9,6 @@ from typing import Annotated, Any
 import msgspec
 from cyclopts import App, Parameter
 
-from broadside.cli.campaigns_shown import describe, summary
 from broadside.cli.firing import fire_once
 from broadside.cli.options import ConfigFile, DataDir, Json, data_folder, duration
 from broadside.cli.output import complain, say, say_json
@@ -17,8 +16,9 @@ from broadside.cli.waiting import wait_for
 from broadside.client import Client
 from broadside.datafolder import DataFolder
 from broadside.errors import RecordError, UsageError, shown
-from broadside.once import check_key
-from broadside.records import FireRequest
+from broadside.newsroom.once import check_key
+from broadside.newsroom.records import FireRequest
+from broadside.newsroom.report_text import describe, summary
 from transports.contract import Message
 
 _EPILOGUE = """\

@@ -8,7 +8,7 @@ from broadside.cli.output import complain
 from broadside.client import Client
 from broadside.datafolder import DataFolder
 from broadside.errors import ApiError, NodeUnreachable
-from broadside.records import CampaignReport, FireRequest
+from broadside.newsroom.records import CampaignReport, FireRequest
 
 PATIENCE = 30.0
 """Seconds from the first try after which no other is begun."""

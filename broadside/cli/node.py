@@ -33,6 +33,6 @@ def node(
 ) -> int:
     """Run the node: Tarantool, the workers that send, the HTTP API, and the twins of channels that have one."""
     loaded = configuration(config)
-    from broadside.program import run_node
+    from broadside.node.program import run_node
 
     return run_node(loaded, data, not no_demo)

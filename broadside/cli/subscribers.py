@@ -15,12 +15,12 @@ from cyclopts import App, Parameter
 from broadside.cli.options import ConfigFile, DataDir, Json, client
 from broadside.cli.output import bars, complain, say, say_json, table
 from broadside.client import Client
-from broadside.device_tokens import DeviceTokens
 from broadside.errors import UsageError
 from broadside.imports.chunks import Rules
 from broadside.imports.export import export as export_base
 from broadside.imports.importer import Summary, import_file
-from broadside.records import Subscriber, check, latest_registration
+from broadside.newsroom.device_tokens import DeviceTokens
+from broadside.newsroom.records import Subscriber, check, latest_registration
 
 Channel: TypeAlias = Annotated[str, Parameter(help="The subscriber's channel, as in ios-news.")]
 Token: TypeAlias = Annotated[str, Parameter(help="The device's token, as the app gave it.")]

@@ -10,7 +10,7 @@ from broadside.cli.output import bars, complain
 from broadside.client import Client
 from broadside.datafolder import DataFolder
 from broadside.errors import ApiError, NodeUnreachable
-from broadside.records import CampaignReport
+from broadside.newsroom.records import CampaignReport
 
 PATIENCE = 120.0
 """Seconds without a node after which waiting is given up; the campaign itself waits for ever."""

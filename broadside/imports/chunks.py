@@ -14,12 +14,12 @@ from typing import Any, Literal
 
 import msgspec
 
-from broadside import records
-from broadside.device_tokens import DeviceTokens
 from broadside.errors import Problem, UsageError, shown
 from broadside.imports.lines import MAX_LINE, SLICE, Lines, Rejects
-from broadside.records import Subscriber
-from broadside.served import unserved
+from broadside.newsroom import records
+from broadside.newsroom.device_tokens import DeviceTokens
+from broadside.newsroom.records import Subscriber
+from broadside.newsroom.served import unserved
 
 Format = Literal["csv", "ndjson"]
 _REQUEST_ROWS = 2_500

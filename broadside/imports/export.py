@@ -10,7 +10,7 @@ from typing import BinaryIO, Protocol
 import msgspec
 
 from broadside.imports.chunks import Format
-from broadside.records import FIELDS, Subscriber
+from broadside.newsroom.records import FIELDS, Subscriber
 
 _PAGE = 5_000
 _DECODER = msgspec.json.Decoder(Subscriber)

@@ -7,7 +7,7 @@ from itertools import pairwise
 import pytest
 
 from benchmarks.ring_model import Costs, Ring, simulate
-from broadside.newsroom import PAGE_SIZE
+from broadside.newsroom.newsroom import PAGE_SIZE
 
 COSTS = Costs(walk=1.5, send=6.0, queue=2.5, read=0.8, ledger=0.4)
 SUBSCRIBERS = 800_000

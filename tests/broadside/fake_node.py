@@ -16,9 +16,9 @@ import pytest
 from broadside import cli
 from broadside.cli import waiting
 from broadside.datafolder import DataFolder, NodeInfo
-from broadside.device_tokens import DeviceTokens
 from broadside.errors import RecordError
-from broadside.records import decode_subscribers
+from broadside.newsroom.device_tokens import DeviceTokens
+from broadside.newsroom.records import decode_subscribers
 
 ID = "aaaaabcdefghi"
 

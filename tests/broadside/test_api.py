@@ -12,11 +12,11 @@ import trio
 from starlette.applications import Starlette
 from starlette.routing import Route
 
-from broadside.api import Api
-from broadside.device_tokens import DeviceTokens
-from broadside.dry_run import DryRun
-from broadside.newsroom import Newsroom
-from broadside.ring import Ring
+from broadside.console.api import Api
+from broadside.newsroom.device_tokens import DeviceTokens
+from broadside.newsroom.dry_run import DryRun
+from broadside.newsroom.newsroom import Newsroom
+from broadside.newsroom.ring import Ring
 from storage.link import Link
 from storage.store import Store
 from storage.tubes import Tubes

@@ -18,7 +18,7 @@ from broadside import cli
 from broadside.cli import waiting
 from broadside.datafolder import DataFolder
 from broadside.errors import DataFolderError, NodeUnreachable
-from broadside.records import REPORT
+from broadside.newsroom.records import REPORT
 from tests.broadside.fake_node import ID, FakeNode, Said, broadside, folder, node, report
 
 __all__ = ["broadside", "folder", "node"]  # fixtures

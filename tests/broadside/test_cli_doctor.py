@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 import trustme
 
-from broadside import checks, cli
+from broadside import cli
 from broadside.datafolder import DataFolder
+from broadside.doctor import checks
 from tests.broadside.fake_node import FakeNode, Said, broadside, folder, node
 
 __all__ = ["broadside", "folder", "node"]  # fixtures

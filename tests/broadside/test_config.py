@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from broadside.config import Channel, Config, Demo, demo_config, load
+from broadside.config.config import Channel, Config, Demo, demo_config, load
+from broadside.config.tarantool import OwnQueue, Server
 from broadside.errors import ConfigError, shown
-from broadside.servers import OwnQueue, Server
 
 EXAMPLE = Path(__file__).parents[2] / "broadside.example.toml"
 CHANNEL = """

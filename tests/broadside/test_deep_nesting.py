@@ -13,11 +13,11 @@ from broadside import wire
 from broadside.cli.fire import _options
 from broadside.client import Imported
 from broadside.datafolder import DataFolder
-from broadside.device_tokens import DeviceTokens
 from broadside.errors import RecordError, UsageError
 from broadside.imports.chunks import Rules
 from broadside.imports.importer import import_file
-from broadside.records import decode_subscribers
+from broadside.newsroom.device_tokens import DeviceTokens
+from broadside.newsroom.records import decode_subscribers
 
 DEEP = b'{"channel": ' + b"[" * 3_000 + b"]" * 3_000 + b"}"
 

@@ -10,8 +10,8 @@ import msgspec
 import pytest
 import trio
 
-from broadside import demo
-from broadside.config import Demo, demo_config
+from broadside.config.config import Demo, demo_config
+from broadside.demo import demo
 from broadside.errors import FireFailed
 from storage.errors import LinkDown, LinkLost
 from storage.link import Link

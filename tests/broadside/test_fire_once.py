@@ -11,14 +11,14 @@ import httpx
 import pytest
 import trio
 
-from broadside import firing
-from broadside.api import Api
-from broadside.device_tokens import DeviceTokens
-from broadside.dry_run import DryRun
-from broadside.newsroom import Newsroom
-from broadside.once import NODE_KEY, differing, digest
-from broadside.records import FireRequest
-from broadside.ring import Ring
+from broadside.console.api import Api
+from broadside.newsroom import firing
+from broadside.newsroom.device_tokens import DeviceTokens
+from broadside.newsroom.dry_run import DryRun
+from broadside.newsroom.newsroom import Newsroom
+from broadside.newsroom.once import NODE_KEY, differing, digest
+from broadside.newsroom.records import FireRequest
+from broadside.newsroom.ring import Ring
 from storage.link import Link
 from storage.records import Once
 from storage.store import Store

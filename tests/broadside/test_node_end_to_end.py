@@ -18,8 +18,8 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from broadside import samples
-from broadside.config import CONNECTIONS, cores
+from broadside.config.config import CONNECTIONS, cores
+from broadside.demo import samples
 from broadside.topology import HANDS_A_CONNECTION
 
 SUBSCRIBERS = 4000
@@ -27,8 +27,8 @@ CHANNELS = {"android-news": "fcm", "ios-news": "apns"}
 RUNNER = """
 import sys, msgspec
 from pathlib import Path
-from broadside.config import Demo, Http, demo_config
-from broadside.program import run_node
+from broadside.config.config import Demo, Http, demo_config
+from broadside.node.program import run_node
 config = demo_config(Path(sys.argv[1]))
 config = msgspec.structs.replace(config, http=Http(bind="127.0.0.1:0"), demo=Demo(subscribers=int(sys.argv[2])))
 sys.exit(run_node(config))

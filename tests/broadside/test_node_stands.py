@@ -76,10 +76,10 @@ STUCK = {
             ready()
             with trio.CancelScope(shield=True):
                 await trio.sleep_forever()
-        broadside.console.Console.run = run
-        broadside.console.Console.stop = lambda self: None
+        broadside.console.console.Console.run = run
+        broadside.console.console.Console.stop = lambda self: None
     """,
-    "a loop that stands still": "broadside.console.Console.stop = lambda self: time.sleep(1000)",
+    "a loop that stands still": "broadside.console.console.Console.stop = lambda self: time.sleep(1000)",
 }
 
 
@@ -88,7 +88,7 @@ STUCK = {
 def test_the_second_signal_ends_a_node_within_ten_seconds_whatever_does_not_end(node: NodeProcess, stuck: str) -> None:
     """S9."""
     patch = "\n".join(line[8:] for line in STUCK[stuck].splitlines()) if "\n" in STUCK[stuck] else STUCK[stuck]
-    node.runner = f"import time, trio, broadside.console\n{patch}\n{RUNNER}"
+    node.runner = f"import time, trio, broadside.console.console\n{patch}\n{RUNNER}"
     node.start()
     node.wait_for("serving;")
     children = node.children()

@@ -7,8 +7,8 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from broadside.errors import Conflict
-from broadside.newsroom import Newsroom
-from broadside.records import CampaignReport
+from broadside.newsroom.newsroom import Newsroom
+from broadside.newsroom.records import CampaignReport
 from storage.link import Link
 from tests.broadside.test_api import newsroom_over
 from tests.storage.test_pause_and_forget import Ring

@@ -17,12 +17,12 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from broadside import provider_tokens, wire
-from broadside.config import Channel, Config, Http
-from broadside.config import Node as NodeConfig
+from broadside.config.config import Channel, Config, Http
+from broadside.config.config import Node as NodeConfig
 from broadside.datafolder import DataFolder
-from broadside.node import Node
+from broadside.newsroom.records import FireRequest, Subscriber
+from broadside.node.node import Node
 from broadside.provider_tokens import TokenHolder, TokenMaker
-from broadside.records import FireRequest, Subscriber
 from tests.transports.scripted_peer import Peer
 from transports.apns.transport import ApnsTransport, build
 from transports.contract import Message, TransportSettings

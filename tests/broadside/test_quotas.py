@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from broadside import wire
-from broadside.config import Channel
-from broadside.quotas import BATCH, allowances
+from broadside.config.config import Channel
+from broadside.node.quotas import BATCH, allowances
 from broadside.topology import limiters
 from transports.contract import Quota
 

@@ -7,7 +7,7 @@ import time
 import pytest
 import trio
 
-from broadside.stages import EVERY, Stages, stage
+from broadside.worker.stages import EVERY, Stages, stage
 
 
 @pytest.mark.parametrize(
@@ -22,7 +22,7 @@ from broadside.stages import EVERY, Stages, stage
         ("transports.http2.connection.Connection._read", "send"),
         ("storage.link.Link._keep", "link"),
         ("worker/delivery/reporter #1", "rest"),
-        ("broadside.worker._listen", "rest"),
+        ("broadside.worker.worker._listen", "rest"),
     ],
 )
 def test_a_task_has_its_stage(task: str, expected: str) -> None:

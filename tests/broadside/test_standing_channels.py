@@ -16,12 +16,14 @@ import trio
 import trio.testing
 import trustme
 
-from broadside import checks, cli, topology, wire, worker
-from broadside.config import Channel, Config, Http
-from broadside.config import Node as NodeConfig
+from broadside import cli, topology, wire
+from broadside.config.config import Channel, Config, Http
+from broadside.config.config import Node as NodeConfig
 from broadside.datafolder import DataFolder
-from broadside.node import Node
-from broadside.records import CampaignReport, FireRequest, Subscriber
+from broadside.doctor import checks
+from broadside.newsroom.records import CampaignReport, FireRequest, Subscriber
+from broadside.node.node import Node
+from broadside.worker import worker
 from storage.link import Link
 from supervision import Intensity
 from supervision.child import Around, around_actors

@@ -12,10 +12,10 @@ import msgspec
 import pytest
 
 from broadside import wire
-from broadside.config import Node as NodeConfig
-from broadside.config import demo_config
+from broadside.config.config import Node as NodeConfig
+from broadside.config.config import demo_config
 from broadside.datafolder import DataFolder
-from broadside.node import Node
+from broadside.node.node import Node
 from broadside.provider_tokens import TokenHolder
 from broadside.topology import worker_tree
 from supervision import Supervisor

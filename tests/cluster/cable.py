@@ -6,7 +6,7 @@ import os
 import socket
 import subprocess
 
-from broadside.cluster import Place
+from benchmarks.ring.cluster import Place
 
 
 class Cable:

@@ -11,11 +11,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from broadside import samples
-from broadside.cluster import CHANNELS, Cluster, ClusterNode, StoreServer, gaps
-from broadside.config import CONNECTIONS, cores
+from benchmarks.ring.cluster import CHANNELS, Cluster, ClusterNode, StoreServer, gaps
+from broadside.config.config import CONNECTIONS, cores
+from broadside.demo import samples
 from broadside.errors import ApiError, NodeUnreachable
-from broadside.records import FireRequest
+from broadside.newsroom.records import FireRequest
 from broadside.topology import HANDS_A_CONNECTION
 from tests.cluster.cable import Cable
 from tests.cluster.proxy import Wire

@@ -11,7 +11,7 @@ import pytest
 
 from broadside import cli
 from broadside.errors import ApiError, NodeUnreachable
-from broadside.records import Subscriber
+from broadside.newsroom.records import Subscriber
 from tests.cluster.ring import Ring, until
 
 pytestmark = [pytest.mark.tarantool, pytest.mark.xdist_group("cluster")]

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from broadside.cluster import Cluster, ClusterError
+from benchmarks.ring.cluster import Cluster, ClusterError
 from storage.errors import LinkLost
 from storage.link import Endpoint, Link
 from storage.store import Store

@@ -12,7 +12,7 @@ from actors.batcher import split
 from actors.book import CampaignBook
 from actors.messages import Page
 from actors.walker import Walker
-from broadside.coverage import coverage, verify
+from broadside.newsroom.coverage import coverage, verify
 from storage.errors import OutOfMemory
 from storage.link import Link
 from storage.records import Campaign, Lease

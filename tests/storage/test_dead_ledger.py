@@ -8,7 +8,7 @@ import trio
 from actors.breaker import Breaker
 from actors.dead import asking
 from actors.refusals import Refusals
-from broadside.coverage import verify
+from broadside.newsroom.coverage import verify
 from storage.link import Link
 from storage.records import DeadRow, Settlement, Task
 from tests.storage.test_pause_and_forget import Ring

@@ -12,8 +12,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from broadside import checks_ring
-from broadside.cluster import free_ports
+from benchmarks.ring.cluster import free_ports
+from broadside.doctor import checks_ring
 from storage import admin
 from storage.embedded import LUA, Embedded
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from broadside.coverage import coverage, verify
+from broadside.newsroom.coverage import coverage, verify
 from storage.embedded import LUA
 from storage.store import Store
 from tests.broadside.test_node_end_to_end import NodeProcess

@@ -12,7 +12,7 @@ import trio
 
 from actors import normaliser
 from actors.normaliser import Normaliser
-from broadside.coverage import verify
+from broadside.newsroom.coverage import verify
 from storage.link import Link
 from storage.records import Row
 from storage.store import Store

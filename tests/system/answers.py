@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
-from broadside import samples
+from broadside.demo import samples
 from simulators.director import draw
 from tests.system.faults import FAULTS, Fault, fault, sick
 from tests.system.people import answer, asked

@@ -58,7 +58,7 @@ actors.settler.settle = settle
 _LEAVE_A_PROCESS = """
 import subprocess, sys
 
-if "broadside.worker_process" in sys.orig_argv:
+if "broadside.worker" in sys.orig_argv:
     subprocess.Popen(["sleep", "60"], start_new_session=True)
 """
 _FORGET_THE_DEAD = """
@@ -100,7 +100,7 @@ _BURY_THE_LIVING = _AS_IF.format(
 )
 _GIVE_UP = _AS_IF.format(outcome="REJECTED", reason="given up", since="None", death="None")
 _FIRE_TWICE = """
-from broadside.newsroom import Newsroom
+from broadside.newsroom.newsroom import Newsroom
 
 once = Newsroom.fire
 
@@ -148,7 +148,7 @@ import os, signal
 
 import trio
 
-from broadside.api import Api
+from broadside.console.api import Api
 
 right = Api._healthz
 busy = []

@@ -15,11 +15,11 @@ from typing import Any
 import trio
 import trustme
 
-from broadside import samples
-from broadside.cluster import free_ports
-from broadside.config import CONNECTIONS
+from benchmarks.ring.cluster import free_ports
+from broadside.config.config import CONNECTIONS
 from broadside.datafolder import write_private
-from broadside.records import Subscriber
+from broadside.demo import samples
+from broadside.newsroom.records import Subscriber
 from simulators.ledger import Entry, read_ledger
 from storage.errors import VerbRefused
 from storage.link import Link

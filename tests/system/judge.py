@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from broadside import samples
+from broadside.demo import samples
 from simulators.ledger import Entry
 
 if TYPE_CHECKING:

@@ -14,10 +14,10 @@ from typing import Any
 import msgspec
 import trio
 
-from broadside import samples
-from broadside.cluster import ClusterNode, gaps
+from benchmarks.ring.cluster import ClusterNode, gaps
+from broadside.demo import samples
 from broadside.errors import ApiError, NodeUnreachable
-from broadside.records import FireRequest
+from broadside.newsroom.records import FireRequest
 from simulators.ledger import Entry, read_ledger
 from tests.cluster.cable import Cable
 from tests.cluster.ring import Ring

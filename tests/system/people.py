@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import trio
 
-from broadside import samples
-from broadside.records import Subscriber
+from broadside.demo import samples
+from broadside.newsroom.records import Subscriber
 from tests.system.faults import fault, none
 from tests.system.processes import Failed
 from tests.system.proxy import Proxy

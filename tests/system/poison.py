@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import trio
 
-from broadside import samples
-from broadside.config import CONNECTIONS
+from broadside.config.config import CONNECTIONS
+from broadside.demo import samples
 from broadside.topology import HANDS_A_CONNECTION
 from simulators.ledger import read_ledger
 from tests.system.faults import fault

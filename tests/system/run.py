@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import trio
 
-from broadside import samples
+from broadside.demo import samples
 from tests.system.house import House
 from tests.system.judge import Campaign, Judgement, judge, least_rate, rate_kept
 from tests.system.processes import Failed, rss, until

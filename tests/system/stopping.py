@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import trio
 
-from broadside.config import CONNECTIONS
+from broadside.config.config import CONNECTIONS
 from broadside.topology import HANDS_A_CONNECTION
 from tests.system.faults import fault, none, sick
 from tests.system.poison import BATCH, kick_all

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
-from broadside import samples
+from broadside.demo import samples
 from simulators.ledger import Entry
 from tests.system.faults import PLATFORMS
 from tests.system.judge import Campaign, poisoned

@@ -1,0 +1,343 @@
+"""``broadside.toml``: the whole configuration as frozen records, read strictly.
+
+Every mistake becomes one line naming the key, the value and the remedy, and all of them are told at once. Paths are
+relative to the file's own folder. Secrets are named by file or environment variable, never written into the file.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated
+from urllib.parse import urlsplit
+
+import msgspec
+from msgspec import Meta
+
+from broadside.config import strict_toml
+from broadside.config.tarantool import (
+    NAME,
+    NAME_RULE,
+    OwnQueue,
+    Peer,
+    Server,
+    Store,
+    check_peers_may_come,
+    is_loopback,
+    read_peers,
+    read_queue,
+    read_server,
+    split_address,
+)
+from broadside.errors import ConfigError, shown
+from transports import registry
+
+DEFAULT_FILE = "broadside.toml"
+"""The file that :func:`load` looks for in the current folder."""
+CONNECTIONS = 2
+"""Of a worker to a channel's provider, unless the file says otherwise. Each has at most 1,000 pushes under way.
+Where answers came after 50 ms (`./dev bench choices`) two cores pushed 73,000 a second with one, 130,000 with
+two, 163,000 with four, for 7 MB each; without that delay they cost alike."""
+
+
+def cores() -> int:
+    """How many cores this process may use, and so how many workers a node has by default."""
+    return min(256, len(os.sched_getaffinity(0)))
+
+
+class Node(msgspec.Struct, frozen=True, kw_only=True):
+    """``[node]``: this server."""
+
+    name: str = "node-1"
+    data: Path = Path("var")
+    """The data folder; absolute once loaded."""
+    workers: Annotated[int, Meta(ge=1, le=256)] = msgspec.field(default_factory=cores)
+    """OS processes that send, each with a tree and connections of its own."""
+    memory: Annotated[str, Meta(pattern=r"^\d{1,6}(\.\d{1,3})? ?[MG]B$")] = "1 GB"
+    """What the Tarantool that the node runs itself may use for data: 64 MB at least. 1 GB is 1024 MB."""
+
+    drain: Annotated[float, Meta(ge=1, le=3600)] = 25.0
+    """Seconds in which a stop has settled what is in hand, whatever the number of channels and workers."""
+
+    @property
+    def memory_bytes(self) -> int:
+        """``memory`` in bytes."""
+        return round(float(self.memory[:-2]) * (1 << (30 if self.memory.endswith("GB") else 20)))
+
+
+class Http(msgspec.Struct, frozen=True, kw_only=True):
+    """``[http]``: the API, the live page and the metrics."""
+
+    bind: str = "127.0.0.1:8765"
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host and port of ``bind``. Port 0 lets the system choose."""
+        return split_address(self.bind)
+
+
+class Channel(msgspec.Struct, frozen=True, kw_only=True):
+    """``[channels.NAME]``: one app on one platform, with one credential."""
+
+    platform: str
+    app: str
+    """APNs: the bundle id. FCM: the project id."""
+    credentials: dict[str, str] = {}
+    """Per platform; file names are absolute once loaded."""
+    twin: bool = False
+    """In place of credentials: pushes go to a simulator of the provider, which the node runs itself."""
+    rate: Annotated[float, Meta(gt=0)] | None = None
+    """Pushes a second, at most, over all workers and nodes; None: the provider's own quota."""
+    dead_limit: Annotated[float, Meta(gt=0, le=1)] = 0.2
+    """A campaign in which more than this share of 500 or more tokens is refused pauses the channel; 1: never."""
+    connections: Annotated[int, Meta(ge=1, le=64)] = CONNECTIONS
+    """To the provider, per worker."""
+    warm_up: Annotated[str, Meta(min_length=1, max_length=4096)] | None = None
+    """Token of a device of the newsroom's own, to which each new connection first sends a push that nobody sees."""
+    origin: str | None = None
+    """``https://host:port`` in place of the provider's own."""
+    ca: Path | None = None
+    """PEM file of the authority that signed ``origin``."""
+
+
+class Supervision(msgspec.Struct, frozen=True, kw_only=True):
+    """``[supervision]``: how many restarts of OS processes the node bears before it gives up."""
+
+    restarts: Annotated[int, Meta(ge=0)] = 10
+    period: Annotated[float, Meta(gt=0)] = 60.0
+    """Seconds."""
+
+
+class Demo(msgspec.Struct, frozen=True, kw_only=True):
+    """``[demo]``: the sample base of a node whose channels are all twins."""
+
+    subscribers: Annotated[int, Meta(ge=0, le=10_000_000)] = 20_000
+    dead_share: Annotated[float, Meta(ge=0, le=1)] = 0.02
+
+
+class Config(msgspec.Struct, frozen=True, kw_only=True):
+    """All of it. ``source`` is the file it came from; None: the demo."""
+
+    node: Node = Node()
+    http: Http = Http()
+    store: Store | None = None
+    """None: the node runs a Tarantool of its own."""
+    queue: Server | OwnQueue | None = None
+    """None: the store's instance serves as queue too."""
+    peers: tuple[Peer, ...] = ()
+    channels: dict[str, Channel] = {}
+    supervision: Supervision = Supervision()
+    demo: Demo | None = None
+    """Fill an empty base with sample phones and fire at them. Only where every channel is a twin."""
+    source: Path | None = None
+
+
+def load(path: Path | None = None) -> Config:
+    """Read ``path``, or ``broadside.toml`` in the current folder; without either, the demo.
+
+    Raises ``ConfigError`` with every mistake found.
+    """
+    if path is None:
+        path = Path(DEFAULT_FILE)
+        if not path.exists():
+            return demo_config()
+    path = path.expanduser().absolute()
+    table = strict_toml.parse(path)
+    reader = strict_toml.Reader(path.parent)
+    config = _config(reader, table, path)
+    if reader.problems:
+        raise ConfigError(reader.problems)
+    return config
+
+
+def demo_config(folder: Path | None = None) -> Config:
+    """Return the configuration of a node that has no file: two channels, both twins, data in ``folder``/var."""
+    return Config(
+        demo=Demo(),
+        node=Node(data=(folder or Path.cwd()) / "var"),
+        channels={
+            "ios-news": Channel(platform="apns", app="com.example.news", twin=True),
+            "android-news": Channel(platform="fcm", app="example-news", twin=True),
+        },
+    )
+
+
+def is_origin(text: str) -> bool:
+    """Tell whether ``text`` is ``https://host[:port]`` and nothing more."""
+    try:
+        parts = urlsplit(text)
+        _ = parts.port
+    except ValueError:
+        return False
+    return parts.scheme == "https" and bool(parts.hostname) and not (parts.path or parts.query or parts.fragment)
+
+
+_REMEDIES = {
+    "node.workers": "leave it away for one worker per core; 1 is the least",
+    "node.memory": 'write it as in "512 MB" or "2 GB"; 64 MB is the least',
+    "node.drain": "seconds, 1 to 3600; an answer of a provider may take 20",
+    "http.bind": 'write host:port, as in "127.0.0.1:8765"',
+    "channels.*.rate": "pushes a second; leave it away for the provider's own quota",
+    "channels.*.dead_limit": "a share above 0, up to 1; 0.2 is 20 %, 1 never asks",
+    "channels.*.platform": 'as in platform = "apns"',
+    "channels.*.app": "APNs: the bundle id; FCM: the project id",
+    "channels.*.connections": "1 to 64 connections per worker",
+    "demo.dead_share": "a share between 0 and 1, 0.02 is 2 %",
+}
+_CREDENTIALS: Mapping[str, tuple[Mapping[str, str], ...]] = {
+    "apns": (
+        {
+            "key": "the AuthKey_….p8 file from developer.apple.com",
+            "key_id": "the key's 10 characters, shown beside it at developer.apple.com",
+            "team_id": "your team's 10 characters, under Membership at developer.apple.com",
+        },
+        {"certificate": "the PEM file with the push certificate, and its key if certificate_key is not given"},
+    ),
+    "fcm": ({"service_account": "the service account's JSON file from console.firebase.google.com"},),
+}
+"""Per platform the fields that must be there, one set or another. A platform not listed checks its own when built."""
+_OPTIONAL_CREDENTIALS: Mapping[str, tuple[str, ...]] = {"apns": ("environment", "certificate_key")}
+_CREDENTIAL_FILES = {"key", "certificate", "certificate_key", "service_account"}
+
+
+def _config(reader: strict_toml.Reader, table: dict[str, object], source: Path) -> Config:
+    sections = [field for field in Config.__struct_fields__ if field != "source"]
+    reader.unknown(table, sections, "")
+    node = reader.table(Node, table.get("node", {}), "node", _REMEDIES)
+    http = reader.table(Http, table.get("http", {}), "http", _REMEDIES)
+    supervision = reader.table(Supervision, table.get("supervision", {}), "supervision", _REMEDIES)
+    demo = reader.table(Demo, table["demo"], "demo", _REMEDIES) if "demo" in table else None
+    store = read_server(reader, table["store"], "store", Store) if "store" in table else None
+    queue = read_queue(reader, table["queue"], alone="store" not in table) if "queue" in table else None
+    if node is not None:
+        node = msgspec.structs.replace(node, data=reader.folder / node.data)
+        _check_node(reader, node)
+    if http is not None:
+        _check_bind(reader, http)
+    channels = _channels(reader, table.get("channels", {}))
+    _check_twins(reader, channels, demo=demo is not None, shared="store" in table)
+    peers = read_peers(reader, table.get("peers", []), None if node is None else node.name)
+    if isinstance(queue, OwnQueue):
+        check_peers_may_come(reader, queue, peers)
+    return Config(
+        node=node or Node(),
+        http=http or Http(),
+        store=store,
+        queue=queue,
+        peers=peers,
+        channels=channels,
+        supervision=supervision or Supervision(),
+        demo=demo,
+        source=source,
+    )
+
+
+def _check_node(reader: strict_toml.Reader, node: Node) -> None:
+    if not NAME.fullmatch(node.name):
+        reader.problem("node.name", f"{shown(node.name)} cannot be a name", NAME_RULE, node.name)
+    if node.memory_bytes < 64 << 20:
+        reader.problem("node.memory", f"{shown(node.memory)} is too little", _REMEDIES["node.memory"], node.memory)
+    if node.data.exists() and not node.data.is_dir():
+        reader.problem("node.data", f"{shown(str(node.data))} is not a folder", "name a folder", str(node.data))
+
+
+def _check_bind(reader: strict_toml.Reader, http: Http) -> None:
+    try:
+        host, _ = http.address
+    except ValueError:
+        reader.problem("http.bind", f"{shown(http.bind)} is not an address", _REMEDIES["http.bind"], http.bind)
+        return
+    if not is_loopback(host):
+        remedy = "bind 127.0.0.1 and put a TLS reverse proxy or an SSH tunnel before it"
+        reader.problem("http.bind", f"{shown(http.bind)} can be reached from outside", remedy, http.bind)
+
+
+def _channels(reader: strict_toml.Reader, tables: object) -> dict[str, Channel]:
+    if not isinstance(tables, dict):
+        reader.problem("channels", f"{shown(tables)} where tables belong", "write each channel as [channels.NAME]")
+        return {}
+    if not tables:
+        remedy = 'as in [channels.ios-news] with platform = "apns" and app = "com.example.news"'
+        reader.problem("channels", "there is none, so nothing can be sent", remedy)
+    channels: dict[str, Channel] = {}
+    for name, table in tables.items():
+        key = f"channels.{name}"
+        if not NAME.fullmatch(name):
+            reader.problem(key, f"{shown(name)} cannot be a channel's name", NAME_RULE, name)
+        channel = reader.table(Channel, table, key, _REMEDIES)
+        if channel is not None:
+            channels[name] = _checked_channel(reader, channel, key)
+    return channels
+
+
+def _check_twins(reader: strict_toml.Reader, channels: dict[str, Channel], *, demo: bool, shared: bool) -> None:
+    real = sorted(name for name, channel in channels.items() if not channel.twin)
+    if demo and real:
+        what = f"sample phones would be fired at through the real credentials of {', '.join(real)}"
+        reader.problem("demo", what, "take [demo] away, or make every channel a twin")
+    for name, channel in channels.items():
+        if channel.twin and shared and not demo:
+            what = "true beside [store]: the phones of a shared base would get nothing, and count as reached"
+            remedy = "give the provider's credentials; a ring that is only a trial says so by the table [demo]"
+            reader.problem(f"channels.{name}.twin", what, remedy, "true")
+
+
+def _checked_channel(reader: strict_toml.Reader, channel: Channel, key: str) -> Channel:
+    known = registry.platforms()
+    if channel.platform not in known:
+        what = f"unknown platform {shown(channel.platform)}"
+        reader.problem(f"{key}.platform", what, f"known: {', '.join(known)}", channel.platform)
+        return channel
+    if not channel.app or any(c.isspace() or not c.isprintable() for c in channel.app):
+        reader.problem(f"{key}.app", f"{shown(channel.app)} is no app id", _REMEDIES["channels.*.app"], channel.app)
+    if channel.origin is not None and not is_origin(channel.origin):
+        remedy = 'as in "https://127.0.0.1:2197", or leave it away for the provider itself'
+        reader.problem(f"{key}.origin", f"{shown(channel.origin)} is not an origin", remedy, channel.origin)
+    if channel.twin and channel.credentials:
+        remedy = "take twin away, or the credentials if no phone is to get anything"
+        reader.problem(f"{key}.twin", "true beside credentials", remedy, "true")
+    elif channel.twin and (channel.origin or channel.ca):
+        which = "origin" if channel.origin else "ca"
+        remedy = "a twin is started by the node itself, which knows where it is"
+        reader.problem(f"{key}.{which}", "has no use beside twin = true", remedy)
+    elif not channel.twin and not channel.credentials:
+        remedy = "give the provider's, or twin = true: pushes then go to a simulator on this machine, and to no phone"
+        reader.problem(f"{key}.credentials", "are missing", remedy)
+    if channel.ca is not None:
+        reader.file(f"{key}.ca", channel.ca, secret=False)
+    return msgspec.structs.replace(channel, credentials=_credentials(reader, channel, f"{key}.credentials"))
+
+
+def _credentials(reader: strict_toml.Reader, channel: Channel, key: str) -> dict[str, str]:
+    given = dict(channel.credentials)
+    sets = _CREDENTIALS.get(channel.platform)
+    if not given or sets is None:
+        return given
+    optional = _OPTIONAL_CREDENTIALS.get(channel.platform, ())
+    reader.unknown(given, [*(name for fields in sets for name in fields), *optional], key)
+    begun = [fields for fields in sets if any(name in given or f"{name}_key" in given for name in fields)]
+    if len(begun) > 1:
+        what = "has " + " and ".join(next(name for name in given if name.startswith(tuple(each))) for each in begun)
+        reader.problem(key, what, "give either " + ", or ".join(" and ".join(each) for each in begun))
+        return given
+    needed = dict((begun or sets)[0])
+    needed |= {name: "its PEM file" for name in optional if name in given and name in _CREDENTIAL_FILES}
+    for name, meaning in needed.items():
+        where, value = f"{key}.{name}", given.get(name, "")
+        if not value:
+            reader.problem(where, "is missing", f"{channel.platform} needs it: {meaning}")
+        elif value.lstrip().startswith(("-----BEGIN", "{")):
+            reader.problem(where, "holds the secret itself", "put it into a file of mode 0600 and name that")
+        elif name in _CREDENTIAL_FILES:
+            # beside a key of its own a certificate is no secret: it is shown to whoever asks
+            secret = name != "certificate" or "certificate_key" not in given
+            given[name] = str(reader.file(where, value, secret=secret))
+        elif not re.fullmatch(r"[A-Za-z0-9]{10}", value):
+            reader.problem(where, f"{shown(value)} is not 10 letters and digits", meaning, value)
+    environment = given.get("environment", "production")
+    if channel.platform == "apns" and environment not in ("production", "sandbox"):
+        what = f"unknown environment {shown(environment)}"
+        reader.problem(f"{key}.environment", what, "production or sandbox", environment)
+    return given

@@ -1,0 +1,135 @@
+"""The console: the API's HTTP server as an actor, and the frame that keeps its failures away from the node."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+import trio
+from starlette.applications import Starlette
+
+from broadside.console.alarms import Setbacks
+from broadside.console.server import Door, HttpServer
+from broadside.errors import BroadsideError
+from supervision import (
+    ActorParked,
+    ChildExited,
+    ChildSpec,
+    ChildStarted,
+    Intensity,
+    Parking,
+    SupervisionEvent,
+    Supervisor,
+)
+
+BACKLOG = 100
+SHUTDOWN = 5.0
+"""Seconds that the server gets at a stop before it is cancelled."""
+AGAIN = 30.0
+"""Seconds until a console that has given up is tried again."""
+
+
+class AddressInUse(BroadsideError):
+    """Somebody else listens where the API should."""
+
+    exit_code = 2
+
+
+class Console:
+    """One incarnation of the HTTP server.
+
+    ``host`` and ``port`` (0: any) are for everybody who has the key; ``local`` is the path of a Unix socket for the
+    command line, in a folder that only its owner can enter. ``bound`` is called with the base URL once both listen,
+    ``closing`` before they close: from then on somebody else may listen there.
+    """
+
+    def __init__(
+        self,
+        app: Starlette,
+        host: str,
+        port: int,
+        local: Path,
+        *,
+        bound: Callable[[str], None],
+        closing: Callable[[], None],
+    ) -> None:
+        self._app = app
+        self._host = host
+        self._port = port
+        self._local = local
+        self._bound = bound
+        self._closing = closing
+        self._server: HttpServer | None = None
+        self._stopped = False
+
+    async def run(self, ready: Callable[[], None]) -> None:
+        """Serve until stopped (AddressInUse when the port is taken)."""
+        try:
+            listeners = await trio.open_tcp_listeners(self._port, host=self._host, backlog=BACKLOG)
+        except OSError as error:
+            where = f"http.bind: {self._host}:{self._port}"
+            text = f"{where}: {error.strerror} (stop what listens there, or set [http] bind in broadside.toml)"
+            raise AddressInUse(text) from error
+        try:
+            local = _listen(self._local)
+            doors = [*map(Door, listeners), Door(local, trusted=True, connections=1000)]
+            self._server = HttpServer(self._app, doors)
+            if self._stopped:
+                self._server.stop()
+            host, port = listeners[0].socket.getsockname()[:2]
+            self._bound(f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}")
+            ready()
+            await self._server.run()
+        finally:
+            self._closing()
+            for listener in listeners:
+                listener.socket.close()
+            with contextlib.suppress(OSError):
+                self._local.unlink(missing_ok=True)
+
+    def stop(self) -> None:
+        """Answer what is being answered, then end."""
+        self._closing()
+        self._stopped = True
+        if self._server is not None:
+            self._server.stop()
+
+
+def _listen(path: Path) -> trio.SocketListener:
+    path.unlink(missing_ok=True)  # of a node that was killed: this one holds the folder's lock
+    with contextlib.ExitStack() as undo:
+        listener = undo.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
+        listener.bind(str(path))
+        path.chmod(0o600)
+        listener.listen(BACKLOG)
+        undo.pop_all()
+    return trio.SocketListener(trio.socket.from_stdlib_socket(listener))
+
+
+def contained(
+    start: Callable[[], Console],
+    setbacks: Setbacks,
+    observe: Callable[[SupervisionEvent], None],
+    *,
+    again: float = AGAIN,
+) -> Parking:
+    """The console under a supervisor of its own, as a part that the node can do without.
+
+    What fails is restarted; what fails too often waits for ``again`` seconds, with a line in the log and an alarm
+    meanwhile, and never ends the node. Only a first start that fails does: somebody is there to read why.
+    """
+
+    def seen(event: SupervisionEvent) -> None:
+        if isinstance(event, ChildExited) and event.reason.error is not None:
+            setbacks.add(event.reason.error)
+        elif isinstance(event, ActorParked | ChildStarted):
+            setbacks.down = isinstance(event, ActorParked)
+        observe(event)
+
+    def supervisor(trial: bool) -> Supervisor:
+        spec = ChildSpec("http", start, shutdown=SHUTDOWN)
+        return Supervisor("console", [spec], intensity=Intensity(0 if trial else 3, 60.0), observe=seen)
+
+    return Parking("console", supervisor, pause=again, first_counts=True, observe=seen)

@@ -1,0 +1,158 @@
+"""The demo: a base of sample phones and one campaign, shown in the terminal. Only where every channel is a twin."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+import structlog
+import trio
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+from broadside import logs
+from broadside.config.config import Config, Demo
+from broadside.demo import samples
+from broadside.errors import FireFailed
+from broadside.newsroom.newsroom import Newsroom
+from broadside.newsroom.records import CampaignReport, FireRequest, Subscriber
+from storage.errors import LinkDown, LinkLost, OutOfMemory
+from transports.contract import Message
+from transports.identity import parse_campaign
+
+NEWS = Message(title="Broadside is alive", body="This push went to every sample phone, each exactly once.")
+ROWS_A_PUT = 1000
+KEY = "demo"
+"""The sample campaign's idempotency key."""
+AGAIN_AFTER = 1.0
+"""Seconds until a call that failed is repeated."""
+
+log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
+
+
+class Terminal:
+    """What a person sees of the node: lines on standard output, bars where it is a terminal, logs on standard error."""
+
+    def __init__(self) -> None:
+        self._out = Console(file=logs.said(sys.stdout, "standard output"), highlight=False, soft_wrap=True)
+        self._err = Console(file=logs.said(sys.stderr, "standard error"), highlight=False, soft_wrap=True)
+
+    def say(self, text: str) -> None:
+        """One line."""
+        self._out.print(text, markup=False)
+
+    def log(self, text: str) -> None:
+        """One log line, below no bar."""
+        (self._out if self._out.is_terminal else self._err).print(text, markup=False)
+
+    def error(self, text: str) -> None:
+        """What went wrong, for a person."""
+        self._err.print(f"broadside: {text}", markup=False)
+
+    def progress(self) -> Progress:
+        """Progress bars; nothing where standard output is no terminal."""
+        return Progress(
+            TextColumn("{task.description:<14}"),
+            BarColumn(bar_width=40),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[note]}"),
+            TimeElapsedColumn(),
+            console=self._out,
+            disable=not self._out.is_terminal,
+        )
+
+
+def write_twin_scripts(folder: Path, platforms: Iterable[str]) -> None:
+    """Put each twin's script there, unless somebody has: it may be edited."""
+    for platform in set(platforms):
+        path = folder / f"{platform}.script.toml"
+        if not path.exists():
+            path.write_text(samples.TWIN_SCRIPT)
+
+
+async def show(newsroom: Newsroom, config: Config, terminal: Terminal) -> None:
+    """Fill an empty base, fire the sample campaign, show its way and its end. A base that is there is left alone."""
+    counts = await insist(newsroom.count)
+    campaigns = await insist(newsroom.campaigns)
+    if counts or campaigns:
+        there = f"{sum(counts.values()):,} subscribers, {len(campaigns)} campaigns"
+        terminal.say(f"the base is there: {there}; nothing is fired")
+        return
+    await _fill(newsroom, config, terminal)
+    fired = await insist(lambda: newsroom.fire(FireRequest(message=NEWS), KEY))
+    terminal.say(f"fired campaign {fired.id}: “{NEWS.title}”")
+    await watch(newsroom, fired, terminal)
+
+
+async def insist(call: Callable[[], Awaitable[T]]) -> T:
+    """Call until it succeeds, whatever the way to Tarantool does meanwhile: each call of the demo may be repeated."""
+    while True:
+        try:
+            return await call()
+        except (LinkLost, LinkDown, OutOfMemory) as error:
+            why: Exception = error
+        except FireFailed as error:
+            if error.status != 503:
+                raise
+            why = error
+        log.warning("the demo waits", why=str(why))
+        await trio.sleep(AGAIN_AFTER)
+
+
+async def _fill(newsroom: Newsroom, config: Config, terminal: Terminal) -> None:
+    sample = config.demo or Demo()
+    total = sample.subscribers
+    channels = {name: channel.platform for name, channel in config.channels.items()}
+    terminal.say(f"an empty base: importing {total:,} sample subscribers")
+    with terminal.progress() as bars:
+        bar = bars.add_task("import", total=total, note="")
+        rows: list[Subscriber] = []
+        for row in samples.subscribers(total, sample.dead_share, channels):
+            rows.append(row)
+            if len(rows) == ROWS_A_PUT:
+                await insist(partial(newsroom.put, rows))
+                bars.advance(bar, len(rows))
+                rows = []
+        if rows:
+            await insist(partial(newsroom.put, rows))
+            bars.advance(bar, len(rows))
+
+
+async def watch(newsroom: Newsroom, fired: CampaignReport, terminal: Terminal) -> None:
+    """Bars until a campaign has ended, then its summary."""
+    report = fired
+    async with newsroom.progress(parse_campaign(fired.id)) as reports:
+        with terminal.progress() as bars:
+            tasks: dict[str, TaskID] = {}
+            async for report in reports:
+                for name, tally in report.channels.items():
+                    if name not in tasks:
+                        tasks[name] = bars.add_task(name, total=tally.audience, note="")
+                    note = report.paused_channels.get(name, f"{tally.delivered:,} delivered, {tally.dead:,} dead")
+                    bars.update(tasks[name], completed=tally.settled, total=tally.settled + tally.remaining, note=note)
+    terminal.say(summary(report))
+
+
+def summary(report: CampaignReport) -> str:
+    """A campaign's end in a few lines."""
+    lines = [f"campaign {report.id} is {report.state}: {report.seconds or 0:.1f} s, {report.rate:,.0f} pushes/s"]
+    for name, tally in report.channels.items():
+        parts = [f"{tally.delivered:,} delivered", f"{tally.dead:,} dead", f"{tally.retried:,} retried"]
+        parts += [
+            f"{number:,} {word}"
+            for word, number in (
+                ("rejected", tally.rejected),
+                ("expired", tally.expired),
+                ("dropped", tally.dropped),
+                ("cancelled", tally.cancelled),
+                ("remaining", tally.remaining),
+            )
+            if number
+        ]
+        lines.append(f"  {name:<14} {', '.join(parts)}")
+    return "\n".join(lines)

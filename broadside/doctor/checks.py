@@ -1,0 +1,214 @@
+"""The doctor's checks. Each looks at one thing, changes nothing, and says what to do when it is wrong."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import socket
+import ssl
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import msgspec
+import truststore
+
+from broadside.client import Client
+from broadside.config.config import DEFAULT_FILE, Channel, Config, load
+from broadside.config.tarantool import OwnQueue, Server
+from broadside.datafolder import DataFolder
+from broadside.doctor import checks_ring
+from broadside.doctor.findings import Finding, reason
+from broadside.errors import BroadsideError, ConfigError
+from broadside.newsroom.report_text import moment
+from transports import registry
+from transports.channel_state import ALARMING, ChannelState
+from transports.contract import TransportSettings
+from transports.errors import TransportError
+
+OLDEST_TARANTOOL = (2, 6)
+_TIMEOUT = 4.0
+_ORIGINS = {
+    ("apns", "production"): "https://api.push.apple.com",
+    ("apns", "sandbox"): "https://api.sandbox.push.apple.com",
+    ("fcm", ""): "https://fcm.googleapis.com",
+}
+
+
+def examine(config_file: Path | None, data: Path | None) -> Iterator[Finding]:
+    """Check everything, one thing after the other; later checks use what earlier ones found."""
+    try:
+        config = load(config_file)
+    except ConfigError as error:
+        for problem in error.problems:
+            yield Finding("configuration", False, f"{problem.where}: {problem.what}", problem.remedy)
+        return
+    source = str(config.source) if config.source else f"no {DEFAULT_FILE} here: the demo"
+    channels = ", ".join(f"{name} ({channel.platform})" for name, channel in config.channels.items())
+    yield Finding("configuration", True, f"{source}; channels {channels}")
+    folder = DataFolder(config.node.data if data is None else data)
+    yield _data_folder(folder)
+    yield from _node(folder)
+    yield from _tokens(folder)
+    own_queue = isinstance(config.queue, OwnQueue)
+    if config.store is None or own_queue:
+        yield tarantool_program()
+    if config.store is not None:
+        yield from checks_ring.store(config.store)
+    if isinstance(config.queue, Server):
+        yield checks_ring.greeting("queue", config.queue.uri)
+    for peer in config.peers:
+        yield checks_ring.peer(peer)
+    yield from _channels(config)
+
+
+def tarantool_program() -> Finding:
+    """Look for the program that an embedded Tarantool needs."""
+    program = shutil.which("tarantool")
+    remedy = "./dev setup installs it; Debian: apt-get install tarantool, macOS: brew install tarantool"
+    if program is None:
+        return Finding("tarantool", False, "is not installed", remedy)
+    try:
+        answer = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=10, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return Finding("tarantool", False, f"{program} does not run: {error}", remedy)
+    found = re.search(r"Tarantool(?: Enterprise)? (\d+)\.(\d+)\S*", answer.stdout)
+    if not found:
+        return Finding("tarantool", False, f"{program} does not tell its version", remedy)
+    if (int(found[1]), int(found[2])) < OLDEST_TARANTOOL:
+        wanted = ".".join(map(str, OLDEST_TARANTOOL))
+        return Finding("tarantool", False, f"{found[0]} is too old, {wanted} is needed", remedy)
+    return Finding("tarantool", True, f"{found[0]} at {program}")
+
+
+def _data_folder(folder: DataFolder) -> Finding:
+    if not folder.root.exists():
+        parent = next(parent for parent in folder.root.parents if parent.exists())
+        if os.access(parent, os.W_OK):
+            return Finding("data folder", True, f"{folder.root} will be made at the first start")
+        return Finding("data folder", False, f"{parent} is not writable", "name another with --data or [node] data")
+    try:
+        folder.check()
+    except BroadsideError as error:
+        return Finding("data folder", False, str(error))
+    if not os.access(folder.root, os.W_OK):
+        return Finding("data folder", False, f"{folder.root} is not writable", "run as its owner, or name another")
+    return Finding("data folder", True, f"{folder.root}, closed to other users")
+
+
+def _node(folder: DataFolder) -> Iterator[Finding]:
+    if not folder.in_use():
+        yield Finding("node", True, "not running (start it: broadside node)")
+        return
+    node = folder.read_node()
+    if node is None:
+        yield Finding("node", True, "starting")
+        return
+    remedy = f"see {folder.logs}"
+    try:
+        with Client.of(folder) as client:
+            ready, detail = client.ready()
+    except BroadsideError as error:
+        yield Finding("node", False, f"pid {node.pid}: {error}", remedy)
+        return
+    states = _states(detail)
+    told = {state.alarm for state in states}
+    alarms = "; ".join(str(alarm) for alarm in detail.get("alarms", ()) if alarm not in told)
+    if not ready:
+        why = alarms or "it is starting or stopping"
+        yield Finding("node", False, f"pid {node.pid} at {node.url} is not ready: {why}", remedy)
+    elif alarms:
+        yield Finding("node", False, f"pid {node.pid} at {node.url} is ready, but {alarms}")
+    else:
+        yield Finding("node", True, f"pid {node.pid} at {node.url} is ready")
+    for state in states:
+        where = f" on {state.node}" if state.node else ""
+        text = f"{state.sentence}{where}, since {moment(state.since)}"
+        yield Finding(state.channel, state.reason not in ALARMING, text, state.remedy)
+
+
+def _states(detail: dict[str, Any]) -> list[ChannelState]:
+    """Why channels stand still, from the answer of ``/readyz``; nothing from a node that is too old to say it."""
+    try:
+        return msgspec.convert(detail.get("channels", []), list[ChannelState])
+    except msgspec.ValidationError:
+        return []
+
+
+def _tokens(folder: DataFolder) -> Iterator[Finding]:
+    """What a running node knows of the tokens in the base."""
+    try:
+        with Client.of(folder) as client:
+            channels = client.status().get("tokens", {})
+    except BroadsideError:
+        return  # told by the node's own line
+    for name, found in channels.items():
+        state = "all in one form" if found["done"] else "being brought into one form"
+        text = f"tokens {state}: {found['normalised']:,} rewritten, {found['merged']:,} merged"
+        if found["strange"]:
+            text += f"; {found['strange']:,} rows hold none: export the base and import it again, which names them"
+        yield Finding(name, True, text)
+
+
+def _channels(config: Config) -> Iterator[Finding]:
+    origins: dict[tuple[str, Path | None], str] = {}
+    for name, channel in config.channels.items():
+        if channel.twin:
+            yield Finding(name, True, "goes to a twin that the node runs: no phone gets anything")
+            continue
+        yield _credentials(name, channel)
+        environment = channel.credentials.get("environment", "production") if channel.platform == "apns" else ""
+        if origin := channel.origin or _ORIGINS.get((channel.platform, environment)):
+            origins.setdefault((origin, channel.ca), name)
+    for (origin, ca), name in origins.items():
+        yield reachable(name, origin, ca)
+
+
+def _credentials(name: str, channel: Channel) -> Finding:
+    settings = TransportSettings(
+        channel=name,
+        platform=channel.platform,
+        app=channel.app,
+        credentials=channel.credentials,
+        origin=channel.origin,
+        ca=channel.ca,
+        connections=channel.connections,
+    )
+    try:
+        registry.load(channel.platform).build(settings)
+    except TransportError as error:
+        return Finding(name, False, str(error))
+    return Finding(name, True, f"the {channel.platform} credentials load")
+
+
+def reachable(name: str, origin: str, ca: Path | None) -> Finding:
+    """Go the way to a provider as far as HTTP/2: name, connection, certificate, ALPN."""
+    parts = urlsplit(origin)
+    host, port = parts.hostname or "", parts.port or 443
+    where = f"{host}:{port}"
+    try:
+        context: ssl.SSLContext
+        if ca is None:
+            context = truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        else:
+            context = ssl.create_default_context(cafile=str(ca))
+        context.set_alpn_protocols(["h2"])
+        with (
+            socket.create_connection((host, port), _TIMEOUT) as link,
+            context.wrap_socket(link, server_hostname=host) as secured,
+        ):
+            chosen, spoken = secured.selected_alpn_protocol(), secured.version()
+    except socket.gaierror:
+        return Finding(name, False, f"{host} has no address", "check DNS, and that this machine may reach the internet")
+    except ssl.SSLError as error:
+        text = error.reason or str(error)
+        remedy = "check the clock and the trusted authorities; a proxy that opens TLS cannot be used"
+        return Finding(name, False, f"{where}: TLS fails: {text}", remedy if ca is None else f"is {ca} the right ca?")
+    except OSError as error:
+        return Finding(name, False, f"{where}: {reason(error)}", "does a firewall let this port out?")
+    if chosen != "h2":
+        return Finding(name, False, f"{where} does not speak HTTP/2", "is origin right, or a proxy in between?")
+    return Finding(name, True, f"{where} answers ({spoken}, HTTP/2)")

@@ -1,0 +1,165 @@
+"""The proof that a campaign's walk missed nobody: computed from the ledger's pages, and checked against the base.
+
+The counters that people watch are sums; a sum may be right by two mistakes. Here every id range is looked at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from broadside.newsroom.operations import Checked, Coverage, Gap, Verification, Walked
+from storage.records import Campaign, Cursor, LedgerPage
+from storage.store import Store
+from transports.identity import campaign_text
+
+OUTCOMES = ("delivered", "dead", "rejected", "expired", "dropped", "cancelled")
+PROBLEMS_TOLD = 50
+
+
+async def coverage(store: Store, campaign: Campaign) -> Coverage:
+    """A campaign's ranges and gaps, from its ledger."""
+    cursors, pages = await store.campaign_cursors(campaign.id), await store.campaign_pages(campaign.id)
+    gaps = [*_gaps(campaign, cursors, pages)]
+    return Coverage(id=campaign_text(campaign.id), state=campaign.state, walked=_merge(pages), gaps=gaps)
+
+
+async def verify(store: Store, campaign: Campaign) -> Verification:
+    """Check that the pages tile the base, that their sums are right, and count the base in each page's range."""
+    cursors, pages = await store.campaign_cursors(campaign.id), await store.campaign_pages(campaign.id)
+    problems = [_told(gap) for gap in _gaps(campaign, cursors, pages)]
+    channels: dict[str, Checked] = {}
+    for page in pages:
+        problems += _sums(page)
+        if page.state in ("enqueued", "settled"):
+            base = await store.subscribers_in(page.from_id, page.to_id)
+            if any(there > _enqueued(page, name) for name, there in base.items()):
+                away = await _away(store, campaign, page)
+                for name, there in base.items():
+                    base[name] = max(min(there, _enqueued(page, name)), there - away.get(name, 0))
+            problems += _compare(page, base, campaign, channels)
+    removed = await store.removals()
+    fired = campaign.fired_at or 0
+    # who was deleted before Fire and restored after it is in `removed_before`, and no more in the count of today
+    returned = await store.restored_in(0, max((page.to_id for page in pages), default=0), fired, fired)
+    for name, checked in sorted(channels.items()):
+        since = removed.get(name, 0) + returned.get(name, 0) - campaign.removed_before.get(name, 0)
+        if checked.left > since:
+            problems.append(
+                f"{name}: {checked.left:,} recipients of the ledger are not in the base, and only {since:,} have left "
+                "it since Fire: somebody was enqueued twice"
+            )
+    return Verification(
+        id=campaign_text(campaign.id),
+        state=campaign.state,
+        ok=not problems,
+        pages=len(pages),
+        channels=dict(sorted(channels.items())),
+        problems=problems[:PROBLEMS_TOLD],
+    )
+
+
+async def _away(store: Store, campaign: Campaign, page: LedgerPage) -> dict[str, int]:
+    """Who of a page's ids was deleted as dead when the campaign went by, and is restored: nobody missed them."""
+    end = campaign.finished_at or campaign.expires_at
+    return await store.restored_in(page.from_id, page.to_id, campaign.fired_at or 0, end)
+
+
+def _enqueued(page: LedgerPage, name: str) -> int:
+    return page.tallies.get(name, {}).get("enqueued", 0)
+
+
+def _merge(pages: Sequence[LedgerPage]) -> list[Walked]:
+    """Neighbouring pages of one owner as one range, per segment and channel."""
+    walked: list[Walked] = []
+    last: dict[tuple[int, str], Walked] = {}
+    for page in pages:
+        if page.state not in ("enqueued", "settled"):
+            continue
+        for channel, tallies in sorted(page.tallies.items()):
+            known = last.get((page.segment, channel))
+            # a page without anybody on this channel, or anybody at all, does not part its neighbours
+            if known is None or (known.node, known.epoch) != (page.node, page.epoch):
+                known = Walked(
+                    segment=page.segment,
+                    channel=channel,
+                    from_id=page.from_id,
+                    to_id=page.to_id,
+                    node=page.node,
+                    epoch=page.epoch,
+                )
+                last[page.segment, channel] = known
+                walked.append(known)
+            known.to_id = page.to_id
+            known.pages += 1
+            known.recipients += tallies.get("enqueued", 0)
+            known.settled += sum(tallies.get(outcome, 0) for outcome in OUTCOMES)
+    return sorted(walked, key=lambda each: (each.segment, each.channel, each.from_id))
+
+
+def _gaps(campaign: Campaign, cursors: Sequence[Cursor], pages: Sequence[LedgerPage]) -> Iterator[Gap]:
+    """What the pages do not tile of (0, end_id], or only claim to; a cancelled campaign's end need not be reached."""
+    reached = 0
+    by_segment: dict[int, list[LedgerPage]] = {cursor.segment: [] for cursor in cursors}
+    for page in pages:
+        by_segment.setdefault(page.segment, []).append(page)
+    for cursor in cursors:
+        for page in by_segment[cursor.segment]:
+            if page.from_id > reached:
+                yield Gap(segment=cursor.segment, from_id=reached, to_id=page.from_id, why="in no page")
+            elif page.from_id < reached:
+                yield Gap(segment=cursor.segment, from_id=page.from_id, to_id=reached, why="in two pages")
+            if page.state == "claimed":
+                why = f"claimed by {page.node} (epoch {page.epoch}), not yet on its tubes"
+                yield Gap(segment=cursor.segment, from_id=page.from_id, to_id=page.to_id, why=why)
+            elif page.state == "open":
+                why = f"open: {page.node} (epoch {page.epoch}) was forgotten before it was settled"
+                yield Gap(segment=cursor.segment, from_id=page.from_id, to_id=page.to_id, why=why)
+            reached = max(reached, page.to_id)
+        if cursor.ended and reached < cursor.end_id:
+            yield Gap(segment=cursor.segment, from_id=reached, to_id=cursor.end_id, why="in no page, though ended")
+        elif not cursor.ended and campaign.state != "cancelled":
+            why = "not yet claimed"
+            yield Gap(segment=cursor.segment, from_id=cursor.after_id, to_id=cursor.end_id, why=why)
+        reached = max(reached, cursor.end_id)
+
+
+def _told(gap: Gap) -> str:
+    return f"segment {gap.segment}: ids {gap.from_id + 1} to {gap.to_id} are {gap.why}"
+
+
+def _name(page: LedgerPage) -> str:
+    return f"segment {page.segment}, page {page.seq} (ids {page.from_id + 1} to {page.to_id})"
+
+
+def _split(page: LedgerPage) -> bool:
+    """Whether the ledger says how many were enqueued on each channel; pages of the first schema may not."""
+    return sum(tallies.get("enqueued", 0) for tallies in page.tallies.values()) == page.recipients
+
+
+def _sums(page: LedgerPage) -> Iterator[str]:
+    ended = sum(tallies.get(outcome, 0) for tallies in page.tallies.values() for outcome in OUTCOMES)
+    if page.state == "settled" and page.settled != page.recipients:
+        yield f"{_name(page)}: settled with {page.settled:,} of {page.recipients:,} recipients"
+    if page.state in ("enqueued", "settled") and _split(page) and ended != page.settled:
+        yield f"{_name(page)}: the channels' ends add up to {ended:,}, the page's to {page.settled:,}"
+
+
+def _compare(page: LedgerPage, base: dict[str, int], campaign: Campaign, channels: dict[str, Checked]) -> Iterator[str]:
+    names = sorted({*base, *page.tallies})
+    if campaign.audience is not None:
+        names = [name for name in names if name in campaign.audience]
+    if not _split(page):
+        total = sum(base.get(name, 0) for name in names)
+        if total > page.recipients:
+            yield f"{_name(page)}: the base has {total:,} subscribers, the ledger {page.recipients:,} recipients"
+        return
+    for name in names:
+        enqueued, there = _enqueued(page, name), base.get(name, 0)
+        checked = channels.setdefault(name, Checked())
+        checked.enqueued += enqueued
+        checked.base += there
+        # what was claimed, and never put on tubes before its campaign was cancelled, is in nobody's tube
+        if there > enqueued and not (campaign.state == "cancelled" and page.recipients == 0):
+            missed = there - enqueued
+            yield f"{_name(page)}: {missed:,} of the {there:,} subscribers on {name} were not enqueued"
+        checked.left += max(0, enqueued - there)

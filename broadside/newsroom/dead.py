@@ -1,0 +1,124 @@
+"""What a person hears of the dead ledger, and answers: the questions that stand, and the undo of a day's deletions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import structlog
+
+from actors.messages import Clock, wall_clock
+from broadside.errors import Conflict
+from broadside.newsroom.dead_records import DeadAnswered, DeadEntry, DeadReport, DeadRestored
+from storage.records import DeadRow, DeadStanding
+from storage.store import Store
+from transports.identity import campaign_text
+
+log = structlog.get_logger(__name__)
+
+QUESTIONS = ("stopped", "asked")
+_SHOWN = 1000
+_LIST = "`broadside dead list` shows what can be answered and restored"
+
+
+class DeadDesk:
+    """One node's way to the dead ledger. Every answer is logged: it changes the base."""
+
+    def __init__(self, store: Store, clock: Clock = wall_clock) -> None:
+        self._store = store
+        self._clock = clock
+
+    async def list(self) -> DeadReport:
+        """What stands, what is kept, and what can be restored."""
+        entries = [_entry(row) for row in await self._store.dead_list(_SHOWN)]
+        return DeadReport(
+            questions=[entry for entry in entries if entry.state in QUESTIONS],
+            kept=[entry for entry in entries if entry.state not in QUESTIONS and entry.kept],
+            removed=[entry for entry in entries if entry.removed],
+        )
+
+    async def confirm(self, channel: str, campaign: int | None) -> DeadAnswered:
+        """They are dead: delete what is kept, let what is held be settled. ``Conflict``: there is no such question."""
+        return await self._answer(channel, campaign, "confirmed")
+
+    async def keep(self, channel: str, campaign: int | None) -> DeadAnswered:
+        """They live, the key was wrong: forget what is kept. ``Conflict``: there is no such question."""
+        return await self._answer(channel, campaign, "denied")
+
+    async def restore(self, channel: str | None, campaign: int | None) -> DeadRestored:
+        """Undo a day's deletions. ``Conflict``: nothing of it was deleted."""
+        back, again = await self._store.dead_restore(channel, campaign, self._clock())
+        names = [channel] if channel is not None else []
+        what = " of ".join([*names, *([] if campaign is None else [f"campaign {campaign_text(campaign)}"])])
+        if not back and not again:
+            raise Conflict(f"nothing was deleted as dead within a day for {what}", _LIST, missing=True)
+        log.info("deleted tokens are restored", what=what, restored=back, registered_again=again)
+        return DeadRestored(restored=back, registered_again=again)
+
+    async def _answer(self, channel: str, campaign: int | None, word: str) -> DeadAnswered:
+        campaigns, kept = await self._store.dead_answer(channel, campaign, word, self._clock())
+        if not campaigns:
+            which = "" if campaign is None else f" and campaign {campaign_text(campaign)}"
+            raise Conflict(f"no question stands about {channel}{which}", _LIST, missing=True)
+        names = [campaign_text(id) for id in campaigns]
+        log.info(
+            "a question about refused tokens is answered", answer=word, channel=channel, campaigns=names, kept=kept
+        )
+        return DeadAnswered(channel=channel, campaigns=names, kept=kept)
+
+
+def questions(standings: Iterable[DeadStanding]) -> dict[str, str]:
+    """The questions that stand: channel → a sentence, for alarms and reports."""
+    return {
+        each.channel: _question(
+            each.state,
+            each.channel,
+            campaign_text(each.campaign),
+            each.refused,
+            each.delivered,
+            each.limit,
+            each.reason,
+        )
+        for each in standings
+        if each.state in QUESTIONS
+    }
+
+
+def _question(state: str, channel: str, campaign: str, refused: int, delivered: int, limit: float, reason: str) -> str:
+    said = f' ("{reason}")' if reason else ""
+    answers = f"`broadside dead confirm {channel}`: they are dead; `broadside dead keep {channel}`: the key is wrong"
+    if state == "stopped":
+        return (
+            f"{channel} has stopped: of campaign {campaign} the provider has refused {refused:,} phones{said} and"
+            f" accepted {delivered:,}. This looks like a wrong key, app or environment. Nothing is deleted ({answers})"
+        )
+    share = refused / max(1, refused + delivered)
+    return (
+        f"{channel}: of campaign {campaign} the provider refused {refused:,} of {refused + delivered:,} phones{said},"
+        f" {share:.0%} where {limit:.0%} is the limit. Nothing is deleted until a person answers ({answers})"
+    )
+
+
+def _entry(row: DeadRow) -> DeadEntry:
+    campaign = campaign_text(row.campaign)
+    refused = max(row.likely + row.doubtful, row.held)
+    text = ""
+    if row.state in QUESTIONS:
+        top = max(row.reasons, key=lambda reason: row.reasons[reason], default="")
+        text = _question(row.state, row.channel, campaign, refused, row.delivered, row.limit, top)
+    return DeadEntry(
+        channel=row.channel,
+        campaign=campaign,
+        state=row.state,
+        since=row.since,
+        delivered=row.delivered,
+        likely=row.likely,
+        doubtful=row.doubtful,
+        held=row.held,
+        kept=row.kept,
+        removed=row.removed,
+        share=round(refused / max(1, refused + row.delivered), 4),
+        limit=row.limit,
+        reasons=row.reasons,
+        examples=row.examples,
+        text=text,
+    )

@@ -1,0 +1,104 @@
+"""Device tokens by the rules of their channels' platforms: recognised, and written in one form before they are stored.
+
+The node and the import share this as they share ``records``: the import names the line, and the node refuses the token
+from anybody else.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+
+from broadside.errors import Problem, RecordError, shown
+from broadside.newsroom.records import Subscriber
+from transports import registry
+from transports.contract import Platform
+from transports.errors import TokenError
+
+_PLAIN = re.compile(r"[!-~]+").fullmatch
+_ADVICE = "1 to 4096 printable characters without blanks"
+_SHOWN = 16
+
+
+class DeviceTokens:
+    """The token rules of a node's channels. A channel that is not the node's has no rule but printable text."""
+
+    def __init__(self, channels: Mapping[str, str]) -> None:
+        """``channels``: name → platform. Raises ``UnknownPlatform``."""
+        self.channels = dict(channels)
+        self._platforms: dict[str, Platform] = {name: registry.load(name) for name in set(channels.values())}
+
+    def kinds(self, channel: str) -> tuple[str, ...]:
+        """The kinds of token that a channel may have."""
+        platform = self.channels.get(channel)
+        return () if platform is None else self._platforms[platform].kinds
+
+    def normalised(self, rows: Sequence[Subscriber]) -> list[str]:
+        """Each row's token as its platform writes it. Raises ``RecordError`` with the index of the first bad one."""
+        known = self._at_once(rows)
+        if known is not None:
+            return known
+        tokens = []
+        for index, row in enumerate(rows):
+            found = self.one(row.channel, row.kind, row.token)
+            if isinstance(found, Problem):
+                raise RecordError(found, index)
+            tokens.append(found)
+        return tokens
+
+    def all_good(self, rows: Sequence[Subscriber]) -> bool:
+        """Tell whether each row has a token, at a tenth of the cost of asking ``one`` for each."""
+        return self._at_once(rows) is not None
+
+    def one(self, channel: str, kind: str, token: str) -> str | Problem:
+        """A token as its platform writes it, or what is wrong with it."""
+        platform = self.channels.get(channel)
+        if platform is None:
+            good = _PLAIN(token)
+            return token if good else Problem("token", f"{_told(token)} is not valid", _ADVICE, _told(token))
+        try:
+            return self._platforms[platform].token(kind, token)
+        except TokenError as error:
+            said = f"{_told(token)}, of channel {channel} ({platform}), {error.what}"
+            others = [name for name in registry.platforms() if name != platform and _recognised(name, token)]
+            remedy = f"this looks like a token of {others[0]}: is the channel right?" if others else error.remedy
+            return Problem("token", said, remedy, _told(token))
+
+    def _at_once(self, rows: Sequence[Subscriber]) -> list[str] | None:
+        """All tokens, or None when one of them is none or wants a closer look."""
+        kinds = {(row.channel, row.kind) for row in rows}
+        if len(kinds) == 1:
+            ((channel, kind),) = kinds
+            return self._of_channel(channel, kind, [row.token for row in rows])
+        given: dict[tuple[str, str], list[str]] = {(channel, kind): [] for channel, kind in kinds}
+        for row in rows:
+            given[row.channel, row.kind].append(row.token)
+        taken = {}
+        for of, texts in given.items():
+            found = self._of_channel(*of, texts)
+            if found is None:
+                return None
+            taken[of] = iter(found)
+        return [next(taken[row.channel, row.kind]) for row in rows]
+
+    def _of_channel(self, channel: str, kind: str, texts: list[str]) -> list[str] | None:
+        platform = self.channels.get(channel)
+        if platform is None:
+            return texts if all(texts) and _PLAIN("".join(texts)) else None
+        return self._platforms[platform].tokens(kind, texts)
+
+
+def _recognised(name: str, text: str) -> bool:
+    platform = registry.load(name)
+    for kind in platform.kinds:
+        try:
+            platform.token(kind, text)
+        except TokenError:
+            continue
+        return True
+    return False
+
+
+def _told(token: str) -> str:
+    """A text as people may see it: one that is long enough to be a token only in part."""
+    return shown(token) if len(token) <= _SHOWN else f"{shown(token[:8] + '…')} ({len(token)} characters)"

@@ -1,0 +1,101 @@
+"""A dry run: what the platforms and the providers would say to a message, before it is fired. Nothing is stored."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+
+import trio
+
+from actors.messages import Clock, wall_clock
+from broadside.newsroom.records import Verdict
+from storage.records import Row
+from transports.contract import Batch, Message, Outcome, Outcomes, Recipient, Transport
+from transports.errors import PayloadError, TransportError
+
+PHONES = 5
+"""Subscribers of each channel whose provider is asked: the message is judged alike for all."""
+LONGEST = 18.0
+"""Seconds for the answers of one channel …"""
+CLOSING = 2.0
+"""… and then for closing its connections."""
+BEGIN_WITHIN = 12.0
+"""Seconds to wait for a connection and a credential: so their own reason is told, not ours."""
+_PROVIDERS = {"apns": "Apple", "fcm": "Google", "hms": "Huawei"}
+
+
+class DryRun:
+    """Asks a channel's platform. ``open`` builds its transport, which lives no longer than the question."""
+
+    def __init__(
+        self, *, platforms: Mapping[str, str], open: Callable[[str], Transport], clock: Clock = wall_clock
+    ) -> None:
+        """``platforms``: channel → its platform. ``clock``: ms UTC."""
+        self._platforms = platforms
+        self._open = open
+        self._clock = clock
+
+    async def ask(self, channel: str, message: Message, rows: Sequence[Row], campaign: int, ttl: int) -> Verdict:
+        """What would become of ``message`` on ``channel``. It takes 20 s at most.
+
+        ``rows``: subscribers of the channel, at most :data:`PHONES`. ``campaign``: an id that is nobody's. ``ttl``: in
+        seconds.
+        """
+        platform = self._platforms[channel]
+        provider = _PROVIDERS.get(platform, platform)
+        try:
+            transport = self._open(channel)
+            transport.check(message)
+        except PayloadError as error:
+            return Verdict("invalid", f"refused here: {error}")
+        except TransportError as error:
+            return Verdict("refused", f"cannot be opened: {error}")
+        if not rows:
+            return Verdict("checked", "checked here only; the channel has no subscriber to try it on")
+        now = self._clock()
+        batch = Batch(
+            campaign,
+            message,
+            1,
+            now + ttl * 1000,
+            [_recipient(row) for row in rows],
+            begin_until=trio.current_time() + BEGIN_WITHIN,
+            validate_only=True,
+        )
+        outcomes = await _sent(transport, batch)
+        if outcomes is None:
+            return Verdict("unanswered", f"{provider} does not answer within {LONGEST:g} s", len(rows))
+        return _judged(provider, outcomes, len(rows))
+
+
+async def _sent(transport: Transport, batch: Batch) -> Outcomes | None:
+    outcomes = None
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(transport.run, lambda: None)
+        with trio.move_on_after(LONGEST):
+            outcomes = await transport.send(batch)
+        transport.stop()
+        nursery.cancel_scope.deadline = trio.current_time() + CLOSING
+    return outcomes
+
+
+def _judged(provider: str, outcomes: Outcomes, asked: int) -> Verdict:
+    fates = {entry.outcome for entry in outcomes.exceptions}
+    counts = Counter(entry.reason for entry in outcomes.exceptions)
+    reasons = ", ".join(f"{count} × {reason}" for reason, count in counts.most_common())
+    accepted = outcomes.delivered
+    if outcomes.stop is not None:
+        return Verdict("refused", outcomes.stop, asked, accepted)
+    if accepted:
+        more = f"; {reasons}" if reasons else ""
+        return Verdict("accepted", f"{provider} accepts it ({accepted} of {asked}{more})", asked, accepted)
+    if fates == {Outcome.DROPPED}:
+        why = next(iter(counts)).removesuffix(": only checked here")
+        return Verdict("checked", f"checked here only; {why}")
+    if fates <= {Outcome.HELD, Outcome.UNKNOWN, Outcome.RETRY}:
+        return Verdict("unanswered", f"{provider} gives no verdict ({reasons})", asked)
+    return Verdict("refused", f"{provider} accepts none of {asked} ({reasons})", asked)
+
+
+def _recipient(row: Row) -> Recipient:
+    return Recipient(row.id, row.token, row.kind, row.registered_at, row.locale)

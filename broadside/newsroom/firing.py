@@ -1,0 +1,163 @@
+"""Fire, from a request to a campaign under way: once, whatever is lost on the way.
+
+Each step may be repeated: the draft is written under its id and its idempotency key, and a campaign that is firing
+already answers with itself. So a lost answer is asked for again here, within bounds, before anybody hears of it.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, TypeVar
+
+import structlog
+import trio
+
+from actors.messages import Clock
+from broadside.console.alarms import REMEDY
+from broadside.errors import FireFailed, shown
+from broadside.newsroom.once import HEADER, differing, digest
+from broadside.newsroom.records import FireRequest
+from storage.errors import LinkDown, LinkLost, OutOfMemory, StorageError, VerbRefused
+from storage.records import Baton, Campaign, Keyed, Once
+from storage.store import Store
+from storage.tubes import Tubes
+from transports.identity import campaign_text
+
+log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
+
+FIRE_WITHIN = 15.0
+"""Seconds for a Fire to be written, all repeats included."""
+AGAIN_AFTER = 0.1
+"""Seconds until a lost call is repeated."""
+SPREAD_WITHIN = 3.0
+"""Seconds to put the first batons round the ring; the shepherd makes those again that are lost."""
+_EPOCH = 1_577_836_800_000  # 2020-01-01: campaign ids are ms since then, 22 random bits below
+
+
+class KeyReused(FireFailed):
+    """An idempotency key that stands for another request. Nothing was fired."""
+
+    def __init__(self, key: str, campaign: str, fields: Sequence[str]) -> None:
+        """Name the campaign that the key has made, and the fields in which the requests differ."""
+        self.key = key
+        why = f"{HEADER} {shown(key)} was used for campaign {campaign}, with another {', '.join(fields)}"
+        super().__init__(campaign, why, "take a new key for a new campaign", maybe=False, status=422)
+
+
+class Firing:
+    """Writes campaigns and sets them going. ``segments``: in how many parts a base is walked at once."""
+
+    def __init__(self, *, store: Store, tubes: Tubes, peers: Sequence[Tubes], segments: int, clock: Clock) -> None:
+        self._store = store
+        self._tubes = tubes
+        self._peers = peers
+        self._segments = segments
+        self._clock = clock
+
+    async def fire(
+        self,
+        request: FireRequest,
+        policy: dict[str, Any],
+        check: Callable[[], Awaitable[None]],
+        key: str | None,
+        owner: str,
+    ) -> Campaign:
+        """Fire a campaign, or find the one that ``key`` has fired already.
+
+        ``check`` is asked before anything is written, and raises for what cannot be. Raises ``KeyReused`` for a key of
+        another request, ``FireFailed`` otherwise: it says whether the campaign may be firing.
+        """
+        once = None if key is None else Once(owner, key, digest(request))
+        now = self._clock()
+        id = new_id(now)
+        written = maybe = False
+        lost = "the store does not answer in time"
+
+        async def insist(call: Callable[[], Awaitable[T]]) -> T:
+            nonlocal lost
+            while True:
+                try:
+                    return await call()
+                except LinkLost as error:
+                    lost = str(error)
+                    await trio.sleep(AGAIN_AFTER)
+
+        def failed(why: str, remedy: str, status: int = 503) -> FireFailed:
+            campaign = campaign_text(id) if written else ""
+            if maybe:
+                again = "repeat with the same key to be sure" if key is not None else "look before you fire again"
+                remedy = f"`broadside campaign show {campaign}`; {again}"
+            return FireFailed(campaign, why, remedy, maybe=maybe, status=status)
+
+        try:
+            with trio.fail_after(FIRE_WITHIN):
+                first = None
+                if once is not None:
+                    first = await insist(lambda: self._store.campaign_keyed(owner, once.key, now))
+                if first is None:
+                    await insist(check)
+                    written = True
+                    first = await insist(
+                        lambda: self._store.campaign_create(id, request.message, request.channels, policy, now, once)
+                    )
+                if first is not None and once is not None:
+                    self._same(once, first)
+                    # an earlier request made it, and may have fired it
+                    id, written, maybe = first.campaign, True, True
+                began = maybe
+                maybe = True
+                try:
+                    batons = await insist(lambda: self._store.campaign_fire(id, self._segments, now))
+                except VerbRefused:
+                    maybe = began  # what is refused is not written
+                    raise
+                if batons:
+                    await self.spread(batons)
+                campaign = await insist(lambda: self._store.campaign_get(id))
+        except (LinkLost, LinkDown) as error:
+            raise failed(f"the node does not reach its Tarantool: {error}", _AGAIN) from error
+        except trio.TooSlowError as error:
+            raise failed(f"the node does not reach its Tarantool: {lost}", _AGAIN) from error
+        except OutOfMemory as error:
+            raise failed(f"Tarantool's memory is full: {error.text}", REMEDY, 507) from error
+        except VerbRefused as error:
+            raise failed(f"Tarantool refuses: {error.text}", "`broadside doctor` tells more", 500) from error
+        if campaign is None:
+            maybe = False
+            raise failed("the store does not know the draft any more", _AGAIN)
+        return campaign
+
+    def _same(self, once: Once, first: Keyed) -> None:
+        if fields := differing(first.request, once.request):
+            raise KeyReused(once.key, campaign_text(first.campaign), fields)
+
+    async def spread(self, batons: list[Baton]) -> None:
+        """Put batons round the ring, so that every node walks at once. What gets lost here the shepherd makes again."""
+        with trio.move_on_after(SPREAD_WITHIN):
+            try:
+                await self._spread(batons)
+            except StorageError as error:
+                log.warning("batons are not all put: the shepherd makes them again", error=str(error))
+
+    async def _spread(self, batons: list[Baton]) -> None:
+        ring = 1 + len(self._peers)
+        own = batons[::ring]
+        for number, peer in enumerate(self._peers, 1):
+            share = batons[number::ring]
+            if share:
+                try:
+                    await peer.baton_offer(share)
+                except (LinkLost, VerbRefused):
+                    own += share
+        await self._tubes.baton_put(own)
+
+
+_AGAIN = "try again in a moment, with the same key; `broadside doctor` tells more"
+
+
+def new_id(now: int) -> int:
+    """An id for a new campaign: ids are in the order of time. ``now``: ms UTC."""
+    return now - _EPOCH << 22 | secrets.randbits(22)

@@ -1,0 +1,68 @@
+"""A campaign's report in words."""
+
+from __future__ import annotations
+
+import time
+
+from broadside.newsroom.records import CampaignReport
+
+COLUMNS = ("audience", "delivered", "dead", "retried", "rejected", "expired", "dropped", "cancelled", "remaining")
+
+
+def moment(ms: int | None) -> str:
+    """Write a time (ms UTC) in this machine's zone, or a dash."""
+    return "-" if ms is None else time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(ms / 1000))
+
+
+def describe(report: CampaignReport) -> str:
+    """Say in half a line where a campaign is going."""
+    names = ", ".join(report.channels) or "no channel yet"
+    audience = sum(tally.audience for tally in report.channels.values())
+    return f"{names}" + (f" ({audience:,} subscribers)" if audience else "")
+
+
+def standing(report: CampaignReport) -> str:
+    """Say how many have an end, how many wait on tubes, and how many nobody has claimed yet."""
+    tallies = report.channels.values()
+    settled, audience = sum(tally.settled for tally in tallies), sum(tally.audience for tally in tallies)
+    if report.ended:
+        return f"{sum(tally.delivered for tally in tallies):,} delivered, " + ", ".join(
+            f"{sum(getattr(tally, name) for tally in tallies):,} {name}" for name in ("dead", "rejected", "cancelled")
+        )
+    enqueued = sum(tally.enqueued for tally in tallies)
+    unclaimed = 0 if report.walked else max(0, audience - enqueued)
+    return f"{settled:,} have an end, {max(0, enqueued - settled):,} are on tubes, {unclaimed:,} not yet claimed"
+
+
+def summary(report: CampaignReport) -> str:
+    """Tell how a campaign ended, a line per channel."""
+    seconds = report.seconds or 0.0
+    lines = [f"campaign {report.id} is {report.state}: {seconds:.1f} s, {report.rate:,.0f} pushes/s"]
+    for name, tally in report.channels.items():
+        parts = [f"{tally.delivered:,} delivered", f"{tally.dead:,} dead"]
+        parts += [f"{value:,} {what}" for what in COLUMNS[3:] if (value := getattr(tally, what))]
+        lines.append(f"  {name}: {', '.join(parts)}")
+    lines += [f"  {name} is paused: {why}" for name, why in report.paused_channels.items()]
+    lines += [f"  {note}" for note in report.notes]
+    return "\n".join(lines)
+
+
+def standing_still(report: CampaignReport) -> list[str]:
+    """Say why channels send nothing, or less than they could: since when, until when, and what to do."""
+    lines = []
+    for state in report.channel_states:
+        where = f" on {state.node}" if state.node else ""
+        until = f", tried again at {moment(state.until)}" if state.until else ""
+        what = "is slowed down" if state.reason in ("limiter", "quota") else "stands still"
+        remedy = f" ({state.remedy})" if state.remedy else ""
+        lines.append(f"{state.channel}{where} {what} since {moment(state.since)}{until}: {state.sentence}{remedy}")
+    return lines
+
+
+def reasons(report: CampaignReport) -> list[str]:
+    """List why pushes were not delivered, the most frequent first."""
+    return [
+        f"  {channel}: {count:,} × {reason}"
+        for channel, counts in report.reasons.items()
+        for reason, count in sorted(counts.items(), key=lambda item: -item[1])
+    ]

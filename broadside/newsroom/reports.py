@@ -1,0 +1,72 @@
+"""A campaign as people see it: the ledger's sums, turned into the API's report."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from broadside.newsroom import served
+from broadside.newsroom.dead import questions
+from broadside.newsroom.records import CampaignReport, Tally
+from storage.records import Campaign, DeadStanding
+from transports.channel_state import ChannelState, worst
+from transports.identity import campaign_text
+
+_OUTCOMES = ("delivered", "dead", "rejected", "expired", "dropped", "cancelled")
+
+
+def report(
+    campaign: Campaign, now: int, states: Iterable[ChannelState], standing: Sequence[DeadStanding] = ()
+) -> CampaignReport:
+    """The report of a campaign. ``now``: ms UTC; ``states``: why channels stand still, on any node.
+
+    ``standing``: what stands of the dead ledger.
+    """
+    channels: dict[str, Tally] = {}
+    settled = 0
+    for name, sums in sorted(campaign.tallies.items()):
+        final = sum(sums.get(outcome, 0) for outcome in _OUTCOMES)
+        settled += final
+        # once the base is walked, what was enqueued is the truth; subscribers who left since Fire are not waited for
+        expected = sums.get("enqueued", 0) if campaign.walked else max(sums.get("audience", 0), sums.get("enqueued", 0))
+        channels[name] = Tally(
+            audience=sums.get("audience", 0),
+            enqueued=sums.get("enqueued", 0),
+            retried=sums.get("retried", 0),
+            remaining=max(0, expected - final),
+            **{outcome: sums.get(outcome, 0) for outcome in _OUTCOMES},
+        )
+    waiting = [
+        state
+        for state in states
+        if campaign.state == "firing" and state.channel in channels and channels[state.channel].remaining
+    ]
+    seconds = None
+    if campaign.fired_at is not None:
+        seconds = max(0, (campaign.finished_at or now) - campaign.fired_at) / 1000
+    return CampaignReport(
+        id=campaign_text(campaign.id),
+        state=campaign.state,  # type: ignore[arg-type]  # the store writes no other states
+        message=campaign.message,
+        created_at=campaign.created_at,
+        fired_at=campaign.fired_at,
+        finished_at=campaign.finished_at,
+        seconds=seconds,
+        rate=round(settled / seconds, 1) if seconds else 0.0,
+        walked=campaign.walked,
+        channels=channels,
+        paused_channels=paused_channels(waiting),
+        channel_states=waiting,
+        questions=questions(each for each in standing if each.campaign == campaign.id),
+        unserved=dict(sorted(campaign.unserved.items())),
+        notes=served.notes(campaign.unserved),
+        reasons={name: why for name, why in sorted(campaign.reasons.items()) if why},
+    )
+
+
+def paused_channels(states: Iterable[ChannelState]) -> dict[str, str]:
+    """Channel → the worst of why it stands still, in a sentence. One that keeps its own rate is not paused."""
+    return {
+        name: state.sentence + (f" (on {state.node})" if state.node else "")
+        for name, state in worst(states).items()
+        if state.reason != "limiter"
+    }

@@ -1,0 +1,77 @@
+"""The ring as its operator sees it: which nodes there are, and how one is forgotten."""
+
+from __future__ import annotations
+
+from actors.messages import Clock, wall_clock
+from broadside.errors import Conflict, shown
+from broadside.newsroom.operations import Forgotten, PeerReport
+from storage.records import NodeRow
+from storage.store import Store
+
+RECENTLY = 10.0
+"""Seconds since its last heartbeat within which a node counts as alive."""
+
+
+class Ring:
+    """``node``: the name of the node that answers."""
+
+    def __init__(self, *, store: Store, node: str, clock: Clock = wall_clock) -> None:
+        self._store = store
+        self._node = node
+        self._clock = clock
+
+    async def peers(self) -> list[PeerReport]:
+        """Every node that ever joined."""
+        now = self._clock()
+        return [self._report(row, now) for row in await self._store.node_list()]
+
+    def _report(self, row: NodeRow, now: int) -> PeerReport:
+        return PeerReport(
+            name=row.name,
+            queue=row.uuid,
+            epoch=row.epoch,
+            status=row.status,
+            seen_at=row.seen_at,
+            seconds_ago=max(0, now - row.seen_at) / 1000,
+            leased=row.leased,
+            unsettled_pages=row.unsettled,
+            this=row.name == self._node,
+        )
+
+    async def forget(self, name: str, force: bool = False) -> Forgotten:
+        """Fence a node and give its unfinished pages to the others. Raises ``Conflict`` where that cannot be meant."""
+        peers = {peer.name: peer for peer in await self.peers()}
+        peer = peers.get(name)
+        if peer is None:
+            known = ", ".join(sorted(peers)) or "none"
+            raise Conflict(f"no node {shown(name)} has ever joined", f"known: {known}", missing=True)
+        others = [other for other in peers.values() if other.name != name and other.status == "current"]
+        if peer.this and not others:
+            raise Conflict(f"{name} is the only node: nobody could go on with its pages", "start another one first")
+        if peer.status == "current" and peer.seconds_ago < RECENTLY and not force:
+            what = f"{name} was seen {peer.seconds_ago:.0f} s ago: it is probably alive"
+            raise Conflict(what, "stop it first, or forget it all the same with --force")
+        status = await self._store.node_forget(name)
+        return Forgotten(
+            name=name,
+            status=str(status),
+            epoch=peer.epoch,
+            unsettled_pages=peer.unsettled_pages,
+            message=_consequence(name, str(status), peer.unsettled_pages),
+        )
+
+
+def _consequence(name: str, status: str, pages: int) -> str:
+    """What happens now to the node's unfinished pages."""
+    back = f"If {name} comes back it throws away what is on its tubes and joins anew."
+    if not pages:
+        return f"{name} is {status}; it has no unfinished pages. {back}"
+    what = f"{pages:,} unfinished page{'' if pages == 1 else 's'}"
+    whose = "is walked again by the other nodes" if pages == 1 else "are walked again by the other nodes"
+    again = "Recipients whose end it had not reported get their push again, under the same collapse id."
+    if status == "fenced":
+        return (
+            f"{name} is fenced: it claims nothing more. Within about 11 s its last lease is over; then its {what} "
+            f"{whose}, less what it has reported as settled. {again} {back}"
+        )
+    return f"{name} is forgotten: its {what} {whose}, less what it had reported as settled. {again} {back}"

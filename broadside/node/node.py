@@ -1,0 +1,400 @@
+"""The node: one server's supervised process group, from its start to an orderly end."""
+
+from __future__ import annotations
+
+import os
+import resource
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import structlog
+import trio
+
+from actors.membership import Membership
+from actors.messages import wall_clock
+from actors.normaliser import Normaliser
+from broadside import logs, wire
+from broadside.config.config import Channel, Config
+from broadside.config.tarantool import OwnQueue, Server
+from broadside.console.alarms import Setbacks
+from broadside.console.api import Api
+from broadside.console.console import Console, contained
+from broadside.datafolder import DataFolder, NodeInfo
+from broadside.errors import ConfigError, Problem
+from broadside.newsroom.device_tokens import DeviceTokens
+from broadside.newsroom.dry_run import DryRun
+from broadside.newsroom.newsroom import Newsroom
+from broadside.newsroom.ring import Ring
+from broadside.node import processes
+from broadside.node.quotas import Allowance, allowances
+from broadside.provider_tokens import TokenMaker
+from broadside.topology import build_transport, endpoints
+from storage.embedded import Embedded
+from storage.link import Link
+from storage.records import DeadStanding
+from storage.store import Store
+from storage.tubes import Tubes
+from supervision import (
+    TRANSIENT,
+    Actor,
+    ChildSpec,
+    ChildStartFailed,
+    Escalated,
+    Intensity,
+    SupervisionEvent,
+    Supervisor,
+)
+from transports import registry
+from transports.channel_state import ChannelState, worst
+from transports.contract import Message, Quota, Transport
+from transports.errors import TransportError
+
+log = structlog.get_logger(__name__)
+
+TARANTOOL_START = 600.0
+"""Seconds: a large base takes its time to load."""
+WORKER_STOP = 5.0
+"""Seconds beside all that its own process object allows."""
+CONSOLE_STOP = 7.0
+"""Seconds: the HTTP server inside gets 5."""
+
+
+class Node:
+    """Everything that one node runs. ``run`` returns after `stop`, or raises StartFailed."""
+
+    def __init__(self, config: Config, folder: DataFolder) -> None:
+        self._config = config
+        self._folder = folder
+        self._embedded = self._own_tarantool()
+        self._twins = {
+            platform: processes.TwinState(
+                platform,
+                [channel.app for channel in config.channels.values() if channel.twin and channel.platform == platform],
+                folder.twins,
+            )
+            for platform in sorted({channel.platform for channel in config.channels.values() if channel.twin})
+        }
+        self._workers = [processes.WorkerState(f"worker-{n + 1}") for n in range(config.node.workers)]
+        peers = {peer.name: self._server(peer) for peer in config.peers}
+        self._peers = peers
+        self._dead: list[DeadStanding] = []
+        self.allowances = self._shared_out({})
+        """Channel → how fast it may send; what the providers allow is known after `check_channels`."""
+        self._link = Link(endpoints(self._store(), self._queue(), peers))
+        self._tubes = Tubes(self._link, "node")
+        self._store_verbs = Store(self._link)
+        self._checks: dict[str, Callable[[Message], None]] = {}
+        self._transports: dict[str, Transport] = {}
+        self._tokens = TokenMaker(self._built, self._tell)
+        self.url = ""
+        self.newsroom = Newsroom(
+            store=self._store_verbs,
+            tubes=self._tubes,
+            checks=self._checks,
+            node=config.node.name,
+            states=self._states,
+            standing=lambda: self._dead,
+            # a segment for each walker of the ring, and never so few that one slow page holds all of it up
+            segments=max(2, (1 + len(peers)) * config.node.workers),
+            peers=[Tubes(self._link, "node", f"peer:{name}") for name in peers],
+            device_tokens=DeviceTokens({name: channel.platform for name, channel in config.channels.items()}),
+            dry_run=DryRun(
+                platforms={name: channel.platform for name, channel in config.channels.items()},
+                open=lambda name: build_transport(self._setup(name, config.channels[name])),
+            ),
+        )
+        self._key = folder.key()
+        self._socket = folder.root
+        self._setbacks = Setbacks("the HTTP API")
+        self._ready = False
+        self.tree = Supervisor(
+            config.node.name,
+            self._children(),
+            intensity=Intensity(config.supervision.restarts, config.supervision.period),
+            observe=self._observe,
+        )
+
+    def _own_tarantool(self) -> Embedded | None:
+        """Store and queue in one, or the queue alone, or nothing: what the configuration leaves to the node."""
+        config, channels = self._config, list(self._config.channels)
+        if config.store is None:
+            return Embedded(self._folder.tarantool, channels, memory=config.node.memory_bytes)
+        if not isinstance(config.queue, OwnQueue):
+            return None
+        return Embedded(
+            self._folder.queue,
+            channels,
+            roles=["tubes"],
+            listen=config.queue.listen,
+            hosts=config.queue.hosts,
+            peer_password=config.queue.peers_password(),
+            memory=config.node.memory_bytes,
+        )
+
+    async def run(self, ready: Callable[[], None]) -> None:
+        """Run until stopped. ``ready`` is called when the whole tree serves."""
+
+        def up() -> None:
+            self._ready = True
+            self._tell_where()
+            ready()
+
+        try:
+            with self._folder.socket() as self._socket:
+                await self.tree.run(up)
+        finally:
+            if self._embedded is not None:
+                self._embedded.remove_runtime()
+
+    def stop(self) -> None:
+        """Drain and stop all of it."""
+        self._ready = False
+        self.tree.stop()
+
+    def _observe(self, event: SupervisionEvent) -> None:
+        # a start that fails is told once, by the program; here it only goes to the file
+        logs.observe(event, quiet=not self._ready and isinstance(event, ChildStartFailed | Escalated))
+
+    # -- the tree ------------------------------------------------------------------------------------------------
+
+    def _children(self) -> list[ChildSpec]:
+        children = []
+        stop = self._config.node.drain + processes.STOP_MARGIN + processes.STOP_GRACE + WORKER_STOP
+        if self._embedded is not None:
+            embedded = self._embedded
+            children.append(
+                ChildSpec(
+                    "tarantool", lambda: processes.tarantool(embedded), start_timeout=TARANTOOL_START, shutdown=15.0
+                )
+            )
+        children += [
+            ChildSpec(f"twin-{twin.platform}", twin.process, start_timeout=60.0, shutdown=10.0, together=True)
+            for twin in self._twins.values()
+        ]
+        children.append(ChildSpec("link", lambda: self._link))
+        children.append(ChildSpec("membership", self._membership, start_timeout=TARANTOOL_START))
+        children.append(ChildSpec("normaliser", self._normaliser, restart=TRANSIENT))
+        children.append(ChildSpec("provider-tokens", lambda: self._tokens))
+        children += [
+            ChildSpec(worker.name, self._worker(worker), start_timeout=60.0, shutdown=stop, together=True)
+            for worker in self._workers
+        ]
+        console = lambda: contained(self._console, self._setbacks, self._observe)  # noqa: E731
+        # asked with the workers: an open connection of a reader does not keep them sending
+        children.append(ChildSpec("console", console, shutdown=CONSOLE_STOP, together=True))
+        return children
+
+    def _membership(self) -> Actor:
+        name = self._config.node.name
+        return Membership(
+            node=name,
+            tubes=self._tubes,
+            store=self._store_verbs,
+            clock=wall_clock,
+            sending=self._sending,
+            hear=self._hear_of_the_dead,
+            states=self._states,
+            channels=list(self._config.channels),
+        )
+
+    async def _hear_of_the_dead(self, standings: list[DeadStanding]) -> None:
+        """Tell the workers whenever a question stands, is withdrawn or has been answered, anywhere in the ring."""
+        before, self._dead = self._dead_news(), standings
+        news = self._dead_news()
+        if news != before:
+            async with trio.open_nursery() as nursery:
+                for worker in self._workers:
+                    nursery.start_soon(worker.tell, wire.DeadNews(news))
+
+    def _dead_news(self) -> list[wire.DeadStanding]:
+        return [
+            wire.DeadStanding(each.campaign, each.channel, each.state) for each in self._dead if each.state != "asked"
+        ]
+
+    def _normaliser(self) -> Actor:
+        channels = self._config.channels.items()
+        return Normaliser(
+            store=self._store_verbs,
+            node=self._config.node.name,
+            channels={name: (channel.platform, registry.load(channel.platform)) for name, channel in channels},
+            clock=wall_clock,
+        )
+
+    def _sending(self, since: float) -> frozenset[int] | None:
+        running = [worker.stats for worker in self._workers if worker.pid is not None]
+        if any(stats is None or stats.at <= since for stats in running):
+            return None
+        return frozenset(id for stats in running if stats is not None for id in stats.sending)
+
+    def _worker(self, worker: processes.WorkerState) -> Callable[[], Actor]:
+        drain = self._config.node.drain
+        return lambda: processes.WorkerProcess(worker, lambda: self._hello(worker.name), drain)
+
+    def _console(self) -> Console:
+        self._checks.update({name: transport.check for name, transport in self._built().items()})
+        ring = Ring(store=self._store_verbs, node=self._config.node.name)
+        api = Api(self.newsroom, ring, self._key, ready=self._serving, status=self._status, alarms=self._alarms)
+        host, port = self._config.http.address
+        return Console(api.app(), host, port, self._socket, bound=self._bound, closing=self._folder.forget_node)
+
+    def _built(self) -> dict[str, Transport]:
+        """Each channel's transport, never run: its word on a message, and the credential it shares."""
+        if not self._transports:  # after the twins are up: their credentials are known
+            self._transports = {setup.name: build_transport(setup) for setup in self._setups()}
+        return self._transports
+
+    async def _tell(self, token: wire.ProviderToken) -> None:
+        async with trio.open_nursery() as nursery:
+            for worker in self._workers:
+                nursery.start_soon(worker.tell, token)
+
+    def _bound(self, url: str) -> None:
+        self.url = url.rstrip("/")
+        if self._ready:  # else it is told when everything serves
+            self._tell_where()
+
+    def _tell_where(self) -> None:
+        inside = self._socket.parent == self._folder.root
+        info = NodeInfo(
+            pid=os.getpid(),
+            url=self.url,
+            socket=self._socket.name if inside else str(self._socket),
+            started=wall_clock(),
+            name=self._config.node.name,
+        )
+        self._folder.write_node(info)
+
+    # -- what the children are told --------------------------------------------------------------------------------
+
+    def _hello(self, worker: str) -> wire.Hello:
+        return wire.Hello(
+            node=self._config.node.name,
+            worker=f"{self._config.node.name}/{worker}",
+            store=self._store(),
+            queue=self._queue(),
+            peers=self._peers,
+            copy=self._copy(),
+            channels=self._setups(),
+            reports=worker == self._workers[0].name,
+            tokens=self._tokens.current(),
+            drain=self._config.node.drain,
+            dead=self._dead_news(),
+        )
+
+    def _setups(self) -> list[wire.ChannelSetup]:
+        return [self._setup(name, channel) for name, channel in self._config.channels.items()]
+
+    def _setup(self, name: str, channel: Channel) -> wire.ChannelSetup:
+        credentials, origin, ca = channel.credentials, channel.origin, channel.ca
+        if channel.twin:
+            twin = self._twins[channel.platform]
+            credentials, origin, ca = twin.credentials, twin.origin, Path(twin.ca)
+        return wire.ChannelSetup(
+            name=name,
+            platform=channel.platform,
+            app=channel.app,
+            credentials=credentials,
+            origin=origin,
+            ca=None if ca is None else str(ca),
+            connections=channel.connections,
+            pace=self.allowances[name].pace,
+            dead_limit=channel.dead_limit,
+            warm_up=channel.warm_up,
+        )
+
+    def check_channels(self) -> None:
+        """Build every channel's transport that has credentials (ConfigError for one that cannot be).
+
+        Their quotas are known from then on.
+        """
+        quotas: dict[str, Quota | None] = {}
+        for name, channel in self._config.channels.items():
+            if channel.twin:
+                continue
+            try:
+                quotas[name] = build_transport(self._setup(name, channel)).quota
+            except TransportError as error:
+                raise ConfigError([Problem(f"channels.{name}", str(error))]) from None
+        self.allowances = self._shared_out(quotas)
+
+    def _shared_out(self, quotas: dict[str, Quota | None]) -> dict[str, Allowance]:
+        nodes = len(self._config.peers) + 1
+        return allowances(self._config.channels, quotas, self._config.node.workers, nodes)
+
+    def _store(self) -> wire.Server:
+        if self._config.store is None:
+            return self._own_server()
+        server = self._server(self._config.store)
+        return msgspec.structs.replace(server, others=self._config.store.others)
+
+    def _copy(self) -> wire.Server | None:
+        store = self._config.store
+        if store is None or store.replica is None:
+            return None
+        return wire.Server(store.replica, store.user, store.password())
+
+    def _queue(self) -> wire.Server:
+        match self._config.queue:
+            case None:
+                return self._store()
+            case OwnQueue():
+                return self._own_server()
+            case server:
+                return self._server(server)
+
+    def _own_server(self) -> wire.Server:
+        assert self._embedded is not None
+        endpoint = self._embedded.endpoint
+        return wire.Server(endpoint.uri, endpoint.user, endpoint.password)
+
+    @staticmethod
+    def _server(server: Server) -> wire.Server:
+        return wire.Server(server.uri, server.user, server.password())
+
+    # -- what people are told --------------------------------------------------------------------------------------
+
+    def _alarms(self) -> list[str]:
+        return [*self._setbacks.alarms(), *logs.alarms()]
+
+    def _states(self) -> list[ChannelState]:
+        """Why this node's channels stand still: for each the worst that one of its workers reports."""
+        live = [worker.stats for worker in self._workers if worker.stats is not None and worker.pid is not None]
+        return list(worst(state for stats in live for state in stats.states).values())
+
+    def _serving(self) -> bool:
+        """Can a campaign be fired now? Not while its Tarantools or all of its workers are away."""
+        connected = self._link.connected("store") and self._link.connected("queue")
+        return self._ready and connected and any(worker.serving for worker in self._workers)
+
+    def _status(self) -> dict[str, Any]:
+        usage = resource.getrusage(resource.RUSAGE_SELF)
+        return {
+            "node": self._config.node.name,
+            "pid": os.getpid(),
+            "ready": self._serving(),
+            "rss": usage.ru_maxrss * 1024,
+            "tasks": trio.lowlevel.current_statistics().tasks_living,
+            "workers": [
+                {
+                    "name": worker.name,
+                    "pid": worker.pid,
+                    "serving": worker.serving,
+                    "rss": worker.stats.rss if worker.stats else None,
+                    "cpu": worker.stats.cpu if worker.stats else None,
+                    "stages": worker.stats.stages if worker.stats else {},
+                    "tasks": worker.stats.tasks if worker.stats else None,
+                }
+                for worker in self._workers
+            ],
+            "paused": {state.channel: state.sentence for state in self._states()},
+            "quotas": {name: allowance.text for name, allowance in self.allowances.items()},
+            "twins": {name: {"origin": t.origin, "ledger": str(t.ledger)} for name, t in self._twins.items()},
+            "tree": self.tree.snapshot(),
+        }
+
+    @property
+    def twins(self) -> list[str]:
+        """Platforms that are served by twins, not by their providers."""
+        return list(self._twins)

@@ -1,0 +1,173 @@
+"""The node's child processes as actors: the embedded Tarantool, the provider twins, the workers."""
+
+from __future__ import annotations
+
+import socket
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import trio
+
+from broadside import wire
+from broadside.logs import child_line
+from storage.embedded import Embedded
+from supervision import ChildProcess, Snapshot
+
+HANG = 10.0
+"""Seconds without a beat after which a worker is killed."""
+STOP_MARGIN = 1.0
+"""Seconds that a worker gets beside its drain to end by itself, before it is sent a signal."""
+STOP_GRACE = 5.0
+"""Seconds from that signal to SIGKILL."""
+
+
+def tarantool(embedded: Embedded) -> ChildProcess:
+    """The embedded Tarantool. SIGTERM is its orderly end; its data survive every other one too."""
+    return ChildProcess(
+        "tarantool",
+        embedded.command,
+        first_line=embedded.handshake.rstrip(b"\n"),
+        log_line=child_line("tarantool"),
+        grace=10.0,  # its workers are gone by then; alone, it waits for them (lua/leaving.lua)
+    )
+
+
+class TwinState:
+    """What is known of one provider's twin: how to start it again just as it was, and how to reach it."""
+
+    def __init__(self, platform: str, apps: Sequence[str], folder: Path) -> None:
+        self.platform = platform
+        self.apps = list(apps)
+        self.folder = folder
+        self.port = 0
+        self.origin = ""
+        self.ca = ""
+        self.credentials: dict[str, str] = {}
+
+    @property
+    def ledger(self) -> Path:
+        """Every push that the twin accepted, one line of JSON each."""
+        return self.folder / f"{self.platform}.ledger"
+
+    @property
+    def script(self) -> Path:
+        """How the twin answers other than 200; optional."""
+        return self.folder / f"{self.platform}.script.toml"
+
+    def process(self) -> ChildProcess:
+        """One incarnation of the twin; from the second on at the port of the first."""
+        command = [sys.executable, "-m", "simulators.twin", self.platform, "--guard", "--port", str(self.port)]
+        command += ["--directory", str(self.folder), "--ledger", str(self.ledger)]
+        for app in self.apps:
+            command += ["--app", app]
+        if self.script.exists():
+            command += ["--script", str(self.script)]
+        name = f"twin-{self.platform}"
+        return ChildProcess(name, command, on_ready=self._ready, log_line=child_line(name))
+
+    def _ready(self, said: dict[str, Any]) -> None:
+        self.port = int(said["port"])
+        self.origin = str(said["origin"])
+        self.ca = str(said["ca"])
+        self.credentials = {str(key): str(value) for key, value in said["credentials"].items()}
+
+
+class WorkerState:
+    """What the node knows of one worker, across its incarnations."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.pid: int | None = None
+        self.stats: wire.Stats | None = None
+        self.tree: dict[str, Any] = {}
+        self.serving = False
+        """Whether its present incarnation has said that its tree is up."""
+        self.line: wire.Wire | None = None
+        """To its present incarnation, once that has been greeted."""
+
+    async def tell(self, message: wire.Frame) -> None:
+        """Say it to the present incarnation, if there is one: the next hears all that matters in its hello."""
+        if self.line is not None:
+            try:
+                await self.line.send(message)
+            except (trio.BrokenResourceError, trio.ClosedResourceError):
+                return  # it is gone, or going
+
+
+class WorkerProcess:
+    """One incarnation of a worker: the process, and our end of its socket pair."""
+
+    def __init__(self, state: WorkerState, hello: Callable[[], wire.Hello], drain: float) -> None:
+        self._state = state
+        self._hello = hello
+        self._answered = trio.Event()
+        self._stop_wanted = trio.Event()
+        ours, self._theirs = socket.socketpair()
+        self._stream = trio.SocketStream(trio.socket.from_stdlib_socket(ours))
+        self._line = wire.Wire(self._stream)
+        self._process = ChildProcess(
+            state.name,
+            [sys.executable, "-m", "broadside.worker", str(self._theirs.fileno())],
+            pass_fds=[self._theirs.fileno()],
+            ready_on=self._shake_hands,
+            log_line=child_line(state.name),
+            request_stop=self._stop_wanted.set,
+            request_grace=drain + STOP_MARGIN,
+            grace=STOP_GRACE,
+            heartbeat_timeout=HANG,
+        )
+
+    async def run(self, ready: Callable[[], None]) -> None:
+        """Run the process to its end."""
+        try:
+            async with self._stream, trio.open_nursery() as nursery:
+                nursery.start_soon(self._listen)
+                nursery.start_soon(self._tell)
+                await self._process.run(ready)
+                nursery.cancel_scope.cancel()
+        finally:
+            self._theirs.close()
+            self._state.pid = None
+            self._state.serving = False
+            self._state.line = None
+            self._state.tree = {}
+
+    def stop(self) -> None:
+        """Ask the worker to drain."""
+        self._process.stop()
+
+    def snapshot(self) -> Snapshot:
+        """The worker's tree as it last told it."""
+        tree: Snapshot = self._state.tree  # type: ignore[assignment]  # came as JSON from the worker's own snapshot
+        return tree
+
+    async def _shake_hands(self, process: ChildProcess) -> None:
+        self._theirs.close()
+        self._state.pid = process.pid
+        hello = self._hello()
+        # Nothing runs between these three: what is told later comes after the hello, and is newer.
+        self._state.line = self._line
+        await self._line.send(hello)
+        await self._answered.wait()
+
+    async def _listen(self) -> None:
+        while (message := await self._line.receive()) is not None:
+            match message:
+                case wire.Ready():
+                    self._state.serving = True
+                    self._answered.set()
+                case wire.Beat():
+                    self._process.beat()
+                case wire.Stats():
+                    self._state.stats = message
+                case wire.Tree(snapshot):
+                    self._state.tree = snapshot
+
+    async def _tell(self) -> None:
+        await self._stop_wanted.wait()
+        try:
+            await self._line.send(wire.Stop())
+        except trio.BrokenResourceError:
+            return  # it is gone already

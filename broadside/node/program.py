@@ -1,0 +1,154 @@
+"""A node as a program: from its command line to its exit code, and what the terminal sees on the way."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import structlog
+import trio
+
+from broadside import logs
+from broadside.config.config import Config
+from broadside.datafolder import DataFolder
+from broadside.demo import demo
+from broadside.errors import BroadsideError, first_error
+from broadside.node.node import Node
+from broadside.outlet import open_standard_streams
+from storage.errors import EmbeddedUnavailable, VerbRefused
+from supervision import ProcessDied, StartFailed, kill_running
+from transports.errors import TransportError
+
+log = structlog.get_logger(__name__)
+
+CANNOT_START = "cannot start: "
+"""How storage/lua/embedded.lua begins the line that says why."""
+
+FORCE = 6.0
+"""Seconds after the second signal until what is left is killed."""
+
+
+class StartError(BroadsideError):
+    """The node cannot start; the text says why and what to do."""
+
+
+def run_node(config: Config, data: Path | None = None, demo_wanted: bool = True) -> int:
+    """Run a node until SIGINT or SIGTERM; answers the exit code.
+
+    Args:
+        config: the configuration; with ``demo`` set the node fills an empty base and fires at it.
+        data: data folder in place of the configured one.
+        demo_wanted: False takes the demo away.
+    """
+    open_standard_streams()
+    folder = DataFolder(config.node.data if data is None else data.absolute())
+    terminal = demo.Terminal()
+    try:
+        with folder.locked():
+            first = config.demo is not None and demo_wanted
+            logs.configure_node(folder.logs, terminal.log, "warning" if first else "info")
+            if config.demo is not None:
+                demo.write_twin_scripts(folder.twins, [c.platform for c in config.channels.values()])
+            return trio.run(_main, config, folder, terminal, first)
+    except (BaseExceptionGroup, BroadsideError) as raised:
+        error = first_error(raised)
+        if not isinstance(error, BroadsideError):
+            raise
+        terminal.error(str(error))
+        return error.exit_code
+    finally:
+        logs.close()
+
+
+async def _main(config: Config, folder: DataFolder, terminal: demo.Terminal, first: bool) -> int:
+    node = Node(config, folder)
+    node.check_channels()
+    started = time.monotonic()
+    terminal.say(f"broadside node {config.node.name}: starting (data in {folder.root}, logs in {folder.logs}/node.log)")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_signals, node, terminal, nursery.cancel_scope)
+
+        async def serving() -> None:
+            terminal.say(f"ready after {time.monotonic() - started:.1f} s: {node.url}")
+            if node.twins:
+                terminal.say(f"pushes go to twins of {', '.join(node.twins)} on this machine")
+            for name, allowance in node.allowances.items():
+                terminal.say(f"quota: {name} {allowance.text}")
+            if first:
+                await demo.show(node.newsroom, config, terminal)
+            terminal.say("serving; Ctrl-C drains and stops")
+
+        try:
+            await node.run(lambda: nursery.start_soon(serving))
+        except StartFailed as error:
+            raise StartError(_why(error, folder)) from error
+        nursery.cancel_scope.cancel()
+    terminal.say("stopped")
+    return 0
+
+
+def _why(error: BaseException, folder: DataFolder) -> str:
+    """One line for a start that failed, from the deepest cause that says something to a person."""
+    cause: BaseException | None = error
+    deepest = error
+    while cause is not None:
+        cause = first_error(cause)
+        if isinstance(cause, BroadsideError | EmbeddedUnavailable | TransportError):
+            return str(cause)
+        if isinstance(cause, VerbRefused):
+            return cause.text
+        if isinstance(cause, ProcessDied):
+            for line in cause.last_lines:
+                if line.startswith(CANNOT_START):
+                    return f"{cause.name}: {line.removeprefix(CANNOT_START)}"
+        deepest, cause = cause, cause.__cause__
+    return f"the node cannot start: {logs.first_line(deepest)} (the whole story is in {folder.logs}/node.log)"
+
+
+async def _signals(node: Node, terminal: demo.Terminal, life: trio.CancelScope) -> None:
+    """The first signal drains; the second waits for nothing, and ends the node within `FORCE` seconds in any case.
+
+    SIGHUP ends nothing.
+    """
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
+        _force_at_second(signal.SIGINT, signal.SIGTERM)
+        async for number in signals:
+            if number == signal.SIGHUP:
+                log.warning("SIGHUP: there is no reload yet; restart the node to read its configuration anew")
+                continue
+            terminal.say(f"{signal.Signals(number).name}: draining; once more stops at once")
+            node.stop()
+            break
+        async for number in signals:
+            if number != signal.SIGHUP:
+                life.cancel()
+                return
+
+
+def _force_at_second(*numbers: signal.Signals) -> None:
+    """Count signals where they arrive, before Trio's own handler: its loop may be what stands still."""
+    came = 0
+
+    def handler(number: int, frame: FrameType | None) -> None:
+        nonlocal came
+        came += 1
+        if came == 2:
+            last_resort = threading.Timer(FORCE, _end)
+            last_resort.daemon = True
+            last_resort.start()
+        handlers[number](number, frame)
+
+    handlers: dict[int, Any] = {number: signal.getsignal(number) for number in numbers}
+    for number in numbers:
+        signal.signal(number, handler)
+
+
+def _end() -> None:
+    kill_running()
+    logs.close()
+    os._exit(1)

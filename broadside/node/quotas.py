@@ -1,0 +1,73 @@
+"""How fast each channel may send: what its provider allows, or its ``rate``, shared out over workers and nodes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from broadside.config.config import Channel
+from broadside.wire import Pace
+from transports.contract import Quota
+
+BATCH = 500
+"""Recipients that go out at once: no limit below can be finer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """One channel's share, and the same in words."""
+
+    pace: Pace | None
+    """For one worker; None: no limit of ours."""
+    text: str
+
+
+def allowances(
+    channels: Mapping[str, Channel], quotas: Mapping[str, Quota | None], workers: int, nodes: int
+) -> dict[str, Allowance]:
+    """Share the quotas out. ``quotas``: what the channels' transports say; ``nodes``: of the whole ring.
+
+    Channels whose quota has one owner share one bucket, at the lowest ``rate`` that any of them sets.
+    """
+    owned: dict[str, list[str]] = {}
+    for name, channel in channels.items():
+        owned.setdefault(_owner(name, channel, quotas.get(name)), []).append(name)
+    found: dict[str, Allowance] = {}
+    for owner, names in owned.items():
+        rates = [rate for name in names if (rate := channels[name].rate) is not None]
+        for name in names:
+            found[name] = _allowance(
+                owner, channels[name], quotas.get(name), min(rates, default=None), names, (workers, nodes)
+            )
+    return {name: found[name] for name in channels}
+
+
+def _owner(name: str, channel: Channel, quota: Quota | None) -> str:
+    return f"channel {name}" if quota is None else f"{channel.platform} {quota.owner}"
+
+
+def _allowance(
+    owner: str, channel: Channel, quota: Quota | None, rate: float | None, names: list[str], parts: tuple[int, int]
+) -> Allowance:
+    workers, nodes = parts
+    of_ours = f", of which this node takes 1/{nodes}" if nodes > 1 else ""
+    if rate is not None:
+        share = rate / (workers * nodes)
+        pace = Pace(bucket=owner, rate=share, burst=max(share, float(BATCH)), ramp=quota.ramp if quota else 0.0)
+        text = f"{rate:,.10g} a second by {'the lowest ' if len(names) > 1 else ''}rate"
+    elif quota is not None:
+        share = quota.a_minute / (workers * nodes)
+        # what may go out at once beside the steady flow has its place in the minute too
+        at_once = BATCH * (1 + len(names))
+        pace = Pace(bucket=owner, rate=max(share - at_once, share / 2) / 60, burst=float(BATCH), ramp=quota.ramp)
+        text = f"{quota.a_minute:,.10g} a minute"
+    elif channel.twin:
+        return Allowance(None, "off (twin)")
+    elif channel.origin is not None:
+        return Allowance(None, f"off ({channel.origin} is not the provider's own)")
+    else:
+        return Allowance(None, f"none ({channel.platform} sets no rate)")
+    if quota is not None:
+        shared = f", shared by {' and '.join(names)}" if len(names) > 1 else ""
+        text += f" ({quota.owner}{shared}), rising over {quota.ramp:g} s"
+    return Allowance(pace, text + of_ours)
