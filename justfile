@@ -6,7 +6,7 @@ export UV_PYTHON_DOWNLOADS := "never"
 # a virtual environment that happens to be active is not ours
 unexport VIRTUAL_ENV
 
-packages := "supervision transports storage actors simulators broadside"
+packages := "supervision campaigns transports storage actors simulators broadside"
 # tests swallow a Cancelled on purpose, leave nurseries in odd orders on purpose, and their fixtures are generators
 async_tests := "tests/*:ASYNC104,ASYNC111,ASYNC113,ASYNC900"
 async_rules := "ASYNC102,ASYNC103,ASYNC104,ASYNC106,ASYNC111,ASYNC112,ASYNC113,ASYNC120,ASYNC123,ASYNC900"

@@ -11,10 +11,10 @@ import trio
 
 from actors.blame import count_crash, is_outage
 from actors.messages import Page
+from campaigns.recipient import pack_recipients, unpack_recipients
 from storage.errors import LinkLost
 from storage.records import PutBatch, Span
 from storage.tubes import Tubes
-from transports.contract import pack_recipients, unpack_recipients
 
 log = structlog.get_logger(__name__)
 

@@ -15,10 +15,11 @@ from actors.breaker import Breaker
 from actors.gate import LOOK_EVERY, Gate
 from actors.limiter import Limiter
 from actors.messages import Work
+from campaigns.batch import Batch, Leave
+from campaigns.recipient import unpack_recipients
 from storage.errors import LinkLost
 from storage.records import Task
 from storage.tubes import Tubes
-from transports.contract import Batch, Leave, unpack_recipients
 
 log = structlog.get_logger(__name__)
 

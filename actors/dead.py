@@ -9,10 +9,10 @@ import trio
 
 from actors.messages import Clock
 from actors.refusals import Ask, Doubt
+from campaigns.identity import campaign_text
 from storage.errors import LinkLost, VerbRefused
 from storage.records import DeadVerdict
 from storage.store import Store
-from transports.identity import campaign_text
 
 log = structlog.get_logger(__name__)
 

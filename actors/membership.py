@@ -9,11 +9,11 @@ import structlog
 import trio
 
 from actors.messages import Clock
+from campaigns.channel_state import ChannelState
 from storage.errors import LinkLost, OutOfMemory
 from storage.records import DeadStanding
 from storage.store import Store
 from storage.tubes import Tubes
-from transports.channel_state import ChannelState
 
 log = structlog.get_logger(__name__)
 

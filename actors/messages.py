@@ -6,8 +6,9 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from campaigns.batch import Batch
 from storage.records import Campaign, Claim, HeldBaton, Share, Task
-from transports.contract import Batch, Outcomes
+from transports.contract import Outcomes
 
 Clock = Callable[[], int]
 """Wall time, ms UTC. Passed in, so that tests may set it."""

@@ -15,7 +15,9 @@ from dataclasses import dataclass, field, replace
 import trio
 
 from actors.breaker import Breaker
-from transports.contract import Batch, Death, Exceptional, Outcome, Outcomes
+from campaigns.batch import Batch
+from campaigns.outcome import Death, Outcome
+from transports.contract import Exceptional, Outcomes
 
 LIMIT = 0.2
 """The usual share of refused tokens stays far below this one."""

@@ -9,10 +9,10 @@ import structlog
 import trio
 
 from actors.messages import Clock
+from campaigns.identity import campaign_text
 from storage.errors import LinkLost, VerbRefused
 from storage.store import Store
 from storage.tubes import Tubes
-from transports.identity import campaign_text
 
 log = structlog.get_logger(__name__)
 

@@ -12,9 +12,10 @@ import trio
 from actors.gate import Gate
 from actors.messages import Clock, Done
 from actors.settlement import SettlementWriter
+from campaigns.outcome import Death, Fault, Outcome
+from campaigns.recipient import Recipient, pack_recipients
 from storage.records import Remainder, Settlement, attempt
 from storage.tubes import Tubes
-from transports.contract import Death, Fault, Outcome, Recipient, pack_recipients
 
 log = structlog.get_logger(__name__)
 

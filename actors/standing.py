@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from actors.breaker import Breaker
 from actors.gate import Gate
 from actors.limiter import Limiter
+from campaigns.channel_state import ChannelState, worst
 from supervision import Parked
-from transports.channel_state import ChannelState, worst
 from transports.contract import Outage
 
 BLINK = 2.0

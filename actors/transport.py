@@ -13,9 +13,11 @@ from actors.breaker import Breaker
 from actors.gate import Gate
 from actors.messages import Done, Work
 from actors.refusals import Ask, Refusals
+from campaigns.batch import Batch
+from campaigns.outcome import Outcome
 from storage.tubes import Tubes
 from transports.backoff import Backoff
-from transports.contract import LONGEST_PAUSE, Batch, Outcome, Outcomes, Transport, held
+from transports.contract import LONGEST_PAUSE, Outcomes, Transport, held
 
 log = structlog.get_logger(__name__)
 

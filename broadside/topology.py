@@ -26,11 +26,11 @@ from actors.walker import Walker
 from broadside import wire
 from broadside.logs import observe
 from broadside.provider_tokens import TokenHolder
+from campaigns.channel_state import ChannelState
 from storage.link import Endpoint, Link
 from storage.store import Store
 from storage.tubes import Tubes
 from supervision import ONE_FOR_ALL, ONE_FOR_ONE, REST_FOR_ONE, Actor, ChildSpec, Intensity, Parking, Supervisor
-from transports.channel_state import ChannelState
 from transports.contract import Transport, TransportSettings
 from transports.registry import load
 

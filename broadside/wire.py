@@ -9,7 +9,7 @@ import msgspec
 import trio
 
 from broadside.errors import BroadsideError
-from transports.channel_state import ChannelState
+from campaigns.channel_state import ChannelState
 
 LARGEST = 16 * 1024 * 1024
 """Bytes of one message. More than that is no message of ours."""

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from transports.contract import Message, Recipient, pack_recipients
+from campaigns.message import Message
+from campaigns.recipient import Recipient, pack_recipients
 
 _MESSAGE = msgspec.json.Decoder(Message)
 

@@ -8,6 +8,8 @@ from typing import Any
 
 import msgspec
 
+from campaigns.channel_state import MOST, ChannelState
+from campaigns.message import Message
 from storage.errors import LinkLost, VerbRefused
 from storage.link import Link
 from storage.records import (
@@ -32,8 +34,6 @@ from storage.records import (
     Span,
     TokenPage,
 )
-from transports.channel_state import MOST, ChannelState
-from transports.contract import Message
 
 ROWS_A_CALL = 1000
 """Subscribers written in one transaction: more would hold up every other caller for too long."""

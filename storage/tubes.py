@@ -10,10 +10,10 @@ from typing import Any
 import msgspec
 import structlog
 
+from campaigns.batch import Leave
 from storage.errors import LinkLost
 from storage.link import Link, Orphan
 from storage.records import Baton, Buried, HeldBaton, Lease, Memory, PutBatch, Settlement, Standing
-from transports.contract import Leave
 
 log = structlog.get_logger(__name__)
 

@@ -7,124 +7,17 @@ recipient costs its neighbours nothing.
 
 from __future__ import annotations
 
-import enum
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
-import msgspec
+from campaigns.batch import Batch
+from campaigns.message import Message
+from campaigns.outcome import Death, Fault, Outcome
 
 LONGEST_PAUSE = 300.0
 """Seconds that a channel pauses at most before it tries again, however long its provider asks for."""
-
-
-class Recipient(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    """One push target, as it lies in a task: ``[id, token, kind, registered_at, locale]``, in MessagePack."""
-
-    id: int
-    """The subscriber's id (uint64)."""
-    token: str
-    kind: str
-    """What ``token`` is: ``token`` (APNs device, FCM registration) or ``fid`` (Firebase installation id)."""
-    registered_at: int
-    """Milliseconds UTC at which this token was last registered."""
-    locale: str
-    """BCP 47; empty: the campaign's default text."""
-
-
-class Message(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What is said. Platform-neutral; each platform's ``payload`` renders it once per (campaign, locale)."""
-
-    title: str
-    body: str
-    url: str | None = None
-    """What a tap opens."""
-    data: dict[str, str] = {}
-    """The app's own keys."""
-    options: dict[str, dict[str, Any]] = {}
-    """Platform → what only that platform knows (``{"apns": {"priority": 5}}``). Its ``payload`` reads it, strictly."""
-
-
-class Leave(enum.Enum):
-    """Whether more of a batch may be begun."""
-
-    GIVEN = "given"
-    AWAITED = "awaited"
-    """It cannot be known just now whether the batch is still ours: begin nothing until it is."""
-    GONE = "gone"
-    """It is in other hands: what we would send now would be sent twice."""
-
-
-def always() -> Leave:
-    """For batches that nobody can take from us."""
-    return Leave.GIVEN
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """The recipients of one task, with the message they get."""
-
-    campaign: int
-    """64-bit campaign id."""
-    message: Message
-    attempt: int
-    """1 for the first try; waits grow with it. How often the phone itself refused is not in it."""
-    expires_at: int
-    """Milliseconds UTC after which nobody wants this push any more."""
-    recipients: list[Recipient]
-    """By rising id, unless they came back from an earlier attempt."""
-    begin_until: float = math.inf
-    """On ``trio.current_time()``: what is not begun by then comes back HELD, so that no lease runs out under way."""
-    leave: Callable[[], Leave] = always
-    """Asked before requests are begun, some at a time."""
-    validate_only: bool = False
-    """A dry run: the provider judges, and shows nothing to anybody. Where it cannot, nothing is sent (DROPPED)."""
-
-
-class Outcome(enum.Enum):
-    """What became of one recipient's push. The first six are terminal; the others come back as a later attempt."""
-
-    DELIVERED = "delivered"
-    DEAD = "dead"
-    REJECTED = "rejected"
-    EXPIRED = "expired"
-    CANCELLED = "cancelled"
-    DROPPED = "dropped"
-    RETRY = "retry"
-    """Not taken for now: try again after ``Exceptional.after`` seconds."""
-    UNKNOWN = "unknown"
-    """Sent, never answered: tried again under the same collapse id, so that a repeat replaces the first."""
-    HELD = "held"
-    """Not judged: never sent, or hit by a fault of the whole channel. Does not count as a try."""
-
-
-class Fault(enum.Enum):
-    """Where the fault lies that a push was not taken. Only the phone's own refusals count towards giving it up."""
-
-    PHONE = "phone"
-    """This token, or this message to it. The others of the batch are judged by themselves."""
-    CHANNEL = "channel"
-    """The credential, the app, the project, its quota: every recipient of the channel would hear the same."""
-    MOMENT = "moment"
-    """The provider or the way to it, just now: busy, silent, restarting."""
-
-
-TERMINAL = frozenset(
-    {Outcome.DELIVERED, Outcome.DEAD, Outcome.REJECTED, Outcome.EXPIRED, Outcome.CANCELLED, Outcome.DROPPED}
-)
-
-
-class Death(enum.Enum):
-    """How surely a provider's refusal says that a phone is gone. What Broadside refuses by itself is none of these."""
-
-    CERTAIN = "certain"
-    """No wrong key can cause it: deleted with the report."""
-    LIKELY = "likely"
-    """Kept with the campaign, and judged over the whole ring when it ends."""
-    DOUBTFUL = "doubtful"
-    """Kept as well; in the field nearly always a wrong environment, app or project."""
 
 
 class Exceptional(NamedTuple):
@@ -283,17 +176,3 @@ class Platform:
     tokens: Callable[[str, list[str]], list[str] | None]
     """(kind, texts) → the same for many at once, in their order; the list itself where nothing changes. None where one
     is no token, or wants a closer look: ask ``token`` for each."""
-
-
-def unpack_recipients(packed: bytes) -> list[Recipient]:
-    """Read a task's recipients (raises ``msgspec.ValidationError`` for anything else)."""
-    return _DECODER.decode(packed)
-
-
-def pack_recipients(recipients: list[Recipient]) -> bytes:
-    """Write recipients as a task carries them."""
-    return _ENCODER.encode(recipients)
-
-
-_DECODER = msgspec.msgpack.Decoder(list[Recipient])
-_ENCODER = msgspec.msgpack.Encoder()

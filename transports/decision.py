@@ -5,7 +5,8 @@ from __future__ import annotations
 import enum
 from typing import NamedTuple
 
-from transports.contract import LONGEST_PAUSE, Death, Fault, Outcome
+from campaigns.outcome import Death, Fault, Outcome
+from transports.contract import LONGEST_PAUSE
 
 LONGEST_WAIT = 900.0
 """Seconds that one recipient waits at most before its next try, where the fault is not its own."""

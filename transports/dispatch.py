@@ -7,7 +7,9 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
-from transports.contract import Batch, Death, Exceptional, Fault, Outcome, Outcomes
+from campaigns.batch import Batch
+from campaigns.outcome import Death, Fault, Outcome
+from transports.contract import Exceptional, Outcomes
 from transports.decision import Decision, Then
 from transports.http2.client import UNANSWERED, UNPROCESSED, Answer, Row, Template
 from transports.http2.jobs import Job

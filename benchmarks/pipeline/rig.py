@@ -22,8 +22,8 @@ from broadside.client import Client
 from broadside.config.config import CONNECTIONS
 from broadside.datafolder import DataFolder
 from broadside.newsroom.records import MAX_SUBSCRIBERS, CampaignReport, FireRequest, Subscriber
+from campaigns.message import Message
 from simulators.ledger import read_ledger
-from transports.contract import Message
 
 CHANNELS = {"ios-news": ("apns", "com.example.news"), "android-news": ("fcm", "news-1a2b3")}
 SINKS = ("counting", "nginx", "twins")

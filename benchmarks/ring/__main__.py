@@ -22,9 +22,9 @@ from benchmarks.ring.cluster import CHANNELS, Cluster, ClusterError, gaps
 from broadside.demo import samples
 from broadside.errors import BroadsideError
 from broadside.newsroom.records import FireRequest
+from campaigns.identity import parse_campaign
+from campaigns.message import Message
 from storage.errors import AdminRefused
-from transports.contract import Message
-from transports.identity import parse_campaign
 
 NEWS = Message(title="A ring is alive", body="This push went to every sample phone, each exactly once.")
 DEAD_SHARE = 0.02

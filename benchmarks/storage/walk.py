@@ -21,11 +21,12 @@ from actors.reporter import Reporter
 from actors.walker import Walker
 from benchmarks.storage.instance import Instance
 from broadside.newsroom.newsroom import PAGE_SIZE
+from campaigns.message import Message
+from campaigns.recipient import unpack_recipients
 from storage.link import Link
 from storage.records import Settlement
 from storage.store import Store
 from storage.tubes import Tubes
-from transports.contract import Message, unpack_recipients
 
 CHANNELS = ["ios-news", "android-news"]
 NODE = "bench"

@@ -13,8 +13,11 @@ import trio
 
 from benchmarks.transport.meter import Meter
 from benchmarks.transport.sinks import Files
+from campaigns.batch import Batch
+from campaigns.message import Message
+from campaigns.recipient import Recipient
 from transports.apns.transport import build as build_apns
-from transports.contract import Batch, Message, Recipient, TransportSettings
+from transports.contract import TransportSettings
 from transports.fcm.transport import build as build_fcm
 from transports.http2.client import Http2Client, Row, Template
 

@@ -12,7 +12,7 @@ from broadside.cli.options import ConfigFile, DataDir, Json, client
 from broadside.cli.output import complain, say, say_json, table
 from broadside.errors import UsageError
 from broadside.newsroom.report_text import COLUMNS, moment, reasons, standing, standing_still
-from transports.identity import parse_campaign
+from campaigns.identity import parse_campaign
 
 CampaignId: TypeAlias = Annotated[str, Parameter(help="The campaign's 13 characters, as campaign list shows them.")]
 PATIENCE = 30.0

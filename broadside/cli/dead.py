@@ -12,7 +12,7 @@ from broadside.cli.output import say, say_json, table
 from broadside.errors import UsageError
 from broadside.newsroom.dead_records import DeadEntry
 from broadside.newsroom.report_text import moment
-from transports.identity import parse_campaign
+from campaigns.identity import parse_campaign
 
 _EPILOGUE = """\
 Examples:

@@ -19,7 +19,7 @@ from broadside.errors import RecordError, UsageError, shown
 from broadside.newsroom.once import check_key
 from broadside.newsroom.records import FireRequest
 from broadside.newsroom.report_text import describe, summary
-from transports.contract import Message
+from campaigns.message import Message
 
 _EPILOGUE = """\
 Examples:

@@ -9,8 +9,8 @@ from cyclopts import App, Parameter
 
 from broadside.cli.options import ConfigFile, DataDir, Json, client
 from broadside.cli.output import complain, say, say_json, table
+from campaigns.identity import campaign_text
 from storage.records import REFUSALS
-from transports.identity import campaign_text
 
 _EPILOGUE = """\
 Examples:

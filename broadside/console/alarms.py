@@ -9,8 +9,8 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 
 from broadside.errors import shown
+from campaigns.channel_state import ALARMING, ChannelState
 from storage.records import Memory
-from transports.channel_state import ALARMING, ChannelState
 
 WARN = 0.85
 FULL = 0.95

@@ -25,9 +25,9 @@ from broadside.newsroom.newsroom import Newsroom
 from broadside.newsroom.once import HEADER, NODE_KEY, check_key
 from broadside.newsroom.records import CampaignReport, FireRequest, decode_subscribers
 from broadside.newsroom.ring import Ring
+from campaigns.channel_state import ChannelState
+from campaigns.identity import parse_campaign
 from storage.errors import LinkDown, LinkLost, OutOfMemory, StorageError, VerbRefused
-from transports.channel_state import ChannelState
-from transports.identity import parse_campaign
 
 LARGEST_BODY = 32 * 1024 * 1024
 """Bytes of a request's body."""

@@ -14,7 +14,7 @@ from broadside import strict_json
 from broadside.errors import Problem, RecordError
 from broadside.newsroom.dead import DeadDesk
 from broadside.newsroom.dead_records import DeadAnswer, DeadRestore
-from transports.identity import parse_campaign
+from campaigns.identity import parse_campaign
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 Body = TypeVar("Body", DeadAnswer, DeadRestore)

@@ -19,9 +19,9 @@ from broadside.demo import samples
 from broadside.errors import FireFailed
 from broadside.newsroom.newsroom import Newsroom
 from broadside.newsroom.records import CampaignReport, FireRequest, Subscriber
+from campaigns.identity import parse_campaign
+from campaigns.message import Message
 from storage.errors import LinkDown, LinkLost, OutOfMemory
-from transports.contract import Message
-from transports.identity import parse_campaign
 
 NEWS = Message(title="Broadside is alive", body="This push went to every sample phone, each exactly once.")
 ROWS_A_PUT = 1000

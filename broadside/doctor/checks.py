@@ -24,8 +24,8 @@ from broadside.doctor import checks_ring
 from broadside.doctor.findings import Finding, reason
 from broadside.errors import BroadsideError, ConfigError
 from broadside.newsroom.report_text import moment
+from campaigns.channel_state import ALARMING, ChannelState
 from transports import registry
-from transports.channel_state import ALARMING, ChannelState
 from transports.contract import TransportSettings
 from transports.errors import TransportError
 

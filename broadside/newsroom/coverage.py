@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from broadside.newsroom.operations import Checked, Coverage, Gap, Verification, Walked
+from campaigns.identity import campaign_text
 from storage.records import Campaign, Cursor, LedgerPage
 from storage.store import Store
-from transports.identity import campaign_text
 
 OUTCOMES = ("delivered", "dead", "rejected", "expired", "dropped", "cancelled")
 PROBLEMS_TOLD = 50

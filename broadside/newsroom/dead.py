@@ -9,9 +9,9 @@ import structlog
 from actors.messages import Clock, wall_clock
 from broadside.errors import Conflict
 from broadside.newsroom.dead_records import DeadAnswered, DeadEntry, DeadReport, DeadRestored
+from campaigns.identity import campaign_text
 from storage.records import DeadRow, DeadStanding
 from storage.store import Store
-from transports.identity import campaign_text
 
 log = structlog.get_logger(__name__)
 

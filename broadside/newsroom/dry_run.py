@@ -9,8 +9,12 @@ import trio
 
 from actors.messages import Clock, wall_clock
 from broadside.newsroom.records import Verdict
+from campaigns.batch import Batch
+from campaigns.message import Message
+from campaigns.outcome import Outcome
+from campaigns.recipient import Recipient
 from storage.records import Row
-from transports.contract import Batch, Message, Outcome, Outcomes, Recipient, Transport
+from transports.contract import Outcomes, Transport
 from transports.errors import PayloadError, TransportError
 
 PHONES = 5

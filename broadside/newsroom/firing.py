@@ -18,11 +18,11 @@ from broadside.console.alarms import REMEDY
 from broadside.errors import FireFailed, shown
 from broadside.newsroom.once import HEADER, differing, digest
 from broadside.newsroom.records import FireRequest
+from campaigns.identity import campaign_text
 from storage.errors import LinkDown, LinkLost, OutOfMemory, StorageError, VerbRefused
 from storage.records import Baton, Campaign, Keyed, Once
 from storage.store import Store
 from storage.tubes import Tubes
-from transports.identity import campaign_text
 
 log = structlog.get_logger(__name__)
 

@@ -21,15 +21,15 @@ from broadside.newsroom.firing import Firing, new_id
 from broadside.newsroom.operations import Coverage, Verification
 from broadside.newsroom.records import CampaignReport, DryRunReport, FireRequest, Subscriber, Verdict
 from broadside.newsroom.reports import report
+from campaigns.channel_state import ChannelState
+from campaigns.identity import campaign_text
+from campaigns.message import Message
 from storage.errors import LinkDown, LinkLost, VerbRefused
 from storage.records import Buried, DeadStanding, Memory, Row
 from storage.store import Store
 from storage.tubes import Tubes
 from transports import registry
-from transports.channel_state import ChannelState
-from transports.contract import Message
 from transports.errors import PayloadError
-from transports.identity import campaign_text
 
 PAGE_SIZE = 2000
 """Subscribers a page (`./dev bench choices`): with 1,000 a push costs 18 % more CPU, with 4,000 it costs 4 %

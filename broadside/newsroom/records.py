@@ -16,8 +16,8 @@ from msgspec import Meta
 
 from broadside import strict_json
 from broadside.errors import Problem, RecordError, shown
-from transports.channel_state import ChannelState
-from transports.contract import Message
+from campaigns.channel_state import ChannelState
+from campaigns.message import Message
 
 MAX_SUBSCRIBERS = 5_000
 """Rows in one ``POST /api/subscribers``."""

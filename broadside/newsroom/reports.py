@@ -7,9 +7,9 @@ from collections.abc import Iterable, Sequence
 from broadside.newsroom import served
 from broadside.newsroom.dead import questions
 from broadside.newsroom.records import CampaignReport, Tally
+from campaigns.channel_state import ChannelState, worst
+from campaigns.identity import campaign_text
 from storage.records import Campaign, DeadStanding
-from transports.channel_state import ChannelState, worst
-from transports.identity import campaign_text
 
 _OUTCOMES = ("delivered", "dead", "rejected", "expired", "dropped", "cancelled")
 

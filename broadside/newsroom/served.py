@@ -6,8 +6,8 @@ import difflib
 from collections.abc import Collection, Mapping, Sequence
 
 from broadside.errors import Problem, RecordError, shown
+from campaigns.channel_state import ChannelState
 from storage.records import Audience
-from transports.channel_state import ChannelState
 
 SERVE = "give a node the channel in its broadside.toml and start it again"
 

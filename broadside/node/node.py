@@ -31,6 +31,8 @@ from broadside.node import processes
 from broadside.node.quotas import Allowance, allowances
 from broadside.provider_tokens import TokenMaker
 from broadside.topology import build_transport, endpoints
+from campaigns.channel_state import ChannelState, worst
+from campaigns.message import Message
 from storage.embedded import Embedded
 from storage.link import Link
 from storage.records import DeadStanding
@@ -47,8 +49,7 @@ from supervision import (
     Supervisor,
 )
 from transports import registry
-from transports.channel_state import ChannelState, worst
-from transports.contract import Message, Quota, Transport
+from transports.contract import Quota, Transport
 from transports.errors import TransportError
 
 log = structlog.get_logger(__name__)

@@ -18,9 +18,12 @@ from actors.messages import Done, Work
 from actors.refusals import Doubt, Refusals
 from actors.settler import Settler
 from actors.transport import TransportActor
+from campaigns.batch import Batch, Leave, always
+from campaigns.message import Message
+from campaigns.recipient import Recipient, pack_recipients
 from storage.errors import LinkLost
 from storage.records import Campaign, Settlement
-from transports.contract import Batch, Leave, Message, Outcomes, Recipient, always, pack_recipients
+from transports.contract import Outcomes
 
 FAR = 10**15
 

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from actors.batcher import split
 from actors.messages import Page
+from campaigns.message import Message
+from campaigns.recipient import Recipient, pack_recipients, unpack_recipients
 from storage.records import Baton, Campaign, Claim, HeldBaton, Share, Span
-from transports.contract import Message, Recipient, pack_recipients, unpack_recipients
 
 Row = tuple[int, str]
 """Id and channel."""

@@ -12,8 +12,10 @@ import trio.testing
 from actors.gate import Gate
 from actors.messages import Done
 from actors.settler import Settler
+from campaigns.batch import Batch
+from campaigns.outcome import Outcome
 from tests.actors.channel_group import FAR, Group, MemoryTubes, ScriptedTransport, delivered
-from transports.contract import Batch, Exceptional, Outcome, Outcomes
+from transports.contract import Exceptional, Outcomes
 
 
 async def test_every_batch_is_sent_and_settled_once(autojump_clock: trio.testing.MockClock) -> None:

@@ -12,9 +12,11 @@ from actors.consumer import TASKS_A_TAKE
 from actors.limiter import Limiter
 from actors.refusals import Standing
 from actors.standing import standing
+from campaigns.batch import Batch
+from campaigns.channel_state import ChannelState
+from campaigns.outcome import Death, Outcome
 from tests.actors.channel_group import Group, MemoryTubes, ScriptedTransport, delivered
-from transports.channel_state import ChannelState
-from transports.contract import Batch, Death, Exceptional, Outcome, Outcomes
+from transports.contract import Exceptional, Outcomes
 
 
 async def test_a_stop_answer_pauses_the_channel_and_a_probe_reopens_it(autojump_clock: trio.testing.MockClock) -> None:

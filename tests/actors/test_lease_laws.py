@@ -7,11 +7,13 @@ import trio
 import trio.testing
 
 from actors import consumer
+from campaigns.batch import Batch
+from campaigns.outcome import Outcome
 from storage.errors import LinkLost, VerbRefused
 from storage.records import Campaign, Settlement
 from tests.actors import channel_group
 from tests.actors.channel_group import Book, Group, MemoryTubes, ScriptedTransport, delivered
-from transports.contract import Batch, Exceptional, Outcome, Outcomes
+from transports.contract import Exceptional, Outcomes
 
 TTR = 60.0
 ANSWER = 20.0

@@ -8,9 +8,10 @@ import pytest
 import trio
 import trio.testing
 
+from campaigns.batch import Batch
 from storage.errors import LinkLost
 from tests.actors.channel_group import Group, MemoryTubes, ScriptedTransport, delivered
-from transports.contract import Batch, Outcomes
+from transports.contract import Outcomes
 
 
 async def test_a_batch_that_crashes_its_actors_three_times_is_buried_with_its_reason_and_the_rest_goes_on(

@@ -19,12 +19,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from trio.testing import MockClock
 
+from campaigns.outcome import Fault, Outcome
 from storage.records import Settlement
 from tests.actors.channel_group import Group, MemoryTubes
 from transports.apns import outcomes as apns_outcomes
 from transports.apns.credentials import ProviderToken
 from transports.apns.transport import ApnsTransport
-from transports.contract import Fault, Outcome
 from transports.fcm import outcomes as fcm_outcomes
 from transports.fcm.transport import FcmTransport
 from transports.http2.client import UNANSWERED, UNPROCESSED, Answer, Http2Client, Request

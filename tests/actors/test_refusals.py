@@ -9,7 +9,11 @@ from hypothesis import strategies as st
 
 from actors.breaker import Breaker, State
 from actors.refusals import ENOUGH, Doubt, Refusals, Standing
-from transports.contract import Batch, Death, Exceptional, Message, Outcome, Outcomes, Recipient
+from campaigns.batch import Batch
+from campaigns.message import Message
+from campaigns.outcome import Death, Outcome
+from campaigns.recipient import Recipient
+from transports.contract import Exceptional, Outcomes
 
 NEWS = Message(title="t", body="b")
 

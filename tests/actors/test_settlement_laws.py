@@ -8,19 +8,12 @@ from hypothesis import strategies as st
 
 from actors.messages import Done, Work
 from actors.settler import ATTEMPTS, settle
+from campaigns.batch import Batch
+from campaigns.message import Message
+from campaigns.outcome import Death, Fault, Outcome
+from campaigns.recipient import Recipient, pack_recipients, unpack_recipients
 from storage.records import Task, attempt
-from transports.contract import (
-    Batch,
-    Death,
-    Exceptional,
-    Fault,
-    Message,
-    Outcome,
-    Outcomes,
-    Recipient,
-    pack_recipients,
-    unpack_recipients,
-)
+from transports.contract import Exceptional, Outcomes
 
 NOW = 1_800_000_000_000
 HOUR = 3_600_000

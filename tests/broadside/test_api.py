@@ -17,10 +17,10 @@ from broadside.newsroom.device_tokens import DeviceTokens
 from broadside.newsroom.dry_run import DryRun
 from broadside.newsroom.newsroom import Newsroom
 from broadside.newsroom.ring import Ring
+from campaigns.message import Message
 from storage.link import Link
 from storage.store import Store
 from storage.tubes import Tubes
-from transports.contract import Message
 from transports.errors import PayloadError
 
 KEY = "the-key"

@@ -18,12 +18,13 @@ from broadside.newsroom.device_tokens import DeviceTokens
 from broadside.newsroom.dry_run import DryRun
 from broadside.newsroom.newsroom import Newsroom
 from broadside.newsroom.records import FireRequest, Subscriber, Verdict
+from campaigns.message import Message
 from simulators.twin import serve_twin
 from storage.link import Link
 from storage.store import Store
 from storage.tubes import Tubes
 from transports import registry
-from transports.contract import Message, Transport, TransportSettings
+from transports.contract import Transport, TransportSettings
 
 PLATFORMS = {"android": "fcm", "ios": "apns"}
 APPS = {"fcm": "twin-project", "apns": "com.example.news"}

@@ -19,14 +19,14 @@ from broadside.newsroom.newsroom import Newsroom
 from broadside.newsroom.once import NODE_KEY, differing, digest
 from broadside.newsroom.records import FireRequest
 from broadside.newsroom.ring import Ring
+from campaigns.identity import campaign_text
+from campaigns.message import Message
 from storage.link import Link
 from storage.records import Once
 from storage.store import Store
 from storage.tubes import Tubes
 from tests.conftest import Server, linked
 from tests.storage.wire_cutter import Wire, wire_to
-from transports.contract import Message
-from transports.identity import campaign_text
 
 BODY = {"message": {"title": "hot", "body": "news"}}
 DAY = 86_400_000

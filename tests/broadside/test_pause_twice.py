@@ -9,11 +9,11 @@ import pytest
 from broadside.errors import Conflict
 from broadside.newsroom.newsroom import Newsroom
 from broadside.newsroom.records import CampaignReport
+from campaigns.message import Message
 from storage.link import Link
 from tests.broadside.test_api import newsroom_over
 from tests.storage.test_pause_and_forget import Ring
 from tests.storage.test_walk_verbs import CAMPAIGN, NOW
-from transports.contract import Message
 
 NONE = "409"
 GOALS = {

@@ -23,10 +23,11 @@ from broadside.datafolder import DataFolder
 from broadside.newsroom.records import FireRequest, Subscriber
 from broadside.node.node import Node
 from broadside.provider_tokens import TokenHolder, TokenMaker
+from campaigns.identity import parse_campaign
+from campaigns.message import Message
 from tests.transports.scripted_peer import Peer
 from transports.apns.transport import ApnsTransport, build
-from transports.contract import Message, TransportSettings
-from transports.identity import parse_campaign
+from transports.contract import TransportSettings
 
 APPS = {"ios-news": "com.example.news", "ios-sport": "com.example.sport", "ios-other": "org.example.other"}
 

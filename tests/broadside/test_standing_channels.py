@@ -24,6 +24,10 @@ from broadside.doctor import checks
 from broadside.newsroom.records import CampaignReport, FireRequest, Subscriber
 from broadside.node.node import Node
 from broadside.worker import worker
+from campaigns.batch import Batch
+from campaigns.channel_state import ChannelState
+from campaigns.identity import parse_campaign
+from campaigns.message import Message
 from storage.link import Link
 from supervision import Intensity
 from supervision.child import Around, around_actors
@@ -32,9 +36,7 @@ from tests.broadside.test_provider_tokens import signing_key
 from tests.conftest import Server
 from tests.storage.test_walk_verbs import House
 from tests.transports.scripted_peer import Peer
-from transports.channel_state import ChannelState
-from transports.contract import Batch, Message, Outcomes
-from transports.identity import parse_campaign
+from transports.contract import Outcomes
 
 REFUSED = {
     "breaker": (400, {}, b'{"reason":"TopicDisallowed"}'),

@@ -15,6 +15,8 @@ from actors.book import CampaignBook
 from actors.messages import Page
 from actors.shepherd import Shepherd
 from actors.walker import Walker
+from campaigns.identity import parse_campaign
+from campaigns.message import Message
 from storage.link import Link
 from storage.records import Baton, Lease
 from storage.store import Store
@@ -22,8 +24,6 @@ from storage.tubes import Tubes
 from tests.broadside.fake_node import FakeNode, Said, broadside, folder, node
 from tests.broadside.test_fire_once import NOW, client, newsroom
 from tests.conftest import Server, linked
-from transports.contract import Message
-from transports.identity import parse_campaign
 
 __all__ = ["broadside", "folder", "node"]  # fixtures
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from broadside import wire
-from transports.channel_state import ChannelState
+from campaigns.channel_state import ChannelState
 
 HELLO = wire.Hello(
     node="n",

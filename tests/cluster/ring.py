@@ -17,10 +17,10 @@ from broadside.demo import samples
 from broadside.errors import ApiError, NodeUnreachable
 from broadside.newsroom.records import FireRequest
 from broadside.topology import HANDS_A_CONNECTION
+from campaigns.identity import parse_campaign
+from campaigns.message import Message
 from tests.cluster.cable import Cable
 from tests.cluster.proxy import Wire
-from transports.contract import Message
-from transports.identity import parse_campaign
 
 IN_FLIGHT = cores() * 2 * CONNECTIONS * HANDS_A_CONNECTION * 500
 """Recipients that a node may have leased: of each worker two channels, so many batches each."""

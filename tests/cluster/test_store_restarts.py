@@ -12,10 +12,10 @@ import pytest
 import trio
 
 from benchmarks.ring.cluster import Cluster, ClusterError
+from campaigns.recipient import unpack_recipients
 from storage.errors import LinkLost
 from storage.link import Endpoint, Link
 from storage.store import Store
-from transports.contract import unpack_recipients
 
 pytestmark = [pytest.mark.tarantool, pytest.mark.xdist_group("cluster")]
 

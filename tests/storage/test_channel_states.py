@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from campaigns.channel_state import LONGEST, MOST, ChannelState, worst
 from storage.link import Link
 from storage.store import Store
 from tests.storage.test_walk_verbs import NOW
-from transports.channel_state import LONGEST, MOST, ChannelState, worst
 
 
 def state(channel: str, reason: str = "breaker", since: int = NOW, **more: str) -> ChannelState:

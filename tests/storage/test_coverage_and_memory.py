@@ -13,6 +13,7 @@ from actors.book import CampaignBook
 from actors.messages import Page
 from actors.walker import Walker
 from broadside.newsroom.coverage import coverage, verify
+from campaigns.message import Message
 from storage.errors import OutOfMemory
 from storage.link import Link
 from storage.records import Campaign, Lease
@@ -20,7 +21,6 @@ from storage.tubes import Tubes
 from tests.conftest import Server, linked
 from tests.storage.test_pause_and_forget import Ring
 from tests.storage.test_walk_verbs import CAMPAIGN, NOW
-from transports.contract import Message
 
 
 @pytest.fixture

@@ -9,20 +9,15 @@ from actors.breaker import Breaker
 from actors.dead import asking
 from actors.refusals import Refusals
 from broadside.newsroom.coverage import verify
+from campaigns.batch import Batch
+from campaigns.message import Message
+from campaigns.outcome import Death, Outcome
+from campaigns.recipient import Recipient, unpack_recipients
 from storage.link import Link
 from storage.records import DeadRow, Settlement, Task
 from tests.storage.test_pause_and_forget import Ring
 from tests.storage.test_walk_verbs import CAMPAIGN, NOW
-from transports.contract import (
-    Batch,
-    Death,
-    Exceptional,
-    Message,
-    Outcome,
-    Outcomes,
-    Recipient,
-    unpack_recipients,
-)
+from transports.contract import Exceptional, Outcomes
 
 HOUR = 3_600_000
 DAY = 24 * HOUR

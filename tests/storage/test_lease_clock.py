@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from campaigns.batch import Leave
 from storage import tubes
 from storage.embedded import LUA, Embedded
 from storage.link import Endpoint, Link
 from storage.tubes import Tubes
-from transports.contract import Leave
 
 pytestmark = pytest.mark.tarantool
 

@@ -10,6 +10,7 @@ import pytest
 import trio
 
 from broadside import topology, wire
+from campaigns.batch import Leave
 from storage.link import Endpoint, Link
 from storage.records import Baton, HeldBaton, PutBatch, Settlement
 from storage.store import Store
@@ -19,7 +20,6 @@ from tests.conftest import Server, linked
 from tests.storage.test_link_laws import joined
 from tests.storage.wire_cutter import Wire, wire_to
 from tests.sweep.campaign import Campaign, rows
-from transports.contract import Leave
 
 WORKER = "worker-1"
 

@@ -13,11 +13,11 @@ import trio
 from actors import normaliser
 from actors.normaliser import Normaliser
 from broadside.newsroom.coverage import verify
+from campaigns.message import Message
 from storage.link import Link
 from storage.records import Row
 from storage.store import Store
 from transports import registry
-from transports.contract import Message
 
 PLATFORMS = {"ios": "apns", "android": "fcm"}
 RULE = "apns 1"

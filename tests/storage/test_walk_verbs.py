@@ -9,12 +9,13 @@ import trio
 
 from actors.batcher import split
 from actors.messages import RECIPIENTS_A_BATCH, Page
+from campaigns.message import Message
+from campaigns.recipient import pack_recipients, unpack_recipients
 from storage.errors import VerbRefused
 from storage.link import Link
 from storage.records import Baton, HeldBaton, Lease, Remainder, Settlement, Task
 from storage.store import Store
 from storage.tubes import Tubes
-from transports.contract import Message, pack_recipients, unpack_recipients
 
 NOW = 1_800_000_000_000
 CAMPAIGN = (1 << 60) + 5

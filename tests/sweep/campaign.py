@@ -14,11 +14,14 @@ from actors.messages import wall_clock
 from actors.shepherd import Shepherd
 from broadside import topology, wire
 from broadside.provider_tokens import TokenHolder
+from campaigns.batch import Batch
+from campaigns.message import Message
+from campaigns.outcome import Outcome
 from storage.store import Store
 from storage.tubes import Tubes
 from supervision import REST_FOR_ONE, ChildSpec, Intensity, StartFailed, Supervisor
 from supervision.testing import Fired
-from transports.contract import Batch, Exceptional, Message, Outcome, Outcomes
+from transports.contract import Exceptional, Outcomes
 
 MESSAGE = Message(title="t", body="b")
 

@@ -13,6 +13,7 @@ import pytest
 import trio
 
 from broadside import topology, wire
+from campaigns.recipient import unpack_recipients
 from storage.link import Link
 from storage.store import Store
 from storage.tubes import Tubes
@@ -20,7 +21,6 @@ from supervision.testing import Report, crash_at_every_step
 from tests.conftest import Server
 from tests.sweep.campaign import Campaign, rows
 from tests.sweep.test_sweep_tarantool import WatchedLink
-from transports.contract import unpack_recipients
 
 ACTORS = ["walker", "batcher", "settler", "shepherd"]
 CHANNELS = ["ios", "android"]

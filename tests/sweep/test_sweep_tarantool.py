@@ -13,13 +13,13 @@ import trio
 
 from actors.settler import Settler
 from broadside import topology, wire
+from campaigns.outcome import Outcome
 from storage.link import Link
 from storage.store import Store
 from storage.tubes import Tubes
 from supervision.testing import Report, crash_at_every_step
 from tests.conftest import Server, linked
 from tests.sweep.campaign import Campaign, rows
-from transports.contract import Outcome
 
 ACTORS = ["walker", "batcher", "consumer", "transport", "settler", "reporter", "shepherd", "membership"]
 FEW_STEPS = ["shepherd", "membership"]

@@ -79,7 +79,8 @@ _AS_IF = """
 import time
 
 from transports.apns.transport import ApnsTransport
-from transports.contract import Death, Exceptional, Outcome
+from campaigns.outcome import Death, Outcome
+from transports.contract import Exceptional
 
 right = ApnsTransport.send
 

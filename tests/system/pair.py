@@ -18,6 +18,7 @@ from benchmarks.ring.cluster import ClusterNode, gaps
 from broadside.demo import samples
 from broadside.errors import ApiError, NodeUnreachable
 from broadside.newsroom.records import FireRequest
+from campaigns.message import Message
 from simulators.ledger import Entry, read_ledger
 from tests.cluster.cable import Cable
 from tests.cluster.ring import Ring
@@ -27,7 +28,6 @@ from tests.system.judge import Campaign, Judgement, judge
 from tests.system.plan import LATENCY, STREAMS
 from tests.system.processes import MARK, Failed, marked, rss
 from tests.system.trial import BATCH, DEAD_SECONDS, Trial, starts
-from transports.contract import Message
 
 _ASK = """
 import json, pathlib, sys

@@ -15,9 +15,12 @@ import trustme
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
+from campaigns.batch import Batch
+from campaigns.message import Message
+from campaigns.recipient import Recipient
 from tests.transports.scripted_peer import Peer, Reply
 from transports.backoff import Backoff
-from transports.contract import Batch, Message, Recipient, TransportSettings
+from transports.contract import TransportSettings
 from transports.http2.connection import Timing
 
 

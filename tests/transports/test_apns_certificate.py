@@ -13,9 +13,10 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import pkcs12
 
+from campaigns.message import Message
 from transports.apns import certificate
 from transports.apns.transport import build
-from transports.contract import Message, TransportSettings
+from transports.contract import TransportSettings
 from transports.errors import CredentialsError, PayloadError
 
 APP = "com.example.news"

@@ -6,9 +6,10 @@ import json
 
 import pytest
 
+from campaigns.message import Message
+from campaigns.outcome import Outcome
 from transports.apns import payload
 from transports.apns.push_types import PUSH_TYPES
-from transports.contract import Message, Outcome
 from transports.errors import PayloadError
 
 LIVE = {"timestamp": 1_700_000_000, "event": "update", "content-state": {"goals": 2}}

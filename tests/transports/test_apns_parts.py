@@ -9,8 +9,10 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from hypothesis import given
 from hypothesis import strategies as st
 
+from campaigns.message import Message
+from campaigns.outcome import Death, Outcome
 from transports.apns import credentials, outcomes, payload
-from transports.contract import LONGEST_PAUSE, Death, Message, Outcome
+from transports.contract import LONGEST_PAUSE
 from transports.decision import Then
 from transports.errors import CredentialsError, PayloadError
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import dataclasses
 from collections import Counter
 
-from transports.contract import Death, Outcome
+from campaigns.outcome import Death, Outcome
 
 
 async def test_every_recipient_is_pushed_once_with_apples_headers(peer, make_apns, make_batch, running):

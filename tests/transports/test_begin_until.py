@@ -7,8 +7,8 @@ import ssl
 import trio
 import trio.testing
 
+from campaigns.outcome import Outcome
 from transports.backoff import Backoff
-from transports.contract import Outcome
 from transports.http2.client import Request, Template
 from transports.http2.connection import Origin, Timing
 from transports.http2.jobs import Job

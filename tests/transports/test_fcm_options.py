@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from campaigns.message import Message
+from campaigns.recipient import Recipient
 from simulators.fcm_message import check_request
-from transports.contract import Message, Recipient
 from transports.errors import PayloadError
 from transports.fcm import payload
 

@@ -6,7 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transports.contract import LONGEST_PAUSE, Death, Fault, Message, Outcome, Recipient
+from campaigns.message import Message
+from campaigns.outcome import Death, Fault, Outcome
+from campaigns.recipient import Recipient
+from transports.contract import LONGEST_PAUSE
 from transports.decision import LONGEST_WAIT, Then
 from transports.errors import CredentialsError, PayloadError
 from transports.fcm import credentials, outcomes, payload

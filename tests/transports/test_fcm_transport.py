@@ -7,7 +7,9 @@ import time
 import pytest
 import trio
 
-from transports.contract import Death, Message, Outcome, Quota, TransportSettings
+from campaigns.message import Message
+from campaigns.outcome import Death, Outcome
+from transports.contract import Quota, TransportSettings
 from transports.errors import ConnectionLost
 from transports.fcm import credentials
 from transports.fcm.transport import build

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from campaigns.outcome import Outcome
 from transports import foreign
 from transports.apns import outcomes as apns
-from transports.contract import Outcome
 from transports.fcm import outcomes as fcm
 
 NOW = 1_800_000_000_000

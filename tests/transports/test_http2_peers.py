@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from transports.contract import Outcome
+from campaigns.outcome import Outcome
 
 NODE = """
 const http2 = require('http2'), fs = require('fs');

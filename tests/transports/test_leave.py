@@ -8,7 +8,8 @@ from dataclasses import replace
 import trio
 from h2.settings import SettingCodes
 
-from transports.contract import Leave, Outcome
+from campaigns.batch import Leave
+from campaigns.outcome import Outcome
 
 OK = (200, {}, b"")
 STREAMS = 10

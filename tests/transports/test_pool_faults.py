@@ -12,7 +12,8 @@ from h2.errors import ErrorCodes
 from h2.settings import SettingCodes
 from hyperframe.frame import GoAwayFrame
 
-from transports.contract import Message, Outcome
+from campaigns.message import Message
+from campaigns.outcome import Outcome
 from transports.errors import ConnectionLost, CredentialsError
 from transports.http2.connection import Timing, dial, parse_origin
 from transports.tls.context import client_context

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 
 from actors.breaker import Breaker, State
 from actors.limiter import START, Limiter
+from campaigns.identity import apns_id, apns_id_prefix, campaign_text, parse_apns_id, parse_campaign
 from transports import registry
 from transports.apns.platform import PLATFORM as APNS
 from transports.backoff import Backoff
-from transports.identity import apns_id, apns_id_prefix, campaign_text, parse_apns_id, parse_campaign
 from transports.retry_after import parse_retry_after
 
 ids = st.integers(0, 2**64 - 1)

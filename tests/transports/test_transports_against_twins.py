@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 import trio
 
+from campaigns.message import Message
+from campaigns.outcome import Outcome
 from simulators.service import serve_twin
 from transports.apns.transport import build as build_apns
-from transports.contract import Message, Outcome, TransportSettings
+from transports.contract import TransportSettings
 from transports.errors import PayloadError
 from transports.fcm.transport import build as build_fcm
 

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import msgspec
 
+from campaigns.outcome import Death, Fault, Outcome
 from transports import foreign
-from transports.contract import Death, Fault, Outcome
 from transports.decision import Decision, Then, later, stop
 
 _BUG = "Apple refuses every push of this kind ({reason}): this is a fault of the campaign or of Broadside"

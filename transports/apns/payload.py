@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from campaigns.message import Message
 from transports.apns.options import WHERE, Alert, Aps, Localized, read, shown, wrong
 from transports.apns.push_types import PUSH_TYPES, START_ONLY
-from transports.contract import Message
 from transports.errors import PayloadError
 
 _encode = msgspec.json.Encoder().encode

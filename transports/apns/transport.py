@@ -8,6 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from itertools import repeat
 
+from campaigns.batch import Batch
+from campaigns.identity import apns_id_prefix, apns_ids, campaign_text
+from campaigns.message import Message
+from campaigns.outcome import Outcome
 from transports.apns import certificate, credentials, outcomes, payload
 from transports.apns.certificate import Certificate
 from transports.apns.credentials import ProviderToken
@@ -15,7 +19,7 @@ from transports.apns.options import WHERE
 from transports.apns.payload import Push
 from transports.apns.push_types import PUSH_TYPES
 from transports.backoff import Backoff
-from transports.contract import Batch, Exceptional, Message, Outage, Outcome, Outcomes, TransportSettings
+from transports.contract import Exceptional, Outage, Outcomes, TransportSettings
 from transports.decision import Decision, Then
 from transports.dispatch import Dispatch
 from transports.errors import CredentialsError, PayloadError
@@ -23,7 +27,6 @@ from transports.http2.client import Answer, Header, Row, Template
 from transports.http2.connection import Timing, parse_origin
 from transports.http2.jobs import Job
 from transports.http2.pool import Pool, wall_ms
-from transports.identity import apns_id_prefix, apns_ids, campaign_text
 from transports.retry_after import parse_retry_after
 from transports.tls.context import client_context
 from transports.warm_up import first_request

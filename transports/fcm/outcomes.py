@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import msgspec
 
+from campaigns.outcome import Death, Fault, Outcome
 from transports import foreign
-from transports.contract import Death, Fault, Outcome
 from transports.decision import Decision, Then, later, stop
 
 _LEAST = 10.0  # FCM: retry no sooner than this (seconds)

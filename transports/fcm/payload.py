@@ -10,7 +10,8 @@ from typing import Any
 
 import msgspec
 
-from transports.contract import Message, Recipient
+from campaigns.message import Message
+from campaigns.recipient import Recipient
 from transports.errors import PayloadError
 from transports.fcm import options
 from transports.fcm.options import MAX_TTL

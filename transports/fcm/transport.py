@@ -9,18 +9,13 @@ from collections.abc import Callable
 
 import trio
 
+from campaigns.batch import Batch
+from campaigns.identity import campaign_text
+from campaigns.message import Message
+from campaigns.outcome import Outcome
+from campaigns.recipient import Recipient
 from transports.backoff import Backoff
-from transports.contract import (
-    Batch,
-    Exceptional,
-    Message,
-    Outage,
-    Outcome,
-    Outcomes,
-    Quota,
-    Recipient,
-    TransportSettings,
-)
+from transports.contract import Exceptional, Outage, Outcomes, Quota, TransportSettings
 from transports.decision import Decision, Then
 from transports.dispatch import Dispatch
 from transports.errors import CredentialsError, PayloadError
@@ -29,7 +24,6 @@ from transports.http2.client import Answer, Row, Template
 from transports.http2.connection import Timing, parse_origin
 from transports.http2.jobs import Job
 from transports.http2.pool import Pool, wall_ms
-from transports.identity import campaign_text
 from transports.retry_after import parse_retry_after
 from transports.tls.context import client_context
 from transports.warm_up import first_request

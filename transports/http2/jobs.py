@@ -7,7 +7,9 @@ from collections.abc import Callable
 
 import trio
 
-from transports.contract import Exceptional, Leave, Outcome, always
+from campaigns.batch import Leave, always
+from campaigns.outcome import Outcome
+from transports.contract import Exceptional
 from transports.http2.client import Answer, Request, Row, Template
 
 _REFUSALS_PER_REQUEST = 8

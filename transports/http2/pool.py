@@ -10,8 +10,9 @@ from collections.abc import Callable
 import structlog
 import trio
 
+from campaigns.batch import Leave
+from campaigns.outcome import Outcome
 from transports.backoff import Backoff
-from transports.contract import Leave, Outcome
 from transports.errors import ConnectionLost
 from transports.http2.client import UNPROCESSED, Completions, Http2Client
 from transports.http2.connection import Connection, Origin, Timing, dial

@@ -1,0 +1,49 @@
+"""What becomes of one recipient's push: the outcomes, which of them are terminal, and where a fault lies."""
+
+from __future__ import annotations
+
+import enum
+
+
+class Outcome(enum.Enum):
+    """What became of one recipient's push. The first six are terminal; the others come back as a later attempt."""
+
+    DELIVERED = "delivered"
+    DEAD = "dead"
+    REJECTED = "rejected"
+    EXPIRED = "expired"
+    CANCELLED = "cancelled"
+    DROPPED = "dropped"
+    RETRY = "retry"
+    """Not taken for now: try again after ``Exceptional.after`` seconds."""
+    UNKNOWN = "unknown"
+    """Sent, never answered: tried again under the same collapse id, so that a repeat replaces the first."""
+    HELD = "held"
+    """Not judged: never sent, or hit by a fault of the whole channel. Does not count as a try."""
+
+
+TERMINAL = frozenset(
+    {Outcome.DELIVERED, Outcome.DEAD, Outcome.REJECTED, Outcome.EXPIRED, Outcome.CANCELLED, Outcome.DROPPED}
+)
+
+
+class Fault(enum.Enum):
+    """Where the fault lies that a push was not taken. Only the phone's own refusals count towards giving it up."""
+
+    PHONE = "phone"
+    """This token, or this message to it. The others of the batch are judged by themselves."""
+    CHANNEL = "channel"
+    """The credential, the app, the project, its quota: every recipient of the channel would hear the same."""
+    MOMENT = "moment"
+    """The provider or the way to it, just now: busy, silent, restarting."""
+
+
+class Death(enum.Enum):
+    """How surely a provider's refusal says that a phone is gone. What Broadside refuses by itself is none of these."""
+
+    CERTAIN = "certain"
+    """No wrong key can cause it: deleted with the report."""
+    LIKELY = "likely"
+    """Kept with the campaign, and judged over the whole ring when it ends."""
+    DOUBTFUL = "doubtful"
+    """Kept as well; in the field nearly always a wrong environment, app or project."""
