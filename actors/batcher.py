@@ -9,8 +9,8 @@ from typing import NamedTuple
 import structlog
 import trio
 
-from actors.blame import count_crash, is_outage
 from actors.messages import Page
+from actors.poison import count_crash, is_outage
 from campaigns.recipient import pack_recipients, unpack_recipients
 from storage.errors import LinkLost
 from storage.records import PutBatch, Span

@@ -9,12 +9,12 @@ from typing import Any
 import structlog
 import trio
 
-from actors.blame import Blame
-from actors.book import CampaignBook
 from actors.breaker import Breaker
+from actors.campaign_cache import CampaignCache
 from actors.gate import LOOK_EVERY, Gate
 from actors.limiter import Limiter
 from actors.messages import Work
+from actors.poison import PoisonCounter
 from campaigns.batch import Batch, Leave
 from campaigns.recipient import unpack_recipients
 from storage.errors import LinkLost
@@ -47,7 +47,7 @@ class Consumer:
         *,
         channel: str,
         tubes: Tubes,
-        book: CampaignBook,
+        cache: CampaignCache,
         work: trio.MemorySendChannel[Work],
         hands: trio.Semaphore,
         gate: Gate,
@@ -57,7 +57,7 @@ class Consumer:
     ) -> None:
         self._channel = channel
         self._tubes = tubes
-        self._book = book
+        self._cache = cache
         self._work = work
         self._hands = hands
         self._gate = gate
@@ -76,7 +76,7 @@ class Consumer:
                 asked, tasks = await self._take()
                 leave = self._tubes.leave()  # for the session of this take, before anything else is waited for
                 for id, number, data in tasks:
-                    async with Blame(self._tubes, self._channel, id, number):
+                    async with PoisonCounter(self._tubes, self._channel, id, number):
                         work = await self._read(id, number, data, asked, leave)
                     if work is not None:
                         await self._work.send(work)  # whose receiver may have crashed: that is not this batch's fault
@@ -132,7 +132,7 @@ class Consumer:
             return None
         campaign = None
         with trio.move_on_at(asked + FETCH_WITHIN) as fetching:
-            campaign = await self._book.get(task.campaign)
+            campaign = await self._cache.get(task.campaign)
         if fetching.cancelled_caught:
             await self._give_back(id, number)
             return None

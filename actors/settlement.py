@@ -10,8 +10,8 @@ from typing import TypeVar
 import structlog
 import trio
 
-from actors.blame import is_outage
 from actors.gate import Gate
+from actors.poison import is_outage
 from storage.errors import LinkLost, OutOfMemory
 from storage.records import Settlement
 from storage.tubes import Tubes

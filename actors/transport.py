@@ -8,10 +8,10 @@ from collections.abc import Callable
 import structlog
 import trio
 
-from actors.blame import Blame
 from actors.breaker import Breaker
 from actors.gate import Gate
 from actors.messages import Done, Work
+from actors.poison import PoisonCounter
 from actors.refusals import Ask, Refusals
 from campaigns.batch import Batch
 from campaigns.outcome import Outcome
@@ -85,7 +85,7 @@ class TransportActor:
             if self._refusals.spares(work.batch):
                 await self._done.send(Done(work, held(work.batch, "the channel is paused")))
                 continue
-            async with Blame(self._tubes, self._channel, work.task.id, work.task.number):
+            async with PoisonCounter(self._tubes, self._channel, work.task.id, work.task.number):
                 outcomes = await self._transport.send(work.batch)
             nursery.start_soon(self._weigh, work, outcomes)  # which may wait for others, and they need this place
 

@@ -8,9 +8,9 @@ from functools import partial
 import structlog
 import trio
 
-from actors.blame import count_crash, is_outage
-from actors.book import CampaignBook
+from actors.campaign_cache import CampaignCache
 from actors.messages import RECIPIENTS_A_BATCH, Clock, Page
+from actors.poison import count_crash, is_outage
 from storage.errors import LinkLost, VerbRefused
 from storage.records import Baton, Campaign, HeldBaton
 from storage.store import Store
@@ -37,7 +37,7 @@ class Walker:
         ring: Mapping[str, Tubes],
         channels: Collection[str],
         store: Store,
-        book: CampaignBook,
+        cache: CampaignCache,
         pages: trio.MemorySendChannel[Page],
         clock: Clock,
     ) -> None:
@@ -46,7 +46,7 @@ class Walker:
         self._ring = ring
         self._channels = frozenset(channels)
         self._store = store
-        self._book = book
+        self._cache = cache
         self._pages = pages
         self._clock = clock
         self._stopping = False
@@ -89,7 +89,7 @@ class Walker:
 
     async def _walk(self, held: HeldBaton) -> None:
         baton = held.baton
-        campaign = await self._book.get(baton.campaign)
+        campaign = await self._cache.get(baton.campaign)
         if campaign is not None and not self._serves(campaign):
             await self._hand_on(held, campaign)
             return

@@ -95,7 +95,7 @@ class Thread:
         self.used += seconds
 
 
-class Book:
+class Cache:
     """What a walker asks of the campaigns: one, with pages of the usual size."""
 
     def __init__(self) -> None:
@@ -103,7 +103,7 @@ class Book:
         self.channels: frozenset[str] = frozenset()
         self.expires_at = math.inf
 
-    async def get(self, id: int) -> Book:
+    async def get(self, id: int) -> Cache:
         """The campaign."""
         await trio.lowlevel.checkpoint()
         return self
@@ -197,7 +197,7 @@ class Node:
                 into, pages = trio.open_memory_channel[Page](PAGES_IN_HAND)
                 own: Any = self.tubes
                 ports: dict[str, Any] = {
-                    "node": str(self.number), "ring": peers, "store": Store(model, reading), "book": Book(),
+                    "node": str(self.number), "ring": peers, "store": Store(model, reading), "cache": Cache(),
                     "channels": (),
                 }  # fmt: skip
                 walker = Walker(tubes=own, pages=into, clock=lambda: 0, **ports)

@@ -9,8 +9,8 @@ from pathlib import Path
 import trio
 
 from actors.batcher import Batcher
-from actors.book import CampaignBook
 from actors.breaker import Breaker
+from actors.campaign_cache import CampaignCache
 from actors.consumer import Consumer
 from actors.dead import DeadJudge, asking
 from actors.gate import Gate
@@ -76,7 +76,7 @@ class ChannelGroup:
         setup: wire.ChannelSetup,
         *,
         tubes: Tubes,
-        book: CampaignBook,
+        cache: CampaignCache,
         clock: Clock,
         limiter: Limiter | None,
         tokens: TokenHolder,
@@ -85,7 +85,7 @@ class ChannelGroup:
     ) -> None:
         self._setup = setup
         self._tubes = tubes
-        self._book = book
+        self._cache = cache
         self._clock = clock
         self._breaker = Breaker()
         self.in_hand: Counter[int] = Counter()
@@ -179,7 +179,7 @@ class ChannelGroup:
         return Consumer(
             channel=self._setup.name,
             tubes=self._tubes,
-            book=self._book,
+            cache=self._cache,
             work=self._work_in.clone(),
             hands=self._hands,
             gate=self._gate,
@@ -223,11 +223,11 @@ class WorkerTree:
 class CampaignGroup:
     """The batcher and the walkers that feed it."""
 
-    def __init__(self, hello: wire.Hello, *, link: Link, store: Store, book: CampaignBook, clock: Clock) -> None:
+    def __init__(self, hello: wire.Hello, *, link: Link, store: Store, cache: CampaignCache, clock: Clock) -> None:
         self._hello = hello
         self._link = link
         self._store = store
-        self._book = book
+        self._cache = cache
         self._clock = clock
         self._channels = frozenset(setup.name for setup in hello.channels)
         self._intake, self._pages = trio.open_memory_channel[Page](PAGES_IN_HAND)
@@ -257,7 +257,7 @@ class CampaignGroup:
             ring={name: self._tubes(f"peer:{name}") for name in ring(self._hello.node, self._hello.peers)},
             channels=self._channels,
             store=self._store,
-            book=self._book,
+            cache=self._cache,
             pages=self._intake.clone(),
             clock=self._clock,
         )
@@ -307,13 +307,13 @@ def worker_tree(
     )
     store = Store(link, copy=None if hello.copy is None else "copy")
     tubes = Tubes(link, hello.worker)
-    book = CampaignBook(store)
+    cache = CampaignCache(store)
     buckets = limiters(hello.channels)
     groups = {
         setup.name: ChannelGroup(
             setup,
             tubes=tubes,
-            book=book,
+            cache=cache,
             clock=clock,
             limiter=buckets.get(setup.pace.bucket) if setup.pace else None,
             tokens=tokens,
@@ -322,7 +322,7 @@ def worker_tree(
         )
         for setup in hello.channels
     }
-    campaigns = CampaignGroup(hello, link=link, store=store, book=book, clock=clock)
+    campaigns = CampaignGroup(hello, link=link, store=store, cache=cache, clock=clock)
 
     def delivery() -> Supervisor:
         children = [

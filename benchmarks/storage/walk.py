@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import trio
 
 from actors.batcher import Batcher
-from actors.book import CampaignBook
+from actors.campaign_cache import CampaignCache
 from actors.membership import Membership
 from actors.messages import Page, wall_clock
 from actors.reporter import Reporter
@@ -125,7 +125,7 @@ async def join(link: Link, nursery: trio.Nursery) -> None:
 async def walk(link: Link, instance: Instance, subscribers: int) -> Cost:
     """Fire, and walk the whole base into the tubes with the real walkers and batcher."""
     store, tubes = Store(link), Tubes(link, f"{NODE}/worker-1/walker")
-    book = CampaignBook(store)
+    cache = CampaignCache(store)
     pages_in, pages_out = trio.open_memory_channel[Page](2)
     campaign = wall_clock() * 1000 + next(_campaigns)
     policy = {"page_size": PAGE_SIZE, "ttl_ms": 3_600_000}
@@ -138,7 +138,7 @@ async def walk(link: Link, instance: Instance, subscribers: int) -> Cost:
             ring={"peer": tubes},
             channels=CHANNELS,
             store=store,
-            book=book,
+            cache=cache,
             pages=pages_in.clone(),
             clock=wall_clock,
         )

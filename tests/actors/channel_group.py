@@ -146,7 +146,7 @@ class ScriptedTransport:
         return self.answer(batch)
 
 
-class Book:
+class Cache:
     async def get(self, id: int) -> Campaign | None:
         await trio.lowlevel.checkpoint()
         if id != 9:
@@ -179,7 +179,7 @@ class Group:
         work_in, work_out = trio.open_memory_channel[Work](hands)
         done_in, done_out = trio.open_memory_channel[Done](hands)
         fake: Any = tubes
-        book: Any = Book()
+        cache: Any = Cache()
         self.settler = Settler(
             channel="c",
             tubes=fake,
@@ -205,7 +205,7 @@ class Group:
         self.consumer = Consumer(
             channel="c",
             tubes=fake,
-            book=book,
+            cache=cache,
             work=work_in.clone(),
             hands=places,
             gate=gate,

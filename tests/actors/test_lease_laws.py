@@ -12,7 +12,7 @@ from campaigns.outcome import Outcome
 from storage.errors import LinkLost, VerbRefused
 from storage.records import Campaign, Settlement
 from tests.actors import channel_group
-from tests.actors.channel_group import Book, Group, MemoryTubes, ScriptedTransport, delivered
+from tests.actors.channel_group import Cache, Group, MemoryTubes, ScriptedTransport, delivered
 from transports.contract import Exceptional, Outcomes
 
 TTR = 60.0
@@ -32,7 +32,7 @@ class Seen(ScriptedTransport):
         return await super().send(batch)
 
 
-class SlowBook(Book):
+class SlowCache(Cache):
     """The store is out of reach until ``away``."""
 
     away = 0.0
@@ -47,8 +47,8 @@ async def test_a_push_is_begun_and_answered_before_its_lease_ends_however_long_t
     away: float, monkeypatch: pytest.MonkeyPatch, autojump_clock: trio.testing.MockClock
 ) -> None:
     """B3: pushes began up to 75 s after a take whose lease ended at 60 s."""
-    SlowBook.away = trio.current_time() + away
-    monkeypatch.setattr(channel_group, "Book", SlowBook)
+    SlowCache.away = trio.current_time() + away
+    monkeypatch.setattr(channel_group, "Cache", SlowCache)
     tubes, transport = MemoryTubes(2), Seen()
     await Group(tubes, transport).run(away + 30)
     assert len(tubes.settled) == 2
@@ -62,8 +62,8 @@ async def test_a_batch_that_waits_for_the_store_goes_back_untouched(
     monkeypatch: pytest.MonkeyPatch, autojump_clock: trio.testing.MockClock
 ) -> None:
     """B3."""
-    SlowBook.away = trio.current_time() + 1000
-    monkeypatch.setattr(channel_group, "Book", SlowBook)
+    SlowCache.away = trio.current_time() + 1000
+    monkeypatch.setattr(channel_group, "Cache", SlowCache)
     tubes, transport = MemoryTubes(1), Seen()
     await Group(tubes, transport).run(100)
     assert tubes.released >= 8

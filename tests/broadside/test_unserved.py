@@ -11,7 +11,7 @@ import pytest
 import trio
 
 from actors.batcher import Batcher
-from actors.book import CampaignBook
+from actors.campaign_cache import CampaignCache
 from actors.messages import Page
 from actors.shepherd import Shepherd
 from actors.walker import Walker
@@ -216,7 +216,7 @@ class Walk:
             ring=peers,
             channels=channels,
             store=self.store,
-            book=CampaignBook(self.store),
+            cache=CampaignCache(self.store),
             pages=send.clone(),
             clock=lambda: now,
         )

@@ -9,7 +9,7 @@ import pytest
 import trio
 
 from actors.batcher import split
-from actors.book import CampaignBook
+from actors.campaign_cache import CampaignCache
 from actors.messages import Page
 from actors.walker import Walker
 from broadside.newsroom.coverage import coverage, verify
@@ -130,7 +130,7 @@ async def test_three_walkers_have_each_a_page_within_a_second_of_fire(ring: Ring
                 ring={},
                 channels=["ios", "android"],
                 store=ring.store,
-                book=CampaignBook(ring.store),
+                cache=CampaignCache(ring.store),
                 pages=send,
                 clock=lambda: NOW,
             )

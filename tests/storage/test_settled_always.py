@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 import trio
 
-from actors.book import CampaignBook
+from actors.campaign_cache import CampaignCache
 from actors.gate import Gate
 from actors.messages import Page
 from actors.reporter import Reporter
@@ -190,7 +190,7 @@ async def test_a_baton_whose_walk_crashes_is_buried_and_the_walker_goes_on(
     outlet, intake = trio.open_memory_channel[Page](10)
     walker = Walker(
         node="n1", tubes=house.tubes, ring={}, channels={"ios", "android"},
-        store=house.store, book=CampaignBook(house.store), pages=outlet,
+        store=house.store, cache=CampaignCache(house.store), pages=outlet,
         clock=lambda: NOW,
     )  # fmt: skip
     async with trio.open_nursery() as nursery:

@@ -1,4 +1,4 @@
-"""Blame: whoever crashes while it handles a task says which one, so that a poisonous task is buried in the end."""
+"""Poison counters: a crash while a task is handled is counted against that task, so that a poisonous one is buried."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ async def count_crash(crashed: Crashed, error: Exception, **task: object) -> Non
         log.error("buried", why=f"crashed {crashes} times: {why}", **task)
 
 
-class Blame:
-    """``async with Blame(…)``: a crash in here is counted against this take of this batch, and goes on.
+class PoisonCounter:
+    """``async with PoisonCounter(…)``: a crash in here is counted against this take of this batch, and goes on.
 
     The queue counts a batch's crashes: it gives the batch out again a second later, and buries it at its third.
     """

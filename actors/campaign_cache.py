@@ -1,4 +1,4 @@
-"""The campaign book: what a worker remembers of the campaigns that it works on."""
+"""The campaign cache: a worker keeps the campaigns that it works on in memory."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class Campaigns(Protocol):
         """One campaign, or None."""
 
 
-class CampaignBook:
-    """Answers a campaign's message and policy. They never change once it is fired, so they are asked for once."""
+class CampaignCache:
+    """Returns campaigns. Their message and policy never change after Fire, so the store is asked once for each."""
 
     def __init__(self, store: Campaigns) -> None:
         self._store = store
