@@ -220,5 +220,6 @@ CAUGHT_BY = {
     "canary-fire-twice": "one Fire, one campaign",
     "canary-stand-still": "a standing channel says why",
     "canary-send-thrice": "nobody gets a campaign more often than who had that phone in hand died, plus one",
+    "canary-heed-strangers": LAW,
 }
 """Which law each of them breaks."""

@@ -6,7 +6,6 @@ then is what a stranger costs by being on the machine.
 
 from __future__ import annotations
 
-import signal
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
@@ -59,7 +58,8 @@ def around(kind: str) -> Callable[[Run, bool], AbstractAsyncContextManager[None]
                 await until(lambda: "knocking" in stranger.said(), "knock", 30)
                 yield
             finally:
-                stranger.signal(signal.SIGKILL)
+                with trio.move_on_after(5.0, shield=True):
+                    await stranger.kill()
             nursery.cancel_scope.cancel()
         alive = run.node.running and run.node.pid == pid and run.node.workers() == workers
         run.law("a stranger stops no process", alive, f"node and workers were {pid} and {workers}")
