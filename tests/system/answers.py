@@ -86,6 +86,7 @@ FAULTS["any-answer"] = Fault(
     answers=lambda plan, platform: f'[[rules]]\nanswer = "anything"\nshare = {_ODD}\n',
     odd=lambda plan, token: draw(f"{plan.seed % 2**31}:0".encode(), token) < _ODD,
     ttl=30,
+    may_expire=True,
     limit=110.0,
     small=True,
     slow=True,

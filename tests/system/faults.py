@@ -72,6 +72,8 @@ class Fault:
     """A base of a fifth is enough to show it."""
     ttl: int | None = None
     """Seconds after which nobody wants the news any more."""
+    may_expire: bool = False
+    """Answers may stop a channel for longer than the news lives: phones that expired, by the report, are not lost."""
     at: float | None = None
     """When the fault comes, in place of what the plan draws; 0: with Fire."""
     fire: Callable[[Any, dict[str, Any]], Awaitable[Any]] | None = None

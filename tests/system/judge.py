@@ -82,7 +82,7 @@ def judge(run: Trial, seconds: float) -> Judgement:
         entries = [entry for lines in ledger.values() for entry in lines if entry.collapse == campaign.id]
         live = {token for token in campaign.base if run.lives(token)}
         accepted = Counter(entry.token for entry in entries)
-        lost += len(live - accepted.keys())
+        lost += max(0, len(live - accepted.keys()) - (_expired(campaign) if run.kind.may_expire else 0))
         harmed += len(live - campaign.after.keys())
         too_often += _too_often(run, ledger, campaign)
         dead = {token for token in accepted if token.startswith(samples.DEAD) and not run.odd(token)}
@@ -119,6 +119,10 @@ def judge(run: Trial, seconds: float) -> Judgement:
         laws.append(("serves again in time", serving is not None and serving <= limit, f"{serving} s > {limit} s"))
     plan = run.plan.shown()
     return Judgement(plan, seconds, lost, harmed, unexpected, duplicates, bound, remaining, ratio, run.notes, laws)
+
+
+def _expired(campaign: Campaign) -> int:
+    return sum(tally.get("expired", 0) for tally in campaign.report.get("channels", {}).values())
 
 
 def _too_often(run: Trial, ledger: dict[str, list[Entry]], campaign: Campaign) -> list[str]:
