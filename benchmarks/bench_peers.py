@@ -19,7 +19,7 @@ import trio
 from benchmarks.pipeline.rig import MESSAGE, Rig, phone, wait_for_signal
 from benchmarks.storage.instance import Instance
 from benchmarks.transport.sinks import Files
-from broadside.newsroom.records import Subscriber
+from broadside.api.subscriber import Subscriber
 from storage.store import Store
 
 GOAL = 10.0

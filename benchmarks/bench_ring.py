@@ -23,9 +23,9 @@ from benchmarks.pipeline.rig import MESSAGE, STATS_EVERY, phone, stages
 from benchmarks.pipeline.usage import cpu
 from benchmarks.ring.cluster import Cluster
 from benchmarks.ring_model import Costs, Ring, simulate
+from broadside.api.subscriber import FireRequest
 from broadside.config.config import cores
 from broadside.newsroom.newsroom import PAGE_SIZE
-from broadside.newsroom.records import FireRequest
 from storage.link import Endpoint, Link
 from storage.store import Store
 

@@ -12,7 +12,7 @@ from actors.batcher import Batcher
 from actors.breaker import Breaker
 from actors.campaign_cache import CampaignCache
 from actors.consumer import Consumer
-from actors.dead import DeadJudge, asking
+from actors.dead_judge import DeadJudge, asking
 from actors.gate import Gate
 from actors.limiter import Limiter
 from actors.messages import Clock, Done, Page, Work, wall_clock

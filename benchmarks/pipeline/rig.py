@@ -18,10 +18,10 @@ import msgspec
 from benchmarks.pipeline.usage import Usage
 from benchmarks.ring.cluster import Process
 from benchmarks.transport.sinks import Files, counting_sink, nginx
-from broadside.client import Client
+from broadside.api.api_client import Client
+from broadside.api.subscriber import MAX_SUBSCRIBERS, CampaignReport, FireRequest, Subscriber
 from broadside.config.config import CONNECTIONS
 from broadside.datafolder import DataFolder
-from broadside.newsroom.records import MAX_SUBSCRIBERS, CampaignReport, FireRequest, Subscriber
 from campaigns.message import Message
 from simulators.ledger import read_ledger
 

@@ -19,9 +19,9 @@ from rich.table import Table
 from rich.text import Text
 
 from benchmarks.ring.cluster import CHANNELS, Cluster, ClusterError, gaps
+from broadside.api.subscriber import FireRequest
 from broadside.demo import samples
 from broadside.errors import BroadsideError
-from broadside.newsroom.records import FireRequest
 from campaigns.identity import parse_campaign
 from campaigns.message import Message
 from storage.errors import AdminRefused

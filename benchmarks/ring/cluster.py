@@ -24,10 +24,10 @@ from typing import Any
 
 import msgspec
 
-from broadside.client import Client
+from broadside.api.api_client import Client
+from broadside.api.subscriber import MAX_SUBSCRIBERS, Subscriber
 from broadside.datafolder import DataFolder, write_private
 from broadside.errors import BroadsideError
-from broadside.newsroom.records import MAX_SUBSCRIBERS, Subscriber
 from storage import admin
 
 CHANNELS = {"android-news": ("fcm", "example-news"), "ios-news": ("apns", "com.example.news")}

@@ -8,10 +8,10 @@ from typing import Annotated, TypeAlias
 
 from cyclopts import App, Parameter
 
+from broadside.api.report_text import COLUMNS, moment, reasons, standing, standing_still
 from broadside.cli.options import ConfigFile, DataDir, Json, client
 from broadside.cli.output import complain, say, say_json, table
 from broadside.errors import UsageError
-from broadside.newsroom.report_text import COLUMNS, moment, reasons, standing, standing_still
 from campaigns.identity import parse_campaign
 
 CampaignId: TypeAlias = Annotated[str, Parameter(help="The campaign's 13 characters, as campaign list shows them.")]

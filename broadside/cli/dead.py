@@ -7,11 +7,11 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
+from broadside.api.dead_records import DeadEntry
+from broadside.api.report_text import moment
 from broadside.cli.options import ConfigFile, DataDir, Json, client
 from broadside.cli.output import say, say_json, table
 from broadside.errors import UsageError
-from broadside.newsroom.dead_records import DeadEntry
-from broadside.newsroom.report_text import moment
 from campaigns.identity import parse_campaign
 
 _EPILOGUE = """\

@@ -9,16 +9,16 @@ from typing import Annotated, Any
 import msgspec
 from cyclopts import App, Parameter
 
+from broadside.api.api_client import Client
+from broadside.api.idempotency import check_key
+from broadside.api.report_text import describe, summary
+from broadside.api.subscriber import FireRequest
 from broadside.cli.firing import fire_once
 from broadside.cli.options import ConfigFile, DataDir, Json, data_folder, duration
 from broadside.cli.output import complain, say, say_json
 from broadside.cli.waiting import wait_for
-from broadside.client import Client
 from broadside.datafolder import DataFolder
 from broadside.errors import RecordError, UsageError, shown
-from broadside.newsroom.once import check_key
-from broadside.newsroom.records import FireRequest
-from broadside.newsroom.report_text import describe, summary
 from campaigns.message import Message
 
 _EPILOGUE = """\

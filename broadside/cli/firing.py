@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import time
 
+from broadside.api.api_client import Client
+from broadside.api.subscriber import CampaignReport, FireRequest
 from broadside.cli.output import complain
-from broadside.client import Client
 from broadside.datafolder import DataFolder
 from broadside.errors import ApiError, NodeUnreachable
-from broadside.newsroom.records import CampaignReport, FireRequest
 
 PATIENCE = 30.0
 """Seconds from the first try after which no other is begun."""

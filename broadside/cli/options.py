@@ -8,7 +8,7 @@ from typing import Annotated, TypeAlias
 
 from cyclopts import Parameter
 
-from broadside.client import Client
+from broadside.api.api_client import Client
 from broadside.config.config import Config, load
 from broadside.datafolder import DataFolder
 from broadside.errors import UsageError, shown

@@ -12,15 +12,15 @@ from typing import Annotated, BinaryIO, Literal, TypeAlias
 import msgspec
 from cyclopts import App, Parameter
 
+from broadside.api.api_client import Client
+from broadside.api.subscriber import Subscriber, check, latest_registration
+from broadside.api.token_rules import DeviceTokens
 from broadside.cli.options import ConfigFile, DataDir, Json, client
 from broadside.cli.output import bars, complain, say, say_json, table
-from broadside.client import Client
 from broadside.errors import UsageError
 from broadside.imports.chunks import Rules
 from broadside.imports.export import export as export_base
 from broadside.imports.importer import Summary, import_file
-from broadside.newsroom.device_tokens import DeviceTokens
-from broadside.newsroom.records import Subscriber, check, latest_registration
 
 Channel: TypeAlias = Annotated[str, Parameter(help="The subscriber's channel, as in ios-news.")]
 Token: TypeAlias = Annotated[str, Parameter(help="The device's token, as the app gave it.")]

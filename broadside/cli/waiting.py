@@ -6,11 +6,11 @@ import time
 
 from rich.progress import Progress, TaskID
 
+from broadside.api.api_client import Client
+from broadside.api.subscriber import CampaignReport
 from broadside.cli.output import bars, complain
-from broadside.client import Client
 from broadside.datafolder import DataFolder
 from broadside.errors import ApiError, NodeUnreachable
-from broadside.newsroom.records import CampaignReport
 
 PATIENCE = 120.0
 """Seconds without a node after which waiting is given up; the campaign itself waits for ever."""

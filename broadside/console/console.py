@@ -10,9 +10,9 @@ from pathlib import Path
 import trio
 from starlette.applications import Starlette
 
-from broadside.console.alarms import Setbacks
-from broadside.console.server import Door, HttpServer
+from broadside.console.http_server import Door, HttpServer
 from broadside.errors import BroadsideError
+from broadside.newsroom.alarms import Setbacks
 from supervision import (
     ActorParked,
     ChildExited,

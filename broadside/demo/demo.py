@@ -14,11 +14,11 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from broadside import logs
+from broadside.api.subscriber import CampaignReport, FireRequest, Subscriber
 from broadside.config.config import Config, Demo
 from broadside.demo import samples
 from broadside.errors import FireFailed
 from broadside.newsroom.newsroom import Newsroom
-from broadside.newsroom.records import CampaignReport, FireRequest, Subscriber
 from campaigns.identity import parse_campaign
 from campaigns.message import Message
 from storage.errors import LinkDown, LinkLost, OutOfMemory

@@ -6,7 +6,7 @@ import hashlib
 import random
 from collections.abc import Iterator, Mapping
 
-from broadside.newsroom.records import Subscriber
+from broadside.api.subscriber import Subscriber
 
 _PLACES = (
     ("de", "Europe/Berlin", "DE"), ("en-GB", "Europe/London", "GB"), ("en", "America/New_York", "US"),

@@ -16,14 +16,14 @@ from urllib.parse import urlsplit
 import msgspec
 import truststore
 
-from broadside.client import Client
+from broadside.api.api_client import Client
+from broadside.api.report_text import moment
 from broadside.config.config import DEFAULT_FILE, Channel, Config, load
 from broadside.config.tarantool import OwnQueue, Server
 from broadside.datafolder import DataFolder
 from broadside.doctor import checks_ring
 from broadside.doctor.findings import Finding, reason
 from broadside.errors import BroadsideError, ConfigError
-from broadside.newsroom.report_text import moment
 from campaigns.channel_state import ALARMING, ChannelState
 from transports import registry
 from transports.contract import TransportSettings

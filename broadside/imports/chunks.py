@@ -14,11 +14,11 @@ from typing import Any, Literal
 
 import msgspec
 
+from broadside.api import subscriber
+from broadside.api.subscriber import Subscriber
+from broadside.api.token_rules import DeviceTokens
 from broadside.errors import Problem, UsageError, shown
 from broadside.imports.lines import MAX_LINE, SLICE, Lines, Rejects
-from broadside.newsroom import records
-from broadside.newsroom.device_tokens import DeviceTokens
-from broadside.newsroom.records import Subscriber
 from broadside.newsroom.served import unserved
 
 Format = Literal["csv", "ndjson"]
@@ -37,20 +37,20 @@ class Rules:
         """Hold rows to these token rules, and their times of registration to this moment."""
         self._device_tokens = device_tokens
         self._served = served
-        self._latest = records.latest_registration()
+        self._latest = subscriber.latest_registration()
 
     def all_good(self, rows: list[Subscriber]) -> bool:
         """Tell whether ``check`` finds nothing in any of ``rows``."""
         if self._served is not None and not self._served.issuperset([row.channel for row in rows]):
             return False
-        return not rows or (records.all_good(rows, self._latest) and self._device_tokens.all_good(rows))
+        return not rows or (subscriber.all_good(rows, self._latest) and self._device_tokens.all_good(rows))
 
     def check(self, row: Subscriber) -> Problem | None:
         """Return the first thing that is wrong with a row."""
         if self._served is not None and row.channel not in self._served:
             return unserved(row.channel, self._served)
         token = self._device_tokens.one(row.channel, row.kind, row.token)
-        return token if isinstance(token, Problem) else records.check(row, self._latest)
+        return token if isinstance(token, Problem) else subscriber.check(row, self._latest)
 
 
 @dataclass(slots=True)
@@ -71,7 +71,7 @@ class Chunk:
 
     def without(self, index: int) -> Chunk:
         """Return this chunk less one row."""
-        rows = records.ROWS.decode(self.body)
+        rows = subscriber.ROWS.decode(self.body)
         return Chunk(
             self.raw[:index] + self.raw[index + 1 :],
             self.numbers[:index] + self.numbers[index + 1 :],
@@ -119,7 +119,7 @@ def _ndjson(lines: Lines, rules: Rules, rejects: Rejects) -> Iterator[Chunk]:
     for first, some in lines.slices():
         joined = b",".join(some)
         try:
-            rows = records.ROWS.decode(b"[" + joined + b"]")
+            rows = subscriber.ROWS.decode(b"[" + joined + b"]")
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             rows = []
         if len(rows) == len(some) and rules.all_good(rows):
@@ -136,10 +136,10 @@ def _good_lines(first: int, lines: list[bytes], rules: Rules, rejects: Rejects) 
             continue
         problem: Problem | None
         try:
-            row = records.ROW.decode(line)
+            row = subscriber.ROW.decode(line)
             problem = rules.check(row)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            problem = records.explain(_plain(line), error)
+            problem = subscriber.explain(_plain(line), error)
         if problem is None:
             raw.append(line)
             numbers.append(number)
@@ -170,7 +170,7 @@ class Columns:
             names = [cell.strip() for cell in next(csv.reader([text], delimiter=self.delimiter, strict=True))]
         except csv.Error as error:
             raise UsageError(f"{where}: the header is not CSV: {error}") from None
-        known = list(records.FIELDS)
+        known = list(subscriber.FIELDS)
         for index, column in enumerate(names):
             if column in names[:index]:
                 raise UsageError(f"{where}: column {shown(column)} stands twice in the header (remove or rename one)")
@@ -325,7 +325,7 @@ def _checked_row(name: Callable[[list[str]], dict[str, Any]], cells: list[str], 
         record = name(cells)
         row = msgspec.convert(record, Subscriber, strict=False)
     except msgspec.ValidationError as error:
-        return records.explain(record, error)
+        return subscriber.explain(record, error)
     except ValueError as error:
         problem = error.args[0]
         return problem if isinstance(problem, Problem) else Problem("line", str(error))

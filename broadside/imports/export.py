@@ -9,8 +9,8 @@ from typing import BinaryIO, Protocol
 
 import msgspec
 
+from broadside.api.subscriber import FIELDS, Subscriber
 from broadside.imports.chunks import Format
-from broadside.newsroom.records import FIELDS, Subscriber
 
 _PAGE = 5_000
 _DECODER = msgspec.json.Decoder(Subscriber)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
-from broadside.client import Imported
+from broadside.api.api_client import Imported
 from broadside.errors import ApiError, NodeUnreachable, Problem, UsageError
 from broadside.imports.chunks import Chunk, Format, Rules, read_chunks
 from broadside.imports.lines import Lines, Rejects

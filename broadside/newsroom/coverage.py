@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from broadside.newsroom.operations import Checked, Coverage, Gap, Verification, Walked
+from broadside.api.operations import Checked, Coverage, Gap, Verification, Walked
 from campaigns.identity import campaign_text
 from storage.records import Campaign, Cursor, LedgerPage
 from storage.store import Store

@@ -14,10 +14,10 @@ import structlog
 import trio
 
 from actors.messages import Clock
-from broadside.console.alarms import REMEDY
+from broadside.api.idempotency import HEADER, differing, digest
+from broadside.api.subscriber import FireRequest
 from broadside.errors import FireFailed, shown
-from broadside.newsroom.once import HEADER, differing, digest
-from broadside.newsroom.records import FireRequest
+from broadside.newsroom.alarms import REMEDY
 from campaigns.identity import campaign_text
 from storage.errors import LinkDown, LinkLost, OutOfMemory, StorageError, VerbRefused
 from storage.records import Baton, Campaign, Keyed, Once

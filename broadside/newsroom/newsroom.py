@@ -10,16 +10,16 @@ from typing import Any
 import trio
 
 from actors.messages import Clock, wall_clock
-from broadside import strict_json
+from broadside.api import strict_json
+from broadside.api.operations import Coverage, Verification
+from broadside.api.subscriber import CampaignReport, DryRunReport, FireRequest, Subscriber, Verdict
+from broadside.api.token_rules import DeviceTokens
 from broadside.errors import Conflict, Problem, RecordError, shown
 from broadside.newsroom import served
 from broadside.newsroom.coverage import coverage, verify
-from broadside.newsroom.dead import DeadDesk, questions
-from broadside.newsroom.device_tokens import DeviceTokens
+from broadside.newsroom.dead_desk import DeadDesk, questions
 from broadside.newsroom.dry_run import PHONES, DryRun
 from broadside.newsroom.firing import Firing, new_id
-from broadside.newsroom.operations import Coverage, Verification
-from broadside.newsroom.records import CampaignReport, DryRunReport, FireRequest, Subscriber, Verdict
 from broadside.newsroom.reports import report
 from campaigns.channel_state import ChannelState
 from campaigns.identity import campaign_text

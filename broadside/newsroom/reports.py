@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from broadside.api.subscriber import CampaignReport, Tally
 from broadside.newsroom import served
-from broadside.newsroom.dead import questions
-from broadside.newsroom.records import CampaignReport, Tally
+from broadside.newsroom.dead_desk import questions
 from campaigns.channel_state import ChannelState, worst
 from campaigns.identity import campaign_text
 from storage.records import Campaign, DeadStanding

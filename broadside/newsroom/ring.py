@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from actors.messages import Clock, wall_clock
+from broadside.api.operations import Forgotten, PeerReport
 from broadside.errors import Conflict, shown
-from broadside.newsroom.operations import Forgotten, PeerReport
 from storage.records import NodeRow
 from storage.store import Store
 

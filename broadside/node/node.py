@@ -16,14 +16,14 @@ from actors.membership import Membership
 from actors.messages import wall_clock
 from actors.normaliser import Normaliser
 from broadside import logs, wire
+from broadside.api.token_rules import DeviceTokens
 from broadside.config.config import Channel, Config
 from broadside.config.tarantool import OwnQueue, Server
-from broadside.console.alarms import Setbacks
-from broadside.console.api import Api
 from broadside.console.console import Console, contained
+from broadside.console.routes import Api
 from broadside.datafolder import DataFolder, NodeInfo
 from broadside.errors import ConfigError, Problem
-from broadside.newsroom.device_tokens import DeviceTokens
+from broadside.newsroom.alarms import Setbacks
 from broadside.newsroom.dry_run import DryRun
 from broadside.newsroom.newsroom import Newsroom
 from broadside.newsroom.ring import Ring

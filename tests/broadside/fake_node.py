@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 
 from broadside import cli
+from broadside.api.subscriber import decode_subscribers
+from broadside.api.token_rules import DeviceTokens
 from broadside.cli import waiting
 from broadside.datafolder import DataFolder, NodeInfo
 from broadside.errors import RecordError
-from broadside.newsroom.device_tokens import DeviceTokens
-from broadside.newsroom.records import decode_subscribers
 
 ID = "aaaaabcdefghi"
 

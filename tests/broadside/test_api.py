@@ -12,8 +12,8 @@ import trio
 from starlette.applications import Starlette
 from starlette.routing import Route
 
-from broadside.console.api import Api
-from broadside.newsroom.device_tokens import DeviceTokens
+from broadside.api.token_rules import DeviceTokens
+from broadside.console.routes import Api
 from broadside.newsroom.dry_run import DryRun
 from broadside.newsroom.newsroom import Newsroom
 from broadside.newsroom.ring import Ring

@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 
 from broadside import cli
+from broadside.api.subscriber import REPORT
 from broadside.cli import waiting
 from broadside.datafolder import DataFolder
 from broadside.errors import DataFolderError, NodeUnreachable
-from broadside.newsroom.records import REPORT
 from tests.broadside.fake_node import ID, FakeNode, Said, broadside, folder, node, report
 
 __all__ = ["broadside", "folder", "node"]  # fixtures

@@ -10,14 +10,14 @@ import trio
 import trio.testing
 
 from broadside import wire
+from broadside.api.api_client import Imported
+from broadside.api.subscriber import decode_subscribers
+from broadside.api.token_rules import DeviceTokens
 from broadside.cli.fire import _options
-from broadside.client import Imported
 from broadside.datafolder import DataFolder
 from broadside.errors import RecordError, UsageError
 from broadside.imports.chunks import Rules
 from broadside.imports.importer import import_file
-from broadside.newsroom.device_tokens import DeviceTokens
-from broadside.newsroom.records import decode_subscribers
 
 DEEP = b'{"channel": ' + b"[" * 3_000 + b"]" * 3_000 + b"}"
 

@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 import trio
 
+from broadside.api.subscriber import FireRequest, Subscriber, Verdict
+from broadside.api.token_rules import DeviceTokens
 from broadside.errors import RecordError
 from broadside.newsroom import dry_run
-from broadside.newsroom.device_tokens import DeviceTokens
 from broadside.newsroom.dry_run import DryRun
 from broadside.newsroom.newsroom import Newsroom
-from broadside.newsroom.records import FireRequest, Subscriber, Verdict
 from campaigns.message import Message
 from simulators.twin import serve_twin
 from storage.link import Link

@@ -11,13 +11,13 @@ import httpx
 import pytest
 import trio
 
-from broadside.console.api import Api
+from broadside.api.idempotency import NODE_KEY, differing, digest
+from broadside.api.subscriber import FireRequest
+from broadside.api.token_rules import DeviceTokens
+from broadside.console.routes import Api
 from broadside.newsroom import firing
-from broadside.newsroom.device_tokens import DeviceTokens
 from broadside.newsroom.dry_run import DryRun
 from broadside.newsroom.newsroom import Newsroom
-from broadside.newsroom.once import NODE_KEY, differing, digest
-from broadside.newsroom.records import FireRequest
 from broadside.newsroom.ring import Ring
 from campaigns.identity import campaign_text
 from campaigns.message import Message

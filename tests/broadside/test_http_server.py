@@ -19,9 +19,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from broadside.console import server as http_server
-from broadside.console.alarms import Setbacks
+from broadside.console import http_server
 from broadside.console.console import Console, contained
+from broadside.newsroom.alarms import Setbacks
 from storage.link import Endpoint, Link
 from supervision import ChildExited, Parking, SupervisionEvent, Supervisor
 from tests.broadside.test_api import KEY, api_over

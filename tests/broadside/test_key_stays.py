@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from broadside.client import Client
+from broadside.api.api_client import Client
 from broadside.datafolder import LONGEST_SOCKET, DataFolder, NodeInfo
 from broadside.errors import NodeUnreachable
 from tests.broadside import fake_node

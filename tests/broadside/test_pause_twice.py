@@ -6,9 +6,9 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
+from broadside.api.subscriber import CampaignReport
 from broadside.errors import Conflict
 from broadside.newsroom.newsroom import Newsroom
-from broadside.newsroom.records import CampaignReport
 from campaigns.message import Message
 from storage.link import Link
 from tests.broadside.test_api import newsroom_over

@@ -17,10 +17,10 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from broadside import provider_tokens, wire
+from broadside.api.subscriber import FireRequest, Subscriber
 from broadside.config.config import Channel, Config, Http
 from broadside.config.config import Node as NodeConfig
 from broadside.datafolder import DataFolder
-from broadside.newsroom.records import FireRequest, Subscriber
 from broadside.node.node import Node
 from broadside.provider_tokens import TokenHolder, TokenMaker
 from campaigns.identity import parse_campaign

@@ -17,11 +17,11 @@ import trio.testing
 import trustme
 
 from broadside import cli, topology, wire
+from broadside.api.subscriber import CampaignReport, FireRequest, Subscriber
 from broadside.config.config import Channel, Config, Http
 from broadside.config.config import Node as NodeConfig
 from broadside.datafolder import DataFolder
 from broadside.doctor import checks
-from broadside.newsroom.records import CampaignReport, FireRequest, Subscriber
 from broadside.node.node import Node
 from broadside.worker import worker
 from campaigns.batch import Batch

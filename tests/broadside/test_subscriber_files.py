@@ -15,14 +15,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broadside.client import Imported
+from broadside.api.api_client import Imported
+from broadside.api.subscriber import decode_subscribers
+from broadside.api.token_rules import DeviceTokens
 from broadside.errors import ApiError, NodeUnreachable, Problem, UsageError
 from broadside.imports import lines as lines_module
 from broadside.imports.chunks import Rules
 from broadside.imports.export import export
 from broadside.imports.importer import Summary, import_file
-from broadside.newsroom.device_tokens import DeviceTokens
-from broadside.newsroom.records import decode_subscribers
 
 HEADER = "channel,token,kind,locale,tz,country,app_version,screen,best_minute,tags,fields,registered_at\n"
 

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.ring.cluster import CHANNELS, Cluster, ClusterNode, StoreServer, gaps
+from broadside.api.subscriber import FireRequest
 from broadside.config.config import CONNECTIONS, cores
 from broadside.demo import samples
 from broadside.errors import ApiError, NodeUnreachable
-from broadside.newsroom.records import FireRequest
 from broadside.topology import HANDS_A_CONNECTION
 from campaigns.identity import parse_campaign
 from campaigns.message import Message

@@ -10,8 +10,8 @@ import msgspec
 import pytest
 
 from broadside import cli
+from broadside.api.subscriber import Subscriber
 from broadside.errors import ApiError, NodeUnreachable
-from broadside.newsroom.records import Subscriber
 from tests.cluster.ring import Ring, until
 
 pytestmark = [pytest.mark.tarantool, pytest.mark.xdist_group("cluster")]

@@ -6,7 +6,7 @@ import pytest
 import trio
 
 from actors.breaker import Breaker
-from actors.dead import asking
+from actors.dead_judge import asking
 from actors.refusals import Refusals
 from broadside.newsroom.coverage import verify
 from campaigns.batch import Batch

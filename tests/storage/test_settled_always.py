@@ -14,7 +14,7 @@ from actors.reporter import Reporter
 from actors.settlement import SettlementWriter
 from actors.shepherd import Shepherd
 from actors.walker import Walker
-from broadside.console.alarms import outbox_alarms
+from broadside.newsroom.alarms import outbox_alarms
 from broadside.topology import WorkerSupervisor
 from storage.errors import VerbRefused
 from storage.records import Baton, Settlement, Task

@@ -149,7 +149,7 @@ import os, signal
 
 import trio
 
-from broadside.console.api import Api
+from broadside.console.routes import Api
 
 right = Api._healthz
 busy = []

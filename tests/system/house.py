@@ -16,10 +16,10 @@ import trio
 import trustme
 
 from benchmarks.ring.cluster import free_ports
+from broadside.api.subscriber import Subscriber
 from broadside.config.config import CONNECTIONS
 from broadside.datafolder import write_private
 from broadside.demo import samples
-from broadside.newsroom.records import Subscriber
 from simulators.ledger import Entry, read_ledger
 from storage.errors import VerbRefused
 from storage.link import Link

@@ -15,9 +15,9 @@ import msgspec
 import trio
 
 from benchmarks.ring.cluster import ClusterNode, gaps
+from broadside.api.subscriber import FireRequest
 from broadside.demo import samples
 from broadside.errors import ApiError, NodeUnreachable
-from broadside.newsroom.records import FireRequest
 from campaigns.message import Message
 from simulators.ledger import Entry, read_ledger
 from tests.cluster.cable import Cable
@@ -31,7 +31,7 @@ from tests.system.trial import BATCH, DEAD_SECONDS, Trial, starts
 
 _ASK = """
 import json, pathlib, sys
-from broadside.client import Client
+from broadside.api.api_client import Client
 from broadside.datafolder import DataFolder
 print(json.dumps(Client.of(DataFolder(pathlib.Path(sys.argv[1]))).status()))
 """

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import trio
 
+from broadside.api.subscriber import Subscriber
 from broadside.demo import samples
-from broadside.newsroom.records import Subscriber
 from tests.system.faults import fault, none
 from tests.system.processes import Failed
 from tests.system.proxy import Proxy
 
 if TYPE_CHECKING:
-    from broadside.client import Client
+    from broadside.api.api_client import Client
     from tests.system.pair import Pair
     from tests.system.plan import Plan
     from tests.system.run import Run

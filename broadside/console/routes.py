@@ -15,15 +15,15 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from broadside import strict_json
-from broadside.console.alarms import REMEDY, channel_alarms, memory_alarms, outbox_alarms
-from broadside.console.dead_api import dead_routes
-from broadside.console.server import ADMITTED
+from broadside.api import strict_json
+from broadside.api.idempotency import HEADER, NODE_KEY, check_key
+from broadside.api.subscriber import CampaignReport, FireRequest, decode_subscribers
+from broadside.console.dead_routes import dead_routes
+from broadside.console.http_server import ADMITTED
 from broadside.errors import Conflict, FireFailed, Problem, RecordError
+from broadside.newsroom.alarms import REMEDY, channel_alarms, memory_alarms, outbox_alarms
 from broadside.newsroom.firing import KeyReused
 from broadside.newsroom.newsroom import Newsroom
-from broadside.newsroom.once import HEADER, NODE_KEY, check_key
-from broadside.newsroom.records import CampaignReport, FireRequest, decode_subscribers
 from broadside.newsroom.ring import Ring
 from campaigns.channel_state import ChannelState
 from campaigns.identity import parse_campaign

@@ -14,7 +14,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from broadside import strict_json
+from broadside.api import strict_json
 from broadside.errors import Problem, RecordError, shown
 from campaigns.channel_state import ChannelState
 from campaigns.message import Message

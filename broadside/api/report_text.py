@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from broadside.newsroom.records import CampaignReport
+from broadside.api.subscriber import CampaignReport
 
 COLUMNS = ("audience", "delivered", "dead", "retried", "rejected", "expired", "dropped", "cancelled", "remaining")
 

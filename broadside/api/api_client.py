@@ -16,12 +16,12 @@ from urllib.parse import quote
 import httpx
 import msgspec
 
+from broadside.api.dead_records import DeadAnswer, DeadAnswered, DeadReport, DeadRestore, DeadRestored
+from broadside.api.idempotency import HEADER
+from broadside.api.operations import Coverage, Forgotten, PeerReport, Verification
+from broadside.api.subscriber import REPORT, CampaignReport, DryRunReport, FireRequest
 from broadside.datafolder import DataFolder
 from broadside.errors import ApiError, NodeUnreachable
-from broadside.newsroom.dead_records import DeadAnswer, DeadAnswered, DeadReport, DeadRestore, DeadRestored
-from broadside.newsroom.once import HEADER
-from broadside.newsroom.operations import Coverage, Forgotten, PeerReport, Verification
-from broadside.newsroom.records import REPORT, CampaignReport, DryRunReport, FireRequest
 
 _REPORTS = msgspec.json.Decoder(dict[str, list[CampaignReport]])
 _START = "start it: broadside node (from a checkout: ./dev run-node)"

@@ -10,10 +10,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from broadside import strict_json
+from broadside.api import strict_json
+from broadside.api.dead_records import DeadAnswer, DeadRestore
 from broadside.errors import Problem, RecordError
-from broadside.newsroom.dead import DeadDesk
-from broadside.newsroom.dead_records import DeadAnswer, DeadRestore
+from broadside.newsroom.dead_desk import DeadDesk
 from campaigns.identity import parse_campaign
 
 Endpoint = Callable[[Request], Awaitable[Response]]

@@ -8,8 +8,8 @@ from typing import Any
 
 import msgspec
 
+from broadside.api.subscriber import FireRequest
 from broadside.errors import Problem, RecordError, shown
-from broadside.newsroom.records import FireRequest
 
 HEADER = "Idempotency-Key"
 LONGEST_KEY = 255

@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
+from broadside.api.subscriber import Subscriber
 from broadside.errors import Problem, RecordError, shown
-from broadside.newsroom.records import Subscriber
 from transports import registry
 from transports.contract import Platform
 from transports.errors import TokenError
