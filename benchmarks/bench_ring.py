@@ -23,7 +23,7 @@ from benchmarks.pipeline.rig import MESSAGE, STATS_EVERY, phone, stages
 from benchmarks.pipeline.usage import cpu
 from benchmarks.ring.cluster import Cluster
 from benchmarks.ring_model import Costs, Ring, simulate
-from broadside.api.subscriber import FireRequest
+from broadside.api.campaign_report import FireRequest
 from broadside.config.config import cores
 from broadside.newsroom.newsroom import PAGE_SIZE
 from storage.link import Endpoint, Link

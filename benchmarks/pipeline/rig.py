@@ -19,7 +19,8 @@ from benchmarks.pipeline.usage import Usage
 from benchmarks.ring.cluster import Process
 from benchmarks.transport.sinks import Files, counting_sink, nginx
 from broadside.api.api_client import Client
-from broadside.api.subscriber import MAX_SUBSCRIBERS, CampaignReport, FireRequest, Subscriber
+from broadside.api.campaign_report import CampaignReport, FireRequest
+from broadside.api.subscriber import MAX_SUBSCRIBERS, Subscriber
 from broadside.config.config import CONNECTIONS
 from broadside.datafolder import DataFolder
 from campaigns.message import Message

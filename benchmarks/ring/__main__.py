@@ -19,7 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 from benchmarks.ring.cluster import CHANNELS, Cluster, ClusterError, gaps
-from broadside.api.subscriber import FireRequest
+from broadside.api.campaign_report import FireRequest
 from broadside.demo import samples
 from broadside.errors import BroadsideError
 from campaigns.identity import parse_campaign

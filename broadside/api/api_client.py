@@ -16,10 +16,10 @@ from urllib.parse import quote
 import httpx
 import msgspec
 
+from broadside.api.campaign_report import REPORT, CampaignReport, DryRunReport, FireRequest
 from broadside.api.dead_records import DeadAnswer, DeadAnswered, DeadReport, DeadRestore, DeadRestored
 from broadside.api.idempotency import HEADER
 from broadside.api.operations import Coverage, Forgotten, PeerReport, Verification
-from broadside.api.subscriber import REPORT, CampaignReport, DryRunReport, FireRequest
 from broadside.datafolder import DataFolder
 from broadside.errors import ApiError, NodeUnreachable
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from broadside.api.subscriber import FireRequest
+from broadside.api.campaign_report import FireRequest
 from broadside.errors import Problem, RecordError, shown
 
 HEADER = "Idempotency-Key"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from broadside.api.subscriber import CampaignReport
+from broadside.api.campaign_report import CampaignReport
 
 COLUMNS = ("audience", "delivered", "dead", "retried", "rejected", "expired", "dropped", "cancelled", "remaining")
 

@@ -10,9 +10,9 @@ import msgspec
 from cyclopts import App, Parameter
 
 from broadside.api.api_client import Client
+from broadside.api.campaign_report import FireRequest
 from broadside.api.idempotency import check_key
 from broadside.api.report_text import describe, summary
-from broadside.api.subscriber import FireRequest
 from broadside.cli.firing import fire_once
 from broadside.cli.options import ConfigFile, DataDir, Json, data_folder, duration
 from broadside.cli.output import complain, say, say_json

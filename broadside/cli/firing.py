@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from broadside.api.api_client import Client
-from broadside.api.subscriber import CampaignReport, FireRequest
+from broadside.api.campaign_report import CampaignReport, FireRequest
 from broadside.cli.output import complain
 from broadside.datafolder import DataFolder
 from broadside.errors import ApiError, NodeUnreachable

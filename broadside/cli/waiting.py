@@ -7,7 +7,7 @@ import time
 from rich.progress import Progress, TaskID
 
 from broadside.api.api_client import Client
-from broadside.api.subscriber import CampaignReport
+from broadside.api.campaign_report import CampaignReport
 from broadside.cli.output import bars, complain
 from broadside.datafolder import DataFolder
 from broadside.errors import ApiError, NodeUnreachable

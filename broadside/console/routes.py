@@ -16,8 +16,9 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from broadside.api import strict_json
+from broadside.api.campaign_report import CampaignReport, FireRequest
 from broadside.api.idempotency import HEADER, NODE_KEY, check_key
-from broadside.api.subscriber import CampaignReport, FireRequest, decode_subscribers
+from broadside.api.subscriber import decode_subscribers
 from broadside.console.dead_routes import dead_routes
 from broadside.console.http_server import ADMITTED
 from broadside.errors import Conflict, FireFailed, Problem, RecordError

@@ -14,7 +14,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from broadside import logs
-from broadside.api.subscriber import CampaignReport, FireRequest, Subscriber
+from broadside.api.campaign_report import CampaignReport, FireRequest
+from broadside.api.subscriber import Subscriber
 from broadside.config.config import Config, Demo
 from broadside.demo import samples
 from broadside.errors import FireFailed

@@ -15,11 +15,11 @@ from typing import Any, Literal
 import msgspec
 
 from broadside.api import subscriber
+from broadside.api.served_channels import unserved
 from broadside.api.subscriber import Subscriber
 from broadside.api.token_rules import DeviceTokens
 from broadside.errors import Problem, UsageError, shown
 from broadside.imports.lines import MAX_LINE, SLICE, Lines, Rejects
-from broadside.newsroom.served import unserved
 
 Format = Literal["csv", "ndjson"]
 _REQUEST_ROWS = 2_500

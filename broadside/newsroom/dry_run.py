@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 import trio
 
 from actors.messages import Clock, wall_clock
-from broadside.api.subscriber import Verdict
+from broadside.api.campaign_report import Verdict
 from campaigns.batch import Batch
 from campaigns.message import Message
 from campaigns.outcome import Outcome

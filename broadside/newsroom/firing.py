@@ -14,8 +14,8 @@ import structlog
 import trio
 
 from actors.messages import Clock
+from broadside.api.campaign_report import FireRequest
 from broadside.api.idempotency import HEADER, differing, digest
-from broadside.api.subscriber import FireRequest
 from broadside.errors import FireFailed, shown
 from broadside.newsroom.alarms import REMEDY
 from campaigns.identity import campaign_text

@@ -11,8 +11,10 @@ import trio
 
 from actors.messages import Clock, wall_clock
 from broadside.api import strict_json
+from broadside.api.campaign_report import CampaignReport, DryRunReport, FireRequest, Verdict
 from broadside.api.operations import Coverage, Verification
-from broadside.api.subscriber import CampaignReport, DryRunReport, FireRequest, Subscriber, Verdict
+from broadside.api.served_channels import first_unserved, meant
+from broadside.api.subscriber import Subscriber
 from broadside.api.token_rules import DeviceTokens
 from broadside.errors import Conflict, Problem, RecordError, shown
 from broadside.newsroom import served
@@ -183,7 +185,7 @@ class Newsroom:
             if name not in self._checks and name not in others:
                 known = {*self._checks, *others}
                 what = f"unknown channel {shown(name)}"
-                raise RecordError(Problem("channels", what, served.meant(name, known), name))
+                raise RecordError(Problem("channels", what, meant(name, known), name))
         if request.channels is not None and not request.channels:
             raise RecordError(Problem("channels", "names none", "leave it away for all channels"))
         return list(request.channels or self._checks)
@@ -248,7 +250,7 @@ class Newsroom:
         Raises ``RecordError`` for a channel that no node serves, and for a token that is none.
         """
         now, rows = self._clock(), list(subscribers)
-        if found := served.first_unserved([row.channel for row in rows], await self._served_lately()):
+        if found := first_unserved([row.channel for row in rows], await self._served_lately()):
             index, problem = found
             raise RecordError(problem, index)
         tokens = self.device_tokens.normalised(rows)

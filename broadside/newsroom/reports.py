@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from broadside.api.subscriber import CampaignReport, Tally
+from broadside.api.campaign_report import CampaignReport, Tally
 from broadside.newsroom import served
 from broadside.newsroom.dead_desk import questions
 from campaigns.channel_state import ChannelState, worst

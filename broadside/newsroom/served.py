@@ -1,33 +1,15 @@
-"""Which channels the ring serves, and the sentences about a channel that no node serves."""
+"""What a Fire and a campaign are told about channels that no node serves."""
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 
-from broadside.errors import Problem, RecordError, shown
+from broadside.api.served_channels import meant
+from broadside.errors import Problem, RecordError
 from campaigns.channel_state import ChannelState
 from storage.records import Audience
 
 SERVE = "give a node the channel in its broadside.toml and start it again"
-
-
-def meant(name: str, known: Collection[str]) -> str:
-    """The remedy for a channel that is none: the nearest name, and all there are."""
-    near = difflib.get_close_matches(name, sorted(known), 1)
-    return (f"did you mean {near[0]}? " if near else "") + f"served: {', '.join(sorted(known)) or 'none'}"
-
-
-def unserved(name: str, known: Collection[str]) -> Problem:
-    """What is wrong with a subscriber of channel ``name``."""
-    return Problem("channel", f"no node serves {shown(name, 40)}", meant(name, known), name[:40])
-
-
-def first_unserved(channels: Sequence[str], known: Collection[str] | None) -> tuple[int, Problem] | None:
-    """The first of ``channels`` that is not ``known``, with its position; None: all are, or there is no telling."""
-    if known is None or not set(channels).difference(known):
-        return None
-    return next((index, unserved(name, known)) for index, name in enumerate(channels) if name not in known)
 
 
 def refuse(audience: Audience, wanted: Collection[str] | None, known: Collection[str]) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from broadside import cli
-from broadside.api.subscriber import REPORT
+from broadside.api.campaign_report import REPORT
 from broadside.cli import waiting
 from broadside.datafolder import DataFolder
 from broadside.errors import DataFolderError, NodeUnreachable

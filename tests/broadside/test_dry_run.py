@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 import trio
 
-from broadside.api.subscriber import FireRequest, Subscriber, Verdict
+from broadside.api.campaign_report import FireRequest, Verdict
+from broadside.api.subscriber import Subscriber
 from broadside.api.token_rules import DeviceTokens
 from broadside.errors import RecordError
 from broadside.newsroom import dry_run

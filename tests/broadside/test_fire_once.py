@@ -11,8 +11,8 @@ import httpx
 import pytest
 import trio
 
+from broadside.api.campaign_report import FireRequest
 from broadside.api.idempotency import NODE_KEY, differing, digest
-from broadside.api.subscriber import FireRequest
 from broadside.api.token_rules import DeviceTokens
 from broadside.console.routes import Api
 from broadside.newsroom import firing

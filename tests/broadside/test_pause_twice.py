@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from broadside.api.subscriber import CampaignReport
+from broadside.api.campaign_report import CampaignReport
 from broadside.errors import Conflict
 from broadside.newsroom.newsroom import Newsroom
 from campaigns.message import Message

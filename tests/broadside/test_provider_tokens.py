@@ -17,7 +17,8 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from broadside import provider_tokens, wire
-from broadside.api.subscriber import FireRequest, Subscriber
+from broadside.api.campaign_report import FireRequest
+from broadside.api.subscriber import Subscriber
 from broadside.config.config import Channel, Config, Http
 from broadside.config.config import Node as NodeConfig
 from broadside.datafolder import DataFolder

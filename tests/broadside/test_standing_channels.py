@@ -17,7 +17,8 @@ import trio.testing
 import trustme
 
 from broadside import cli, topology, wire
-from broadside.api.subscriber import CampaignReport, FireRequest, Subscriber
+from broadside.api.campaign_report import CampaignReport, FireRequest
+from broadside.api.subscriber import Subscriber
 from broadside.config.config import Channel, Config, Http
 from broadside.config.config import Node as NodeConfig
 from broadside.datafolder import DataFolder

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.ring.cluster import CHANNELS, Cluster, ClusterNode, StoreServer, gaps
-from broadside.api.subscriber import FireRequest
+from broadside.api.campaign_report import FireRequest
 from broadside.config.config import CONNECTIONS, cores
 from broadside.demo import samples
 from broadside.errors import ApiError, NodeUnreachable

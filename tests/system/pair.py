@@ -15,7 +15,7 @@ import msgspec
 import trio
 
 from benchmarks.ring.cluster import ClusterNode, gaps
-from broadside.api.subscriber import FireRequest
+from broadside.api.campaign_report import FireRequest
 from broadside.demo import samples
 from broadside.errors import ApiError, NodeUnreachable
 from campaigns.message import Message

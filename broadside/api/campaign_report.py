@@ -1,0 +1,104 @@
+"""The API's records about campaigns: what a Fire asks for, and what is reported of it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from campaigns.channel_state import ChannelState
+from campaigns.message import Message
+
+
+class Tally(msgspec.Struct, frozen=True):
+    """What became of a campaign's recipients on one channel, so far."""
+
+    audience: int = 0
+    enqueued: int = 0
+    delivered: int = 0
+    dead: int = 0
+    retried: int = 0
+    rejected: int = 0
+    expired: int = 0
+    dropped: int = 0
+    cancelled: int = 0
+    remaining: int = 0
+
+    @property
+    def settled(self) -> int:
+        """Recipients whose fate is final."""
+        return self.delivered + self.dead + self.rejected + self.expired + self.dropped + self.cancelled
+
+
+State = Literal["draft", "firing", "pausing", "paused", "done", "cancelling", "cancelled"]
+
+
+class CampaignReport(msgspec.Struct, frozen=True, kw_only=True):
+    """One campaign, as the API shows it. Times are milliseconds UTC."""
+
+    id: str
+    """13 base32 characters."""
+    state: State
+    message: Message
+    created_at: int
+    fired_at: int | None = None
+    finished_at: int | None = None
+    seconds: float | None = None
+    """From Fire to the end, or until now."""
+    rate: float = 0.0
+    """Pushes settled a second, over ``seconds``."""
+    walked: bool = False
+    """Whether the whole base has been walked; until then an ``audience`` may still be an estimate."""
+    channels: dict[str, Tally] = {}
+    paused_channels: dict[str, str] = {}
+    """Channel → one sentence that says why: the worst of ``channel_states``."""
+    channel_states: list[ChannelState] = []
+    """Why channels with something left to send stand still, or send less than they could: one for each node."""
+    questions: dict[str, str] = {}
+    """Channel → the question about refused tokens that waits for a person's answer."""
+    reasons: dict[str, dict[str, int]] = {}
+    """Channel → reason → count, of what was not delivered."""
+    unserved: dict[str, int] = {}
+    """Channel → subscribers that it does not go to, as no node served their channel at Fire."""
+    notes: list[str] = []
+    """What a person should know of it, a sentence each."""
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more will happen to this campaign."""
+        return self.state in ("done", "cancelled")
+
+
+class FireRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Body of ``POST /api/campaigns``."""
+
+    message: Message
+    channels: list[str] | None = None
+    """None: all."""
+    ttl_seconds: Annotated[int, Meta(ge=1, le=30 * 86400)] | None = None
+    """After so long nobody wants this news any more; None: the node's default."""
+    dry_run: bool | msgspec.UnsetType = msgspec.UNSET
+    """Ask what the platforms and providers say to it; fire nothing."""
+
+
+class Verdict(msgspec.Struct, frozen=True):
+    """What one channel's platform and provider say to a message."""
+
+    verdict: Literal["accepted", "checked", "invalid", "refused", "unanswered"]
+    """``checked``: found right here, the provider was not asked; ``invalid``: the message breaks the platform's rules;
+    ``refused``: the provider's word; ``unanswered``: there was none."""
+    text: str
+    """The same in words."""
+    asked: int = 0
+    """Subscribers for whom the provider was asked."""
+    accepted: int = 0
+
+
+class DryRunReport(msgspec.Struct, frozen=True):
+    """Answer to ``POST /api/campaigns`` with ``dry_run``."""
+
+    channels: dict[str, Verdict]
+
+
+REPORT = msgspec.json.Decoder(CampaignReport)
