@@ -14,6 +14,7 @@ from supervision.child import (
     Shutdown,
     Watch,
 )
+from supervision.child_process import ChildProcess, kill_running
 from supervision.errors import (
     CalleeDied,
     CallTimedOut,
@@ -56,7 +57,6 @@ from supervision.intensity import Backoff, Intensity, RestartWindow
 from supervision.letters import DeadLetter, MailboxStatistics, log_dead_letter
 from supervision.mailbox import Mailbox, Ref
 from supervision.parking import Parked, Parking
-from supervision.process import ChildProcess, kill_running
 from supervision.snapshot import MailboxSnapshot, Snapshot
 from supervision.strategy import (
     ALL_SIGNIFICANT,

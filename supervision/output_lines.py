@@ -9,7 +9,7 @@ import trio
 LONGEST_LINE = 64 * 1024
 
 
-class Lines:
+class OutputLines:
     """The lines of a stream, without their ends, as UTF-8 with replacements; a line over 64 KiB comes in parts."""
 
     def __init__(self, stream: trio.abc.ReceiveStream) -> None:
@@ -18,7 +18,7 @@ class Lines:
         self._lines: deque[bytes] = deque()
         self._ended = False
 
-    def __aiter__(self) -> Lines:
+    def __aiter__(self) -> OutputLines:
         return self
 
     async def __anext__(self) -> str:

@@ -23,7 +23,7 @@ import trio
 
 from supervision.errors import HandshakeFailed, HungProcess, ProcessDied, ProcessError
 from supervision.events import log
-from supervision.lines import Lines
+from supervision.output_lines import OutputLines
 
 REAP_WITHIN = 5.0  # seconds for a killed process to be gone
 LAST_OUTPUT_WITHIN = 0.5  # seconds for the pipes' EOF after the exit: a grandchild may hold them open
@@ -189,7 +189,7 @@ class ChildProcess:
 
     async def _read_stdout(self, process: trio.Process, ready: Callable[[], None]) -> None:
         assert process.stdout is not None
-        async for line in Lines(process.stdout):
+        async for line in OutputLines(process.stdout):
             if self._is_ready or self._ready_on != "stdout":
                 self._log_line("stdout", line)
                 continue
@@ -205,7 +205,7 @@ class ChildProcess:
 
     async def _read_stderr(self, process: trio.Process) -> None:
         assert process.stderr is not None
-        async for line in Lines(process.stderr):
+        async for line in OutputLines(process.stderr):
             self._last_lines.append(line)
             self._log_line("stderr", line)
 
