@@ -14,10 +14,8 @@ from collections.abc import Callable
 import trio
 import trio.testing
 
-from supervision import ChildSpec, Intensity, Mailbox, SupervisionEvent, Supervisor
+from supervision import ChildSpec, Intensity, SupervisionEvent, Supervisor
 
-MESSAGES = 50_000
-CAPACITY = 100
 ACTORS = 1000
 CRASHES = 300
 ROUNDS = 7
@@ -42,43 +40,6 @@ class Waiter:
 
     def stop(self) -> None:
         self.fate.set()
-
-
-async def through_mailbox() -> float:
-    box: Mailbox[int] = Mailbox("bench", CAPACITY)
-
-    async def receive() -> None:
-        with box.serving():
-            async for _ in box:
-                pass
-
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(receive)
-        await trio.lowlevel.checkpoint()
-        start = time.perf_counter()
-        for n in range(MESSAGES):
-            await box.ref.send(n)
-        await box.drain()
-        return MESSAGES / (time.perf_counter() - start)
-
-
-async def through_channel() -> float:
-    source, sink = trio.open_memory_channel[int](CAPACITY)
-
-    async def receive() -> None:
-        async for _ in sink:
-            pass
-
-    async with trio.open_nursery() as outer:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(receive)
-            await trio.lowlevel.checkpoint()
-            start = time.perf_counter()
-            async with source:
-                for n in range(MESSAGES):
-                    await source.send(n)
-        outer.cancel_scope.cancel()
-    return MESSAGES / (time.perf_counter() - start)
 
 
 async def spawn_supervised() -> float:
@@ -168,19 +129,16 @@ def percentile(values: list[float], share: float) -> float:
 
 
 def measure() -> list[dict[str, object]]:
-    samples: dict[str, list[float]] = {name: [] for name in ("mailbox", "channel", "spawn", "spawn bare")}
+    samples: dict[str, list[float]] = {name: [] for name in ("spawn", "spawn bare")}
     again: list[float] = []
     bare: list[float] = []
     for _ in range(ROUNDS):
-        samples["mailbox"].append(trio.run(through_mailbox))
-        samples["channel"].append(trio.run(through_channel))
         samples["spawn"].append(trio.run(spawn_supervised))
         samples["spawn bare"].append(trio.run(spawn_bare))
         again += trio.run(restarts_supervised)
         bare += trio.run(restarts_bare)
     median = {name: statistics.median(values) for name, values in samples.items()}
     figures = [
-        (f"messages through a mailbox of {CAPACITY}", "1/s", median["mailbox"], median["channel"], "memory channel"),
         (f"spawn until {ACTORS} actors are ready", "ms", median["spawn"], median["spawn bare"], "nursery.start"),
         ("crash → ready again, p50", "µs", percentile(again, 0.5), percentile(bare, 0.5), "loop with try"),
         ("crash → ready again, p99", "µs", percentile(again, 0.99), percentile(bare, 0.99), "loop with try"),

@@ -1,7 +1,6 @@
-"""Actors, supervisors and mailboxes with the meaning of Erlang/OTP, on Trio. See docs/supervision.md."""
+"""Actors and supervisors with the meaning of Erlang/OTP, on Trio. See docs/supervision.md."""
 
-from supervision.actor import Actor, HasMailboxes, HasSnapshot
-from supervision.call import Request
+from supervision.actor import Actor, HasSnapshot
 from supervision.child import (
     BRUTAL,
     INFINITY,
@@ -16,17 +15,12 @@ from supervision.child import (
 )
 from supervision.child_process import ChildProcess, kill_running
 from supervision.errors import (
-    CalleeDied,
-    CallTimedOut,
     ChildExists,
     ChildRunning,
     ExitedBeforeReady,
     HandshakeFailed,
     HungProcess,
     IntensityExceeded,
-    MailboxClosed,
-    MailboxError,
-    MailboxFull,
     NoSuchChild,
     NotRunning,
     ProcessDied,
@@ -54,10 +48,8 @@ from supervision.events import (
 )
 from supervision.inbox import ChildCounts, ChildInfo
 from supervision.intensity import Backoff, Intensity, RestartWindow
-from supervision.letters import DeadLetter, MailboxStatistics, log_dead_letter
-from supervision.mailbox import Mailbox, Ref
 from supervision.parking import Parked, Parking
-from supervision.snapshot import MailboxSnapshot, Snapshot
+from supervision.snapshot import Snapshot
 from supervision.strategy import (
     ALL_SIGNIFICANT,
     ANY_SIGNIFICANT,
@@ -87,8 +79,6 @@ __all__ = [
     "AutoShutdown",
     "AutoShutdownMode",
     "Backoff",
-    "CallTimedOut",
-    "CalleeDied",
     "ChildCounts",
     "ChildExists",
     "ChildExited",
@@ -101,32 +91,22 @@ __all__ = [
     "ChildStarted",
     "ChildState",
     "ChildStuck",
-    "DeadLetter",
     "Down",
     "Escalated",
     "ExitKind",
     "ExitReason",
     "ExitedBeforeReady",
     "HandshakeFailed",
-    "HasMailboxes",
     "HasSnapshot",
     "HungProcess",
     "Intensity",
     "IntensityExceeded",
-    "Mailbox",
-    "MailboxClosed",
-    "MailboxError",
-    "MailboxFull",
-    "MailboxSnapshot",
-    "MailboxStatistics",
     "NoSuchChild",
     "NotRunning",
     "Parked",
     "Parking",
     "ProcessDied",
     "ProcessError",
-    "Ref",
-    "Request",
     "Restart",
     "RestartWindow",
     "Shutdown",
@@ -141,6 +121,5 @@ __all__ = [
     "SupervisorStopped",
     "Watch",
     "kill_running",
-    "log_dead_letter",
     "log_event",
 ]

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
-    from supervision.letters import MailboxStatistics
     from supervision.snapshot import Snapshot
 
 
@@ -23,28 +22,6 @@ class Actor(Protocol):
 
     def stop(self) -> None:
         """Ask `run` to close the intake, finish what is in hand and return. It must not block or raise."""
-        ...
-
-
-class Measured(Protocol):
-    """What has a name and a mailbox's statistics."""
-
-    @property
-    def name(self) -> str:
-        """The mailbox's name."""
-        ...
-
-    def statistics(self) -> MailboxStatistics:
-        """The figures of now."""
-        ...
-
-
-@runtime_checkable
-class HasMailboxes(Protocol):
-    """An actor may offer its mailboxes, so that a snapshot shows how deep they are."""
-
-    def mailboxes(self) -> Iterable[Measured]:
-        """The mailboxes the actor receives from."""
         ...
 
 

@@ -11,10 +11,10 @@ from functools import partial
 
 import trio
 
-from supervision.actor import Actor, HasMailboxes, HasSnapshot
+from supervision.actor import Actor, HasSnapshot
 from supervision.errors import SupervisionError
 from supervision.events import Down, ExitKind, ExitReason, log
-from supervision.snapshot import MailboxSnapshot, Snapshot
+from supervision.snapshot import Snapshot
 
 DEFAULT_SHUTDOWN = 5.0
 DEFAULT_START_TIMEOUT = 10.0
@@ -250,11 +250,6 @@ class Child:
             return shot
         if life.ready_at is not None:
             shot["uptime"] = trio.current_time() - life.ready_at
-        if isinstance(life.actor, HasMailboxes):
-            shot["mailboxes"] = {}
-            for mailbox in life.actor.mailboxes():
-                now = mailbox.statistics()
-                shot["mailboxes"][mailbox.name] = MailboxSnapshot(depth=now.depth, peak=now.peak, oldest=now.oldest)
         if isinstance(life.actor, HasSnapshot):
             below = life.actor.snapshot()
             shot["strategy"] = below.get("strategy", "")

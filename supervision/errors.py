@@ -52,30 +52,6 @@ class ChildRunning(SupervisionError):
     """Only a stopped child can be restarted or deleted by hand (OTP: `running`, `restarting`)."""
 
 
-class MailboxError(SupervisionError):
-    """The base of what sending to a mailbox may raise."""
-
-
-class MailboxFull(MailboxError):
-    """`send_nowait` found no room. Use `send`, which waits, or drop the message knowingly."""
-
-
-class MailboxClosed(MailboxError):
-    """The mailbox takes no more messages; to a receiver: and none is left."""
-
-
-class CallTimedOut(MailboxError):
-    """A call was not answered by its deadline."""
-
-
-class CalleeDied(MailboxError):
-    """The actor that should have answered a call is gone. Its exception, if any, is in `reason`."""
-
-    def __init__(self, message: str, reason: BaseException | None = None) -> None:
-        super().__init__(message)
-        self.reason = reason
-
-
 class ProcessError(SupervisionError):
     """The base of what a supervised OS process may raise."""
 

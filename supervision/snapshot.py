@@ -5,14 +5,6 @@ from __future__ import annotations
 from typing import TypedDict
 
 
-class MailboxSnapshot(TypedDict):
-    """One mailbox: messages waiting, the most that ever waited, and the oldest one's age in seconds."""
-
-    depth: int
-    peak: int
-    oldest: float
-
-
 class Snapshot(TypedDict, total=False):
     """One node of the tree. The fields from `strategy` on are a supervisor's only.
 
@@ -25,7 +17,6 @@ class Snapshot(TypedDict, total=False):
     state: str
     incarnation: int
     uptime: float
-    mailboxes: dict[str, MailboxSnapshot]
     strategy: str
     restarts: int
     children: list[Snapshot]
