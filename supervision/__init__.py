@@ -31,7 +31,6 @@ from supervision.errors import (
 )
 from supervision.events import (
     ActorParked,
-    AutoShutdown,
     ChildExited,
     ChildRestarting,
     ChildStarted,
@@ -51,23 +50,16 @@ from supervision.intensity import Backoff, Intensity, RestartWindow
 from supervision.parking import Parked, Parking
 from supervision.snapshot import Snapshot
 from supervision.strategy import (
-    ALL_SIGNIFICANT,
-    ANY_SIGNIFICANT,
-    NEVER,
     ONE_FOR_ALL,
     ONE_FOR_ONE,
     REST_FOR_ONE,
-    AutoShutdownMode,
     Strategy,
 )
 from supervision.supervisor import Supervisor
 
 __all__ = [
-    "ALL_SIGNIFICANT",
-    "ANY_SIGNIFICANT",
     "BRUTAL",
     "INFINITY",
-    "NEVER",
     "ONE_FOR_ALL",
     "ONE_FOR_ONE",
     "PERMANENT",
@@ -76,8 +68,6 @@ __all__ = [
     "TRANSIENT",
     "Actor",
     "ActorParked",
-    "AutoShutdown",
-    "AutoShutdownMode",
     "Backoff",
     "ChildCounts",
     "ChildExists",

@@ -61,9 +61,8 @@ class ChildSpec:
     `start` makes a fresh `Actor` for each incarnation; an exception in it is a failed start. `shutdown` is the
     seconds between the request to stop and the cancel, or `BRUTAL`, or `INFINITY`; left out it is 5.0, and
     `INFINITY` for a nested supervisor, whose children have bounds of their own. `start_timeout` is the seconds
-    until `ready()`; left out it is 10.0, and without end for a nested supervisor. The exit of a `significant`
-    child may end the supervisor (see `auto_shutdown`). Neighbours that are all `together` start side by side when
-    the supervisor starts, and are asked to stop at once.
+    until `ready()`; left out it is 10.0, and without end for a nested supervisor. Neighbours that are all `together`
+    start side by side when the supervisor starts, and are asked to stop at once.
 
     Raises `ValueError` for a spec that contradicts itself.
     """
@@ -73,7 +72,6 @@ class ChildSpec:
     restart: Restart = PERMANENT
     shutdown: float | Shutdown | None = None
     start_timeout: float | None = None
-    significant: bool = False
     together: bool = False
 
     def __post_init__(self) -> None:
@@ -83,8 +81,6 @@ class ChildSpec:
             raise ValueError(f'child "{self.id}": shutdown={self.shutdown} must be >= 0 seconds')
         if self.start_timeout is not None and not self.start_timeout > 0:
             raise ValueError(f'child "{self.id}": start_timeout={self.start_timeout} must be > 0 seconds')
-        if self.significant and self.restart is PERMANENT:
-            raise ValueError(f'child "{self.id}": a permanent child cannot be significant (it is always restarted)')
 
 
 class Incarnation:

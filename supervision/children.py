@@ -10,7 +10,7 @@ import trio
 
 from supervision import events
 from supervision.actor import Actor
-from supervision.child import TEMPORARY, Child, ChildSpec, ChildState, Incarnation
+from supervision.child import TEMPORARY, Child, ChildState, Incarnation
 from supervision.errors import ExitedBeforeReady, NoSuchChild, StartFailed, StartTimedOut
 from supervision.events import ExitReason, SupervisionEvent
 from supervision.inbox import ChildCounts, ChildInfo, Exited, Inbox
@@ -19,7 +19,7 @@ CANCEL_GRACE = 5.0  # seconds a cancelled child may hold up the cancelling of th
 
 
 class Ended(Exception):
-    """Unwinds a supervisor's loop: it was asked to stop, or a significant child ended it. Never leaves `run`."""
+    """Unwinds a supervisor's loop: it was asked to stop. Never leaves `run`."""
 
 
 class Children:
@@ -216,9 +216,3 @@ def _runs(children: Sequence[Child]) -> list[list[Child]]:
         else:
             runs.append([child])
     return runs
-
-
-def check_spec(spec: ChildSpec, supervisor: str, may_be_significant: bool) -> None:
-    """Raise `ValueError` for a spec which this supervisor cannot take."""
-    if spec.significant and not may_be_significant:
-        raise ValueError(f'supervisor "{supervisor}": child "{spec.id}" is significant, but auto_shutdown is never')

@@ -109,13 +109,6 @@ class Escalated(SupervisionEvent):
 
 
 @dataclass(frozen=True, slots=True)
-class AutoShutdown(SupervisionEvent):
-    """A significant child's exit ends the supervisor."""
-
-    child: str
-
-
-@dataclass(frozen=True, slots=True)
 class SupervisorStopped(SupervisionEvent):
     """The supervisor and all its children are gone."""
 

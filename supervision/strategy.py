@@ -1,4 +1,4 @@
-"""OTP's rules as pure functions: who is restarted after an exit, who goes down with it, what ends a supervisor."""
+"""OTP's rules as pure functions: who is restarted after an exit, and who is restarted with it."""
 
 from __future__ import annotations
 
@@ -20,17 +20,7 @@ class Strategy(enum.Enum):
     REST_FOR_ONE = "rest_for_one"
 
 
-class AutoShutdownMode(enum.Enum):
-    """Which exits of significant children end the supervisor: none, the first, the last."""
-
-    NEVER = "never"
-    ANY_SIGNIFICANT = "any_significant"
-    ALL_SIGNIFICANT = "all_significant"
-
-
 ONE_FOR_ONE, ONE_FOR_ALL, REST_FOR_ONE = Strategy.ONE_FOR_ONE, Strategy.ONE_FOR_ALL, Strategy.REST_FOR_ONE
-NEVER = AutoShutdownMode.NEVER
-ANY_SIGNIFICANT, ALL_SIGNIFICANT = AutoShutdownMode.ANY_SIGNIFICANT, AutoShutdownMode.ALL_SIGNIFICANT
 
 
 def wants_restart(restart: Restart, reason: ExitReason) -> bool:
@@ -47,10 +37,3 @@ def restart_group(strategy: Strategy, order: Sequence[T], failed: T) -> list[T]:
     if strategy is Strategy.ONE_FOR_ALL:
         return list(order)
     return list(order[order.index(failed) :])
-
-
-def ends_supervisor(mode: AutoShutdownMode, significant: bool, significant_left: int) -> bool:
-    """Whether the exit of a child, for good and by itself, ends the supervisor."""
-    if not significant or mode is NEVER:
-        return False
-    return mode is ANY_SIGNIFICANT or significant_left == 0

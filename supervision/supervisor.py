@@ -13,7 +13,7 @@ import trio
 
 from supervision import events
 from supervision.child import TEMPORARY, Child, ChildSpec, ChildState, Watch
-from supervision.children import Children, Ended, check_spec
+from supervision.children import Children, Ended
 from supervision.errors import (
     ChildExists,
     ChildRunning,
@@ -28,11 +28,8 @@ from supervision.intensity import Backoff, Intensity, RestartWindow
 from supervision.parking import Parking
 from supervision.snapshot import Snapshot
 from supervision.strategy import (
-    NEVER,
     ONE_FOR_ONE,
-    AutoShutdownMode,
     Strategy,
-    ends_supervisor,
     restart_group,
     wants_restart,
 )
@@ -42,11 +39,10 @@ class Supervisor:
     """Runs `children` and keeps them running; itself an actor, so that trees nest.
 
     `strategy` says who is restarted together, `intensity` how often before the supervisor gives up and raises
-    `IntensityExceeded`, `backoff` how long it waits before a restart (by default not at all), `auto_shutdown`
-    which significant children's exits end it. `observe` is called with every event; left out, they are logged.
+    `IntensityExceeded`, `backoff` how long it waits before a restart (by default not at all). `observe` is called
+    with every event; left out, they are logged.
 
-    Raises `ValueError` for ids given twice, a back-off that would defeat the intensity, or a significant child
-    without `auto_shutdown`.
+    Raises `ValueError` for ids given twice, or a back-off that would defeat the intensity.
     """
 
     def __init__(
@@ -57,13 +53,11 @@ class Supervisor:
         strategy: Strategy = ONE_FOR_ONE,
         intensity: Intensity = Intensity(),  # noqa: B008 - frozen
         backoff: Backoff = Backoff(),  # noqa: B008 - frozen
-        auto_shutdown: AutoShutdownMode = NEVER,
         observe: Callable[[SupervisionEvent], None] | None = None,
     ) -> None:
         self.name = name
         self._strategy = strategy
         self._backoff = backoff
-        self._auto_shutdown = auto_shutdown
         self._window = RestartWindow(intensity)
         self._inbox = Inbox()
         self._children = Children(
@@ -82,7 +76,6 @@ class Supervisor:
         for spec in children:
             if spec.id in self._children.records:
                 raise ValueError(f'supervisor "{name}": two children have the id "{spec.id}"')
-            check_spec(spec, self.name, self._auto_shutdown is not NEVER)
             self._children.records[spec.id] = Child(spec)
 
     # -- the actor ---------------------------------------------------------------------------------------------
@@ -90,7 +83,7 @@ class Supervisor:
     async def run(self, ready: Callable[[], None]) -> None:
         """Start all children in order, call `ready`, keep them running until `stop` or the end.
 
-        Returns after `stop` or an automatic shutdown. Raises `StartFailed` when a child does not start at boot
+        Returns after `stop`. Raises `StartFailed` when a child does not start at boot
         and `IntensityExceeded` when restarts are used up; in each case when all children are gone, stopped in
         reverse order. Cancelled, it cancels the children in reverse order, awaiting each.
         """
@@ -133,10 +126,8 @@ class Supervisor:
     async def start_child(self, spec: ChildSpec) -> None:
         """Add a child and start it; returns when it is ready.
 
-        Raises `ChildExists` when the id is taken, `StartFailed` (the spec is then forgotten), `ValueError` for
-        a significant child without `auto_shutdown`, and `NotRunning`.
+        Raises `ChildExists` when the id is taken, `StartFailed` (the spec is then forgotten), and `NotRunning`.
         """
-        check_spec(spec, self.name, self._auto_shutdown is not NEVER)
         await self._ask(partial(self._start_new, spec))
 
     async def terminate_child(self, child_id: str) -> None:
@@ -222,12 +213,8 @@ class Supervisor:
         child.incarnation = None
         if wants_restart(child.spec.restart, reason):
             await self._restart(child, reason)
-            return
-        self._children.stopped(child)
-        left = sum(c.spec.significant and c.state is not ChildState.STOPPED for c in self._children.in_order())
-        if ends_supervisor(self._auto_shutdown, child.spec.significant, left):
-            self._children.emit(events.AutoShutdown(self.name, trio.current_time(), child.spec.id))
-            raise Ended
+        else:
+            self._children.stopped(child)
 
     async def _restart(self, child: Child, reason: ExitReason) -> None:
         now = trio.current_time()

@@ -15,10 +15,8 @@ class Plan:
 
     id: str
     restart: str = "permanent"
-    significant: bool = False
     strategy: str = ""
     intensity: tuple[int, float] = (0, 1.0)
-    auto_shutdown: str = "never"
     children: tuple[Plan, ...] = ()
 
     @property
@@ -36,10 +34,6 @@ class Child:
 
 class Escalates(Exception):
     """A supervisor gives up."""
-
-
-class EndsNormally(Exception):
-    """A significant child ended its supervisor."""
 
 
 @dataclass
@@ -113,8 +107,6 @@ class Sup:
                     child.supervisor.exits(path[1:], crashed)
                 except Escalates:
                     crashed = True
-                except EndsNormally:
-                    crashed = False
                 else:
                     return
             else:
@@ -124,11 +116,7 @@ class Sup:
                 self.restart(child)
                 return
             self.rest(child)
-            if child.plan.significant:
-                left = any(c.plan.significant and c.state != "stopped" for c in self.children.values())
-                if self.plan.auto_shutdown == "any" or (self.plan.auto_shutdown == "all" and not left):
-                    raise EndsNormally
-        except (Escalates, EndsNormally):
+        except Escalates:
             self.shut_down()
             raise
 

@@ -8,9 +8,6 @@ from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
 from supervision import (
-    ALL_SIGNIFICANT,
-    ANY_SIGNIFICANT,
-    NEVER,
     ChildSpec,
     Intensity,
     IntensityExceeded,
@@ -21,9 +18,8 @@ from supervision import (
     Supervisor,
 )
 from tests.supervision.conftest import House
-from tests.supervision.otp_model import EndsNormally, Escalates, Plan, Sup, World
+from tests.supervision.otp_model import Escalates, Plan, Sup, World
 
-MODES = {"never": NEVER, "any": ANY_SIGNIFICANT, "all": ALL_SIGNIFICANT}
 MOST_LEAVES = 12
 
 
@@ -32,22 +28,20 @@ def plans(draw, depth=3):
     names = iter("abcdefghijklmnopqrstuvwxyz")
     left = MOST_LEAVES
 
-    def node(level, auto):
+    def node(level):
         nonlocal left
         left -= 1
         restart = draw(st.sampled_from(["permanent", "permanent", "transient", "temporary"]))
-        significant = auto != "never" and restart != "permanent" and draw(st.booleans())
         id = next(names)
         if level < depth and left and draw(st.integers(0, 2)) == 0:
-            return supervisor(id, level + 1, restart, significant)
-        return Plan(id, restart, significant)
+            return supervisor(id, level + 1, restart)
+        return Plan(id, restart)
 
-    def supervisor(id, level, restart="permanent", significant=False):
-        auto = draw(st.sampled_from(["never", "never", "any", "all"]))
-        children = tuple(node(level, auto) for _ in range(draw(st.integers(1, 4))) if left)
+    def supervisor(id, level, restart="permanent"):
+        children = tuple(node(level) for _ in range(draw(st.integers(1, 4))) if left)
         strategy = draw(st.sampled_from(["one_for_one", "one_for_all", "rest_for_one"]))
         intensity = (draw(st.integers(0, 3)), draw(st.sampled_from([2.0, 10.0])))
-        return Plan(id, restart, significant, strategy, intensity, auto, children)
+        return Plan(id, restart, strategy, intensity, children)
 
     return supervisor("TOP", 1)
 
@@ -65,16 +59,15 @@ class Real:
             [self.spec(child) for child in plan.children],
             strategy=Strategy(plan.strategy),
             intensity=Intensity(*plan.intensity),
-            auto_shutdown=MODES[plan.auto_shutdown],
             observe=self.house.events.append,
         )
         return made
 
     def spec(self, plan):
-        options = {"restart": Restart(plan.restart), "significant": plan.significant}
+        restart = Restart(plan.restart)
         if plan.strategy:
-            return ChildSpec(plan.id, lambda: self.supervisor(plan), **options)
-        return self.house.spec(plan.id, **options)
+            return ChildSpec(plan.id, lambda: self.supervisor(plan), restart=restart)
+        return self.house.spec(plan.id, restart=restart)
 
     def picture(self):
         def of(shot):
@@ -148,8 +141,6 @@ async def agree(data, plan):
                     model.exits(list(path), what.startswith("crash"))
                 except Escalates:
                     end = "IntensityExceeded"
-                except EndsNormally:
-                    end = "normal"
             await trio.testing.wait_all_tasks_blocked()
             same(what, end)
             real.house.log.clear()

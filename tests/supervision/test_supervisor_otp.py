@@ -7,8 +7,6 @@ import trio
 import trio.lowlevel
 
 from supervision import (
-    ALL_SIGNIFICANT,
-    ANY_SIGNIFICANT,
     BRUTAL,
     INFINITY,
     ONE_FOR_ALL,
@@ -17,7 +15,6 @@ from supervision import (
     REST_FOR_ONE,
     TEMPORARY,
     TRANSIENT,
-    AutoShutdown,
     Backoff,
     ChildExists,
     ChildExited,
@@ -304,53 +301,10 @@ async def test_an_escalation_reaches_the_top_with_every_tree_below_gone(house, v
     assert causes == [IntensityExceeded] * 3 + [ValueError]
 
 
-# -- automatic shutdown ----------------------------------------------------------------------------------------
-
-
-async def test_any_significant_exit_ends_the_supervisor_normally(house, virtual, settle):
-    specs = [house.spec("a"), *house.specs("bc", restart=TRANSIENT, significant=True)]
-    async with house.open(house.supervisor(specs, auto_shutdown=ANY_SIGNIFICANT)):
-        house.finish("b")
-        await settle()
-        assert house.new() == ["gone b1", "stop c1", "gone c1", "stop a1", "gone a1"]
-        assert house.failure is None
-        assert house.told(AutoShutdown)[0].child == "b"
-
-
-async def test_the_last_significant_exit_ends_the_supervisor(house, virtual, settle):
-    specs = [house.spec("a"), *house.specs("bc", restart=TEMPORARY, significant=True)]
-    async with house.open(house.supervisor(specs, auto_shutdown=ALL_SIGNIFICANT)):
-        house.crash("c")
-        await settle()
-        assert house.new() == ["gone c1"]
-        house.finish("b")
-        await settle()
-        assert house.new() == ["gone b1", "stop a1", "gone a1"]
-
-
-async def test_a_significant_child_that_waits_for_its_restart_still_holds_the_supervisor(house, virtual, settle):
-    specs = house.specs("ab", restart=TRANSIENT, significant=True)
-    async with house.open(house.supervisor(specs, auto_shutdown=ALL_SIGNIFICANT, backoff=Backoff(2))):
-        house.crash("a")
-        await settle()
-        house.finish("b")
-        await trio.sleep(3)
-        assert house.new() == ["gone a1", "gone b1", "start a2"]
-
-
-async def test_a_significant_child_stopped_by_hand_ends_nothing(house, virtual, settle):
-    specs = house.specs("ab", restart=TRANSIENT, significant=True)
-    async with house.open(house.supervisor(specs, auto_shutdown=ANY_SIGNIFICANT)) as supervisor:
-        await supervisor.terminate_child("a")
-        await settle()
-        assert house.new() == ["stop a1", "gone a1"]
+# -- specs ----------------------------------------------------------------------------------------------------
 
 
 def test_contradicting_specs_are_refused(house):
-    with pytest.raises(ValueError, match="cannot be significant"):
-        house.spec("a", significant=True)
-    with pytest.raises(ValueError, match="auto_shutdown is never"):
-        house.supervisor(house.specs("a", restart=TRANSIENT, significant=True))
     with pytest.raises(ValueError, match="two children"):
         house.supervisor(house.specs("aa"))
     with pytest.raises(ValueError, match="seconds"):
