@@ -177,7 +177,7 @@ def observe(event: SupervisionEvent, quiet: bool = False) -> None:
         case ChildStartFailed():
             loud("failed to start", actor=actor, why=first_line(event.error), exc_info=event.error)
         case ChildRestarting():
-            log.warning("restarts", actor=actor, times=event.restarts, after=round(event.delay, 3))
+            log.warning("restarts", actor=actor, times=event.restarts)
         case ChildStuck():
             log.error("does not end", actor=actor, seconds=round(event.seconds, 1))
         case ActorParked():

@@ -46,7 +46,7 @@ from supervision.events import (
     log_event,
 )
 from supervision.inbox import ChildCounts, ChildInfo
-from supervision.intensity import Backoff, Intensity, RestartWindow
+from supervision.intensity import Intensity, RestartWindow
 from supervision.parking import Parked, Parking
 from supervision.snapshot import Snapshot
 from supervision.strategy import (
@@ -68,7 +68,6 @@ __all__ = [
     "TRANSIENT",
     "Actor",
     "ActorParked",
-    "Backoff",
     "ChildCounts",
     "ChildExists",
     "ChildExited",

@@ -1,4 +1,4 @@
-"""A supervisor's hands: start one child, stop one, cancel all. What to start and stop is decided in `supervisor`."""
+"""Starts, stops and cancels the children of one supervisor, which decides when."""
 
 from __future__ import annotations
 

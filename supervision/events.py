@@ -77,13 +77,12 @@ class ChildExited(SupervisionEvent):
 
 @dataclass(frozen=True, slots=True)
 class ChildRestarting(SupervisionEvent):
-    """A child is about to be restarted, for the `restarts`-th time within the window, after `delay` seconds."""
+    """A child is about to be restarted, for the `restarts`-th time within the window."""
 
     child: str
     incarnation: int
     reason: ExitReason
     restarts: int
-    delay: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +131,7 @@ def log_event(event: SupervisionEvent) -> None:
     elif isinstance(event, ChildStartFailed):
         log.error("%s failed to start, incarnation %d", where, event.incarnation, exc_info=event.error)
     elif isinstance(event, ChildRestarting):
-        log.warning("%s restarts (%d in the window) in %.3g s", where, event.restarts, event.delay)
+        log.warning("%s restarts (%d in the window)", where, event.restarts)
     elif isinstance(event, Escalated):
         log.error("%s escalates: %s", where, event.error)
     elif isinstance(event, ActorParked):

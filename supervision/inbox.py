@@ -44,16 +44,11 @@ class Exited:
 
 
 @dataclass(frozen=True, slots=True)
-class Retry:
-    """A restart's pause is over. Void unless `token` is still the child's."""
-
-    child: Child
-    token: object
-
-
-@dataclass(frozen=True, slots=True)
 class StartAgain:
-    """A start failed during a restart, which counts as a restart (OTP's try_again). Void as above."""
+    """A start failed during a restart, which counts as a restart (OTP's try_again).
+
+    Void unless `token` is still the child's.
+    """
 
     child: Child
     token: object
@@ -61,8 +56,8 @@ class StartAgain:
 
 
 @dataclass(eq=False, slots=True)
-class Request:
-    """Something another task asked for; `error` answers it."""
+class Command:
+    """What another task asks the supervisor to do; `error` is its answer."""
 
     work: Callable[[], Awaitable[None]]
     error: Exception | None
@@ -80,7 +75,7 @@ class Request:
             self.done.set()
 
 
-Item: TypeAlias = "Exited | Retry | StartAgain | Request"
+Item: TypeAlias = "Exited | StartAgain | Command"
 
 
 class Inbox:
@@ -98,18 +93,18 @@ class Inbox:
     async def ask(self, work: Callable[[], Awaitable[None]], gone: Exception) -> None:
         """Have the loop do `work` in its turn. Raises what that raised, or `gone` when it was not done.
 
-        A task cancelled while it waits takes nothing back: its request may still be carried out.
+        A task cancelled while it waits takes nothing back: its command may still be carried out.
         """
-        request = Request(work, gone)
-        self.post(request)
-        await request.done.wait()
-        if request.error is not None:
-            raise request.error
+        command = Command(work, gone)
+        self.post(command)
+        await command.done.wait()
+        if command.error is not None:
+            raise command.error
 
     def refuse_all(self) -> None:
-        """The loop is over: tell those who wait."""
+        """The loop is over: wake the tasks that wait for an answer."""
         for item in self._items:
-            if isinstance(item, Request):
+            if isinstance(item, Command):
                 item.done.set()
         self._items.clear()
 

@@ -23,8 +23,8 @@ from supervision.errors import (
     SupervisionError,
 )
 from supervision.events import ExitKind, ExitReason, SupervisionEvent
-from supervision.inbox import ChildCounts, ChildInfo, Exited, Inbox, Request, Retry, StartAgain
-from supervision.intensity import Backoff, Intensity, RestartWindow
+from supervision.inbox import ChildCounts, ChildInfo, Command, Exited, Inbox, StartAgain
+from supervision.intensity import Intensity, RestartWindow
 from supervision.parking import Parking
 from supervision.snapshot import Snapshot
 from supervision.strategy import (
@@ -39,10 +39,9 @@ class Supervisor:
     """Runs `children` and keeps them running; itself an actor, so that trees nest.
 
     `strategy` says who is restarted together, `intensity` how often before the supervisor gives up and raises
-    `IntensityExceeded`, `backoff` how long it waits before a restart (by default not at all). `observe` is called
-    with every event; left out, they are logged.
+    `IntensityExceeded`. `observe` is called with every event; left out, they are logged.
 
-    Raises `ValueError` for ids given twice, or a back-off that would defeat the intensity.
+    Raises `ValueError` for ids given twice.
     """
 
     def __init__(
@@ -52,12 +51,10 @@ class Supervisor:
         *,
         strategy: Strategy = ONE_FOR_ONE,
         intensity: Intensity = Intensity(),  # noqa: B008 - frozen
-        backoff: Backoff = Backoff(),  # noqa: B008 - frozen
         observe: Callable[[SupervisionEvent], None] | None = None,
     ) -> None:
         self.name = name
         self._strategy = strategy
-        self._backoff = backoff
         self._window = RestartWindow(intensity)
         self._inbox = Inbox()
         self._children = Children(
@@ -69,10 +66,6 @@ class Supervisor:
         self._started_at: float | None = None
         self._ready_at: float | None = None
         self._over = False
-        if backoff.defeats(intensity):
-            raise ValueError(
-                f'supervisor "{name}": with {backoff}, {intensity} is never exceeded: shorten the back-off'
-            )
         for spec in children:
             if spec.id in self._children.records:
                 raise ValueError(f'supervisor "{name}": two children have the id "{spec.id}"')
@@ -109,7 +102,6 @@ class Supervisor:
                     with trio.move_on_after(self._children.cancel_limit, shield=True):
                         await self._children.cancel_in_order()
                     raise
-                nursery.cancel_scope.cancel()  # the pauses before restarts that will not come
         finally:
             self._over = True
             self._inbox.refuse_all()
@@ -199,11 +191,9 @@ class Supervisor:
                 await self._inbox.wait()
             elif isinstance(item, Exited):
                 await self._exited(item)
-            elif isinstance(item, Retry) and item.child.retry is item.token:
-                await self._restart_group(item.child)
             elif isinstance(item, StartAgain) and item.child.retry is item.token:
                 await self._restart(item.child, item.reason)
-            elif isinstance(item, Request):
+            elif isinstance(item, Command):
                 await item.answer()
 
     async def _exited(self, item: Exited) -> None:
@@ -218,26 +208,13 @@ class Supervisor:
 
     async def _restart(self, child: Child, reason: ExitReason) -> None:
         now = trio.current_time()
-        child.state, child.retry = ChildState.RESTARTING, object()
+        child.state = ChildState.RESTARTING
         if not self._window.add(now):
             intensity = self._window.intensity
             raise IntensityExceeded(self.name, child.spec.id, intensity.restarts, intensity.period) from reason.error
         restarts = self._window.count(now)
-        delay = self._backoff.delay(restarts)
-        self._children.emit(
-            events.ChildRestarting(self.name, now, child.spec.id, child.number, reason, restarts, delay)
-        )
-        if not delay:
-            await self._restart_group(child)
-            return
-        token = child.retry
-        await self._stop_group(child)
-        assert self._children.nursery is not None
-        self._children.nursery.start_soon(self._pause, delay, Retry(child, token))
-
-    async def _pause(self, delay: float, then: Retry) -> None:
-        await trio.sleep(delay)
-        self._inbox.post(then)
+        self._children.emit(events.ChildRestarting(self.name, now, child.spec.id, child.number, reason, restarts))
+        await self._restart_group(child)
 
     async def _stop_group(self, child: Child) -> list[Child]:
         group = restart_group(self._strategy, self._children.in_order(), child)

@@ -15,7 +15,6 @@ from supervision import (
     REST_FOR_ONE,
     TEMPORARY,
     TRANSIENT,
-    Backoff,
     ChildExists,
     ChildExited,
     ChildRestarting,
@@ -400,9 +399,11 @@ async def test_a_request_that_waits_when_the_supervisor_ends_is_answered(house, 
 
 async def test_which_and_count_children_tell_the_states(house, virtual, settle):
     inner = ChildSpec("inner", lambda: house.supervisor(house.specs("x"), "inner"))
-    specs = [house.spec("a"), inner, house.spec("c", restart=TRANSIENT), house.spec("d")]
-    async with house.open(house.supervisor(specs, backoff=Backoff(4))) as supervisor:
+    specs = [house.spec("a"), inner, house.spec("c", restart=TRANSIENT), house.spec("d"), house.spec("e")]
+    house.stop_takes = {"e": 4}  # d waits for it with its restart
+    async with house.open(house.supervisor(specs, strategy=REST_FOR_ONE)) as supervisor:
         house.finish("c")
+        await settle()
         house.crash("d")
         await settle()
         assert [(c.id, c.state.value, c.kind) for c in supervisor.which_children()] == [
@@ -410,9 +411,10 @@ async def test_which_and_count_children_tell_the_states(house, virtual, settle):
             ("inner", "running", "supervisor"),
             ("c", "stopped", "worker"),
             ("d", "restarting", "worker"),
+            ("e", "stopping", "worker"),
         ]
         counts = supervisor.count_children()
-        assert (counts.specs, counts.active, counts.supervisors, counts.workers) == (4, 2, 1, 3)
+        assert (counts.specs, counts.active, counts.supervisors, counts.workers) == (5, 3, 1, 4)
 
 
 async def test_watch_gives_the_reason_of_the_incarnation_that_was_watched(house, virtual, settle):
