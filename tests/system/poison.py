@@ -74,7 +74,7 @@ async def poisoned_task(run: Run, values: dict[str, Any]) -> None:
     sent = {entry.token for entry in read_ledger(run.twins["apns"].ledger)}
     run.law("nobody in it was sent anything", provoker.read_text() not in sent, "the provoker was")
     provoker.unlink()
-    said = json.loads(await _tube(run, "kick", CHANNEL, "--yes"))
+    said = json.loads(await _tube(run, "kick", CHANNEL))
     run.law("a kick brings it back", said == {"kicked": 1}, str(said))
     run.over()
 
@@ -103,7 +103,7 @@ async def _buried(run: Run) -> list[dict[str, Any]]:
 async def kick_all(run: House, channel: str) -> None:
     """Bring back whatever of a channel is buried, now and within the next seconds."""
     for _ in range(10):
-        await _tube(run, "kick", channel, "--count", "1000", "--yes")
+        await _tube(run, "kick", channel, "--count", "1000")
         await trio.sleep(0.5)
 
 
@@ -114,4 +114,6 @@ async def _tube(run: House, act: str, channel: str = CHANNEL, *more: str) -> byt
     done = await trio.run_process(
         [sys.executable, "-m", *command], capture_stdout=True, capture_stderr=True, check=False
     )
-    return done.stdout or b'{"buried": []}'
+    if done.returncode:
+        raise Failed(f"broadside tube {act} ended with exit code {done.returncode}: {done.stderr.decode()[-400:]}")
+    return done.stdout
