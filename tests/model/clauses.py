@@ -15,34 +15,34 @@ class Clauses:
     # 2. take a baton
     epoch_is_remembered: bool = True  # what is put belongs to the epoch in which the baton was taken
     # 3. claim a page
-    claim_asks_for_the_channels: bool = True  # a walker that lacks one of the campaign's hands the baton on, unclaimed
-    claim_asks_for_the_epoch: bool = True  # whoever is forgotten claims nothing
+    claim_asks_for_the_channels: bool = True  # a walker without one of them hands the baton on unclaimed
+    claim_asks_for_the_epoch: bool = True  # a forgotten node claims nothing
     claim_asks_for_the_cursor: bool = True  # the cursor stands where the baton says, or the baton is stale
     claim_can_be_repeated: bool = True  # the owner gets its page again, for as long as it has not put it
-    claim_leaves_out_what_is_settled: bool = True  # a page that changes hands is walked less what is settled of it
+    claim_leaves_out_what_is_settled: bool = True  # the next owner of a page leaves out who is settled
     # 4. pass, read, put
-    read_waits_for_the_claim: bool = True  # the copy of the store that is read has everything the claim has
+    read_waits_for_the_claim: bool = True  # the replica that is read already has the claim
     put_asks_for_the_lease: bool = True  # a queue without a lease puts nothing
     put_asks_for_the_mark: bool = True  # a page is put once
     put_is_one_transaction: bool = True  # batches, mark and outbox line: all or none
-    put_counts_what_was_settled: bool = True  # the page owes this put, and what was settled before it
+    put_counts_what_was_settled: bool = True  # the page owes this put and what was settled before
     # 5. ack
-    baton_is_acked: bool = True  # a baton that is done with goes
-    ack_follows_the_put: bool = True  # and not the claim
+    baton_is_acked: bool = True  # a baton that is dealt with leaves the tube
+    ack_follows_the_put: bool = True  # and comes no earlier: not after the claim
     # 6. take a batch
-    take_asks_for_the_lease: bool = True  # a queue without a lease gives nothing out
+    take_asks_for_the_lease: bool = True  # a queue without a lease hands out nothing
     # 7. settle
-    settle_asks_for_the_take: bool = True  # (batch, take number) names what is settled; a task id is used again
+    settle_asks_for_the_take: bool = True  # (batch, take number) names what is settled; task ids are reused
     settle_is_one_transaction: bool = True  # ack, remainder and outbox line: all or none
-    remainders_end: bool = True  # at the last attempt, and with the news
+    remainders_end: bool = True  # at the last attempt, and when the news expires
     # 8. outbox
     lines_are_numbered: bool = True  # the ledger takes each line once
     lines_carry_their_epoch: bool = True  # read with their epoch, reported and trimmed in that epoch only
-    report_asks_for_the_epoch: bool = True  # whoever is fenced reports nothing
+    report_asks_for_the_epoch: bool = True  # a fenced node reports nothing
     lines_come_from_the_owner: bool = True  # the ledger takes no line from anybody else
     # 9. forget
     lease_is_waited_for: bool = True  # pages turn open when the forgotten queue's lease has run out, not before
-    lease_counts_from_the_question: bool = True  # not from the arrival of the store's answer, which may be late
+    lease_counts_from_the_question: bool = True  # not from the store's answer, which may be late
     fencing_is_one_transaction: bool = True  # pages turn open and reports are refused at the same moment
     forgotten_pages_turn_open: bool = True
     # 10. shepherd
@@ -53,12 +53,12 @@ class Clauses:
     done_waits_for_the_cursor: bool = True  # every segment is walked to its end
     done_waits_for_the_put: bool = True  # every page that was claimed is put
     done_waits_for_the_settlements: bool = True  # every page that was put is settled
-    marks_outlive_the_leases: bool = True  # a mark stays for as long as somebody may still put its page
+    marks_outlive_the_leases: bool = True  # a mark stays while anybody may still put its page
     # 12. pause
     pausing_stops_claims: bool = True
     pausing_stops_takes: bool = True
-    paused_waits_for_quiet: bool = True  # nobody holds a batch
-    paused_waits_for_the_outboxes: bool = True  # the ledger has been told all
+    paused_waits_for_quiet: bool = True  # no worker has a batch in hand
+    paused_waits_for_the_outboxes: bool = True  # every line has reached the ledger
     resume_asks_whether_done: bool = True
 
 

@@ -18,38 +18,43 @@ TITLES = {
 INTRODUCTION = """\
 # The walk, clause by clause: what goes wrong without it
 
-The walk's clauses (docs/architecture.md tells them in one piece) are modelled in `tests/model/`: a store, some nodes
-with their queues and workers, every step that may come next, and everything that may go wrong between any two steps. A
-search goes through all worlds that can come about, breadth first, and looks in each whether a law is broken:
+docs/architecture.md lists the clauses of the walk on one page. Here each clause is taken away, and the shortest way
+into trouble is shown.
 
-- every page is put on the tubes at most once in an epoch of its owner, and the pages tile the base;
-- nobody is lost: at *done* everybody has an end in the ledger, exactly one, and was really sent to;
-- nobody is sent to again, unless his batch was unsettled when its worker crashed, its lease ran out, or its queue was
-  lost or forgotten with lines that it had not reported;
-- a row of the ledger says what is so; a settled page gets no more lines; nothing is sent while paused;
-- and from every world a way leads, without another fault, to a campaign that is done and tubes that are empty.
+The clauses are modelled in `tests/model/`: a store, some nodes with their queues and workers, every step that may come
+next, and every fault that may happen between two steps. A breadth-first search visits all states that can be reached
+and checks in each of them that these laws hold:
 
-With all clauses no law breaks, with any two faults (`./dev sweep`; a part of it in `./dev test`). Each is a switch.
-Below is the shortest way into trouble that the search finds without it, in the smallest world that has one. *FAULT* is
-what nobody can prevent; r0, r1 are recipients, worker 0.1 is node 0's second.
+- Every page is put on the tubes at most once in an epoch of its owner, and the pages tile the base.
+- Nobody is lost: when the campaign is *done*, every recipient has exactly one outcome in the ledger and was really sent
+  to.
+- Nobody is sent to again, unless the batch was unsettled when its worker crashed, its lease ran out, or its queue was
+  lost or forgotten with lines that it had not reported.
+- A row of the ledger is true. A settled page gets no further lines. Nothing is sent while the campaign is paused.
+- From every state, without another fault, the campaign can still be done and the tubes empty.
 
-What the model does not have: more than one segment, and more than one channel (which a node may lack), deadlines, dead
-tokens, copies of the store that elect another master, cancel. Tarantool's transactions are taken to be what they say.
-`tests/model/verbs.py` drives the real verbs of two Tarantools through the same faults in drawn orders, against the same
-law.
+With all clauses in place no law breaks under any two faults (`./dev sweep` searches all of it, `./dev test` a part).
+Each clause is a switch in the model. Below, each is switched off in the smallest model in which that does harm. A
+numbered step is what one worker or node does before another one acts. **FAULT** marks what nobody can prevent. `r0` and
+`r1` are recipients; `worker 0.1` is the second worker of node 0.
+
+The model leaves out: more than one segment, more than one channel (though a node may lack the channel), deadlines, dead
+tokens, replicas of the store that elect another master, and cancel. It takes Tarantool's transactions at their word.
+`tests/model/verbs.py` drives the real verbs of two Tarantools through the same faults in drawn orders, and checks the
+same laws.
 """
 
 SECOND = """\
-## Second locks
+## Clauses that another clause also covers
 
-Without one of these alone no law breaks in any world that was searched, for another clause stands behind it. They stay:
-they cost nothing, and keep a fault of the other one small.
+Take away one of these alone, and no law breaks in any state that was searched, because another clause stands behind it.
+They stay: they cost nothing, and they keep a fault in the other clause small.
 
-| without | holds, because |
+| without | no law breaks, because |
 | --- | --- |
-| put asks for the lease | what a queue without a lease puts it cannot take, and its next epoch purges it |
-| ack follows the put | the shepherd looks at own pages without their mark |
-| lines come from the owner | whoever is fenced reports nothing, and a page changes hands by fencing alone |
+| put asks for the lease | a queue without a lease cannot take what it puts, and its next epoch purges it |
+| ack follows the put | the shepherd looks at own pages without a mark |
+| lines come from the owner | a fenced node reports nothing, and a page changes hands only by fencing |
 | shepherd looks at own pages | the ack follows the put: until then the baton comes back by itself |
 """
 
@@ -66,24 +71,30 @@ def words(clause: str) -> str:
 
 
 def paragraph(removal: Removal) -> str:
-    """One clause and its trace."""
+    """One clause, and the numbered steps into trouble without it."""
     found = search(removal.without(), rest=removal.breaks == STUCK)
-    trace = told(found.trace) if found.trace else "From the very beginning"
-    lines = [f"- {words(removal.clause)}. Without: *{found.law}*.", f"{trace}."]
-    return "".join(
-        f"{textwrap.fill(line, 120, initial_indent=at, subsequent_indent='  ')}\n"
-        for line, at in zip(lines, ("", "  "), strict=True)
-    )
+    steps = told(found.trace) if found.trace else ["Fire is enough: no further step is needed"]
+    clause = filled(f"{words(removal.clause)}. Without it: *{found.law}*.", "- ", "  ")
+    return "\n".join([clause, *(filled(step, f"  {n}. ", "     ") for n, step in enumerate(steps, 1))]) + "\n"
 
 
-def told(trace: tuple[str, ...]) -> str:
-    """A trace in one sentence, which does not name again who goes on."""
-    sentence, who = [], ""
+def filled(text: str, first: str, others: str) -> str:
+    """A paragraph of 120 columns."""
+    return textwrap.fill(text, 120, initial_indent=first, subsequent_indent=others)
+
+
+def told(trace: tuple[str, ...]) -> list[str]:
+    """A trace as steps. What one worker or node does in a row is one step, which names it once."""
+    turns: list[list[str]] = []
+    who = ""
     for step in trace:
-        name = re.match(r"(worker \d\.\d|node \d) ", step)
-        sentence.append(step.removeprefix(who) if who else step)
-        who = name[0] if name else ""
-    return "; ".join(sentence)
+        named = re.match(r"(worker \d\.\d|node \d) (?!lacks)", step)
+        if named and named[0] == who:
+            turns[-1].append(step.removeprefix(who))
+        else:
+            turns.append([step.replace("FAULT", "**FAULT**:")])
+        who = named[0] if named else ""
+    return ["; ".join(turn) for turn in turns]
 
 
 def page() -> str:

@@ -33,7 +33,7 @@ def alone(*kinds: str, **more: Any) -> Scenario:
     return small(*kinds, nodes=1, **more)
 
 
-STUCK = "no way leads from here"
+STUCK = "can never be done"
 REPEAT = "once more than the law allows"
 
 REMOVALS = [
@@ -50,10 +50,10 @@ REMOVALS = [
     Removal("claim_asks_for_the_cursor", 3, alone("lost reply", pages=2), "twice"),
     Removal("claim_can_be_repeated", 3, alone("lost reply"), STUCK),
     Removal("claim_leaves_out_what_is_settled", 3, alone("blank", recipients=2, attempts=2), REPEAT),
-    Removal("read_waits_for_the_claim", 4, alone(faults=0), "done, and r0 has no end"),
+    Removal("read_waits_for_the_claim", 4, alone(faults=0), "done, and r0 has no outcome"),
     Removal("put_asks_for_the_mark", 4, alone("lost reply"), "is put twice in one epoch"),
     Removal("put_is_one_transaction", 4, alone("crash"), "is put twice in one epoch"),
-    Removal("put_counts_what_was_settled", 4, alone("blank", recipients=2, attempts=2), "done, and r1 has no end"),
+    Removal("put_counts_what_was_settled", 4, alone("blank", recipients=2, attempts=2), "done, and r1 has no outcome"),
     Removal("baton_is_acked", 5, alone(faults=0), STUCK),
     Removal("take_asks_for_the_lease", 6, small("wrong forget"), REPEAT),
     Removal("settle_asks_for_the_take", 7, alone("zombie", workers=2, recipients=2, attempts=2), ""),
@@ -69,9 +69,9 @@ REMOVALS = [
     Removal("shepherd_looks_at_cursors", 10, alone("lost baton", pages=2), STUCK),
     Removal("shepherd_looks_at_open_pages", 10, alone("blank"), STUCK),
     Removal("shepherd_looks_at_own_pages ack_follows_the_put", 10, alone("crash"), STUCK),
-    Removal("done_waits_for_the_cursor", 11, alone(faults=0, pages=2), "done, and r1 has no end"),
-    Removal("done_waits_for_the_put", 11, alone(faults=0, pages=2), "done, and r1 has no end"),
-    Removal("done_waits_for_the_settlements", 11, alone(faults=0), "done, and r0 has no end"),
+    Removal("done_waits_for_the_cursor", 11, alone(faults=0, pages=2), "done, and r1 has no outcome"),
+    Removal("done_waits_for_the_put", 11, alone(faults=0, pages=2), "done, and r1 has no outcome"),
+    Removal("done_waits_for_the_settlements", 11, alone(faults=0), "done, and r0 has no outcome"),
     Removal("marks_outlive_the_leases", 11, alone("early shepherd", workers=2), "is put twice in one epoch"),
     Removal("pausing_stops_claims", 12, alone(faults=0, pause=True), "the cut line moved"),
     Removal("pausing_stops_takes", 12, alone(faults=0, pause=True), "sent while the campaign is paused"),

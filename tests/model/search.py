@@ -32,7 +32,7 @@ def broken(scenario: Scenario, world: World) -> str:
             return f"r{r} is sent to once more than the law allows"
     for r, (recorded, reached) in enumerate(zip(world.recorded, world.reached, strict=True)):
         if recorded > 1:
-            return f"r{r} is in the ledger with {recorded} ends"
+            return f"r{r} is in the ledger with {recorded} outcomes"
         if recorded and not reached:
             return f"r{r} is settled and was never sent to"
     store = world.store
@@ -45,7 +45,7 @@ def broken(scenario: Scenario, world: World) -> str:
     if store.state == "done":
         for r, recorded in enumerate(world.recorded):
             if not recorded:
-                return f"done, and r{r} has no end"
+                return f"done, and r{r} has no outcome"
     return ""
 
 
@@ -99,7 +99,7 @@ def _search(scenario: Scenario, rest: bool) -> Found:
     if rest:
         stuck = _stuck(order, backward)
         if stuck is not None:
-            law = "no way leads from here to a campaign that is done"
+            law = "from here the campaign can never be done"
             return Found(len(order), law, _trace(parents, stuck))
     return Found(len(order))
 

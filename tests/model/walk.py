@@ -88,7 +88,7 @@ def put(scenario: Scenario, world: World, n: int, w: int, walking: Walking) -> I
         if not clauses.read_waits_for_the_claim:
             blank = with_queue(world, n, marked(queue, seq, ()))
             yield (
-                f"{me} reads page {seq} from a copy that lags, finds nobody, and puts that",
+                f"{me} reads page {seq} from a replica that lags, finds nobody, and puts an empty page",
                 staged(blank, n, w, "put"),
             )
         if seq in node.puts:
