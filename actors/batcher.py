@@ -11,7 +11,9 @@ import trio
 
 from actors.messages import Page
 from actors.poison import count_crash, is_outage
+from campaigns.outcome import Outcome
 from campaigns.recipient import pack_recipients, unpack_recipients
+from campaigns.tally import ENQUEUED
 from storage.errors import LinkLost
 from storage.records import PutBatch, Span
 from storage.tubes import Tubes
@@ -20,6 +22,7 @@ log = structlog.get_logger(__name__)
 
 FULL_PAUSE = 1.0
 """Seconds before the next try when the queue has no memory for a page: settlements free some."""
+_EXPIRED = Outcome.EXPIRED.value
 
 
 class Split(NamedTuple):
@@ -51,12 +54,12 @@ def split(page: Page, channels: Collection[str]) -> Split:
         if not size:
             continue
         recipients += size
-        tally = tallies.setdefault(channel, {"enqueued": 0})
-        tally["enqueued"] += size
+        tally = tallies.setdefault(channel, {ENQUEUED: 0})
+        tally[ENQUEUED] += size
         if channel in channels:
             batches.append(PutBatch(channel, 0.0, size, packed, page.campaign.expires_at))
         else:
-            tally["expired"] = tally.get("expired", 0) + size
+            tally[_EXPIRED] = tally.get(_EXPIRED, 0) + size
     return Split(batches, recipients, tallies)
 
 

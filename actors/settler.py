@@ -12,8 +12,9 @@ import trio
 from actors.gate import Gate
 from actors.messages import Clock, Done
 from actors.settlement import SettlementWriter
-from campaigns.outcome import Death, Fault, Outcome
+from campaigns.outcome import AGAIN, Death, Fault, Outcome
 from campaigns.recipient import Recipient, pack_recipients
+from campaigns.tally import RETRIED
 from storage.records import Remainder, Settlement, attempt
 from storage.tubes import Tubes
 
@@ -31,7 +32,6 @@ that a fault which ends before the news does ends nobody."""
 _LONGEST = {Outcome.RETRY: 60.0, Outcome.UNKNOWN: 900.0}
 """Seconds that waits double up to, with each try, where the provider asks for less. What was sent and not answered may
 have arrived: it is repeated ever more rarely."""
-_AGAIN = frozenset({Outcome.RETRY, Outcome.UNKNOWN, Outcome.HELD})
 _WAITS = (10.0, 60.0, 300.0, math.inf)
 _OWN_WAITS = (60.0, 900.0, math.inf)
 """Delays are gathered into these classes (upper ends, seconds), or each recipient might need a task of its own. They
@@ -54,10 +54,10 @@ def settle(done: Done, now: int) -> Settlement:
     again: dict[tuple[int, float], tuple[float, list[Recipient]]] = {}
     left = (batch.expires_at - now) / 1000
     if done.outcomes.delivered:
-        tallies["delivered"] = done.outcomes.delivered
+        tallies[Outcome.DELIVERED.value] = done.outcomes.delivered
     for index, outcome, reason, after, unregistered_at, death, fault in done.outcomes.exceptions:
         recipient = recipients[index]
-        if outcome in _AGAIN:
+        if outcome in AGAIN:
             refusals = task.refusals + (outcome is not Outcome.HELD and fault is Fault.PHONE)
             if left <= LAST_TRY:
                 outcome = Outcome.EXPIRED
@@ -72,7 +72,7 @@ def settle(done: Done, now: int) -> Settlement:
                 group.append(recipient)
                 again[key] = (max(longest, delay), group)
                 if outcome is not Outcome.HELD:
-                    tallies["retried"] = tallies.get("retried", 0) + 1
+                    tallies[RETRIED] = tallies.get(RETRIED, 0) + 1
                     reasons[reason] = reasons.get(reason, 0) + 1
                 continue
         if death is not None:

@@ -9,26 +9,7 @@ from msgspec import Meta
 
 from campaigns.channel_state import ChannelState
 from campaigns.message import Message
-
-
-class Tally(msgspec.Struct, frozen=True):
-    """What became of a campaign's recipients on one channel, so far."""
-
-    audience: int = 0
-    enqueued: int = 0
-    delivered: int = 0
-    dead: int = 0
-    retried: int = 0
-    rejected: int = 0
-    expired: int = 0
-    dropped: int = 0
-    cancelled: int = 0
-    remaining: int = 0
-
-    @property
-    def settled(self) -> int:
-        """Recipients whose fate is final."""
-        return self.delivered + self.dead + self.rejected + self.expired + self.dropped + self.cancelled
+from campaigns.tally import Tally
 
 
 State = Literal["draft", "firing", "pausing", "paused", "done", "cancelling", "cancelled"]

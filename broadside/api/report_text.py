@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 
 from broadside.api.campaign_report import CampaignReport
+from campaigns.tally import ENQUEUED, Tally
 
-COLUMNS = ("audience", "delivered", "dead", "retried", "rejected", "expired", "dropped", "cancelled", "remaining")
+COLUMNS = tuple(word for word in Tally.__struct_fields__ if word != ENQUEUED)
 
 
 def moment(ms: int | None) -> str:

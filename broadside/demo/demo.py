@@ -22,6 +22,7 @@ from broadside.errors import FireFailed
 from broadside.newsroom.newsroom import Newsroom
 from campaigns.identity import parse_campaign
 from campaigns.message import Message
+from campaigns.tally import ENDS
 from storage.errors import LinkDown, LinkLost, OutOfMemory
 
 NEWS = Message(title="Broadside is alive", body="This push went to every sample phone, each exactly once.")
@@ -144,16 +145,6 @@ def summary(report: CampaignReport) -> str:
     lines = [f"campaign {report.id} is {report.state}: {report.seconds or 0:.1f} s, {report.rate:,.0f} pushes/s"]
     for name, tally in report.channels.items():
         parts = [f"{tally.delivered:,} delivered", f"{tally.dead:,} dead", f"{tally.retried:,} retried"]
-        parts += [
-            f"{number:,} {word}"
-            for word, number in (
-                ("rejected", tally.rejected),
-                ("expired", tally.expired),
-                ("dropped", tally.dropped),
-                ("cancelled", tally.cancelled),
-                ("remaining", tally.remaining),
-            )
-            if number
-        ]
+        parts += [f"{number:,} {word}" for word in (*ENDS[2:], "remaining") if (number := getattr(tally, word))]
         lines.append(f"  {name:<14} {', '.join(parts)}")
     return "\n".join(lines)

@@ -9,10 +9,10 @@ from collections.abc import Iterator, Sequence
 
 from broadside.api.operations import Checked, Coverage, Gap, Verification, Walked
 from campaigns.identity import campaign_text
+from campaigns.tally import ENQUEUED, ended
 from storage.records import Campaign, Cursor, LedgerPage
 from storage.store import Store
 
-OUTCOMES = ("delivered", "dead", "rejected", "expired", "dropped", "cancelled")
 PROBLEMS_TOLD = 50
 
 
@@ -65,7 +65,7 @@ async def _away(store: Store, campaign: Campaign, page: LedgerPage) -> dict[str,
 
 
 def _enqueued(page: LedgerPage, name: str) -> int:
-    return page.tallies.get(name, {}).get("enqueued", 0)
+    return page.tallies.get(name, {}).get(ENQUEUED, 0)
 
 
 def _merge(pages: Sequence[LedgerPage]) -> list[Walked]:
@@ -91,8 +91,8 @@ def _merge(pages: Sequence[LedgerPage]) -> list[Walked]:
                 walked.append(known)
             known.to_id = page.to_id
             known.pages += 1
-            known.recipients += tallies.get("enqueued", 0)
-            known.settled += sum(tallies.get(outcome, 0) for outcome in OUTCOMES)
+            known.recipients += tallies.get(ENQUEUED, 0)
+            known.settled += ended(tallies)
     return sorted(walked, key=lambda each: (each.segment, each.channel, each.from_id))
 
 
@@ -133,15 +133,15 @@ def _name(page: LedgerPage) -> str:
 
 def _split(page: LedgerPage) -> bool:
     """Whether the ledger says how many were enqueued on each channel; pages of the first schema may not."""
-    return sum(tallies.get("enqueued", 0) for tallies in page.tallies.values()) == page.recipients
+    return sum(tallies.get(ENQUEUED, 0) for tallies in page.tallies.values()) == page.recipients
 
 
 def _sums(page: LedgerPage) -> Iterator[str]:
-    ended = sum(tallies.get(outcome, 0) for tallies in page.tallies.values() for outcome in OUTCOMES)
+    ends = sum(map(ended, page.tallies.values()))
     if page.state == "settled" and page.settled != page.recipients:
         yield f"{_name(page)}: settled with {page.settled:,} of {page.recipients:,} recipients"
-    if page.state in ("enqueued", "settled") and _split(page) and ended != page.settled:
-        yield f"{_name(page)}: the channels' ends add up to {ended:,}, the page's to {page.settled:,}"
+    if page.state in ("enqueued", "settled") and _split(page) and ends != page.settled:
+        yield f"{_name(page)}: the channels' ends add up to {ends:,}, the page's to {page.settled:,}"
 
 
 def _compare(page: LedgerPage, base: dict[str, int], campaign: Campaign, channels: dict[str, Checked]) -> Iterator[str]:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from broadside.api.campaign_report import CampaignReport, Tally
+from broadside.api.campaign_report import CampaignReport
 from broadside.newsroom import served
 from broadside.newsroom.dead_desk import questions
 from campaigns.channel_state import ChannelState, worst
 from campaigns.identity import campaign_text
+from campaigns.tally import Tally
 from storage.records import Campaign, DeadStanding
-
-_OUTCOMES = ("delivered", "dead", "rejected", "expired", "dropped", "cancelled")
 
 
 def report(
@@ -21,20 +20,8 @@ def report(
 
     ``standing``: what stands of the dead ledger.
     """
-    channels: dict[str, Tally] = {}
-    settled = 0
-    for name, sums in sorted(campaign.tallies.items()):
-        final = sum(sums.get(outcome, 0) for outcome in _OUTCOMES)
-        settled += final
-        # once the base is walked, what was enqueued is the truth; subscribers who left since Fire are not waited for
-        expected = sums.get("enqueued", 0) if campaign.walked else max(sums.get("audience", 0), sums.get("enqueued", 0))
-        channels[name] = Tally(
-            audience=sums.get("audience", 0),
-            enqueued=sums.get("enqueued", 0),
-            retried=sums.get("retried", 0),
-            remaining=max(0, expected - final),
-            **{outcome: sums.get(outcome, 0) for outcome in _OUTCOMES},
-        )
+    channels = {name: Tally.of(sums, walked=campaign.walked) for name, sums in sorted(campaign.tallies.items())}
+    settled = sum(tally.settled for tally in channels.values())
     waiting = [
         state
         for state in states

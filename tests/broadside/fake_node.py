@@ -19,13 +19,13 @@ from broadside.api.token_rules import DeviceTokens
 from broadside.cli import waiting
 from broadside.datafolder import DataFolder, NodeInfo
 from broadside.errors import RecordError
+from campaigns.tally import Tally
 
 ID = "aaaaabcdefghi"
 
 
 def tally(**counts: int) -> dict[str, int]:
-    names = ("audience", "enqueued", "delivered", "dead", "retried", "rejected", "expired", "dropped", "cancelled")
-    return dict.fromkeys((*names, "remaining"), 0) | counts
+    return dict.fromkeys(Tally.__struct_fields__, 0) | counts
 
 
 def report(state: str = "done", delivered: int = 98, **more: Any) -> dict[str, Any]:

@@ -14,10 +14,10 @@ from typing import Any
 import msgspec
 import trio
 
+from campaigns.tally import ended
 from storage.errors import LinkLost, VerbRefused
 from supervision.testing import seam
 
-TERMINAL = {"delivered", "dead", "rejected", "expired", "cancelled", "dropped"}
 REPLY = 0.001
 
 
@@ -402,15 +402,14 @@ class MemoryStore:
         page = self.pages.get((campaign, line["segment"], line["seq"]))
         if page is None or (page["node"], page["epoch"]) != (node, epoch):
             return
-        terminal = lambda tallies: sum(n for word, n in tallies.items() if word in TERMINAL)  # noqa: E731
         if line["kind"] == "enqueued":
             page.update(state="enqueued", recipients=page["settled"] + line["recipients"])
             for channel, tallies in line["tallies"].items():
                 self._tally(campaign, channel, tallies, {})
-                page["settled"] += terminal(tallies)
+                page["settled"] += ended(tallies)
         else:
             self._tally(campaign, line["channel"], line["tallies"], line["reasons"])
-            page["settled"] += terminal(line["tallies"])
+            page["settled"] += ended(line["tallies"])
             self._settle_span(page["spans"], line)
             for id, token, bound, *_ in line["dead"]:
                 if id in self.rows and self.rows[id][2] == token and self.rows[id][4] <= bound:

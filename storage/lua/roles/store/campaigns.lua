@@ -8,7 +8,7 @@ local campaigns = {}
 local DEFAULT_PAGE = 1000
 local REASONS = 50 -- that differ, of one channel of one campaign: what comes after them is counted as `other`
 local LONGEST = 100 -- bytes of a reason
-local TERMINAL = {'delivered', 'dead', 'rejected', 'expired', 'cancelled', 'dropped'}
+local TERMINAL = {'delivered', 'dead', 'rejected', 'expired', 'dropped', 'cancelled'} -- campaigns/outcome.py has them too
 
 -- How many of these tallies are ends.
 function campaigns.terminal(tallies)

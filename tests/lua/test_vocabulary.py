@@ -1,0 +1,109 @@
+"""The store's Lua speaks the words of ``campaigns/``: neither side can change them alone."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+
+from broadside.api.campaign_report import State
+from campaigns.outcome import Outcome
+from campaigns.recipient import Recipient
+from campaigns.tally import AUDIENCE, ENDS, ENQUEUED, RETRIED, Tally
+from storage.records import Row
+
+pytestmark = pytest.mark.tarantool
+
+LUA = Path(__file__).parents[2] / "storage/lua"
+STORE = sorted((LUA / "roles/store").glob("*.lua"))
+REMOVED = "removed_before"
+ASKED = """
+package.path = os.getenv('LUA') .. '/?.lua;' .. os.getenv('LUA') .. '/?/init.lua;' .. package.path
+box.cfg{work_dir = os.getenv('DIR'), log = os.getenv('DIR') .. '/log', feedback_enabled = false}
+require('roles.store.schema').migrate()
+local terminal, formats = {}, {}
+for _, word in ipairs(require('json').decode(os.getenv('WORDS'))) do
+    terminal[word] = require('roles.store.campaigns').terminal({[word] = 1})
+end
+for _, space in box.space._space:pairs() do
+    if space.name:match('^store_') then
+        formats[space.name] = {}
+        for i, field in ipairs(space.format) do
+            formats[space.name][i] = field.name
+        end
+    end
+end
+print(require('json').encode({terminal = terminal, formats = formats}))
+os.exit(0)
+"""
+
+
+@pytest.fixture(scope="module")
+def said(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Which words the store's Lua counts as terminal, and the fields of its spaces."""
+    folder = tmp_path_factory.mktemp("words")
+    (folder / "ask.lua").write_text(ASKED)
+    words = json.dumps([*(outcome.value for outcome in Outcome), AUDIENCE, ENQUEUED, RETRIED, REMOVED, "sent"])
+    done = subprocess.run(
+        [shutil.which("tarantool") or "tarantool", "ask.lua"],
+        cwd=folder,
+        env={**os.environ, "LUA": str(LUA), "DIR": str(folder), "WORDS": words},
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    answer: dict[str, Any] = json.loads(done.stdout)
+    return answer
+
+
+def source(*paths: Path) -> str:
+    return "\n".join(path.read_text() for path in paths)
+
+
+def test_the_store_counts_the_same_outcomes_as_terminal(said: dict[str, Any]) -> None:
+    assert {word for word, counted in said["terminal"].items() if counted} == set(ENDS)
+
+
+def test_lua_lists_the_outcomes_once() -> None:
+    listed = [path.name for path in LUA.rglob("*.lua") if "'delivered'" in path.read_text()]
+    assert [name for name in listed if name != "schema.lua"] == ["campaigns.lua"], "a schema step is history"
+    assert re.search(r"TERMINAL = \{'([\w', ]+)'\}", source(LUA / "roles/store/campaigns.lua"))[1].split("', '") == [
+        *ENDS
+    ]  # type: ignore[index]
+
+
+def test_lua_counts_under_no_word_that_is_not_in_the_vocabulary() -> None:
+    text = source(*LUA.rglob("*.lua"))
+    counted = set(re.findall(r"\b(?:tallies|sums|known|by|more)\.(\w+) or 0", text))
+    counted |= set(re.findall(r"(?:tally\(id, [\w.]+, |channel, )\{(\w+) = ", text))
+    ended = set(re.findall(r"settled_line\([^\n']*'(\w+)', ", text))
+    assert ended == {"rejected", "expired"}
+    assert {"cancelled", "delivered", "enqueued", "audience"} <= counted
+    assert counted <= {AUDIENCE, ENQUEUED, RETRIED, *ENDS}
+
+
+def test_lua_knows_the_states_of_a_campaign_and_no_others() -> None:
+    found = re.findall(
+        r"\bc\.state [=~]= '(\w+)'|set_state\(id, '(\w+)'|store_campaigns:\w+\([^\n]*?'(\w+)', message", source(*STORE)
+    )
+    assert {word for words in found for word in words if word} == set(get_args(State))
+
+
+def test_a_row_of_the_base_has_the_fields_of_its_space(said: dict[str, Any]) -> None:
+    assert said["formats"]["store_subscribers"] == [*Row._fields]
+
+
+def test_a_recipient_is_cut_out_of_its_row_as_it_lies_there(said: dict[str, Any]) -> None:
+    fields = said["formats"]["store_subscribers"]
+    fields.remove("channel")  # see shares.lua: the id, and what lies from the token to the locale
+    assert fields[: len(Recipient.__struct_fields__)] == [*Recipient.__struct_fields__]
+
+
+def test_a_tally_counts_every_terminal_outcome_and_no_other() -> None:
+    assert [*Tally.__struct_fields__] == [AUDIENCE, ENQUEUED, *ENDS[:2], RETRIED, *ENDS[2:], "remaining"]
