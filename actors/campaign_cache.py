@@ -6,8 +6,8 @@ from typing import Protocol
 
 import trio
 
+from campaigns.campaign import Campaign
 from storage.errors import LinkLost
-from storage.records import Campaign
 
 REMEMBERED = 64
 """Campaigns kept; a worker rarely has more than a few in hand."""

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from campaigns.batch import Batch
-from storage.records import Campaign, Claim, HeldBaton, Share, Task
+from campaigns.campaign import Campaign
+from storage.records import Claim, HeldBaton, Share, Task
 from transports.contract import Outcomes
 
 Clock = Callable[[], int]

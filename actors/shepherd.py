@@ -8,8 +8,8 @@ import structlog
 import trio
 
 from actors.messages import Clock
+from campaigns.baton import Baton
 from storage.errors import LinkLost, VerbRefused
-from storage.records import Baton
 from storage.store import Store
 from storage.tubes import Tubes
 

@@ -11,8 +11,10 @@ import trio
 from actors.campaign_cache import CampaignCache
 from actors.messages import RECIPIENTS_A_BATCH, Clock, Page
 from actors.poison import count_crash, is_outage
+from campaigns.baton import Baton
+from campaigns.campaign import Campaign
 from storage.errors import LinkLost, VerbRefused
-from storage.records import Baton, Campaign, HeldBaton
+from storage.records import HeldBaton
 from storage.store import Store
 from storage.tubes import Tubes
 

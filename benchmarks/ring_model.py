@@ -19,7 +19,8 @@ from actors.walker import Walker
 from broadside.config.config import CONNECTIONS
 from broadside.newsroom.newsroom import PAGE_SIZE
 from broadside.topology import HANDS_A_CONNECTION, PAGES_IN_HAND
-from storage.records import Baton, Claim, HeldBaton, Share
+from campaigns.baton import Baton
+from storage.records import Claim, HeldBaton, Share
 
 CHANNELS = 2
 LINGER = 0.04

@@ -8,19 +8,12 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from campaigns.baton import Baton
+from campaigns.campaign import Campaign
 from campaigns.message import Message
 from campaigns.recipient import Recipient, pack_recipients
 
 _MESSAGE = msgspec.json.Decoder(Message)
-
-
-class Baton(NamedTuple):
-    """The small task that travels from node to node: walk page ``seq`` of this segment, which begins after an id."""
-
-    campaign: int
-    segment: int
-    seq: int
-    after_id: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -369,70 +362,6 @@ class Settlement:
         return [self.task_id, self.number, line, [list(rest) for rest in self.remainders]]
 
 
-@dataclass(frozen=True, slots=True)
-class Campaign:
-    """A campaign as the store knows it, with what its ledger adds up to."""
-
-    id: int
-    version: int
-    state: str
-    message: Message
-    audience: list[str] | None
-    """Channel names; None: all."""
-    policy: dict[str, Any]
-    created_at: int
-    fired_at: int | None
-    finished_at: int | None
-    walked: bool
-    """Every segment has been walked to its end."""
-    tallies: dict[str, dict[str, int]] = field(default_factory=dict)
-    """channel -> audience, enqueued, delivered, dead, retried, ..."""
-    reasons: dict[str, dict[str, int]] = field(default_factory=dict)
-    removed_before: dict[str, int] = field(default_factory=dict)
-    """channel -> how many subscribers had ever left it when the campaign was fired."""
-
-    unserved: dict[str, int] = field(default_factory=dict)
-    """channel -> subscribers that were left out at Fire, as no node served their channel."""
-
-    @property
-    def channels(self) -> frozenset[str]:
-        """The channels that a fired campaign goes to: those of its audience, which Fire fixes.
-
-        Of a campaign that an older version fired to all: those that had subscribers.
-        """
-        if self.audience is not None:
-            return frozenset(self.audience)
-        return frozenset(name for name, sums in self.tallies.items() if sums.get("audience", 0))
-
-    @property
-    def expires_at(self) -> int:
-        """Milliseconds UTC after which nobody wants its pushes any more."""
-        return (self.fired_at or self.created_at) + int(self.policy["ttl_ms"])
-
-    @classmethod
-    def of(cls, answer: list[Any]) -> Campaign:
-        """Read ``campaign_get``'s answer."""
-        row, channels = answer
-        removed = {name: tallies.pop("removed_before", 0) for name, tallies, _ in channels}
-        (id, version, state, message, audience, policy, created, fired, finished, segments_open, _pages) = row
-        return cls(
-            id=id,
-            version=version,
-            state=state,
-            message=_MESSAGE.decode(message),
-            audience=audience.get("channels"),
-            policy=policy,
-            created_at=created,
-            fired_at=fired or None,
-            finished_at=finished or None,
-            walked=bool(fired) and segments_open == 0,
-            tallies={name: tallies for name, tallies, _ in channels},
-            reasons={name: reasons for name, _, reasons in channels},
-            removed_before=removed,
-            unserved=dict(audience.get("unserved") or {}),
-        )
-
-
 class Once(NamedTuple):
     """A client's idempotency key, and the request that it stands for."""
 
@@ -459,3 +388,26 @@ class Audience(NamedTuple):
     """Channel → its subscribers, where no node serves the channel: they get nothing."""
     together: bool
     """Whether one node serves all of ``channels``, as the walk of a page needs."""
+
+
+def read_campaign(answer: list[Any]) -> Campaign:
+    """Read ``campaign_get``'s answer."""
+    row, channels = answer
+    removed = {name: tallies.pop("removed_before", 0) for name, tallies, _ in channels}
+    id, version, state, message, audience, policy, created, fired, finished, segments_open, _pages = row
+    return Campaign(
+        id=id,
+        version=version,
+        state=state,
+        message=_MESSAGE.decode(message),
+        audience=audience.get("channels"),
+        policy=policy,
+        created_at=created,
+        fired_at=fired or None,
+        finished_at=finished or None,
+        walked=bool(fired) and segments_open == 0,
+        tallies={name: tallies for name, tallies, _ in channels},
+        reasons={name: reasons for name, _, reasons in channels},
+        removed_before=removed,
+        unserved=dict(audience.get("unserved") or {}),
+    )

@@ -8,14 +8,14 @@ from typing import Any
 
 import msgspec
 
+from campaigns.baton import Baton
+from campaigns.campaign import Campaign
 from campaigns.channel_state import MOST, ChannelState
 from campaigns.message import Message
 from storage.errors import LinkLost, VerbRefused
 from storage.link import Link
 from storage.records import (
     Audience,
-    Baton,
-    Campaign,
     Claim,
     Cursor,
     DeadRow,
@@ -33,6 +33,7 @@ from storage.records import (
     Share,
     Span,
     TokenPage,
+    read_campaign,
 )
 
 ROWS_A_CALL = 1000
@@ -176,12 +177,12 @@ class Store:
     async def campaign_get(self, id: int) -> Campaign | None:
         """One campaign with its tallies."""
         (answer,) = await self._link.call(self._where, "store.campaign_get", id)
-        return None if answer is None else Campaign.of(answer)
+        return None if answer is None else read_campaign(answer)
 
     async def campaign_list(self, limit: int = 100) -> list[Campaign]:
         """The newest campaigns first."""
         (answers,) = await self._link.call(self._where, "store.campaign_list", limit)
-        return [Campaign.of(answer) for answer in answers]
+        return [read_campaign(answer) for answer in answers]
 
     async def campaigns_over(self, ids: list[int], now: int, age: int) -> list[int]:
         """Which of these ended more than ``age`` ms ago."""

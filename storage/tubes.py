@@ -11,9 +11,10 @@ import msgspec
 import structlog
 
 from campaigns.batch import Leave
+from campaigns.baton import Baton
 from storage.errors import LinkLost
 from storage.link import Link, Orphan
-from storage.records import Baton, Buried, HeldBaton, Lease, Memory, PutBatch, Settlement, Standing
+from storage.records import Buried, HeldBaton, Lease, Memory, PutBatch, Settlement, Standing
 
 log = structlog.get_logger(__name__)
 

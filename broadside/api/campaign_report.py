@@ -7,12 +7,10 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from campaigns.campaign import ENDED, State
 from campaigns.channel_state import ChannelState
 from campaigns.message import Message
 from campaigns.tally import Tally
-
-
-State = Literal["draft", "firing", "pausing", "paused", "done", "cancelling", "cancelled"]
 
 
 class CampaignReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,7 +46,7 @@ class CampaignReport(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def ended(self) -> bool:
         """Whether nothing more will happen to this campaign."""
-        return self.state in ("done", "cancelled")
+        return self.state in ENDED
 
 
 class FireRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from broadside.api.operations import Checked, Coverage, Gap, Verification, Walked
+from campaigns.campaign import Campaign
 from campaigns.identity import campaign_text
 from campaigns.tally import ENQUEUED, ended
-from storage.records import Campaign, Cursor, LedgerPage
+from storage.records import Cursor, LedgerPage
 from storage.store import Store
 
 PROBLEMS_TOLD = 50

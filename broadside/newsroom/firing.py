@@ -18,9 +18,11 @@ from broadside.api.campaign_report import FireRequest
 from broadside.api.idempotency import HEADER, differing, digest
 from broadside.errors import FireFailed, shown
 from broadside.newsroom.alarms import REMEDY
+from campaigns.baton import Baton
+from campaigns.campaign import Campaign
 from campaigns.identity import campaign_text
 from storage.errors import LinkDown, LinkLost, OutOfMemory, StorageError, VerbRefused
-from storage.records import Baton, Campaign, Keyed, Once
+from storage.records import Keyed, Once
 from storage.store import Store
 from storage.tubes import Tubes
 

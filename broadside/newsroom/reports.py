@@ -7,10 +7,11 @@ from collections.abc import Iterable, Sequence
 from broadside.api.campaign_report import CampaignReport
 from broadside.newsroom import served
 from broadside.newsroom.dead_desk import questions
+from campaigns.campaign import Campaign
 from campaigns.channel_state import ChannelState, worst
 from campaigns.identity import campaign_text
 from campaigns.tally import Tally
-from storage.records import Campaign, DeadStanding
+from storage.records import DeadStanding
 
 
 def report(
@@ -32,7 +33,7 @@ def report(
         seconds = max(0, (campaign.finished_at or now) - campaign.fired_at) / 1000
     return CampaignReport(
         id=campaign_text(campaign.id),
-        state=campaign.state,  # type: ignore[arg-type]  # the store writes no other states
+        state=campaign.state,
         message=campaign.message,
         created_at=campaign.created_at,
         fired_at=campaign.fired_at,

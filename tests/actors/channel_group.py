@@ -19,10 +19,11 @@ from actors.refusals import Doubt, Refusals
 from actors.settler import Settler
 from actors.transport import TransportActor
 from campaigns.batch import Batch, Leave, always
+from campaigns.campaign import Campaign
 from campaigns.message import Message
 from campaigns.recipient import Recipient, pack_recipients
 from storage.errors import LinkLost
-from storage.records import Campaign, Settlement
+from storage.records import Settlement
 from transports.contract import Outcomes
 
 FAR = 10**15

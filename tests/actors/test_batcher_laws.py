@@ -10,9 +10,11 @@ from hypothesis import strategies as st
 
 from actors.batcher import split
 from actors.messages import Page
+from campaigns.baton import Baton
+from campaigns.campaign import Campaign
 from campaigns.message import Message
 from campaigns.recipient import Recipient, pack_recipients, unpack_recipients
-from storage.records import Baton, Campaign, Claim, HeldBaton, Share, Span
+from storage.records import Claim, HeldBaton, Share, Span
 
 Row = tuple[int, str]
 """Id and channel."""

@@ -8,9 +8,10 @@ import trio.testing
 
 from actors import consumer
 from campaigns.batch import Batch
+from campaigns.campaign import Campaign
 from campaigns.outcome import Outcome
 from storage.errors import LinkLost, VerbRefused
-from storage.records import Campaign, Settlement
+from storage.records import Settlement
 from tests.actors import channel_group
 from tests.actors.channel_group import Cache, Group, MemoryTubes, ScriptedTransport, delivered
 from transports.contract import Exceptional, Outcomes

@@ -15,10 +15,11 @@ from actors.campaign_cache import CampaignCache
 from actors.messages import Page
 from actors.shepherd import Shepherd
 from actors.walker import Walker
+from campaigns.baton import Baton
 from campaigns.identity import parse_campaign
 from campaigns.message import Message
 from storage.link import Link
-from storage.records import Baton, Lease
+from storage.records import Lease
 from storage.store import Store
 from storage.tubes import Tubes
 from tests.broadside.fake_node import FakeNode, Said, broadside, folder, node

@@ -10,7 +10,7 @@ from typing import Any, get_args
 
 import pytest
 
-from broadside.api.campaign_report import State
+from campaigns.campaign import State
 from campaigns.outcome import Outcome
 from campaigns.recipient import Recipient
 from campaigns.tally import AUDIENCE, ENDS, ENQUEUED, RETRIED, Tally

@@ -13,10 +13,11 @@ from actors.campaign_cache import CampaignCache
 from actors.messages import Page
 from actors.walker import Walker
 from broadside.newsroom.coverage import coverage, verify
+from campaigns.campaign import Campaign
 from campaigns.message import Message
 from storage.errors import OutOfMemory
 from storage.link import Link
-from storage.records import Campaign, Lease
+from storage.records import Lease
 from storage.tubes import Tubes
 from tests.conftest import Server, linked
 from tests.storage.test_pause_and_forget import Ring

@@ -11,8 +11,9 @@ import trio
 
 from broadside import topology, wire
 from campaigns.batch import Leave
+from campaigns.baton import Baton
 from storage.link import Endpoint, Link
-from storage.records import Baton, HeldBaton, PutBatch, Settlement
+from storage.records import HeldBaton, PutBatch, Settlement
 from storage.store import Store
 from storage.tubes import Tubes
 from supervision import ChildExited, ExitKind, SupervisionEvent

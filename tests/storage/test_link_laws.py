@@ -15,9 +15,10 @@ import trio
 import trio.testing
 from asynctnt.exceptions import TarantoolNotConnectedError
 
+from campaigns.baton import Baton
 from storage.errors import LinkDown, LinkLost, LinkTimeout, VerbRefused
 from storage.link import CALLS_IN_FLIGHT, Endpoint, Link
-from storage.records import Baton, HeldBaton, Lease
+from storage.records import HeldBaton, Lease
 from storage.store import Store
 from storage.tubes import Tubes
 from supervision import ChildRestarting, ChildSpec, Intensity, SupervisionEvent, Supervisor

@@ -7,10 +7,11 @@ import time
 import pytest
 import trio
 
+from campaigns.baton import Baton
 from campaigns.message import Message
 from campaigns.recipient import unpack_recipients
 from storage.link import Link
-from storage.records import Baton, Lease, Remainder
+from storage.records import Lease, Remainder
 from storage.store import Store
 from storage.tubes import Tubes
 from tests.storage.test_walk_verbs import CAMPAIGN, NOW, House, settlement

@@ -16,8 +16,9 @@ from actors.shepherd import Shepherd
 from actors.walker import Walker
 from broadside.newsroom.alarms import outbox_alarms
 from broadside.topology import WorkerSupervisor
+from campaigns.baton import Baton
 from storage.errors import VerbRefused
-from storage.records import Baton, Settlement, Task
+from storage.records import Settlement, Task
 from tests.storage.test_walk_verbs import CAMPAIGN, NOW, House, house, settlement
 
 __all__ = ["house"]  # a fixture

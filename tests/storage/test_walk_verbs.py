@@ -9,11 +9,12 @@ import trio
 
 from actors.batcher import split
 from actors.messages import RECIPIENTS_A_BATCH, Page
+from campaigns.baton import Baton
 from campaigns.message import Message
 from campaigns.recipient import pack_recipients, unpack_recipients
 from storage.errors import VerbRefused
 from storage.link import Link
-from storage.records import Baton, HeldBaton, Lease, Remainder, Settlement, Task
+from storage.records import HeldBaton, Lease, Remainder, Settlement, Task
 from storage.store import Store
 from storage.tubes import Tubes
 
