@@ -10,23 +10,25 @@ import itertools
 import math
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar, Final
 
 import msgspec
 
+from simulators import credentials as keys
 from simulators import reasons
 from simulators.answers import STATUS, Answer, Rejection, is_silent, raw, refusal, scripted
 from simulators.anything import Anything
 from simulators.apns_rules import SUFFIXES, TOKEN, UUID, judge_delivery, judge_payload, judge_topic
 from simulators.director import Director
 from simulators.ledger import Entry, Ledger
-from simulators.provider import Provider
+from simulators.provider import BuiltTwin, Provider, TwinParts
 from simulators.provider_tokens import ProviderKey, TokenVerifier
 from simulators.push_certificates import PushCertificate, read_certificate
 from simulators.requests import Request
-from simulators.script import Rule
+from simulators.script import CertificateRule, Rule
 
 _PATH: Final = b"/3/device/"
 _JSON: Final = (b"content-type", b"application/json")
@@ -290,3 +292,35 @@ class ApnsSession:
 
 def _new_id() -> bytes:
     return b"%b%012x" % (_BOOT, next(_numbers))
+
+
+_APP: Final = "org.example.news"
+"""Whose client certificate is made where neither script nor caller names an app."""
+
+
+def build_twin(parts: TwinParts) -> BuiltTwin:
+    """The twin of Apple's push service, with the keys and certificates that its script names."""
+    script = parts.director.script
+    known = [ProviderKey(keys.read_apns_key(parts.made.apns_key), keys.KEY_ID, keys.TEAM_ID)]
+    tables = []
+    for rule in script.keys:
+        path = keys.ensure_apns_key(parts.made, rule.key_id)
+        topics = frozenset(rule.topics)
+        known.append(ProviderKey(keys.read_apns_key(path), rule.key_id, rule.team_id, topics, rule.environment))
+        tables.append(_key_table(path, rule.key_id, rule.team_id))
+    rules: Sequence[CertificateRule] = ()
+    if script.client_certificates != "none":
+        rules = script.certificates or [CertificateRule(app=app) for app in parts.apps or (_APP,)]
+    paths = [keys.ensure_certificate(parts.made, rule.app, rule.environment) for rule in rules]
+    revoked = frozenset(rule.app for rule in rules if rule.revoked)
+    verifier = TokenVerifier(known, script.environment)
+    return BuiltTwin(
+        Apns(verifier, parts.director, parts.ledger, parts.apps, parts.latency, revoked),
+        _key_table(parts.made.apns_key, keys.KEY_ID, keys.TEAM_ID),
+        tables,
+        {path.name: str(path) for path in paths},
+    )
+
+
+def _key_table(path: Path, key_id: str, team_id: str) -> dict[str, str]:
+    return {"key": str(path), "key_id": key_id, "team_id": team_id}

@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Final
 
 import msgspec
 
+from simulators import credentials as keys
 from simulators import reasons
 from simulators.answers import STATUS, Answer, Rejection, is_silent, raw, refusal, scripted
 from simulators.anything import Anything
@@ -23,7 +24,7 @@ from simulators.fcm_message import TARGETS, check_request, check_target
 from simulators.header_compression import Field
 from simulators.ledger import Entry, Ledger
 from simulators.oauth import TokenEndpoint, refused_by
-from simulators.provider import Provider
+from simulators.provider import BuiltTwin, Provider, TwinParts
 from simulators.requests import Request
 from simulators.script import Rule
 
@@ -271,3 +272,12 @@ def _header(message: dict[str, Any], platform: str, wanted: str) -> str | None:
 
 def _message_id(now: float) -> str:
     return f"0:{int(now * 1_000_000)}%{_BOOT}{next(_numbers):08x}"
+
+
+def build_twin(parts: TwinParts) -> BuiltTwin:
+    """The twin of Firebase Cloud Messaging, with its token endpoint on the same port."""
+    project = parts.apps[0] if parts.apps else keys.PROJECT
+    account = keys.publish_service_account(parts.made, project, f"{parts.origin}/token")
+    endpoint = TokenEndpoint(account, parts.director.script.access_token_seconds)
+    provider = Fcm(endpoint, parts.director, parts.ledger, parts.apps, parts.latency)
+    return BuiltTwin(provider, {"service_account": str(parts.made.service_account)})

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from typing import ClassVar, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar, Protocol, TypeAlias
 
 from simulators.answers import Answer
+from simulators.credentials import Credentials
 from simulators.director import Director
 from simulators.ledger import Ledger
 from simulators.requests import Request
@@ -60,3 +62,35 @@ class Provider(ABC):
     @abstractmethod
     def session(self, certificate: bytes | None = None) -> Session:
         """Begin a connection; ``certificate``: the client's, DER, if it showed one."""
+
+
+@dataclass(frozen=True, slots=True)
+class TwinParts:
+    """What every twin is built from."""
+
+    made: Credentials
+    director: Director
+    ledger: Ledger
+    apps: tuple[str, ...]
+    """As ``Provider`` takes them."""
+    latency: Callable[[], float]
+    """As ``Provider`` takes it."""
+    origin: str
+    """``https://localhost:port``, where the twin listens."""
+
+
+@dataclass(frozen=True, slots=True)
+class BuiltTwin:
+    """A platform's rules, and what a client needs to be believed by them. Paths are absolute."""
+
+    provider: Provider
+    credentials: Mapping[str, str]
+    """What a channel's ``credentials`` table needs."""
+    keys: Sequence[Mapping[str, str]] = ()
+    """The same for each further key of the script."""
+    certificates: Mapping[str, str] = field(default_factory=dict)
+    """Client certificates by file name. Where there are any, the server asks for one."""
+
+
+BuildTwin: TypeAlias = Callable[[TwinParts], BuiltTwin]
+"""What a twin's entry point (group ``broadside.twins``) is."""

@@ -4,29 +4,20 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import msgspec
 import trio
 
 from simulators import credentials as keys
-from simulators import push_certificates
-from simulators.apns import Apns
+from simulators import push_certificates, twins
 from simulators.director import Director
 from simulators.errors import TwinError
-from simulators.fcm import Fcm
 from simulators.latency import Latency, sampler
 from simulators.ledger import Ledger
-from simulators.oauth import TokenEndpoint
-from simulators.provider import Provider
-from simulators.provider_tokens import ProviderKey, TokenVerifier
-from simulators.script import CertificateRule, Script, load_script
+from simulators.provider import BuiltTwin, TwinParts
+from simulators.script import Script, load_script
 from simulators.server import TwinServer, listen, server_context
-
-Platform = Literal["apns", "fcm"]
-_APP = "org.example.news"
 
 
 class Ready(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,16 +32,16 @@ class Ready(msgspec.Struct, frozen=True, kw_only=True):
     credentials: dict[str, str]
     """What a channel's ``credentials`` table needs, paths absolute."""
     keys: list[dict[str, str]] = []
-    """APNs: the same for each further key of the script."""
+    """The same for each further key of the script."""
     certificates: dict[str, str] = {}
-    """APNs: client certificates by file name, paths absolute."""
+    """Client certificates by file name, paths absolute."""
     directory: str
     ledger: str | None
     pid: int
 
 
 async def serve_twin(
-    platform: Platform,
+    platform: str,
     *,
     port: int = 0,
     directory: Path,
@@ -64,18 +55,19 @@ async def serve_twin(
     """Run a twin on 127.0.0.1 until ``stopping`` is set (then answer what is in flight) or until cancelled.
 
     Args:
-        platform: whose rules it keeps.
+        platform: whose rules it keeps, by the name of its entry point.
         port: 0 takes any free one.
         directory: where its throw-away credentials are, or will be.
         script: faults, or the file that holds them.
         ledger: where accepted pushes are written; None keeps only the sums. A ``Ledger`` stays the caller's to close.
         latency_ms: before each answer, milliseconds.
-        app: topics (APNs) or project ids (FCM) it serves; none: every well-formed one.
+        app: ids of the apps (topics, projects) it serves; none: every well-formed one.
         announce: called once, when connections are accepted.
         stopping: set it to end the twin gently.
 
     Returns the ledger, with its sums. Raises ``TwinError``.
     """
+    build = twins.load(platform)
     if isinstance(script, Path):
         script = load_script(script)
     script = script or Script()
@@ -89,17 +81,16 @@ async def serve_twin(
     except BaseException:
         await trio.aclose_forcefully(listener)
         raise
-    parts = _Parts(made, director, book, tuple(app), sampler(latency, script.seed), f"https://localhost:{port}")
+    parts = TwinParts(made, director, book, tuple(app), sampler(latency, script.seed), f"https://localhost:{port}")
     try:
-        provider, ready = parts.apns() if platform == "apns" else parts.fcm()
-        clients = None
-        if ready.certificates:
-            clients = push_certificates.authority_of(made.client_ca)
+        built = build(parts)
+        provider = built.provider
+        clients = push_certificates.authority_of(made.client_ca) if built.certificates else None
         context = server_context(
             made.server, provider.protocols, clients, demanded=script.client_certificates == "demand"
         )
         server = TwinServer(provider, director, book, context)
-        announce(ready)
+        announce(_ready(platform, built, parts))
         await server.serve(listener, trio.Event() if stopping is None else stopping)
     finally:
         await trio.aclose_forcefully(listener)
@@ -110,68 +101,19 @@ async def serve_twin(
     return book
 
 
-@dataclass(frozen=True, slots=True)
-class _Parts:
-    """What both platforms' rules are made of."""
-
-    made: keys.Credentials
-    director: Director
-    ledger: Ledger
-    apps: tuple[str, ...]
-    latency: Callable[[], float]
-    origin: str
-
-    def apns(self) -> tuple[Provider, Ready]:
-        script = self.director.script
-        usual = _key_table(self.made.apns_key, keys.KEY_ID, keys.TEAM_ID)
-        known = [ProviderKey(keys.read_apns_key(self.made.apns_key), keys.KEY_ID, keys.TEAM_ID)]
-        tables = []
-        for rule in script.keys:
-            path = keys.ensure_apns_key(self.made, rule.key_id)
-            topics = frozenset(rule.topics)
-            key = ProviderKey(keys.read_apns_key(path), rule.key_id, rule.team_id, topics, rule.environment)
-            known.append(key)
-            tables.append(_key_table(path, rule.key_id, rule.team_id))
-        rules: Sequence[CertificateRule] = ()
-        if script.client_certificates != "none":
-            rules = script.certificates or [CertificateRule(app=app) for app in self.apps or (_APP,)]
-        paths = [keys.ensure_certificate(self.made, rule.app, rule.environment) for rule in rules]
-        revoked = frozenset(rule.app for rule in rules if rule.revoked)
-        verifier = TokenVerifier(known, script.environment)
-        provider = Apns(verifier, self.director, self.ledger, self.apps, self.latency, revoked)
-        certificates = {path.name: str(path) for path in paths}
-        return provider, self._ready("apns", usual, keys=tables, certificates=certificates)
-
-    def fcm(self) -> tuple[Provider, Ready]:
-        project = self.apps[0] if self.apps else keys.PROJECT
-        account = keys.publish_service_account(self.made, project, f"{self.origin}/token")
-        endpoint = TokenEndpoint(account, self.director.script.access_token_seconds)
-        provider = Fcm(endpoint, self.director, self.ledger, self.apps, self.latency)
-        return provider, self._ready("fcm", {"service_account": str(self.made.service_account)})
-
-    def _ready(
-        self,
-        platform: Platform,
-        credentials: dict[str, str],
-        keys: Sequence[dict[str, str]] = (),
-        certificates: dict[str, str] | None = None,
-    ) -> Ready:
-        return Ready(
-            platform=platform,
-            port=int(self.origin.rpartition(":")[2]),
-            origin=self.origin,
-            ca=str(self.made.ca),
-            credentials=credentials,
-            keys=list(keys),
-            certificates=certificates or {},
-            directory=str(self.made.directory),
-            ledger=None if self.ledger.path is None else str(self.ledger.path.absolute()),
-            pid=os.getpid(),
-        )
-
-
-def _key_table(path: Path, key_id: str, team_id: str) -> dict[str, str]:
-    return {"key": str(path), "key_id": key_id, "team_id": team_id}
+def _ready(platform: str, built: BuiltTwin, parts: TwinParts) -> Ready:
+    return Ready(
+        platform=platform,
+        port=int(parts.origin.rpartition(":")[2]),
+        origin=parts.origin,
+        ca=str(parts.made.ca),
+        credentials=dict(built.credentials),
+        keys=[dict(each) for each in built.keys],
+        certificates=dict(built.certificates),
+        directory=str(parts.made.directory),
+        ledger=None if parts.ledger.path is None else str(parts.ledger.path.absolute()),
+        pid=os.getpid(),
+    )
 
 
 def open_ledger(path: Path | None) -> Ledger:

@@ -19,16 +19,17 @@ from typing import Final
 import msgspec
 import trio
 
+from simulators import twins
 from simulators.errors import TwinError
 from simulators.ledger import Ledger
 from simulators.script import load_script
-from simulators.service import Platform, Ready, open_ledger, serve_twin
+from simulators.service import Ready, open_ledger, serve_twin
 
 _REPORT_SECONDS: Final = 10.0
 
 
 def run_twin(
-    platform: Platform,
+    platform: str,
     *,
     directory: Path,
     port: int = 0,
@@ -140,7 +141,7 @@ def _fail(message: str) -> int:
 def main(argv: Sequence[str] | None = None) -> int:
     """Parse a command line and run the twin."""
     parser = argparse.ArgumentParser(prog="python -m simulators.twin", description="A provider twin on 127.0.0.1.")
-    parser.add_argument("platform", choices=["apns", "fcm"])
+    parser.add_argument("platform", choices=twins.names())
     parser.add_argument("--directory", type=Path, required=True, help="its throw-away credentials (made if missing)")
     parser.add_argument("--port", type=int, default=0, help="default: any free one")
     parser.add_argument("--script", type=Path, help="faults to play: .toml or .json, see docs/twins.md")

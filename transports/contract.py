@@ -166,6 +166,8 @@ class Platform:
 
     provider: str
     """Whose service it is, as people are told."""
+    service: str
+    """The service itself, as people are told."""
     build: Build
     kinds: tuple[str, ...]
     """Kinds of token that it has."""

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Final, Literal, TypeAlias
+from typing import Annotated, TypeAlias
 
 from cyclopts import App, Parameter
 
 from broadside.cli.options import ConfigFile, DataDir, data_folder
+from simulators import twins
+from transports import registry
 
-_PLATFORMS: Final[dict[Literal["apns", "fcm"], str]] = {
-    "apns": "Apple's push service",
-    "fcm": "Firebase Cloud Messaging, with its token endpoint",
-}
 _EPILOGUE = """\
 Examples:
-    broadside twin apns --port 2197 --ledger pushes.jsonl
-    broadside twin fcm --script faults.toml --latency 20
+    broadside twin {first} --port 2197 --ledger pushes.jsonl
+    broadside twin {last} --script faults.toml --latency 20
 
 A twin speaks the provider's real protocol on 127.0.0.1: HTTP/2 over TLS with
 an authority of its own. Its first line says how to reach it: origin, authority,
@@ -35,19 +33,27 @@ Directory: TypeAlias = Annotated[
 ]
 Apps: TypeAlias = Annotated[
     list[str] | None,
-    Parameter(name="--app", help="A topic (APNs) or project (FCM) it serves; repeat it for several. Without it: any."),
+    Parameter(
+        name="--app", help="The id of an app (topic, project) it serves; repeat it for several. Without it: any."
+    ),
 ]
 
 
 def register(app: App) -> None:
     """Add the group: one command, under each platform's name."""
-    group = App(name="twin", help="Run a twin of a push provider, without a node.", help_epilogue=_EPILOGUE)
-    for platform, whose in _PLATFORMS.items():
-        group.command(_command(platform), name=platform, help=f"Run a twin of {whose}.")
+    names = twins.names()
+    epilogue = _EPILOGUE.format(first=names[0], last=names[-1]) if names else None
+    group = App(name="twin", help="Run a twin of a push provider, without a node.", help_epilogue=epilogue)
+    for platform in names:
+        group.command(_command(platform), name=platform, help=f"Run the twin of {_service(platform)}.")
     app.command(group)
 
 
-def _command(platform: Literal["apns", "fcm"]) -> Callable[..., int]:
+def _service(platform: str) -> str:
+    return registry.load(platform).service if platform in registry.platforms() else platform
+
+
+def _command(platform: str) -> Callable[..., int]:
     def run(
         *,
         port: Port = 0,

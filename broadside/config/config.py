@@ -32,6 +32,7 @@ from broadside.config.tarantool import (
     split_address,
 )
 from broadside.errors import ConfigError, shown
+from simulators import twins
 from transports import registry
 
 DEFAULT_FILE = "broadside.toml"
@@ -302,6 +303,9 @@ def _checked_channel(reader: strict_toml.Reader, channel: Channel, key: str) -> 
         which = "origin" if channel.origin else "ca"
         remedy = "a twin is started by the node itself, which knows where it is"
         reader.problem(f"{key}.{which}", "has no use beside twin = true", remedy)
+    elif channel.twin and channel.platform not in (there := twins.names()):
+        what = f"true, but {channel.platform} has no twin"
+        reader.problem(f"{key}.twin", what, f"there are twins of {', '.join(there)}: give credentials", "true")
     elif not channel.twin and not channel.credentials:
         remedy = "give the provider's, or twin = true: pushes then go to a simulator on this machine, and to no phone"
         reader.problem(f"{key}.credentials", "are missing", remedy)

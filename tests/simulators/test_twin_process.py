@@ -19,6 +19,7 @@ from typing import Any
 import httpx
 import pytest
 
+from simulators import apns, fcm, twins
 from simulators import credentials as keys
 from simulators.errors import LedgerError, TwinError
 from simulators.ledger import Entry, Ledger, count_ledger, read_ledger
@@ -46,6 +47,13 @@ def push(ready: dict[str, Any], headers: dict[str, str], tokens: list[str]) -> l
     with httpx.Client(http2=True, verify=context) as client:
         url = ready["origin"] + "/3/device/"
         return [client.post(url + to, headers=headers, content=ALERT).status_code for to in tokens]
+
+
+def test_a_twin_is_found_by_its_entry_point() -> None:
+    assert {"apns", "fcm"} <= set(twins.names())
+    assert (twins.load("apns"), twins.load("fcm")) == (apns.build_twin, fcm.build_twin)
+    with pytest.raises(TwinError, match=r'^platform "pager" has no twin; there are twins of apns, fcm$'):
+        twins.load("pager")
 
 
 @pytest.mark.parametrize("signalled", [signal.SIGTERM, signal.SIGINT])

@@ -15,5 +15,11 @@ def build(settings: TransportSettings) -> Transport:
 
 
 PLATFORM = Platform(
-    provider="Apple", build=build, kinds=tokens.KINDS, rule=tokens.RULE, token=tokens.token, tokens=tokens.tokens
+    provider="Apple",
+    service="Apple's push service",
+    build=build,
+    kinds=tokens.KINDS,
+    rule=tokens.RULE,
+    token=tokens.token,
+    tokens=tokens.tokens,
 )

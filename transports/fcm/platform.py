@@ -15,5 +15,11 @@ def build(settings: TransportSettings) -> Transport:
 
 
 PLATFORM = Platform(
-    provider="Google", build=build, kinds=tokens.KINDS, rule=tokens.RULE, token=tokens.token, tokens=tokens.tokens
+    provider="Google",
+    service="Firebase Cloud Messaging",
+    build=build,
+    kinds=tokens.KINDS,
+    rule=tokens.RULE,
+    token=tokens.token,
+    tokens=tokens.tokens,
 )

@@ -1,0 +1,28 @@
+"""Finds a platform's twin by its entry point, so that a new twin is its own files and one line of packaging."""
+
+from __future__ import annotations
+
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING
+
+from simulators.errors import TwinError
+
+if TYPE_CHECKING:
+    from simulators.provider import BuildTwin
+
+GROUP = "broadside.twins"
+"""The names in it are the platforms' own (``broadside.transports``)."""
+
+
+def names() -> list[str]:
+    """Platforms that have a twin, sorted. Loads none of them."""
+    return sorted({point.name for point in entry_points(group=GROUP)})
+
+
+def load(platform: str) -> BuildTwin:
+    """What builds a platform's twin. Raises ``TwinError``, naming the twins that there are."""
+    for point in entry_points(group=GROUP, name=platform):
+        found: BuildTwin = point.load()
+        return found
+    known = ", ".join(names()) or "none: install broadside with its entry points"
+    raise TwinError(f'platform "{platform}" has no twin; there are twins of {known}')
