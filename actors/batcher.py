@@ -1,4 +1,4 @@
-"""The batcher: makes a page's shares into batches, and puts them all on this node's tubes in one call."""
+"""The batcher: makes a page's parts into batches, and puts them all on this node's tubes in one call."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Split(NamedTuple):
 
 
 def split(page: Page, channels: Collection[str]) -> Split:
-    """A batch for each share that the campaign is meant for.
+    """A batch for each part that the campaign is meant for.
 
     ``channels``: those that this node serves. A walker claims pages of others only once the news has expired.
     """
@@ -43,11 +43,11 @@ def split(page: Page, channels: Collection[str]) -> Split:
     batches: list[PutBatch] = []
     tallies: dict[str, dict[str, int]] = {}
     recipients = 0
-    for share in page.shares:
-        channel = share.channel
+    for part in page.parts:
+        channel = part.channel
         if channel not in audience:
             continue
-        size, packed = share.size, share.recipients
+        size, packed = part.size, part.recipients
         spans = [span for span in page.claim.spans if span.channel == channel]
         if spans:
             size, packed = _left(packed, spans)

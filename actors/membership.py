@@ -103,8 +103,8 @@ class Membership:
     async def _renew(self, epoch: int) -> float | None:
         """One heartbeat; answers the seconds until the next, or None when the epoch is over.
 
-        The lease counts from before the store was asked: what lay about on the way makes it no longer. The holds come
-        with it, so that no queue may take without knowing them.
+        The lease counts from before the store was asked: what lay about on the way makes it no longer. The paused
+        campaigns come with it, so that no queue may take without knowing them.
         """
         standing = await self._tubes.standing()
         quiet = self._quiet(standing.still)
@@ -113,7 +113,7 @@ class Membership:
             return None
         if self._hear is not None:
             await self._hear(lease.dead)
-        return RENEW_WHILE_SETTLING if any(hold.settling for hold in lease.holds) else RENEW_EVERY
+        return RENEW_WHILE_SETTLING if any(pause.settling for pause in lease.paused) else RENEW_EVERY
 
     def _quiet(self, still: list[tuple[int, int]]) -> list[tuple[int, int]]:
         """Of the campaigns that stand still at the queue, those of which no worker has anything in hand either."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from campaigns.batch import Batch
 from campaigns.campaign import Campaign
-from storage.records import Claim, HeldBaton, Share, Task
+from storage.records import Claim, HeldBaton, PagePart, Task
 from transports.contract import Outcomes
 
 Clock = Callable[[], int]
@@ -32,7 +32,7 @@ class Page:
     held: HeldBaton
     claim: Claim
     campaign: Campaign
-    shares: list[Share]
+    parts: list[PagePart]
 
 
 @dataclass(frozen=True, slots=True)

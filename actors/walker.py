@@ -106,8 +106,8 @@ class Walker:
             await self._drop(held)
             return
         size = int(campaign.policy["page_size"])
-        shares = await self._store.page_read(claim.from_id, claim.to_id, size, RECIPIENTS_A_BATCH, claim.position)
-        await self._pages.send(Page(held, claim, campaign, shares))
+        parts = await self._store.page_read(claim.from_id, claim.to_id, size, RECIPIENTS_A_BATCH, claim.position)
+        await self._pages.send(Page(held, claim, campaign, parts))
 
     def _serves(self, campaign: Campaign) -> bool:
         """May this node claim its pages? Once the news has expired, any may: nobody gets it."""

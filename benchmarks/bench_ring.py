@@ -94,8 +94,8 @@ async def reading(cluster: Cluster, subscribers: int) -> float:
         await store.subscribers_count()  # connected
         before, rows = cpu(cluster.master.pid), 0
         for first in range(0, subscribers, PAGE_SIZE):
-            shares = await store.page_read(first, first + PAGE_SIZE, PAGE_SIZE, RECIPIENTS_A_BATCH)
-            rows += sum(share.size for share in shares)
+            parts = await store.page_read(first, first + PAGE_SIZE, PAGE_SIZE, RECIPIENTS_A_BATCH)
+            rows += sum(part.size for part in parts)
         used = cpu(cluster.master.pid) - before
         link.stop()
     assert rows == subscribers
@@ -144,7 +144,7 @@ def table(measured: list[dict[str, Any]], simulated: list[dict[str, Any]]) -> st
             f" {costs.read:>5.2f} {costs.ledger:>6.2f} {costs.other:>5.2f}"
         )
     lines += ["", "on paper, two cores a node and the sinks elsewhere; busy: share of the time"]
-    lines.append("nodes copies  pushes/s  10 M in   workers  queue  store   ms a page and segment")
+    lines.append("nodes replicas pushes/s  10 M in   workers  queue  store   ms a page and segment")
     for row in simulated:
         lines.append(
             f"{row['nodes']:>5} {row['replicas']:>6} {row['rate']:>9,} {row['seconds']:>6.1f} s"

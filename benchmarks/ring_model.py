@@ -20,7 +20,7 @@ from broadside.config.config import CONNECTIONS
 from broadside.newsroom.newsroom import PAGE_SIZE
 from broadside.topology import HANDS_A_CONNECTION, PAGES_IN_HAND
 from campaigns.baton import Baton
-from storage.records import Claim, HeldBaton, Share
+from storage.records import Claim, HeldBaton, PagePart
 
 CHANNELS = 2
 LINGER = 0.04
@@ -38,7 +38,7 @@ class Costs:
     queue: float
     """Of the node's Tarantool."""
     read: float
-    """Of the store's, or of a copy's, to read pages."""
+    """Of the store's, or of a replica's, to read pages."""
     ledger: float
     """Of the store's alone: claims and reports, half each."""
     other: float = 0.0
@@ -53,7 +53,7 @@ class Ring:
     workers: int = 2
     cores: int = 2
     replicas: int = 0
-    """Read copies of the store, each with its own machine; nodes read pages from theirs."""
+    """Read replicas of the store, each with its own machine; nodes read pages from theirs."""
     round_trip: float = 0.0002
     """Seconds between two machines and back."""
     durable: float = 0.0015
@@ -129,13 +129,15 @@ class Store:
         model.pages[int(node)] += 1
         return Claim("claimed", baton.after_id, to, following)
 
-    async def page_read(self, from_id: int, to_id: int, limit: int, most: int, position: object = None) -> list[Share]:
+    async def page_read(
+        self, from_id: int, to_id: int, limit: int, most: int, position: object = None
+    ) -> list[PagePart]:
         """How many there are on each channel: nobody looks at who."""
         model = self._model
         await model.away()
         await self._reading.work(model.costs.read * (to_id - from_id) / 1e6)
         sizes = [len(range(channel, to_id - from_id, CHANNELS)) for channel in range(CHANNELS)]
-        return [Share("", size, from_id + 1, to_id, b"") for size in sizes]
+        return [PagePart("", size, from_id + 1, to_id, b"") for size in sizes]
 
 
 class Tubes:
@@ -212,11 +214,11 @@ class Node:
     async def _batch(self, worker: Thread, pages: trio.MemoryReceiveChannel[Page]) -> None:
         costs = self.model.costs
         async for page in pages:
-            rows = sum(share.size for share in page.shares)
+            rows = sum(part.size for part in page.parts)
             await worker.work(costs.walk * rows / 1e6)
             await self.queue.work(costs.queue / 2 * rows / 1e6)
-            for channel, share in enumerate(page.shares):
-                self._put[channel].send_nowait(share.size)
+            for channel, part in enumerate(page.parts):
+                self._put[channel].send_nowait(part.size)
 
     async def _send(self, worker: Thread, channel: int) -> None:
         costs = self.model.costs

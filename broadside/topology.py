@@ -271,12 +271,12 @@ class CampaignGroup:
 
 
 def endpoints(
-    store: wire.Server, queue: wire.Server, peers: dict[str, wire.Server], copy: wire.Server | None = None
+    store: wire.Server, queue: wire.Server, peers: dict[str, wire.Server], replica: wire.Server | None = None
 ) -> dict[str, Endpoint]:
-    """The link's endpoints: ``store``, ``queue``, ``peer:NAME`` and, where the store has a read replica, ``copy``."""
+    """The link's endpoints: ``store``, ``queue``, ``peer:NAME``, and ``replica`` where the store has a read replica."""
     servers = {"store": store, "queue": queue, **{f"peer:{name}": server for name, server in peers.items()}}
-    if copy is not None:
-        servers["copy"] = copy
+    if replica is not None:
+        servers["replica"] = replica
     return {
         name: Endpoint(server.uri, server.user, server.password, server.others, "store.writable")
         for name, server in servers.items()
@@ -302,10 +302,10 @@ def worker_tree(
 ) -> WorkerTree:
     """A worker's whole tree. ``tokens``: the node's, which each new transport borrows."""
     link = Link(
-        endpoints(hello.store, hello.queue, hello.peers, hello.copy),
+        endpoints(hello.store, hello.queue, hello.peers, hello.replica),
         greetings={"queue": ("tubes.identify", hello.worker)},
     )
-    store = Store(link, copy=None if hello.copy is None else "copy")
+    store = Store(link, replica=None if hello.replica is None else "replica")
     tubes = Tubes(link, hello.worker)
     cache = CampaignCache(store)
     buckets = limiters(hello.channels)

@@ -100,7 +100,7 @@ class Hello(msgspec.Struct, frozen=True, kw_only=True, tag="hello"):
     store: Server
     queue: Server
     peers: dict[str, Server]
-    copy: Server | None = None
+    replica: Server | None = None
     """The nearest read replica of the store."""
     channels: list[ChannelSetup]
     reports: bool

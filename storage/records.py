@@ -68,7 +68,7 @@ class Rewritten(NamedTuple):
     """Rows that hold what is no token of the channel's platform."""
 
 
-class Share(NamedTuple):
+class PagePart(NamedTuple):
     """The subscribers of a page on one channel, no more than a batch takes."""
 
     channel: str
@@ -102,10 +102,10 @@ class Claim:
     next: Baton | None = None
     spans: tuple[Span, ...] = ()
     position: tuple[int, int] | None = None
-    """Where the store's log stood: (instance, number). A copy that is there has every subscriber of the page."""
+    """Where the store's log stood: (instance, number). A replica that is there has every subscriber of the page."""
 
 
-class Hold(NamedTuple):
+class PausedCampaign(NamedTuple):
     """A campaign of which a queue must hand out nothing: pausing, paused or cancelled."""
 
     campaign: int
@@ -138,7 +138,7 @@ class Lease:
     """The store's answer to a heartbeat: the queue may go on for so many seconds, but for the campaigns held."""
 
     seconds: float
-    holds: list[Hold]
+    paused: list[PausedCampaign]
     dead: list[DeadStanding] = field(default_factory=list)
 
 
@@ -183,7 +183,7 @@ class Standing:
     asked: float
     """The queue's own clock, seconds: from here on the lease will count."""
     still: list[tuple[int, int]]
-    """(campaign, version) of each hold of which nothing is taken any more and no line is owed."""
+    """(campaign, version) of each paused campaign of which nothing is taken any more and no line is owed."""
 
 
 class NodeRow(NamedTuple):

@@ -21,16 +21,16 @@ from storage.records import (
     DeadRow,
     DeadStanding,
     DeadVerdict,
-    Hold,
     Keyed,
     Lease,
     LedgerPage,
     Memory,
     NodeRow,
     Once,
+    PagePart,
+    PausedCampaign,
     Rewritten,
     Row,
-    Share,
     Span,
     TokenPage,
     read_campaign,
@@ -39,7 +39,7 @@ from storage.records import (
 ROWS_A_CALL = 1000
 """Subscribers written in one transaction: more would hold up every other caller for too long."""
 
-COPY_DEADLINE = 3.0
+REPLICA_DEADLINE = 3.0
 """Seconds for a read replica to answer with a page; it gives itself one to catch up."""
 PAGES_A_CALL = 200
 ROWS_A_COUNT = 5000
@@ -49,11 +49,11 @@ ROWS_A_COUNT = 5000
 class Store:
     """The Tarantool that holds subscribers, campaigns and the page ledger."""
 
-    def __init__(self, link: Link, where: str = "store", copy: str | None = None) -> None:
-        """``copy``: the link's name for a read replica; pages are then read there."""
+    def __init__(self, link: Link, where: str = "store", replica: str | None = None) -> None:
+        """``replica``: the link's name for a read replica; pages are then read there."""
         self._link = link
         self._where = where
-        self._copy = copy
+        self._replica = replica
 
     async def subscribers_put(self, rows: Sequence[Sequence[Any]]) -> tuple[int, int]:
         """Upsert by (channel, token). Rows as ``storage.records.Row`` less the id. Answers (inserted, updated)."""
@@ -312,8 +312,8 @@ class Store:
     ) -> Lease | None:
         """A heartbeat: may the node go on for another lease? None: its epoch is not current.
 
-        ``still``: (campaign, version) of each hold of which the node sends nothing and owes nothing. ``states``: why
-        its channels stand still, one a channel; what it does not name goes on.
+        ``still``: (campaign, version) of each paused campaign of which the node sends nothing and owes nothing.
+        ``states``: why its channels stand still, one a channel; what it does not name goes on.
         """
         told = {
             state.channel: [state.reason, state.sentence, state.since, state.until, state.remedy]
@@ -324,7 +324,9 @@ class Store:
         )
         if seconds is None:
             return None
-        return Lease(float(seconds), [Hold(*hold) for hold in rest[0]], [DeadStanding(*entry) for entry in rest[1]])
+        return Lease(
+            float(seconds), [PausedCampaign(*pause) for pause in rest[0]], [DeadStanding(*entry) for entry in rest[1]]
+        )
 
     async def channel_states(self) -> list[ChannelState]:
         """Why channels stand still, as the nodes of the ring report it that live: one for each node and channel."""
@@ -372,23 +374,23 @@ class Store:
 
     async def page_read(
         self, from_id: int, to_id: int, limit: int, most: int, position: tuple[int, int] | None = None
-    ) -> list[Share]:
-        """The subscribers of (from_id, to_id], by channel, at most ``most`` in a share.
+    ) -> list[PagePart]:
+        """The subscribers of (from_id, to_id], by channel, at most ``most`` in a part.
 
-        From the copy, if there is one that has what the claim saw (``position``); else from the store itself.
+        From the replica, if there is one that has what the claim saw (``position``); else from the store itself.
         """
         wanted = (from_id, to_id, limit, most)
-        if self._copy is not None and position is not None and self._link.connected(self._copy):
+        if self._replica is not None and position is not None and self._link.connected(self._replica):
             try:
                 (page,) = await self._link.call(
-                    self._copy, "store.page_read_at", list(position), *wanted, deadline=COPY_DEADLINE
+                    self._replica, "store.page_read_at", list(position), *wanted, deadline=REPLICA_DEADLINE
                 )
             except (LinkLost, VerbRefused):
                 page = None
             if page is not None:
-                return [Share(*share) for share in page]
+                return [PagePart(*part) for part in page]
         (page,) = await self._link.insist(self._where, "store.page_read", *wanted)
-        return [Share(*share) for share in page]
+        return [PagePart(*part) for part in page]
 
     async def report(self, node: str, epoch: int, lines: list[Any], now: int) -> int | None:
         """Copy outbox lines; answers the last number in the ledger, or None when fenced."""

@@ -79,13 +79,13 @@ class Tubes:
         return Standing(float(asked), [(campaign, version) for campaign, version in still])
 
     async def renew(self, epoch: int, lease: Lease, asked: float | None = None) -> bool:
-        """Take over a lease and its holds; False when the queue is in another epoch.
+        """Take over a lease and its paused campaigns; False when the queue is in another epoch.
 
         ``asked``: the queue's clock before the store was asked, from ``standing``; None: now, which is only right for
         who has not asked a store.
         """
-        holds = [list(hold) for hold in lease.holds]
-        return bool((await self._link.call(self._where, "tubes.renew", epoch, lease.seconds, asked, holds))[0])
+        paused = [list(pause) for pause in lease.paused]
+        return bool((await self._link.call(self._where, "tubes.renew", epoch, lease.seconds, asked, paused))[0])
 
     async def baton_put(self, batons: Sequence[Baton]) -> None:
         """Put batons. A repeat is harmless: the store knows a stale one."""

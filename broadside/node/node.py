@@ -276,7 +276,7 @@ class Node:
             store=self._store(),
             queue=self._queue(),
             peers=self._peers,
-            copy=self._copy(),
+            replica=self._replica(),
             channels=self._setups(),
             reports=worker == self._workers[0].name,
             tokens=self._tokens.current(),
@@ -330,7 +330,7 @@ class Node:
         server = self._server(self._config.store)
         return msgspec.structs.replace(server, others=self._config.store.others)
 
-    def _copy(self) -> wire.Server | None:
+    def _replica(self) -> wire.Server | None:
         store = self._config.store
         if store is None or store.replica is None:
             return None

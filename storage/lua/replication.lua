@@ -219,12 +219,12 @@ function replication.status()
     }
 end
 
--- Where this instance's writes stand: a copy that has this has all that was written here before.
+-- Where this instance's writes stand: a replica that has this has all that was written here before.
 function replication.position()
     return {box.info.id, tonumber(box.info.lsn)}
 end
 
--- Wait until this copy has the position, at most `timeout` seconds; answers whether it has.
+-- Wait until this replica has the position, at most `timeout` seconds; answers whether it has.
 function replication.wait(position, timeout)
     local deadline = fiber.clock() + timeout
     while (box.info.vclock[position[1]] or 0) < position[2] do

@@ -14,7 +14,7 @@ from campaigns.baton import Baton
 from campaigns.campaign import Campaign
 from campaigns.message import Message
 from campaigns.recipient import Recipient, pack_recipients, unpack_recipients
-from storage.records import Claim, HeldBaton, Share, Span
+from storage.records import Claim, HeldBaton, PagePart, Span
 
 Row = tuple[int, str]
 """Id and channel."""
@@ -24,18 +24,18 @@ ALL = ("ios", "android", "elsewhere")
 
 
 def page(rows: list[Row], audience: Sequence[str] = ALL, spans: tuple[Span, ...] = (), most: int = 4) -> Page:
-    """A page of these rows, in shares as the store gives them."""
-    shares = []
+    """A page of these rows, in parts as the store gives them."""
+    parts = []
     for channel in sorted({channel for _, channel in rows}):
         ids = [id for id, each in rows if each == channel]
         for start in range(0, len(ids), most):
             part = ids[start : start + most]
             packed = pack_recipients([Recipient(id, f"token-{id}", "token", 5, "en") for id in part])
-            shares.append(Share(channel, len(part), part[0], part[-1], packed))
+            parts.append(PagePart(channel, len(part), part[0], part[-1], packed))
     campaign = Campaign(
         1, 1, "firing", Message(title="t", body="b"), list(audience), {"ttl_ms": 1000}, 10, 20, None, False
     )
-    return Page(HeldBaton(Baton(1, 0, 0, 0), 0, 1, 1), Claim("claimed", 0, 10**9, None, spans), campaign, shares)
+    return Page(HeldBaton(Baton(1, 0, 0, 0), 0, 1, 1), Claim("claimed", 0, 10**9, None, spans), campaign, parts)
 
 
 channels = st.sampled_from(ALL)

@@ -34,8 +34,8 @@ def test_twice_the_nodes_take_half_the_time_until_the_store_is_what_all_wait_for
     assert many.seconds == pytest.approx(SUBSCRIBERS * (COSTS.read + COSTS.ledger) / 1e6, rel=0.1)
 
 
-def test_read_copies_leave_the_store_its_ledger() -> None:
-    alone, copied = (simulate(Ring(16, replicas=copies), COSTS, 4 * SUBSCRIBERS) for copies in (0, 8))
+def test_read_replicas_leave_the_store_its_ledger() -> None:
+    alone, copied = (simulate(Ring(16, replicas=n), COSTS, 4 * SUBSCRIBERS) for n in (0, 8))
     assert copied.seconds == pytest.approx(4 * SUBSCRIBERS * COSTS.ledger / 1e6, rel=0.15)
     assert copied.seconds < alone.seconds / 2
 

@@ -36,7 +36,7 @@ async def linked(cluster: Cluster) -> AsyncIterator[Link]:
     first, second = (f"127.0.0.1:{store.port}" for store in cluster.stores)
     password = (cluster.folder / "store.password").read_text().strip()
     endpoint = Endpoint(first, "broadside", password, (second,), "store.writable")
-    link = Link({"store": endpoint, "copy": Endpoint(second, "broadside", password)})
+    link = Link({"store": endpoint, "replica": Endpoint(second, "broadside", password)})
     async with trio.open_nursery() as nursery:
 
         async def run(task_status: trio.TaskStatus[None]) -> None:
@@ -116,30 +116,30 @@ async def test_a_master_that_lives_on_after_another_was_promoted_acknowledges_no
             await Store(link).subscribers_put([row("second")])
         with pytest.raises(LinkLost, match="2 instances must have a write"):
             await Store(link).subscribers_page(0, 10)  # nor does it show what it has written alone
-        await Store(link, "copy").subscribers_put([row("third")])
-        assert [row.token for row in await Store(link, "copy").subscribers_page(0, 10)] == ["first", "third"]
+        await Store(link, "replica").subscribers_put([row("third")])
+        assert [row.token for row in await Store(link, "replica").subscribers_page(0, 10)] == ["first", "third"]
 
 
 async def tokens(store: Store, position: tuple[int, int]) -> list[str]:
-    shares = await store.page_read(0, 10, 10, 10, position)
-    return [row.token for share in shares for row in unpack_recipients(share.recipients)]
+    parts = await store.page_read(0, 10, 10, 10, position)
+    return [row.token for part in parts for row in unpack_recipients(part.recipients)]
 
 
-async def test_a_copy_that_is_behind_says_so_and_the_master_is_asked(cluster: Cluster) -> None:
+async def test_a_replica_that_is_behind_says_so_and_the_master_is_asked(cluster: Cluster) -> None:
     master, replica = cluster.stores
     async with linked(cluster) as link:
         master.ask("promote", quorum=1)
-        store, copy = Store(link, copy="copy"), Store(link, "copy")
+        store, replica = Store(link, replica="replica"), Store(link, "replica")
         await written(store, "first")
         instance, number = 1, master.ask("status")["lsn"]
         assert await tokens(store, (instance, number)) == ["first"]
-        (page,) = await link.call("copy", "store.page_read_at", [instance, number + 1000], 0, 10, 10, 10)
+        (page,) = await link.call("replica", "store.page_read_at", [instance, number + 1000], 0, 10, 10, 10)
         assert page is None, "it waited for a second, then gave up"
         assert await tokens(store, (instance, number + 1000)) == ["first"]
-        (page,) = await link.call("copy", "store.page_read_at", [instance, number], 0, 10, 10, 10)
+        (page,) = await link.call("replica", "store.page_read_at", [instance, number], 0, 10, 10, 10)
         assert b"first" in page[0][4]
         with pytest.raises(LinkLost, match="read-only"):
-            await copy.subscribers_put([row("second")])
+            await replica.subscribers_put([row("second")])
         os.kill(replica.pid, signal.SIGSTOP)
         try:
             with trio.fail_after(10):

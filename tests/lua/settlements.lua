@@ -108,7 +108,7 @@ local laws = {
             tubes.batch_release_worker('ios', 'w')
         end
         test:ok(take('w'), 'it goes on being handed out')
-        test:is(box.space.tubes_suspects:len(), 0, 'and is no suspect')
+        test:is(box.space.tubes_poison_counters:len(), 0, 'and nothing is counted')
     end},
 
     {'S1: what a worker gives back is not counted, nor what a lost poll took', function(test)
@@ -121,7 +121,7 @@ local laws = {
         for poll = 1, 7 do
             tubes.batch_take('ios', 'w', 1, poll, {poll - 1}, 5)
         end
-        test:is(box.space.tubes_suspects:len(), 0, 'no suspect')
+        test:is(box.space.tubes_poison_counters:len(), 0, 'nothing is counted')
         test:is(box.space.push_ios:len(), 1, 'still there')
     end},
 
@@ -133,8 +133,8 @@ local laws = {
         local other = take('w')
         tubes.batch_crashed('ios', id, number, 'boom')
         tubes.batch_release_worker('ios', 'w')
-        test:is(box.space.tubes_suspects:get({'push_ios', id}).crashes, 1, 'the one')
-        test:isnil(box.space.tubes_suspects:get({'push_ios', other}), 'not the other')
+        test:is(box.space.tubes_poison_counters:get({'push_ios', id}).crashes, 1, 'the one')
+        test:isnil(box.space.tubes_poison_counters:get({'push_ios', other}), 'not the other')
     end},
 
     {'S1: a lease that runs out in the hands of a living worker is counted, a lost session is not', function(test)
@@ -152,7 +152,7 @@ local laws = {
         box.space.push_ios:update(id, {{'=', 3, 1}}) -- its time is over
         queue.tube.push_ios:release_all()
         test:ok(take('w'), 'it is handed to another')
-        test:is(box.space.tubes_suspects:get({'push_ios', id})[5], 1, 'and was counted')
+        test:is(box.space.tubes_poison_counters:get({'push_ios', id})[5], 1, 'and was counted')
         batch()
         queue.cfg{ttr = 0}
         id = living:call('tubes.batch_take', {'ios', 'living', 1, 1, {}, 5})[1][2][1]
@@ -162,21 +162,21 @@ local laws = {
             return box.space.push_ios:get(id)[2] == 'r' and not workers.connected('living')
         end), 'given back by the queue')
         take('w')
-        test:isnil(box.space.tubes_suspects:get({'push_ios', id}), 'and not counted')
+        test:isnil(box.space.tubes_poison_counters:get({'push_ios', id}), 'and not counted')
         queue.cfg{ttr = 15}
     end},
 
-    {'S1: a pause keeps what is known of a suspect, and forgets nothing else', function(test)
+    {'S1: a pause keeps a poison counter, and forgets nothing else', function(test)
         test:plan(3)
         batch()
         take('w')
         tubes.batch_release_worker('ios', 'w')
         tubes.renew(seq, 60, nil, {{7, 1, false, true}})
-        test:isnil(take('w', 0), 'held')
-        test:is(box.space.tubes_suspects:len(), 0, 'its id may be another task\'s now')
+        test:isnil(take('w', 0), 'paused')
+        test:is(box.space.tubes_poison_counters:len(), 0, 'its id may be another task\'s now')
         tubes.renew(seq, 60, nil, {})
         local id = take('w')
-        test:is(box.space.tubes_suspects:get({'push_ios', id})[5], 1, 'and it is a suspect still')
+        test:is(box.space.tubes_poison_counters:get({'push_ios', id})[5], 1, 'and it is counted still')
     end},
 
     {'S1: what is buried ends when its news expires, and at once when a person says so', function(test)
@@ -196,7 +196,7 @@ local laws = {
             local line = box.space.tubes_outbox.index.number:max().line
             test:is_deeply({line.tallies, line.reasons, line.first, line.last},
                            {{rejected = 3}, {['buried: RuntimeError'] = 3}, 5, 9}, 'the ledger hears of it')
-            test:is(box.space.push_ios:len() + box.space.tubes_suspects:len(), 0, 'nothing is left')
+            test:is(box.space.push_ios:len() + box.space.tubes_poison_counters:len(), 0, 'nothing is left')
         end
         queue.tube.push_ios:put('what nobody can read')
         local id, number = take()
@@ -205,7 +205,7 @@ local laws = {
         test:is_deeply({tubes.tube_end('ios', 10)}, {1, 0}, 'what nobody can read ends by a person alone')
     end},
 
-    {'C3: what a channel that stands still does not take ends with its news, unless its campaign is held', function(test)
+    {'C3: what a channel that stands still does not take ends with its news, unless its campaign is paused', function(test)
         test:plan(5)
         batch()
         tubes.page_put(seq, 7, 0, 1, {{'ios', 0, 3, RECIPIENTS, 2 ^ 40}}, 3, {}, 0, 0)
@@ -213,13 +213,13 @@ local laws = {
         tubes.batch_crashed('ios', id, number, 'RuntimeError') -- one is ready, one delayed
         test:is_deeply({tubes.batches_expire(2 ^ 40 + 4999, 10)}, {0, 0}, 'a channel that moves ends it by itself')
         tubes.renew(seq, 60, nil, {{7, 1, false, true}})
-        test:is_deeply({tubes.batches_expire(2 ^ 40 + 5000, 10)}, {0, 0}, 'held: a paused campaign stands as it is')
+        test:is_deeply({tubes.batches_expire(2 ^ 40 + 5000, 10)}, {0, 0}, 'a paused campaign stands as it is')
         tubes.renew(seq, 60, nil, {})
         test:is_deeply({tubes.batches_expire(2 ^ 40 + 5000, 10)}, {2, 6}, 'two batches of three')
         local line = box.space.tubes_outbox.index.number:max().line
         test:is_deeply({line.tallies, line.reasons, line.first, line.last},
                        {{expired = 3}, {['expired on the tube'] = 3}, 5, 9}, 'the ledger hears of it')
-        test:is(box.space.push_ios:len() + box.space.tubes_suspects:len(), 0, 'nothing is left')
+        test:is(box.space.push_ios:len() + box.space.tubes_poison_counters:len(), 0, 'nothing is left')
     end},
 
     {'S8: only batons are taken for batons', function(test)
@@ -263,7 +263,7 @@ local laws = {
             tubes.baton_bury(tasks[1][2][1], tasks[1][1], 'not a baton')
         end
         test:is(queue.statistics('batons').tasks.buried, 20, 'twenty')
-        test:is(box.space.tubes_suspects:len(), 20, 'with what is known of them')
+        test:is(box.space.tubes_poison_counters:len(), 20, 'with what is known of them')
     end},
 }
 

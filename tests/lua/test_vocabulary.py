@@ -101,7 +101,7 @@ def test_a_row_of_the_base_has_the_fields_of_its_space(said: dict[str, Any]) -> 
 
 def test_a_recipient_is_cut_out_of_its_row_as_it_lies_there(said: dict[str, Any]) -> None:
     fields = said["formats"]["store_subscribers"]
-    fields.remove("channel")  # see shares.lua: the id, and what lies from the token to the locale
+    fields.remove("channel")  # see page_read.lua: the id, and what lies from the token to the locale
     assert fields[: len(Recipient.__struct_fields__)] == [*Recipient.__struct_fields__]
 
 

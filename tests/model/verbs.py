@@ -167,8 +167,8 @@ class Hands:
         baton["stage"] = "passed"
 
     async def _passed(self, baton: dict[str, Any]) -> None:
-        (shares,) = await self.link.call("store", "store.page_read", *baton["range"], 100, 100)
-        ids = [row[0] for share in shares for row in msgspec.msgpack.decode(share[4])]
+        (parts,) = await self.link.call("store", "store.page_read", *baton["range"], 100, 100)
+        ids = [row[0] for part in parts for row in msgspec.msgpack.decode(part[4])]
         for _, first, last, left in baton["spans"]:
             ids = [id for id in ids if not first <= id <= last or id in left]
         batches = [[CHANNEL, 0, len(ids), msgspec.msgpack.encode(ids), NOW]] if ids else []

@@ -78,8 +78,8 @@ async def test_a_subscriber_whom_the_walk_missed_is_named_by_its_range(ring: Rin
     claim = await ring.store.page_claim("n1", held.epoch, held.baton, NOW)
     assert claim.next is not None
     await ring.tubes.baton_put([claim.next])
-    shares = await ring.store.page_read(claim.from_id, claim.to_id, 1000, 1)
-    parts = split(Page(held, claim, await known(ring), shares[1:]), {"ios", "android"})  # a walker that loses one
+    read = await ring.store.page_read(claim.from_id, claim.to_id, 1000, 1)
+    parts = split(Page(held, claim, await known(ring), read[1:]), {"ios", "android"})  # a walker that loses one
     await ring.tubes.page_put(held, *parts)
     await finish(ring)
     assert await ring.state() == "done"
@@ -95,8 +95,8 @@ async def test_more_recipients_than_ever_were_there_are_told(ring: Ring) -> None
     held = await ring.take()
     assert held is not None
     claim = await ring.store.page_claim("n1", held.epoch, held.baton, NOW)
-    shares = await ring.store.page_read(claim.from_id, claim.to_id, 1000, 1)
-    parts = split(Page(held, claim, await known(ring), [*shares, shares[0]]), {"ios", "android"})
+    read = await ring.store.page_read(claim.from_id, claim.to_id, 1000, 1)
+    parts = split(Page(held, claim, await known(ring), [*read, read[0]]), {"ios", "android"})
     await ring.tubes.page_put(held, *parts)
     await finish(ring)
     found = await verify(ring.store, await known(ring))

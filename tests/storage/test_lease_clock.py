@@ -47,7 +47,7 @@ require('roles.store').start()
 local epoch = store.node_join('n', box.info.uuid, 0, 1, {'ios'})
 tubes.adopt(epoch)
 local renewed = tubes.renew(epoch, 10, tubes.standing()[1], {})
-require('roles.tubes.work').baton_put({{1, 0, 0, 0}})
+require('roles.tubes.batons').baton_put({{1, 0, 0, 0}})
 local nodes = require('roles.store.nodes')
 local node = box.space.store_nodes:get('n')
 local before = {tubes.epoch()[3], nodes.lease_over(node)}

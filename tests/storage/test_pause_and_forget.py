@@ -35,7 +35,7 @@ class Ring(House):
             await self.report()
             lease = await self.beat()
             assert lease is not None
-            if not any(hold.settling for hold in lease.holds):
+            if not any(pause.settling for pause in lease.paused):
                 await trio.sleep(0.1)  # the queue moves batches in the background
                 return
         raise AssertionError(f"still {await self.state()}")
@@ -188,7 +188,7 @@ async def test_a_restarted_queue_hands_out_nothing_of_a_paused_campaign(ring: Ri
     await ring.walk_page()
     await ring.store.campaign_pause(CAMPAIGN, NOW)
     await ring.settle_down()
-    await ring.tubes.renew(ring.epoch, Lease(0.0, []))  # as after a restart: no lease, no holds
+    await ring.tubes.renew(ring.epoch, Lease(0.0, []))  # as after a restart: no lease, no pauses
     assert await ring.batches("ios") == []
     await ring.beat()
     assert await ring.batches("ios") == []
@@ -306,8 +306,8 @@ async def test_a_late_line_of_a_cancelled_page_is_told_as_what_it_was(ring: Ring
     await ring.store.campaign_cancel(CAMPAIGN, NOW)
     await ring.beat()
     # the node is away with its line; the store, which started anew, would count its lease out. Told here by hand:
-    hold = (await Store(own_link).node_renew("n1", ring.epoch, NOW)).holds[0]  # type: ignore[union-attr]
-    await ring.store.node_renew("n1", ring.epoch, NOW, [(hold.campaign, hold.version)])
+    pause = (await Store(own_link).node_renew("n1", ring.epoch, NOW)).paused[0]  # type: ignore[union-attr]
+    await ring.store.node_renew("n1", ring.epoch, NOW, [(pause.campaign, pause.version)])
     assert (await ring.tallies())["ios"]["cancelled"] == 50
     assert await ring.store.report("n1", ring.epoch, lines, NOW) == lines[-1][0]
     tallies = await ring.tallies()

@@ -90,8 +90,8 @@ class House:
     async def put(self, held: HeldBaton, claim: Any) -> str:
         campaign = await self.store.campaign_get(CAMPAIGN)
         assert campaign is not None
-        shares = await self.store.page_read(claim.from_id, claim.to_id, 1000, RECIPIENTS_A_BATCH)
-        parts = split(Page(held, claim, campaign, shares), {"ios", "android"})
+        read = await self.store.page_read(claim.from_id, claim.to_id, 1000, RECIPIENTS_A_BATCH)
+        parts = split(Page(held, claim, campaign, read), {"ios", "android"})
         return await self.tubes.page_put(held, *parts)
 
     async def batches(self, channel: str, most: int = 10) -> list[Task]:

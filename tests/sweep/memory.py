@@ -379,14 +379,14 @@ class MemoryStore:
         return ["empty" if empty else "claimed", after, to, self._next(key, page, cursor), []]
 
     def page_read(self, after: int, to: int, limit: int, most: int) -> list[Any]:
-        shares: list[Any] = []
+        parts: list[Any] = []
         rows = [self.rows[id] for id in sorted(self.rows) if after < id <= to][:limit]
         for channel in sorted({row[1] for row in rows}):
             ours = [[row[0], *row[2:6]] for row in rows if row[1] == channel]
             for start in range(0, len(ours), most):
-                share = ours[start : start + most]
-                shares.append([channel, len(share), share[0][0], share[-1][0], msgspec.msgpack.encode(share)])
-        return [shares]
+                part = ours[start : start + most]
+                parts.append([channel, len(part), part[0][0], part[-1][0], msgspec.msgpack.encode(part)])
+        return [parts]
 
     def report(self, node: str, epoch: int, lines: list[Any], now: int) -> list[Any]:
         if not self._current(node, epoch):

@@ -3,9 +3,9 @@
 local memory = require('roles.memory')
 local publish = require('roles.verbs')
 local replication = require('replication')
-local copies = require('roles.store.copies')
+local replicas = require('roles.store.replicas')
 local schema = require('roles.store.schema')
-local shares = require('roles.store.shares')
+local page_read = require('roles.store.page_read')
 local subscribers = require('roles.store.subscribers')
 local campaigns = require('roles.store.campaigns')
 local keys = require('roles.store.keys')
@@ -61,10 +61,10 @@ function store.start()
         node_list = nodes.node_list,
         node_forget = nodes.node_forget,
         nodes_release = nodes.release_fenced,
-        page_claim = copies.positioned(walk.page_claim),
-        page_read = shares,
-        page_read_at = copies.reader(shares),
-        writable = copies.writable,
+        page_claim = replicas.positioned(walk.page_claim),
+        page_read = page_read,
+        page_read_at = replicas.reader(page_read),
+        writable = replicas.writable,
         replication = replication.status,
         report = walk.report,
         strays = walk.strays,

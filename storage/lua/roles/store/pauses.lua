@@ -165,7 +165,7 @@ end
 
 -- {campaign, version, purge, settling} each: of which campaigns a queue must hand out nothing. `purge`: what it has of
 -- them is to go. Cancelled ones stay in the list for as long as a queue that was away might send something of them.
-local function holds(now)
+local function paused_campaigns(now)
     local list = {}
     for _, state in ipairs({'pausing', 'paused', 'cancelling'}) do
         for _, c in box.space.store_campaigns.index.state:pairs({state}) do
@@ -184,7 +184,7 @@ local function holds(now)
 end
 
 -- A node's heartbeat. `still`: {campaign, version}s of which it sends nothing and owes nothing; `states`: why its
--- channels stand still, see `channels.note`. Answers the lease's seconds, the holds that go with it and what stands of
+-- channels stand still, see `channels.note`. Answers the lease's seconds, the campaigns that are paused, and what stands of
 -- the dead ledger, or nothing when this epoch is not current.
 function pauses.node_renew(name, epoch, now, still, states)
     if not nodes.renew(name, epoch, now) then
@@ -195,7 +195,7 @@ function pauses.node_renew(name, epoch, now, still, states)
         quiet[word(name, epoch, campaign[1], campaign[2])] = true
     end
     advance(now)
-    return nodes.LEASE, holds(now), dead.standing()
+    return nodes.LEASE, paused_campaigns(now), dead.standing()
 end
 
 return pauses

@@ -5,10 +5,10 @@ local json = require('json')
 local msgpack = require('msgpack')
 local queue = require('queue')
 local atomic = require('roles.atomic')
-local holds = require('roles.tubes.holds')
+local paused_campaigns = require('roles.tubes.paused_campaigns')
 local outbox = require('roles.tubes.outbox')
 local state = require('roles.tubes.state')
-local suspects = require('roles.tubes.suspects')
+local poison_counters = require('roles.tubes.poison_counters')
 
 local buried = {}
 
@@ -59,7 +59,7 @@ function buried.bury(name, id, known, sent)
     local task = queue.tube[name]:bury(id)
     box.space.tubes_taken:delete({name, id})
     known.sent = sent and task ~= nil and size_of(task[3]) or 0
-    suspects.put(name, id, known)
+    poison_counters.put(name, id, known)
 end
 
 -- The tasks of a tube in one state, the oldest first: f(id) each, until it answers false.
@@ -78,7 +78,7 @@ function buried.list(name, limit)
         if #list >= limit then
             return false
         end
-        local data, known = queue.tube[name]:peek(id)[3], suspects.get(name, id)
+        local data, known = queue.tube[name]:peek(id)[3], poison_counters.get(name, id)
         table.insert(list, {id, data, known.crashes, known.why, known.sent or known.crashes > 0 and size_of(data) or 0})
     end)
     return list
@@ -92,7 +92,7 @@ function buried.kick(name, count)
             if n >= count then
                 return false
             end
-            box.space.tubes_suspects:delete({name, id})
+            box.space.tubes_poison_counters:delete({name, id})
             n = n + 1
         end)
         return queue.tube[name]:kick(count)
@@ -108,7 +108,7 @@ function buried.keep(name, most)
     atomic(function()
         for i = 1, #ids - most do
             queue.tube[name]:delete(ids[i])
-            suspects.forget(name, ids[i])
+            poison_counters.forget(name, ids[i])
         end
     end)
 end
@@ -135,7 +135,7 @@ local function settled_line(channel, data, ids, outcome, why)
 end
 
 -- End up to `limit` of a channel's batches in one state, and the ledger hears of it. `now` (ms UTC): only batches whose news
--- has expired by then, and whose campaign is not held; nil: all, and what nobody can read is deleted. Answers how many
+-- has expired by then, and whose campaign is not paused; nil: all, and what nobody can read is deleted. Answers how many
 -- batches, and how many recipients.
 local function finish(channel, task_state, now, limit)
     local name = 'push_' .. channel
@@ -147,7 +147,7 @@ local function finish(channel, task_state, now, limit)
         end
         local task = box.space[name]:get(id)
         local expires = task['[8][8]']
-        if now == nil or (is_unsigned(expires) and expires <= now and not holds.is_held(task['[8][2]'])) then
+        if now == nil or (is_unsigned(expires) and expires <= now and not paused_campaigns.is_paused(task['[8][2]'])) then
             table.insert(ids, id)
         end
     end)
@@ -157,14 +157,14 @@ local function finish(channel, task_state, now, limit)
             local row = box.space[name]:get(ids[i]) -- as it is now: an earlier step's commit took its time
             if row ~= nil and row[2] == task_state then
                 local data = queue.tube[name]:peek(ids[i])[3]
-                table.insert(work, {id = ids[i], data = data, who = ids_of(data), why = suspects.get(name, ids[i]).why})
+                table.insert(work, {id = ids[i], data = data, who = ids_of(data), why = poison_counters.get(name, ids[i]).why})
             end
         end
         atomic(function()
             for _, batch in ipairs(work) do
                 if batch.who ~= nil or now == nil then
                     queue.tube[name]:delete(batch.id)
-                    suspects.forget(name, batch.id)
+                    poison_counters.forget(name, batch.id)
                     batches, recipients = batches + 1, recipients + #(batch.who or {})
                     if batch.who ~= nil and task_state == '!' then
                         outbox.append(settled_line(channel, batch.data, batch.who, 'rejected', reason(batch.why)))

@@ -2,53 +2,59 @@
 
 local memory = require('roles.memory')
 local publish = require('roles.verbs')
+local batches = require('roles.tubes.batches')
+local batons = require('roles.tubes.batons')
 local buried = require('roles.tubes.buried')
-local holds = require('roles.tubes.holds')
+local epochs = require('roles.tubes.epochs')
+local node_tubes = require('roles.tubes.node_tubes')
 local outbox = require('roles.tubes.outbox')
+local paused_campaigns = require('roles.tubes.paused_campaigns')
+local poison_counters = require('roles.tubes.poison_counters')
+local settlements = require('roles.tubes.settlements')
 local state = require('roles.tubes.state')
-local suspects = require('roles.tubes.suspects')
-local work = require('roles.tubes.work')
+local takes = require('roles.tubes.takes')
 local workers = require('roles.tubes.workers')
 
 local tubes = {}
 
 function tubes.start(channels)
     state.migrate()
-    suspects.migrate()
-    holds.migrate()
+    poison_counters.migrate()
+    paused_campaigns.migrate()
     outbox.start()
-    work.ensure(channels)
+    workers.start()
+    node_tubes.ensure(channels)
     publish('tubes', {
         identify = workers.identify,
         epoch = state.epoch,
-        standing = work.standing,
-        renew = work.renew,
-        adopt = work.adopt,
+        standing = epochs.standing,
+        renew = epochs.renew,
+        adopt = epochs.adopt,
         marked = state.marked,
         marked_campaigns = state.marked_campaigns,
         marks_drop = state.marks_drop,
-        baton_put = work.baton_put,
-        baton_take = work.baton_take,
-        baton_ack = work.baton_ack,
-        baton_release = work.baton_release,
-        baton_release_worker = work.baton_release_worker,
-        page_put = work.page_put,
-        batch_take = work.batch_take,
-        batch_release = work.batch_release,
-        batch_release_worker = work.batch_release_worker,
-        batch_bury = work.batch_bury,
-        baton_bury = work.baton_bury,
-        baton_crashed = work.baton_crashed,
-        worker_stopping = work.worker_stopping,
-        batch_crashed = work.batch_crashed,
-        settle = work.settle,
+        baton_put = batons.baton_put,
+        baton_take = batons.baton_take,
+        baton_ack = batons.baton_ack,
+        baton_release = batons.baton_release,
+        baton_release_worker = batons.baton_release_worker,
+        page_put = settlements.page_put,
+        batch_take = batches.batch_take,
+        batch_release = batches.batch_release,
+        batch_release_worker = batches.batch_release_worker,
+        batch_bury = batches.batch_bury,
+        baton_bury = batons.baton_bury,
+        baton_crashed = batons.baton_crashed,
+        worker_stopping = takes.worker_stopping,
+        batch_crashed = batches.batch_crashed,
+        settle = settlements.settle,
         outbox_read = outbox.read,
         outbox_age = outbox.age,
-        tube_buried = work.tube_buried,
-        tube_kick = work.tube_kick,
-        tube_end = work.tube_end,
+        tube_buried = batches.tube_buried,
+        tube_kick = batches.tube_kick,
+        tube_end = batches.tube_end,
         batches_expire = buried.expire,
-        statistics = work.statistics,
+        statistics = node_tubes.statistics,
         memory = memory.usage,
     }, {'baton_put'})
 end

@@ -1,18 +1,18 @@
 -- Clause 12 at a queue: of which campaigns nothing is handed out. The list comes with the lease, so that whoever may take
--- knows it, and a restarted queue, which has no lease, needs none. A held campaign's batch that a take meets is parked, or
--- dropped when its campaign was cancelled; other campaigns' go on. Costs one look at an empty table when nothing is held.
+-- knows it, and a restarted queue, which has no lease, needs none. A paused campaign's batch that a take meets is parked, or
+-- dropped when its campaign was cancelled; other campaigns' go on. Costs one look at an empty table when nothing is paused.
 
 local fiber = require('fiber')
 local queue = require('queue')
 local log = require('log')
 local atomic = require('roles.atomic')
 local state = require('roles.tubes.state')
-local suspects = require('roles.tubes.suspects')
+local poison_counters = require('roles.tubes.poison_counters')
 
-local holds = {}
+local paused_campaigns = {}
 
 local TASKS_A_STEP = 50
-local held = {}   -- campaign as text -> {campaign, version, purge}; its id may be wider than a Lua number
+local paused = {}   -- campaign as text -> {campaign, version, purge}; its id may be wider than a Lua number
 local swept = {}  -- campaign as text -> true: none of its batches is left on the tubes
 local sweeping = false
 
@@ -21,7 +21,7 @@ local function campaign_of(task)
     return type(task[3]) == 'table' and task[3][2] or nil
 end
 
-function holds.migrate()
+function paused_campaigns.migrate()
     local s = box.schema.space.create('tubes_parked', {if_not_exists = true, format = {
         {'number', 'unsigned'}, {'campaign', 'unsigned'}, {'tube', 'string'}, {'data', 'array'},
     }})
@@ -29,25 +29,26 @@ function holds.migrate()
     s:create_index('campaign', {parts = {'campaign', 'number'}, if_not_exists = true})
 end
 
-function holds.holding()
-    return next(held) ~= nil
+function paused_campaigns.any()
+    return next(paused) ~= nil
 end
 
-function holds.is_held(campaign)
-    return held[tostring(campaign)] ~= nil
+function paused_campaigns.is_paused(campaign)
+    return paused[tostring(campaign)] ~= nil
 end
 
--- Inside the caller's transaction, which has just taken this task. Answers whether it is held and now out of the way.
-function holds.set_aside(tube, task)
-    local hold = held[tostring(campaign_of(task))]
-    if hold == nil then
+-- Inside the caller's transaction, which has just taken this task. Answers whether its campaign is paused, and the task
+-- out of the way.
+function paused_campaigns.park(tube, task)
+    local pause = paused[tostring(campaign_of(task))]
+    if pause == nil then
         return false
     end
     tube:ack(task[1])
-    local suspect = suspects.forget(tube.name, task[1])
-    if not hold.purge then -- field 5: what was known of a suspect, which a pause does not clear
-        local known = suspect and suspect:totable(3) or nil
-        box.space.tubes_parked:insert({state.draw('parked'), hold.campaign, tube.name, task[3], known})
+    local counter = poison_counters.forget(tube.name, task[1])
+    if not pause.purge then -- field 5: its poison counter, which a pause does not clear
+        local known = counter and counter:totable(3) or nil
+        box.space.tubes_parked:insert({state.draw('parked'), pause.campaign, tube.name, task[3], known})
     end
     return true
 end
@@ -63,7 +64,7 @@ local function unpark(campaign, purge)
         if not purge then
             local task = queue.tube[row.tube]:put(row.data)
             if row[5] ~= nil then
-                box.space.tubes_suspects:replace({row.tube, task[1], unpack(row[5])})
+                box.space.tubes_poison_counters:replace({row.tube, task[1], unpack(row[5])})
             end
         end
         box.space.tubes_parked:delete(row.number)
@@ -96,7 +97,7 @@ local function sweep_tube(name, campaign)
                         all = false
                     else
                         tube:delete(row[1])
-                        suspects.forget(name, row[1])
+                        poison_counters.forget(name, row[1])
                     end
                 end
             end
@@ -108,18 +109,18 @@ end
 
 local function sweep()
     for _, campaign in ipairs(parked_campaigns()) do
-        local hold = held[tostring(campaign)]
-        while (hold == nil or hold.purge) and atomic(unpark, campaign, hold ~= nil) > 0 do
+        local pause = paused[tostring(campaign)]
+        while (pause == nil or pause.purge) and atomic(unpark, campaign, pause ~= nil) > 0 do
             fiber.yield()
-            hold = held[tostring(campaign)]
+            pause = paused[tostring(campaign)]
         end
     end
-    for key, hold in pairs(table.copy(held)) do
-        if hold.purge and not swept[key] then
+    for key, pause in pairs(table.copy(paused)) do
+        if pause.purge and not swept[key] then
             local all = true
             for _, name in ipairs(queue.tube()) do
                 if name:find('^push_') then
-                    all = sweep_tube(name, hold.campaign) and all
+                    all = sweep_tube(name, pause.campaign) and all
                 end
             end
             swept[key] = all or nil
@@ -129,31 +130,31 @@ end
 
 -- What the store says, with each renewal. Batches move in the background, in small steps; what is left undone by an error
 -- (no memory, say) is tried again at the next renewal.
-function holds.set(list)
+function paused_campaigns.set(list)
     local new, kept = {}, {}
     for _, entry in ipairs(list) do
         local key = tostring(entry[1])
         new[key] = {campaign = entry[1], version = entry[2], purge = entry[3]}
         kept[key] = swept[key]
     end
-    held, swept = new, kept
-    if sweeping or (next(held) == nil and box.space.tubes_parked:len() == 0) then
+    paused, swept = new, kept
+    if sweeping or (next(paused) == nil and box.space.tubes_parked:len() == 0) then
         return
     end
     sweeping = true
     fiber.create(function()
-        fiber.name('holds')
+        fiber.name('paused campaigns')
         local ok, err = pcall(sweep)
         sweeping = false
         if not ok then
-            log.warn('held batches stay where they are for now: %s', err)
+            log.warn('batches of paused campaigns stay where they are for now: %s', err)
         end
     end)
 end
 
 -- {campaign, version}s of which nobody here sends anything, as far as this queue knows, and no line is owed to the store.
-function holds.still()
-    if not holds.holding() then
+function paused_campaigns.still()
+    if not paused_campaigns.any() then
         return {}
     end
     local busy = {}
@@ -167,12 +168,12 @@ function holds.still()
         busy[tostring(row.line.campaign)] = true
     end
     local list = {}
-    for key, hold in pairs(held) do
+    for key, pause in pairs(paused) do
         if not busy[key] then
-            table.insert(list, {hold.campaign, hold.version})
+            table.insert(list, {pause.campaign, pause.version})
         end
     end
     return list
 end
 
-return holds
+return paused_campaigns

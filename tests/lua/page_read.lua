@@ -6,7 +6,7 @@ local msgpack = require('msgpack')
 
 support.box()
 require('roles.store.schema').migrate()
-local shares = require('roles.store.shares')
+local page_read = require('roles.store.page_read')
 local space = box.space.store_subscribers
 local EMPTY = setmetatable({}, {__serialize = 'map'})
 local ALL = 2 ^ 53
@@ -17,15 +17,15 @@ local function add(id, channel, token, kind, registered_at, locale)
     return {id, token, kind or 'token', registered_at or 1, locale or 'de'}
 end
 
-local function rows_of(share)
-    return (msgpack.decode(share[5]))
+local function rows_of(part)
+    return (msgpack.decode(part[5]))
 end
 
 local function fresh()
     space:truncate()
 end
 
-support.run('shares', {
+support.run('page_read', {
 
 {'ids, numbers and texts of every length come out as they are', function(t)
     fresh()
@@ -35,14 +35,14 @@ support.run('shares', {
     for i, id in ipairs(ids) do
         table.insert(expected, add(id, 'ios', ('t'):rep(lengths[i]), i % 2 == 0 and 'fid' or 'token', id, ('l'):rep(i % 3)))
     end
-    local found = shares(0, ALL, 1000, 500)
+    local found = page_read(0, ALL, 1000, 500)
     t:plan(3)
     t:is(#found, 1)
     t:is_deeply({found[1][1], found[1][2], found[1][3], found[1][4]}, {'ios', #ids, 1, 2 ^ 53 - 1})
     t:is_deeply(rows_of(found[1]), expected)
 end},
 
-{'channels of every length have shares of their own, each in the order of the ids', function(t)
+{'channels of every length have parts of their own, each in the order of the ids', function(t)
     fresh()
     local names = {'a', ('b'):rep(31), ('c'):rep(32), 'ios-news'}
     local expected = {}
@@ -51,25 +51,25 @@ end},
         expected[name] = expected[name] or {}
         table.insert(expected[name], add(id, name, 't' .. id))
     end
-    local found = shares(0, ALL, 1000, 500)
+    local found = page_read(0, ALL, 1000, 500)
     t:plan(1 + 3)
     t:is(#found, 3)
-    for _, share in ipairs(found) do
-        t:is_deeply(rows_of(share), expected[share[1]], share[1]:sub(1, 1))
+    for _, part in ipairs(found) do
+        t:is_deeply(rows_of(part), expected[part[1]], part[1]:sub(1, 1))
     end
 end},
 
-{'no share is larger than it may be, and together they have everybody once', function(t)
+{'no part is larger than it may be, and together they have everybody once', function(t)
     fresh()
     for id = 1, 1700 do
         add(id, id % 4 == 0 and 'ios' or 'android', 't' .. id)
     end
-    local found, seen, sizes = shares(0, ALL, 2000, 500), {}, {}
+    local found, seen, sizes = page_read(0, ALL, 2000, 500), {}, {}
     local ordered = true
-    for _, share in ipairs(found) do
-        table.insert(sizes, share[2])
-        local rows = rows_of(share)
-        ordered = ordered and #rows == share[2] and rows[1][1] == share[3] and rows[#rows][1] == share[4]
+    for _, part in ipairs(found) do
+        table.insert(sizes, part[2])
+        local rows = rows_of(part)
+        ordered = ordered and #rows == part[2] and rows[1][1] == part[3] and rows[#rows][1] == part[4]
         for i, row in ipairs(rows) do
             ordered = ordered and (i == 1 or row[1] > rows[i - 1][1])
             seen[row[1]] = (seen[row[1]] or 0) + 1
@@ -93,8 +93,8 @@ end},
     end
     local function ids(...)
         local list = {}
-        for _, share in ipairs(shares(...)) do
-            for _, row in ipairs(rows_of(share)) do
+        for _, part in ipairs(page_read(...)) do
+            for _, row in ipairs(rows_of(part)) do
                 table.insert(list, row[1])
             end
         end
@@ -105,7 +105,7 @@ end},
     t:is_deeply(ids(25, 55, 100, 500), {30, 40, 50}, 'ids that are nobody’s')
     t:is_deeply(ids(0, ALL, 3, 500), {10, 20, 30}, 'the limit')
     t:is_deeply(ids(100, ALL, 100, 500), {}, 'nobody')
-    t:is_deeply(ids(0, ALL, 100, 1), {10, 20, 30, 40, 50, 60, 70, 80, 90, 100}, 'shares of one')
+    t:is_deeply(ids(0, ALL, 100, 1), {10, 20, 30, 40, 50, 60, 70, 80, 90, 100}, 'parts of one')
 end},
 
 })

@@ -1,60 +1,60 @@
--- Poison counters. A task is a suspect when a crash was blamed on it, or when takes of it ended in nothing: neither in a
+-- Poison counters: how often a task's handler has crashed, and how many takes of it ended in nothing, neither in a
 -- settlement nor in an orderly return. Written in the transaction that ends the take, durable, and gone with the task.
 -- A healthy task has no row here.
 
 local workers = require('roles.tubes.workers')
 
-local suspects = {}
+local poison_counters = {}
 
-suspects.CRASHES = 3 -- blamed on a task, and it is buried
-suspects.ENDS = 5    -- takes that ended in nothing, and it is buried
-local APART = 0.5    -- seconds between suspects that come back together
+poison_counters.CRASHES = 3 -- blamed on a task, and it is buried
+poison_counters.ENDS = 5    -- takes that ended in nothing, and it is buried
+local APART = 0.5    -- seconds between counted tasks that come back together
 
-function suspects.migrate()
+function poison_counters.migrate()
     -- Fields 5 and 6: how many takes ended in nothing; recipients that may have been sent to before it was buried.
-    local s = box.schema.space.create('tubes_suspects', {if_not_exists = true, format = {
+    local s = box.schema.space.create('tubes_poison_counters', {if_not_exists = true, format = {
         {'tube', 'string'}, {'id', 'unsigned'}, {'crashes', 'unsigned'}, {'why', 'string'},
     }})
     s:create_index('id', {parts = {'tube', 'id'}, if_not_exists = true})
 end
 
 -- {crashes, why, ends, sent}; sent: nil when nothing is known of it.
-function suspects.get(name, id)
-    local row = box.space.tubes_suspects:get({name, id})
+function poison_counters.get(name, id)
+    local row = box.space.tubes_poison_counters:get({name, id})
     if row == nil then
         return {crashes = 0, why = '', ends = 0}
     end
     return {crashes = row.crashes, why = row.why, ends = row[5] or 0, sent = row[6]}
 end
 
-function suspects.put(name, id, known)
-    box.space.tubes_suspects:replace({name, id, known.crashes, known.why, known.ends, known.sent})
+function poison_counters.put(name, id, known)
+    box.space.tubes_poison_counters:replace({name, id, known.crashes, known.why, known.ends, known.sent})
 end
 
 -- The task has left its tube: nothing is known of the next one with its id. Answers the row, if there was one.
-function suspects.forget(name, id)
+function poison_counters.forget(name, id)
     box.space.tubes_taken:delete({name, id})
-    return box.space.tubes_suspects:delete({name, id})
+    return box.space.tubes_poison_counters:delete({name, id})
 end
 
 -- A take has ended in nothing. Answers how many have.
-function suspects.ended(name, id, why)
-    local known = suspects.get(name, id)
+function poison_counters.count_end(name, id, why)
+    local known = poison_counters.get(name, id)
     known.ends = known.ends + 1
     known.why = known.why == '' and why or known.why
-    suspects.put(name, id, known)
+    poison_counters.put(name, id, known)
     return known.ends
 end
 
 -- A task that comes back for the first time may go out at once. Later it comes back apart from the others that were in the
 -- same hands: whoever is the poison should be alone the next time, and the others settled by then. Seconds.
-function suspects.delay(ends, place)
-    return ends > 1 and ends < suspects.ENDS and APART * place * 2 ^ (ends - 2) or 0
+function poison_counters.delay(ends, place)
+    return ends > 1 and ends < poison_counters.ENDS and APART * place * 2 ^ (ends - 2) or 0
 end
 
 -- What this worker holds of a tube, or of all, says nothing against the tasks: another one was blamed, or the worker is
 -- being stopped in order.
-function suspects.excuse(worker, name)
+function poison_counters.excuse(worker, name)
     for _, row in ipairs(box.space.tubes_taken.index.worker:select(name and {worker, name} or {worker})) do
         box.space.tubes_taken:replace({row.tube, row.id, row.number, row.worker, row[5], true, row[7]})
     end
@@ -63,13 +63,13 @@ end
 -- Inside the transaction that has just taken this task. A row of an earlier take is still here when that take ended in
 -- nothing: its time ran out in the hands of a living worker, or its session was lost, which is nobody's fault. Answers
 -- what is known when that was once too often.
-function suspects.doomed(name, id)
+function poison_counters.over_limit(name, id)
     local former = box.space.tubes_taken:get({name, id})
     if former ~= nil and not former[6] and workers.still_here(former.worker, former[7]) then
-        suspects.ended(name, id, 'its lease ran out in the hands of ' .. former.worker)
+        poison_counters.count_end(name, id, 'its lease ran out in the hands of ' .. former.worker)
     end
-    local known = suspects.get(name, id)
-    return known.ends >= suspects.ENDS and known or nil
+    local known = poison_counters.get(name, id)
+    return known.ends >= poison_counters.ENDS and known or nil
 end
 
-return suspects
+return poison_counters

@@ -1,0 +1,47 @@
+-- Batches, the tasks on the channels' tubes: taken by consumers, given back, blamed for a crash, buried for a person.
+
+local buried = require('roles.tubes.buried')
+local node_tubes = require('roles.tubes.node_tubes')
+local takes = require('roles.tubes.takes')
+
+local batches = {}
+
+-- Clause 6. A long poll: at most `timeout` seconds, then nothing. Answers {number, task}s, a task being [id, state, data].
+function batches.batch_take(channel, worker, max, poll, lost, timeout)
+    return takes.take(node_tubes.of_channel(channel), worker, max, poll, lost, timeout)
+end
+
+function batches.batch_release(channel, leases)
+    return takes.release(node_tubes.of_channel(channel), leases)
+end
+
+-- A new incarnation calls this before its first take.
+function batches.batch_release_worker(channel, worker)
+    return takes.release_worker(node_tubes.of_channel(channel), worker)
+end
+
+-- A batch that nobody can read, or whose settlement nobody can write, is buried for a person.
+function batches.batch_bury(channel, id, number, why, sent)
+    return takes.bury(node_tubes.of_channel(channel), id, number, why, sent)
+end
+
+function batches.batch_crashed(channel, id, number, why)
+    return takes.crashed(node_tubes.of_channel(channel), id, number, why)
+end
+
+function batches.tube_buried(channel, limit)
+    node_tubes.get(node_tubes.of_channel(channel))
+    return buried.list(node_tubes.of_channel(channel), limit)
+end
+
+function batches.tube_kick(channel, count)
+    node_tubes.get(node_tubes.of_channel(channel))
+    return buried.kick(node_tubes.of_channel(channel), count)
+end
+
+function batches.tube_end(channel, limit)
+    node_tubes.get(node_tubes.of_channel(channel))
+    return buried.finish(channel, limit)
+end
+
+return batches

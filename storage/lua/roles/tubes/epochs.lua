@@ -1,0 +1,57 @@
+-- Clauses 1 and 6: the epoch in which this queue's work counts, and the lease without which it hands out nothing.
+
+local queue = require('queue')
+local atomic = require('roles.atomic')
+local clock = require('roles.clock')
+local outbox = require('roles.tubes.outbox')
+local paused_campaigns = require('roles.tubes.paused_campaigns')
+local state = require('roles.tubes.state')
+
+local epochs = {}
+
+-- Clause 1: a queue that is blank, restored or forgotten forgets its work and starts in a new epoch.
+function epochs.adopt(epoch)
+    if state.get('epoch') == epoch then
+        return false
+    end
+    -- purging yields: nothing may be put or taken meanwhile in the epoch that is over
+    state.end_lease()
+    for _, name in ipairs(queue.tube()) do
+        queue.tube[name]:truncate()
+    end
+    atomic(function()
+        for _, space in ipairs({'tubes_marks', 'tubes_outbox', 'tubes_taken', 'tubes_parked', 'tubes_poison_counters'}) do
+            local keys = {}
+            for _, row in box.space[space]:pairs() do
+                table.insert(keys, row)
+            end
+            for _, row in ipairs(keys) do
+                local key = {}
+                for i, part in ipairs(box.space[space].index[0].parts) do
+                    key[i] = row[part.fieldno]
+                end
+                box.space[space]:delete(key)
+            end
+        end
+        state.set('line', 0)
+        state.set('epoch', epoch)
+    end)
+    outbox.start() -- its numbers begin anew
+    return true
+end
+
+-- What a node's heartbeat needs to know: {clock, still}, see `state.renew` and `paused_campaigns.still`.
+function epochs.standing()
+    return {clock.now(), paused_campaigns.still()}
+end
+
+-- A lease, and with it the campaigns that are paused. `asked`: nil for now.
+function epochs.renew(epoch, seconds, asked, paused)
+    if not state.renew(epoch, seconds, asked == nil and clock.now() or asked) then
+        return false
+    end
+    paused_campaigns.set(paused)
+    return true
+end
+
+return epochs

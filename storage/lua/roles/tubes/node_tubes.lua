@@ -1,0 +1,38 @@
+-- This node's tubes: one for batons, and one for each channel.
+
+local queue = require('queue')
+local memory = require('roles.memory')
+
+local node_tubes = {}
+
+node_tubes.BATONS = 'batons'
+
+function node_tubes.of_channel(channel)
+    return 'push_' .. channel
+end
+
+function node_tubes.get(name)
+    local tube = queue.tube[name]
+    if tube == nil then
+        error(('tube %q does not exist: is the channel in this node\'s config?'):format(name), 0)
+    end
+    return tube
+end
+
+function node_tubes.ensure(channels)
+    queue.create_tube(node_tubes.BATONS, 'fifottl', {if_not_exists = true, ttr = 60})
+    for _, channel in ipairs(channels) do
+        queue.create_tube(node_tubes.of_channel(channel), 'fifottl', {if_not_exists = true, ttr = 60})
+    end
+end
+
+function node_tubes.statistics()
+    local tubes = setmetatable({}, {__serialize = 'map'})
+    for name, s in pairs(queue.statistics()) do
+        tubes[name] = s.tasks
+    end
+    return {tubes = tubes, outbox = box.space.tubes_outbox:len(), marks = box.space.tubes_marks:len(),
+            parked = box.space.tubes_parked:len(), memory = memory.usage()}
+end
+
+return node_tubes

@@ -1,0 +1,86 @@
+-- Settlements: a page's batches are put with its mark, and each take of a batch ends in one. A transaction each, with the
+-- outbox line that the store is owed.
+
+local queue = require('queue')
+local memory = require('roles.memory')
+local node_tubes = require('roles.tubes.node_tubes')
+local outbox = require('roles.tubes.outbox')
+local state = require('roles.tubes.state')
+local takes = require('roles.tubes.takes')
+
+local settlements = {}
+
+local BATCH_FORMAT = 2
+
+-- What Tarantool says when its memory is used up, as an answer.
+local function unless_full(ok, ...)
+    if ok then
+        return ...
+    end
+    local err = (...)
+    if memory.is_refusal(err) then
+        return 'full'
+    end
+    error(err, 0)
+end
+
+-- Clause 4, `page_put`. batches: {{channel, delay in seconds, size, recipients (MessagePack), expires_at}...}; tallies:
+-- channel -> outcome -> n of what needs no batch. id, number: the baton's lease, which ends with the page. Answers 'put',
+-- 'marked' (was put before), 'fenced', or 'full': nothing was written, as the memory is used up; try again when settlements
+-- have freed some. After the first two: whether the baton was ours, and is acked.
+function settlements.page_put(epoch, campaign, segment, seq, batches, recipients, tallies, id, number)
+    return unless_full(pcall(takes.with_taken, function(mine)
+        if not state.leased() or state.get('epoch') ~= epoch then
+            return 'fenced'
+        end
+        if box.space.tubes_marks:get({campaign, segment, seq}) ~= nil then
+            return 'marked', takes.finish(mine, node_tubes.BATONS, id, number) ~= nil
+        end
+        if memory.full() then
+            return 'full'
+        end
+        for n, batch in ipairs(batches) do
+            node_tubes.get(node_tubes.of_channel(batch[1])):put(
+                {BATCH_FORMAT, campaign, epoch, segment, seq, n, 1, batch[5], batch[3], batch[4]},
+                batch[2] > 0 and {delay = batch[2]} or nil)
+        end
+        box.space.tubes_marks:insert({campaign, segment, seq})
+        outbox.append({kind = 'enqueued', campaign = campaign, segment = segment, seq = seq,
+                       recipients = recipients, tallies = setmetatable(tallies, {__serialize = 'map'})})
+        return 'put', takes.finish(mine, node_tubes.BATONS, id, number) ~= nil
+    end))
+end
+
+-- Clause 7. settlements: {{id, number, line, remainders}...} with remainders {{delay, attempt, size, recipients}...}.
+-- Answers a boolean each: false means that the task is not ours any more, and nothing of it was written.
+function settlements.settle(channel, list)
+    local name = node_tubes.of_channel(channel)
+    return takes.with_taken(function(mine)
+        local answers = {}
+        for i, settlement in ipairs(list) do
+            local id, number, line, remainders = unpack(settlement, 1, 4)
+            local task = takes.finish(mine, name, id, number)
+            if task ~= nil then
+                local function field(n)
+                    return task[('[3][%d]'):format(n)] -- that one alone: the recipients need not become a Lua string
+                end
+                local campaign, epoch, segment, seq = field(2), field(3), field(4), field(5)
+                line.kind = 'settled'
+                line.campaign, line.segment, line.seq, line.channel = campaign, segment, seq, channel
+                for p, rest in ipairs(remainders) do
+                    -- n: a page's own batches count up from 1; remainders are negative, and made of the take's number,
+                    -- so no other batch of this epoch has the same
+                    queue.tube[name]:put(
+                        {BATCH_FORMAT, campaign, epoch, segment, seq, -(number * 8 + p - 1), rest[2], field(8), rest[3],
+                         rest[4]},
+                        rest[1] > 0 and {delay = rest[1]} or nil)
+                end
+                outbox.append(line)
+            end
+            answers[i] = task ~= nil
+        end
+        return answers
+    end)
+end
+
+return settlements
