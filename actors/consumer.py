@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
 import structlog
 import trio
 
-from actors.breaker import Breaker
 from actors.campaign_cache import CampaignCache
-from actors.gate import LOOK_EVERY, Gate
-from actors.limiter import Limiter
+from actors.gate import Gate
 from actors.messages import Work
 from actors.poison import PoisonCounter
 from campaigns.batch import Batch, Leave
@@ -37,9 +34,9 @@ little of its lease would be left to send it."""
 
 
 class Consumer:
-    """Takes while it has free hands: ``hands`` bounds the leases of a channel, and so the repeats after a crash.
+    """Takes while the gate is open and hands are free.
 
-    ``in_hand`` counts batches by campaign from here to their settlement.
+    ``hands`` bounds the leases of a channel, and so the repeats after a crash.
     """
 
     def __init__(
@@ -51,9 +48,6 @@ class Consumer:
         work: trio.MemorySendChannel[Work],
         hands: trio.Semaphore,
         gate: Gate,
-        in_hand: Counter[int],
-        breaker: Breaker,
-        limiter: Limiter | None,
     ) -> None:
         self._channel = channel
         self._tubes = tubes
@@ -61,9 +55,6 @@ class Consumer:
         self._work = work
         self._hands = hands
         self._gate = gate
-        self._in_hand = in_hand
-        self._breaker = breaker
-        self._limiter = limiter
         self._stopping = False
         self._idle = trio.CancelScope()
 
@@ -92,12 +83,10 @@ class Consumer:
         tasks: list[tuple[int, int, Any]] = []
         asked = trio.current_time()
         with self._idle:
-            await self._gate.wait()
-            await self._leave_to_send()
+            await self._gate.opened()  # before the take, so that no lease grows old in a queue of our own
             await self._hands.acquire()
             free = 1
-            careful = self._limiter is not None or self._breaker.reason is not None or self._gate.slow_since is not None
-            most = 1 if careful else TASKS_A_TAKE
+            most = 1 if self._gate.careful else TASKS_A_TAKE
             try:
                 with trio.move_on_after(TAKE_LINGER):
                     while free < most:
@@ -106,7 +95,6 @@ class Consumer:
                 asked = trio.current_time()
                 tasks = await self._tubes.batch_take(self._channel, free)
                 if tasks:
-                    self._breaker.probe(trio.current_time())
                     self._gate.probe()
             except LinkLost:
                 pass
@@ -114,14 +102,6 @@ class Consumer:
                 for _ in range(free - len(tasks)):
                     self._hands.release()
         return asked, tasks
-
-    async def _leave_to_send(self) -> None:
-        # waited for before the take, so that no lease grows old in a queue of our own
-        if self._limiter is not None:
-            await trio.sleep(self._limiter.delay(0, trio.current_time()))
-        # in short looks: meanwhile the pause may grow, or end with a probe's success or a person's answer
-        while (pause := self._breaker.retry_in(trio.current_time())) > 0:  # noqa: ASYNC110
-            await trio.sleep(min(pause, LOOK_EVERY))
 
     async def _read(self, id: int, number: int, data: Any, asked: float, leave: Callable[[], Leave]) -> Work | None:
         try:
@@ -139,8 +119,6 @@ class Consumer:
         if campaign is None:
             await self._bury(id, number, f"the store knows no campaign {task.campaign}")
             return None
-        if self._limiter is not None:
-            self._limiter.delay(len(recipients), trio.current_time())  # drawn now, paid before the next take
         batch = Batch(
             task.campaign,
             campaign.message,
@@ -150,7 +128,7 @@ class Consumer:
             begin_until=asked + BEGIN_WITHIN,
             leave=leave,
         )
-        self._in_hand[task.campaign] += 1
+        self._gate.taken(batch)
         return Work(task, batch)
 
     async def _give_back(self, id: int, number: int) -> None:

@@ -77,12 +77,12 @@ class SettlementWriter:
             try:
                 answer = await call()
             except LinkLost as error:
-                self._gate.shut()
+                self._gate.settlement_failed()
                 log.warning("settlement failed, tried again", channel=self._channel, error=str(error))
             except OutOfMemory as error:
-                self._gate.shut()
+                self._gate.settlement_failed()
                 log.warning("no memory for a settlement, tried again", channel=self._channel, error=error.text)
                 await trio.sleep(FULL_PAUSE)
             else:
-                self._gate.open()
+                self._gate.settlement_succeeded()
                 return answer

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Callable
 
 import structlog
@@ -127,15 +126,14 @@ class Settler:
         intake: trio.MemorySendChannel[Done],
         hands: trio.Semaphore,
         gate: Gate,
-        in_hand: Counter[int],
         clock: Clock,
     ) -> None:
         self._channel = channel
+        self._gate = gate
         self._writer = SettlementWriter(tubes, channel, gate)
         self._done = done
         self._intake = intake
         self._hands = hands
-        self._in_hand = in_hand
         self._clock = clock
 
     async def run(self, ready: Callable[[], None]) -> None:
@@ -169,7 +167,7 @@ class Settler:
         answers = await self._writer.write(settlements) if settlements else []
         for done in batch:
             self._hands.release()
-            self._in_hand[done.work.task.campaign] -= 1
+            self._gate.settled(done.work.batch)
         for settlement, ours in zip(settlements, answers, strict=True):
             if not ours:
                 # its lease ended before us: the batch is, or was, in other hands, and what we sent is sent again

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import trio
 
 from actors.batcher import Batcher
-from actors.breaker import Breaker
 from actors.campaign_cache import CampaignCache
 from actors.consumer import Consumer
 from actors.dead_judge import DeadJudge, asking
 from actors.gate import Gate
 from actors.limiter import Limiter
 from actors.messages import Clock, Done, Page, Work, wall_clock
-from actors.refusals import Ask, Refusals
+from actors.refusals import Ask
 from actors.reporter import Reporter
 from actors.settler import Settler
 from actors.shepherd import Shepherd
-from actors.standing import standing
 from actors.transport import TransportActor
 from actors.walker import Walker
 from broadside import wire
@@ -67,8 +64,7 @@ def build_transport(setup: wire.ChannelSetup) -> Transport:
 class ChannelGroup:
     """One channel's settler, transport actor and consumer, and the memory channels between them.
 
-    The breaker, the limiter and the watch over refusals outlive restarts; the memory channels are made anew with each
-    incarnation of the group.
+    The gate outlives restarts; the memory channels are made anew with each incarnation of the group.
     """
 
     def __init__(
@@ -87,16 +83,9 @@ class ChannelGroup:
         self._tubes = tubes
         self._cache = cache
         self._clock = clock
-        self._breaker = Breaker()
-        self.in_hand: Counter[int] = Counter()
-        """Campaign → batches that were taken and are not settled."""
-        self._parking: Parking | None = None
-        self._sender: Transport | None = None
+        self.gate = Gate(setup.name, ask=ask, limit=setup.dead_limit, limiter=limiter, clock=clock)
         self._tokens = tokens
         self._drain = drain
-        self.refusals = Refusals(setup.name, self._breaker, setup.dead_limit)
-        self._ask = ask
-        self._limiter = limiter
         self._connect()
 
     def _in_hands(self) -> int:
@@ -104,31 +93,15 @@ class ChannelGroup:
 
     def _connect(self) -> None:
         hands = self._in_hands()
-        self._gate = Gate()
-        self.in_hand.clear()
+        self.gate.begin_anew()
         self._hands = trio.Semaphore(hands)
         self._work_in, self._work_out = trio.open_memory_channel[Work](hands)
         self._done_in, self._done_out = trio.open_memory_channel[Done](hands)
 
     def parking(self) -> Parking:
         """The group where it harms no other: when it crashes too often it is parked, and tried again every minute."""
-        self._parking = Parking(f"channel:{self._setup.name}", self._supervisor, observe=observe)
-        return self._parking
-
-    def state(self) -> ChannelState | None:
-        """Why the channel stands still here; None: it does not."""
-        return standing(
-            self._setup.name,
-            parked=None if self._parking is None else self._parking.parked,
-            outage=None if self._sender is None else self._sender.outage,
-            breaker=self._breaker,
-            gate=self._gate,
-            limiter=self._limiter,
-            now=trio.current_time(),
-            wall=self._clock(),
-            in_hand=sum(self.in_hand.values()),
-            asking=self.refusals.asking,
-        )
+        parking = self.gate.parking = Parking(f"channel:{self._setup.name}", self._supervisor, observe=observe)
+        return parking
 
     def _supervisor(self, trial: bool) -> Supervisor:
         # sinks start first, so that a stop drains from the source
@@ -152,15 +125,13 @@ class ChannelGroup:
             done=self._done_out,
             intake=self._done_in,
             hands=self._hands,
-            gate=self._gate,
-            in_hand=self.in_hand,
+            gate=self.gate,
             clock=self._clock,
         )
 
     def _transport(self) -> Actor:
         transport = build_transport(self._setup)
         self._tokens.lend(self._setup.name, transport)
-        self._sender = transport
         return TransportActor(
             channel=self._setup.name,
             tubes=self._tubes,
@@ -168,10 +139,7 @@ class ChannelGroup:
             work=self._work_out,
             intake=self._work_in,
             done=self._done_in.clone(),
-            breaker=self._breaker,
-            refusals=self.refusals,
-            ask=self._ask,
-            gate=self._gate,
+            gate=self.gate,
             concurrency=self._in_hands(),
         )
 
@@ -182,10 +150,7 @@ class ChannelGroup:
             cache=self._cache,
             work=self._work_in.clone(),
             hands=self._hands,
-            gate=self._gate,
-            in_hand=self.in_hand,
-            breaker=self._breaker,
-            limiter=self._limiter,
+            gate=self.gate,
         )
 
 
@@ -208,16 +173,16 @@ class WorkerTree:
     def __init__(self, supervisor: Supervisor, groups: Mapping[str, ChannelGroup]) -> None:
         self.supervisor = supervisor
         self._groups = groups
-        self.refusals = {name: group.refusals for name, group in groups.items()}
+        self.refusals = {name: group.gate.refusals for name, group in groups.items()}
         """Channel → who must hear of questions about refused tokens, and of their answers."""
 
     def states(self) -> list[ChannelState]:
         """Why channels stand still, a record for each that does."""
-        return [state for group in self._groups.values() if (state := group.state()) is not None]
+        return [state for group in self._groups.values() if (state := group.gate.state()) is not None]
 
     def sending(self) -> list[int]:
         """Campaigns with batches in hand."""
-        return sorted({id for group in self._groups.values() for id in +group.in_hand})
+        return sorted({id for group in self._groups.values() for id in +group.gate.in_hand})
 
 
 class CampaignGroup:

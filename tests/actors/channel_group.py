@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import itertools
-from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
 import trio
 import trio.testing
 
-from actors.breaker import Breaker
 from actors.consumer import Consumer
 from actors.gate import Gate
 from actors.limiter import Limiter
 from actors.messages import Done, Work
-from actors.refusals import Doubt, Refusals
+from actors.refusals import Doubt
 from actors.settler import Settler
 from actors.transport import TransportActor
 from campaigns.batch import Batch, Leave, always
@@ -121,6 +119,8 @@ class MemoryTubes:
 class ScriptedTransport:
     """Answers as ``answer`` says, after ``seconds``."""
 
+    outage = None
+
     def __init__(self, answer: Callable[[Batch], Outcomes], seconds: float = 0.05) -> None:
         self.answer = answer
         self.seconds = seconds
@@ -159,6 +159,12 @@ def delivered(batch: Batch) -> Outcomes:
     return Outcomes(len(batch.recipients))
 
 
+async def no_answer(doubt: Doubt) -> str:
+    """A dead ledger that is out of reach."""
+    await trio.lowlevel.checkpoint()
+    return ""
+
+
 class Group:
     def __init__(
         self,
@@ -170,13 +176,12 @@ class Group:
         clock: Callable[[], int] = lambda: 1000,
     ) -> None:
         self.tubes, self.transport = tubes, transport
-        self.breaker = Breaker()
-        self.refusals = Refusals("c", self.breaker)
         self.word = "stopped"
         """The dead ledger's answer to a doubt."""
         self.doubts: list[Doubt] = []
-        gate, places = Gate(), trio.Semaphore(hands)
-        self.gate = gate
+        self.gate = gate = Gate("c", ask=self._ask, limiter=limiter, clock=clock)
+        self.breaker, self.refusals = gate.breaker, gate.refusals
+        places = trio.Semaphore(hands)
         work_in, work_out = trio.open_memory_channel[Work](hands)
         done_in, done_out = trio.open_memory_channel[Done](hands)
         fake: Any = tubes
@@ -188,7 +193,6 @@ class Group:
             intake=done_in,
             hands=places,
             gate=gate,
-            in_hand=Counter(),
             clock=clock,
         )
         self.actor = TransportActor(
@@ -198,9 +202,6 @@ class Group:
             work=work_out,
             intake=work_in,
             done=done_in.clone(),
-            breaker=self.breaker,
-            refusals=self.refusals,
-            ask=self._ask,
             gate=gate,
         )
         self.consumer = Consumer(
@@ -210,9 +211,6 @@ class Group:
             work=work_in.clone(),
             hands=places,
             gate=gate,
-            in_hand=Counter(),
-            breaker=self.breaker,
-            limiter=limiter,
         )
 
     async def _ask(self, doubt: Doubt) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import Any
 
 import pytest
@@ -14,7 +13,7 @@ from actors.messages import Done
 from actors.settler import Settler
 from campaigns.batch import Batch
 from campaigns.outcome import Outcome
-from tests.actors.channel_group import FAR, Group, MemoryTubes, ScriptedTransport, delivered
+from tests.actors.channel_group import FAR, Group, MemoryTubes, ScriptedTransport, delivered, no_answer
 from transports.contract import Exceptional, Outcomes
 
 
@@ -132,8 +131,7 @@ async def test_a_settler_whose_group_never_came_up_ends_at_once(autojump_clock: 
         done=done_out,
         intake=done_in,
         hands=trio.Semaphore(1),
-        gate=Gate(),
-        in_hand=Counter(),
+        gate=Gate("c", ask=no_answer),
         clock=lambda: 0,
     )
     with trio.fail_after(1):

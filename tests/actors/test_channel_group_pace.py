@@ -11,9 +11,7 @@ import trio.testing
 from actors.consumer import TASKS_A_TAKE
 from actors.limiter import Limiter
 from actors.refusals import Standing
-from actors.standing import standing
 from campaigns.batch import Batch
-from campaigns.channel_state import ChannelState
 from campaigns.outcome import Death, Outcome
 from tests.actors.channel_group import Group, MemoryTubes, ScriptedTransport, delivered
 from transports.contract import Exceptional, Outcomes
@@ -209,14 +207,14 @@ async def test_a_day_of_retry_after_pauses_a_channel_for_five_minutes_and_then_o
         await trio.sleep(290)
         first = len(transport.sent)
         assert first <= 12
-        assert group.gate.slow_since is not None
-        assert group.gate.slow_until <= trio.current_time() + 300
+        assert group.gate.slowdown.since is not None
+        assert group.gate.slowdown.until <= trio.current_time() + 300
         await trio.sleep(300)
         assert len(transport.sent) == first + 1, "one batch after five minutes, and its fate pauses the channel again"
         well = True
         await trio.sleep(30)
         assert len(tubes.settled) == 40
-        assert group.gate.slow_since is None
+        assert group.gate.slowdown.since is None
 
 
 async def test_one_recipient_who_is_put_off_slows_nobody_else(autojump_clock: trio.testing.MockClock) -> None:
@@ -241,28 +239,15 @@ async def test_a_provider_that_answers_nothing_is_left_alone_more_and_more(
         nursery.start_soon(group.run, 600)
         await trio.sleep(500)
         assert len(transport.sent) < 30
-        assert (group.gate.reason, group.gate.slow_since is None) == ("silent", False)
+        assert (group.gate.slowdown.reason, group.gate.slowdown.since is None) == ("silent", False)
         transport.answer = delivered
 
 
 async def test_a_channel_that_waits_for_answers_says_so(autojump_clock: trio.testing.MockClock) -> None:
     """C3: some unanswered pushes in each batch held all hands for 20 s, and the channel said nothing."""
     tubes, transport = MemoryTubes(100), ScriptedTransport(delivered, seconds=20)
-    group = Group(tubes, transport)
-
-    def state() -> ChannelState | None:
-        return standing(
-            "c",
-            parked=None,
-            outage=None,
-            breaker=group.breaker,
-            gate=group.gate,
-            limiter=None,
-            now=trio.current_time(),
-            wall=1_000_000,
-            in_hand=transport.at_once,
-        )
-
+    group = Group(tubes, transport, clock=lambda: 1_000_000)
+    state = group.gate.state
     async with trio.open_nursery() as nursery:
         nursery.start_soon(group.run, 1000)
         await trio.sleep(1)

@@ -19,6 +19,7 @@ from broadside.topology import WorkerSupervisor
 from campaigns.baton import Baton
 from storage.errors import VerbRefused
 from storage.records import Settlement, Task
+from tests.actors.channel_group import no_answer
 from tests.storage.test_walk_verbs import CAMPAIGN, NOW, House, house, settlement
 
 __all__ = ["house"]  # a fixture
@@ -51,7 +52,7 @@ async def test_a_settlement_that_cannot_be_written_is_written_without_its_detail
 ) -> None:
     """S1: one such answer for one phone of 10,000 sent the others a million pushes in 25 s."""
     tasks = await walked(house)
-    writer = SettlementWriter(house.tubes, "ios", Gate())
+    writer = SettlementWriter(house.tubes, "ios", Gate("ios", ask=no_answer))
     good = [settlement(task, delivered=task.size) for task in tasks]
     bad: Settlement = replace(good[0], **poison)  # type: ignore[arg-type]  # that is the point
     assert await writer.write([bad, *good[1:]]) == [True] * len(tasks)
@@ -65,7 +66,7 @@ async def test_a_settlement_that_cannot_be_written_is_written_without_its_detail
 async def test_a_settlement_that_nobody_can_write_has_its_batch_buried_and_ended_with_its_news(house: House) -> None:
     """S1: and a kick would say how many may have been sent to."""
     first, *others = await walked(house)
-    writer = SettlementWriter(house.tubes, "ios", Gate())
+    writer = SettlementWriter(house.tubes, "ios", Gate("ios", ask=no_answer))
     bad = replace(settlement(first, delivered=2), tallies={"delivered": 2**64})
     assert await writer.write([bad, *(settlement(task, delivered=task.size) for task in others)]) == [True, True]
     (buried,) = await house.tubes.tube_buried("ios", 5)

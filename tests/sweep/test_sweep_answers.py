@@ -13,6 +13,7 @@ import pytest
 import trio
 
 from actors.breaker import Breaker
+from actors.slowdown import Slowdown
 from broadside import topology, wire
 from simulators.ledger import count_ledger
 from simulators.script import Rule, Script
@@ -48,9 +49,9 @@ class Odd(Campaign):
         build = topology.build_transport
         super().wired(patch)
         patch.setattr(topology, "build_transport", build)
-        slow = topology.Gate.slow
-        patch.setattr(topology.Gate, "slow", lambda gate, seconds, *why: slow(gate, min(seconds, 0.05), *why))
-        patch.setattr(topology, "Breaker", lambda: Breaker(first=0.01, limit=0.05))
+        slow = Slowdown.slow
+        patch.setattr(Slowdown, "slow", lambda gate, seconds, *rest: slow(gate, min(seconds, 0.05), *rest))
+        patch.setattr("actors.gate.Breaker", lambda: Breaker(first=0.01, limit=0.05))
 
 
 def phones(platform: str, channel: str, count: int) -> list[list[Any]]:
