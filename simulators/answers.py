@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from simulators import frames as f
-from simulators.header_compression import Field
-from simulators.script import Rule
+from simulators.faults.script import Rule
+from simulators.http2 import framing as f
+from simulators.http2.header_compression import Field
 
 STATUS: Final = {status: (b":status", str(status).encode()) for status in range(100, 1000)}
 """The first field of an answer, by status."""

@@ -1,7 +1,7 @@
 """Answers that no provider documents: status, headers and body are drawn, so that a client proves it reads anything.
 
 Only HTTP itself is kept (RFC 9113): a whole header block with a final status, field names in lower case, a body that
-ends. What breaks the protocol is the business of :mod:`simulators.forgery`.
+ends. What breaks the protocol is the business of :mod:`simulators.faults.forgery`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from typing import Final, Literal
 
 from simulators.answers import STATUS, Answer
-from simulators.header_compression import Field
+from simulators.http2.header_compression import Field
 
 Dialect = Literal["apns", "fcm"]
 DEPTH: Final = 3_000

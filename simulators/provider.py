@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Protocol, TypeAlias
 
 from simulators.answers import Answer
-from simulators.credentials import Credentials
-from simulators.director import Director
+from simulators.faults.director import Director
+from simulators.http2.received_request import Request
+from simulators.http2.server_streams import Limits
 from simulators.ledger import Ledger
-from simulators.requests import Request
-from simulators.streams import Limits
+from simulators.twin_credentials import Credentials
 
 
 class Session(Protocol):

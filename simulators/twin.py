@@ -21,9 +21,9 @@ import trio
 
 from simulators import twins
 from simulators.errors import TwinError
+from simulators.faults.script import load_script
 from simulators.ledger import Ledger
-from simulators.script import load_script
-from simulators.service import Ready, open_ledger, serve_twin
+from simulators.serving.service import Ready, open_ledger, serve_twin
 
 _REPORT_SECONDS: Final = 10.0
 

@@ -20,10 +20,10 @@ import msgspec
 import pytest
 import trio
 
-from simulators import credentials as keys
+from simulators import twin_credentials as keys
+from simulators.faults.script import Script
 from simulators.ledger import Ledger
-from simulators.script import Script
-from simulators.service import Ready, serve_twin
+from simulators.serving.service import Ready, serve_twin
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 SCOPE = "https://www.googleapis.com/auth/firebase.messaging"

@@ -12,8 +12,8 @@ from contextlib import AbstractAsyncContextManager
 import pytest
 import trio
 
-from simulators import credentials as keys
-from simulators.server import server_context
+from simulators import twin_credentials as keys
+from simulators.serving.twin_server import server_context
 from simulators.sink import serve_sink
 from tests.simulators.conftest import PREFACE, Client, frame, parse
 

@@ -12,13 +12,13 @@ import pytest
 import trio
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from simulators import credentials as keys
-from simulators.apns import Apns
-from simulators.director import Director
+from simulators import twin_credentials as keys
+from simulators.apns.apns_twin import Apns
+from simulators.apns.token_verifier import ProviderKey, TokenVerifier
+from simulators.faults.director import Director
+from simulators.faults.script import Script
+from simulators.http2.received_request import Request
 from simulators.ledger import Ledger, read_ledger
-from simulators.provider_tokens import ProviderKey, TokenVerifier
-from simulators.requests import Request
-from simulators.script import Script
 from tests.simulators.conftest import ALERT, StartTwin, token
 
 TOKEN = token(1)

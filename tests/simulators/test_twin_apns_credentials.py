@@ -13,7 +13,7 @@ import jwt
 import pytest
 import trio
 
-from simulators import credentials as keys
+from simulators import twin_credentials as keys
 from tests.simulators.conftest import ALERT, Client, StartTwin, Twin, token
 
 TOPIC = "org.example.news"

@@ -15,13 +15,13 @@ import pytest
 import trio
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from simulators import credentials as keys
-from simulators.director import Director
-from simulators.fcm import Fcm
+from simulators import twin_credentials as keys
+from simulators.faults.director import Director
+from simulators.faults.script import Script
+from simulators.fcm.fcm_twin import Fcm
+from simulators.fcm.token_endpoint import GRANT, TokenEndpoint
+from simulators.http2.received_request import Request
 from simulators.ledger import Ledger, read_ledger
-from simulators.oauth import GRANT, TokenEndpoint
-from simulators.requests import Request
-from simulators.script import Script
 from tests.simulators.conftest import StartTwin, assertion
 
 PATH = "/v1/projects/twin-project/messages:send"

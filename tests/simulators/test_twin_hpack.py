@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from simulators.errors import HeaderBlockError
-from simulators.header_compression import Decoder, Encoder
-from simulators.huffman import decode_huffman
+from simulators.http2.header_compression import Decoder, Encoder
+from simulators.http2.huffman import decode_huffman
 
 HUFFMAN = huffman.HuffmanEncoder(huffman_constants.REQUEST_CODES, huffman_constants.REQUEST_CODES_LENGTH)
 

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from simulators.http2 import Http2Connection, Limits
-from simulators.requests import Request
+from simulators.http2.received_request import Request
+from simulators.http2.server_connection import Http2Connection, Limits
 from tests.simulators.conftest import PREFACE, frame, parse
 
 DATA, HEADERS, PRIORITY, RST, SETTINGS, PUSH, PING, GOAWAY, WINDOW, CONTINUATION = range(10)

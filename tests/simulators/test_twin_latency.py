@@ -11,8 +11,8 @@ import msgspec
 import pytest
 
 from simulators.errors import ScriptError
-from simulators.latency import Latency, sampler
-from simulators.script import load_script
+from simulators.faults.latency import Latency, sampler
+from simulators.faults.script import load_script
 from tests.simulators.conftest import ALERT, StartTwin, token
 
 

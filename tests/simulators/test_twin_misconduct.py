@@ -10,8 +10,8 @@ import h2.exceptions
 import pytest
 import trio
 
-from simulators.forgery import Forgery, forge
-from simulators.frames import NAMES
+from simulators.faults.forgery import Forgery, forge
+from simulators.http2.framing import NAMES
 from simulators.ledger import read_ledger
 from tests.simulators.conftest import ALERT, Client, StartTwin, parse, token
 

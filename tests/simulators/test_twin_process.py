@@ -19,9 +19,11 @@ from typing import Any
 import httpx
 import pytest
 
-from simulators import apns, fcm, twins
-from simulators import credentials as keys
+from simulators import twin_credentials as keys
+from simulators import twins
+from simulators.apns import apns_twin as apns
 from simulators.errors import LedgerError, TwinError
+from simulators.fcm import fcm_twin as fcm
 from simulators.ledger import Entry, Ledger, count_ledger, read_ledger
 from simulators.twin import main
 from tests.simulators.conftest import ALERT, token

@@ -12,10 +12,10 @@ import msgspec
 import pytest
 import trio
 
-from simulators.director import Director
 from simulators.errors import ScriptError
+from simulators.faults.director import Director
+from simulators.faults.script import ConnectionFaultRule, Rule, Script, load_script
 from simulators.ledger import read_ledger
-from simulators.script import ConnectionFaultRule, Rule, Script, load_script
 from tests.simulators.conftest import ALERT, Client, StartTwin, assertion, token
 from tests.simulators.test_twin_fcm import FORM, HELLO, PATH, form
 

@@ -11,8 +11,8 @@ import pytest
 import trio
 
 from simulators import reasons
+from simulators.fcm.token_endpoint import GRANT
 from simulators.ledger import count_ledger, read_ledger
-from simulators.oauth import GRANT
 from tests.simulators.conftest import ALERT, Client, StartTwin, assertion
 from tests.simulators.test_twin_fcm import FORM, HELLO, PATH, form
 from tests.simulators.test_twin_script import sign_in

@@ -15,9 +15,9 @@ import trio
 from actors.breaker import Breaker
 from actors.slowdown import Slowdown
 from broadside import topology, wire
+from simulators.faults.script import Rule, Script
 from simulators.ledger import count_ledger
-from simulators.script import Rule, Script
-from simulators.service import Ready, serve_twin
+from simulators.serving.service import Ready, serve_twin
 from storage.store import Store
 from storage.tubes import Tubes
 from supervision.events import ChildExited, ExitKind, SupervisionEvent

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from broadside.demo import samples
-from simulators.director import draw
+from simulators.faults.director import draw
 from tests.system.faults import FAULTS, Fault, fault, sick
 from tests.system.people import answer, asked
 

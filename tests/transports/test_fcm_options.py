@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from campaigns.message import Message
 from campaigns.recipient import Recipient
-from simulators.fcm_message import check_request
+from simulators.fcm.message_rules import check_request
 from transports.errors import PayloadError
 from transports.fcm import payload
 

@@ -12,7 +12,7 @@ import trio
 
 from campaigns.message import Message
 from campaigns.outcome import Outcome
-from simulators.service import serve_twin
+from simulators.serving.service import serve_twin
 from transports.apns.transport import build as build_apns
 from transports.contract import TransportSettings
 from transports.errors import PayloadError

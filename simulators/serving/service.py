@@ -9,15 +9,15 @@ from pathlib import Path
 import msgspec
 import trio
 
-from simulators import credentials as keys
 from simulators import push_certificates, twins
-from simulators.director import Director
+from simulators import twin_credentials as keys
 from simulators.errors import TwinError
-from simulators.latency import Latency, sampler
+from simulators.faults.director import Director
+from simulators.faults.latency import Latency, sampler
+from simulators.faults.script import Script, load_script
 from simulators.ledger import Ledger
 from simulators.provider import BuiltTwin, TwinParts
-from simulators.script import Script, load_script
-from simulators.server import TwinServer, listen, server_context
+from simulators.serving.twin_server import TwinServer, listen, server_context
 
 
 class Ready(msgspec.Struct, frozen=True, kw_only=True):

@@ -10,8 +10,8 @@ import jwt
 import msgspec
 
 from simulators.answers import STATUS, Answer
-from simulators.credentials import ServiceAccount
-from simulators.script import TokenEndpointRule
+from simulators.faults.script import TokenEndpointRule
+from simulators.twin_credentials import ServiceAccount
 
 GRANT: Final = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 SCOPES: Final = frozenset(

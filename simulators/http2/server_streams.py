@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 
-from simulators import frames as f
 from simulators.errors import ConnectionFault
-from simulators.header_compression import Field
+from simulators.http2 import framing as f
+from simulators.http2.header_compression import Field
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,18 +17,18 @@ from typing import ClassVar, Final
 
 import msgspec
 
-from simulators import credentials as keys
 from simulators import reasons
+from simulators import twin_credentials as keys
 from simulators.answers import STATUS, Answer, Rejection, is_silent, raw, refusal, scripted
 from simulators.anything import Anything
-from simulators.apns_rules import SUFFIXES, TOKEN, UUID, judge_delivery, judge_payload, judge_topic
-from simulators.director import Director
+from simulators.apns.push_rules import SUFFIXES, TOKEN, UUID, judge_delivery, judge_payload, judge_topic
+from simulators.apns.token_verifier import ProviderKey, TokenVerifier
+from simulators.faults.director import Director
+from simulators.faults.script import CertificateRule, Rule
+from simulators.http2.received_request import Request
 from simulators.ledger import Entry, Ledger
 from simulators.provider import BuiltTwin, Provider, TwinParts
-from simulators.provider_tokens import ProviderKey, TokenVerifier
 from simulators.push_certificates import PushCertificate, read_certificate
-from simulators.requests import Request
-from simulators.script import CertificateRule, Rule
 
 _PATH: Final = b"/3/device/"
 _JSON: Final = (b"content-type", b"application/json")

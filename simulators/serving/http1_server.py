@@ -7,10 +7,10 @@ from typing import Final
 import h11
 import trio
 
-from simulators.header_compression import Field
+from simulators.http2.header_compression import Field
+from simulators.http2.received_request import Request
 from simulators.ledger import Ledger
 from simulators.provider import Session
-from simulators.requests import Request
 
 _BODY_LIMIT: Final = 262_144
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 
-from simulators import frames as f
 from simulators.errors import StreamFault
-from simulators.header_compression import Field
+from simulators.http2 import framing as f
+from simulators.http2.header_compression import Field
 
 _PSEUDO = frozenset({b":method", b":scheme", b":authority", b":path"})
 _FORBIDDEN = frozenset({b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade"})

@@ -14,14 +14,14 @@ from typing import Final
 import msgspec
 import trio
 
-from simulators import frames as f
 from simulators.answers import Answer
-from simulators.forgery import forge
-from simulators.http2 import Http2Connection
+from simulators.faults.forgery import forge
+from simulators.faults.script import ConnectionFaultRule
+from simulators.http2 import framing as f
+from simulators.http2.received_request import Request
+from simulators.http2.server_connection import Http2Connection
 from simulators.ledger import Ledger
 from simulators.provider import Provider
-from simulators.requests import Request
-from simulators.script import ConnectionFaultRule
 
 _READ: Final = 262_144
 _LINGER_SECONDS: Final = 1.0

@@ -9,7 +9,7 @@ from __future__ import annotations
 from hpack.table import HeaderTable
 
 from simulators.errors import HeaderBlockError
-from simulators.huffman import decode_huffman
+from simulators.http2.huffman import decode_huffman
 
 Field = tuple[bytes, bytes]
 

@@ -15,18 +15,18 @@ from typing import Any, ClassVar, Final
 
 import msgspec
 
-from simulators import credentials as keys
 from simulators import reasons
+from simulators import twin_credentials as keys
 from simulators.answers import STATUS, Answer, Rejection, is_silent, raw, refusal, scripted
 from simulators.anything import Anything
-from simulators.director import Director
-from simulators.fcm_message import TARGETS, check_request, check_target
-from simulators.header_compression import Field
+from simulators.faults.director import Director
+from simulators.faults.script import Rule
+from simulators.fcm.message_rules import TARGETS, check_request, check_target
+from simulators.fcm.token_endpoint import TokenEndpoint, refused_by
+from simulators.http2.header_compression import Field
+from simulators.http2.received_request import Request
 from simulators.ledger import Entry, Ledger
-from simulators.oauth import TokenEndpoint, refused_by
 from simulators.provider import BuiltTwin, Provider, TwinParts
-from simulators.requests import Request
-from simulators.script import Rule
 
 _PATH = re.compile(rb"/v1/projects/([a-z0-9][a-z0-9\-]{0,62})/messages:send")
 _JSON: Final = (b"content-type", b"application/json; charset=UTF-8")

@@ -6,10 +6,10 @@ cost far less than what it measures. What arrives is judged in ``receiving``.
 
 from __future__ import annotations
 
-from simulators import frames as f
-from simulators.header_compression import Field
-from simulators.receiving import Receiver
-from simulators.streams import Limits
+from simulators.http2 import framing as f
+from simulators.http2.header_compression import Field
+from simulators.http2.receiving import Receiver
+from simulators.http2.server_streams import Limits
 
 __all__ = ["Http2Connection", "Limits"]
 

@@ -14,9 +14,9 @@ import msgspec
 
 from simulators import reasons
 from simulators.errors import ScriptError
-from simulators.forgery import Forgery
-from simulators.frames import CODES
-from simulators.latency import Latency, mistake_of
+from simulators.faults.forgery import Forgery
+from simulators.faults.latency import Latency, mistake_of
+from simulators.http2.framing import CODES
 
 Share = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
 NotNegative = Annotated[float, msgspec.Meta(ge=0.0)]

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 
-from simulators import frames as f
 from simulators.errors import ConnectionFault, HeaderBlockError, StreamFault
-from simulators.header_compression import Decoder, Encoder, Field
-from simulators.requests import Request, check_names, check_trailers
-from simulators.streams import AnnouncedWindow, Limits, Stream, unpad
+from simulators.http2 import framing as f
+from simulators.http2.header_compression import Decoder, Encoder, Field
+from simulators.http2.received_request import Request, check_names, check_trailers
+from simulators.http2.server_streams import AnnouncedWindow, Limits, Stream, unpad
 
 _BODY_LIMIT = 262_144
 _BLOCK_LIMIT = 65_536
@@ -21,7 +21,7 @@ _REMEMBERED_RESETS = 4096
 
 
 class Receiver:
-    """The state of a connection and the rules for frames; :class:`simulators.http2.Http2Connection` adds the verbs."""
+    """The state of a connection and the rules for frames; ``Http2Connection`` adds the verbs."""
 
     def __init__(self, limits: Limits | None = None, faults: Counter[str] | None = None) -> None:
         self.faults: Counter[str] = Counter() if faults is None else faults

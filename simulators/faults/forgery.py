@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Final, Literal, get_args
 
-from simulators import frames as f
+from simulators.http2 import framing as f
 
 Forgery = Literal[
     "bad-hpack",

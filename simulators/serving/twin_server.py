@@ -12,13 +12,13 @@ from typing import Final
 
 import trio
 
-from simulators.director import Director
 from simulators.errors import TwinError
-from simulators.http1 import serve_http1
+from simulators.faults.director import Director
+from simulators.faults.script import ConnectionFaultRule
 from simulators.ledger import Ledger
-from simulators.peer import Http2Peer, Stream
 from simulators.provider import Provider
-from simulators.script import ConnectionFaultRule
+from simulators.serving.http1_server import serve_http1
+from simulators.serving.http2_server import Http2Peer, Stream
 
 _HANDSHAKE_SECONDS: Final = 10.0
 _DRAIN_SECONDS: Final = 30.0

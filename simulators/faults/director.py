@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 
-from simulators.script import Rule, Script, TokenEndpointRule
+from simulators.faults.script import Rule, Script, TokenEndpointRule
 
 _TOP = 2.0**64
 
