@@ -14,7 +14,7 @@ STATUS: Final = {status: (b":status", str(status).encode()) for status in range(
 """The first field of an answer, by status."""
 
 
-class Answer:
+class TwinAnswer:
     """What one request is told.
 
     Attributes:
@@ -64,7 +64,7 @@ def refusal(rule: Rule, usual: Mapping[str, str], statuses: Mapping[str, int]) -
     return rule.status or statuses.get(reason, 500), reason
 
 
-def raw(rule: Rule, usual_type: Field) -> Answer:
+def raw(rule: Rule, usual_type: Field) -> TwinAnswer:
     """Return what an answer of ``raw`` says, word for word."""
     fields = [STATUS[rule.status or 200]]
     if rule.content_type is None:
@@ -76,10 +76,10 @@ def raw(rule: Rule, usual_type: Field) -> Answer:
     body = rule.body.encode()
     if rule.body_bytes is not None:
         body = ((body or b"x") * (rule.body_bytes // max(1, len(body)) + 1))[: rule.body_bytes]
-    return Answer(tuple(fields), body)
+    return TwinAnswer(tuple(fields), body)
 
 
-def scripted(answer: Answer, rule: Rule, latency: float) -> Answer:
+def scripted(answer: TwinAnswer, rule: Rule, latency: float) -> TwinAnswer:
     """Apply what every provider's rules have in common: delay, silence, reset."""
     answer.delay = latency + rule.delay_ms / 1000
     if rule.answer == "mute":

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Final, Literal
 
-from simulators.answers import STATUS, Answer
+from simulators.answers import STATUS, TwinAnswer
 from simulators.http2.header_compression import Field
 
 Dialect = Literal["apns", "fcm"]
@@ -47,7 +47,7 @@ class Anything:
         self._seed = seed
         self._asked: Counter[str] = Counter()
 
-    def draw(self, token: str, status: int | None = None) -> tuple[int, Answer]:
+    def draw(self, token: str, status: int | None = None) -> tuple[int, TwinAnswer]:
         """Return the status and the answer to the next request for ``token``; a ``status`` given is not drawn."""
         self._asked[token] += 1
         key = f"{self._seed}:{self._asked[token]}:{token}".encode()
@@ -56,7 +56,7 @@ class Anything:
         draws = _Draws(chance, digest.hex(), tuple(self._reasons))
         if status is None:
             status = draws.status(sorted({200, *self._reasons.values()}))
-        return status, Answer((STATUS[status], *draws.fields()), draws.body(self._dialect))
+        return status, TwinAnswer((STATUS[status], *draws.fields()), draws.body(self._dialect))
 
 
 class _Draws:

@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Protocol, TypeAlias
 
-from simulators.answers import Answer
+from simulators.answers import TwinAnswer
 from simulators.faults.director import Director
-from simulators.http2.received_request import Request
+from simulators.http2.received_request import ReceivedRequest
 from simulators.http2.server_streams import Limits
 from simulators.ledger import Ledger
 from simulators.twin_credentials import Credentials
@@ -21,7 +21,7 @@ class Session(Protocol):
     streams: int
     """MAX_CONCURRENT_STREAMS that the connection should have now; the server announces a change."""
 
-    def answer(self, request: Request) -> Answer:
+    def answer(self, request: ReceivedRequest) -> TwinAnswer:
         """Judge one request. What is accepted has been added to the ledger when this returns; not yet flushed."""
 
 

@@ -23,7 +23,7 @@ from simulators import twins
 from simulators.errors import TwinError
 from simulators.faults.script import load_script
 from simulators.ledger import Ledger
-from simulators.serving.service import Ready, open_ledger, serve_twin
+from simulators.serving.service import TwinReady, open_ledger, serve_twin
 
 _REPORT_SECONDS: Final = 10.0
 
@@ -49,32 +49,32 @@ def run_twin(
         return _fail(f"latency {latency_ms}: it is milliseconds, 0 or more")
     try:
         faults = None if script is None else load_script(script)
-        book = open_ledger(ledger)
+        opened = open_ledger(ledger)
         serve = partial(
             serve_twin,
             platform,
             port=port,
             directory=directory,
             script=faults,
-            ledger=book,
+            ledger=opened,
             latency_ms=latency_ms,
             app=app,
             announce=_announce,
         )
-        trio.run(_run_process, serve, book, guard, platform)
+        trio.run(_run_process, serve, opened, guard, platform)
     except TwinError as error:
         return _fail(str(error))
-    book.close()
-    _log(f"{platform} twin: {book.summary()}")
+    opened.close()
+    _log(f"{platform} twin: {opened.summary()}")
     return 0
 
 
-async def _run_process(serve: Callable[..., Awaitable[Ledger]], book: Ledger, guard: bool, platform: str) -> None:
+async def _run_process(serve: Callable[..., Awaitable[Ledger]], ledger: Ledger, guard: bool, platform: str) -> None:
     stopping = trio.Event()
     failed: TwinError | None = None
     async with trio.open_nursery() as nursery:
         await nursery.start(_stop_on_signal, stopping)
-        nursery.start_soon(_report, book, platform)
+        nursery.start_soon(_report, ledger, platform)
         if guard:
             nursery.start_soon(_stop_on_eof, stopping)
         try:
@@ -111,17 +111,17 @@ async def _stop_on_eof(stopping: trio.Event) -> None:
     stopping.set()
 
 
-async def _report(book: Ledger, platform: str) -> None:
+async def _report(ledger: Ledger, platform: str) -> None:
     """Say now and then what was refused and why, where anything was."""
     said = 0
     while True:
         await trio.sleep(_REPORT_SECONDS)
-        if book.refused.total() != said:
-            said = book.refused.total()
-            _log(f"{platform} twin: {book.summary()}")
+        if ledger.refused.total() != said:
+            said = ledger.refused.total()
+            _log(f"{platform} twin: {ledger.summary()}")
 
 
-def _announce(ready: Ready) -> None:
+def _announce(ready: TwinReady) -> None:
     sys.stdout.write(msgspec.json.encode(ready).decode() + "\n")
     sys.stdout.flush()
 

@@ -105,7 +105,7 @@ def read_apns_key(path: Path) -> ec.EllipticCurvePublicKey:
 
 
 @dataclass(frozen=True, slots=True)
-class ServiceAccount:
+class TwinServiceAccount:
     """What the token endpoint knows of its only customer."""
 
     project: str
@@ -115,7 +115,7 @@ class ServiceAccount:
     token_uri: str
 
 
-def publish_service_account(credentials: Credentials, project: str, token_uri: str) -> ServiceAccount:
+def publish_service_account(credentials: Credentials, project: str, token_uri: str) -> TwinServiceAccount:
     """Write this twin's address into ``service-account.json`` (atomically; the key stays) and return its contents."""
     with _locked(credentials.directory):
         try:
@@ -129,7 +129,7 @@ def publish_service_account(credentials: Credentials, project: str, token_uri: s
         if not isinstance(key, rsa.RSAPrivateKey):
             raise TwinError(f"{credentials.service_account}: not an RSA key: remove the file")
         written = _write_service_account(credentials, project, token_uri, pem)
-    return ServiceAccount(project, written["client_email"], written["private_key_id"], key.public_key(), token_uri)
+    return TwinServiceAccount(project, written["client_email"], written["private_key_id"], key.public_key(), token_uri)
 
 
 def _write_service_account(credentials: Credentials, project: str, token_uri: str, pem: bytes) -> dict[str, str]:

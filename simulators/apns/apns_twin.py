@@ -19,13 +19,13 @@ import msgspec
 
 from simulators import reasons
 from simulators import twin_credentials as keys
-from simulators.answers import STATUS, Answer, Rejection, is_silent, raw, refusal, scripted
+from simulators.answers import STATUS, Rejection, TwinAnswer, is_silent, raw, refusal, scripted
 from simulators.anything import Anything
 from simulators.apns.push_rules import SUFFIXES, TOKEN, UUID, judge_delivery, judge_payload, judge_topic
 from simulators.apns.token_verifier import ProviderKey, TokenVerifier
 from simulators.faults.director import Director
 from simulators.faults.script import CertificateRule, Rule
-from simulators.http2.received_request import Request
+from simulators.http2.received_request import ReceivedRequest
 from simulators.ledger import Entry, Ledger
 from simulators.provider import BuiltTwin, Provider, TwinParts
 from simulators.push_certificates import PushCertificate, read_certificate
@@ -56,7 +56,7 @@ class _Terms:
     key: ProviderKey | None
 
 
-class Apns(Provider):
+class ApnsTwin(Provider):
     """The APNs twin's rules.
 
     Args:
@@ -114,7 +114,7 @@ class Apns(Provider):
 class ApnsSession:
     """One connection to the APNs twin."""
 
-    def __init__(self, apns: Apns, certificate: PushCertificate | Rejection | None) -> None:
+    def __init__(self, apns: ApnsTwin, certificate: PushCertificate | Rejection | None) -> None:
         first = apns.director.script.first_streams or FIRST_STREAMS
         self.streams = min(first, apns.streams) if certificate is None else apns.streams
         self._apns = apns
@@ -124,7 +124,7 @@ class ApnsSession:
         self._token_since = 0.0
         self._bound: ProviderKey | None = None
 
-    def answer(self, request: Request) -> Answer:
+    def answer(self, request: ReceivedRequest) -> TwinAnswer:
         """Judge one request, enter it in the ledger if accepted."""
         now = time.time()
         fields = dict(request.fields)
@@ -143,7 +143,7 @@ class ApnsSession:
         if rule is not None and rule.answer not in ("accept", "slow"):
             return self._script(rule, verdict, token, apns_id, now)
         self._accept(verdict, token, apns_id, now)
-        answer = Answer(self._head(200, apns_id), delay=apns.latency())
+        answer = TwinAnswer(self._head(200, apns_id), delay=apns.latency())
         return answer if rule is None else scripted(answer, rule, answer.delay)
 
     def _head(self, status: int, apns_id: bytes) -> tuple[tuple[bytes, bytes], ...]:
@@ -163,7 +163,7 @@ class ApnsSession:
             )
         )
 
-    def _script(self, rule: Rule, terms: _Terms, token: str, apns_id: bytes, now: float) -> Answer:
+    def _script(self, rule: Rule, terms: _Terms, token: str, apns_id: bytes, now: float) -> TwinAnswer:
         if rule.answer == "anything":
             status, answer = self._apns.anything.draw(token, rule.status)
             if rule.delivered or 200 <= status < 300:
@@ -190,7 +190,7 @@ class ApnsSession:
 
     def _refuse(
         self, rejection: Rejection, apns_id: bytes, timestamp: int | None = None, retry_after: int | None = None
-    ) -> Answer:
+    ) -> TwinAnswer:
         self._apns.ledger.refuse(rejection.reason, rejection.message)
         fields = [*self._head(rejection.status, apns_id), _JSON]
         if retry_after is not None:
@@ -198,10 +198,10 @@ class ApnsSession:
         said: dict[str, object] = {"reason": rejection.reason}
         if timestamp is not None:
             said["timestamp"] = timestamp
-        return Answer(tuple(fields), msgspec.json.encode(said), self._apns.latency())
+        return TwinAnswer(tuple(fields), msgspec.json.encode(said), self._apns.latency())
 
     def _judge(
-        self, request: Request, fields: dict[bytes, bytes], apns_id: bytes | None, now: float
+        self, request: ReceivedRequest, fields: dict[bytes, bytes], apns_id: bytes | None, now: float
     ) -> Rejection | _Terms:
         if len(fields) != len(request.fields):
             return Rejection(400, "DuplicateHeaders", "a header is there twice")
@@ -315,7 +315,7 @@ def build_twin(parts: TwinParts) -> BuiltTwin:
     revoked = frozenset(rule.app for rule in rules if rule.revoked)
     verifier = TokenVerifier(known, script.environment)
     return BuiltTwin(
-        Apns(verifier, parts.director, parts.ledger, parts.apps, parts.latency, revoked),
+        ApnsTwin(verifier, parts.director, parts.ledger, parts.apps, parts.latency, revoked),
         _key_table(parts.made.apns_key, keys.KEY_ID, keys.TEAM_ID),
         tables,
         {path.name: str(path) for path in paths},

@@ -17,14 +17,14 @@ import msgspec
 
 from simulators import reasons
 from simulators import twin_credentials as keys
-from simulators.answers import STATUS, Answer, Rejection, is_silent, raw, refusal, scripted
+from simulators.answers import STATUS, Rejection, TwinAnswer, is_silent, raw, refusal, scripted
 from simulators.anything import Anything
 from simulators.faults.director import Director
 from simulators.faults.script import Rule
 from simulators.fcm.message_rules import TARGETS, check_request, check_target
 from simulators.fcm.token_endpoint import TokenEndpoint, refused_by
 from simulators.http2.header_compression import Field
-from simulators.http2.received_request import Request
+from simulators.http2.received_request import ReceivedRequest
 from simulators.ledger import Entry, Ledger
 from simulators.provider import BuiltTwin, Provider, TwinParts
 
@@ -48,7 +48,7 @@ class _Shape:
     validate_only: bool
 
 
-class Fcm(Provider):
+class FcmTwin(Provider):
     """The FCM twin's rules; also the token endpoint, on the same port.
 
     Args:
@@ -73,11 +73,11 @@ class Fcm(Provider):
         self._shapes: dict[bytes, _Shape | Rejection] = {}
         self._anything = Anything("fcm", reasons.FCM, director.script.seed)
 
-    def session(self, certificate: bytes | None = None) -> Fcm:
+    def session(self, certificate: bytes | None = None) -> FcmTwin:
         """Begin a connection: FCM keeps no state of it."""
         return self
 
-    def answer(self, request: Request) -> Answer:
+    def answer(self, request: ReceivedRequest) -> TwinAnswer:
         """Judge one request, enter it in the ledger if accepted."""
         now = time.time()
         fields = dict(request.fields)
@@ -110,7 +110,7 @@ class Fcm(Provider):
         answer = self._say(200, {"name": name})
         return answer if rule is None else scripted(answer, rule, answer.delay)
 
-    def _grant(self, fields: dict[bytes, bytes], body: bytes, now: float) -> Answer:
+    def _grant(self, fields: dict[bytes, bytes], body: bytes, now: float) -> TwinAnswer:
         answer, refused = self.tokens.answer(fields, body, now)
         if refused is None:
             rule = self.director.token_rule()
@@ -173,7 +173,7 @@ class Fcm(Provider):
             self._shapes[key] = shape
         return shape
 
-    def _script(self, rule: Rule, entry: Entry) -> Answer:
+    def _script(self, rule: Rule, entry: Entry) -> TwinAnswer:
         if rule.answer == "anything":
             status, answer = self._anything.draw(entry.token, rule.status)
             if rule.delivered or 200 <= status < 300:
@@ -199,7 +199,7 @@ class Fcm(Provider):
 
     def _refuse(
         self, rejection: Rejection, retry_after: int | None = None, more: Iterable[dict[str, object]] = ()
-    ) -> Answer:
+    ) -> TwinAnswer:
         name = reasons.RPC_NAMES.get(rejection.status, "UNKNOWN")
         self.ledger.refuse(rejection.reason or rejection.field or name, rejection.message)
         error: dict[str, object] = {"code": rejection.status, "message": rejection.message, "status": name}
@@ -211,8 +211,8 @@ class Fcm(Provider):
             extra = ((b"retry-after", str(retry_after).encode()),)
         return self._say(rejection.status, {"error": error}, extra)
 
-    def _say(self, status: int, said: dict[str, Any], extra: tuple[Field, ...] = ()) -> Answer:
-        return Answer((STATUS[status], _JSON, *extra), msgspec.json.encode(said), self.latency())
+    def _say(self, status: int, said: dict[str, Any], extra: tuple[Field, ...] = ()) -> TwinAnswer:
+        return TwinAnswer((STATUS[status], _JSON, *extra), msgspec.json.encode(said), self.latency())
 
 
 def _details(rejection: Rejection) -> list[dict[str, object]]:
@@ -279,5 +279,5 @@ def build_twin(parts: TwinParts) -> BuiltTwin:
     project = parts.apps[0] if parts.apps else keys.PROJECT
     account = keys.publish_service_account(parts.made, project, f"{parts.origin}/token")
     endpoint = TokenEndpoint(account, parts.director.script.access_token_seconds)
-    provider = Fcm(endpoint, parts.director, parts.ledger, parts.apps, parts.latency)
+    provider = FcmTwin(endpoint, parts.director, parts.ledger, parts.apps, parts.latency)
     return BuiltTwin(provider, {"service_account": str(parts.made.service_account)})

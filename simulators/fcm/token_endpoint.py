@@ -9,9 +9,9 @@ from urllib.parse import parse_qs
 import jwt
 import msgspec
 
-from simulators.answers import STATUS, Answer
+from simulators.answers import STATUS, TwinAnswer
 from simulators.faults.script import TokenEndpointRule
-from simulators.twin_credentials import ServiceAccount
+from simulators.twin_credentials import TwinServiceAccount
 
 GRANT: Final = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 SCOPES: Final = frozenset(
@@ -30,7 +30,7 @@ class TokenEndpoint:
         life: seconds that an access token is good for.
     """
 
-    def __init__(self, account: ServiceAccount, life: int) -> None:
+    def __init__(self, account: TwinServiceAccount, life: int) -> None:
         self._account = account
         self._life = life
         self._issued: dict[bytes, float] = {}
@@ -40,7 +40,7 @@ class TokenEndpoint:
         expires = self._issued.get(token)
         return expires is not None and now < expires
 
-    def answer(self, fields: dict[bytes, bytes], body: bytes, now: float) -> tuple[Answer, str | None]:
+    def answer(self, fields: dict[bytes, bytes], body: bytes, now: float) -> tuple[TwinAnswer, str | None]:
         """Judge one request; also return why it was refused, if it was."""
         if fields.get(b":method") != b"POST":
             return _refuse(b"405", "invalid_request", "The token endpoint takes POST only.")
@@ -62,7 +62,7 @@ class TokenEndpoint:
         self._issued = {known: expires for known, expires in self._issued.items() if expires > now}
         self._issued[token.encode()] = now + self._life
         granted = {"access_token": token, "expires_in": self._life, "token_type": "Bearer"}
-        return Answer(((b":status", b"200"), _JSON), msgspec.json.encode(granted)), None
+        return TwinAnswer(((b":status", b"200"), _JSON), msgspec.json.encode(granted)), None
 
     def _judge(self, assertion: str, now: float) -> tuple[str, str] | None:
         try:
@@ -99,15 +99,15 @@ class TokenEndpoint:
         return None
 
 
-def refused_by(rule: TokenEndpointRule) -> tuple[Answer, str]:
+def refused_by(rule: TokenEndpointRule) -> tuple[TwinAnswer, str]:
     """Return what a script has in place of an access token, and how it is counted."""
     said = msgspec.json.encode({"error": rule.error, "error_description": "The script says so."})
     body = said if rule.body is None else rule.body.encode()
-    answer = Answer((STATUS[rule.status], _JSON), body, rule.delay_ms / 1000)
+    answer = TwinAnswer((STATUS[rule.status], _JSON), body, rule.delay_ms / 1000)
     answer.mute = rule.mute
     return answer, f"token: {rule.error}" if rule.body is None else f"token: {rule.status}"
 
 
-def _refuse(status: bytes, error: str, description: str) -> tuple[Answer, str]:
+def _refuse(status: bytes, error: str, description: str) -> tuple[TwinAnswer, str]:
     said = msgspec.json.encode({"error": error, "error_description": description})
-    return Answer(((b":status", status), _JSON), said), f"token: {error}"
+    return TwinAnswer(((b":status", status), _JSON), said), f"token: {error}"

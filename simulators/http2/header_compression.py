@@ -24,7 +24,7 @@ _MAX_INTEGER_BYTES = 5
 _UNINDEXED = frozenset({b"apns-id", b"apns-unique-id", b"content-length", b"date"})
 
 
-class _Table:
+class _HeaderTable:
     """Static and dynamic table in one list, so that a lookup is one index: 1–61 static, then newest first."""
 
     __slots__ = ("fields", "limit", "size")
@@ -60,7 +60,7 @@ class Decoder:
 
     def __init__(self, limit: int = 4096) -> None:
         self.limit = limit
-        self._table = _Table(limit)
+        self._table = _HeaderTable(limit)
 
     def decode(self, block: bytes) -> list[Field]:
         """Return the fields of a whole header block (raises ``HeaderBlockError``)."""
@@ -130,7 +130,7 @@ class Encoder:
     """Encodes the answers of one connection: repeated fields by dynamic index, per-answer ones as plain literals."""
 
     def __init__(self, limit: int = 4096) -> None:
-        self._table = _Table(limit)
+        self._table = _HeaderTable(limit)
         self._own_limit = limit
         self._lowest: int | None = None
 

@@ -20,7 +20,7 @@ _seen: set[tuple[bytes, ...]] = set()
 _good_values: set[bytes] = set()
 
 
-class Request:
+class ReceivedRequest:
     """One complete request. ``fields`` are in the order of the wire, pseudo-header fields first."""
 
     __slots__ = ("body", "fields", "stream")

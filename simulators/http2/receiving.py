@@ -12,7 +12,7 @@ from collections.abc import Callable
 from simulators.errors import ConnectionFault, HeaderBlockError, StreamFault
 from simulators.http2 import framing as f
 from simulators.http2.header_compression import Decoder, Encoder, Field
-from simulators.http2.received_request import Request, check_names, check_trailers
+from simulators.http2.received_request import ReceivedRequest, check_names, check_trailers
 from simulators.http2.server_streams import AnnouncedWindow, Limits, Stream, unpad
 
 _BODY_LIMIT = 262_144
@@ -20,7 +20,7 @@ _BLOCK_LIMIT = 65_536
 _REMEMBERED_RESETS = 4096
 
 
-class Receiver:
+class FrameReceiver:
     """The state of a connection and the rules for frames; ``Http2Connection`` adds the verbs."""
 
     def __init__(self, limits: Limits | None = None, faults: Counter[str] | None = None) -> None:
@@ -55,7 +55,7 @@ class Receiver:
         self._peer_window = f.DEFAULT_WINDOW
         self._peer_frame = f.FRAME_LIMIT
         self._parked: dict[int, None] = {}
-        self._requests: list[Request] = []
+        self._requests: list[ReceivedRequest] = []
         self._handlers: dict[int, Callable[[int, int, bytes], None]] = {
             f.DATA: self._on_data,
             f.HEADERS: self._on_headers,
@@ -87,7 +87,7 @@ class Receiver:
         if limits.connection_window > f.DEFAULT_WINDOW:
             self._out.append(f.window_update(0, limits.connection_window - f.DEFAULT_WINDOW))
 
-    def feed(self, data: bytes) -> list[Request]:
+    def feed(self, data: bytes) -> list[ReceivedRequest]:
         """Take bytes off the wire and return the requests that are complete by now, in order of completion."""
         if self.closed:
             return []
@@ -351,7 +351,7 @@ class Receiver:
         stream.remote_open = False
         if stream.expected >= 0 and stream.expected != stream.received:
             raise StreamFault(f.PROTOCOL_ERROR, "content-length is not the body's length")
-        self._requests.append(Request(stream.id, stream.fields, stream.body))
+        self._requests.append(ReceivedRequest(stream.id, stream.fields, stream.body))
 
     def _send_data(self, stream: Stream) -> None:
         while stream.parked:

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from simulators.http2 import framing as f
 from simulators.http2.header_compression import Field
-from simulators.http2.receiving import Receiver
+from simulators.http2.receiving import FrameReceiver
 from simulators.http2.server_streams import Limits
 
 __all__ = ["Http2Connection", "Limits"]
 
 
-class Http2Connection(Receiver):
+class Http2Connection(FrameReceiver):
     """One connection's protocol state.
 
     Feed it with :meth:`feed`, answer with :meth:`respond`, send what :meth:`outgoing` returns, hang up when

@@ -8,7 +8,7 @@ import h11
 import trio
 
 from simulators.http2.header_compression import Field
-from simulators.http2.received_request import Request
+from simulators.http2.received_request import ReceivedRequest
 from simulators.ledger import Ledger
 from simulators.provider import Session
 
@@ -44,7 +44,7 @@ async def serve_http1(stream: trio.abc.Stream, session: Session, ledger: Ledger)
         return
 
 
-async def _receive(stream: trio.abc.Stream, connection: h11.Connection) -> Request | None:
+async def _receive(stream: trio.abc.Stream, connection: h11.Connection) -> ReceivedRequest | None:
     """Read one request; its fields take HTTP/2's form, so that one set of rules judges both."""
     fields: list[Field] = []
     body = b""
@@ -62,6 +62,6 @@ async def _receive(stream: trio.abc.Stream, connection: h11.Connection) -> Reque
             if len(body) > _BODY_LIMIT:
                 return None
         elif isinstance(event, h11.EndOfMessage):
-            return Request(0, fields, body)
+            return ReceivedRequest(0, fields, body)
         else:
             return None

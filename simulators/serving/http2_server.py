@@ -14,11 +14,11 @@ from typing import Final
 import msgspec
 import trio
 
-from simulators.answers import Answer
+from simulators.answers import TwinAnswer
 from simulators.faults.forgery import forge
 from simulators.faults.script import ConnectionFaultRule
 from simulators.http2 import framing as f
-from simulators.http2.received_request import Request
+from simulators.http2.received_request import ReceivedRequest
 from simulators.http2.server_connection import Http2Connection
 from simulators.ledger import Ledger
 from simulators.provider import Provider
@@ -53,7 +53,7 @@ class Http2Peer:
         self._http2 = Http2Connection(limits, ledger.refused)
         self._wake_writer = trio.Event()
         self._wake_delayer = trio.Event()
-        self._delayed: list[tuple[float, int, int, Answer]] = []
+        self._delayed: list[tuple[float, int, int, TwinAnswer]] = []
         self._taken = 0
         self._silent: set[int] = set()
         self._mute = False
@@ -103,11 +103,11 @@ class Http2Peer:
             while await self._stream.receive_some(_READ):
                 pass
 
-    def _take(self, requests: list[Request]) -> None:
+    def _take(self, requests: list[ReceivedRequest]) -> None:
         """Judge a read's requests; answer those that need not wait, after the ledger has them."""
         http2 = self._http2
         now = trio.current_time()
-        ready: list[tuple[int, Answer]] = []
+        ready: list[tuple[int, TwinAnswer]] = []
         waiting = False
         for request in requests:
             if self._mute or http2.closed or request.stream > http2.accept_up_to:
@@ -132,13 +132,13 @@ class Http2Peer:
         if waiting:
             self._wake_delayer.set()
 
-    def _answer(self, ready: list[tuple[int, Answer]]) -> None:
+    def _answer(self, ready: list[tuple[int, TwinAnswer]]) -> None:
         self._ledger.flush()
         for stream, answer in ready:
             self._send(stream, answer)
         ready.clear()
 
-    def _send(self, stream: int, answer: Answer) -> None:
+    def _send(self, stream: int, answer: TwinAnswer) -> None:
         if answer.reset is not None:
             self._http2.reset(stream, answer.reset)
         else:

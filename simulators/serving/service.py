@@ -20,7 +20,7 @@ from simulators.provider import BuiltTwin, TwinParts
 from simulators.serving.twin_server import TwinServer, listen, server_context
 
 
-class Ready(msgspec.Struct, frozen=True, kw_only=True):
+class TwinReady(msgspec.Struct, frozen=True, kw_only=True):
     """What a twin says once it can be reached."""
 
     ready: bool = True
@@ -49,7 +49,7 @@ async def serve_twin(
     ledger: Path | Ledger | None = None,
     latency_ms: float = 0.0,
     app: Sequence[str] = (),
-    announce: Callable[[Ready], None],
+    announce: Callable[[TwinReady], None],
     stopping: trio.Event | None = None,
 ) -> Ledger:
     """Run a twin on 127.0.0.1 until ``stopping`` is set (then answer what is in flight) or until cancelled.
@@ -77,11 +77,11 @@ async def serve_twin(
     listener = await listen(port)
     try:
         port = listener.socket.getsockname()[1]
-        book = ledger if isinstance(ledger, Ledger) else open_ledger(ledger)
+        opened = ledger if isinstance(ledger, Ledger) else open_ledger(ledger)
     except BaseException:
         await trio.aclose_forcefully(listener)
         raise
-    parts = TwinParts(made, director, book, tuple(app), sampler(latency, script.seed), f"https://localhost:{port}")
+    parts = TwinParts(made, director, opened, tuple(app), sampler(latency, script.seed), f"https://localhost:{port}")
     try:
         built = build(parts)
         provider = built.provider
@@ -89,20 +89,20 @@ async def serve_twin(
         context = server_context(
             made.server, provider.protocols, clients, demanded=script.client_certificates == "demand"
         )
-        server = TwinServer(provider, director, book, context)
+        server = TwinServer(provider, director, opened, context)
         announce(_ready(platform, built, parts))
         await server.serve(listener, trio.Event() if stopping is None else stopping)
     finally:
         await trio.aclose_forcefully(listener)
-        if book is ledger:
-            book.flush()
+        if opened is ledger:
+            opened.flush()
         else:
-            book.close()
-    return book
+            opened.close()
+    return opened
 
 
-def _ready(platform: str, built: BuiltTwin, parts: TwinParts) -> Ready:
-    return Ready(
+def _ready(platform: str, built: BuiltTwin, parts: TwinParts) -> TwinReady:
+    return TwinReady(
         platform=platform,
         port=int(parts.origin.rpartition(":")[2]),
         origin=parts.origin,

@@ -23,7 +23,7 @@ import trio
 from simulators import twin_credentials as keys
 from simulators.faults.script import Script
 from simulators.ledger import Ledger
-from simulators.serving.service import Ready, serve_twin
+from simulators.serving.service import TwinReady, serve_twin
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 SCOPE = "https://www.googleapis.com/auth/firebase.messaging"
@@ -185,7 +185,7 @@ class Client:
 class Twin:
     """A running twin and what a test may do with it."""
 
-    def __init__(self, ready: Ready, ledger: Ledger, stopping: trio.Event) -> None:
+    def __init__(self, ready: TwinReady, ledger: Ledger, stopping: trio.Event) -> None:
         self.ready = ready
         self.ledger = ledger
         self.stopping = stopping
@@ -232,12 +232,12 @@ def start_twin(folder: keys.Credentials) -> StartTwin:
         **script: object,
     ) -> AsyncIterator[Twin]:
         faults = msgspec.convert({"rules": [*rules], "connections": [*connections]} | script, Script)
-        book = Ledger(ledger)
+        opened = Ledger(ledger)
         stopping = trio.Event()
-        heard: list[Ready] = []
+        heard: list[TwinReady] = []
         started: list[trio.TaskStatus[None]] = []
 
-        def announce(ready: Ready) -> None:
+        def announce(ready: TwinReady) -> None:
             heard.append(ready)
             started[0].started()
 
@@ -247,7 +247,7 @@ def start_twin(folder: keys.Credentials) -> StartTwin:
                 platform,
                 directory=folder.directory,
                 script=faults,
-                ledger=book,
+                ledger=opened,
                 latency_ms=latency_ms,
                 app=app,
                 announce=announce,
@@ -257,10 +257,10 @@ def start_twin(folder: keys.Credentials) -> StartTwin:
 
         async with trio.open_nursery() as nursery:
             await nursery.start(serve)
-            twin = Twin(heard[0], book, stopping)
+            twin = Twin(heard[0], opened, stopping)
             yield twin
             nursery.cancel_scope.cancel()
-        book.close()
+        opened.close()
 
     return start
 

@@ -13,11 +13,11 @@ import trio
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from simulators import twin_credentials as keys
-from simulators.apns.apns_twin import Apns
+from simulators.apns.apns_twin import ApnsTwin
 from simulators.apns.token_verifier import ProviderKey, TokenVerifier
 from simulators.faults.director import Director
 from simulators.faults.script import Script
-from simulators.http2.received_request import Request
+from simulators.http2.received_request import ReceivedRequest
 from simulators.ledger import Ledger, read_ledger
 from tests.simulators.conftest import ALERT, StartTwin, token
 
@@ -27,10 +27,12 @@ BACKGROUND = b'{"aps":{"content-available":1}}'
 Ask = Callable[..., tuple[int, dict[str, object]]]
 
 
-def make(folder: keys.Credentials, apps: tuple[str, ...] = ("org.example.news",), script: Script | None = None) -> Apns:
+def make(
+    folder: keys.Credentials, apps: tuple[str, ...] = ("org.example.news",), script: Script | None = None
+) -> ApnsTwin:
     known = ProviderKey(keys.read_apns_key(folder.apns_key), keys.KEY_ID, keys.TEAM_ID)
     verifier = TokenVerifier([known])
-    return Apns(verifier, Director(script or Script(), time.monotonic), Ledger(), apps)
+    return ApnsTwin(verifier, Director(script or Script(), time.monotonic), Ledger(), apps)
 
 
 @pytest.fixture
@@ -50,7 +52,7 @@ def ask(folder: keys.Credentials, apns_headers: dict[str, str]) -> Ask:
         listed += [(name, value) for name, value in listed if name == twice.encode()]
         apns = make(folder)
         session = apns.session()
-        answer = session.answer(Request(1, listed, body))
+        answer = session.answer(ReceivedRequest(1, listed, body))
         status = int(answer.fields[0][1])
         assert apns.ledger.accepted == (status == 200)
         assert session.streams == (1000 if status == 200 else 1)
@@ -180,7 +182,7 @@ def test_a_new_provider_token_too_soon_is_refused_on_its_connection_only(
 
     def send(session: object, authorization: str) -> int:
         fields = {":method": "POST", ":path": f"/3/device/{TOKEN}"} | apns_headers | {"authorization": authorization}
-        request = Request(1, [(name.encode(), value.encode()) for name, value in fields.items()], ALERT)
+        request = ReceivedRequest(1, [(name.encode(), value.encode()) for name, value in fields.items()], ALERT)
         return int(session.answer(request).fields[0][1])  # type: ignore[attr-defined]
 
     first, second = apns_headers["authorization"], "bearer " + provider_token(iat=int(time.time()) - 5)

@@ -156,6 +156,6 @@ async def test_a_stranger_on_the_port_harms_nobody(
 
 
 def test_the_summary_is_one_line() -> None:
-    book = Ledger()
-    book.refused["BadTopic"] += 2
-    assert book.summary() == "accepted 0 (duplicates 0), refused 2: BadTopic 2"
+    ledger = Ledger()
+    ledger.refused["BadTopic"] += 2
+    assert ledger.summary() == "accepted 0 (duplicates 0), refused 2: BadTopic 2"

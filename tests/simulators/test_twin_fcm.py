@@ -18,9 +18,9 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from simulators import twin_credentials as keys
 from simulators.faults.director import Director
 from simulators.faults.script import Script
-from simulators.fcm.fcm_twin import Fcm
+from simulators.fcm.fcm_twin import FcmTwin
 from simulators.fcm.token_endpoint import GRANT, TokenEndpoint
-from simulators.http2.received_request import Request
+from simulators.http2.received_request import ReceivedRequest
 from simulators.ledger import Ledger, read_ledger
 from tests.simulators.conftest import StartTwin, assertion
 
@@ -42,7 +42,7 @@ def ask(endpoint: tuple[TokenEndpoint, dict[str, str]]) -> Callable[..., tuple[i
     tokens, account = endpoint
     granted, _ = tokens.answer(FORM, form(assertion=assertion(account)), time.time())
     bearer = "Bearer " + json.loads(granted.body)["access_token"]
-    fcm = Fcm(tokens, Director(Script(), time.monotonic), Ledger(), ("twin-project",))
+    fcm = FcmTwin(tokens, Director(Script(), time.monotonic), Ledger(), ("twin-project",))
 
     def ask(
         body: object,
@@ -56,7 +56,7 @@ def ask(endpoint: tuple[TokenEndpoint, dict[str, str]]) -> Callable[..., tuple[i
         if authorization is not None:
             fields.append((b"authorization", authorization.encode()))
         raw = body if isinstance(body, bytes) else msgspec.json.encode(body)
-        answer = fcm.session().answer(Request(1, fields, raw))
+        answer = fcm.session().answer(ReceivedRequest(1, fields, raw))
         status = int(answer.fields[0][1])
         told = json.loads(answer.body)
         dry = isinstance(body, dict) and (body.get("validate_only") or body.get("validateOnly"))

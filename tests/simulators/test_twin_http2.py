@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from simulators.http2.received_request import Request
+from simulators.http2.received_request import ReceivedRequest
 from simulators.http2.server_connection import Http2Connection, Limits
 from tests.simulators.conftest import PREFACE, frame, parse
 
@@ -80,7 +80,7 @@ REQUESTS = (
 def test_requests_are_the_same_however_the_bytes_are_split(cuts: list[int]) -> None:
     whole = START + REQUESTS
     server = Http2Connection()
-    requests: list[Request] = []
+    requests: list[ReceivedRequest] = []
     edges = [0, *sorted(cuts), len(whole)]
     for start, end in itertools.pairwise(edges):
         requests += server.feed(whole[start:end])
@@ -281,7 +281,7 @@ def test_windows_are_topped_up_in_time() -> None:
 
 
 class Uploader:
-    """A client's book of its windows, kept from what the server sends alone."""
+    """A client's account of its windows, kept from what the server sends alone."""
 
     def __init__(self, server: Http2Connection) -> None:
         self.server = server
@@ -304,7 +304,7 @@ class Uploader:
                 self.server.feed(frame(SETTINGS, 1))
                 self.hear(self.server.outgoing())
 
-    def upload(self, stream: int, size: int) -> list[Request]:
+    def upload(self, stream: int, size: int) -> list[ReceivedRequest]:
         """Send a body as the windows allow; fails where they stop it for ever."""
         self.streams[stream] = self.initial
         self.server.feed(frame(HEADERS, 0x4, stream, BLOCK))

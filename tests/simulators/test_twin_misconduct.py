@@ -73,10 +73,10 @@ async def test_a_raw_answer_may_hide_a_delivery(
     start_twin: StartTwin, apns_headers: dict[str, str], tmp_path: Any
 ) -> None:
     rules = [{"answer": "raw", "status": 504, "body": HTML, "delivered": True}]
-    book = tmp_path / "ledger.jsonl"
-    async with start_twin("apns", rules=rules, ledger=book) as twin, twin.connect() as client:
+    ledger = tmp_path / "ledger.jsonl"
+    async with start_twin("apns", rules=rules, ledger=ledger) as twin, twin.connect() as client:
         assert (await client.ask(f"/3/device/{token(1)}", apns_headers, ALERT)).status == 504
-        assert [entry.answered for entry in read_ledger(book)] == [504]
+        assert [entry.answered for entry in read_ledger(ledger)] == [504]
 
 
 def test_every_forgery_is_tried() -> None:

@@ -171,10 +171,10 @@ def entry(number: int, collapse: str | None = "C") -> Entry:
 def test_a_ledger_survives_its_writers_and_cuts_off_a_torn_line(tmp_path: Path) -> None:
     path = tmp_path / "ledger.jsonl"
     for number in (1, 2):
-        book = Ledger(path)
-        book.add(entry(number))
-        book.close()
-        book.close()
+        ledger = Ledger(path)
+        ledger.add(entry(number))
+        ledger.close()
+        ledger.close()
         with path.open("ab") as file:
             file.write(b'{"time":5,"tok')
     assert [read.time for read in read_ledger(path)] == [1, 2]
@@ -192,10 +192,10 @@ def test_a_strange_file_is_no_ledger(tmp_path: Path) -> None:
 
 
 def test_duplicates_are_of_one_collapse_id_and_counted_as_far_as_remembered() -> None:
-    book = Ledger(remember=2)
+    ledger = Ledger(remember=2)
     for number, collapse in ((1, "A"), (1, "A"), (1, "B"), (1, None), (1, None), (2, "A"), (2, "A")):
-        book.add(entry(number, collapse))
-    assert (book.accepted, book.duplicates) == (7, 1)
+        ledger.add(entry(number, collapse))
+    assert (ledger.accepted, ledger.duplicates) == (7, 1)
 
 
 def test_a_flush_is_one_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -207,10 +207,10 @@ def test_a_flush_is_one_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         return write(file, data)
 
     monkeypatch.setattr(os, "write", counted)
-    book = Ledger(tmp_path / "ledger.jsonl")
+    ledger = Ledger(tmp_path / "ledger.jsonl")
     for number in range(100):
-        book.add(entry(number))
-    book.flush()
-    book.flush()
+        ledger.add(entry(number))
+    ledger.flush()
+    ledger.flush()
     assert len(writes) == 1
-    book.close()
+    ledger.close()

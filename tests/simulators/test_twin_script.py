@@ -163,15 +163,15 @@ async def test_apns_says_what_the_script_says(
     reason: str,
     accepted: int,
 ) -> None:
-    book = tmp_path / "ledger.jsonl"
-    async with start_twin("apns", rules=[rule | {"prefix": "dead"}], ledger=book) as twin, twin.connect() as client:
+    ledger = tmp_path / "ledger.jsonl"
+    async with start_twin("apns", rules=[rule | {"prefix": "dead"}], ledger=ledger) as twin, twin.connect() as client:
         assert (await client.ask(f"/3/device/{token(1)}", apns_headers, ALERT)).status == 200
         answer = await client.ask(f"/3/device/{DEAD}", apns_headers, ALERT)
         said = json.loads(answer.body)
         assert (answer.status, said["reason"]) == (status, reason)
         assert ("timestamp" in said) == (status == 410)
         assert abs(said.get("timestamp", time.time() * 1000) - time.time() * 1000) < 5000
-        assert [entry.answered for entry in read_ledger(book)] == [200] + [status] * accepted
+        assert [entry.answered for entry in read_ledger(ledger)] == [200] + [status] * accepted
 
 
 async def test_a_dead_tokens_timestamp_is_the_scripts(start_twin: StartTwin, apns_headers: dict[str, str]) -> None:

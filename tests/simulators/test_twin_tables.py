@@ -77,9 +77,9 @@ async def refused(client: Client, bearer: dict[str, str], token: str) -> dict[st
 async def test_a_dry_run_is_judged_by_the_rules_and_written_down_as_validated(
     start_twin: StartTwin, tmp_path: Path
 ) -> None:
-    book = tmp_path / "ledger.jsonl"
+    ledger = tmp_path / "ledger.jsonl"
     rules = [{"answer": "dead", "prefix": "dead"}]
-    async with start_twin("fcm", rules=rules, ledger=book) as twin, twin.connect() as client:
+    async with start_twin("fcm", rules=rules, ledger=ledger) as twin, twin.connect() as client:
         bearer = await sign_in(client, twin.ready.credentials["service_account"])
 
         async def send(token: str, *, dry: bool) -> int:
@@ -88,8 +88,8 @@ async def test_a_dry_run_is_judged_by_the_rules_and_written_down_as_validated(
 
         assert [await send("a", dry=True), await send("dead", dry=True), await send("b", dry=False)] == [200, 404, 200]
         assert (twin.ledger.accepted, twin.ledger.validated) == (1, 1)
-        assert [(entry.token, entry.validated) for entry in read_ledger(book)] == [("a", True), ("b", False)]
-        counts = count_ledger(book)
+        assert [(entry.token, entry.validated) for entry in read_ledger(ledger)] == [("a", True), ("b", False)]
+        counts = count_ledger(ledger)
         assert (counts.accepted, counts.validated, counts.tokens()) == (1, 1, {"b"})
         assert "validated 1" in twin.ledger.summary()
 

@@ -17,7 +17,7 @@ from actors.slowdown import Slowdown
 from broadside import topology, wire
 from simulators.faults.script import Rule, Script
 from simulators.ledger import count_ledger
-from simulators.serving.service import Ready, serve_twin
+from simulators.serving.service import TwinReady, serve_twin
 from storage.store import Store
 from storage.tubes import Tubes
 from supervision.events import ChildExited, ExitKind, SupervisionEvent
@@ -33,7 +33,7 @@ _campaigns = itertools.count(1 << 41)
 class Odd(Campaign):
     """A campaign over a twin that draws the first answer to every phone, and knows the phone at the second."""
 
-    twin: Ready
+    twin: TwinReady
     platform: str
 
     def hello(self) -> wire.Hello:
@@ -74,12 +74,12 @@ async def example(
     patch.setattr("actors.settler.HELD_DELAY", 0.02)
     patch.setattr("actors.membership.RENEW_EVERY", 0.2)
     script = Script(seed=seed, rules=(Rule(answer="anything", times=1),))
-    made: list[Ready] = []
+    made: list[TwinReady] = []
     async with trio.open_nursery() as nursery, linked(server) as link:
         up = trio.Event()
 
         async def twin() -> None:
-            def announce(ready: Ready) -> None:
+            def announce(ready: TwinReady) -> None:
                 made.append(ready)
                 up.set()
 
