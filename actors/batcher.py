@@ -1,4 +1,4 @@
-"""The batcher: makes a page's parts into batches, and puts them all on this node's tubes in one call."""
+"""The batcher: puts a page's parts on this node's tubes, as a batch each, all in one call."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from campaigns.outcome import Outcome
 from campaigns.recipient import pack_recipients, unpack_recipients
 from campaigns.tally import ENQUEUED
 from storage.errors import LinkLost
-from storage.records import PutBatch, Span
+from storage.records import PagePart, Span
 from storage.tubes import Tubes
 
 log = structlog.get_logger(__name__)
@@ -28,47 +28,49 @@ _EXPIRED = Outcome.EXPIRED.value
 class Split(NamedTuple):
     """A page as it goes to the tubes."""
 
-    batches: list[PutBatch]
+    parts: list[PagePart]
+    """Each becomes a batch."""
+    expires_at: int
+    """Ms UTC after which nobody wants them."""
     recipients: int
     tallies: dict[str, dict[str, int]]
-    """channel → outcome → n: who was counted, and who needs no batch (``expired``)."""
+    """channel → word → n: who was enqueued, and who needs no batch (expired)."""
 
 
 def split(page: Page, channels: Collection[str]) -> Split:
-    """A batch for each part that the campaign is meant for.
+    """The parts that the campaign is meant for, less what was settled before.
 
     ``channels``: those that this node serves. A walker claims pages of others only once the news has expired.
     """
     audience = page.campaign.channels
-    batches: list[PutBatch] = []
+    parts: list[PagePart] = []
     tallies: dict[str, dict[str, int]] = {}
     recipients = 0
     for part in page.parts:
         channel = part.channel
         if channel not in audience:
             continue
-        size, packed = part.size, part.recipients
         spans = [span for span in page.claim.spans if span.channel == channel]
         if spans:
-            size, packed = _left(packed, spans)
-        if not size:
+            part = _left(part, spans)
+        if not part.size:
             continue
-        recipients += size
+        recipients += part.size
         tally = tallies.setdefault(channel, {ENQUEUED: 0})
-        tally[ENQUEUED] += size
+        tally[ENQUEUED] += part.size
         if channel in channels:
-            batches.append(PutBatch(channel, 0.0, size, packed, page.campaign.expires_at))
+            parts.append(part)
         else:
-            tally[_EXPIRED] = tally.get(_EXPIRED, 0) + size
-    return Split(batches, recipients, tallies)
+            tally[_EXPIRED] = tally.get(_EXPIRED, 0) + part.size
+    return Split(parts, page.campaign.expires_at, recipients, tallies)
 
 
-def _left(packed: bytes, spans: list[Span]) -> tuple[int, bytes]:
+def _left(part: PagePart, spans: list[Span]) -> PagePart:
     """Less what an earlier owner of the page has settled."""
-    rows = unpack_recipients(packed)
+    rows = unpack_recipients(part.recipients)
     for span in spans:
         rows = [row for row in rows if not span.first <= row.id <= span.last or row.id in span.left]
-    return len(rows), pack_recipients(rows)
+    return part._replace(size=len(rows), recipients=pack_recipients(rows))
 
 
 class Batcher:
@@ -108,10 +110,10 @@ class Batcher:
         self._intake.close()
 
     async def _put(self, page: Page) -> None:
-        batches, recipients, tallies = split(page, self._channels)
+        page_split = split(page, self._channels)
         told = False
         while True:
-            verdict = await self._tubes.page_put(page.held, batches, recipients, tallies)
+            verdict = await self._tubes.page_put(page.held, *page_split)
             if verdict != "full":
                 break
             if not told:

@@ -10,7 +10,6 @@ import trio
 
 from actors.campaign_cache import CampaignCache
 from actors.gate import Gate
-from actors.messages import Work
 from actors.poison import PoisonCounter
 from campaigns.batch import Batch, Leave
 from campaigns.recipient import unpack_recipients
@@ -45,7 +44,7 @@ class Consumer:
         channel: str,
         tubes: Tubes,
         cache: CampaignCache,
-        work: trio.MemorySendChannel[Work],
+        work: trio.MemorySendChannel[Batch],
         hands: trio.Semaphore,
         gate: Gate,
     ) -> None:
@@ -68,9 +67,9 @@ class Consumer:
                 leave = self._tubes.leave()  # for the session of this take, before anything else is waited for
                 for id, number, data in tasks:
                     async with PoisonCounter(self._tubes, self._channel, id, number):
-                        work = await self._read(id, number, data, asked, leave)
-                    if work is not None:
-                        await self._work.send(work)  # whose receiver may have crashed: that is not this batch's fault
+                        batch = await self._read(id, number, data, asked, leave)
+                    if batch is not None:
+                        await self._work.send(batch)  # whose receiver may have crashed: that is not this batch's fault
 
     def stop(self) -> None:
         """Take nothing more."""
@@ -103,7 +102,7 @@ class Consumer:
                     self._hands.release()
         return asked, tasks
 
-    async def _read(self, id: int, number: int, data: Any, asked: float, leave: Callable[[], Leave]) -> Work | None:
+    async def _read(self, id: int, number: int, data: Any, asked: float, leave: Callable[[], Leave]) -> Batch | None:
         try:
             task = Task.of(id, number, data)
             recipients = unpack_recipients(task.recipients)
@@ -127,9 +126,13 @@ class Consumer:
             recipients,
             begin_until=asked + BEGIN_WITHIN,
             leave=leave,
+            task_id=id,
+            number=number,
+            refusals=task.refusals,
+            remainder=task.n < 0,
         )
         self._gate.taken(batch)
-        return Work(task, batch)
+        return batch
 
     async def _give_back(self, id: int, number: int) -> None:
         log.warning("batch given back unsent: the store does not answer", channel=self._channel, task=id)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from campaigns.batch import Batch
 from campaigns.campaign import Campaign
-from storage.records import Claim, HeldBaton, PagePart, Task
+from storage.records import Claim, HeldBaton, PagePart
 from transports.contract import Outcomes
 
 Clock = Callable[[], int]
@@ -35,17 +36,5 @@ class Page:
     parts: list[PagePart]
 
 
-@dataclass(frozen=True, slots=True)
-class Work:
-    """Consumer → transport: a taken task, decoded."""
-
-    task: Task
-    batch: Batch
-
-
-@dataclass(frozen=True, slots=True)
-class Done:
-    """Transport → settler: what became of it."""
-
-    work: Work
-    outcomes: Outcomes
+Answered: TypeAlias = tuple[Batch, Outcomes]
+"""Transport → settler: a batch, and what became of each of its recipients. Consumer → transport: the batch alone."""

@@ -9,13 +9,15 @@ import structlog
 import trio
 
 from actors.gate import Gate
-from actors.messages import Clock, Done
+from actors.messages import Answered, Clock
 from actors.settlement import SettlementWriter
+from campaigns.batch import Batch
 from campaigns.outcome import AGAIN, Death, Fault, Outcome
 from campaigns.recipient import Recipient, pack_recipients
 from campaigns.tally import RETRIED
 from storage.records import Remainder, Settlement, attempt
 from storage.tubes import Tubes
+from transports.contract import Outcomes
 
 log = structlog.get_logger(__name__)
 
@@ -43,29 +45,28 @@ def _delay(outcome: Outcome, after: float, tries: int) -> float:
     return max(after, min(2.0 ** (tries - 1), _LONGEST[outcome]))
 
 
-def settle(done: Done, now: int) -> Settlement:
+def settle(batch: Batch, outcomes: Outcomes, now: int) -> Settlement:
     """What one batch's outcomes come to. Pure. ``now``: ms UTC."""
-    task, batch = done.work.task, done.work.batch
     recipients = batch.recipients
     tallies: dict[str, int] = {}
     reasons: dict[str, int] = {}
     dead: list[tuple[int, str, int, str, str]] = []
     again: dict[tuple[int, float], tuple[float, list[Recipient]]] = {}
     left = (batch.expires_at - now) / 1000
-    if done.outcomes.delivered:
-        tallies[Outcome.DELIVERED.value] = done.outcomes.delivered
-    for index, outcome, reason, after, unregistered_at, death, fault in done.outcomes.exceptions:
+    if outcomes.delivered:
+        tallies[Outcome.DELIVERED.value] = outcomes.delivered
+    for index, outcome, reason, after, unregistered_at, death, fault in outcomes.exceptions:
         recipient = recipients[index]
         if outcome in AGAIN:
-            refusals = task.refusals + (outcome is not Outcome.HELD and fault is Fault.PHONE)
+            refusals = batch.refusals + (outcome is not Outcome.HELD and fault is Fault.PHONE)
             if left <= LAST_TRY:
                 outcome = Outcome.EXPIRED
             elif refusals >= ATTEMPTS:
                 outcome, reason = Outcome.REJECTED, f"given up after {ATTEMPTS} attempts: {reason}"
             else:
-                delay = min(_delay(outcome, after, task.tries), max(LAST_TRY, left / 2))
-                tries = task.tries + (outcome is not Outcome.HELD)
-                classes = _WAITS if refusals == task.refusals else _OWN_WAITS
+                delay = min(_delay(outcome, after, batch.attempt), max(LAST_TRY, left / 2))
+                tries = batch.attempt + (outcome is not Outcome.HELD)
+                classes = _WAITS if refusals == batch.refusals else _OWN_WAITS
                 key = (attempt(tries, refusals), next(end for end in classes if delay <= end))
                 longest, group = again.get(key, (0.0, []))
                 group.append(recipient)
@@ -79,11 +80,11 @@ def settle(done: Done, now: int) -> Settlement:
         tallies[outcome.value] = tallies.get(outcome.value, 0) + 1
         if outcome is not Outcome.DELIVERED:
             reasons[reason] = reasons.get(reason, 0) + 1
-    ids = [recipient.id for recipient in recipients] if task.n < 0 else None  # a remainder: see `tubes.settle`
+    ids = [recipient.id for recipient in recipients] if batch.remainder else None
     ends = ids or [recipient.id for recipient in (*recipients[:1], *recipients[-1:])]  # by rising id
     return Settlement(
-        task_id=task.id,
-        number=task.number,
+        task_id=batch.task_id,
+        number=batch.number,
         tallies=tallies,
         reasons=reasons,
         dead=dead,
@@ -122,8 +123,8 @@ class Settler:
         *,
         channel: str,
         tubes: Tubes,
-        done: trio.MemoryReceiveChannel[Done],
-        intake: trio.MemorySendChannel[Done],
+        done: trio.MemoryReceiveChannel[Answered],
+        intake: trio.MemorySendChannel[Answered],
         hands: trio.Semaphore,
         gate: Gate,
         clock: Clock,
@@ -141,33 +142,31 @@ class Settler:
         ready()
         async with self._done:
             async for first in self._done:
-                batch = [first]
-                while len(batch) < SETTLEMENTS_A_CALL:
+                answered = [first]
+                while len(answered) < SETTLEMENTS_A_CALL:
                     try:
-                        batch.append(self._done.receive_nowait())
+                        answered.append(self._done.receive_nowait())
                     except (trio.WouldBlock, trio.EndOfChannel):
                         break
-                await self._settle(batch)
+                await self._settle(answered)
 
     def stop(self) -> None:
         """End when the transport actors have, with everything in hand settled."""
         self._intake.close()
 
-    async def _settle(self, batch: list[Done]) -> None:
+    async def _settle(self, answered: list[Answered]) -> None:
         now = self._clock()
         settlements: list[Settlement] = []
-        for done in batch:
+        for batch, outcomes in answered:
             try:
-                settlements.append(settle(done, now))
+                settlements.append(settle(batch, outcomes, now))
             except Exception as error:  # its pushes are out: they are not sent again because we cannot count them
-                log.exception("a batch cannot be settled", channel=self._channel, task=done.work.task.id)
-                await self._writer.bury(
-                    done.work.task.id, done.work.task.number, f"{type(error).__name__}: {error}"[:500]
-                )
+                log.exception("a batch cannot be settled", channel=self._channel, task=batch.task_id)
+                await self._writer.bury(batch.task_id, batch.number, f"{type(error).__name__}: {error}"[:500])
         answers = await self._writer.write(settlements) if settlements else []
-        for done in batch:
+        for batch, _ in answered:
             self._hands.release()
-            self._gate.settled(done.work.batch)
+            self._gate.settled(batch)
         for settlement, ours in zip(settlements, answers, strict=True):
             if not ours:
                 # its lease ended before us: the batch is, or was, in other hands, and what we sent is sent again

@@ -7,8 +7,9 @@ from collections.abc import Callable
 import trio
 
 from actors.gate import Gate
-from actors.messages import Done, Work
+from actors.messages import Answered
 from actors.poison import PoisonCounter
+from campaigns.batch import Batch
 from storage.tubes import Tubes
 from transports.contract import Outcomes, Transport, held
 
@@ -25,9 +26,9 @@ class TransportActor:
         channel: str,
         tubes: Tubes,
         transport: Transport,
-        work: trio.MemoryReceiveChannel[Work],
-        intake: trio.MemorySendChannel[Work],
-        done: trio.MemorySendChannel[Done],
+        work: trio.MemoryReceiveChannel[Batch],
+        intake: trio.MemorySendChannel[Batch],
+        done: trio.MemorySendChannel[Answered],
         gate: Gate,
         concurrency: int = 4,
     ) -> None:
@@ -59,13 +60,13 @@ class TransportActor:
         self._transport.stop()
 
     async def _send(self, nursery: trio.Nursery) -> None:
-        async for work in self._work:
-            if self._gate.spares(work.batch):
-                await self._done.send(Done(work, held(work.batch, "the channel is paused")))
+        async for batch in self._work:
+            if self._gate.spares(batch):
+                await self._done.send((batch, held(batch, "the channel is paused")))
                 continue
-            async with PoisonCounter(self._tubes, self._channel, work.task.id, work.task.number):
-                outcomes = await self._transport.send(work.batch)
-            nursery.start_soon(self._weigh, work, outcomes)  # which may wait for others, and they need this place
+            async with PoisonCounter(self._tubes, self._channel, batch.task_id, batch.number):
+                outcomes = await self._transport.send(batch)
+            nursery.start_soon(self._weigh, batch, outcomes)  # which may wait for others, and they need this place
 
-    async def _weigh(self, work: Work, outcomes: Outcomes) -> None:
-        await self._done.send(Done(work, await self._gate.answered(work.batch, outcomes)))
+    async def _weigh(self, batch: Batch, outcomes: Outcomes) -> None:
+        await self._done.send((batch, await self._gate.answered(batch, outcomes)))

@@ -137,7 +137,7 @@ class Store:
         await model.away()
         await self._reading.work(model.costs.read * (to_id - from_id) / 1e6)
         sizes = [len(range(channel, to_id - from_id, CHANNELS)) for channel in range(CHANNELS)]
-        return [PagePart("", size, from_id + 1, to_id, b"") for size in sizes]
+        return [PagePart("", size, b"") for size in sizes]
 
 
 class Tubes:

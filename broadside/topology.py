@@ -13,7 +13,7 @@ from actors.consumer import Consumer
 from actors.dead_judge import DeadJudge, asking
 from actors.gate import Gate
 from actors.limiter import Limiter
-from actors.messages import Clock, Done, Page, Work, wall_clock
+from actors.messages import Answered, Clock, Page, wall_clock
 from actors.refusals import Ask
 from actors.reporter import Reporter
 from actors.settler import Settler
@@ -23,6 +23,7 @@ from actors.walker import Walker
 from broadside import wire
 from broadside.logs import observe
 from broadside.provider_tokens import TokenHolder
+from campaigns.batch import Batch
 from campaigns.channel_state import ChannelState
 from storage.link import Endpoint, Link
 from storage.store import Store
@@ -95,8 +96,8 @@ class ChannelGroup:
         hands = self._in_hands()
         self.gate.begin_anew()
         self._hands = trio.Semaphore(hands)
-        self._work_in, self._work_out = trio.open_memory_channel[Work](hands)
-        self._done_in, self._done_out = trio.open_memory_channel[Done](hands)
+        self._work_in, self._work_out = trio.open_memory_channel[Batch](hands)
+        self._done_in, self._done_out = trio.open_memory_channel[Answered](hands)
 
     def parking(self) -> Parking:
         """The group where it harms no other: when it crashes too often it is parked, and tried again every minute."""

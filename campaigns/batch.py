@@ -28,13 +28,13 @@ def always() -> Leave:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """The recipients of one task, with the message they get."""
+    """The recipients of one task, with the message they get: from the take of the task to its settlement."""
 
     campaign: int
     """64-bit campaign id."""
     message: Message
     attempt: int
-    """1 for the first try; waits grow with it. How often the phone itself refused is not in it."""
+    """1 for the first try; waits grow with it."""
     expires_at: int
     """Milliseconds UTC after which nobody wants this push any more."""
     recipients: list[Recipient]
@@ -45,3 +45,11 @@ class Batch:
     """Asked before requests are begun, some at a time."""
     validate_only: bool = False
     """A dry run: the provider judges, and shows nothing to anybody. Where it cannot, nothing is sent (DROPPED)."""
+    task_id: int = 0
+    """The task's id on its tube. Tubes use ids again: only ``task_id`` and ``number`` together name this batch."""
+    number: int = 0
+    """The number of the take, which a queue never gives twice; 0: on no tube (a dry run)."""
+    refusals: int = 0
+    """How often these recipients themselves have refused: in the end they are given up for it."""
+    remainder: bool = False
+    """Came back from an earlier attempt: the recipients are some of those between the lowest and the highest id."""

@@ -69,16 +69,12 @@ class Rewritten(NamedTuple):
 
 
 class PagePart(NamedTuple):
-    """The subscribers of a page on one channel, no more than a batch takes."""
+    """The subscribers of a page on one channel, no more than a batch takes. On the channel's tube it is a batch."""
 
     channel: str
     size: int
-    first: int
-    """The lowest id."""
-    last: int
-    """The highest."""
     recipients: bytes
-    """See ``transports.contract.Recipient``. As a batch carries them: nobody on the way need look into it."""
+    """See ``campaigns.recipient``. As a batch carries them: nobody on the way need look into it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,17 +236,6 @@ class LedgerPage(NamedTuple):
     """channel → ``enqueued`` and outcomes."""
 
 
-class PutBatch(NamedTuple):
-    """One batch on its way to a tube."""
-
-    channel: str
-    delay: float
-    size: int
-    recipients: bytes
-    """See ``transports.contract.Recipient``."""
-    expires_at: int
-
-
 REFUSALS = 1000
 """How a task's tries and its own refusals share one number: see :func:`attempt`."""
 
@@ -280,7 +265,7 @@ class Task:
     expires_at: int
     size: int
     recipients: bytes
-    """See ``transports.contract.Recipient``."""
+    """See ``campaigns.recipient``."""
 
     @property
     def tries(self) -> int:

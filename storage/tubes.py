@@ -14,7 +14,7 @@ from campaigns.batch import Leave
 from campaigns.baton import Baton
 from storage.errors import LinkLost
 from storage.link import Link, Orphan
-from storage.records import Buried, HeldBaton, Lease, Memory, PutBatch, Settlement, Standing
+from storage.records import Buried, HeldBaton, Lease, Memory, PagePart, Settlement, Standing
 
 log = structlog.get_logger(__name__)
 
@@ -149,13 +149,18 @@ class Tubes:
         await self._link.call(self._where, "tubes.marks_drop", campaign, deadline=30.0)
 
     async def page_put(
-        self, held: HeldBaton, batches: list[PutBatch], recipients: int, tallies: dict[str, dict[str, int]]
+        self,
+        held: HeldBaton,
+        parts: Sequence[PagePart],
+        expires_at: int,
+        recipients: int,
+        tallies: dict[str, dict[str, int]],
     ) -> str:
-        """Clauses 4 and 5: all batches of a page, its mark, its outbox line, and the end of its baton.
+        """Clauses 4 and 5: a batch for each part of a page, its mark, its outbox line, and the end of its baton.
 
         Answers put, marked, fenced or full; after the last two the baton is still ours.
         """
-        wire = [list(batch) for batch in batches]
+        wire = [[part.channel, 0.0, part.size, part.recipients, expires_at] for part in parts]
         return str((await self._link.insist(
             self._where, "tubes.page_put", held.epoch, *held.baton[:3], wire, recipients, tallies, held.id, held.number
         ))[0])  # fmt: skip

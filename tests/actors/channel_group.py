@@ -12,7 +12,7 @@ import trio.testing
 from actors.consumer import Consumer
 from actors.gate import Gate
 from actors.limiter import Limiter
-from actors.messages import Done, Work
+from actors.messages import Answered
 from actors.refusals import Doubt
 from actors.settler import Settler
 from actors.transport import TransportActor
@@ -182,8 +182,8 @@ class Group:
         self.gate = gate = Gate("c", ask=self._ask, limiter=limiter, clock=clock)
         self.breaker, self.refusals = gate.breaker, gate.refusals
         places = trio.Semaphore(hands)
-        work_in, work_out = trio.open_memory_channel[Work](hands)
-        done_in, done_out = trio.open_memory_channel[Done](hands)
+        work_in, work_out = trio.open_memory_channel[Batch](hands)
+        done_in, done_out = trio.open_memory_channel[Answered](hands)
         fake: Any = tubes
         cache: Any = Cache()
         self.settler = Settler(

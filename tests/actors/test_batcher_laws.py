@@ -31,7 +31,7 @@ def page(rows: list[Row], audience: Sequence[str] = ALL, spans: tuple[Span, ...]
         for start in range(0, len(ids), most):
             part = ids[start : start + most]
             packed = pack_recipients([Recipient(id, f"token-{id}", "token", 5, "en") for id in part])
-            parts.append(PagePart(channel, len(part), part[0], part[-1], packed))
+            parts.append(PagePart(channel, len(part), packed))
     campaign = Campaign(
         1, 1, "firing", Message(title="t", body="b"), list(audience), {"ttl_ms": 1000}, 10, 20, None, False
     )
@@ -47,11 +47,11 @@ def test_every_row_is_in_one_batch_of_its_channel_or_has_expired(cast: list[str]
     rows = list(enumerate(cast, 1))
     result = split(page(rows), SERVED)
     assert result.recipients == len(rows)
+    assert result.expires_at == 1020
     found: dict[str, list[int]] = {}
-    for batch in result.batches:
+    for batch in result.parts:
         recipients = unpack_recipients(batch.recipients)
         assert 0 < len(recipients) == batch.size
-        assert batch.expires_at == 1020
         found.setdefault(batch.channel, []).extend(r.id for r in recipients)
     for channel in SERVED:
         assert found.get(channel, []) == [id for id, each in rows if each == channel]
@@ -62,13 +62,13 @@ def test_every_row_is_in_one_batch_of_its_channel_or_has_expired(cast: list[str]
 
 def test_channels_outside_the_audience_are_left_out() -> None:
     result = split(page([(1, "ios"), (2, "android")], audience=["ios"]), SERVED)
-    assert [batch.channel for batch in result.batches] == ["ios"]
+    assert [batch.channel for batch in result.parts] == ["ios"]
     assert (result.recipients, result.tallies) == (1, {"ios": {"enqueued": 1}})
 
 
 def test_what_an_earlier_owner_settled_is_not_put_again() -> None:
     spans = (Span("ios", 1, 4, frozenset({2})),)
     result = split(page([*((id, "ios") for id in range(1, 7)), (9, "android")], spans=spans, most=10), SERVED)
-    ids = {batch.channel: [r.id for r in unpack_recipients(batch.recipients)] for batch in result.batches}
+    ids = {batch.channel: [r.id for r in unpack_recipients(batch.recipients)] for batch in result.parts}
     assert ids == {"ios": [2, 5, 6], "android": [9]}
     assert result.recipients == 4

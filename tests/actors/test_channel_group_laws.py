@@ -9,7 +9,7 @@ import trio
 import trio.testing
 
 from actors.gate import Gate
-from actors.messages import Done
+from actors.messages import Answered
 from actors.settler import Settler
 from campaigns.batch import Batch
 from campaigns.outcome import Outcome
@@ -123,7 +123,7 @@ async def test_a_stop_does_not_wait_for_the_long_poll(autojump_clock: trio.testi
 
 
 async def test_a_settler_whose_group_never_came_up_ends_at_once(autojump_clock: trio.testing.MockClock) -> None:
-    done_in, done_out = trio.open_memory_channel[Done](1)
+    done_in, done_out = trio.open_memory_channel[Answered](1)
     tubes: Any = MemoryTubes(0)
     settler = Settler(
         channel="c",

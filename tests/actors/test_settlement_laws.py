@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.messages import Done, Work
+from actors.messages import Answered
 from actors.settler import ATTEMPTS, settle
 from campaigns.batch import Batch
 from campaigns.message import Message
@@ -21,22 +21,32 @@ HOUR = 3_600_000
 
 def done(
     exceptions: list[Exceptional], *, size: int = 10, attempt: int = 1, n: int = 1, expires_at: int = NOW + HOUR
-) -> Done:
+) -> Answered:
     recipients = [Recipient(100 + i, f"token-{i}", "token", NOW - 5000 + i, "en") for i in range(size)]
-    batch = Batch(7, Message(title="t", body="b"), attempt, expires_at, recipients)
-    task = Task(3, 44, 7, 1, 0, 2, n, attempt, expires_at, len(recipients), pack_recipients(recipients))
-    return Done(Work(task, batch), Outcomes(size - len(exceptions), exceptions))
+    tried = Task(3, 44, 7, 1, 0, 2, n, attempt, expires_at, size, pack_recipients(recipients))
+    batch = Batch(
+        7,
+        Message(title="t", body="b"),
+        tried.tries,
+        expires_at,
+        recipients,
+        task_id=3,
+        number=44,
+        refusals=tried.refusals,
+        remainder=n < 0,
+    )
+    return batch, Outcomes(size - len(exceptions), exceptions)
 
 
 def test_a_batch_delivered_whole_leaves_nothing() -> None:
-    result = settle(done([]), NOW)
+    result = settle(*done([]), NOW)
     assert result.tallies == {"delivered": 10}
     assert (result.dead, result.left, result.remainders, result.ids) == ([], [], [], None)
     assert (result.task_id, result.number, result.first, result.last) == (3, 44, 100, 109)
 
 
 def test_a_dead_token_is_deleted_only_as_it_was_when_we_sent() -> None:
-    result = settle(done([Exceptional(2, Outcome.REJECTED, "BadDeviceToken", death=Death.DOUBTFUL)]), NOW)
+    result = settle(*done([Exceptional(2, Outcome.REJECTED, "BadDeviceToken", death=Death.DOUBTFUL)]), NOW)
     entry = (102, "token-2", NOW - 5000 + 2, "doubtful", "BadDeviceToken")
     assert result.dead == [entry], "a registration after that one must win"
     assert result.reasons == {"BadDeviceToken": 1}
@@ -44,16 +54,16 @@ def test_a_dead_token_is_deleted_only_as_it_was_when_we_sent() -> None:
 
 
 def test_a_dead_token_with_the_providers_timestamp_must_be_older_than_it() -> None:
-    result = settle(done([Exceptional(2, Outcome.DEAD, "Unregistered", 0.0, NOW, Death.CERTAIN)]), NOW)
+    result = settle(*done([Exceptional(2, Outcome.DEAD, "Unregistered", 0.0, NOW, Death.CERTAIN)]), NOW)
     assert result.dead == [(102, "token-2", NOW - 1, "certain", "Unregistered")]
     # not later than the registration: it proves nothing by itself
     late = Exceptional(2, Outcome.DEAD, "Unregistered", 0.0, NOW - 5000 + 2, Death.CERTAIN)
-    assert settle(done([late]), NOW).dead == [(102, "token-2", NOW - 5000 + 2, "likely", "Unregistered")]
+    assert settle(*done([late]), NOW).dead == [(102, "token-2", NOW - 5000 + 2, "likely", "Unregistered")]
 
 
 def test_what_we_refuse_ourselves_is_no_word_of_the_provider() -> None:
     """A3"""
-    result = settle(done([Exceptional(2, Outcome.REJECTED, "the token is not hexadecimal")]), NOW)
+    result = settle(*done([Exceptional(2, Outcome.REJECTED, "the token is not hexadecimal")]), NOW)
     assert (result.dead, result.tallies["rejected"]) == ([], 1)
 
 
@@ -62,10 +72,10 @@ OWN = Exceptional(0, Outcome.RETRY, "busy", fault=Fault.PHONE)
 
 def test_a_phone_that_refuses_eight_times_itself_is_given_up() -> None:
     """B2: its own refusals count, whatever else it has waited for."""
-    before = settle(done([OWN], attempt=attempt(40, ATTEMPTS - 2)), NOW)
+    before = settle(*done([OWN], attempt=attempt(40, ATTEMPTS - 2)), NOW)
     assert before.tallies["retried"] == 1
     assert before.remainders[0].attempt == attempt(41, ATTEMPTS - 1)
-    last = settle(done([OWN], attempt=attempt(41, ATTEMPTS - 1)), NOW)
+    last = settle(*done([OWN], attempt=attempt(41, ATTEMPTS - 1)), NOW)
     assert last.tallies == {"delivered": 9, "rejected": 1}
     assert last.remainders == []
     assert "given up after 8 attempts: busy" in last.reasons
@@ -75,7 +85,7 @@ def test_a_phone_that_refuses_eight_times_itself_is_given_up() -> None:
 @pytest.mark.parametrize("fault", [Fault.CHANNEL, Fault.MOMENT])
 def test_who_waits_for_anothers_fault_is_not_given_up(outcome: Outcome, fault: Fault) -> None:
     """B2: a recipient was given up at its 8th try, whoever was to blame."""
-    result = settle(done([Exceptional(0, outcome, "busy", fault=fault)], attempt=attempt(500, 7)), NOW)
+    result = settle(*done([Exceptional(0, outcome, "busy", fault=fault)], attempt=attempt(500, 7)), NOW)
     assert result.tallies == {"delivered": 9, "retried": 1}
     assert result.remainders[0].attempt == attempt(501, 7)
 
@@ -84,7 +94,7 @@ def test_what_is_not_answered_is_repeated_ever_more_rarely() -> None:
     """B2: it may have arrived, so a phone whose pushes are never answered is not hammered."""
     delays = []
     for tries in range(1, 20):
-        result = settle(done([Exceptional(0, Outcome.UNKNOWN, "no answer")], attempt=tries), NOW)
+        result = settle(*done([Exceptional(0, Outcome.UNKNOWN, "no answer")], attempt=tries), NOW)
         delays.append(result.remainders[0].delay)
     assert delays == [min(2.0**n, 900.0) for n in range(19)]
 
@@ -99,7 +109,7 @@ def test_a_task_of_an_older_broadside_has_its_tries_and_no_refusal() -> None:
 
 def test_what_was_never_judged_is_no_attempt() -> None:
     held = [Exceptional(i, Outcome.HELD, "paused", fault=Fault.PHONE) for i in range(10)]
-    result = settle(done(held, attempt=attempt(3, ATTEMPTS - 1)), NOW)
+    result = settle(*done(held, attempt=attempt(3, ATTEMPTS - 1)), NOW)
     assert result.remainders[0].attempt == attempt(3, ATTEMPTS - 1)
     assert result.tallies == {}, "held is neither an outcome nor a retry"
 
@@ -108,27 +118,27 @@ def test_what_was_never_judged_is_no_attempt() -> None:
 def test_no_wait_is_longer_than_half_of_what_is_left_of_the_news_life(left: float, delay: float) -> None:
     """B2, C2: a Retry-After beyond the news' end was the recipient's end; the fault may be over in a minute."""
     late = Exceptional(0, Outcome.RETRY, "busy", 86_400.0)
-    result = settle(done([late], expires_at=NOW + int(left * 1000)), NOW)
+    result = settle(*done([late], expires_at=NOW + int(left * 1000)), NOW)
     assert result.tallies == {"delivered": 9, "retried": 1}
     assert [rest.delay for rest in result.remainders] == [delay]
 
 
 def test_what_comes_back_in_the_last_second_of_the_news_expires() -> None:
-    result = settle(done([Exceptional(0, Outcome.RETRY, "busy")], expires_at=NOW + 1000), NOW)
+    result = settle(*done([Exceptional(0, Outcome.RETRY, "busy")], expires_at=NOW + 1000), NOW)
     assert result.tallies == {"delivered": 9, "expired": 1}
     assert result.reasons == {"busy": 1}
 
 
 def test_a_retry_waits_at_least_as_long_as_the_provider_says() -> None:
     exceptions = [Exceptional(i, Outcome.RETRY, "busy", after) for i, after in enumerate([0.0, 5.0, 60.0, 61.0, 900.0])]
-    result = settle(done(exceptions), NOW)
+    result = settle(*done(exceptions), NOW)
     delays = {r.id: rest.delay for rest in result.remainders for r in unpack_recipients(rest.recipients)}
     for i, after in enumerate([0.0, 5.0, 60.0, 61.0, 900.0]):
         assert delays[100 + i] >= after
 
 
 def test_a_remainder_tells_all_its_ids() -> None:
-    assert settle(done([], n=-352, size=3), NOW).ids == [100, 101, 102]
+    assert settle(*done([], n=-352, size=3), NOW).ids == [100, 101, 102]
 
 
 exceptional = st.tuples(
@@ -152,7 +162,7 @@ def test_every_recipient_ends_or_goes_on_and_never_both(
         Exceptional(i, o, "why", after, timestamp, fault=fault) for i, (o, after, timestamp, fault) in enumerate(fates)
     ]
     size = len(fates) + more
-    result = settle(done(exceptions, size=size, attempt=encoded, expires_at=expires_at), NOW)
+    result = settle(*done(exceptions, size=size, attempt=encoded, expires_at=expires_at), NOW)
     ended = sum(number for word, number in result.tallies.items() if word != "retried")
     going_on = [r.id for rest in result.remainders for r in unpack_recipients(rest.recipients)]
     assert ended + len(going_on) == size

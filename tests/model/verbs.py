@@ -168,7 +168,7 @@ class Hands:
 
     async def _passed(self, baton: dict[str, Any]) -> None:
         (parts,) = await self.link.call("store", "store.page_read", *baton["range"], 100, 100)
-        ids = [row[0] for part in parts for row in msgspec.msgpack.decode(part[4])]
+        ids = [row[0] for part in parts for row in msgspec.msgpack.decode(part[2])]
         for _, first, last, left in baton["spans"]:
             ids = [id for id in ids if not first <= id <= last or id in left]
         batches = [[CHANNEL, 0, len(ids), msgspec.msgpack.encode(ids), NOW]] if ids else []

@@ -385,7 +385,7 @@ class MemoryStore:
             ours = [[row[0], *row[2:6]] for row in rows if row[1] == channel]
             for start in range(0, len(ours), most):
                 part = ours[start : start + most]
-                parts.append([channel, len(part), part[0][0], part[-1][0], msgspec.msgpack.encode(part)])
+                parts.append([channel, len(part), msgspec.msgpack.encode(part)])
         return [parts]
 
     def report(self, node: str, epoch: int, lines: list[Any], now: int) -> list[Any]:

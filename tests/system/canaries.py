@@ -13,15 +13,14 @@ if TYPE_CHECKING:
     from tests.system.run import Run
 
 _SETTLE_FIRST = """
-from actors.messages import Done
 from actors.transport import TransportActor
 from transports.contract import Outcomes
 
 
 async def send(self, nursery):
-    async for work in self._work:
-        await self._done.send(Done(work, Outcomes(delivered=len(work.batch.recipients))))
-        await self._transport.send(work.batch)
+    async for batch in self._work:
+        await self._done.send((batch, Outcomes(delivered=len(batch.recipients))))
+        await self._transport.send(batch)
 
 
 TransportActor._send = send
@@ -45,8 +44,8 @@ import actors.settler
 right = actors.settler.settle
 
 
-def settle(done, now):
-    settlement = right(done, now)
+def settle(batch, outcomes, now):
+    settlement = right(batch, outcomes, now)
     if settlement.tallies.get("delivered"):
         settlement.tallies["delivered"] -= 1
         settlement.tallies["rejected"] = settlement.tallies.get("rejected", 0) + 1

@@ -91,13 +91,11 @@ local function collect(iterator, to_id, limit, most)
         ffi.copy(row + 1, id_at, front)
         ffi.copy(row + 1 + front, token_at, rest)
         part.size = part.size + 1
-        part.first = part.first or id
-        part.last = id
     end
     return parts
 end
 
--- {channel, size, first id, last id, rows} each, of the ids in (from_id, to_id], at most `limit` rows in all.
+-- {channel, size, rows} each, of the ids in (from_id, to_id], at most `limit` rows in all.
 return function(from_id, to_id, limit, most)
     local key = msgpack.encode({from_id})
     local start = ffi.cast('const char *', key)
@@ -114,7 +112,7 @@ return function(from_id, to_id, limit, most)
     for i, part in ipairs(parts) do
         local head = ffi.cast('uint8_t *', part.rows.rpos)
         head[0], head[1], head[2] = 0xdc, math.floor(part.size / 0x100), part.size % 0x100
-        answer[i] = {part.channel, part.size, part.first, part.last, ffi.string(head, part.rows:size())}
+        answer[i] = {part.channel, part.size, ffi.string(head, part.rows:size())}
         part.rows:recycle()
     end
     return answer
