@@ -9,7 +9,7 @@ from typing import NamedTuple
 import structlog
 import trio
 
-from actors.messages import Page
+from actors.messages import FULL_PAUSE, Page
 from actors.poison import count_crash, is_outage
 from campaigns.outcome import Outcome
 from campaigns.recipient import pack_recipients, unpack_recipients
@@ -20,8 +20,6 @@ from storage.tubes import Tubes
 
 log = structlog.get_logger(__name__)
 
-FULL_PAUSE = 1.0
-"""Seconds before the next try when the queue has no memory for a page: settlements free some."""
 _EXPIRED = Outcome.EXPIRED.value
 
 

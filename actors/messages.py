@@ -16,9 +16,10 @@ Clock = Callable[[], int]
 """Wall time, ms UTC. Passed in, so that tests may set it."""
 
 
-RECIPIENTS_A_BATCH = 500
-"""Size of a task (`./dev bench choices`): with 100 a push costs a third more CPU, with 250 as much, with 1,000
-11 % less; but batches in hand bound what a crash repeats, and double with it."""
+FENCED_PAUSE = 1.0
+"""Seconds before the next try when this node's epoch is not current: it is about to join anew."""
+FULL_PAUSE = 1.0
+"""Seconds before the next try when the queue has no memory for a page or a settlement: other settlements free some."""
 
 
 def wall_clock() -> int:

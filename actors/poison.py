@@ -13,6 +13,8 @@ from storage.tubes import Tubes
 
 log = structlog.get_logger(__name__)
 
+LONGEST_WHY = 500
+"""Characters of why a task is buried."""
 WORDS_DEADLINE = 2.0
 """Seconds that a crashing actor gives to its last words."""
 
@@ -30,9 +32,14 @@ def is_outage(error: BaseException) -> bool:
     return isinstance(error, StorageError) and (not isinstance(error, VerbRefused) or isinstance(error, OutOfMemory))
 
 
+def why_of(error: Exception) -> str:
+    """An exception, as the reason for which a task is buried."""
+    return f"{type(error).__name__}: {error}"[:LONGEST_WHY]
+
+
 async def count_crash(crashed: Crashed, error: Exception, **task: object) -> None:
     """Have a crash counted against the task that was handled. ``task``: what the log calls it."""
-    why = f"{type(error).__name__}: {error}"[:500]
+    why = why_of(error)
     try:
         crashes, buried = await crashed(why)
     except StorageError as lost:

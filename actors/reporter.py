@@ -8,7 +8,7 @@ from typing import Any
 import structlog
 import trio
 
-from actors.messages import Clock
+from actors.messages import FENCED_PAUSE, Clock
 from campaigns.identity import campaign_text
 from storage.errors import LinkLost, VerbRefused
 from storage.store import Store
@@ -17,8 +17,6 @@ from storage.tubes import Tubes
 log = structlog.get_logger(__name__)
 
 LINES_A_REPORT = 100
-FENCED_PAUSE = 1.0
-"""Seconds before the next try when this node's epoch is not current: it is about to join anew."""
 LAST_DEADLINE = 3.0
 """Seconds that a stop gives the last lines. What is not reported then waits in the outbox for the next start."""
 

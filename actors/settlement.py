@@ -11,7 +11,8 @@ import structlog
 import trio
 
 from actors.gate import Gate
-from actors.poison import is_outage
+from actors.messages import FULL_PAUSE
+from actors.poison import LONGEST_WHY, is_outage
 from storage.errors import LinkLost, OutOfMemory
 from storage.records import Settlement
 from storage.tubes import Tubes
@@ -19,9 +20,6 @@ from storage.tubes import Tubes
 log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
-
-FULL_PAUSE = 1.0
-"""Seconds before the next try when the queue has no memory even for a settlement."""
 
 
 class SettlementWriter:
@@ -65,7 +63,7 @@ class SettlementWriter:
             except Exception as error:
                 if is_outage(error):
                     raise
-                why = f"its settlement cannot be written: {error}"[:500]
+                why = f"its settlement cannot be written: {error}"[:LONGEST_WHY]
                 log.warning("settlement refused", channel=self._channel, task=settlement.task_id, error=str(error))
             else:
                 return ours

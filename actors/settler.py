@@ -10,6 +10,7 @@ import trio
 
 from actors.gate import Gate
 from actors.messages import Answered, Clock
+from actors.poison import why_of
 from actors.settlement import SettlementWriter
 from campaigns.batch import Batch
 from campaigns.outcome import AGAIN, Death, Fault, Outcome
@@ -162,7 +163,7 @@ class Settler:
                 settlements.append(settle(batch, outcomes, now))
             except Exception as error:  # its pushes are out: they are not sent again because we cannot count them
                 log.exception("a batch cannot be settled", channel=self._channel, task=batch.task_id)
-                await self._writer.bury(batch.task_id, batch.number, f"{type(error).__name__}: {error}"[:500])
+                await self._writer.bury(batch.task_id, batch.number, why_of(error))
         answers = await self._writer.write(settlements) if settlements else []
         for batch, _ in answered:
             self._hands.release()

@@ -9,8 +9,9 @@ import structlog
 import trio
 
 from actors.campaign_cache import CampaignCache
-from actors.messages import RECIPIENTS_A_BATCH, Clock, Page
+from actors.messages import FENCED_PAUSE, Clock, Page
 from actors.poison import count_crash, is_outage
+from campaigns.batch import RECIPIENTS_A_BATCH
 from campaigns.baton import Baton
 from campaigns.campaign import Campaign
 from storage.errors import LinkLost, VerbRefused
@@ -19,9 +20,6 @@ from storage.store import Store
 from storage.tubes import Tubes
 
 log = structlog.get_logger(__name__)
-
-FENCED_PAUSE = 1.0
-"""Seconds before the next try when this node's epoch is not current: it is about to join anew."""
 
 
 class Walker:

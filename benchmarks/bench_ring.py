@@ -18,7 +18,6 @@ from typing import Any
 
 import trio
 
-from actors.messages import RECIPIENTS_A_BATCH
 from benchmarks.pipeline.rig import MESSAGE, STATS_EVERY, phone, stages
 from benchmarks.pipeline.usage import cpu
 from benchmarks.ring.cluster import Cluster
@@ -26,6 +25,7 @@ from benchmarks.ring_model import Costs, Ring, simulate
 from broadside.api.campaign_report import FireRequest
 from broadside.config.config import cores
 from broadside.newsroom.newsroom import PAGE_SIZE
+from campaigns.batch import RECIPIENTS_A_BATCH
 from storage.link import Endpoint, Link
 from storage.store import Store
 

@@ -18,7 +18,7 @@ from broadside.api import strict_json
 from broadside.errors import Problem, RecordError, shown
 
 MAX_SUBSCRIBERS = 5_000
-"""Rows in one ``POST /api/subscribers``."""
+"""Rows in one ``POST /api/subscribers``, and in one answer to a ``GET``."""
 
 Token = Annotated[str, Meta(min_length=1, max_length=4096)]
 ShortText = Annotated[str, Meta(max_length=64)]

@@ -18,7 +18,7 @@ from starlette.types import Receive, Scope, Send
 from broadside.api import strict_json
 from broadside.api.campaign_report import CampaignReport, FireRequest
 from broadside.api.idempotency import HEADER, NODE_KEY, check_key
-from broadside.api.subscriber import decode_subscribers
+from broadside.api.subscriber import MAX_SUBSCRIBERS, decode_subscribers
 from broadside.console.dead_routes import dead_routes
 from broadside.console.http_server import ADMITTED
 from broadside.errors import Conflict, FireFailed, Problem, RecordError
@@ -34,7 +34,6 @@ LARGEST_BODY = 32 * 1024 * 1024
 """Bytes of a request's body."""
 LARGEST_NO_BODY = 4096
 """Bytes of an unwanted body that are read, so that the error can name its first field."""
-LARGEST_PAGE = 5_000
 READY_WITHIN = 3.0
 """Seconds for Tarantool to say how full it is."""
 
@@ -374,7 +373,7 @@ class Api:
         return _json({"channels": here, "served": await self._newsroom.served()})
 
     async def _page(self, request: Request) -> Response:
-        after, limit = _number(request, "after", 0, 2**63), _number(request, "limit", 1000, LARGEST_PAGE)
+        after, limit = _number(request, "after", 0, 2**63), _number(request, "limit", 1000, MAX_SUBSCRIBERS)
         rows = await self._newsroom.page(after, limit)
         return Response(b"".join(msgspec.json.encode(row) + b"\n" for row in rows), media_type="application/x-ndjson")
 

@@ -24,9 +24,9 @@ from campaigns.identity import parse_campaign
 from campaigns.message import Message
 from campaigns.tally import ENDS
 from storage.errors import LinkDown, LinkLost, OutOfMemory
+from storage.store import ROWS_A_CALL
 
 NEWS = Message(title="Broadside is alive", body="This push went to every sample phone, each exactly once.")
-ROWS_A_PUT = 1000
 KEY = "demo"
 """The sample campaign's idempotency key."""
 AGAIN_AFTER = 1.0
@@ -116,7 +116,7 @@ async def _fill(newsroom: Newsroom, config: Config, terminal: Terminal) -> None:
         rows: list[Subscriber] = []
         for row in samples.subscribers(total, sample.dead_share, channels):
             rows.append(row)
-            if len(rows) == ROWS_A_PUT:
+            if len(rows) == ROWS_A_CALL:
                 await insist(partial(newsroom.put, rows))
                 bars.advance(bar, len(rows))
                 rows = []

@@ -9,10 +9,9 @@ from typing import BinaryIO, Protocol
 
 import msgspec
 
-from broadside.api.subscriber import FIELDS, Subscriber
+from broadside.api.subscriber import FIELDS, MAX_SUBSCRIBERS, Subscriber
 from broadside.imports.chunks import Format
 
-_PAGE = 5_000
 _DECODER = msgspec.json.Decoder(Subscriber)
 
 
@@ -40,7 +39,7 @@ def export(fetch: Fetch, out: BinaryIO, format_: Format, progress: Callable[[int
 
 def _pages(fetch: Fetch) -> Iterator[list[Subscriber]]:
     after = 0
-    while page := _DECODER.decode_lines(fetch(after, _PAGE)):
+    while page := _DECODER.decode_lines(fetch(after, MAX_SUBSCRIBERS)):
         yield page
         last = page[-1].id
         if last is None or last <= after:

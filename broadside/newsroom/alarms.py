@@ -13,8 +13,6 @@ from campaigns.channel_state import ALARMING, ChannelState
 from storage.records import Memory
 
 WARN = 0.85
-FULL = 0.95
-"""As in storage/lua/roles/memory.lua: from here on nothing new is taken."""
 MB = 1 << 20
 OWED = 60.0
 """Seconds that a line may wait in the outbox for the store."""
@@ -27,7 +25,7 @@ def memory_alarms(memories: Mapping[str, Memory]) -> tuple[list[str], bool]:
     for name, memory in memories.items():
         share = memory.used / max(memory.size, 1)
         size = f"{share:.0%} of the {name}'s memory is used ({memory.used / MB:,.0f} of {memory.size / MB:,.0f} MB)"
-        if memory.full or share > FULL:
+        if memory.full:
             full = True
             sentences.append(f"{size}: no subscribers are taken, and campaigns wait until there is room; {REMEDY}")
         elif share > WARN:

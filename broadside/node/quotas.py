@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 from broadside.config.config import Channel
 from broadside.wire import Pace
+from campaigns.batch import RECIPIENTS_A_BATCH
 from transports.contract import Quota
 
-BATCH = 500
-"""Recipients that go out at once: no limit below can be finer."""
+BATCH = float(RECIPIENTS_A_BATCH)
+"""They go out at once: no limit below can be finer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +54,13 @@ def _allowance(
     of_ours = f", of which this node takes 1/{nodes}" if nodes > 1 else ""
     if rate is not None:
         share = rate / (workers * nodes)
-        pace = Pace(bucket=owner, rate=share, burst=max(share, float(BATCH)), ramp=quota.ramp if quota else 0.0)
+        pace = Pace(bucket=owner, rate=share, burst=max(share, BATCH), ramp=quota.ramp if quota else 0.0)
         text = f"{rate:,.10g} a second by {'the lowest ' if len(names) > 1 else ''}rate"
     elif quota is not None:
         share = quota.a_minute / (workers * nodes)
         # what may go out at once beside the steady flow has its place in the minute too
         at_once = BATCH * (1 + len(names))
-        pace = Pace(bucket=owner, rate=max(share - at_once, share / 2) / 60, burst=float(BATCH), ramp=quota.ramp)
+        pace = Pace(bucket=owner, rate=max(share - at_once, share / 2) / 60, burst=BATCH, ramp=quota.ramp)
         text = f"{quota.a_minute:,.10g} a minute"
     elif channel.twin:
         return Allowance(None, "off (twin)")

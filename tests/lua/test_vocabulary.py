@@ -10,7 +10,9 @@ from typing import Any, get_args
 
 import pytest
 
+from actors.refusals import ENOUGH, HARDLY
 from campaigns.campaign import State
+from campaigns.channel_state import LONGEST, MOST
 from campaigns.outcome import Outcome
 from campaigns.recipient import Recipient
 from campaigns.tally import AUDIENCE, ENDS, ENQUEUED, RETRIED, Tally
@@ -107,3 +109,18 @@ def test_a_recipient_is_cut_out_of_its_row_as_it_lies_there(said: dict[str, Any]
 
 def test_a_tally_counts_every_terminal_outcome_and_no_other() -> None:
     assert [*Tally.__struct_fields__] == [AUDIENCE, ENQUEUED, *ENDS[:2], RETRIED, *ENDS[2:], "remaining"]
+
+
+def number(path: str, name: str) -> float:
+    """What a constant of the store's Lua is."""
+    found = re.search(rf"^(?:local |rows\.){name} = ([\d.]+)", source(LUA / "roles/store" / path), re.MULTILINE)
+    assert found, f"{name} is not in {path}"
+    return float(found[1])
+
+
+def test_both_sides_bound_the_state_of_a_channel_alike() -> None:
+    assert (number("channels.lua", "MOST"), number("channels.lua", "LONGEST")) == (MOST, LONGEST)
+
+
+def test_a_worker_and_the_ledger_call_a_campaign_sound_by_the_same_numbers() -> None:
+    assert (number("dead_rows.lua", "ENOUGH"), number("dead_rows.lua", "HARDLY")) == (ENOUGH, HARDLY)

@@ -8,7 +8,8 @@ import pytest
 import trio
 
 from actors.batcher import split
-from actors.messages import RECIPIENTS_A_BATCH, Page
+from actors.messages import Page
+from campaigns.batch import RECIPIENTS_A_BATCH
 from campaigns.baton import Baton
 from campaigns.message import Message
 from campaigns.recipient import pack_recipients, unpack_recipients
