@@ -50,7 +50,7 @@ class LedgerTransport:
     def __init__(self, ledger: Ledger, seconds: float, refusal: Outcome) -> None:
         self.ledger, self.seconds, self.refusal, self.ended = ledger, seconds, refusal, trio.Event()
 
-    quota = None
+    outage = quota = None
 
     async def run(self, ready: Callable[[], None]) -> None:
         ready()
