@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 
 
-class State(enum.Enum):
+class BreakerState(enum.Enum):
     """Closed: all may pass. Open: nothing passes. Half-open: one probe is on its way, the others wait for it."""
 
     CLOSED = "closed"
@@ -30,7 +30,7 @@ class Breaker:
         """``first``: seconds from the fault to the first probe; each that fails doubles them, up to ``limit``."""
         self.first = first
         self.limit = limit
-        self.state = State.CLOSED
+        self.state = BreakerState.CLOSED
         self.reason: str | None = None
         """The sentence it was opened with; None while closed."""
         self.since = 0.0
@@ -41,44 +41,46 @@ class Breaker:
 
     def open(self, sentence: str, now: float) -> None:
         """Let nothing pass until a cool-down after ``now`` (seconds). A failed probe opens again, with its sentence."""
-        if self.state is not State.OPEN:  # a late fault of before this pause does not lengthen the next
+        if self.state is not BreakerState.OPEN:  # a late fault of before this pause does not lengthen the next
             self._cool_down = (
-                min(self.limit, 2 * self._cool_down or self.first) if self.state is State.HALF_OPEN else self.first
+                min(self.limit, 2 * self._cool_down or self.first)
+                if self.state is BreakerState.HALF_OPEN
+                else self.first
             )
         if self.reason is None:
             self.since = now
-        self.state = State.OPEN
+        self.state = BreakerState.OPEN
         self.reason = sentence
         self._probe_at = now + self._cool_down
 
     def retry_in(self, now: float) -> float:
         """Seconds until a batch may be taken up. 0 while closed, and whenever a probe is due."""
-        return 0.0 if self.state is State.CLOSED else max(0.0, self._probe_at - now)
+        return 0.0 if self.state is BreakerState.CLOSED else max(0.0, self._probe_at - now)
 
     def probe(self, now: float) -> None:
         """A batch goes out at ``now``: while the breaker is open it is the probe, and the others wait for its fate."""
-        if self.state is not State.CLOSED:
-            self.state = State.HALF_OPEN
+        if self.state is not BreakerState.CLOSED:
+            self.state = BreakerState.HALF_OPEN
             # A probe whose fate is never reported must not hold the channel for ever: after a while comes a next.
             self._probe_at = now + self.limit
 
     def spared(self, now: float) -> None:
         """The batch that was taken as a probe was not sent: another may be it soon, after ¼, ½, 1 … 5 s."""
-        if self.state is not State.CLOSED:
-            self.state = State.OPEN
+        if self.state is not BreakerState.CLOSED:
+            self.state = BreakerState.OPEN
             self._probe_at = now + self._spare
             self._spare = min(2 * self._spare, _SPARE_LIMIT)
 
     def retry(self, now: float) -> None:
         """Something has changed: let a probe go at once."""
-        if self.state is not State.CLOSED:
-            self.state = State.OPEN
+        if self.state is not BreakerState.CLOSED:
+            self.state = BreakerState.OPEN
             self._cool_down = 0.0
             self._probe_at = now
             self._spare = _SPARE
 
     def success(self) -> None:
         """A batch got through: close. (A late success of before the fault closes too early; the next STOP reopens.)"""
-        self.state = State.CLOSED
+        self.state = BreakerState.CLOSED
         self.reason = None
         self._spare = _SPARE

@@ -9,7 +9,7 @@ ledger knows of no deliveries either, the channel stops with a question to a per
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import trio
@@ -49,15 +49,6 @@ Ask = Callable[[Doubt], Awaitable[str]]
 """Answers ``sound``, ``few``, ``stopped``, ``confirmed`` or ``denied`` (``Store.dead_doubt``); ``""``: no answer."""
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """What the ring knows of a campaign on this channel: a question that stands, or a person's answer."""
-
-    campaign: int
-    state: str
-    """``stopped``, ``confirmed`` or ``denied``."""
-
-
 @dataclass(slots=True)
 class _Watch:
     """What this worker knows of one campaign."""
@@ -70,7 +61,7 @@ class _Watch:
     since: float | None = None
     """When the first of them was held."""
     state: str = ""
-    """``sound``, as the ledger says, or as in :class:`Standing`."""
+    """``sound``, as the ledger says; ``stopped``, a question; ``confirmed`` or ``denied``, a person's answer to it."""
 
     def sound(self, refused: int = 0) -> bool:
         """Whether deliveries prove the key. ``refused``: those of the batch that is looked at."""
@@ -135,10 +126,13 @@ class Refusals:
             return _held(outcomes, refused, self._sentence)
         return _held(outcomes, refused)
 
-    def hear(self, standings: Sequence[Standing]) -> None:
-        """Take up what stands for this channel over the whole ring: others' questions, and a person's answers."""
+    def hear(self, states: Mapping[int, str]) -> None:
+        """Take up what stands for this channel over the whole ring: others' questions, and a person's answers.
+
+        ``states``: campaign → ``stopped``, ``confirmed`` or ``denied``.
+        """
         now = trio.current_time()
-        known = {standing.campaign: standing.state for standing in standings}
+        known = dict(states)
         for campaign, watch in self._campaigns.items():
             if campaign not in known and watch.state in ("stopped", "denied"):
                 known[campaign] = ""  # withdrawn, or the campaign has ended

@@ -28,7 +28,7 @@ class TokenMaker:
     """The node's side: keeps one token per credential fresh, and tells of each new one."""
 
     def __init__(
-        self, transports: Callable[[], Mapping[str, Transport]], tell: Callable[[wire.ProviderToken], Awaitable[None]]
+        self, transports: Callable[[], Mapping[str, Transport]], tell: Callable[[wire.SharedToken], Awaitable[None]]
     ) -> None:
         """``transports``: those of all channels, asked when the first token is wanted; ``tell`` reaches all workers."""
         self._transports = transports
@@ -36,16 +36,16 @@ class TokenMaker:
         self._credentials: dict[str, SharedCredential] | None = None
         self._life = trio.CancelScope()
 
-    def current(self) -> list[wire.ProviderToken]:
+    def current(self) -> list[wire.SharedToken]:
         """Every credential's token, fresh: what a worker is told first."""
         if self._credentials is None:
             found = (shared(transport) for transport in self._transports().values())
             self._credentials = {credential.name: credential for credential in found if credential is not None}
-        return [wire.ProviderToken(name, *credential.current()) for name, credential in self._credentials.items()]
+        return [wire.SharedToken(name, *credential.current()) for name, credential in self._credentials.items()]
 
     async def run(self, ready: Callable[[], None]) -> None:
         """Renew until stopped."""
-        told: dict[str, wire.ProviderToken] = {}  # a new incarnation tells all: what workers have they pass over
+        told: dict[str, wire.SharedToken] = {}  # a new incarnation tells all: what workers have they pass over
         self.current()
         self._life = trio.CancelScope()
         ready()
@@ -67,11 +67,11 @@ class TokenMaker:
 class TokenHolder:
     """A worker's side: the node's latest tokens, which outlive the transports that use them."""
 
-    def __init__(self, tokens: list[wire.ProviderToken]) -> None:
+    def __init__(self, tokens: list[wire.SharedToken]) -> None:
         self._tokens = {token.name: token for token in tokens}
         self._users: dict[str, SharedCredential] = {}
 
-    def receive(self, token: wire.ProviderToken) -> None:
+    def receive(self, token: wire.SharedToken) -> None:
         """Use this one from now on, in every channel whose credential it is."""
         if token == self._tokens.get(token.name):
             return

@@ -237,7 +237,10 @@ class CampaignGroup:
 
 
 def endpoints(
-    store: wire.Server, queue: wire.Server, peers: dict[str, wire.Server], replica: wire.Server | None = None
+    store: wire.TarantoolLogin,
+    queue: wire.TarantoolLogin,
+    peers: dict[str, wire.TarantoolLogin],
+    replica: wire.TarantoolLogin | None = None,
 ) -> dict[str, Endpoint]:
     """The link's endpoints: ``store``, ``queue``, ``peer:NAME``, and ``replica`` where the store has a read replica."""
     servers = {"store": store, "queue": queue, **{f"peer:{name}": server for name, server in peers.items()}}

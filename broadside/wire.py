@@ -20,7 +20,7 @@ class WireError(BroadsideError):
     """The other process said something that is none of our messages."""
 
 
-class Server(msgspec.Struct, frozen=True):
+class TarantoolLogin(msgspec.Struct, frozen=True):
     """Where a Tarantool listens, and as whom to come. Travels over the socket pair only, never in argv or logs."""
 
     uri: str
@@ -31,7 +31,7 @@ class Server(msgspec.Struct, frozen=True):
 
     def __repr__(self) -> str:
         """Without the password."""
-        return f"Server(uri={self.uri!r}, user={self.user!r})"
+        return f"TarantoolLogin(uri={self.uri!r}, user={self.user!r})"
 
 
 class Pace(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,7 +62,7 @@ class ChannelSetup(msgspec.Struct, frozen=True, kw_only=True):
     warm_up: str | None = None
 
 
-class ProviderToken(msgspec.Struct, frozen=True, tag="provider-token"):
+class SharedToken(msgspec.Struct, frozen=True, tag="provider-token"):
     """Node → worker, in the hello and at each renewal: show the provider this one (``SharedCredential``)."""
 
     name: str
@@ -74,10 +74,10 @@ class ProviderToken(msgspec.Struct, frozen=True, tag="provider-token"):
 
     def __repr__(self) -> str:
         """Without the token itself."""
-        return f"ProviderToken(name={self.name!r}, issued_at={self.issued_at!r})"
+        return f"SharedToken(name={self.name!r}, issued_at={self.issued_at!r})"
 
 
-class DeadStanding(msgspec.Struct, frozen=True):
+class RefusalState(msgspec.Struct, frozen=True):
     """What stands of the dead ledger for one campaign and channel, as far as a worker acts by it."""
 
     campaign: int
@@ -89,7 +89,7 @@ class DeadStanding(msgspec.Struct, frozen=True):
 class DeadNews(msgspec.Struct, frozen=True, tag="dead-news"):
     """Node → worker, whenever it has changed: all that stands of the dead ledger."""
 
-    standings: list[DeadStanding]
+    standings: list[RefusalState]
 
 
 class Hello(msgspec.Struct, frozen=True, kw_only=True, tag="hello"):
@@ -97,18 +97,18 @@ class Hello(msgspec.Struct, frozen=True, kw_only=True, tag="hello"):
 
     node: str
     worker: str
-    store: Server
-    queue: Server
-    peers: dict[str, Server]
-    replica: Server | None = None
+    store: TarantoolLogin
+    queue: TarantoolLogin
+    peers: dict[str, TarantoolLogin]
+    replica: TarantoolLogin | None = None
     """The nearest read replica of the store."""
     channels: list[ChannelSetup]
     reports: bool
     """Whether this worker runs the node's reporter and shepherd."""
-    tokens: list[ProviderToken] = []
+    tokens: list[SharedToken] = []
     drain: float = 25.0
     """Seconds for an orderly stop of the whole worker."""
-    dead: list[DeadStanding] = []
+    dead: list[RefusalState] = []
     """See ``DeadNews``."""
 
 
@@ -116,7 +116,7 @@ class Stop(msgspec.Struct, frozen=True, tag="stop"):
     """Node → worker: drain and end."""
 
 
-class Ready(msgspec.Struct, frozen=True, tag="ready"):
+class WorkerReady(msgspec.Struct, frozen=True, tag="ready"):
     """Worker → node: the tree is up."""
 
 
@@ -149,12 +149,12 @@ class Tree(msgspec.Struct, frozen=True, tag="tree"):
     snapshot: dict[str, Any]
 
 
-Frame = Hello | ProviderToken | DeadNews | Stop | Ready | Beat | Stats | Tree
+Frame = Hello | SharedToken | DeadNews | Stop | WorkerReady | Beat | Stats | Tree
 _ENCODER = msgspec.json.Encoder()
 _DECODER = msgspec.json.Decoder(Frame)
 
 
-class Wire:
+class MessageStream:
     """One end of the socket pair."""
 
     def __init__(self, stream: trio.abc.Stream) -> None:

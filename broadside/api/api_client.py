@@ -34,7 +34,7 @@ class Imported(msgspec.Struct, frozen=True):
     updated: int
 
 
-class Count(msgspec.Struct, frozen=True):
+class BaseCount(msgspec.Struct, frozen=True):
     """How large the base is."""
 
     total: int
@@ -219,9 +219,9 @@ class Client:
         """Fetch the node's channels, and those that the ring serves."""
         return msgspec.json.decode(self._call("GET", "/api/channels"), type=Channels)
 
-    def count(self) -> Count:
+    def count(self) -> BaseCount:
         """Count the base."""
-        return msgspec.json.decode(self._call("GET", "/api/subscribers/count"), type=Count)
+        return msgspec.json.decode(self._call("GET", "/api/subscribers/count"), type=BaseCount)
 
     def subscribers(self, after: int, limit: int) -> bytes:
         """Fetch up to ``limit`` subscribers with id > ``after``, as NDJSON."""

@@ -22,8 +22,8 @@ from broadside.config.tarantool import (
     NAME_RULE,
     OwnQueue,
     Peer,
-    Server,
-    Store,
+    ServerConfig,
+    StoreConfig,
     check_peers_may_come,
     is_loopback,
     read_peers,
@@ -48,7 +48,7 @@ def cores() -> int:
     return min(256, len(os.sched_getaffinity(0)))
 
 
-class Node(msgspec.Struct, frozen=True, kw_only=True):
+class NodeConfig(msgspec.Struct, frozen=True, kw_only=True):
     """``[node]``: this server."""
 
     name: str = "node-1"
@@ -121,11 +121,11 @@ class Demo(msgspec.Struct, frozen=True, kw_only=True):
 class Config(msgspec.Struct, frozen=True, kw_only=True):
     """All of it. ``source`` is the file it came from; None: the demo."""
 
-    node: Node = Node()
+    node: NodeConfig = NodeConfig()
     http: Http = Http()
-    store: Store | None = None
+    store: StoreConfig | None = None
     """None: the node runs a Tarantool of its own."""
-    queue: Server | OwnQueue | None = None
+    queue: ServerConfig | OwnQueue | None = None
     """None: the store's instance serves as queue too."""
     peers: tuple[Peer, ...] = ()
     channels: dict[str, Channel] = {}
@@ -157,7 +157,7 @@ def demo_config(folder: Path | None = None) -> Config:
     """Return the configuration of a node that has no file: two channels, both twins, data in ``folder``/var."""
     return Config(
         demo=Demo(),
-        node=Node(data=(folder or Path.cwd()) / "var"),
+        node=NodeConfig(data=(folder or Path.cwd()) / "var"),
         channels={
             "ios-news": Channel(platform="apns", app="com.example.news", twin=True),
             "android-news": Channel(platform="fcm", app="example-news", twin=True),
@@ -206,11 +206,11 @@ _CREDENTIAL_FILES = {"key", "certificate", "certificate_key", "service_account"}
 def _config(reader: strict_toml.Reader, table: dict[str, object], source: Path) -> Config:
     sections = [field for field in Config.__struct_fields__ if field != "source"]
     reader.unknown(table, sections, "")
-    node = reader.table(Node, table.get("node", {}), "node", _REMEDIES)
+    node = reader.table(NodeConfig, table.get("node", {}), "node", _REMEDIES)
     http = reader.table(Http, table.get("http", {}), "http", _REMEDIES)
     supervision = reader.table(Supervision, table.get("supervision", {}), "supervision", _REMEDIES)
     demo = reader.table(Demo, table["demo"], "demo", _REMEDIES) if "demo" in table else None
-    store = read_server(reader, table["store"], "store", Store) if "store" in table else None
+    store = read_server(reader, table["store"], "store", StoreConfig) if "store" in table else None
     queue = read_queue(reader, table["queue"], alone="store" not in table) if "queue" in table else None
     if node is not None:
         node = msgspec.structs.replace(node, data=reader.folder / node.data)
@@ -223,7 +223,7 @@ def _config(reader: strict_toml.Reader, table: dict[str, object], source: Path) 
     if isinstance(queue, OwnQueue):
         check_peers_may_come(reader, queue, peers)
     return Config(
-        node=node or Node(),
+        node=node or NodeConfig(),
         http=http or Http(),
         store=store,
         queue=queue,
@@ -235,7 +235,7 @@ def _config(reader: strict_toml.Reader, table: dict[str, object], source: Path) 
     )
 
 
-def _check_node(reader: strict_toml.Reader, node: Node) -> None:
+def _check_node(reader: strict_toml.Reader, node: NodeConfig) -> None:
     if not NAME.fullmatch(node.name):
         reader.problem("node.name", f"{shown(node.name)} cannot be a name", NAME_RULE, node.name)
     if node.memory_bytes < 64 << 20:

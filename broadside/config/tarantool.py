@@ -55,7 +55,7 @@ def read_password(path: Path) -> str:
         raise ConfigError([Problem("password_file", what, "it holds the password, in UTF-8")]) from error
 
 
-class Server(msgspec.Struct, frozen=True, kw_only=True):
+class ServerConfig(msgspec.Struct, frozen=True, kw_only=True):
     """``[store]`` or ``[queue]``: a Tarantool that somebody else runs."""
 
     uri: str
@@ -76,7 +76,7 @@ class Server(msgspec.Struct, frozen=True, kw_only=True):
         return os.environ.get(self.password_env or "", "")
 
 
-class Store(Server, frozen=True, kw_only=True):
+class StoreConfig(ServerConfig, frozen=True, kw_only=True):
     """``[store]``: the Tarantool with subscribers and campaigns, or several of which one is the master."""
 
     others: tuple[str, ...] = ()
@@ -101,14 +101,14 @@ class OwnQueue(msgspec.Struct, frozen=True, kw_only=True):
         return None if self.peers_password_file is None else read_password(self.peers_password_file)
 
 
-class Peer(Server, frozen=True, kw_only=True):
+class Peer(ServerConfig, frozen=True, kw_only=True):
     """``[[peers]]``: another node's queue."""
 
     name: str
     user: str = "peer"
 
 
-S = TypeVar("S", bound=Server)
+S = TypeVar("S", bound=ServerConfig)
 
 
 def read_server(reader: strict_toml.Reader, table: object, key: str, cls: type[S]) -> S | None:
@@ -116,7 +116,7 @@ def read_server(reader: strict_toml.Reader, table: object, key: str, cls: type[S
     if server is None:
         return None
     _check_uri(reader, f"{key}.uri", server.uri)
-    if isinstance(server, Store):
+    if isinstance(server, StoreConfig):
         for number, uri in enumerate(server.others):
             _check_uri(reader, f"{key}.others[{number}]", uri)
         if server.replica is not None:
@@ -142,9 +142,9 @@ def _check_uri(reader: strict_toml.Reader, where: str, uri: str) -> None:
         reader.problem(where, f"{shown(uri.rpartition('@')[2])} is not an address", remedy)
 
 
-def read_queue(reader: strict_toml.Reader, table: object, *, alone: bool) -> Server | OwnQueue | None:
+def read_queue(reader: strict_toml.Reader, table: object, *, alone: bool) -> ServerConfig | OwnQueue | None:
     if not isinstance(table, dict) or "embedded" not in table:
-        return read_server(reader, table, "queue", Server)
+        return read_server(reader, table, "queue", ServerConfig)
     queue = reader.table(OwnQueue, table, "queue", REMEDIES)
     if queue is None:
         return None

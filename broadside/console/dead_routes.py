@@ -16,20 +16,20 @@ from broadside.errors import Problem, RecordError
 from broadside.newsroom.dead_desk import DeadDesk
 from campaigns.identity import parse_campaign
 
-Endpoint = Callable[[Request], Awaitable[Response]]
-Body = TypeVar("Body", DeadAnswer, DeadRestore)
+Handler = Callable[[Request], Awaitable[Response]]
+Wanted = TypeVar("Wanted", DeadAnswer, DeadRestore)
 _LIST = "`broadside dead list` shows them"
 
 
 def dead_routes(
     desk: DeadDesk,
-    guard: Callable[..., Endpoint],
+    guard: Callable[..., Handler],
     body: Callable[[Request], Awaitable[bytes]],
     refused: Callable[[RecordError], Exception],
 ) -> list[Route]:
     """``guard`` asks for the key, ``body`` reads a bounded body, ``refused`` answers one with a mistake."""
 
-    async def read(request: Request, kind: type[Body], noun: str) -> Body:
+    async def read(request: Request, kind: type[Wanted], noun: str) -> Wanted:
         try:
             return strict_json.decode(await body(request), kind, noun)
         except RecordError as error:

@@ -89,7 +89,7 @@ class HttpServer:
         self._app = app
         self._doors = list(doors)
         self._stopping = trio.Event()
-        self._open: dict[Door, dict[Connection, None]] = {door: {} for door in self._doors}
+        self._open: dict[Door, dict[HttpConnection, None]] = {door: {} for door in self._doors}
 
     def stop(self) -> None:
         """Accept nothing more; finish what is being answered."""
@@ -117,7 +117,7 @@ class HttpServer:
             stream = await door.accept()
             if stream is None:
                 continue
-            connection = Connection(stream, self._app, door)
+            connection = HttpConnection(stream, self._app, door)
             if len(self._open[door]) >= door.connections and not self._make_room(door):
                 await trio.aclose_forcefully(stream)
                 continue
@@ -133,7 +133,7 @@ class HttpServer:
         del self._open[door][oldest]
         return True
 
-    async def _serve(self, door: Door, connection: Connection) -> None:
+    async def _serve(self, door: Door, connection: HttpConnection) -> None:
         try:
             with connection.life:
                 await connection.run()
@@ -149,7 +149,7 @@ class HttpServer:
             self._open[door].pop(connection, None)
 
 
-class Connection:
+class HttpConnection:
     """One client's connection: request after request, until one side has had enough."""
 
     def __init__(self, stream: trio.SocketStream, app: Asgi, door: Door) -> None:

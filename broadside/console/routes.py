@@ -37,7 +37,7 @@ LARGEST_NO_BODY = 4096
 READY_WITHIN = 3.0
 """Seconds for Tarantool to say how full it is."""
 
-Endpoint = Callable[[Request], Awaitable[Response]]
+Handler = Callable[[Request], Awaitable[Response]]
 
 
 class ApiFailure(Exception):
@@ -210,7 +210,7 @@ class Api:
             ]
         )
 
-    def _open(self, endpoint: Endpoint) -> Endpoint:
+    def _open(self, endpoint: Handler) -> Handler:
         async def answer(request: Request) -> Response:
             try:
                 return await endpoint(request)
@@ -233,7 +233,7 @@ class Api:
 
         return answer
 
-    def _guarded(self, endpoint: Endpoint, *query: str, body: bool = False) -> Endpoint:
+    def _guarded(self, endpoint: Handler, *query: str, body: bool = False) -> Handler:
         """Let in who has the key. ``query``: the parameters there are; ``body``: whether the endpoint reads one."""
 
         async def checked(request: Request) -> Response:

@@ -19,7 +19,7 @@ import truststore
 from broadside.api.api_client import Client
 from broadside.api.report_text import moment
 from broadside.config.config import DEFAULT_FILE, Channel, Config, load
-from broadside.config.tarantool import OwnQueue, Server
+from broadside.config.tarantool import OwnQueue, ServerConfig
 from broadside.datafolder import DataFolder
 from broadside.doctor import checks_ring
 from broadside.doctor.findings import Finding, reason
@@ -58,7 +58,7 @@ def examine(config_file: Path | None, data: Path | None) -> Iterator[Finding]:
         yield tarantool_program()
     if config.store is not None:
         yield from checks_ring.store(config.store)
-    if isinstance(config.queue, Server):
+    if isinstance(config.queue, ServerConfig):
         yield checks_ring.greeting("queue", config.queue.uri)
     for peer in config.peers:
         yield checks_ring.peer(peer)

@@ -11,7 +11,7 @@ import msgspec
 import trio
 from structlog.testing import capture_logs
 
-from broadside.config.tarantool import Peer, Store, tarantool_address
+from broadside.config.tarantool import Peer, StoreConfig, tarantool_address
 from broadside.doctor.findings import Finding, reason
 from storage.errors import StorageError, VerbRefused
 from storage.link import Endpoint, Link
@@ -24,7 +24,7 @@ MOST_LAG = 1.0
 """Seconds, seen from the replica."""
 
 
-def store(config: Store) -> Iterator[Finding]:
+def store(config: StoreConfig) -> Iterator[Finding]:
     """One line for each instance of the store that the configuration names."""
     uris = list(dict.fromkeys([config.uri, *config.others, *([config.replica] if config.replica else [])]))
     masters = 0

@@ -43,7 +43,7 @@ SERVED_FOR = 1.0
 LOOK_EVERY = 0.2
 """Seconds between two looks at a campaign under way."""
 
-Check = Callable[[Message], None]
+MessageCheck = Callable[[Message], None]
 """Raises ``PayloadError`` when a platform cannot carry a message."""
 
 
@@ -61,7 +61,7 @@ class Newsroom:
         *,
         store: Store,
         tubes: Tubes,
-        checks: Mapping[str, Check],
+        checks: Mapping[str, MessageCheck],
         node: str,
         states: Callable[[], Iterable[ChannelState]],
         standing: Callable[[], Sequence[DeadStanding]] = tuple,

@@ -18,7 +18,7 @@ from actors.normaliser import Normaliser
 from broadside import logs, wire
 from broadside.api.token_rules import DeviceTokens
 from broadside.config.config import Channel, Config
-from broadside.config.tarantool import OwnQueue, Server
+from broadside.config.tarantool import OwnQueue, ServerConfig
 from broadside.console.console import Console, contained
 from broadside.console.routes import Api
 from broadside.datafolder import DataFolder, NodeInfo
@@ -209,9 +209,9 @@ class Node:
                 for worker in self._workers:
                     nursery.start_soon(worker.tell, wire.DeadNews(news))
 
-    def _dead_news(self) -> list[wire.DeadStanding]:
+    def _dead_news(self) -> list[wire.RefusalState]:
         return [
-            wire.DeadStanding(each.campaign, each.channel, each.state) for each in self._dead if each.state != "asked"
+            wire.RefusalState(each.campaign, each.channel, each.state) for each in self._dead if each.state != "asked"
         ]
 
     def _normaliser(self) -> Actor:
@@ -246,7 +246,7 @@ class Node:
             self._transports = {setup.name: build_transport(setup) for setup in self._setups()}
         return self._transports
 
-    async def _tell(self, token: wire.ProviderToken) -> None:
+    async def _tell(self, token: wire.SharedToken) -> None:
         async with trio.open_nursery() as nursery:
             for worker in self._workers:
                 nursery.start_soon(worker.tell, token)
@@ -324,19 +324,19 @@ class Node:
         nodes = len(self._config.peers) + 1
         return allowances(self._config.channels, quotas, self._config.node.workers, nodes)
 
-    def _store(self) -> wire.Server:
+    def _store(self) -> wire.TarantoolLogin:
         if self._config.store is None:
             return self._own_server()
         server = self._server(self._config.store)
         return msgspec.structs.replace(server, others=self._config.store.others)
 
-    def _replica(self) -> wire.Server | None:
+    def _replica(self) -> wire.TarantoolLogin | None:
         store = self._config.store
         if store is None or store.replica is None:
             return None
-        return wire.Server(store.replica, store.user, store.password())
+        return wire.TarantoolLogin(store.replica, store.user, store.password())
 
-    def _queue(self) -> wire.Server:
+    def _queue(self) -> wire.TarantoolLogin:
         match self._config.queue:
             case None:
                 return self._store()
@@ -345,14 +345,14 @@ class Node:
             case server:
                 return self._server(server)
 
-    def _own_server(self) -> wire.Server:
+    def _own_server(self) -> wire.TarantoolLogin:
         assert self._embedded is not None
         endpoint = self._embedded.endpoint
-        return wire.Server(endpoint.uri, endpoint.user, endpoint.password)
+        return wire.TarantoolLogin(endpoint.uri, endpoint.user, endpoint.password)
 
     @staticmethod
-    def _server(server: Server) -> wire.Server:
-        return wire.Server(server.uri, server.user, server.password())
+    def _server(server: ServerConfig) -> wire.TarantoolLogin:
+        return wire.TarantoolLogin(server.uri, server.user, server.password())
 
     # -- what people are told --------------------------------------------------------------------------------------
 

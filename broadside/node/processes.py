@@ -84,7 +84,7 @@ class WorkerState:
         self.tree: dict[str, Any] = {}
         self.serving = False
         """Whether its present incarnation has said that its tree is up."""
-        self.line: wire.Wire | None = None
+        self.line: wire.MessageStream | None = None
         """To its present incarnation, once that has been greeted."""
 
     async def tell(self, message: wire.Frame) -> None:
@@ -106,7 +106,7 @@ class WorkerProcess:
         self._stop_wanted = trio.Event()
         ours, self._theirs = socket.socketpair()
         self._stream = trio.SocketStream(trio.socket.from_stdlib_socket(ours))
-        self._line = wire.Wire(self._stream)
+        self._line = wire.MessageStream(self._stream)
         self._process = ChildProcess(
             state.name,
             [sys.executable, "-m", "broadside.worker", str(self._theirs.fileno())],
@@ -155,7 +155,7 @@ class WorkerProcess:
     async def _listen(self) -> None:
         while (message := await self._line.receive()) is not None:
             match message:
-                case wire.Ready():
+                case wire.WorkerReady():
                     self._state.serving = True
                     self._answered.set()
                 case wire.Beat():

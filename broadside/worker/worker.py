@@ -15,7 +15,7 @@ from functools import partial
 import structlog
 import trio
 
-from actors.refusals import Refusals, Standing
+from actors.refusals import Refusals
 from broadside import logs, wire
 from broadside.provider_tokens import TokenHolder
 from broadside.topology import WorkerTree, worker_tree
@@ -38,7 +38,7 @@ class Telemetry:
 
     def __init__(
         self,
-        line: wire.Wire,
+        line: wire.MessageStream,
         tree: WorkerTree,
         stages: Stages,
     ) -> None:
@@ -71,7 +71,7 @@ class Telemetry:
 
 async def serve(stream: trio.abc.Stream) -> None:
     """Be a worker over ``stream`` until told to stop, signalled, or left alone."""
-    line = wire.Wire(stream)
+    line = wire.MessageStream(stream)
     hello = await line.receive()
     if hello is None:
         return
@@ -97,7 +97,7 @@ async def serve(stream: trio.abc.Stream) -> None:
         nursery.start_soon(stages.run)
 
         def ready() -> None:
-            nursery.start_soon(line.send, wire.Ready())
+            nursery.start_soon(line.send, wire.WorkerReady())
             # what is here now stays for ever: the collector need not look at it again. Its thresholds are Python's
             # own: at 5,000 a push cost 6 % more and the worker 9 MB, at 50,000 18 % and 43 MB (`./dev bench choices`)
             gc.collect()
@@ -107,13 +107,13 @@ async def serve(stream: trio.abc.Stream) -> None:
         life.cancel()
 
 
-def _hear(refusals: Mapping[str, Refusals], standings: Sequence[wire.DeadStanding]) -> None:
+def _hear(refusals: Mapping[str, Refusals], standings: Sequence[wire.RefusalState]) -> None:
     for channel, watch in refusals.items():
-        watch.hear([Standing(each.campaign, each.state) for each in standings if each.channel == channel])
+        watch.hear({each.campaign: each.state for each in standings if each.channel == channel})
 
 
 async def _listen(
-    line: wire.Wire,
+    line: wire.MessageStream,
     tokens: TokenHolder,
     refusals: Mapping[str, Refusals],
     stop: Callable[[], None],
@@ -123,7 +123,7 @@ async def _listen(
         match message:
             case wire.Stop():
                 stop()
-            case wire.ProviderToken():
+            case wire.SharedToken():
                 tokens.receive(message)
             case wire.DeadNews(standings):
                 _hear(refusals, standings)

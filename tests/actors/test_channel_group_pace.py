@@ -10,7 +10,6 @@ import trio.testing
 
 from actors.consumer import TASKS_A_TAKE
 from actors.limiter import Limiter
-from actors.refusals import Standing
 from campaigns.batch import Batch
 from campaigns.outcome import Death, Outcome
 from tests.actors.channel_group import Group, MemoryTubes, ScriptedTransport, delivered
@@ -80,7 +79,7 @@ async def test_a_wrong_key_stops_the_channel_with_a_question_and_nobody_is_settl
         assert not any(settlement.dead for settlement in tubes.settled)
         wrong = False
         group.word = "denied"
-        group.refusals.hear([Standing(9, "denied")])
+        group.refusals.hear({9: "denied"})
         await trio.sleep(10)
         assert group.breaker.reason is None
     assert settled_as(tubes, "delivered") == 400
@@ -95,7 +94,7 @@ async def test_what_a_person_calls_dead_is_settled_at_once(autojump_clock: trio.
         await trio.sleep(20)
         assert group.breaker.reason is not None
         group.word = "confirmed"
-        group.refusals.hear([Standing(9, "confirmed")])
+        group.refusals.hear({9: "confirmed"})
         await trio.sleep(10)
         assert settled_as(tubes, "rejected") == 400
         assert group.breaker.reason is None

@@ -7,8 +7,8 @@ import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.breaker import Breaker, State
-from actors.refusals import ENOUGH, Doubt, Refusals, Standing
+from actors.breaker import Breaker, BreakerState
+from actors.refusals import ENOUGH, Doubt, Refusals
 from campaigns.batch import Batch
 from campaigns.message import Message
 from campaigns.outcome import Death, Outcome
@@ -133,7 +133,7 @@ async def test_a_channel_that_waits_for_a_person_says_so(autojump_clock: trio.te
     """C3"""
     refusals, breaker, _ = await stopped()
     assert refusals.asking
-    refusals.hear([Standing(1, "denied")])
+    refusals.hear({1: "denied"})
     breaker.success()
     assert not refusals.asking
     breaker.open("Apple refuses the key", 0.0)
@@ -159,9 +159,9 @@ async def test_a_stopped_channels_probe_is_a_batch_of_which_nothing_was_refused(
 async def test_an_answer_is_taken_up_at_once(autojump_clock: trio.testing.MockClock, state: str) -> None:
     """A2: without a restart."""
     refusals, breaker, ledger = await stopped()
-    refusals.hear([Standing(1, "stopped")])
+    refusals.hear({1: "stopped"})
     assert breaker.retry_in(trio.current_time()) > 0
-    refusals.hear([] if state == "withdrawn" else [Standing(1, state)])
+    refusals.hear({} if state == "withdrawn" else {1: state})
     assert breaker.retry_in(trio.current_time()) == 0
     assert not refusals.spares(batch(100))
     ledger.word = state
@@ -172,11 +172,11 @@ async def test_an_answer_is_taken_up_at_once(autojump_clock: trio.testing.MockCl
 async def test_another_nodes_question_stops_this_workers_channel_too(autojump_clock: trio.testing.MockClock) -> None:
     """A1"""
     refusals, breaker, ledger = watch()
-    refusals.hear([Standing(1, "stopped")])
-    assert breaker.state is State.OPEN
+    refusals.hear({1: "stopped"})
+    assert breaker.state is BreakerState.OPEN
     breaker.success()
-    refusals.hear([Standing(1, "stopped")])
-    assert breaker.state is State.CLOSED, "heard once"
+    refusals.hear({1: "stopped"})
+    assert breaker.state is BreakerState.CLOSED, "heard once"
     # whoever has been refused nothing yet asks at the first refusal
     outcomes = await refusals.weigh(batch(100), judged(0, 100), ledger)
     assert outcomes.stop is not None
@@ -186,8 +186,8 @@ async def test_a_worker_that_delivers_is_not_stopped_by_others(autojump_clock: t
     """S4"""
     refusals, breaker, ledger = watch()
     await refusals.weigh(batch(500), judged(500, 0), ledger)
-    refusals.hear([Standing(1, "stopped")])
-    assert breaker.state is State.CLOSED
+    refusals.hear({1: "stopped"})
+    assert breaker.state is BreakerState.CLOSED
 
 
 async def test_another_campaign_is_judged_by_itself(autojump_clock: trio.testing.MockClock) -> None:

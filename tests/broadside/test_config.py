@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from broadside.config.config import Channel, Config, Demo, demo_config, load
-from broadside.config.tarantool import OwnQueue, Server
+from broadside.config.tarantool import OwnQueue, ServerConfig
 from broadside.errors import ConfigError, shown
 
 EXAMPLE = Path(__file__).parents[2] / "broadside.example.toml"
@@ -307,7 +307,7 @@ def test_a_certificates_files_are_made_absolute_too(folder: Path) -> None:
 def test_a_password_comes_from_the_environment(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BROADSIDE_TEST_PASSWORD", "s3")
     config = read(folder, APNS + '[queue]\nuri = "unix/:/run/q.sock"\npassword_env = "BROADSIDE_TEST_PASSWORD"\n')
-    assert isinstance(config.queue, Server)
+    assert isinstance(config.queue, ServerConfig)
     assert config.queue.password() == "s3"
     assert config.queue.address == Path("/run/q.sock")
 

@@ -55,4 +55,4 @@ async def test_a_frame_nested_too_deeply_is_none_of_our_messages() -> None:
     ours, theirs = trio.testing.memory_stream_pair()
     await theirs.send_all(len(DEEP).to_bytes(4, "big") + DEEP)
     with pytest.raises(wire.WireError):
-        await wire.Wire(ours).receive()
+        await wire.MessageStream(ours).receive()

@@ -19,8 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from broadside import provider_tokens, wire
 from broadside.api.campaign_report import FireRequest
 from broadside.api.subscriber import Subscriber
-from broadside.config.config import Channel, Config, Http
-from broadside.config.config import Node as NodeConfig
+from broadside.config.config import Channel, Config, Http, NodeConfig
 from broadside.datafolder import DataFolder
 from broadside.node.node import Node
 from broadside.provider_tokens import TokenHolder, TokenMaker
@@ -163,7 +162,7 @@ def shown(transport: ApnsTransport) -> str:
     return transport.shared.header().decode().removeprefix("bearer ")
 
 
-async def nobody(token: wire.ProviderToken) -> None:
+async def nobody(token: wire.SharedToken) -> None:
     raise AssertionError("not running")
 
 
@@ -182,7 +181,7 @@ def test_a_transports_successor_borrows_the_same_token_and_hears_of_the_next(key
     assert shown(successor) == shown(first) == tokens[name].text
     assert shown(other) != shown(first)
     before = shown(other)
-    holder.receive(wire.ProviderToken(name, "next.one", tokens[name].issued_at + 10, tokens[name].made_at + 10))
+    holder.receive(wire.SharedToken(name, "next.one", tokens[name].issued_at + 10, tokens[name].made_at + 10))
     assert shown(successor) == "next.one"
     assert shown(other) == before
     third = transport(keys["ios-news"])

@@ -19,8 +19,7 @@ import trustme
 from broadside import cli, topology, wire
 from broadside.api.campaign_report import CampaignReport, FireRequest
 from broadside.api.subscriber import Subscriber
-from broadside.config.config import Channel, Config, Http
-from broadside.config.config import Node as NodeConfig
+from broadside.config.config import Channel, Config, Http, NodeConfig
 from broadside.datafolder import DataFolder
 from broadside.doctor import checks
 from broadside.node.node import Node
@@ -195,7 +194,7 @@ class Reports:
         self.stats: list[wire.Stats] = []
         self.beats: list[float] = []
 
-    async def listen(self, line: wire.Wire) -> None:
+    async def listen(self, line: wire.MessageStream) -> None:
         while (message := await line.receive()) is not None:
             if isinstance(message, wire.Stats):
                 self.stats.append(message)
@@ -208,7 +207,7 @@ class Reports:
 
 def hello(server: Server) -> wire.Hello:
     endpoint = server.embedded.endpoint
-    here = wire.Server(endpoint.uri, endpoint.user, endpoint.password)
+    here = wire.TarantoolLogin(endpoint.uri, endpoint.user, endpoint.password)
     setups = [
         wire.ChannelSetup(
             name=name, platform="apns", app="a.b", credentials={}, origin=None, ca=None, connections=1, pace=None,
@@ -234,7 +233,7 @@ async def working(
         patch.setattr(topology, "BUGS", Intensity(2, 600.0))  # a busy machine takes seconds for a restart
         patch.setattr(worker.gc, "freeze", lambda: None)
         ours, theirs = trio.testing.memory_stream_pair()
-        line, seen = wire.Wire(ours), Reports()
+        line, seen = wire.MessageStream(ours), Reports()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(seen.listen, line)
             async with trio.open_nursery() as life:

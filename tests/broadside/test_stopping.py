@@ -12,8 +12,7 @@ import msgspec
 import pytest
 
 from broadside import wire
-from broadside.config.config import Node as NodeConfig
-from broadside.config.config import demo_config
+from broadside.config.config import NodeConfig, demo_config
 from broadside.datafolder import DataFolder
 from broadside.node.node import Node
 from broadside.provider_tokens import TokenHolder

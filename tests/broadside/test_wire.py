@@ -14,17 +14,17 @@ from campaigns.channel_state import ChannelState
 HELLO = wire.Hello(
     node="n",
     worker="n/worker-1",
-    store=wire.Server("unix/:/s", "u", "secret"),
-    queue=wire.Server("h:1", "u", "secret"),
+    store=wire.TarantoolLogin("unix/:/s", "u", "secret"),
+    queue=wire.TarantoolLogin("h:1", "u", "secret"),
     peers={},
     channels=[],
     reports=True,
-    tokens=[wire.ProviderToken("apns T K", "eyJ.secret", 1_700_000_000, 5000.25)],
+    tokens=[wire.SharedToken("apns T K", "eyJ.secret", 1_700_000_000, 5000.25)],
 )
 MESSAGES: list[wire.Frame] = [
     HELLO,
-    wire.Ready(),
-    wire.ProviderToken("apns T K", "eyJ.secret", 1_700_000_000, 5000.25),
+    wire.WorkerReady(),
+    wire.SharedToken("apns T K", "eyJ.secret", 1_700_000_000, 5000.25),
     wire.Beat(),
     wire.Stats(rss=1, cpu=0.5, states=[ChannelState(channel="ios", reason="breaker", sentence="why", since=1)]),
     wire.Tree({"id": "x", "children": []}),
@@ -51,7 +51,7 @@ class Trickle(trio.abc.ReceiveStream):
 async def said(*messages: wire.Frame) -> bytes:
     ours, theirs = trio.testing.memory_stream_one_way_pair()
     whole = trio.StapledStream(ours, theirs)
-    await wire.Wire(whole).send(*messages)
+    await wire.MessageStream(whole).send(*messages)
     return bytes(await theirs.receive_some())
 
 
@@ -60,7 +60,7 @@ def test_messages_arrive_whole_however_they_are_cut(sizes: list[int]) -> None:
     async def main() -> None:
         stream = Trickle(await said(*MESSAGES), sizes)
         unused, _ = trio.testing.memory_stream_one_way_pair()
-        line = wire.Wire(trio.StapledStream(unused, stream))
+        line = wire.MessageStream(trio.StapledStream(unused, stream))
         heard = []
         while (message := await line.receive()) is not None:
             heard.append(message)
@@ -74,7 +74,7 @@ def test_messages_arrive_whole_however_they_are_cut(sizes: list[int]) -> None:
 )
 async def test_nonsense_is_an_error_with_a_name(noise: bytes) -> None:
     unused, _ = trio.testing.memory_stream_one_way_pair()
-    line = wire.Wire(trio.StapledStream(unused, Trickle(noise, [])))
+    line = wire.MessageStream(trio.StapledStream(unused, Trickle(noise, [])))
     with pytest.raises(wire.WireError):
         await line.receive()
 

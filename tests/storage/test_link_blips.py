@@ -191,7 +191,7 @@ async def test_a_campaign_over_a_wire_that_is_cut_in_mid_send_repeats_nobody(
             page_size=5,
             seconds=0.03,
             shepherd=2.0,
-            server=wire.Server(at.uri, at.user, at.password),
+            server=wire.TarantoolLogin(at.uri, at.user, at.password),
         )
         campaign.wired(monkeypatch)
         crashes: list[SupervisionEvent] = []

@@ -93,9 +93,9 @@ class Campaign:
         page_size: int,
         seconds: float,
         shepherd: float,
-        server: wire.Server | None = None,
-        queue: wire.Server | None = None,
-        peers: dict[str, wire.Server] | None = None,
+        server: wire.TarantoolLogin | None = None,
+        queue: wire.TarantoolLogin | None = None,
+        peers: dict[str, wire.TarantoolLogin] | None = None,
         node: str = "n1",
         clock: Callable[[], int] = wall_clock,
         refusal: Outcome = Outcome.RETRY,
@@ -105,7 +105,7 @@ class Campaign:
         self.channels, self.id, self.page_size = channels, campaign, page_size
         self.seconds, self.shepherd, self.node, self.clock = seconds, shepherd, node, clock
         self.stop: Callable[[], None] = lambda: None
-        self.server = server or wire.Server("memory", "", "")
+        self.server = server or wire.TarantoolLogin("memory", "", "")
         self.queue, self.peers = queue or self.server, peers or {}
 
     def hello(self) -> wire.Hello:

@@ -92,7 +92,7 @@ async def example(
         await up.wait()
         campaign = Odd(
             channels=[channel], campaign=next(_campaigns), page_size=500, seconds=0.01, shepherd=0.5,
-            server=wire.Server(endpoint.uri, endpoint.user, endpoint.password),
+            server=wire.TarantoolLogin(endpoint.uri, endpoint.user, endpoint.password),
         )  # fmt: skip
         campaign.twin, campaign.platform = made[0], platform
         campaign.wired(patch)

@@ -57,7 +57,7 @@ class Ring:
     def __init__(self, servers: list[Server], patch: pytest.MonkeyPatch) -> None:
         self.patch = patch
         self.endpoints = [server.embedded.endpoint for server in servers]
-        self.servers = [wire.Server(each.uri, each.user, each.password) for each in self.endpoints]
+        self.servers = [wire.TarantoolLogin(each.uri, each.user, each.password) for each in self.endpoints]
         self.audience: dict[int, str] = {}
         self.puts: list[Puts] = []
         patch.setattr("storage.tubes.POLL", 0.1)

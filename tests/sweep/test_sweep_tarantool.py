@@ -87,7 +87,7 @@ class Real:
             campaign = Campaign(
                 channels=self.channels, campaign=next(_campaigns), page_size=8, seconds=0.002, shepherd=0.2,
                 refusal=Outcome.HELD,
-                server=wire.Server(endpoint.uri, endpoint.user, endpoint.password),
+                server=wire.TarantoolLogin(endpoint.uri, endpoint.user, endpoint.password),
             )  # fmt: skip
             campaign.wired(self.patch)
             forgive = campaign.ledger.forgive

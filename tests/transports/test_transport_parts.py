@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.breaker import Breaker, State
+from actors.breaker import Breaker, BreakerState
 from actors.limiter import START, Limiter
 from campaigns.identity import apns_id, apns_id_prefix, campaign_text, parse_apns_id, parse_campaign
 from transports import registry
@@ -141,21 +141,21 @@ def test_a_breaker_lets_one_probe_pass_after_each_cool_down():
     breaker = Breaker(first=10, limit=30)
     assert breaker.retry_in(0) == 0
     breaker.probe(0)
-    assert breaker.state is State.CLOSED
+    assert breaker.state is BreakerState.CLOSED
     breaker.open("the key was revoked", 10)
-    assert (breaker.reason, breaker.state) == ("the key was revoked", State.OPEN)
+    assert (breaker.reason, breaker.state) == ("the key was revoked", BreakerState.OPEN)
     assert breaker.retry_in(19) == 1
     assert breaker.retry_in(20) == 0
     assert breaker.retry_in(21) == 0, "an empty tube uses up no probe"
     breaker.probe(21)
-    assert breaker.state is State.HALF_OPEN
+    assert breaker.state is BreakerState.HALF_OPEN
     assert breaker.retry_in(22) > 0
     breaker.open("still", 22)
     assert breaker.retry_in(41) == 1
     assert breaker.retry_in(42) == 0
     breaker.probe(42)
     breaker.success()
-    assert (breaker.reason, breaker.state) == (None, State.CLOSED)
+    assert (breaker.reason, breaker.state) == (None, BreakerState.CLOSED)
     assert breaker.retry_in(43) == 0
 
 
