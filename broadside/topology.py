@@ -18,11 +18,11 @@ from actors.refusals import Ask
 from actors.reporter import Reporter
 from actors.settler import Settler
 from actors.shepherd import Shepherd
-from actors.transport import TransportActor
+from actors.transport_actor import TransportActor
 from actors.walker import Walker
 from broadside import wire
 from broadside.logs import observe
-from broadside.provider_tokens import TokenHolder
+from broadside.shared_tokens import TokenHolder
 from campaigns.batch import Batch
 from campaigns.channel_state import ChannelState
 from storage.link import Endpoint, Link

@@ -13,7 +13,7 @@ from broadside.api.api_client import Client
 from broadside.api.campaign_report import FireRequest
 from broadside.api.idempotency import check_key
 from broadside.api.report_text import describe, summary
-from broadside.cli.firing import fire_once
+from broadside.cli.fire_once import fire_once
 from broadside.cli.options import ConfigFile, DataDir, Json, data_folder, duration
 from broadside.cli.output import complain, say, say_json
 from broadside.cli.waiting import wait_for

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hmac
-from collections.abc import AsyncIterable, Awaitable, Callable
+from collections.abc import AsyncIterable, Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
@@ -19,7 +19,7 @@ from broadside.api import strict_json
 from broadside.api.campaign_report import CampaignReport, FireRequest
 from broadside.api.idempotency import HEADER, NODE_KEY, check_key
 from broadside.api.subscriber import MAX_SUBSCRIBERS, decode_subscribers
-from broadside.console.dead_routes import dead_routes
+from broadside.console.dead_routes import Handler, dead_routes
 from broadside.console.http_server import ADMITTED
 from broadside.errors import Conflict, FireFailed, Problem, RecordError
 from broadside.newsroom.alarms import REMEDY, channel_alarms, memory_alarms, outbox_alarms
@@ -36,8 +36,6 @@ LARGEST_NO_BODY = 4096
 """Bytes of an unwanted body that are read, so that the error can name its first field."""
 READY_WITHIN = 3.0
 """Seconds for Tarantool to say how full it is."""
-
-Handler = Callable[[Request], Awaitable[Response]]
 
 
 class ApiFailure(Exception):

@@ -29,7 +29,7 @@ from broadside.newsroom.newsroom import Newsroom
 from broadside.newsroom.ring import Ring
 from broadside.node import processes
 from broadside.node.quotas import Allowance, allowances
-from broadside.provider_tokens import TokenMaker
+from broadside.shared_tokens import TokenMaker
 from broadside.topology import build_transport, endpoints
 from campaigns.channel_state import ChannelState, worst
 from campaigns.message import Message

@@ -19,7 +19,7 @@ _ACTORS = {
 """The last part of an actor's path → its stage."""
 _FUNCTIONS = (
     ("transports.", "send"),
-    ("actors.transport.", "send"),
+    ("actors.transport_actor.", "send"),
     ("storage.link.", "link"),
     ("trio_asyncio", "link"),
 )

@@ -17,7 +17,7 @@ import trio
 
 from actors.refusals import Refusals
 from broadside import logs, wire
-from broadside.provider_tokens import TokenHolder
+from broadside.shared_tokens import TokenHolder
 from broadside.topology import WorkerTree, worker_tree
 from broadside.worker.stages import Stages
 

@@ -15,7 +15,7 @@ from actors.limiter import Limiter
 from actors.messages import Answered
 from actors.refusals import Doubt
 from actors.settler import Settler
-from actors.transport import TransportActor
+from actors.transport_actor import TransportActor
 from campaigns.batch import Batch, Leave, always
 from campaigns.campaign import Campaign
 from campaigns.message import Message

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from broadside.cli import firing
+from broadside.cli import fire_once
 from tests.broadside.fake_node import ID, FakeNode, Said, broadside, folder, node
 
 __all__ = ["broadside", "folder", "node"]  # fixtures
@@ -16,12 +16,12 @@ FIRE = ("fire", "--title", "t", "--body", "b")
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(firing, "PAUSES", (0.01,))
+    monkeypatch.setattr(fire_once, "PAUSES", (0.01,))
 
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(firing, "PATIENCE", 0.2)
+    monkeypatch.setattr(fire_once, "PATIENCE", 0.2)
 
 
 def test_a_lost_answer_is_asked_for_again_under_the_same_key(broadside: Said, node: FakeNode) -> None:

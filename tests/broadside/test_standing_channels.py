@@ -32,7 +32,7 @@ from storage.link import Link
 from supervision import Intensity
 from supervision.child import Around, around_actors
 from tests.actors.channel_group import ScriptedTransport, delivered
-from tests.broadside.test_provider_tokens import signing_key
+from tests.broadside.test_shared_tokens import signing_key
 from tests.conftest import Server
 from tests.storage.test_walk_verbs import House
 from tests.transports.scripted_peer import Peer

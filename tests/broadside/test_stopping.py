@@ -15,7 +15,7 @@ from broadside import wire
 from broadside.config.config import NodeConfig, demo_config
 from broadside.datafolder import DataFolder
 from broadside.node.node import Node
-from broadside.provider_tokens import TokenHolder
+from broadside.shared_tokens import TokenHolder
 from broadside.topology import worker_tree
 from supervision import Supervisor
 from tests.broadside.test_node_end_to_end import NodeProcess, gone, lives, slow

@@ -13,7 +13,7 @@ from actors.membership import Membership
 from actors.messages import wall_clock
 from actors.shepherd import Shepherd
 from broadside import topology, wire
-from broadside.provider_tokens import TokenHolder
+from broadside.shared_tokens import TokenHolder
 from campaigns.batch import Batch
 from campaigns.message import Message
 from campaigns.outcome import Outcome

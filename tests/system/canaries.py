@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from tests.system.run import Run
 
 _SETTLE_FIRST = """
-from actors.transport import TransportActor
+from actors.transport_actor import TransportActor
 from transports.contract import Outcomes
 
 

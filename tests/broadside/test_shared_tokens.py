@@ -16,13 +16,13 @@ import trustme
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from broadside import provider_tokens, wire
+from broadside import shared_tokens, wire
 from broadside.api.campaign_report import FireRequest
 from broadside.api.subscriber import Subscriber
 from broadside.config.config import Channel, Config, Http, NodeConfig
 from broadside.datafolder import DataFolder
 from broadside.node.node import Node
-from broadside.provider_tokens import TokenHolder, TokenMaker
+from broadside.shared_tokens import TokenHolder, TokenMaker
 from campaigns.identity import parse_campaign
 from campaigns.message import Message
 from tests.transports.scripted_peer import Peer
@@ -86,7 +86,7 @@ async def node(
     tmp_path: Path, apple: Apple, keys: dict[str, dict[str, str]], monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[Node]:
     """A node of two workers, each an OS process, whose channels all go to ``apple``."""
-    monkeypatch.setattr(provider_tokens, "LOOK_EVERY", 0.05)
+    monkeypatch.setattr(shared_tokens, "LOOK_EVERY", 0.05)
     channels = {
         name: Channel(
             platform="apns", app=APPS[name], credentials=keys[name], origin=apple.origin, ca=apple.ca, connections=1
