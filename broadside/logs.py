@@ -184,8 +184,6 @@ def observe(event: SupervisionEvent, quiet: bool = False) -> None:
             log.error("parked", actor=actor, why=event.why, seconds=round(event.seconds, 1))
         case Escalated():
             loud("gives up", actor=actor, because_of=event.child)
-        case _:
-            pass  # a supervisor's own start and end say nothing that its parent's do not
 
 
 def first_line(error: BaseException) -> str:

@@ -2,15 +2,12 @@
 
 from supervision.actor import Actor, HasSnapshot
 from supervision.child import (
-    BRUTAL,
-    INFINITY,
     PERMANENT,
     TEMPORARY,
     TRANSIENT,
     ChildSpec,
     ChildState,
     Restart,
-    Shutdown,
     Watch,
 )
 from supervision.child_process import ChildProcess, kill_running
@@ -41,8 +38,6 @@ from supervision.events import (
     ExitKind,
     ExitReason,
     SupervisionEvent,
-    SupervisorStarted,
-    SupervisorStopped,
     log_event,
 )
 from supervision.inbox import ChildCounts, ChildInfo
@@ -58,8 +53,6 @@ from supervision.strategy import (
 from supervision.supervisor import Supervisor
 
 __all__ = [
-    "BRUTAL",
-    "INFINITY",
     "ONE_FOR_ALL",
     "ONE_FOR_ONE",
     "PERMANENT",
@@ -98,7 +91,6 @@ __all__ = [
     "ProcessError",
     "Restart",
     "RestartWindow",
-    "Shutdown",
     "Snapshot",
     "StartFailed",
     "StartTimedOut",
@@ -106,8 +98,6 @@ __all__ = [
     "SupervisionError",
     "SupervisionEvent",
     "Supervisor",
-    "SupervisorStarted",
-    "SupervisorStopped",
     "Watch",
     "kill_running",
     "log_event",

@@ -33,15 +33,7 @@ class Restart(enum.Enum):
     TEMPORARY = "temporary"
 
 
-class Shutdown(enum.Enum):
-    """A shutdown that is not a number of seconds: cancelled without asking, or asked and waited for without end."""
-
-    BRUTAL = "brutal"
-    INFINITY = "infinity"
-
-
 PERMANENT, TRANSIENT, TEMPORARY = Restart.PERMANENT, Restart.TRANSIENT, Restart.TEMPORARY
-BRUTAL, INFINITY = Shutdown.BRUTAL, Shutdown.INFINITY
 
 
 class ChildState(enum.StrEnum):
@@ -59,10 +51,10 @@ class ChildSpec:
     """How to start, restart and stop one child.
 
     `start` makes a fresh `Actor` for each incarnation; an exception in it is a failed start. `shutdown` is the
-    seconds between the request to stop and the cancel, or `BRUTAL`, or `INFINITY`; left out it is 5.0, and
-    `INFINITY` for a nested supervisor, whose children have bounds of their own. `start_timeout` is the seconds
-    until `ready()`; left out it is 10.0, and without end for a nested supervisor. Neighbours that are all `together`
-    start side by side when the supervisor starts, and are asked to stop at once.
+    seconds between the request to stop and the cancel; left out it is 5.0, and `math.inf` for a nested supervisor,
+    whose children have bounds of their own. `start_timeout` is the seconds until `ready()`; left out it is 10.0, and
+    `math.inf` for a nested supervisor. Neighbours that are all `together` start side by side when the supervisor
+    starts, and are asked to stop at once.
 
     Raises `ValueError` for a spec that contradicts itself.
     """
@@ -70,14 +62,14 @@ class ChildSpec:
     id: str
     start: Callable[[], Actor]
     restart: Restart = PERMANENT
-    shutdown: float | Shutdown | None = None
+    shutdown: float | None = None
     start_timeout: float | None = None
     together: bool = False
 
     def __post_init__(self) -> None:
         if not self.id:
             raise ValueError("child spec: the id is empty")
-        if isinstance(self.shutdown, (int, float)) and not self.shutdown >= 0:
+        if self.shutdown is not None and not self.shutdown >= 0:
             raise ValueError(f'child "{self.id}": shutdown={self.shutdown} must be >= 0 seconds')
         if self.start_timeout is not None and not self.start_timeout > 0:
             raise ValueError(f'child "{self.id}": start_timeout={self.start_timeout} must be > 0 seconds')
@@ -170,15 +162,12 @@ class Incarnation:
         if self._asked or self.exited.is_set():
             return
         self._asked = True
-        limit = self.shutdown_limit
-        if limit is None:
-            return
         try:
             self.actor.stop()
         except Exception:
             log.exception("%s: stop() raised; it is cancelled instead", self.spec.id)
         else:
-            self._until = trio.current_time() + limit
+            self._until = trio.current_time() + self.shutdown_limit
 
     async def stop(self, on_stuck: Callable[[Incarnation, float], None]) -> None:
         """Request, bounded wait, cancel, await the exit. Returns only when the incarnation is gone."""
@@ -202,14 +191,11 @@ class Incarnation:
             await self.exited.wait()
 
     @property
-    def shutdown_limit(self) -> float | None:
-        """Seconds between request and cancel; None for no request at all."""
-        shutdown = self.spec.shutdown
-        if shutdown is None:
+    def shutdown_limit(self) -> float:
+        """Seconds between request and cancel."""
+        if self.spec.shutdown is None:
             return math.inf if self.nested else DEFAULT_SHUTDOWN
-        if isinstance(shutdown, Shutdown):
-            return math.inf if shutdown is INFINITY else None
-        return shutdown
+        return self.spec.shutdown
 
     @property
     def start_limit(self) -> float:

@@ -14,7 +14,7 @@ import os
 import signal
 import subprocess
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Literal
 
@@ -50,8 +50,8 @@ def _ignore_line(stream: str, text: str) -> None:
 class ChildProcess:
     """Runs `argv` as a child process; an actor, so one object for one incarnation.
 
-    - `env`, `cwd`, `pass_fds`: as of `subprocess.Popen`. The descriptors passed on stay open in this process: close
-      this side's copy once the process runs, or its channel never ends (`handshake` is a good place).
+    - `pass_fds`: as of `subprocess.Popen`. The descriptors passed on stay open in this process: close this side's copy
+      once the process runs, or its channel never ends (`ready_on` is a good place).
     - `first_line`: bytes written to standard input before all else, a newline added. Standard input then stays open.
     - `ready_on`: "stdout" waits for a first line with a JSON object and hands it to `on_ready`; an async function,
       called with this object once the process runs, makes the process ready by returning.
@@ -68,8 +68,6 @@ class ChildProcess:
         name: str,
         argv: Sequence[str | os.PathLike[str]],
         *,
-        env: Mapping[str, str] | None = None,
-        cwd: str | os.PathLike[str] | None = None,
         pass_fds: Sequence[int] = (),
         first_line: bytes | None = None,
         ready_on: Literal["stdout"] | Callable[[ChildProcess], Awaitable[None]] = "stdout",
@@ -84,7 +82,7 @@ class ChildProcess:
             raise ValueError(f'process "{name}": argv is empty')
         self.name = name
         self._argv = [os.fspath(part) for part in argv]
-        self._env, self._cwd, self._pass_fds = env, cwd, tuple(pass_fds)
+        self._pass_fds = tuple(pass_fds)
         self._first_line = first_line
         self._ready_on = ready_on
         self._on_ready = on_ready
@@ -129,8 +127,6 @@ class ChildProcess:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             start_new_session=True,
-            env=self._env,
-            cwd=self._cwd,
             pass_fds=self._pass_fds,
         )
         _running.add(process)

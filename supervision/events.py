@@ -15,7 +15,7 @@ class ExitKind(enum.StrEnum):
     NORMAL = "normal"  # run returned
     CRASH = "crash"  # run raised
     SHUTDOWN = "shutdown"  # run returned after the supervisor had asked it to stop
-    KILLED = "killed"  # the supervisor cancelled it: brutal, or its shutdown time was over
+    KILLED = "killed"  # the supervisor cancelled it: its shutdown time was over
     CANCELLED = "cancelled"  # cancelled from outside the tree
     NOPROC = "noproc"  # there was no running incarnation to watch
 
@@ -95,21 +95,11 @@ class ChildStuck(SupervisionEvent):
 
 
 @dataclass(frozen=True, slots=True)
-class SupervisorStarted(SupervisionEvent):
-    """All children are ready."""
-
-
-@dataclass(frozen=True, slots=True)
 class Escalated(SupervisionEvent):
     """The supervisor gives up: it stops all children and raises `error`."""
 
     child: str
     error: BaseException
-
-
-@dataclass(frozen=True, slots=True)
-class SupervisorStopped(SupervisionEvent):
-    """The supervisor and all its children are gone."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,9 +76,9 @@ class Supervisor:
     async def run(self, ready: Callable[[], None]) -> None:
         """Start all children in order, call `ready`, keep them running until `stop` or the end.
 
-        Returns after `stop`. Raises `StartFailed` when a child does not start at boot
-        and `IntensityExceeded` when restarts are used up; in each case when all children are gone, stopped in
-        reverse order. Cancelled, it cancels the children in reverse order, awaiting each.
+        Returns after `stop`. Raises `StartFailed` when a child does not start at boot and `IntensityExceeded` when
+        restarts are used up; in each case when all children are gone, stopped in reverse order. Cancelled, it cancels
+        the children in reverse order, awaiting each.
         """
         if self._started_at is not None:
             raise SupervisionError(f'supervisor "{self.name}" runs once; make a new one for each incarnation')
@@ -105,7 +105,6 @@ class Supervisor:
         finally:
             self._over = True
             self._inbox.refuse_all()
-            self._children.emit(events.SupervisorStopped(self.name, trio.current_time()))
         if failure is not None:
             raise failure
 
@@ -181,7 +180,6 @@ class Supervisor:
     async def _boot(self, ready: Callable[[], None]) -> None:
         await self._children.start_all(self._children.in_order())
         self._ready_at = trio.current_time()
-        self._children.emit(events.SupervisorStarted(self.name, self._ready_at))
         ready()
 
     async def _serve(self) -> None:

@@ -7,8 +7,6 @@ import trio
 import trio.lowlevel
 
 from supervision import (
-    BRUTAL,
-    INFINITY,
     ONE_FOR_ALL,
     ONE_FOR_ONE,
     PERMANENT,
@@ -104,22 +102,21 @@ async def test_a_supervisor_asked_to_stop_before_it_runs_starts_nothing(house, v
 
 
 @pytest.mark.parametrize(
-    ("shutdown", "takes", "kind", "asked", "after"),
+    ("shutdown", "takes", "kind", "after"),
     [
-        (5.0, 4, ExitKind.SHUTDOWN, True, 4),
-        (5.0, 6, ExitKind.KILLED, True, 5),
-        (0, 1, ExitKind.KILLED, True, 0),
-        (BRUTAL, 1, ExitKind.KILLED, False, 0),
-        (INFINITY, 5000, ExitKind.SHUTDOWN, True, 5000),
-        (None, 6, ExitKind.KILLED, True, 5),
+        (5.0, 4, ExitKind.SHUTDOWN, 4),
+        (5.0, 6, ExitKind.KILLED, 5),
+        (0, 1, ExitKind.KILLED, 0),
+        (math.inf, 5000, ExitKind.SHUTDOWN, 5000),
+        (None, 6, ExitKind.KILLED, 5),
     ],
 )
-async def test_a_child_is_stopped_as_its_shutdown_value_says(house, virtual, shutdown, takes, kind, asked, after):
+async def test_a_child_is_stopped_as_its_shutdown_value_says(house, virtual, shutdown, takes, kind, after):
     house.stop_takes = {"a": takes}
     async with house.open(house.supervisor([house.spec("a", shutdown=shutdown)])):
         pass
     assert house.ended == after
-    assert ("stop a1" in house.log) == asked
+    assert "stop a1" in house.log
     assert house.told(ChildExited)[0].reason.kind is kind
 
 

@@ -118,14 +118,6 @@ async def test_the_first_line_on_standard_input_is_the_callers_and_the_pipe_stay
         process.stop()
 
 
-async def test_environment_and_folder_are_the_callers(tmp_path):
-    said = []
-    script = """printf '{"a": "%s", "d": "%s"}\\n' "$A" "$PWD"; cat >/dev/null"""
-    process = shell(script, env={"A": "b"}, cwd=tmp_path, on_ready=said.append)
-    assert await outcome(process, process.stop) is None
-    assert said == [{"a": "b", "d": str(tmp_path)}]
-
-
 async def test_a_process_that_ends_by_itself_has_died_with_its_last_words():
     error = await outcome(shell(READY + "echo first >&2; echo 'out of memory' >&2; exit 3"))
     assert isinstance(error, ProcessDied)

@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from supervision import (
-    BRUTAL,
     TEMPORARY,
     ChildExited,
     ChildSpec,
@@ -81,7 +80,7 @@ async def test_a_restart_waits_until_the_old_incarnation_is_gone(house, virtual)
 
 async def test_a_child_that_defies_its_cancel_is_told_of_and_waited_for(house, virtual):
     house.dying_takes = {"a": 60}
-    async with house.open(house.supervisor(house.specs("a", shutdown=BRUTAL))) as supervisor:
+    async with house.open(house.supervisor(house.specs("a", shutdown=0))) as supervisor:
         await supervisor.terminate_child("a")
         assert trio.current_time() == 60
         assert [event.seconds for event in house.told(ChildStuck)] == [5.0]
@@ -149,7 +148,7 @@ async def test_an_error_beside_a_cancel_of_the_child_is_still_told(house, virtua
             nursery.start_soon(trio.sleep_forever)
             ready()
 
-    async with house.open(house.supervisor([ChildSpec("a", lambda: Plain(body), shutdown=BRUTAL)])):
+    async with house.open(house.supervisor([ChildSpec("a", lambda: Plain(body), shutdown=0)])):
         pass
     (exited,) = house.told(ChildExited)
     assert exited.reason.kind is ExitKind.CRASH
