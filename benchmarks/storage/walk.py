@@ -63,7 +63,7 @@ class Cost:
         return self.tarantool / self.rows * 1e6
 
 
-class Watch:
+class Stopwatch:
     """Measures a stretch, both processes."""
 
     def __init__(self, instance: Instance) -> None:
@@ -148,7 +148,7 @@ async def walk(link: Link, instance: Instance, subscribers: int) -> Cost:
         await nursery.start(lambda task_status: batcher.run(task_status.started))
         for walker in walkers:
             await nursery.start(lambda task_status, walker=walker: walker.run(task_status.started))
-        watch = Watch(instance)
+        watch = Stopwatch(instance)
         batons = await store.campaign_fire(campaign, SEGMENTS, wall_clock())
         assert batons
         await tubes.baton_put(batons)
@@ -188,7 +188,7 @@ async def drain(link: Link, instance: Instance, subscribers: int) -> tuple[Cost,
                     drained.set()  # who still polls an empty tube is not waited for
 
     drained = trio.Event()
-    watch = Watch(instance)
+    watch = Stopwatch(instance)
     async with trio.open_nursery() as nursery:
         for n in range(TAKERS):
             nursery.start_soon(take, CHANNELS[n % len(CHANNELS)])

@@ -5,7 +5,16 @@ See docs/supervision.md, "Testing". Schedules for Hypothesis are in `supervision
 
 from supervision.testing.injection import Injection, place, seam
 from supervision.testing.kill import kill_at_every_step, kill_switch
-from supervision.testing.report import Broken, Fault, Fired, InjectedCrash, InjectedFault, Kind, LawBroken, Report
+from supervision.testing.report import (
+    Broken,
+    FaultKind,
+    Fired,
+    InjectedCrash,
+    InjectedFault,
+    LawBroken,
+    PlannedFault,
+    Report,
+)
 from supervision.testing.sweep import (
     Scenario,
     crash_at_every_step,
@@ -16,13 +25,13 @@ from supervision.testing.sweep import (
 
 __all__ = [
     "Broken",
-    "Fault",
+    "FaultKind",
     "Fired",
     "InjectedCrash",
     "InjectedFault",
     "Injection",
-    "Kind",
     "LawBroken",
+    "PlannedFault",
     "Report",
     "Scenario",
     "crash_at_every_step",

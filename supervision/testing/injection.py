@@ -13,7 +13,7 @@ import trio
 from trio.lowlevel import Task
 
 from supervision.child import around_actors
-from supervision.testing.report import Fault, Fired, InjectedCrash, InjectedFault, Kind
+from supervision.testing.report import FaultKind, Fired, InjectedCrash, InjectedFault, PlannedFault
 
 _LIBRARIES = tuple(
     {sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")} | {str(Path(trio.__file__).parent)}
@@ -43,7 +43,7 @@ class Injection(trio.abc.Instrument):
     `on_fire` is called with each `Fired`, in the very step; it must not raise.
     """
 
-    def __init__(self, faults: Sequence[Fault], on_fire: Callable[[Fired], None] | None = None) -> None:
+    def __init__(self, faults: Sequence[PlannedFault], on_fire: Callable[[Fired], None] | None = None) -> None:
         self.fired: list[Fired] = []
         self._faults = list(faults)
         self._on_fire = on_fire
@@ -81,18 +81,18 @@ class Injection(trio.abc.Instrument):
     def seam(self, name: str, error: Callable[[str], Exception]) -> Iterator[None]:
         """See `supervision.testing.seam`."""
         fault = self._next(name, seam=True)
-        if fault is not None and fault.kind is Kind.BEFORE:
+        if fault is not None and fault.kind is FaultKind.BEFORE:
             raise error(str(self._fire(fault, name)))
         yield
         if fault is not None:
             raise error(str(self._fire(fault, name)))
 
-    def _next(self, name: str, *, seam: bool) -> Fault | None:
+    def _next(self, name: str, *, seam: bool) -> PlannedFault | None:
         """The fault that is due at this step of `name`, if one is."""
         if len(self.fired) == len(self._faults):
             return None
         fault = self._faults[len(self.fired)]
-        if (fault.kind is not Kind.CRASH) != seam:
+        if (fault.kind is not FaultKind.CRASH) != seam:
             return None
         near = name.partition(".")[0] if seam else name.rpartition("/")[2]
         if fault.where not in (name, near):
@@ -100,7 +100,7 @@ class Injection(trio.abc.Instrument):
         self._count += 1
         return fault if self._count == fault.step else None
 
-    def _fire(self, fault: Fault, where: str) -> Fired:
+    def _fire(self, fault: PlannedFault, where: str) -> Fired:
         fired = Fired(fault, where)
         self.fired.append(fired)
         self._count = 0

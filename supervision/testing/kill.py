@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from supervision.testing.injection import Injection
-from supervision.testing.report import Fault, Fired, LawBroken, Report
+from supervision.testing.report import Fired, LawBroken, PlannedFault, Report
 from supervision.testing.sweep import NEVER_ENDING
 
 VARIABLE = "SUPERVISION_TESTING_KILL"
@@ -31,7 +31,7 @@ def kill_switch() -> Injection:
         Path(witness).write_text(fired.where)
         os.kill(os.getpid(), signal.SIGKILL)
 
-    return Injection([Fault(actor, int(step))], end)
+    return Injection([PlannedFault(actor, int(step))], end)
 
 
 def kill_at_every_step(
@@ -70,7 +70,7 @@ def kill_at_every_step(
             broken: str | None = None
             try:
                 if life(n) == -signal.SIGKILL:
-                    fired.append(Fired(Fault(actor, n), witness.read_text()))
+                    fired.append(Fired(PlannedFault(actor, n), witness.read_text()))
                     life(None)
                 law()
             except AssertionError as error:

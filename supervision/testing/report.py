@@ -19,7 +19,7 @@ class LawBroken(AssertionError):
     """A scenario did not keep its law; the text names where the fault was injected."""
 
 
-class Kind(enum.StrEnum):
+class FaultKind(enum.StrEnum):
     """What is injected: the death of an actor at a step, or an error at a seam's call, before or after its effect."""
 
     CRASH = "crash"
@@ -28,7 +28,7 @@ class Kind(enum.StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class PlannedFault:
     """One thing that goes wrong.
 
     `where`: an actor (its id, or supervisor/id) for `CRASH`, else a seam (its name, or the part before its dot).
@@ -37,7 +37,7 @@ class Fault:
 
     where: str
     step: int
-    kind: Kind = Kind.CRASH
+    kind: FaultKind = FaultKind.CRASH
 
     def __str__(self) -> str:
         return f"{self.kind} {self.where} at {self.step}"
@@ -47,7 +47,7 @@ class Fault:
 class Fired:
     """A fault that was injected, and the line of code at which it was."""
 
-    fault: Fault
+    fault: PlannedFault
     where: str
 
     def __str__(self) -> str:

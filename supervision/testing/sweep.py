@@ -12,7 +12,7 @@ import trio
 import trio.testing
 
 from supervision.testing.injection import Injection
-from supervision.testing.report import Broken, Fault, Fired, Kind, LawBroken, Report
+from supervision.testing.report import Broken, FaultKind, Fired, LawBroken, PlannedFault, Report
 
 Scenario = Callable[[], Awaitable[None]]
 """Builds everything anew, lets it work, and asserts its law at the end."""
@@ -23,7 +23,7 @@ NEVER_ENDING = 100_000
 
 def run_with_faults(
     scenario: Scenario,
-    faults: Sequence[Fault] = (),
+    faults: Sequence[PlannedFault] = (),
     *,
     virtual: bool = True,
     within: float | None = None,
@@ -74,15 +74,15 @@ def crash_at_every_step(
     Use it in a plain function: it calls `trio.run`. The report is to be `check()`ed, or looked at.
     """
     run = partial(run_with_faults, scenario, virtual=virtual, within=within, seed=seed, on_fire=on_fire)
-    more = [Fault(actor, step) for step in then]
-    return _sweep(f"crash {actor} at every step", run, lambda n: [Fault(actor, n), *more], first, every)
+    more = [PlannedFault(actor, step) for step in then]
+    return _sweep(f"crash {actor} at every step", run, lambda n: [PlannedFault(actor, n), *more], first, every)
 
 
 def fault_at_every_call(
     scenario: Scenario,
     *,
     seam: str,
-    kind: Kind,
+    kind: FaultKind,
     first: int = 1,
     every: int = 1,
     virtual: bool = True,
@@ -91,15 +91,15 @@ def fault_at_every_call(
     on_fire: Callable[[Fired], None] | None = None,
 ) -> Report:
     """As `crash_at_every_step`, with an error before or after the effect of each call that passes `seam`."""
-    if kind is Kind.CRASH:
+    if kind is FaultKind.CRASH:
         raise ValueError("kind: a seam fails before or after its effect; crashes are crash_at_every_step's")
     run = partial(run_with_faults, scenario, virtual=virtual, within=within, seed=seed, on_fire=on_fire)
-    return _sweep(f"fault {kind} every call of {seam}", run, lambda n: [Fault(seam, n, kind)], first, every)
+    return _sweep(f"fault {kind} every call of {seam}", run, lambda n: [PlannedFault(seam, n, kind)], first, every)
 
 
 def run_schedule(
     scenario: Scenario,
-    faults: Sequence[Fault],
+    faults: Sequence[PlannedFault],
     *,
     virtual: bool = True,
     within: float | None = None,
@@ -114,8 +114,8 @@ def run_schedule(
 
 def _sweep(
     name: str,
-    run: Callable[[Sequence[Fault]], tuple[list[Fired], str | None]],
-    faults: Callable[[int], list[Fault]],
+    run: Callable[[Sequence[PlannedFault]], tuple[list[Fired], str | None]],
+    faults: Callable[[int], list[PlannedFault]],
     first: int,
     every: int,
 ) -> Report:

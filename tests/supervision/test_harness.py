@@ -9,11 +9,11 @@ from hypothesis import given, settings
 
 from supervision import ChildSpec, Supervisor
 from supervision.testing import (
-    Fault,
+    FaultKind,
     InjectedCrash,
     Injection,
-    Kind,
     LawBroken,
+    PlannedFault,
     crash_at_every_step,
     fault_at_every_call,
     kill_at_every_step,
@@ -58,16 +58,16 @@ def test_the_harness_is_content_with_the_right_ones(scenario, actor, then):
     assert report.runs >= 3
 
 
-@pytest.mark.parametrize("kind", [Kind.BEFORE, Kind.AFTER])
+@pytest.mark.parametrize("kind", [FaultKind.BEFORE, FaultKind.AFTER])
 def test_a_fault_at_a_seam_tells_wrong_from_right(kind):
     report = fault_at_every_call(RIGHT, seam="phones", kind=kind).check()
     assert report.runs == 5
     report = fault_at_every_call(ACK_FIRST, seam="phones.send", kind=kind)
-    assert len(report.broken) == (5 if kind is Kind.BEFORE else 0)
+    assert len(report.broken) == (5 if kind is FaultKind.BEFORE else 0)
     report = fault_at_every_call(LEAKING, seam="queue", kind=kind)
     assert report.broken
     with pytest.raises(ValueError, match="kind"):
-        fault_at_every_call(RIGHT, seam="queue", kind=Kind.CRASH)
+        fault_at_every_call(RIGHT, seam="queue", kind=FaultKind.CRASH)
 
 
 schedules = fault_schedules(actors=["consumer"], seams=["queue", "phones.send"], steps=12)
@@ -216,7 +216,7 @@ async def test_a_seam_raises_the_error_it_was_given(virtual):
             done.append(trio.current_time())
         await trio.lowlevel.checkpoint()
 
-    injection = Injection([Fault("queue.put", 2, Kind.BEFORE), Fault("queue", 1, Kind.AFTER)])
+    injection = Injection([PlannedFault("queue.put", 2, FaultKind.BEFORE), PlannedFault("queue", 1, FaultKind.AFTER)])
     async with injection.installed():
         await effect()
         for n in (1, 2):

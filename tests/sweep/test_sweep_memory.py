@@ -12,7 +12,15 @@ from hypothesis import HealthCheck, given, settings
 from broadside import topology
 from storage.store import Store
 from storage.tubes import Tubes
-from supervision.testing import Fault, Fired, Kind, Report, crash_at_every_step, fault_at_every_call, run_schedule
+from supervision.testing import (
+    FaultKind,
+    Fired,
+    PlannedFault,
+    Report,
+    crash_at_every_step,
+    fault_at_every_call,
+    run_schedule,
+)
 from supervision.testing.schedules import fault_schedules
 from tests.sweep.campaign import Campaign, rows
 from tests.sweep.memory import MemoryLink, MemoryQueue, MemoryStore
@@ -75,7 +83,7 @@ class Memory:
     def crash(self, actor: str, **options: Any) -> Report:
         return crash_at_every_step(self.scenario, actor=actor, on_fire=self.fired, within=2000, **options)
 
-    def cut(self, verb: str, kind: Kind, **options: Any) -> Report:
+    def cut(self, verb: str, kind: FaultKind, **options: Any) -> Report:
         return fault_at_every_call(
             self.scenario, seam=f"link.{verb}", kind=kind, on_fire=self.fired, within=2000, **options
         )
@@ -102,17 +110,17 @@ def test_a_crash_at_every_step_loses_nothing(memory: Memory, actor: str, then: t
     print(memory.crash(actor, then=then).check())
 
 
-@pytest.mark.parametrize("kind", [Kind.BEFORE, Kind.AFTER])
-def test_a_slice_of_the_lost_links_loses_nothing(memory: Memory, kind: Kind) -> None:
+@pytest.mark.parametrize("kind", [FaultKind.BEFORE, FaultKind.AFTER])
+def test_a_slice_of_the_lost_links_loses_nothing(memory: Memory, kind: FaultKind) -> None:
     for verb in VERBS:
         memory.cut(verb, kind, every=1000).check()
 
 
 @pytest.mark.sweep
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("kind", [Kind.BEFORE, Kind.AFTER])
+@pytest.mark.parametrize("kind", [FaultKind.BEFORE, FaultKind.AFTER])
 @pytest.mark.parametrize("verb", VERBS)
-def test_a_link_lost_at_every_call_loses_nothing(memory: Memory, verb: str, kind: Kind) -> None:
+def test_a_link_lost_at_every_call_loses_nothing(memory: Memory, verb: str, kind: FaultKind) -> None:
     print(memory.cut(verb, kind).check())
 
 
@@ -134,9 +142,9 @@ def test_no_fault_hits_the_editor_who_fires(memory: Memory) -> None:
     """C12: a schedule is counted in the node's own calls, so that none of its faults ends the scenario itself."""
     verbs = ["store.campaign_create", "store.campaign_fire"]
     for verb in verbs:
-        assert run_schedule(memory.scenario, [Fault(f"link.{verb}", 1, Kind.BEFORE)], within=2000) == []
+        assert run_schedule(memory.scenario, [PlannedFault(f"link.{verb}", 1, FaultKind.BEFORE)], within=2000) == []
     for step in range(6, 18):
-        faults = [Fault("walker", 1, Kind.CRASH), Fault("link", step, Kind.BEFORE)]
+        faults = [PlannedFault("walker", 1, FaultKind.CRASH), PlannedFault("link", step, FaultKind.BEFORE)]
         fired = run_schedule(memory.scenario, faults, on_fire=memory.fired, within=2000)
         assert [one.fault for one in fired] == faults
 
@@ -163,6 +171,6 @@ def test_the_sweep_is_red_when_a_page_leaves_no_mark(memory: Memory, monkeypatch
         return put(self, *args)
 
     monkeypatch.setattr(MemoryQueue, "page_put", unmarked)
-    report = memory.cut("tubes.page_put", Kind.AFTER)
+    report = memory.cut("tubes.page_put", FaultKind.AFTER)
     print(report)
     assert any("duplicates" in broken.law for broken in report.broken)
