@@ -17,4 +17,4 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     data: dict[str, str] = {}
     """The app's own keys."""
     options: dict[str, dict[str, Any]] = {}
-    """Platform → what only that platform knows (``{"apns": {"priority": 5}}``). Its ``payload`` reads it, strictly."""
+    """Platform → what only that platform knows (``{PLATFORM: {"priority": 5}}``). It is read strictly."""

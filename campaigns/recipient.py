@@ -12,7 +12,7 @@ class Recipient(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """The subscriber's id (uint64)."""
     token: str
     kind: str
-    """What ``token`` is: ``token`` (APNs device, FCM registration) or ``fid`` (Firebase installation id)."""
+    """What ``token`` is: one of its platform's kinds (``token``; ``fid``, a Firebase installation id)."""
     registered_at: int
     """Milliseconds UTC at which this token was last registered."""
     locale: str

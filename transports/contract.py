@@ -7,6 +7,7 @@ recipient costs its neighbours nothing.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -139,7 +140,7 @@ class TransportSettings:
     channel: str
     platform: str
     app: str
-    """APNs: the bundle id (topic). FCM: the project id."""
+    """The app's id, as the provider knows it (``Platform.app``)."""
     credentials: Mapping[str, str]
     """As in the config's ``credentials`` table, file names made absolute."""
     origin: str | None = None
@@ -161,6 +162,33 @@ class Build(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class CredentialField:
+    """One entry of a channel's ``credentials`` table."""
+
+    name: str
+    meaning: str
+    """What it is and where it is to be had, as people are told."""
+    required: bool = True
+    """Whether its set is incomplete without it."""
+    file: bool = False
+    """Whether it names a file, closed to other users."""
+    public_beside: str | None = None
+    """The field that, where it is given too, holds the secret, so that this one's file may be open to others."""
+    pattern: str = ".*"
+    """A regular expression that all of its text must match."""
+    form: str = ""
+    """The pattern in words (``10 letters and digits``)."""
+
+    def fits(self, value: str) -> bool:
+        """Whether ``value`` has this field's form."""
+        return re.fullmatch(self.pattern, value, re.DOTALL) is not None
+
+
+ENVIRONMENT = "environment"
+"""The entry of a ``credentials`` table that names one of several environments."""
+
+
+@dataclass(frozen=True, slots=True)
 class Platform:
     """A platform as its entry point (group ``broadside.transports``) describes it."""
 
@@ -168,6 +196,15 @@ class Platform:
     """Whose service it is, as people are told."""
     service: str
     """The service itself, as people are told."""
+    app: str
+    """How the service calls an app's id, as people are told (``the bundle id``)."""
+    credentials: tuple[tuple[CredentialField, ...], ...]
+    """Sets of fields. A channel gives one of them; the first is the usual one. Empty: no channel needs any."""
+    environments: Mapping[str, str]
+    """Name → the service's origin there. The first is the usual one; where there are several, a channel's credentials
+    may name another as ``environment``. Empty: there is no origin but a channel's own."""
+    sample: Callable[[str], str]
+    """64 hexadecimal digits → a token of the first kind that is nobody's, and begins like the digits where it can."""
     build: Build
     kinds: tuple[str, ...]
     """Kinds of token that it has."""
@@ -178,3 +215,7 @@ class Platform:
     tokens: Callable[[str, list[str]], list[str] | None]
     """(kind, texts) → the same for many at once, in their order; the list itself where nothing changes. None where one
     is no token, or wants a closer look: ask ``token`` for each."""
+
+    def origin(self, credentials: Mapping[str, str]) -> str | None:
+        """Where the service is for a channel with these ``credentials``; None: it has no origin of its own."""
+        return self.environments.get(credentials.get(ENVIRONMENT, next(iter(self.environments), "")))

@@ -19,6 +19,11 @@ def platforms() -> list[str]:
     return sorted({point.name for point in entry_points(group=GROUP)})
 
 
+def kinds() -> tuple[str, ...]:
+    """The kinds of token that the installed platforms have, each once."""
+    return tuple(dict.fromkeys(kind for name in platforms() for kind in load(name).kinds))
+
+
 def load(platform: str) -> Platform:
     """A platform's description. Raises :class:`UnknownPlatform`, naming those that are known."""
     for point in entry_points(group=GROUP, name=platform):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import time
 import zoneinfo
-from typing import Annotated, Literal
+from typing import Annotated
 
 import msgspec
 from msgspec import Meta
@@ -31,8 +31,8 @@ class Subscriber(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, omit_
     """The store's own number: there on the way out, ignored on the way in (so that an export can be imported)."""
     channel: str
     token: Token
-    kind: Literal["token", "fid"] = "token"
-    """``fid``: a Firebase installation id in place of a registration token."""
+    kind: ShortText = "token"
+    """Which of its platform's kinds of token it is."""
     locale: ShortText = ""
     """BCP 47, as in ``pt-BR``; empty: the campaign's default text."""
     tz: ShortText = ""
@@ -57,7 +57,7 @@ ROW = msgspec.json.Decoder(Subscriber)
 ADVICE = {
     "channel": "a channel's name, as in ios-news",
     "token": "1 to 4096 printable characters without blanks",
-    "kind": "token or fid",
+    "kind": "a kind of token that the channel's platform has, as in token",
     "locale": "a language tag, as in pt-BR",
     "tz": "an IANA time zone, as in Europe/Berlin",
     "country": "two capital letters, as in DE",
@@ -94,7 +94,7 @@ def zones() -> frozenset[str]:
 
 
 def check(row: Subscriber, latest: int) -> Problem | None:
-    """Check what types cannot say, but for the token, which is its platform's matter (``device_tokens``).
+    """Check what types cannot say, but for token and kind, which are their platform's matter (``token_rules``).
 
     ``latest``: ms UTC after which a registration lies in the future.
     """

@@ -26,6 +26,7 @@ class DeviceTokens:
     def __init__(self, channels: Mapping[str, str]) -> None:
         """``channels``: name → platform. Raises ``UnknownPlatform``."""
         self.channels = dict(channels)
+        self._kinds = registry.kinds()
         self._platforms: dict[str, Platform] = {name: registry.load(name) for name in set(channels.values())}
 
     def kinds(self, channel: str) -> tuple[str, ...]:
@@ -51,7 +52,9 @@ class DeviceTokens:
         return self._at_once(rows) is not None
 
     def one(self, channel: str, kind: str, token: str) -> str | Problem:
-        """A token as its platform writes it, or what is wrong with it."""
+        """A token as its platform writes it, or what is wrong with it or its kind."""
+        if kind not in self._kinds:
+            return Problem("kind", f"{shown(kind)} is not valid", " or ".join(self._kinds), shown(kind))
         platform = self.channels.get(channel)
         if platform is None:
             good = _PLAIN(token)
@@ -84,7 +87,7 @@ class DeviceTokens:
     def _of_channel(self, channel: str, kind: str, texts: list[str]) -> list[str] | None:
         platform = self.channels.get(channel)
         if platform is None:
-            return texts if all(texts) and _PLAIN("".join(texts)) else None
+            return texts if kind in self._kinds and all(texts) and _PLAIN("".join(texts)) else None
         return self._platforms[platform].tokens(kind, texts)
 
 

@@ -20,6 +20,7 @@ from broadside.cli.waiting import wait_for
 from broadside.datafolder import DataFolder
 from broadside.errors import RecordError, UsageError, shown
 from campaigns.message import Message
+from transports import registry
 
 _EPILOGUE = """\
 Examples:
@@ -53,7 +54,7 @@ def fire(
     ] = None,
     url: Annotated[str | None, Parameter(help="What a tap on the message opens.")] = None,
     options: Annotated[
-        Path | None, Parameter(help='A JSON file with what only a platform knows: {"apns": {...}, "fcm": {...}}.')
+        Path | None, Parameter(help="A JSON file with what only a platform knows: an object for each platform.")
     ] = None,
     ttl: Annotated[
         str | None, Parameter(help="How long the news is news: 90s, 15m, 2h, 1d. A phone reached later gets nothing.")
@@ -141,7 +142,8 @@ def _options(path: Path) -> dict[str, dict[str, Any]]:
     try:
         return msgspec.json.decode(content, type=dict[str, dict[str, Any]])
     except msgspec.ValidationError:
-        remedy = 'write platforms and their options, as in {"apns": {"priority": 5}}'
+        platform = next(iter(registry.platforms()), "")
+        remedy = f'write platforms and their options, as in {{"{platform}": {{"NAME": "value"}}}}'
         raise UsageError(f"{where} holds no object of objects ({remedy})") from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise UsageError(f"{where} is not JSON: {error} (write it in UTF-8)") from None

@@ -9,8 +9,9 @@ from typing import Annotated, TypeAlias
 from cyclopts import Parameter
 
 from broadside.api.api_client import Client
-from broadside.config.config import Config, load
+from broadside.config.config import Config
 from broadside.datafolder import DataFolder
+from broadside.demo.demo_config import load_or_demo
 from broadside.errors import UsageError, shown
 
 ConfigFile: TypeAlias = Annotated[
@@ -32,7 +33,7 @@ def data_folder(config: Path | None, data: Path | None) -> DataFolder:
 
 def configuration(path: Path | None) -> Config:
     """Load the configuration."""
-    return load(path)
+    return load_or_demo(path)
 
 
 def client(config: Path | None, data: Path | None) -> Client:

@@ -21,6 +21,7 @@ from broadside.errors import UsageError
 from broadside.imports.chunks import Rules
 from broadside.imports.export import export as export_base
 from broadside.imports.importer import Summary, import_file
+from transports import registry
 
 Channel: TypeAlias = Annotated[str, Parameter(help="The subscriber's channel, as in ios-news.")]
 Token: TypeAlias = Annotated[str, Parameter(help="The device's token, as the app gave it.")]
@@ -39,7 +40,7 @@ CSV has a header line, NDJSON one JSON object a line; the first line tells
 which it is. Names of columns and keys:
     channel, token    needed; together they say who it is: a row that is
                       there already is updated
-    kind              token (default) or fid
+    kind              {kinds}; token where none is given
     locale tz country app_version screen
     best_minute       0 to 1439
     tags              CSV: sport|weather; NDJSON: an array
@@ -59,7 +60,7 @@ Examples:
 def register(app: App) -> None:
     """Add the group."""
     group = App(name="subscribers", help="Import, count and export the base.", help_epilogue=_EPILOGUE)
-    group.command(import_, name="import", help_epilogue=_IMPORT_EPILOGUE)
+    group.command(import_, name="import", help_epilogue=_IMPORT_EPILOGUE.format(kinds=" or ".join(registry.kinds())))
     group.command(put)
     group.command(remove)
     group.command(count)
@@ -106,7 +107,7 @@ def put(
     token: Token,
     /,
     *,
-    kind: Annotated[Literal["token", "fid"], Parameter(help="fid: a Firebase installation id.")] = "token",
+    kind: Annotated[str, Parameter(help="What the token is, where its platform has several kinds.")] = "token",
     locale: Annotated[str, Parameter(help="A language tag, as in pt-BR.")] = "",
     tz: Annotated[str, Parameter(help="An IANA time zone, as in Europe/Berlin.")] = "",
     country: Annotated[str, Parameter(help="Two capital letters, as in DE.")] = "",

@@ -7,8 +7,6 @@ relative to the file's own folder. Secrets are named by file or environment vari
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
@@ -34,9 +32,10 @@ from broadside.config.tarantool import (
 from broadside.errors import ConfigError, shown
 from simulators import twins
 from transports import registry
+from transports.contract import ENVIRONMENT, CredentialField, Platform
 
 DEFAULT_FILE = "broadside.toml"
-"""The file that :func:`load` looks for in the current folder."""
+"""The file that is looked for in the current folder where none is named."""
 CONNECTIONS = 2
 """Of a worker to a channel's provider, unless the file says otherwise. Each has at most 1,000 pushes under way.
 Where answers came after 50 ms (`./dev bench choices`) two cores pushed 73,000 a second with one, 130,000 with
@@ -84,7 +83,7 @@ class Channel(msgspec.Struct, frozen=True, kw_only=True):
 
     platform: str
     app: str
-    """APNs: the bundle id. FCM: the project id."""
+    """The app's id at the provider, in the form that the platform asks for."""
     credentials: dict[str, str] = {}
     """Per platform; file names are absolute once loaded."""
     twin: bool = False
@@ -135,15 +134,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     source: Path | None = None
 
 
-def load(path: Path | None = None) -> Config:
-    """Read ``path``, or ``broadside.toml`` in the current folder; without either, the demo.
-
-    Raises ``ConfigError`` with every mistake found.
-    """
-    if path is None:
-        path = Path(DEFAULT_FILE)
-        if not path.exists():
-            return demo_config()
+def load(path: Path) -> Config:
+    """Read ``path``. Raises ``ConfigError`` with every mistake found."""
     path = path.expanduser().absolute()
     table = strict_toml.parse(path)
     reader = strict_toml.Reader(path.parent)
@@ -151,18 +143,6 @@ def load(path: Path | None = None) -> Config:
     if reader.problems:
         raise ConfigError(reader.problems)
     return config
-
-
-def demo_config(folder: Path | None = None) -> Config:
-    """Return the configuration of a node that has no file: two channels, both twins, data in ``folder``/var."""
-    return Config(
-        demo=Demo(),
-        node=NodeConfig(data=(folder or Path.cwd()) / "var"),
-        channels={
-            "ios-news": Channel(platform="apns", app="com.example.news", twin=True),
-            "android-news": Channel(platform="fcm", app="example-news", twin=True),
-        },
-    )
 
 
 def is_origin(text: str) -> bool:
@@ -182,25 +162,9 @@ _REMEDIES = {
     "http.bind": 'write host:port, as in "127.0.0.1:8765"',
     "channels.*.rate": "pushes a second; leave it away for the provider's own quota",
     "channels.*.dead_limit": "a share above 0, up to 1; 0.2 is 20 %, 1 never asks",
-    "channels.*.platform": 'as in platform = "apns"',
-    "channels.*.app": "APNs: the bundle id; FCM: the project id",
     "channels.*.connections": "1 to 64 connections per worker",
     "demo.dead_share": "a share between 0 and 1, 0.02 is 2 %",
 }
-_CREDENTIALS: Mapping[str, tuple[Mapping[str, str], ...]] = {
-    "apns": (
-        {
-            "key": "the AuthKey_….p8 file from developer.apple.com",
-            "key_id": "the key's 10 characters, shown beside it at developer.apple.com",
-            "team_id": "your team's 10 characters, under Membership at developer.apple.com",
-        },
-        {"certificate": "the PEM file with the push certificate, and its key if certificate_key is not given"},
-    ),
-    "fcm": ({"service_account": "the service account's JSON file from console.firebase.google.com"},),
-}
-"""Per platform the fields that must be there, one set or another. A platform not listed checks its own when built."""
-_OPTIONAL_CREDENTIALS: Mapping[str, tuple[str, ...]] = {"apns": ("environment", "certificate_key")}
-_CREDENTIAL_FILES = {"key", "certificate", "certificate_key", "service_account"}
 
 
 def _config(reader: strict_toml.Reader, table: dict[str, object], source: Path) -> Config:
@@ -260,17 +224,27 @@ def _channels(reader: strict_toml.Reader, tables: object) -> dict[str, Channel]:
         reader.problem("channels", f"{shown(tables)} where tables belong", "write each channel as [channels.NAME]")
         return {}
     if not tables:
-        remedy = 'as in [channels.ios-news] with platform = "apns" and app = "com.example.news"'
+        remedy = "as in [channels.ios-news] with platform, app and credentials"
         reader.problem("channels", "there is none, so nothing can be sent", remedy)
     channels: dict[str, Channel] = {}
+    remedies = _REMEDIES | _platform_remedies()
     for name, table in tables.items():
         key = f"channels.{name}"
         if not NAME.fullmatch(name):
             reader.problem(key, f"{shown(name)} cannot be a channel's name", NAME_RULE, name)
-        channel = reader.table(Channel, table, key, _REMEDIES)
+        channel = reader.table(Channel, table, key, remedies)
         if channel is not None:
             channels[name] = _checked_channel(reader, channel, key)
     return channels
+
+
+def _platform_remedies() -> dict[str, str]:
+    """What the installed platforms have to say of a channel's table."""
+    platforms = {name: registry.load(name) for name in registry.platforms()}
+    return {
+        "channels.*.platform": f'as in platform = "{next(iter(platforms), "")}"',
+        "channels.*.app": "; ".join(f"{name}: {platform.app}" for name, platform in platforms.items()),
+    }
 
 
 def _check_twins(reader: strict_toml.Reader, channels: dict[str, Channel], *, demo: bool, shared: bool) -> None:
@@ -291,8 +265,9 @@ def _checked_channel(reader: strict_toml.Reader, channel: Channel, key: str) -> 
         what = f"unknown platform {shown(channel.platform)}"
         reader.problem(f"{key}.platform", what, f"known: {', '.join(known)}", channel.platform)
         return channel
+    platform = registry.load(channel.platform)
     if not channel.app or any(c.isspace() or not c.isprintable() for c in channel.app):
-        reader.problem(f"{key}.app", f"{shown(channel.app)} is no app id", _REMEDIES["channels.*.app"], channel.app)
+        reader.problem(f"{key}.app", f"{shown(channel.app)} is no app id", f"write {platform.app}", channel.app)
     if channel.origin is not None and not is_origin(channel.origin):
         remedy = 'as in "https://127.0.0.1:2197", or leave it away for the provider itself'
         reader.problem(f"{key}.origin", f"{shown(channel.origin)} is not an origin", remedy, channel.origin)
@@ -306,42 +281,48 @@ def _checked_channel(reader: strict_toml.Reader, channel: Channel, key: str) -> 
     elif channel.twin and channel.platform not in (there := twins.names()):
         what = f"true, but {channel.platform} has no twin"
         reader.problem(f"{key}.twin", what, f"there are twins of {', '.join(there)}: give credentials", "true")
-    elif not channel.twin and not channel.credentials:
+    elif not channel.twin and not channel.credentials and platform.credentials:
         remedy = "give the provider's, or twin = true: pushes then go to a simulator on this machine, and to no phone"
         reader.problem(f"{key}.credentials", "are missing", remedy)
     if channel.ca is not None:
         reader.file(f"{key}.ca", channel.ca, secret=False)
-    return msgspec.structs.replace(channel, credentials=_credentials(reader, channel, f"{key}.credentials"))
+    return msgspec.structs.replace(channel, credentials=_credentials(reader, channel, platform, f"{key}.credentials"))
 
 
-def _credentials(reader: strict_toml.Reader, channel: Channel, key: str) -> dict[str, str]:
+def _credentials(reader: strict_toml.Reader, channel: Channel, platform: Platform, key: str) -> dict[str, str]:
     given = dict(channel.credentials)
-    sets = _CREDENTIALS.get(channel.platform)
-    if not given or sets is None:
+    if not given:
         return given
-    optional = _OPTIONAL_CREDENTIALS.get(channel.platform, ())
-    reader.unknown(given, [*(name for fields in sets for name in fields), *optional], key)
-    begun = [fields for fields in sets if any(name in given or f"{name}_key" in given for name in fields)]
+    sets = platform.credentials
+    several = [ENVIRONMENT] if len(platform.environments) > 1 else []
+    reader.unknown(given, [*(field.name for fields in sets for field in fields), *several], key)
+    begun = [fields for fields in sets if any(field.name in given for field in fields)]
     if len(begun) > 1:
-        what = "has " + " and ".join(next(name for name in given if name.startswith(tuple(each))) for each in begun)
-        reader.problem(key, what, "give either " + ", or ".join(" and ".join(each) for each in begun))
+        names = [{field.name for field in fields} for fields in begun]
+        what = "has " + " and ".join(next(name for name in given if name in each) for each in names)
+        choice = (" and ".join(field.name for field in fields if field.required) for fields in begun)
+        reader.problem(key, what, "give either " + ", or ".join(choice))
         return given
-    needed = dict((begun or sets)[0])
-    needed |= {name: "its PEM file" for name in optional if name in given and name in _CREDENTIAL_FILES}
-    for name, meaning in needed.items():
-        where, value = f"{key}.{name}", given.get(name, "")
-        if not value:
-            reader.problem(where, "is missing", f"{channel.platform} needs it: {meaning}")
-        elif value.lstrip().startswith(("-----BEGIN", "{")):
-            reader.problem(where, "holds the secret itself", "put it into a file of mode 0600 and name that")
-        elif name in _CREDENTIAL_FILES:
-            # beside a key of its own a certificate is no secret: it is shown to whoever asks
-            secret = name != "certificate" or "certificate_key" not in given
-            given[name] = str(reader.file(where, value, secret=secret))
-        elif not re.fullmatch(r"[A-Za-z0-9]{10}", value):
-            reader.problem(where, f"{shown(value)} is not 10 letters and digits", meaning, value)
-    environment = given.get("environment", "production")
-    if channel.platform == "apns" and environment not in ("production", "sandbox"):
+    for field in next(iter(begun or sets), ()):
+        if field.required or field.name in given:
+            _check_credential(reader, channel.platform, field, given, f"{key}.{field.name}")
+    environment = given.get(ENVIRONMENT)
+    if several and environment is not None and environment not in platform.environments:
         what = f"unknown environment {shown(environment)}"
-        reader.problem(f"{key}.environment", what, "production or sandbox", environment)
+        reader.problem(f"{key}.{ENVIRONMENT}", what, " or ".join(platform.environments), environment)
     return given
+
+
+def _check_credential(
+    reader: strict_toml.Reader, platform: str, field: CredentialField, given: dict[str, str], where: str
+) -> None:
+    """Check one entry of a ``credentials`` table; a file's name becomes absolute in ``given``."""
+    value = given.get(field.name, "")
+    if not value:
+        reader.problem(where, "is missing", f"{platform} needs it: {field.meaning}")
+    elif value.lstrip().startswith(("-----BEGIN", "{")):
+        reader.problem(where, "holds the secret itself", "put it into a file of mode 0600 and name that")
+    elif field.file:
+        given[field.name] = str(reader.file(where, value, secret=field.public_beside not in given))
+    elif not field.fits(value):
+        reader.problem(where, f"{shown(value)} is not {field.form}", field.meaning, value)

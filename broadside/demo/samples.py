@@ -7,6 +7,7 @@ import random
 from collections.abc import Iterator, Mapping
 
 from broadside.api.subscriber import Subscriber
+from transports import registry
 
 _PLACES = (
     ("de", "Europe/Berlin", "DE"), ("en-GB", "Europe/London", "GB"), ("en", "America/New_York", "US"),
@@ -16,7 +17,7 @@ _PLACES = (
 _SCREENS = ("390x844", "430x932", "412x915", "360x800")
 _VERSIONS = ("4.0.2", "4.1.0", "4.2.1")
 DEAD = "dead"
-"""Tokens that begin so are answered as gone by the demo's twins (it is hexadecimal, so Apple's may begin so too)."""
+"""Tokens that begin so are answered as gone by the demo's twins (``Platform.sample`` is given hexadecimal digits)."""
 REGISTERED = 1_767_225_600_000
 """2026-01-01: the sample phones registered in the weeks after."""
 
@@ -25,17 +26,16 @@ def subscribers(count: int, dead_share: float, channels: Mapping[str, str]) -> I
     """``count`` sample subscribers over ``channels`` (name → platform). The same every time."""
     chance = random.Random(2026)  # noqa: S311 - samples, not secrets
     names = sorted(channels)
+    platforms = {channel: registry.load(platform) for channel, platform in channels.items()}
     for number in range(count):
         channel = names[number % len(names)]
         digest = hashlib.sha256(f"sample {number}".encode()).hexdigest()
         dead = chance.random() < dead_share
-        body = DEAD + digest[4:] if dead else "0" + digest[1:]
-        if channels[channel] != "apns":
-            body = (DEAD if dead else "live") + f"-{digest[:22]}:APA91b{digest}"
         locale, tz, country = _PLACES[chance.randrange(len(_PLACES))]
         yield Subscriber(
             channel=channel,
-            token=body,
+            token=platforms[channel].sample(DEAD + digest[4:] if dead else "0" + digest[1:]),
+            kind=platforms[channel].kinds[0],
             locale=locale,
             tz=tz,
             country=country,

@@ -18,9 +18,10 @@ import truststore
 
 from broadside.api.api_client import Client
 from broadside.api.report_text import moment
-from broadside.config.config import DEFAULT_FILE, Channel, Config, load
+from broadside.config.config import DEFAULT_FILE, Channel, Config
 from broadside.config.tarantool import OwnQueue, ServerConfig
 from broadside.datafolder import DataFolder
+from broadside.demo.demo_config import load_or_demo
 from broadside.doctor import checks_ring
 from broadside.doctor.findings import Finding, reason
 from broadside.errors import BroadsideError, ConfigError
@@ -31,17 +32,12 @@ from transports.errors import TransportError
 
 OLDEST_TARANTOOL = (2, 6)
 _TIMEOUT = 4.0
-_ORIGINS = {
-    ("apns", "production"): "https://api.push.apple.com",
-    ("apns", "sandbox"): "https://api.sandbox.push.apple.com",
-    ("fcm", ""): "https://fcm.googleapis.com",
-}
 
 
 def examine(config_file: Path | None, data: Path | None) -> Iterator[Finding]:
     """Check everything, one thing after the other; later checks use what earlier ones found."""
     try:
-        config = load(config_file)
+        config = load_or_demo(config_file)
     except ConfigError as error:
         for problem in error.problems:
             yield Finding("configuration", False, f"{problem.where}: {problem.what}", problem.remedy)
@@ -160,8 +156,7 @@ def _channels(config: Config) -> Iterator[Finding]:
             yield Finding(name, True, "goes to a twin that the node runs: no phone gets anything")
             continue
         yield _credentials(name, channel)
-        environment = channel.credentials.get("environment", "production") if channel.platform == "apns" else ""
-        if origin := channel.origin or _ORIGINS.get((channel.platform, environment)):
+        if origin := channel.origin or registry.load(channel.platform).origin(channel.credentials):
             origins.setdefault((origin, channel.ca), name)
     for (origin, ca), name in origins.items():
         yield reachable(name, origin, ca)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import difflib
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -227,7 +228,7 @@ def _fields(cell: str) -> dict[str, str]:
 _OBJECT = msgspec.json.Decoder(dict[str, str])
 _CELLS: dict[str, Callable[[str], object]] = {
     "id": lambda cell: cell or None,
-    "kind": lambda cell: cell or "token",
+    "kind": lambda cell: sys.intern(cell or "token"),  # omit_defaults leaves away what is the default itself
     "best_minute": lambda cell: cell or None,
     "registered_at": lambda cell: cell or None,
     "tags": lambda cell: cell.split("|") if cell else [],

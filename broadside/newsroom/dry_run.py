@@ -14,6 +14,7 @@ from campaigns.message import Message
 from campaigns.outcome import Outcome
 from campaigns.recipient import Recipient
 from storage.records import Row
+from transports import registry
 from transports.contract import Outcomes, Transport
 from transports.errors import PayloadError, TransportError
 
@@ -25,7 +26,6 @@ CLOSING = 2.0
 """… and then for closing its connections."""
 BEGIN_WITHIN = 12.0
 """Seconds to wait for a connection and a credential: so their own reason is told, not ours."""
-_PROVIDERS = {"apns": "Apple", "fcm": "Google", "hms": "Huawei"}
 
 
 class DryRun:
@@ -45,8 +45,7 @@ class DryRun:
         ``rows``: subscribers of the channel, at most :data:`PHONES`. ``campaign``: an id that is nobody's. ``ttl``: in
         seconds.
         """
-        platform = self._platforms[channel]
-        provider = _PROVIDERS.get(platform, platform)
+        provider = registry.load(self._platforms[channel]).provider
         try:
             transport = self._open(channel)
             transport.check(message)

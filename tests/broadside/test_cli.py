@@ -157,7 +157,7 @@ def test_fire_hands_over_options_and_then_leaves_the_texts_to_the_platforms(
     [
         (None, "not found (name a JSON file)"),
         ("{", "is not JSON: "),
-        ("[]", 'holds no object of objects (write platforms and their options, as in {"apns": {"priority": 5}})'),
+        ("[]", 'holds no object of objects (write platforms and their options, as in {"apns": {"NAME": "value"}})'),
         ('{"apns": 5}', "holds no object of objects"),
     ],
 )

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from broadside.config.config import Channel, Config, Demo, demo_config, load
+from broadside.config.config import Channel, Config, Demo, load
 from broadside.config.tarantool import OwnQueue, ServerConfig
+from broadside.demo.demo_config import demo_config, load_or_demo
 from broadside.errors import ConfigError, shown
 
 EXAMPLE = Path(__file__).parents[2] / "broadside.example.toml"
@@ -269,7 +270,7 @@ def test_pushes_go_to_a_twin_only_where_a_person_says_so(folder: Path) -> None:
 
 def test_without_a_file_it_is_the_demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    config = load()
+    config = load_or_demo()
     assert config == demo_config()
     assert config.source is None
     assert config.node.data == tmp_path / "var"
@@ -283,7 +284,7 @@ def test_without_a_file_it_is_the_demo(tmp_path: Path, monkeypatch: pytest.Monke
 def test_the_file_in_the_current_folder_is_found(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folder)
     (folder / "broadside.toml").write_text(APNS)
-    assert load().source == folder / "broadside.toml"
+    assert load_or_demo().source == folder / "broadside.toml"
 
 
 def test_paths_are_made_absolute_beside_the_file(folder: Path) -> None:

@@ -10,8 +10,9 @@ import msgspec
 import pytest
 import trio
 
-from broadside.config.config import Demo, demo_config
+from broadside.config.config import Demo
 from broadside.demo import demo
+from broadside.demo.demo_config import demo_config
 from broadside.errors import FireFailed
 from storage.errors import LinkDown, LinkLost
 from storage.link import Link

@@ -12,8 +12,9 @@ import msgspec
 import pytest
 
 from broadside import wire
-from broadside.config.config import NodeConfig, demo_config
+from broadside.config.config import NodeConfig
 from broadside.datafolder import DataFolder
+from broadside.demo.demo_config import demo_config
 from broadside.node.node import Node
 from broadside.shared_tokens import TokenHolder
 from broadside.topology import worker_tree

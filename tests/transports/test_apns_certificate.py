@@ -179,7 +179,7 @@ def test_every_other_mistake_names_the_field_and_the_remedy(write, issuer, key):
     text = write("text.pem", b"hello")
     damaged = write("damaged.pem", b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n")
     for credentials, words in [
-        ({"certificate": ""}, "credentials.certificate: missing; name the PEM file"),
+        ({"certificate": ""}, "credentials.certificate: missing; it is the PEM file"),
         ({"certificate_key": alone}, "credentials.certificate: missing"),
         ({"certificate": "/nowhere.pem"}, 'credentials.certificate: file "/nowhere.pem" not found'),
         ({"certificate": text}, "holds no PEM certificate; a .p12 becomes PEM by: openssl pkcs12"),

@@ -96,6 +96,13 @@ def test_an_installation_id_is_a_kind_of_its_own() -> None:
     assert FCM.tokens("fid", [FID, "f" + FID[1:]]) == [FID, "f" + FID[1:]]
 
 
+def test_a_sample_is_a_token_of_its_platforms_first_kind() -> None:
+    for platform in (APNS, FCM):
+        made = {platform.sample("dead" + f"{number:060x}") for number in range(100)} | {platform.sample("0" * 64)}
+        assert platform.tokens(platform.kinds[0], sorted(made)) == sorted(made)
+        assert sum(token.startswith("dead") for token in made) == len(made) - 1
+
+
 @given(
     platform=st.sampled_from([APNS, FCM]),
     kind=st.sampled_from(["token", "fid"]),

@@ -16,11 +16,13 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
+from transports.apns.fields import CERTIFICATE, SIGNING_KEY
 from transports.apns.push_types import PUSH_TYPES, TOKEN_ONLY
+from transports.contract import ENVIRONMENT
 from transports.errors import CredentialsError
 
-FIELDS = ("certificate", "certificate_key")
-_OTHERS = ("key", "key_id", "team_id")
+FIELDS = tuple(field.name for field in CERTIFICATE)
+_OTHERS = tuple(field.name for field in SIGNING_KEY)
 _TOPICS = tuple(map(x509.ObjectIdentifier, ("1.2.840.113635.100.6.3.6", "1.2.840.113635.100.6.3.4")))
 _KEY = re.compile(rb"-----BEGIN ((?:[A-Z]+ )*PRIVATE KEY)-----.*?-----END \1-----", re.DOTALL)
 _TEXTS = (0x0C, 0x13, 0x16)  # UTF8String, PrintableString, IA5String
@@ -63,14 +65,13 @@ def load(credentials: Mapping[str, str], clock: Callable[[], float] = time.time)
             raise CredentialsError(
                 f"credentials.{other}: excludes certificate; give key, key_id and team_id, or a certificate alone"
             )
-    unknown = sorted(set(credentials) - {*FIELDS, "environment"})
+    known = [*FIELDS, ENVIRONMENT]
+    unknown = sorted(set(credentials).difference(known))
     if unknown:
-        raise CredentialsError(
-            f"credentials.{unknown[0]}: unknown; APNs takes certificate, certificate_key, environment"
-        )
+        raise CredentialsError(f"credentials.{unknown[0]}: unknown; APNs takes {', '.join(known)}")
     name = credentials.get("certificate", "")
     if not name:
-        raise CredentialsError("credentials.certificate: missing; name the PEM file with the certificate")
+        raise CredentialsError(f"credentials.certificate: missing; it is {CERTIFICATE[0].meaning}")
     chain = _chain(name, _read("certificate", name))
     leaf = chain[0]
     _check_dates(name, leaf, datetime.fromtimestamp(clock(), UTC))

@@ -14,6 +14,8 @@ import jwt
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
+from transports.apns.fields import SIGNING_KEY
+from transports.contract import ENVIRONMENT, CredentialField
 from transports.errors import CredentialsError
 
 RENEW_AFTER = 40 * 60
@@ -127,27 +129,20 @@ def load(credentials: Mapping[str, str]) -> ProviderToken:
 
     Raises ``CredentialsError`` naming the field, its value and what to do.
     """
-    unknown = sorted(set(credentials) - {"key", "key_id", "team_id", "environment"})
+    known = [*(field.name for field in SIGNING_KEY), ENVIRONMENT]
+    unknown = sorted(set(credentials).difference(known))
     if unknown:
-        raise CredentialsError(f"credentials.{unknown[0]}: unknown; APNs takes key, key_id, team_id, environment")
-    return ProviderToken(
-        _load_key(_field(credentials, "key", "name the .p8 file downloaded from Apple")),
-        _identifier(credentials, "key_id", "it is part of the .p8 file's name"),
-        _identifier(credentials, "team_id", "it is under Membership in Apple's developer account"),
-    )
+        raise CredentialsError(f"credentials.{unknown[0]}: unknown; APNs takes {', '.join(known)}")
+    key, key_id, team_id = (_value(credentials, field) for field in SIGNING_KEY)
+    return ProviderToken(_load_key(key), key_id, team_id)
 
 
-def _field(credentials: Mapping[str, str], name: str, remedy: str) -> str:
-    value = credentials.get(name, "")
+def _value(credentials: Mapping[str, str], field: CredentialField) -> str:
+    value = credentials.get(field.name, "")
     if not value:
-        raise CredentialsError(f"credentials.{name}: missing; {remedy}")
-    return value
-
-
-def _identifier(credentials: Mapping[str, str], name: str, remedy: str) -> str:
-    value = _field(credentials, name, remedy)
-    if len(value) != 10 or not value.isascii() or not value.isalnum():
-        raise CredentialsError(f'credentials.{name}: "{value}" is not 10 letters and digits; {remedy}')
+        raise CredentialsError(f"credentials.{field.name}: missing; it is {field.meaning}")
+    if not field.fits(value):
+        raise CredentialsError(f'credentials.{field.name}: "{value}" is not {field.form}; it is {field.meaning}')
     return value
 
 

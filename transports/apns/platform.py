@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from transports.apns import tokens
+from transports.apns import fields, tokens
 from transports.contract import Platform, Transport, TransportSettings
 
 
@@ -17,6 +17,10 @@ def build(settings: TransportSettings) -> Transport:
 PLATFORM = Platform(
     provider="Apple",
     service="Apple's push service",
+    app="the bundle id",
+    credentials=(fields.SIGNING_KEY, fields.CERTIFICATE),
+    environments=fields.ENVIRONMENTS,
+    sample=str,
     build=build,
     kinds=tokens.KINDS,
     rule=tokens.RULE,

@@ -15,11 +15,12 @@ from campaigns.outcome import Outcome
 from transports.apns import certificate, credentials, outcomes, payload
 from transports.apns.certificate import Certificate
 from transports.apns.credentials import ProviderToken
+from transports.apns.fields import ENVIRONMENTS
 from transports.apns.options import WHERE
 from transports.apns.payload import Push
 from transports.apns.push_types import PUSH_TYPES
 from transports.backoff import Backoff
-from transports.contract import Exceptional, Outage, Outcomes, TransportSettings
+from transports.contract import ENVIRONMENT, Exceptional, Outage, Outcomes, TransportSettings
 from transports.decision import Decision, Then
 from transports.dispatch import Dispatch
 from transports.errors import CredentialsError, PayloadError
@@ -30,11 +31,6 @@ from transports.http2.pool import Pool, wall_ms
 from transports.retry_after import parse_retry_after
 from transports.tls.context import client_context
 from transports.warm_up import first_request
-
-ORIGINS = {
-    "production": "https://api.push.apple.com:443",
-    "sandbox": "https://api.sandbox.push.apple.com:443",
-}
 
 
 class ApnsTransport:
@@ -195,14 +191,15 @@ def build(
         credential = certificate.load(settings.credentials)
     else:
         credential = credentials.load(settings.credentials)
-    environment = settings.credentials.get("environment", "production")
-    if environment not in ORIGINS:
-        raise CredentialsError(f'credentials.environment: "{environment}" is neither production nor sandbox')
+    environment = settings.credentials.get(ENVIRONMENT, next(iter(ENVIRONMENTS)))
+    if environment not in ENVIRONMENTS:
+        known = " nor ".join(ENVIRONMENTS)
+        raise CredentialsError(f'credentials.{ENVIRONMENT}: "{environment}" is neither {known}')
     if not settings.app or not settings.app.isascii() or not settings.app.replace(".", "").replace("-", "").isalnum():
         raise CredentialsError(f'app: "{settings.app}" is not a bundle id like com.example.news')
     files = (credential.file, credential.key_file) if isinstance(credential, Certificate) else None
     pool = Pool(
-        parse_origin(settings.origin or ORIGINS[environment]),
+        parse_origin(settings.origin or ENVIRONMENTS[environment]),
         context=client_context(settings.ca, alpn=("h2",), certificate=files),
         connections=settings.connections,
         timing=timing or Timing(deadline=settings.deadline),

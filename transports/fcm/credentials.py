@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from transports import foreign
 from transports.backoff import Backoff
 from transports.errors import ConnectionLost, CredentialsError
+from transports.fcm.fields import SERVICE_ACCOUNT
 from transports.http1 import post_form
 
 SCOPE = "https://www.googleapis.com/auth/firebase.messaging"
@@ -178,13 +179,14 @@ class AccessToken:
 
 def load(credentials: Mapping[str, str]) -> ServiceAccount:
     """Read the file named by ``service_account``. Raises ``CredentialsError`` naming the field and the remedy."""
-    unknown = sorted(set(credentials) - {"service_account"})
+    field_name = SERVICE_ACCOUNT.name
+    unknown = sorted(set(credentials) - {field_name})
     if unknown:
-        raise CredentialsError(f"credentials.{unknown[0]}: unknown; FCM takes service_account (a JSON file)")
-    name = credentials.get("service_account", "")
-    where = "credentials.service_account"
+        raise CredentialsError(f"credentials.{unknown[0]}: unknown; FCM takes {field_name} (a JSON file)")
+    name = credentials.get(field_name, "")
+    where = f"credentials.{field_name}"
     if not name:
-        raise CredentialsError(f"{where}: missing; name the JSON file from the Firebase console, Service accounts")
+        raise CredentialsError(f"{where}: missing; it is {SERVICE_ACCOUNT.meaning}")
     try:
         text = Path(name).read_bytes()
     except FileNotFoundError:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from transports.contract import Platform, Transport, TransportSettings
-from transports.fcm import tokens
+from transports.fcm import fields, tokens
 
 
 def build(settings: TransportSettings) -> Transport:
@@ -17,6 +17,10 @@ def build(settings: TransportSettings) -> Transport:
 PLATFORM = Platform(
     provider="Google",
     service="Firebase Cloud Messaging",
+    app="the project id",
+    credentials=((fields.SERVICE_ACCOUNT,),),
+    environments={"production": fields.ORIGIN},
+    sample=lambda digits: f"{digits[:22]}:APA91b{digits}",
     build=build,
     kinds=tokens.KINDS,
     rule=tokens.RULE,

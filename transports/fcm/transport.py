@@ -20,6 +20,7 @@ from transports.decision import Decision, Then
 from transports.dispatch import Dispatch
 from transports.errors import CredentialsError, PayloadError
 from transports.fcm import credentials, options, outcomes, payload
+from transports.fcm.fields import ORIGIN
 from transports.http2.client import Answer, Row, Template
 from transports.http2.connection import Timing, parse_origin
 from transports.http2.jobs import Job
@@ -28,7 +29,6 @@ from transports.retry_after import parse_retry_after
 from transports.tls.context import client_context
 from transports.warm_up import first_request
 
-ORIGIN = "https://fcm.googleapis.com"
 A_MINUTE = 600_000
 """Pushes that Google allows a project, unless it has granted more (docs/cloud-messaging/throttling-and-quotas)."""
 RAMP = 60.0

@@ -1,0 +1,28 @@
+"""What a channel's ``credentials`` table for Apple holds, and the environments that it may name."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from transports.contract import CredentialField
+
+_identifier = partial(CredentialField, pattern=r"[A-Za-z0-9]{10}", form="10 letters and digits")
+
+SIGNING_KEY = (
+    CredentialField("key", "the AuthKey_….p8 file from developer.apple.com", file=True),
+    _identifier("key_id", "the key's 10 characters, shown beside it at developer.apple.com"),
+    _identifier("team_id", "your team's 10 characters, under Membership at developer.apple.com"),
+)
+CERTIFICATE = (
+    CredentialField(
+        "certificate",
+        "the PEM file with the push certificate, and its key if certificate_key is not given",
+        file=True,
+        public_beside="certificate_key",
+    ),
+    CredentialField("certificate_key", "the PEM file with the certificate's key", required=False, file=True),
+)
+ENVIRONMENTS = {
+    "production": "https://api.push.apple.com:443",
+    "sandbox": "https://api.sandbox.push.apple.com:443",
+}

@@ -1,0 +1,10 @@
+"""What a channel's ``credentials`` table for Google holds, and where Google is."""
+
+from __future__ import annotations
+
+from transports.contract import CredentialField
+
+SERVICE_ACCOUNT = CredentialField(
+    "service_account", "the service account's JSON file from console.firebase.google.com", file=True
+)
+ORIGIN = "https://fcm.googleapis.com"
