@@ -22,6 +22,7 @@ MODULES = {
     # the same room in each folder
     "errors": "each folder's own base error",
     "credentials": "one per platform",
+    "fields": "one per platform",
     "options": "one per platform; the command line's",
     "outcomes": "one per platform",
     "payload": "one per platform",
