@@ -37,17 +37,17 @@ class Membership:
         self,
         *,
         node: str,
+        channels: Sequence[str],
         tubes: Tubes,
         store: Store,
         clock: Clock,
         sending: Sending,
         hear: Hear | None = None,
         states: Callable[[], Iterable[ChannelState]] = tuple,
-        channels: Sequence[str] | None = None,
     ) -> None:
-        """``states``: why this node's channels stand still, asked at each heartbeat.
+        """``channels``: the names that this node serves, for the store to know.
 
-        ``channels``: the names that this node serves, for the store to know; None: it does not say.
+        ``states``: why this node's channels stand still, asked at each heartbeat.
         """
         self._channels = channels
         self._node = node

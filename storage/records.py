@@ -11,7 +11,6 @@ import msgspec
 from campaigns.baton import Baton
 from campaigns.campaign import Campaign
 from campaigns.message import Message
-from campaigns.recipient import Recipient, pack_recipients
 
 _MESSAGE = msgspec.json.Decoder(Message)
 
@@ -236,15 +235,15 @@ class LedgerPage(NamedTuple):
     """channel → ``enqueued`` and outcomes."""
 
 
+TASK_FIELDS = 15
+"""Of a task as it lies on a tube: ``storage/lua/roles/tubes/batch_format.lua`` names them."""
+
 REFUSALS = 1000
 """How a task's tries and its own refusals share one number: see :func:`attempt`."""
 
 
 def attempt(tries: int, refusals: int) -> int:
-    """The field of this name of a task on a tube: the number of its try, and a thousand for each own refusal.
-
-    A task of an older Broadside has its tries there, and no refusal.
-    """
+    """The field of this name of a task on a tube: the number of its try, and a thousand for each own refusal."""
     return min(tries, REFUSALS - 1) + REFUSALS * refusals
 
 
@@ -280,13 +279,9 @@ class Task:
     @classmethod
     def of(cls, id: int, number: int, data: list[Any]) -> Task:
         """Read a task as it lies on the tube (ValueError for a version that is not known)."""
-        version, campaign, epoch, segment, seq, n, attempt, expires_at, size, recipients = data
-        if version == 1:  # JSON, and each locale by its place in a list
-            old = msgspec.json.decode(recipients)
-            rows = [Recipient(row[0], row[1], row[2], row[3], size[row[4]]) for row in old]
-            size, recipients = len(rows), pack_recipients(rows)
-        elif version != 2:
-            raise ValueError(f"task {id} has format {version}, this Broadside reads formats 1 and 2")
+        version, campaign, epoch, segment, seq, n, attempt, expires_at, *_reserved, size, recipients = data
+        if version != 1 or len(data) != TASK_FIELDS:
+            raise ValueError(f"task {id} has format {version} and {len(data)} fields, not format 1 and {TASK_FIELDS}")
         return cls(id, number, campaign, epoch, segment, seq, n, attempt, expires_at, size, recipients)
 
 

@@ -157,7 +157,7 @@ class Store:
         return Audience(list(served), dict(unserved), bool(together))
 
     async def channels_served(self) -> frozenset[str] | None:
-        """The channels that the ring's nodes serve; None: there is no telling, as one of them did not say."""
+        """The channels that the ring's nodes serve; None: no node has joined yet."""
         (channels,) = await self._link.call(self._where, "store.channels_served")
         return None if channels is None else frozenset(channels)
 
@@ -289,17 +289,12 @@ class Store:
         """How full the store's memory is."""
         return Memory(**(await self._link.call(self._where, "store.memory", deadline=2.0))[0])
 
-    async def node_join(
-        self, name: str, uuid: str, epoch: int, now: int, channels: Sequence[str] | None = None
-    ) -> int | None:
+    async def node_join(self, name: str, uuid: str, epoch: int, now: int, channels: Sequence[str]) -> int | None:
         """The epoch that this node's queue must have to go on; None: not yet, a fenced epoch's lease may still hold.
 
-        ``channels``: the names that this node serves; None: it does not say. VerbRefused when the name is another
-        queue's.
+        ``channels``: the names that this node serves. VerbRefused when the name is another queue's.
         """
-        (granted,) = await self._link.call(
-            self._where, "store.node_join", name, uuid, epoch, now, None if channels is None else list(channels)
-        )
+        (granted,) = await self._link.call(self._where, "store.node_join", name, uuid, epoch, now, list(channels))
         return None if granted is None else int(granted)
 
     async def node_renew(

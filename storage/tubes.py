@@ -14,7 +14,7 @@ from campaigns.batch import Leave
 from campaigns.baton import Baton
 from storage.errors import LinkLost
 from storage.link import Link, Orphan
-from storage.records import Buried, HeldBaton, Lease, Memory, PagePart, Settlement, Standing
+from storage.records import TASK_FIELDS, Buried, HeldBaton, Lease, Memory, PagePart, Settlement, Standing
 
 log = structlog.get_logger(__name__)
 
@@ -207,7 +207,9 @@ class Tubes:
         """Batches that were buried."""
         (tasks,) = await self._link.call(self._where, "tubes.tube_buried", channel, limit)
         return [
-            Buried(id, data[:-1] if isinstance(data, list) and len(data) == 10 else data, crashes, why, maybe_sent)
+            Buried(
+                id, data[:-1] if isinstance(data, list) and len(data) == TASK_FIELDS else data, crashes, why, maybe_sent
+            )
             for id, data, crashes, why, maybe_sent in tasks
         ]
 

@@ -116,7 +116,9 @@ def pinged(instance: Instance, times: dict[str, float]) -> Iterator[None]:
 async def join(link: Link, nursery: trio.Nursery) -> None:
     """Keep this node's lease, and copy its outbox, for as long as the nursery lives."""
     store, tubes = Store(link), Tubes(link, NODE)
-    membership = Membership(node=NODE, tubes=tubes, store=store, clock=wall_clock, sending=lambda since: frozenset())
+    membership = Membership(
+        node=NODE, channels=CHANNELS, tubes=tubes, store=store, clock=wall_clock, sending=lambda since: frozenset()
+    )
     await nursery.start(lambda task_status: membership.run(task_status.started))
     reporter = Reporter(node=NODE, tubes=tubes, store=store, clock=wall_clock)
     await nursery.start(lambda task_status: reporter.run(task_status.started))
@@ -177,7 +179,7 @@ async def drain(link: Link, instance: Instance, subscribers: int) -> tuple[Cost,
             taken = await tubes.batch_take(channel, 4)
             settlements = []
             for id, number, data in taken:
-                recipients = unpack_recipients(data[9])
+                recipients = unpack_recipients(data[-1])
                 n, first, last = len(recipients), recipients[0].id, recipients[-1].id
                 settlements.append(Settlement(id, number, {"delivered": n}, {}, [], first, last, [], []))
                 left -= n

@@ -47,7 +47,7 @@ class Channels(msgspec.Struct, frozen=True):
     channels: dict[str, dict[str, str]]
     """The node's own: name → ``platform``, by whose rules the import recognises tokens."""
     served: frozenset[str] | None = None
-    """The ring's; None: there is no telling."""
+    """The ring's; None: no node has joined yet."""
 
     @property
     def platforms(self) -> dict[str, str]:

@@ -10,7 +10,7 @@ from cyclopts import App, Parameter
 from broadside.cli.options import ConfigFile, DataDir, Json, client
 from broadside.cli.output import complain, say, say_json, table
 from campaigns.identity import campaign_text
-from storage.records import REFUSALS
+from storage.records import REFUSALS, TASK_FIELDS
 
 _EPILOGUE = """\
 Examples:
@@ -139,6 +139,6 @@ def _agreed(warning: str) -> bool:
 
 def _row(task: dict[str, Any]) -> list[object]:
     data, end = task["data"], [task["crashes"], task["maybe_sent"], task["why"]]
-    if isinstance(data, list) and len(data) == 9 and isinstance(data[1], int):
+    if isinstance(data, list) and len(data) == TASK_FIELDS - 1 and isinstance(data[1], int):
         return [task["id"], campaign_text(data[1]), data[3], data[4], data[6] % REFUSALS, *end]
     return [task["id"], "-", "-", "-", "-", *end]

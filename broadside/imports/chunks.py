@@ -31,7 +31,7 @@ _ENCODE = msgspec.json.Encoder().encode
 class Rules:
     """What a row is held to before it is sent: its channel, the records' own rules, its platform's for its token.
 
-    ``served``: the channels that the ring serves; None: there is no telling, and any may be.
+    ``served``: the channels that the ring serves; None: no node has joined yet, and any may be.
     """
 
     def __init__(self, device_tokens: DeviceTokens, served: frozenset[str] | None = None) -> None:

@@ -26,7 +26,7 @@ from broadside.newsroom.reports import report
 from campaigns.channel_state import ChannelState
 from campaigns.identity import campaign_text
 from campaigns.message import Message
-from storage.errors import LinkDown, LinkLost, VerbRefused
+from storage.errors import LinkDown, LinkLost
 from storage.records import Buried, DeadStanding, Memory, Row
 from storage.store import Store
 from storage.tubes import Tubes
@@ -212,12 +212,12 @@ class Newsroom:
         try:
             others = [state for state in await self._store.channel_states() if state.node != self._node]
             others += served.missing(await self._store.channels_missing())
-        except (LinkLost, LinkDown, VerbRefused):  # refused by a store whose verbs are older than this node
+        except (LinkLost, LinkDown):
             others = []
         return [*self._states(), *others]
 
     async def served(self) -> list[str] | None:
-        """The channels that the ring serves, sorted; None: there is no telling, as a node did not say."""
+        """The channels that the ring serves, sorted; None: no node has joined yet."""
         known = await self._store.channels_served()
         return None if known is None else sorted(known)
 

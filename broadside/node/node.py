@@ -191,13 +191,13 @@ class Node:
         name = self._config.node.name
         return Membership(
             node=name,
+            channels=list(self._config.channels),
             tubes=self._tubes,
             store=self._store_verbs,
             clock=wall_clock,
             sending=self._sending,
             hear=self._hear_of_the_dead,
             states=self._states,
-            channels=list(self._config.channels),
         )
 
     async def _hear_of_the_dead(self, standings: list[DeadStanding]) -> None:

@@ -39,7 +39,7 @@ class MemoryTubes:
             for b in range(batches)
         ]
         self.ready: list[tuple[int, Any]] = [
-            (b, [2, 9, 1, 0, 0, b + 1, 1, FAR, size, recipients[b]]) for b in range(batches)
+            (b, [1, 9, 1, 0, 0, b + 1, 1, FAR, *[0] * 5, size, recipients[b]]) for b in range(batches)
         ]
         self.taken: dict[int, Any] = {}
         self.settled: list[Settlement] = []
@@ -110,7 +110,7 @@ class MemoryTubes:
             data = self.taken.pop(settlement.task_id)
             for rest in settlement.remainders if self.come_back else ():
                 id = next(self.numbers)
-                task = [*data[:5], -id, rest.attempt, data[7], rest.size, rest.recipients]
+                task = [*data[:5], -id, rest.attempt, *data[7:-2], rest.size, rest.recipients]
                 self.later.append((trio.current_time() + rest.delay, id, task))
             self.settled.append(settlement)
         return [True] * len(settlements)

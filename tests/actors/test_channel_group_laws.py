@@ -91,7 +91,8 @@ async def test_after_a_failed_settlement_nothing_is_taken_until_it_succeeds(
 
 
 @pytest.mark.parametrize(
-    "data", ["garbage", [1, 2], [2, 9, 1, 0, 0, 1, 1, FAR, [], "[]"], [1, 9, 1, 0, 0, 1, 1, FAR, [], "[["]]
+    "data",
+    ["garbage", [1, 2], [2, 9, 1, 0, 0, 1, 1, FAR, *[0] * 6, b"\x90"], [1, 9, 1, 0, 0, 1, 1, FAR, *[0] * 6, b"[["]],
 )
 async def test_an_unreadable_task_is_buried_and_the_rest_goes_on(
     data: Any, autojump_clock: trio.testing.MockClock

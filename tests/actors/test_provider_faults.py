@@ -163,7 +163,7 @@ class Tubes(MemoryTubes):
             assert len(one.remainders) <= 8
             for rest in one.remainders:
                 self.next += 1
-                batch = [*data[:5], -self.next, rest.attempt, data[7], rest.size, rest.recipients]
+                batch = [*data[:5], -self.next, rest.attempt, *data[7:-2], rest.size, rest.recipients]
                 heapq.heappush(self.delayed, Due(trio.current_time() + rest.delay, self.next, batch))
         return await super().settle(channel, settlements)
 

@@ -99,12 +99,12 @@ def test_what_is_not_answered_is_repeated_ever_more_rarely() -> None:
     assert delays == [min(2.0**n, 900.0) for n in range(19)]
 
 
-def test_a_task_of_an_older_broadside_has_its_tries_and_no_refusal() -> None:
-    """B2: format 2 of tasks is read as it lies on the tubes."""
-    old = Task.of(1, 1, [2, 7, 1, 0, 0, 1, 8, NOW, 0, b"\x90"])
-    assert (old.tries, old.refusals) == (8, 0)
-    new = Task.of(1, 1, [2, 7, 1, 0, 0, 1, attempt(5000, 3), NOW, 0, b"\x90"])
-    assert (new.tries, new.refusals) == (999, 3)
+def test_a_task_has_its_tries_and_its_own_refusals_in_one_number() -> None:
+    """B2: as it lies on the tubes."""
+    first = Task.of(1, 1, [1, 7, 1, 0, 0, 1, 8, NOW, *[0] * 5, 0, b"\x90"])
+    assert (first.tries, first.refusals) == (8, 0)
+    later = Task.of(1, 1, [1, 7, 1, 0, 0, 1, attempt(5000, 3), NOW, *[0] * 5, 0, b"\x90"])
+    assert (later.tries, later.refusals) == (999, 3)
 
 
 def test_what_was_never_judged_is_no_attempt() -> None:

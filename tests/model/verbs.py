@@ -75,7 +75,7 @@ class House:
             self.witness.excused.update(set(line.get("who", [])) - self.witness.recorded)
         for worker in self.workers:
             worker.excuse()
-        (self.grant,) = await self.link.call("store", "store.node_join", self.name, uuid, 0, NOW)
+        (self.grant,) = await self.link.call("store", "store.node_join", self.name, uuid, 0, NOW, ["ios"])
 
     async def adopt(self) -> None:
         """Clause 1's second half."""
@@ -193,7 +193,7 @@ class Hands:
         (tasks,) = await self.call("batch_take", CHANNEL, self.name, 1, 0, [], 0)
         for number, (id, _, data) in tasks:
             if not lost:
-                ids = msgspec.msgpack.decode(data[9])
+                ids = msgspec.msgpack.decode(data[-1])
                 self.batch = {"id": id, "number": number, "n": data[5], "attempt": data[6], "who": ids, "left": None}
 
     async def send(self, *, refused: bool = False) -> None:

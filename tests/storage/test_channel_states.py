@@ -13,7 +13,7 @@ def state(channel: str, reason: str = "breaker", since: int = NOW, **more: str) 
 
 
 async def joined(store: Store, name: str) -> int:
-    epoch = await store.node_join(name, f"uuid-{name}", 0, NOW)
+    epoch = await store.node_join(name, f"uuid-{name}", 0, NOW, ["ios"])
     assert epoch is not None
     return epoch
 
@@ -68,14 +68,6 @@ async def test_what_a_node_may_report_is_bounded(own_link: Link) -> None:
     found = await store.channel_states()
     assert len(found) == MOST
     assert {(len(each.reason), len(each.sentence)) for each in found} == {(LONGEST, LONGEST)}
-
-
-async def test_a_heartbeat_of_an_older_node_reports_nothing(own_link: Link) -> None:
-    store = Store(own_link)
-    epoch = await joined(store, "n1")
-    seconds, holds, *_ = await own_link.call("store", "store.node_renew", "n1", epoch, NOW, [])
-    assert (seconds > 0, holds) == (True, [])
-    assert await store.channel_states() == []
 
 
 def test_of_several_reasons_the_worst_is_told_and_of_one_reason_the_oldest() -> None:

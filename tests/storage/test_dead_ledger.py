@@ -331,17 +331,6 @@ async def test_of_two_judges_one_wins_and_each_step_is_small(ring: Judged) -> No
     assert len(steps) > 4, "in steps"
 
 
-async def test_lines_of_an_older_broadside_still_delete(ring: Judged) -> None:
-    await fired(ring, 40)
-    (task,) = await ring.batches("ios")
-    recipients = unpack_recipients(task.recipients)
-    old = ends(task, recipients, recipients[:2], "certain")
-    old.dead[:] = [entry[:3] for entry in old.dead]  # type: ignore[misc]
-    assert await ring.tubes.settle("ios", [old]) == [True]
-    await ring.report()
-    assert await ring.count() == 18
-
-
 async def test_two_thousand_phones_on_eight_workers_lose_nobody_to_a_wrong_key(ring: Judged) -> None:
     """A1: no worker alone sees enough to know; all together ask one question."""
     await fired(ring, 4000)

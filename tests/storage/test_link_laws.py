@@ -28,7 +28,7 @@ from tests.conftest import Server, linked
 async def joined(link: Link, worker: str = "test", node: str = "n1") -> Tubes:
     tubes = Tubes(link, worker)
     uuid, held, _ = await tubes.epoch()
-    epoch = await Store(link).node_join(node, uuid, held, 1)
+    epoch = await Store(link).node_join(node, uuid, held, 1, ["ios"])
     assert epoch is not None
     if epoch != held:
         await tubes.adopt(epoch)

@@ -14,7 +14,7 @@ from storage.link import Link
 from storage.records import Lease, Remainder
 from storage.store import Store
 from storage.tubes import Tubes
-from tests.storage.test_walk_verbs import CAMPAIGN, NOW, House, settlement
+from tests.storage.test_walk_verbs import BOTH, CAMPAIGN, NOW, House, settlement
 
 OTHER = CAMPAIGN + 7
 
@@ -199,7 +199,7 @@ async def test_a_node_without_a_lease_does_not_hold_a_pause_up(ring: Ring) -> No
     await ring.subscribers(300)
     await ring.fire(page_size=100)
     # another node claims a page, and is gone
-    assert await ring.store.node_join("n2", "uuid-2", 0, NOW) == 1
+    assert await ring.store.node_join("n2", "uuid-2", 0, NOW, BOTH) == 1
     await ring.store.page_claim("n2", 1, Baton(CAMPAIGN, 0, 0, 0), NOW)
     await ring.store.campaign_pause(CAMPAIGN, NOW)
     await ring.report()
@@ -248,7 +248,7 @@ async def test_a_forgotten_node_reports_until_its_lease_is_over_and_then_its_pag
     assert await ring.store.nodes_release() == []
     assert await ring.store.strays("n2", 1, NOW, 10**9) == ([], [])
     uuid, epoch, _ = await ring.tubes.epoch()
-    assert await ring.store.node_join("n1", uuid, epoch, NOW) is None, "it may not come back in the meantime"
+    assert await ring.store.node_join("n1", uuid, epoch, NOW, BOTH) is None, "it may not come back in the meantime"
     with trio.fail_after(20):
         while not await ring.store.nodes_release():  # noqa: ASYNC110 - the store tells nobody
             await trio.sleep(0.2)
@@ -257,7 +257,7 @@ async def test_a_forgotten_node_reports_until_its_lease_is_over_and_then_its_pag
     (anyone, _) = await ring.store.strays("n2", 1, NOW, 10**9)
     assert [baton.seq for baton in anyone] == [0]
     # another queue may take the name now, in a new epoch; what was settled is not sent again
-    assert await ring.store.node_join("n1", "another-uuid", 0, NOW) == epoch + 1
+    assert await ring.store.node_join("n1", "another-uuid", 0, NOW, BOTH) == epoch + 1
     claim = await ring.store.page_claim("n1", epoch + 1, anyone[0], NOW)
     assert (claim.verdict, [span.channel for span in claim.spans]) == ("claimed", ["ios"])
 

@@ -1,97 +1,126 @@
-"""A base of an older schema is taken along with all that is in it; one of a newer schema is left alone."""
+"""The spaces' versions: every folder that an earlier commit wrote is taken along, and a newer one is left alone.
+
+A step of the schema never changes once it is committed (docs/adr/0019).
+"""
 
 from __future__ import annotations
 
+import hashlib
 import re
-import subprocess
+import shutil
 from pathlib import Path
 
 import pytest
 
 from broadside.newsroom.coverage import coverage, verify
 from storage.embedded import LUA
-from storage.store import Store
 from tests.broadside.test_node_end_to_end import NodeProcess
 from tests.conftest import Server, linked
+from tests.storage.test_walk_verbs import CAMPAIGN, NOW, House
+from tests.storage.written_folder import CHANNELS, DRAFT, ONCE, OPEN, SUBSCRIBERS, WRITTEN, script, versions
 
-CAMPAIGN = 7 << 22
-OLD = f"""
-local lua, directory = arg[1], arg[2]
-package.path = package.path .. (';%s/?.lua;%s/?/init.lua'):format(lua, lua)
-box.cfg({{work_dir = directory, log_level = 1, feedback_enabled = box.internal.feedback_daemon and false}})
-assert(require('roles.store.schema').migrate(1) == 1)
--- as a Broadside of that version wrote it: a campaign that has ended, two pages of it settled, nobody removed
-for id = 1, 200 do
-    local channel = id % 2 == 0 and 'ios' or 'android'
-    box.space.store_subscribers:insert(
-        {{box.sequence.store_subscriber_id:next(), channel, 'token-' .. id, 'token', 1, 'de', '', 'AT', '', '', nil,
-          {{}}, setmetatable({{}}, {{__serialize = 'map'}})}})
-end
-box.space.store_counts:insert({{'ios', 100}})
-box.space.store_counts:insert({{'android', 100}})
-box.space.store_campaigns:insert(
-    {{{CAMPAIGN}, 1, 'done', '{{"title":"t","body":"b"}}', {{ios = 100, android = 100}},
-      {{page_size = 100, ttl_ms = 1000}}, 1000, 2000, 3000, 0, 0}})
-box.space.store_cursors:insert({{{CAMPAIGN}, 0, 1, 100, 200, true, 2500}})
-for seq = 0, 1 do
-    box.space.store_pages:insert(
-        {{{CAMPAIGN}, 0, seq, seq * 100, seq * 100 + 100, 'n1', 1, 2100, 'settled', 100, 100,
-          {{ios = {{delivered = 49, rejected = 1}}, android = {{delivered = 50}}}}, {{}}}})
-end
-for _, channel in ipairs({{'ios', 'android'}}) do
-    box.space.store_totals:insert(
-        {{{CAMPAIGN}, channel, {{audience = 100, enqueued = 100, delivered = 100}},
-          setmetatable({{}}, {{__serialize = 'map'}})}})
-end
-os.exit(0)
-"""
-NEWER = """
-box.cfg({work_dir = arg[2], log_level = 1, feedback_enabled = box.internal.feedback_daemon and false})
-local row = box.space.store_meta:get('schema')
-box.space.store_meta:replace({'schema', row.value + 1})
-os.exit(0)
-"""
+STEPS = sorted(LUA.glob("roles/*/steps/step_*.lua"))
+CHECKSUMS = LUA / "roles" / "steps.sha256"
+FOLDERS = sorted(folder.name for folder in WRITTEN.iterdir())
+NEWER = OPEN + "box.space.store_meta:replace({'schema', box.space.store_meta:get('schema').value + 1}) os.exit(0)"
 
 
-def written(folder: Path, directory: Path, script: str) -> None:
-    """Run a script against an instance's files while nobody else does."""
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    file = folder / "script.lua"
-    file.write_text(script)
-    done = subprocess.run(
-        ["tarantool", str(file), str(LUA), str(directory)], capture_output=True, text=True, timeout=60, check=False
-    )
-    assert done.returncode == 0, done.stderr
+def newest(role: str) -> int:
+    return max(int(path.stem.removeprefix("step_")) for path in STEPS if path.parts[-3] == role)
 
 
-async def test_a_base_of_the_first_schema_is_migrated_with_its_data(tmp_path: Path) -> None:
+async def test_the_folder_of_every_earlier_version_is_taken_along_with_all_that_is_in_it(
+    folder: str, tmp_path: Path
+) -> None:
     directory = tmp_path / "tarantool"
-    written(tmp_path, directory, OLD)
-    server = Server(directory, ["ios", "android"]).start()
+    shutil.copytree(WRITTEN / folder, directory)
+    directory.chmod(0o700)
+    server = Server(directory, CHANNELS).start()
     try:
         async with linked(server) as link:
-            store = Store(link)
-            assert await store.subscribers_count() == {"ios": 100, "android": 100}
-            assert [row.token for row in await store.subscribers_page(0, 3)] == ["token-1", "token-2", "token-3"]
-            campaign = await store.campaign_get(CAMPAIGN)
-            assert campaign is not None
-            assert campaign.state == "done"
-            # what the second schema added is there for the pages of the first
-            walked = (await coverage(store, campaign)).walked
-            assert [(w.channel, w.from_id, w.to_id, w.recipients, w.settled) for w in walked] == [
-                ("android", 0, 200, 100, 100),
-                ("ios", 0, 200, 100, 100),
-            ]
-            assert (await verify(store, campaign)).ok
-            assert await store.removals() == {"ios": 0, "android": 0}
-            assert await store.subscribers_remove("ios", "token-2")
-            assert await store.removals() == {"ios": 1, "android": 0}
-            row = ("ios", "token-new", "token", 5, "de", "", "AT", "", "", None, [], {})
-            assert await store.subscribers_put([row]) == (1, 0)
-            assert (await store.subscribers_page(200, 10))[0].id == 201, "ids go on where they were"
+            house = House(link)
+            await the_base_is_there(house)
+            await the_campaign_is_there(house)
+            await it_goes_on_to_its_end(house)
+            await newcomers_get_the_next_ids(house)
     finally:
         server.stop()
         server.embedded.remove_runtime()
+    assert versions(directory) == (newest("store"), newest("tubes"))
+
+
+async def the_base_is_there(house: House) -> None:
+    half = SUBSCRIBERS // 2
+    assert await house.store.subscribers_count() == {"ios": half, "android": half}
+    rows = await house.store.subscribers_page(0, 100)
+    assert [row.token for row in rows] == [f"token-{n}" for n in range(SUBSCRIBERS)]
+    assert await house.store.removals() == {"ios": 0, "android": 0}
+
+
+async def the_campaign_is_there(house: House) -> None:
+    campaign = await house.store.campaign_get(CAMPAIGN)
+    assert campaign is not None
+    assert (campaign.state, campaign.message.title, campaign.walked) == ("firing", "t", False)
+    assert campaign.tallies["android"]["delivered"] == 2
+    assert campaign.tallies["ios"] == {"audience": 6, "enqueued": 2, "dead": 1, "retried": 1}
+    assert campaign.reasons["ios"] == {"Unregistered": 1, "busy": 1}
+    keyed = await house.store.campaign_keyed(ONCE.owner, ONCE.key, NOW)
+    assert keyed == (DRAFT, ONCE.request)
+    (row,) = await house.store.dead_list()
+    assert (row.campaign, row.channel, row.state, row.likely, row.kept) == (CAMPAIGN, "ios", "collecting", 1, 1)
+    first, second = await house.store.campaign_pages(CAMPAIGN)
+    assert (first.state, first.recipients, first.settled) == ("enqueued", 4, 3)
+    assert (second.state, second.recipients) == ("claimed", 0), "its outbox line is still owed"
+
+
+async def it_goes_on_to_its_end(house: House) -> None:
+    _, epoch, _ = await house.tubes.epoch()
+    assert await house.join() == epoch, "the queue's own epoch goes on"
+    ((id, number, _),) = await house.tubes.batch_take("android", 10)
+    assert await house.tubes.batch_crashed("android", id, number, "boom") == (2, False), "its poison counter is there"
+    while await house.walk_page() is not None:
+        pass
+    assert (await house.tubes.statistics())["marks"] == 3
+    sent = 0
+    while await house.report() is not None or await house.state() == "firing":
+        sent += await house.deliver("ios") + await house.deliver("android")
+    assert sent == SUBSCRIBERS - 3
+    assert await house.state() == "done"
+    campaign = await house.store.campaign_get(CAMPAIGN)
+    assert campaign is not None
+    assert sum(walked.settled for walked in (await coverage(house.store, campaign)).walked) == SUBSCRIBERS
+    assert (await verify(house.store, campaign)).ok
+
+
+async def newcomers_get_the_next_ids(house: House) -> None:
+    row = ("ios", "token-new", "token", 5, "de", "", "AT", "", "", None, [], {})
+    assert await house.store.subscribers_put([row]) == (1, 0)
+    assert [found.id for found in await house.store.subscribers_page(SUBSCRIBERS, 10)] == [SUBSCRIBERS + 1]
+
+
+@pytest.fixture(params=FOLDERS)
+def folder(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.mark.parametrize(("role", "owner"), [("store", "store"), ("tubes", "queue")])
+def test_a_folder_of_every_version_is_kept(role: str, owner: str) -> None:
+    kept = {int(found[1]) for name in FOLDERS if (found := re.search(rf"{owner}-(\d+)", name))}
+    assert kept == set(range(1, newest(role) + 1)), (
+        "write the new version's folder with `python -m tests.storage.written_folder`, and keep those of the others"
+    )
+
+
+@pytest.mark.parametrize("step", STEPS, ids=lambda step: f"{step.parts[-3]}-{step.stem}")
+def test_a_step_never_changes(step: Path) -> None:
+    known = dict(reversed(line.split(None, 1)) for line in CHECKSUMS.read_text().splitlines() if line[0] != "#")
+    name = str(step.relative_to(CHECKSUMS.parent))
+    found = hashlib.sha256(step.read_bytes()).hexdigest()
+    assert known.get(name, found) == found, (
+        f"{name} is not what it was. It does not run again on the bases that it has made: put it back as it was, and "
+        "write the change as the next step of its folder, which makes the new spaces from the old ones"
+    )
+    assert name in known, f"a new step: add its line to {CHECKSUMS.name}: {found}  {name}"
 
 
 @pytest.mark.timeout(120)
@@ -102,7 +131,7 @@ def test_a_node_refuses_the_base_of_a_newer_broadside_in_one_plain_sentence(tmp_
     first = Server(directory, ["ios-news", "android-news"]).start()
     first.stop()
     first.embedded.remove_runtime()
-    written(tmp_path, directory, NEWER)
+    script(NEWER, directory)
     node.start()
     assert node.process is not None
     assert node.process.wait(60) == 1

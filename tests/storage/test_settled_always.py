@@ -128,7 +128,7 @@ async def test_what_a_person_ends_is_rejected_at_once(house: House) -> None:
 async def test_a_line_that_the_ledger_refuses_does_not_stop_the_lines_after_it(house: House) -> None:
     """S1, S6: what cannot be written costs itself; every later campaign once stood still behind it."""
     first, second = await walked(house)
-    odd = replace(settlement(first, delivered=2), dead=[(1, "token-1", "yesterday")])  # type: ignore[list-item]
+    odd = replace(settlement(first, delivered=2), dead=[(1, "token-1", "yesterday", "certain", "")])  # type: ignore[list-item]
     worse = replace(settlement(second, delivered=2), tallies={"delivered": "two"})  # type: ignore[dict-item]
     assert await house.tubes.settle("ios", [odd, worse]) == [True, True]
     await house.deliver("android")

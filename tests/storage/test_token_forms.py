@@ -56,7 +56,7 @@ async def fired(store: Store, id: int) -> AsyncIterator[None]:
     yield
     assert await store.campaign_cancel(id, NOW) == "cancelling"
     await trio.sleep(0.2)
-    assert await store.node_join("n1", "uuid-1", 0, NOW) == 1
+    assert await store.node_join("n1", "uuid-1", 0, NOW, ["ios", "android"]) == 1
     campaign = await store.campaign_get(id)
     assert campaign is not None
     lease = await store.node_renew("n1", 1, NOW, [(id, campaign.version)])

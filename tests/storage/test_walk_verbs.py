@@ -20,6 +20,7 @@ from storage.store import Store
 from storage.tubes import Tubes
 
 NOW = 1_800_000_000_000
+BOTH = ["android", "ios"]
 CAMPAIGN = (1 << 60) + 5
 
 
@@ -33,7 +34,7 @@ class House:
 
     async def join(self) -> int:
         uuid, held, _ = await self.tubes.epoch()
-        granted = await self.store.node_join("n1", uuid, held, NOW)
+        granted = await self.store.node_join("n1", uuid, held, NOW, BOTH)
         assert granted is not None
         self.epoch = granted
         if self.epoch != held:
@@ -135,7 +136,7 @@ class House:
 def settlement(
     task: Task,
     *,
-    dead: list[tuple[int, str, int]] | None = None,
+    dead: list[tuple[int, str, int, str, str]] | None = None,
     left: list[int] | None = None,
     remainders: list[Remainder] | None = None,
     **tallies: int,
@@ -238,7 +239,7 @@ async def test_nothing_is_put_or_taken_without_a_lease(house: House) -> None:
 
 async def test_a_second_queue_under_the_same_name_is_refused(house: House) -> None:
     with pytest.raises(VerbRefused, match='node name "n1" is taken by queue'):
-        await house.store.node_join("n1", "another-uuid", 0, NOW)
+        await house.store.node_join("n1", "another-uuid", 0, NOW, BOTH)
 
 
 async def test_a_blank_queue_starts_in_a_new_epoch_and_its_pages_are_walked_again(house: House) -> None:
@@ -249,7 +250,7 @@ async def test_a_blank_queue_starts_in_a_new_epoch_and_its_pages_are_walked_agai
     await house.report()
     # the queue comes back knowing nothing: the store fences the old epoch and reopens what it had not settled
     uuid, held, _ = await house.tubes.epoch()
-    epoch = await house.store.node_join("n1", uuid, 0, NOW)
+    epoch = await house.store.node_join("n1", uuid, 0, NOW, BOTH)
     assert epoch is not None
     assert epoch == held + 1
     await house.tubes.adopt(epoch)
@@ -331,7 +332,7 @@ async def test_a_dead_token_goes_unless_it_registered_again(house: House) -> Non
     await house.store.subscribers_put(
         [("ios", second.token, "token", NOW + 5, "en", "UTC", "AT", "1", "", None, [], {})]
     )
-    dead = [(first.id, first.token, NOW), (second.id, second.token, NOW)]
+    dead = [(first.id, first.token, NOW, "certain", "gone"), (second.id, second.token, NOW, "certain", "gone")]
     ends = Settlement(task.id, task.number, {"dead": 2}, {}, dead, first.id, second.id, [], [])
     assert await house.tubes.settle("ios", [ends]) == [True]
     await house.report()
@@ -399,7 +400,7 @@ async def test_marks_live_until_the_campaign_is_over_for_long(house: House) -> N
 async def come_back_blank(house: House) -> None:
     """The queue comes back knowing nothing, and its open pages get their batons."""
     uuid, _, _ = await house.tubes.epoch()
-    granted = await house.store.node_join("n1", uuid, 0, NOW)
+    granted = await house.store.node_join("n1", uuid, 0, NOW, BOTH)
     assert granted is not None
     house.epoch = granted
     await house.tubes.adopt(house.epoch)

@@ -155,6 +155,7 @@ class Campaign:
         """Membership, then a worker."""
         member = lambda: Membership(  # noqa: E731
             node=self.node,
+            channels=self.channels,
             tubes=Tubes(link, "console"),
             store=Store(link),
             clock=self.clock,

@@ -19,6 +19,7 @@ from storage.errors import LinkLost, VerbRefused
 from supervision.testing import seam
 
 REPLY = 0.001
+RESERVED = [0] * 5  # see storage/lua/roles/tubes/batch_format.lua
 
 
 class Tube:
@@ -70,7 +71,7 @@ class MemoryQueue:
     def leased_recipients(self) -> int:
         """How many recipients are in batches which somebody has taken."""
         return sum(
-            task["data"][8]
+            task["data"][-2]
             for name, tube in self.tubes.items()
             for task in tube.tasks.values()
             if name != "batons" and task["session"] is not None
@@ -209,7 +210,7 @@ class MemoryQueue:
         if (c, s, seq) in self.marks:
             return ["marked", *self.baton_ack(id, number)]
         for n, (channel, delay, size, packed, expires_at) in enumerate(batches, 1):
-            self.tubes[f"push_{channel}"].put([2, c, epoch, s, seq, n, 1, expires_at, size, packed], delay)
+            self.tubes[f"push_{channel}"].put([1, c, epoch, s, seq, n, 1, expires_at, *RESERVED, size, packed], delay)
         self.marks.add((c, s, seq))
         line = {
             "kind": "enqueued",
@@ -230,7 +231,7 @@ class MemoryQueue:
             if body is None:
                 continue
             for p, (delay, attempt, size, packed) in enumerate(remainders):
-                self.tubes[name].put([2, *body[1:5], -(number * 8 + p), attempt, body[7], size, packed], delay)
+                self.tubes[name].put([*body[:5], -(number * 8 + p), attempt, *body[7:-2], size, packed], delay)
             key = {"campaign": body[1], "segment": body[3], "seq": body[4], "channel": channel}
             self._append({**line, **key, "kind": "settled"})
         return [answers]

@@ -53,7 +53,7 @@ class WatchedLink(Link):
             self._forgive(args[0])
         answer = await super().call(where, verb, *args, **options)
         if verb == "tubes.batch_take":
-            self.leases.update({(args[0], id): data[8] for _, (id, _, data) in answer[0]})
+            self.leases.update({(args[0], id): data[-2] for _, (id, _, data) in answer[0]})
         elif verb == "tubes.settle":
             for settlement in args[1]:
                 self.leases.pop((args[0], settlement[0]), None)

@@ -129,7 +129,7 @@ function campaigns.campaign_fire(id, segments, now)
         for _, name in ipairs(channels) do
             local row = box.space.store_counts:get(name)
             if row ~= nil then
-                campaigns.tally(id, row.channel, {audience = row.subscribers, removed_before = row.removed or 0})
+                campaigns.tally(id, row.channel, {audience = row.subscribers, removed_before = row.removed})
             end
         end
         box.space.store_campaigns:update(id, {

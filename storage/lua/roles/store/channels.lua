@@ -15,10 +15,10 @@ local function text(value)
     return type(value) == 'string' and utf8.sub(value, 1, LONGEST) or ''
 end
 
--- `states`: channel -> {reason, sentence, since, until or nil, remedy}; nil from a node that is too old to report any.
+-- `states`: channel -> {reason, sentence, since, until or nil, remedy}.
 function channels.note(name, epoch, states)
     local list = {}
-    for channel, state in pairs(states or {}) do
+    for channel, state in pairs(states) do
         if #list == MOST then
             break
         end

@@ -52,7 +52,7 @@ end
 function coverage.removals()
     local removed = setmetatable({}, {__serialize = 'map'})
     for _, row in box.space.store_counts:pairs() do
-        removed[row.channel] = row.removed or 0
+        removed[row.channel] = row.removed
     end
     return removed
 end

@@ -13,8 +13,7 @@ local MOST = 200000 -- kept of one campaign and channel; the others are only cou
 local EXAMPLES = 5
 local TOLD = {'stopped', 'asked', 'confirmed', 'forgetting', 'denied'} -- nodes hear of these with their heartbeat
 
--- Inside the caller's transaction, what a line reports of its batch. entries: {subscriber, token, bound, kind, reason};
--- lines of an older Broadside have no kind: they were written to be deleted.
+-- Inside the caller's transaction, what a line reports of its batch. entries: {subscriber, token, bound, kind, reason}.
 function dead.note(campaign, channel, entries, now)
     if #entries == 0 then
         return
@@ -27,7 +26,7 @@ function dead.note(campaign, channel, entries, now)
     end
     for _, entry in ipairs(entries) do
         local id, token, bound, kind, reason = unpack(entry, 1, 5)
-        if kind == nil or kind == 'certain' then
+        if kind == 'certain' then
             removed = removed + rows.remove(campaign, channel, id, token, bound, now, keep)
         else
             if kind == 'likely' then

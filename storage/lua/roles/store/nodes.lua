@@ -60,7 +60,7 @@ end
 
 -- Clause 1. `epoch`: what the queue holds (0: nothing). Answers the epoch to go on with; another one than the queue's
 -- means: purge and adopt. Answers nil while a fenced epoch's lease may still hold: its reports come first. Refuses a
--- second queue under a registered name. `channels`: the names that this node serves; nil from an older version.
+-- second queue under a registered name. `channels`: the names that this node serves.
 function nodes.node_join(name, uuid, epoch, now, channels)
     nodes.release_fenced()
     return atomic(function()
@@ -73,15 +73,14 @@ function nodes.node_join(name, uuid, epoch, now, channels)
                    'old one: broadside peers forget %s'):format(name, node.uuid, uuid, name), 0)
         end
         if node ~= nil and node.status == 'current' and node.epoch == epoch and epoch > 0 then
-            box.space.store_nodes:update(name, {{'=', 8, channels == nil and box.NULL or channels}})
+            box.space.store_nodes:update(name, {{'=', 'channels', channels}})
             return epoch
         end
         local granted = math.max(tonumber(node and node.epoch or 0), tonumber(epoch)) + 1
         if node ~= nil then
             reopen(name, node.epoch)
         end
-        box.space.store_nodes:replace(
-            {name, uuid, granted, 'current', 0, now, now, channels == nil and box.NULL or channels})
+        box.space.store_nodes:replace({name, uuid, granted, 'current', 0, now, now, channels})
         note_renewal(name, now)
         return granted
     end)

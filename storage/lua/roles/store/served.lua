@@ -1,5 +1,4 @@
--- Which channels the ring serves: each node says at its join which ones its configuration has. A node that joined under
--- an older version said nothing, and counts as one that serves all.
+-- Which channels the ring serves: each node says at its join which ones its configuration has.
 
 local nodes = require('roles.store.nodes')
 local served = {}
@@ -12,14 +11,13 @@ local function as_set(list)
     return set
 end
 
--- {name, channels as a set or nil for all, living} of every current node.
+-- {name, channels as a set, living} of every current node.
 local function current()
     local list = {}
     for _, node in ipairs(box.space.store_nodes:select()) do
         if node.status == 'current' then
-            local channels = node.channels ~= nil and as_set(node.channels) or nil
             table.insert(list, {
-                name = node.name, channels = channels, seen_at = node.seen_at, living = not nodes.lease_over(node),
+                name = node.name, channels = as_set(node.channels), seen_at = node.seen_at, living = not nodes.lease_over(node),
             })
         end
     end
@@ -28,7 +26,7 @@ end
 
 local function covers(node, channels)
     for _, name in ipairs(channels) do
-        if node.channels ~= nil and not node.channels[name] then
+        if not node.channels[name] then
             return false
         end
     end
@@ -46,14 +44,11 @@ function served.nodes_serving(channels)
     return names
 end
 
--- All channels that a current node serves, sorted; nil: there is no telling.
+-- All channels that a current node serves, sorted; nil: no node has joined yet.
 function served.channels_served()
     local all, list = {}, {}
     local ring = current()
     for _, node in ipairs(ring) do
-        if node.channels == nil then
-            return nil
-        end
         for name in pairs(node.channels) do
             all[name] = true
         end

@@ -1,10 +1,10 @@
 -- Buried tasks: out of everybody's way until a person looks at them, or until the news is too old to be sent. With its news
 -- everything else on a tube ends, too, that nobody takes.
 
-local json = require('json')
 local msgpack = require('msgpack')
 local queue = require('queue')
 local atomic = require('roles.atomic')
+local batch_format = require('roles.tubes.batch_format')
 local paused_campaigns = require('roles.tubes.paused_campaigns')
 local outbox = require('roles.tubes.outbox')
 local state = require('roles.tubes.state')
@@ -17,36 +17,24 @@ local LOOKED_AT = 5000 -- tasks of a state, the oldest first: what has expired i
 local LATE = 5000     -- ms that a channel that moves has to end by itself what has expired
 local REASON = 40     -- characters of why a batch was buried that are counted in the campaign's reasons
 
-local function is_unsigned(value)
-    return (type(value) == 'number' and value >= 0 and value == math.floor(value)) or
-        (type(value) == 'cdata' and tostring(value):find('^%d+ULL$') ~= nil)
-end
-
 -- How many recipients a batch has, as far as that can be read.
 local function size_of(data)
-    if type(data) ~= 'table' then
-        return 0
-    end
-    return type(data[9]) == 'number' and data[9] or 0
+    local size = type(data) == 'table' and data[batch_format.SIZE]
+    return type(size) == 'number' and size or 0
 end
 
--- The ids of a batch's recipients, or nil when it cannot be read. See `Task.of` in storage/records.py for the two formats.
+-- The ids of a batch's recipients, or nil when it cannot be read.
 local function ids_of(data)
-    if type(data) ~= 'table' or (data[1] ~= 1 and data[1] ~= 2) or type(data[6]) ~= 'number' then
+    if not batch_format.is_batch(data) then
         return nil
     end
-    for _, field in ipairs({2, 3, 4, 5, 7, 8}) do
-        if not is_unsigned(data[field]) then
-            return nil
-        end
-    end
-    local ok, rows = pcall(data[1] == 2 and msgpack.decode or json.decode, tostring(data[10]))
+    local ok, rows = pcall(msgpack.decode, tostring(data[batch_format.RECIPIENTS]))
     if not ok or type(rows) ~= 'table' then
         return nil
     end
     local ids = {}
     for i, row in ipairs(rows) do
-        if type(row) ~= 'table' or not is_unsigned(row[1]) then
+        if type(row) ~= 'table' or not batch_format.is_unsigned(row[1]) then
             return nil
         end
         ids[i] = row[1]
@@ -125,10 +113,11 @@ local function settled_line(channel, data, ids, outcome, why)
         first, last = id < first and id or first, id > last and id or last
     end
     local line = {
-        kind = 'settled', campaign = data[2], segment = data[4], seq = data[5], channel = channel,
+        kind = 'settled', channel = channel, campaign = data[batch_format.CAMPAIGN],
+        segment = data[batch_format.SEGMENT], seq = data[batch_format.SEQ],
         tallies = {[outcome] = #ids}, reasons = {[why] = #ids}, dead = {}, first = first, last = last, left = {},
     }
-    if data[6] < 0 then
+    if data[batch_format.N] < 0 then
         line.ids = ids -- a remainder: its range of ids also covers others
     end
     return line
@@ -145,9 +134,10 @@ local function finish(channel, task_state, now, limit)
         if #ids >= limit or looked > LOOKED_AT then
             return false
         end
-        local task = box.space[name]:get(id)
-        local expires = task['[8][8]']
-        if now == nil or (is_unsigned(expires) and expires <= now and not paused_campaigns.is_paused(task['[8][2]'])) then
+        local row = box.space[name]:get(id)
+        local expires = batch_format.of_row(row, batch_format.EXPIRES_AT)
+        if now == nil or (batch_format.is_unsigned(expires) and expires <= now
+            and not paused_campaigns.is_paused(batch_format.of_row(row, batch_format.CAMPAIGN))) then
             table.insert(ids, id)
         end
     end)

@@ -29,7 +29,7 @@ end
 -- For how many seconds the store has been owed the first line; 0 when it is owed none.
 function outbox.age()
     local first = box.space.tubes_outbox.index.number:min()
-    return first ~= nil and first[3] ~= nil and math.max(0, clock.time() - tonumber(first[3]) / 1000) or 0
+    return first ~= nil and math.max(0, clock.time() - tonumber(first.written_at) / 1000) or 0
 end
 
 local function collect(limit)

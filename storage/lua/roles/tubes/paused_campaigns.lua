@@ -7,6 +7,7 @@ local queue = require('queue')
 local log = require('log')
 local atomic = require('roles.atomic')
 local state = require('roles.tubes.state')
+local batch_format = require('roles.tubes.batch_format')
 local poison_counters = require('roles.tubes.poison_counters')
 
 local paused_campaigns = {}
@@ -16,17 +17,9 @@ local paused = {}   -- campaign as text -> {campaign, version, purge}; its id ma
 local swept = {}  -- campaign as text -> true: none of its batches is left on the tubes
 local sweeping = false
 
--- A batch's second field; nil for what is no batch.
+-- nil for what is no batch.
 local function campaign_of(task)
-    return type(task[3]) == 'table' and task[3][2] or nil
-end
-
-function paused_campaigns.migrate()
-    local s = box.schema.space.create('tubes_parked', {if_not_exists = true, format = {
-        {'number', 'unsigned'}, {'campaign', 'unsigned'}, {'tube', 'string'}, {'data', 'array'},
-    }})
-    s:create_index('number', {parts = {'number'}, if_not_exists = true})
-    s:create_index('campaign', {parts = {'campaign', 'number'}, if_not_exists = true})
+    return type(task[3]) == 'table' and task[3][batch_format.CAMPAIGN] or nil
 end
 
 function paused_campaigns.any()
@@ -46,7 +39,7 @@ function paused_campaigns.park(tube, task)
     end
     tube:ack(task[1])
     local counter = poison_counters.forget(tube.name, task[1])
-    if not pause.purge then -- field 5: its poison counter, which a pause does not clear
+    if not pause.purge then -- with its poison counter, which a pause does not clear
         local known = counter and counter:totable(3) or nil
         box.space.tubes_parked:insert({state.draw('parked'), pause.campaign, tube.name, task[3], known})
     end
@@ -63,8 +56,8 @@ local function unpark(campaign, purge)
     for _, row in ipairs(rows) do
         if not purge then
             local task = queue.tube[row.tube]:put(row.data)
-            if row[5] ~= nil then
-                box.space.tubes_poison_counters:replace({row.tube, task[1], unpack(row[5])})
+            if row.counter ~= nil then
+                box.space.tubes_poison_counters:replace({row.tube, task[1], unpack(row.counter)})
             end
         end
         box.space.tubes_parked:delete(row.number)
@@ -161,7 +154,7 @@ function paused_campaigns.still()
     for _, row in box.space.tubes_taken:pairs() do
         local task = row.tube:find('^push_') and box.space[row.tube]:get(row.id) or nil
         if task ~= nil and task[2] == 't' then
-            busy[tostring(task['[8][2]'])] = true -- its data's second field: the campaign
+            busy[tostring(batch_format.of_row(task, batch_format.CAMPAIGN))] = true
         end
     end
     for _, row in box.space.tubes_outbox:pairs() do

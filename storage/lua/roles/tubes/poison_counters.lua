@@ -10,21 +10,13 @@ poison_counters.CRASHES = 3 -- blamed on a task, and it is buried
 poison_counters.ENDS = 5    -- takes that ended in nothing, and it is buried
 local APART = 0.5    -- seconds between counted tasks that come back together
 
-function poison_counters.migrate()
-    -- Fields 5 and 6: how many takes ended in nothing; recipients that may have been sent to before it was buried.
-    local s = box.schema.space.create('tubes_poison_counters', {if_not_exists = true, format = {
-        {'tube', 'string'}, {'id', 'unsigned'}, {'crashes', 'unsigned'}, {'why', 'string'},
-    }})
-    s:create_index('id', {parts = {'tube', 'id'}, if_not_exists = true})
-end
-
 -- {crashes, why, ends, sent}; sent: nil when nothing is known of it.
 function poison_counters.get(name, id)
     local row = box.space.tubes_poison_counters:get({name, id})
     if row == nil then
         return {crashes = 0, why = '', ends = 0}
     end
-    return {crashes = row.crashes, why = row.why, ends = row[5] or 0, sent = row[6]}
+    return {crashes = row.crashes, why = row.why, ends = row.ends, sent = row.sent}
 end
 
 function poison_counters.put(name, id, known)
@@ -56,7 +48,7 @@ end
 -- being stopped in order.
 function poison_counters.excuse(worker, name)
     for _, row in ipairs(box.space.tubes_taken.index.worker:select(name and {worker, name} or {worker})) do
-        box.space.tubes_taken:replace({row.tube, row.id, row.number, row.worker, row[5], true, row[7]})
+        box.space.tubes_taken:replace({row.tube, row.id, row.number, row.worker, row.poll, true, row.life})
     end
 end
 
@@ -65,7 +57,7 @@ end
 -- what is known when that was once too often.
 function poison_counters.over_limit(name, id)
     local former = box.space.tubes_taken:get({name, id})
-    if former ~= nil and not former[6] and workers.still_here(former.worker, former[7]) then
+    if former ~= nil and not former.excused and workers.still_here(former.worker, former.life) then
         poison_counters.count_end(name, id, 'its lease ran out in the hands of ' .. former.worker)
     end
     local known = poison_counters.get(name, id)

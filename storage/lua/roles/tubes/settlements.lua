@@ -3,14 +3,13 @@
 
 local queue = require('queue')
 local memory = require('roles.memory')
+local batch_format = require('roles.tubes.batch_format')
 local node_tubes = require('roles.tubes.node_tubes')
 local outbox = require('roles.tubes.outbox')
 local state = require('roles.tubes.state')
 local takes = require('roles.tubes.takes')
 
 local settlements = {}
-
-local BATCH_FORMAT = 2
 
 -- What Tarantool says when its memory is used up, as an answer.
 local function unless_full(ok, ...)
@@ -41,7 +40,7 @@ function settlements.page_put(epoch, campaign, segment, seq, batches, recipients
         end
         for n, batch in ipairs(batches) do
             node_tubes.get(node_tubes.of_channel(batch[1])):put(
-                {BATCH_FORMAT, campaign, epoch, segment, seq, n, 1, batch[5], batch[3], batch[4]},
+                batch_format.first(epoch, campaign, segment, seq, n, batch[5], batch[3], batch[4]),
                 batch[2] > 0 and {delay = batch[2]} or nil)
         end
         box.space.tubes_marks:insert({campaign, segment, seq})
@@ -61,19 +60,13 @@ function settlements.settle(channel, list)
             local id, number, line, remainders = unpack(settlement, 1, 4)
             local task = takes.finish(mine, name, id, number)
             if task ~= nil then
-                local function field(n)
-                    return task[('[3][%d]'):format(n)] -- that one alone: the recipients need not become a Lua string
-                end
-                local campaign, epoch, segment, seq = field(2), field(3), field(4), field(5)
-                line.kind = 'settled'
-                line.campaign, line.segment, line.seq, line.channel = campaign, segment, seq, channel
+                line.kind, line.channel = 'settled', channel
+                line.campaign = batch_format.of(task, batch_format.CAMPAIGN)
+                line.segment = batch_format.of(task, batch_format.SEGMENT)
+                line.seq = batch_format.of(task, batch_format.SEQ)
                 for p, rest in ipairs(remainders) do
-                    -- n: a page's own batches count up from 1; remainders are negative, and made of the take's number,
-                    -- so no other batch of this epoch has the same
-                    queue.tube[name]:put(
-                        {BATCH_FORMAT, campaign, epoch, segment, seq, -(number * 8 + p - 1), rest[2], field(8), rest[3],
-                         rest[4]},
-                        rest[1] > 0 and {delay = rest[1]} or nil)
+                    queue.tube[name]:put(batch_format.remainder(task, number, p, rest[2], rest[3], rest[4]),
+                                         rest[1] > 0 and {delay = rest[1]} or nil)
                 end
                 outbox.append(line)
             end

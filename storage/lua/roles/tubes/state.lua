@@ -11,28 +11,6 @@ local lease_until = 0
 local lease_changed = fiber.cond()
 local closed = false -- whether this instance is about to end
 
-function state.migrate()
-    local s = box.schema.space.create('tubes_state', {
-        if_not_exists = true, format = {{'key', 'string'}, {'value', 'any'}},
-    })
-    s:create_index('key', {parts = {'key'}, if_not_exists = true})
-    s = box.schema.space.create('tubes_marks', {if_not_exists = true, format = {
-        {'campaign', 'unsigned'}, {'segment', 'unsigned'}, {'seq', 'unsigned'},
-    }})
-    s:create_index('id', {parts = {'campaign', 'segment', 'seq'}, if_not_exists = true})
-    s = box.schema.space.create('tubes_outbox', {
-        if_not_exists = true, format = {{'number', 'unsigned'}, {'line', 'map'}},
-    })
-    s:create_index('number', {parts = {'number'}, if_not_exists = true})
-    -- Who holds which task since which take; fields 5 to 7: by which of its polls, whether its end will say nothing
-    -- against the task, and in which session of the worker. Gone with the instance, as the takes themselves are.
-    s = box.schema.space.create('tubes_taken', {if_not_exists = true, temporary = true, format = {
-        {'tube', 'string'}, {'id', 'unsigned'}, {'number', 'unsigned'}, {'worker', 'string'},
-    }})
-    s:create_index('id', {parts = {'tube', 'id'}, if_not_exists = true})
-    s:create_index('worker', {parts = {'worker', 'tube'}, unique = false, if_not_exists = true})
-end
-
 function state.get(key)
     local row = box.space.tubes_state:get(key)
     return row and row.value or 0

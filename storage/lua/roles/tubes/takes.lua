@@ -115,7 +115,7 @@ end
 local function release_poll(name, worker, poll)
     local leases = {}
     for _, row in ipairs(taken_by(name, worker)) do
-        if row[5] == poll then
+        if row.poll == poll then
             table.insert(leases, {row.id, row.number})
         end
     end
@@ -128,7 +128,7 @@ function takes.release_worker(name, worker)
         local n, apart = 0, 0
         for _, row in ipairs(taken_by(name, worker)) do
             local delay = 0
-            if not row[6] then
+            if not row.excused then
                 local ends = poison_counters.count_end(name, row.id, worker .. ' ended with it in hand')
                 apart = apart + (ends > 1 and 1 or 0)
                 delay = poison_counters.delay(ends, apart)

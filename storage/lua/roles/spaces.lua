@@ -1,0 +1,22 @@
+-- Brings a role's spaces to the version of this code: one step a version, forward only. A step never changes once it is
+-- committed: every later change of a space is a new step at the end of its list (docs/adr/0019).
+
+-- `keep`: the space of {key, value} rows in which the version stands, made when it is missing. `steps`: functions.
+-- `owner`: whose spaces these are, for the error. Answers the version.
+return function(keep, steps, owner)
+    local rows = box.space[keep]
+    if rows == nil then
+        rows = box.schema.space.create(keep, {format = {{'key', 'string'}, {'value', 'any'}}})
+        rows:create_index('key', {parts = {'key'}})
+    end
+    local row = rows:get('schema')
+    local version = row and row.value or 0
+    if version > #steps then
+        error(('the %s has schema %d, this Broadside knows %d: start a newer Broadside'):format(owner, version, #steps), 0)
+    end
+    for n = version + 1, #steps do
+        steps[n]()
+        rows:replace({'schema', n})
+    end
+    return #steps
+end
