@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -42,29 +41,6 @@ class Row(NamedTuple):
     best_minute: int | None
     tags: list[str]
     fields: dict[str, str]
-
-
-class TokenPage(NamedTuple):
-    """Rows of one channel whose tokens are to be looked at."""
-
-    state: str
-    """``page``; ``done`` (all of the channel was looked at); ``fires``: not now; ``busy``: another node does it."""
-    since: str = ""
-    """The token up to which rows are written down as looked at."""
-    rows: Sequence[tuple[int, str, str]] = ()
-    """(id, token, kind) in the order of their tokens."""
-
-
-class Rewritten(NamedTuple):
-    """What rewriting a channel's tokens has come to."""
-
-    done: bool
-    normalised: int
-    """Rows whose token was written in another form."""
-    merged: int
-    """Rows that became one with an older one of the same phone."""
-    strange: int
-    """Rows that hold what is no token of the channel's platform."""
 
 
 class PagePart(NamedTuple):

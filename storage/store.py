@@ -29,10 +29,8 @@ from storage.records import (
     Once,
     PagePart,
     PausedCampaign,
-    Rewritten,
     Row,
     Span,
-    TokenPage,
     read_campaign,
 )
 
@@ -83,38 +81,6 @@ class Store:
         """Up to ``limit`` subscribers of one channel, in no order that means anything."""
         (rows,) = await self._link.call(self._where, "store.subscribers_some", channel, limit)
         return [Row(*row) for row in rows]
-
-    async def tokens_page(
-        self, channel: str, rule: str, node: str, after: str | None, limit: int, now: int
-    ) -> TokenPage:
-        """Up to ``limit`` of a channel's rows after a token (None: after those that are written down as looked at)."""
-        state, *page = await self._link.call(self._where, "store.tokens_page", channel, rule, node, after, limit, now)
-        return TokenPage(state, *page) if page else TokenPage(state)
-
-    async def tokens_write(
-        self,
-        channel: str,
-        rule: str,
-        node: str,
-        span: tuple[str, str, bool],
-        changes: Sequence[tuple[int, str, str]],
-        strange: int,
-        now: int,
-    ) -> str:
-        """Rewrite (id, old token, new token) each: two rows that come to one token become one.
-
-        ``span``: from which token the rows were looked at, up to which, and whether that was the last. Answers
-        ``written``; ``fires`` or ``lost`` (to another node) when nothing was. May raise ``OutOfMemory``.
-        """
-        (answer,) = await self._link.call(
-            self._where, "store.tokens_write", channel, rule, node, *span, [*map(list, changes)], strange, now
-        )
-        return str(answer)
-
-    async def tokens_report(self) -> dict[str, Rewritten]:
-        """Per channel, what rewriting its tokens has come to."""
-        (found,) = await self._link.call(self._where, "store.tokens_report")
-        return {channel: Rewritten(**counts) for channel, counts in found.items()}
 
     async def campaign_create(
         self,

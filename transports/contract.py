@@ -208,8 +208,6 @@ class Platform:
     build: Build
     kinds: tuple[str, ...]
     """Kinds of token that it has."""
-    rule: int
-    """Raised when ``token`` writes another form: the rows that are there are then looked through again."""
     token: Callable[[str, str], str]
     """(kind, text) → the token as the platform writes it. Raises ``TokenError`` for what is no token of this kind."""
     tokens: Callable[[str, list[str]], list[str] | None]

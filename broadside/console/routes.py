@@ -278,8 +278,8 @@ class Api:
         states = await self._newsroom.channel_states()
         owed = outbox_alarms(await self._newsroom.outbox_age())
         alarms = [*memory_alarms(memory)[0], *owed, *self._told(states), *self._alarms()]
-        queue, tokens = await self._newsroom.tubes(), await self._newsroom.rewritten()
-        found = {"queue": queue, "memory": told, "alarms": alarms, "channels": states, "tokens": tokens}
+        queue = await self._newsroom.tubes()
+        found = {"queue": queue, "memory": told, "alarms": alarms, "channels": states}
         return _json({**self._status(), **found})
 
     async def _fire(self, request: Request) -> Response:

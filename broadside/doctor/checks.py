@@ -48,7 +48,6 @@ def examine(config_file: Path | None, data: Path | None) -> Iterator[Finding]:
     folder = DataFolder(config.node.data if data is None else data)
     yield _data_folder(folder)
     yield from _node(folder)
-    yield from _tokens(folder)
     own_queue = isinstance(config.queue, OwnQueue)
     if config.store is None or own_queue:
         yield tarantool_program()
@@ -127,26 +126,11 @@ def _node(folder: DataFolder) -> Iterator[Finding]:
 
 
 def _states(detail: dict[str, Any]) -> list[ChannelState]:
-    """Why channels stand still, from the answer of ``/readyz``; nothing from a node that is too old to say it."""
+    """Why channels stand still, from the answer of ``/readyz``; nothing where it does not say."""
     try:
         return msgspec.convert(detail.get("channels", []), list[ChannelState])
     except msgspec.ValidationError:
         return []
-
-
-def _tokens(folder: DataFolder) -> Iterator[Finding]:
-    """What a running node knows of the tokens in the base."""
-    try:
-        with Client.of(folder) as client:
-            channels = client.status().get("tokens", {})
-    except BroadsideError:
-        return  # told by the node's own line
-    for name, found in channels.items():
-        state = "all in one form" if found["done"] else "being brought into one form"
-        text = f"tokens {state}: {found['normalised']:,} rewritten, {found['merged']:,} merged"
-        if found["strange"]:
-            text += f"; {found['strange']:,} rows hold none: export the base and import it again, which names them"
-        yield Finding(name, True, text)
 
 
 def _channels(config: Config) -> Iterator[Finding]:

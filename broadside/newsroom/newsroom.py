@@ -266,10 +266,6 @@ class Newsroom:
         """Subscribers by channel."""
         return await self._store.subscribers_count()
 
-    async def rewritten(self) -> dict[str, dict[str, Any]]:
-        """Per channel, what bringing the tokens of older rows into one form has come to."""
-        return {channel: found._asdict() for channel, found in sorted((await self._store.tokens_report()).items())}
-
     async def page(self, after: int, limit: int) -> list[Subscriber]:
         """Up to ``limit`` subscribers with id > ``after``."""
         return [_subscriber(row) for row in await self._store.subscribers_page(after, limit)]
@@ -279,7 +275,7 @@ class Newsroom:
         return any([await self._store.subscribers_remove(channel, text) for text in self._spellings(channel, token)])
 
     def _spellings(self, channel: str, token: str) -> set[str]:
-        """The spellings of a token: as given, which an old row may still have, and as its platform writes it."""
+        """The spellings of a token: as given, and as its platform writes it."""
         written = [self.device_tokens.one(channel, kind, token) for kind in self.device_tokens.kinds(channel)]
         return {token, *(text for text in written if isinstance(text, str))}
 

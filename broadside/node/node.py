@@ -14,7 +14,6 @@ import trio
 
 from actors.membership import Membership
 from actors.messages import wall_clock
-from actors.normaliser import Normaliser
 from broadside import logs, wire
 from broadside.api.token_rules import DeviceTokens
 from broadside.config.config import Channel, Config
@@ -39,7 +38,6 @@ from storage.records import DeadStanding
 from storage.store import Store
 from storage.tubes import Tubes
 from supervision import (
-    TRANSIENT,
     Actor,
     ChildSpec,
     ChildStartFailed,
@@ -48,7 +46,6 @@ from supervision import (
     SupervisionEvent,
     Supervisor,
 )
-from transports import registry
 from transports.contract import Quota, Transport
 from transports.errors import TransportError
 
@@ -176,7 +173,6 @@ class Node:
         ]
         children.append(ChildSpec("link", lambda: self._link))
         children.append(ChildSpec("membership", self._membership, start_timeout=TARANTOOL_START))
-        children.append(ChildSpec("normaliser", self._normaliser, restart=TRANSIENT))
         children.append(ChildSpec("provider-tokens", lambda: self._tokens))
         children += [
             ChildSpec(worker.name, self._worker(worker), start_timeout=60.0, shutdown=stop, together=True)
@@ -213,15 +209,6 @@ class Node:
         return [
             wire.RefusalState(each.campaign, each.channel, each.state) for each in self._dead if each.state != "asked"
         ]
-
-    def _normaliser(self) -> Actor:
-        channels = self._config.channels.items()
-        return Normaliser(
-            store=self._store_verbs,
-            node=self._config.node.name,
-            channels={name: (channel.platform, registry.load(channel.platform)) for name, channel in channels},
-            clock=wall_clock,
-        )
 
     def _sending(self, since: float) -> frozenset[int] | None:
         running = [worker.stats for worker in self._workers if worker.pid is not None]

@@ -71,7 +71,6 @@ class FakeNode:
         self.streams: list[list[dict[str, Any]]] = [[report("firing", 40), report()]]
         self.verdicts: dict[str, dict[str, Any]] = {}
         self.channels: dict[str, str] = {}
-        self.tokens: dict[str, dict[str, Any]] = {}
         self.served: list[str] | None = None
         self.hang = threading.Event()
         self.hang.set()
@@ -143,8 +142,6 @@ class FakeNode:
         elif path == "/api/channels":
             channels = {name: {"platform": platform} for name, platform in self.channels.items()}
             self.answer(to, {"channels": channels, "served": self.served})
-        elif path == "/api/status":
-            self.answer(to, {"tokens": self.tokens})
         elif path == "/api/subscribers":
             after, limit = (int(part.partition("=")[2]) for part in query.split("&"))
             rows = [{"id": n, **row} for n, row in enumerate(self.rows.values(), 1)][after : after + limit]

@@ -16,7 +16,7 @@ import trustme
 from broadside import cli
 from broadside.datafolder import DataFolder
 from broadside.doctor import checks
-from tests.broadside.fake_node import FakeNode, Said, broadside, folder, node
+from tests.broadside.fake_node import broadside, folder, node
 
 __all__ = ["broadside", "folder", "node"]  # fixtures
 
@@ -141,14 +141,3 @@ def test_a_certificate_of_another_authority_is_told(tmp_path: Path) -> None:
     assert not found.ok
     assert "TLS fails" in found.text
     assert "other.pem the right ca?" in found.remedy
-
-
-def test_what_became_of_an_older_bases_tokens_is_told(node: FakeNode, broadside: Said) -> None:
-    """A4: rows that were merged, and rows that hold no token, are not found by chance."""
-    node.tokens = {
-        "ios-news": {"done": True, "normalised": 12040, "merged": 311, "strange": 7},
-        "android-news": {"done": False, "normalised": 0, "merged": 0, "strange": 0},
-    }
-    _, out, _ = broadside("doctor")
-    assert "ok ios-news: tokens all in one form: 12,040 rewritten, 311 merged; 7 rows hold none: export the base" in out
-    assert "ok android-news: tokens being brought into one form: 0 rewritten, 0 merged\n" in out

@@ -133,7 +133,7 @@ async def test_a_message_that_one_platform_cannot_carry_is_told_for_that_channel
 async def test_dead_phones_are_told_and_kept(house: House) -> None:
     await house.subscribers("android", count=2)
     row = ["android", "!not-a-token", "token", 1000, "", "", "", "", "", None, [], {}]
-    await house.store.subscribers_put([row])  # from before tokens were recognised
+    await house.store.subscribers_put([row])  # past the door that recognises tokens
     verdict = (await house.ask(channels=["android"]))["android"]
     assert (verdict.verdict, verdict.asked, verdict.accepted) == ("accepted", 3, 2)
     assert verdict.text == "Google accepts it (2 of 3; 1 × INVALID_ARGUMENT)"

@@ -23,7 +23,6 @@ PLATFORM = Platform(
     sample=str,
     build=build,
     kinds=tokens.KINDS,
-    rule=tokens.RULE,
     token=tokens.token,
     tokens=tokens.tokens,
 )

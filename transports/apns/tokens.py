@@ -12,8 +12,6 @@ from transports.device_tokens import tidied
 from transports.errors import TokenError
 
 KINDS = ("token",)
-RULE = 1
-"""Of ``token``; raise it when what it writes changes (``Platform.rule``)."""
 SHORTEST = 64
 """Digits. Apple promises no size; no token was ever shorter than its 32 bytes, and what is shorter here was cut off."""
 LONGEST = 1_024

@@ -23,7 +23,6 @@ PLATFORM = Platform(
     sample=lambda digits: f"{digits[:22]}:APA91b{digits}",
     build=build,
     kinds=tokens.KINDS,
-    rule=tokens.RULE,
     token=tokens.token,
     tokens=tokens.tokens,
 )

@@ -12,8 +12,6 @@ from transports.device_tokens import tidied
 from transports.errors import TokenError
 
 KINDS = ("token", "fid")
-RULE = 1
-"""Of ``token``; raise it when what it writes changes (``Platform.rule``)."""
 SHORTEST = 64
 """Characters. Those seen have 140 to 190: half of that is another thing, or was cut off."""
 LONGEST = 1_024

@@ -17,7 +17,6 @@ local dead_judge = require('roles.store.dead_judge')
 local dead_undo = require('roles.store.dead_undo')
 local nodes = require('roles.store.nodes')
 local pauses = require('roles.store.pauses')
-local tokens = require('roles.store.tokens')
 local walk = require('roles.store.walk')
 
 local store = {}
@@ -68,9 +67,6 @@ function store.start()
         replication = replication.status,
         report = walk.report,
         strays = walk.strays,
-        tokens_page = tokens.tokens_page,
-        tokens_write = tokens.tokens_write,
-        tokens_report = tokens.tokens_report,
     }))
     return version
 end
