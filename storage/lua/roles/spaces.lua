@@ -1,6 +1,8 @@
 -- Brings a role's spaces to the version of this code: one step a version, forward only. A step never changes once it is
 -- committed: every later change of a space is a new step at the end of its list (docs/adr/0019).
 
+local atomic = require('roles.atomic')
+
 -- `keep`: the space of {key, value} rows in which the version stands, made when it is missing. `steps`: functions.
 -- `owner`: whose spaces these are, for the error. Answers the version.
 return function(keep, steps, owner)
@@ -15,8 +17,10 @@ return function(keep, steps, owner)
         error(('the %s has schema %d, this Broadside knows %d: start a newer Broadside'):format(owner, version, #steps), 0)
     end
     for n = version + 1, #steps do
-        steps[n]()
-        rows:replace({'schema', n})
+        atomic(function() -- an instance that is killed in the middle of a step does it again from the start
+            steps[n]()
+            rows:replace({'schema', n})
+        end)
     end
     return #steps
 end
