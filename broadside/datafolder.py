@@ -28,7 +28,7 @@ class NodeInfo(msgspec.Struct, frozen=True, kw_only=True):
     pid: int
     url: str
     """Base URL of the HTTP API, without a slash at its end."""
-    socket: str = ""
+    socket: str
     """The Unix socket at which the same API listens for the folder's owner; its path, or its name in the folder."""
     started: int
     """Milliseconds UTC."""

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from campaigns.message import Message
-from campaigns.tally import AUDIENCE
 
 State = Literal["draft", "firing", "pausing", "paused", "done", "cancelling", "cancelled"]
 ENDED: tuple[State, ...] = ("done", "cancelled")
@@ -39,13 +38,8 @@ class Campaign:
 
     @property
     def channels(self) -> frozenset[str]:
-        """The channels that a fired campaign goes to: those of its audience, which Fire fixes.
-
-        Of a campaign that an older version fired to all: those that had subscribers.
-        """
-        if self.audience is not None:
-            return frozenset(self.audience)
-        return frozenset(name for name, sums in self.tallies.items() if sums.get(AUDIENCE, 0))
+        """The channels that a fired campaign goes to: those of its audience, which Fire fixes."""
+        return frozenset(self.audience or ())
 
     @property
     def expires_at(self) -> int:

@@ -83,8 +83,6 @@ class Client:
             if folder.in_use():
                 raise NodeUnreachable(f"the node on the data folder {folder.root} is starting or stopping; try again")
             raise NodeUnreachable(f"no node is running on the data folder {folder.root} ({_START})")
-        if not node.socket:
-            raise NodeUnreachable(f"the node (pid {node.pid}) is of an older version than this command (restart it)")
         socket = folder.root / node.socket
         if not folder.owns(socket):
             raise NodeUnreachable(f"the node's socket {socket} is gone, or not its own any more (restart the node)")

@@ -63,8 +63,7 @@ def squatter() -> Iterator[Squatter]:
 def left_behind(folder: DataFolder, squatter: Squatter, pid: int) -> None:
     """What a node leaves that was killed, and whose port somebody else has taken."""
     folder.key()
-    for socket_ in ("", "api.sock"):  # of an older version, and of this one
-        folder.write_node(NodeInfo(pid=pid, url=squatter.url, started=0, socket=socket_))
+    folder.write_node(NodeInfo(pid=pid, url=squatter.url, started=0, socket="api.sock"))
 
 
 def test_nobody_at_the_port_of_a_node_that_was_killed_is_asked(
@@ -114,7 +113,7 @@ def test_an_address_goes_at_an_end_by_an_error_too(folder: DataFolder) -> None:
 
     def ends() -> None:
         with folder.locked():
-            folder.write_node(NodeInfo(pid=os.getpid(), url="http://127.0.0.1:1", started=0))
+            folder.write_node(NodeInfo(pid=os.getpid(), url="http://127.0.0.1:1", socket="api.sock", started=0))
             raise RuntimeError
 
     with pytest.raises(RuntimeError):
