@@ -13,6 +13,9 @@ from simulators.http2.huffman import decode_huffman
 
 Field = tuple[bytes, bytes]
 
+TABLE_LIMIT = 4096
+"""Bytes of dynamic table in both directions: what our SETTINGS_HEADER_TABLE_SIZE says, and what our encoder fills."""
+
 _STATIC: tuple[Field, ...] = tuple((bytes(name), bytes(value)) for name, value in HeaderTable.STATIC_TABLE)
 _FIRST_DYNAMIC = len(_STATIC) + 1
 _STATIC_FIELDS = {field: index for index, field in reversed(list(enumerate(_STATIC, 1)))}
@@ -52,15 +55,10 @@ class _HeaderTable:
 
 
 class Decoder:
-    """Decodes the header blocks of one connection, in order.
+    """Decodes the header blocks of one connection, in order."""
 
-    Args:
-        limit: bytes of dynamic table that our SETTINGS_HEADER_TABLE_SIZE allows the peer.
-    """
-
-    def __init__(self, limit: int = 4096) -> None:
-        self.limit = limit
-        self._table = _HeaderTable(limit)
+    def __init__(self) -> None:
+        self._table = _HeaderTable(TABLE_LIMIT)
 
     def decode(self, block: bytes) -> list[Field]:
         """Return the fields of a whole header block (raises ``HeaderBlockError``)."""
@@ -109,8 +107,6 @@ class Decoder:
                 listed += len(field[0]) + len(field[1]) + _OVERHEAD
         except IndexError:
             raise HeaderBlockError("an index beyond the table, or a block that ends in mid-field") from None
-        if self._table.limit > self.limit:
-            raise HeaderBlockError("the table was not shrunk as our SETTINGS ask")
         if listed > _MAX_HEADER_LIST:
             raise HeaderBlockError(f"a header list over {_MAX_HEADER_LIST} bytes")
         return fields
@@ -120,8 +116,8 @@ class Decoder:
         at += 1
         if limit == 0x1F:
             limit, at = _integer(block, at, 0x1F)
-        if limit > self.limit:
-            raise HeaderBlockError(f"a table of {limit} bytes where {self.limit} are allowed")
+        if limit > TABLE_LIMIT:
+            raise HeaderBlockError(f"a table of {limit} bytes where {TABLE_LIMIT} are allowed")
         self._table.resize(limit)
         return at
 
@@ -129,14 +125,13 @@ class Decoder:
 class Encoder:
     """Encodes the answers of one connection: repeated fields by dynamic index, per-answer ones as plain literals."""
 
-    def __init__(self, limit: int = 4096) -> None:
-        self._table = _HeaderTable(limit)
-        self._own_limit = limit
+    def __init__(self) -> None:
+        self._table = _HeaderTable(TABLE_LIMIT)
         self._lowest: int | None = None
 
     def allow(self, limit: int) -> None:
         """Take note of the peer's SETTINGS_HEADER_TABLE_SIZE; the next block confirms it (RFC 7541 §4.2)."""
-        limit = min(limit, self._own_limit)
+        limit = min(limit, TABLE_LIMIT)
         if limit == self._table.limit and self._lowest is None:
             return
         self._lowest = limit if self._lowest is None else min(self._lowest, limit)

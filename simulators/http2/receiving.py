@@ -11,12 +11,13 @@ from collections.abc import Callable
 
 from simulators.errors import ConnectionFault, HeaderBlockError, StreamFault
 from simulators.http2 import framing as f
-from simulators.http2.header_compression import Decoder, Encoder, Field
+from simulators.http2.header_compression import TABLE_LIMIT, Decoder, Encoder, Field
 from simulators.http2.received_request import ReceivedRequest, check_names, check_trailers
 from simulators.http2.server_streams import AnnouncedWindow, Limits, Stream, unpad
 
 _BODY_LIMIT = 262_144
 _BLOCK_LIMIT = 65_536
+_ANNOUNCED_HEADER_LIST = 8_000
 _REMEMBERED_RESETS = 4096
 
 
@@ -47,7 +48,7 @@ class FrameReceiver:
         self._streams: dict[int, Stream] = {}
         self._reset: dict[int, None] = {}
         self._block: tuple[int, int, bytearray] | None = None
-        self._decoder = Decoder(self.limits.header_table_size)
+        self._decoder = Decoder()
         self._encoder = Encoder()
         self._recv_window = self.limits.connection_window
         self._window = AnnouncedWindow()
@@ -75,11 +76,11 @@ class FrameReceiver:
         self._out.append(
             f.settings(
                 {
-                    f.HEADER_TABLE_SIZE: limits.header_table_size,
+                    f.HEADER_TABLE_SIZE: TABLE_LIMIT,
                     f.MAX_CONCURRENT_STREAMS: limits.max_concurrent_streams,
                     f.INITIAL_WINDOW_SIZE: limits.initial_window,
                     f.MAX_FRAME_SIZE: f.FRAME_LIMIT,
-                    f.MAX_HEADER_LIST_SIZE: limits.max_header_list,
+                    f.MAX_HEADER_LIST_SIZE: _ANNOUNCED_HEADER_LIST,
                 }
             )
         )

@@ -9,9 +9,6 @@ from __future__ import annotations
 from simulators.http2 import framing as f
 from simulators.http2.header_compression import Field
 from simulators.http2.receiving import FrameReceiver
-from simulators.http2.server_streams import Limits
-
-__all__ = ["Http2Connection", "Limits"]
 
 
 class Http2Connection(FrameReceiver):
@@ -43,8 +40,6 @@ class Http2Connection(FrameReceiver):
         if growth:
             for stream in self._streams.values():
                 stream.recv_window += growth
-        if f.HEADER_TABLE_SIZE in values:
-            self._decoder.limit = max(self._decoder.limit, values[f.HEADER_TABLE_SIZE])
         self._out.append(f.settings(values))
 
     def go_away(self, code: int = f.NO_ERROR, debug: bytes = b"", last_stream: int | None = None) -> None:

@@ -15,12 +15,10 @@ class Limits:
     """What this server announces in its first SETTINGS."""
 
     max_concurrent_streams: int = 1000
-    header_table_size: int = 4096
     initial_window: int = f.DEFAULT_WINDOW
     """Bytes a client may send on a stream before a WINDOW_UPDATE."""
     connection_window: int = 16 * 1024 * 1024
     """Bytes on the whole connection; Apple gives 65,535, which a fast client drains in one burst."""
-    max_header_list: int = 8000
 
 
 class Stream:

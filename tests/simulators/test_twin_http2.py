@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from simulators.http2.received_request import ReceivedRequest
-from simulators.http2.server_connection import Http2Connection, Limits
+from simulators.http2.server_connection import Http2Connection
+from simulators.http2.server_streams import Limits
 from tests.simulators.conftest import PREFACE, frame, parse
 
 DATA, HEADERS, PRIORITY, RST, SETTINGS, PUSH, PING, GOAWAY, WINDOW, CONTINUATION = range(10)
