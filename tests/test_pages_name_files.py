@@ -9,7 +9,9 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
-FOLDERS = sorted(entry.name for entry in ROOT.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+FOLDERS = sorted(
+    entry.name for entry in ROOT.iterdir() if entry.is_dir() and not entry.name.startswith(".") and entry.name != "var"
+)
 PATH = re.compile(rf"(?<![\w./:-])(?:{'|'.join(FOLDERS)})/[\w./*-]*[\w*/]")
 NAME = re.compile(r"(?<![\w./*-])\w+\.(?:py|lua)\b")
 LINK = re.compile(r"\]\(([^)#:]+)(?:#[^)]*)?\)")
