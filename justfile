@@ -110,10 +110,10 @@ system *arguments: _ready _faketime
 soak *arguments: _ready
     @exec .venv/bin/python -m tests.system.soak "$@"
 
-# measure one thing: ./dev bench supervision|transport|storage|pipeline|peers|ring|choices [--json]
+# measure one thing: ./dev bench supervision|transport|storage|pipeline|peers|ring|choices [--json] [--against COMMIT]
 [no-exit-message]
-bench name *arguments: _ready _peers
-    @name=$1; shift; exec .venv/bin/python -m "benchmarks.bench_$name" "$@"
+bench *arguments: _ready _peers
+    @exec .venv/bin/python -m benchmarks "$@"
 
 # 25 million pushes over one connection: does its memory grow? A minute and a half (--pushes N, --json)
 [no-exit-message]

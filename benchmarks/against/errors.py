@@ -1,0 +1,5 @@
+"""What a comparison can complain of."""
+
+
+class AgainstError(Exception):
+    """The comparison cannot be made. The text names the thing, the value and the remedy."""
