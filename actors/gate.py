@@ -178,9 +178,9 @@ class Gate:
         """Whether a batch that was taken should not be sent: the channel is stopped, and this would be a bad probe."""
         return self.refusals.spares(batch)
 
-    async def answered(self, batch: Batch, outcomes: Outcomes) -> Outcomes:
+    async def answered(self, batch: Batch, outcomes: Outcomes, began: float = math.inf) -> Outcomes:
         """Judge the channel by a batch's ends. Returns them as they may be settled (:meth:`Refusals.weigh`)."""
-        outcomes = await self.refusals.weigh(batch, outcomes, self._ask)
+        outcomes = await self.refusals.weigh(batch, outcomes, self._ask, began)
         self._moved_at = now = trio.current_time()
         judged = bool(outcomes.delivered) or any(entry.outcome not in _UNJUDGED for entry in outcomes.exceptions)
         if pause := self.slowdown.answered(batch, outcomes, judged, now):

@@ -8,6 +8,7 @@ ledger knows of no deliveries either, the channel stops with a question to a per
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -60,6 +61,8 @@ class _Watch:
     """Refused and held: subscriber → reason."""
     since: float | None = None
     """When the first of them was held."""
+    proved: float | None = None
+    """When deliveries had proved the key; None: not yet."""
     state: str = ""
     """``sound``, as the ledger says; ``stopped``, a question; ``confirmed`` or ``denied``, a person's answer to it."""
 
@@ -67,6 +70,14 @@ class _Watch:
         """Whether deliveries prove the key. ``refused``: those of the batch that is looked at."""
         answers = self.delivered + self.settled + len(self.held) + refused
         return self.delivered >= ENOUGH and self.delivered >= HARDLY * answers
+
+    def may_settle(self, began: float, delivered: int, refused: int, limit: float) -> bool:
+        """Whether what was refused of a batch that was sent at ``began`` may end, for what is known by now."""
+        if self.state == "confirmed":
+            return True
+        if self.since is None:
+            return refused <= limit * (delivered + refused) or self.proved is not None
+        return self.proved is not None and began >= self.proved
 
 
 class Refusals:
@@ -98,27 +109,36 @@ class Refusals:
         self._breaker.spared(trio.current_time())
         return True
 
-    async def weigh(self, batch: Batch, outcomes: Outcomes, ask: Ask) -> Outcomes:
-        """The outcomes as they may be settled. What proves nothing but a wrong key is HELD, if need be with a STOP."""
+    async def weigh(self, batch: Batch, outcomes: Outcomes, ask: Ask, began: float = math.inf) -> Outcomes:
+        """The outcomes as they may be settled. What proves nothing but a wrong key is HELD, if need be with a STOP.
+
+        ``began``: when the batch was sent, on ``trio.current_time()``. Once a campaign has looked wrong, a refusal from
+        before its key was proved says nothing about the phone, however small its share of the batch is: it is HELD too.
+        """
         watch = self._watch(batch.campaign)
         watch.delivered += outcomes.delivered
         refused = [entry for entry in outcomes.exceptions if entry.death in _JUDGED]
+        now = trio.current_time()
+        if watch.sound(len(refused)):
+            watch.proved = now if watch.proved is None else watch.proved
+        elif refused and watch.state != "sound":
+            watch.proved = None  # it was good once
         if not refused:
             return outcomes
-        usual = len(refused) <= self.limit * (outcomes.delivered + len(refused))
-        if usual or watch.state in ("sound", "confirmed") or watch.sound(len(refused)):
+        if watch.may_settle(began, outcomes.delivered, len(refused), self.limit):
             return self._settled(watch, batch, refused, outcomes)
-        now = trio.current_time()
         if len(watch.held) < _REMEMBERED and watch.state != "denied":
             watch.held.update((batch.recipients[entry.index].id, entry.reason) for entry in refused)
         if watch.since is None:
             watch.since = now
-        if watch.state == "" and now - watch.since < PATIENCE:
+        if watch.proved is not None or (watch.state == "" and now - watch.since < PATIENCE):
             return _held(outcomes, refused)
         word = await ask(self._doubt(batch, watch, refused))
         if word in ("sound", "confirmed"):
             watch.state = word
-        if word in ("sound", "confirmed", "few"):
+        if word == "sound" and watch.proved is None:
+            watch.proved = trio.current_time()
+        if word == "few" or watch.may_settle(began, outcomes.delivered, len(refused), self.limit):
             return self._settled(watch, batch, refused, outcomes)
         if word in ("stopped", "denied"):
             watch.state = word

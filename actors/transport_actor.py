@@ -65,8 +65,11 @@ class TransportActor:
                 await self._done.send((batch, held(batch, "the channel is paused")))
                 continue
             async with PoisonCounter(self._tubes, self._channel, batch.task_id, batch.number):
+                began = trio.current_time()
                 outcomes = await self._transport.send(batch)
-            nursery.start_soon(self._weigh, batch, outcomes)  # which may wait for others, and they need this place
+            nursery.start_soon(
+                self._weigh, batch, outcomes, began
+            )  # which may wait for others, and they need this place
 
-    async def _weigh(self, batch: Batch, outcomes: Outcomes) -> None:
-        await self._done.send((batch, await self._gate.answered(batch, outcomes)))
+    async def _weigh(self, batch: Batch, outcomes: Outcomes, began: float) -> None:
+        await self._done.send((batch, await self._gate.answered(batch, outcomes, began)))

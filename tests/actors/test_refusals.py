@@ -221,3 +221,34 @@ def test_nobody_is_lost_and_a_proven_key_holds_nobody(batches: list[tuple[int, i
             await trio.sleep(0.5)
 
     trio.run(run, clock=trio.testing.MockClock(autojump_threshold=0))
+
+
+async def test_a_batch_that_straddles_the_mending_ends_nobody(autojump_clock: trio.testing.MockClock) -> None:
+    """S4: 62 of 500 were refused before the key was mended, 438 delivered after: a usual share, and all 62 alive."""
+    refusals, _, ledger = watch()
+    for _ in range(2):
+        assert held(await refusals.weigh(batch(250), judged(0, 250), ledger, trio.current_time())) == 250
+        await trio.sleep(1)
+    began = trio.current_time()
+    await trio.sleep(1)
+    outcomes = await refusals.weigh(batch(500, 1000), judged(438, 62), ledger, began)
+    assert (held(outcomes), outcomes.stop) == (62, None)
+    outcomes = await refusals.weigh(batch(500, 2000), judged(490, 10), ledger, began)
+    assert held(outcomes) == 10, "it was sent before the key was proved, and is heard of after"
+    outcomes = await refusals.weigh(batch(500, 1000), judged(499, 1), ledger, trio.current_time())
+    assert held(outcomes) == 0, "refused by a key that is proved"
+    assert len(ledger.doubts) == 1
+
+
+async def test_a_key_that_goes_wrong_in_mid_campaign_is_noticed(autojump_clock: trio.testing.MockClock) -> None:
+    """S4: what it delivered before proves nothing for ever."""
+    refusals, _, ledger = watch()
+    for _ in range(2):
+        await refusals.weigh(batch(500), judged(500, 0), ledger, trio.current_time())
+    answers = []
+    for n in range(30):
+        answers.append(held(await refusals.weigh(batch(500, 500 * n), judged(0, 500), ledger, trio.current_time())))
+        await trio.sleep(1)
+    assert answers[0] == 0
+    assert set(answers[20:]) == {500}
+    assert ledger.doubts
