@@ -12,8 +12,8 @@ from campaigns.outcome import Death, Fault, Outcome
 from transports.contract import Exceptional, Outcomes
 from transports.decision import Decision, Then
 from transports.http2.client import UNANSWERED, UNPROCESSED, Answer, Row, Template
-from transports.http2.jobs import Job
 from transports.http2.pool import Pool
+from transports.http2.submission import Job
 
 _log = structlog.get_logger(__name__)
 

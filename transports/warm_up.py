@@ -13,7 +13,7 @@ import structlog
 from transports.contract import Exceptional
 from transports.decision import Decision
 from transports.http2.client import Answer, Row, Template
-from transports.http2.jobs import Job
+from transports.http2.submission import Job
 
 _log = structlog.get_logger(__name__)
 

@@ -29,7 +29,7 @@ from transports.fcm import outcomes as fcm_outcomes
 from transports.fcm.transport import FcmTransport
 from transports.http2.client import UNANSWERED, UNPROCESSED, Answer, Http2Client, Request
 from transports.http2.connection import Origin
-from transports.http2.jobs import Job
+from transports.http2.submission import Job
 
 LIFE = 3600.0
 """Seconds of the news."""

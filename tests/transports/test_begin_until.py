@@ -11,8 +11,8 @@ from campaigns.outcome import Outcome
 from transports.backoff import Backoff
 from transports.http2.client import Request, Template
 from transports.http2.connection import Origin, Timing
-from transports.http2.jobs import Job
 from transports.http2.pool import Pool
+from transports.http2.submission import Job
 
 
 async def test_while_no_connection_is_up_a_job_comes_back_held_when_its_time_to_begin_is_over() -> None:

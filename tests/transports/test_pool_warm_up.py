@@ -6,7 +6,7 @@ import trio
 from h2.settings import SettingCodes
 
 from transports.http2.client import Template
-from transports.http2.jobs import Job
+from transports.http2.submission import Job
 
 OK = (200, {}, b"")
 

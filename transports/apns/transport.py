@@ -26,8 +26,8 @@ from transports.dispatch import Dispatch
 from transports.errors import CredentialsError, PayloadError
 from transports.http2.client import Answer, Header, Row, Template
 from transports.http2.connection import Timing, parse_origin
-from transports.http2.jobs import Job
 from transports.http2.pool import Pool, wall_ms
+from transports.http2.submission import Job
 from transports.retry_after import parse_retry_after
 from transports.tls.context import client_context
 from transports.warm_up import first_request

@@ -23,8 +23,8 @@ from transports.fcm import credentials, options, outcomes, payload
 from transports.fcm.fields import ORIGIN
 from transports.http2.client import Answer, Row, Template
 from transports.http2.connection import Timing, parse_origin
-from transports.http2.jobs import Job
 from transports.http2.pool import Pool, wall_ms
+from transports.http2.submission import Job
 from transports.retry_after import parse_retry_after
 from transports.tls.context import client_context
 from transports.warm_up import first_request

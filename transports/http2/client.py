@@ -43,7 +43,7 @@ from transports.http2.receive import Receiver
 from transports.http2.streams import Streams, Upload
 
 if TYPE_CHECKING:
-    from transports.http2.jobs import Job
+    from transports.http2.submission import Job
 
 _STREAM_CAP = 1_000
 """Of a peer that sets no limit. With 3,000 a push costs 5 % more CPU, with 300 13 %, with 100 44 % (`./dev bench

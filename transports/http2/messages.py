@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from transports.http2.client import Http2Client
-    from transports.http2.jobs import Job
+    from transports.http2.submission import Job
 
 Header = tuple[bytes, bytes]
 

@@ -16,7 +16,7 @@ from transports.backoff import Backoff
 from transports.errors import ConnectionLost
 from transports.http2.client import UNPROCESSED, Completions, Http2Client
 from transports.http2.connection import Connection, Origin, Timing, dial
-from transports.http2.jobs import Job
+from transports.http2.submission import Job
 
 _log = structlog.get_logger(__name__)
 
