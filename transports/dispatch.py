@@ -11,7 +11,7 @@ from campaigns.batch import Batch
 from campaigns.outcome import Death, Fault, Outcome
 from transports.contract import Exceptional, Outcomes
 from transports.decision import Decision, Then
-from transports.http2.client import UNANSWERED, UNPROCESSED, Answer, Row, Template
+from transports.http2.messages import UNANSWERED, UNPROCESSED, Answer, Row, Template
 from transports.http2.pool import Pool
 from transports.http2.submission import Job
 

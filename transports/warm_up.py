@@ -12,7 +12,7 @@ import structlog
 
 from transports.contract import Exceptional
 from transports.decision import Decision
-from transports.http2.client import Answer, Row, Template
+from transports.http2.messages import Answer, Row, Template
 from transports.http2.submission import Job
 
 _log = structlog.get_logger(__name__)

@@ -19,7 +19,8 @@ from campaigns.recipient import Recipient
 from transports.apns.transport import build as build_apns
 from transports.contract import TransportSettings
 from transports.fcm.transport import build as build_fcm
-from transports.http2.client import Http2Client, Row, Template
+from transports.http2.client import Http2Client
+from transports.http2.messages import Row, Template
 
 _BATCH = 500  # recipients of one task
 _KINDS = 40  # batches with recipients of their own, sent in turn

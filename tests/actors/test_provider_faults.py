@@ -27,8 +27,9 @@ from transports.apns.credentials import ProviderToken
 from transports.apns.transport import ApnsTransport
 from transports.fcm import outcomes as fcm_outcomes
 from transports.fcm.transport import FcmTransport
-from transports.http2.client import UNANSWERED, UNPROCESSED, Answer, Http2Client, Request
+from transports.http2.client import Http2Client
 from transports.http2.connection import Origin
+from transports.http2.messages import UNANSWERED, UNPROCESSED, Answer, Request
 from transports.http2.submission import Job
 
 LIFE = 3600.0

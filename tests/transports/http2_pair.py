@@ -10,7 +10,8 @@ import h2.events
 from h2.settings import Settings
 from hyperframe.frame import Frame, GoAwayFrame
 
-from transports.http2.client import Http2Client, Request, Template
+from transports.http2.client import Http2Client
+from transports.http2.messages import Request, Template
 
 TEMPLATE = Template(b"localhost", b"/3/device/", ((b"authorization", b"bearer x"), (b"apns-topic", b"a.b")), b"apns-id")
 

@@ -19,18 +19,9 @@ from hpack import NeverIndexedHeaderTuple
 from hyperframe.exceptions import HyperframeError
 from hyperframe.frame import GoAwayFrame
 
-from transports.http2.client import (
-    MAX_STREAM_ID,
-    UNANSWERED,
-    UNPROCESSED,
-    Answer,
-    Completions,
-    Header,
-    Request,
-    Run,
-    Template,
-)
 from transports.http2.control import PlainEncoder
+from transports.http2.frames import MAX_STREAM_ID
+from transports.http2.messages import UNANSWERED, UNPROCESSED, Answer, Completions, Header, Request, Run, Template
 
 Job = Any
 

@@ -8,7 +8,7 @@ from h2.settings import SettingCodes
 from hypothesis import strategies as st
 
 from tests.transports.http2_pair import Pair, Server
-from transports.http2.client import Request, Template
+from transports.http2.messages import Request, Template
 
 TEMPLATES = [
     Template(

@@ -9,8 +9,8 @@ import trio.testing
 
 from campaigns.outcome import Outcome
 from transports.backoff import Backoff
-from transports.http2.client import Request, Template
 from transports.http2.connection import Origin, Timing
+from transports.http2.messages import Request, Template
 from transports.http2.pool import Pool
 from transports.http2.submission import Job
 

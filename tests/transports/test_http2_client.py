@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.transports.http2_pair import TEMPLATE, Pair, Server, requests
-from transports.http2.client import UNANSWERED, UNPROCESSED, Http2Client
+from transports.http2.client import Http2Client
+from transports.http2.messages import UNANSWERED, UNPROCESSED
 
 
 def test_nothing_is_sent_before_the_peers_settings_are_known():

@@ -13,9 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.transports.http2_pair import Pair, Server, requests
-from transports.http2.client import UNANSWERED, UNPROCESSED, Http2Client, Request, Template
+from transports.http2.client import Http2Client
 from transports.http2.connection import Connection, Timing
 from transports.http2.control import PlainEncoder
+from transports.http2.messages import UNANSWERED, UNPROCESSED, Request, Template
 
 
 def template(topic, *more):

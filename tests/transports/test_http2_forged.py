@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.transports.http2_pair import TEMPLATE, Pair, requests
-from transports.http2.client import UNANSWERED, UNPROCESSED, Http2Client, Template
+from transports.http2.client import Http2Client
+from transports.http2.messages import UNANSWERED, UNPROCESSED, Template
 
 OK = b"\x88"
 

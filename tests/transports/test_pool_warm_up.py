@@ -5,7 +5,7 @@ from __future__ import annotations
 import trio
 from h2.settings import SettingCodes
 
-from transports.http2.client import Template
+from transports.http2.messages import Template
 from transports.http2.submission import Job
 
 OK = (200, {}, b"")

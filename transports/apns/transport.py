@@ -24,8 +24,8 @@ from transports.contract import ENVIRONMENT, Exceptional, Outage, Outcomes, Tran
 from transports.decision import Decision, Then
 from transports.dispatch import Dispatch
 from transports.errors import CredentialsError, PayloadError
-from transports.http2.client import Answer, Header, Row, Template
 from transports.http2.connection import Timing, parse_origin
+from transports.http2.messages import Answer, Header, Row, Template
 from transports.http2.pool import Pool, wall_ms
 from transports.http2.submission import Job
 from transports.retry_after import parse_retry_after

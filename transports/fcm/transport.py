@@ -21,8 +21,8 @@ from transports.dispatch import Dispatch
 from transports.errors import CredentialsError, PayloadError
 from transports.fcm import credentials, options, outcomes, payload
 from transports.fcm.fields import ORIGIN
-from transports.http2.client import Answer, Row, Template
 from transports.http2.connection import Timing, parse_origin
+from transports.http2.messages import Answer, Row, Template
 from transports.http2.pool import Pool, wall_ms
 from transports.http2.submission import Job
 from transports.retry_after import parse_retry_after

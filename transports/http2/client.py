@@ -31,10 +31,7 @@ from transports.http2.frames import (
 from transports.http2.messages import (
     UNANSWERED,
     UNPROCESSED,
-    Answer,
     Completions,
-    Header,
-    Request,
     Row,
     Run,
     Template,
@@ -270,18 +267,3 @@ class Http2Client:
         streams = self._streams
         for stream_id in [stream_id for stream_id in streams.live if stream_id > last]:
             streams.give_up(stream_id, ErrorCodes.CANCEL, UNPROCESSED, done)
-
-
-__all__ = [
-    "MAX_STREAM_ID",
-    "UNANSWERED",
-    "UNPROCESSED",
-    "Answer",
-    "Completions",
-    "Header",
-    "Http2Client",
-    "Request",
-    "Row",
-    "Run",
-    "Template",
-]

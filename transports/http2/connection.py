@@ -12,7 +12,8 @@ from urllib.parse import urlsplit
 import trio
 
 from transports.errors import ConnectionLost, CredentialsError
-from transports.http2.client import Completions, Http2Client
+from transports.http2.client import Http2Client
+from transports.http2.messages import Completions
 from transports.tls.stream import TlsStream
 
 

@@ -14,8 +14,9 @@ from campaigns.batch import Leave
 from campaigns.outcome import Outcome
 from transports.backoff import Backoff
 from transports.errors import ConnectionLost
-from transports.http2.client import UNPROCESSED, Completions, Http2Client
+from transports.http2.client import Http2Client
 from transports.http2.connection import Connection, Origin, Timing, dial
+from transports.http2.messages import UNPROCESSED, Completions
 from transports.http2.submission import Job
 
 _log = structlog.get_logger(__name__)

@@ -10,7 +10,7 @@ import trio
 from campaigns.batch import Leave, always
 from campaigns.outcome import Outcome
 from transports.contract import Exceptional
-from transports.http2.client import Answer, Request, Row, Template
+from transports.http2.messages import Answer, Request, Row, Template
 
 _REFUSALS_PER_REQUEST = 8
 
