@@ -1,45 +1,56 @@
-"""One batch's way through a pool: send, judge the answers, renew the credential once if it comes to that."""
+"""One batch on its way through a pool: send it, judge the answers, renew the credential once if that may help."""
 
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Awaitable, Callable
 
 import structlog
 
-from campaigns.batch import Batch
+from campaigns.batch import Batch, Leave
 from campaigns.outcome import Death, Fault, Outcome
 from transports.contract import Exceptional, Outcomes
 from transports.decision import Decision, Then
 from transports.http2.messages import UNANSWERED, UNPROCESSED, Answer, Row, Template
 from transports.http2.pool import Pool
-from transports.http2.submission import Job
+from transports.http2.submission import Submission
 
 _log = structlog.get_logger(__name__)
 
 _RENEWALS = (Then.RENEW, Then.RENEW_AND_RECONNECT, Then.RENEW_IF_MISDATED)
+_SAME_CONNECTION = (Then.NOTHING, Then.RENEW)
 _REPEATED = 3  # answers of one batch that make a doubtful refusal the channel's fault
 
 
-class Dispatch:
-    """What is known of one batch while it is under way."""
+def wall_ms() -> int:
+    """Milliseconds UTC."""
+    return time.time_ns() // 1_000_000
+
+
+class Dispatch(Submission):
+    """A batch under way: its requests, which the pool drives, and what is known of its recipients by now."""
 
     def __init__(
         self,
         batch: Batch,
+        rows: list[Row],
         template: Callable[[], Template],
         decide: Callable[[Answer, int], Decision],
         renew: Callable[[Answer, Then], bool],
+        clock: Callable[[], int] = wall_ms,
     ) -> None:
-        """``decide(answer, attempt)`` is the platform's table.
+        """``rows``: a request for each recipient that can be sent to; its key is the recipient's index in ``batch``.
 
-        ``renew`` replaces the credential that ``answer`` refused, and tells whether that is worth another try.
+        ``decide(answer, attempt)`` is the platform's table. ``renew`` replaces the credential that ``answer`` refused,
+        and returns whether that is worth another try. ``clock``: ms UTC.
         """
+        super().__init__(rows, template, batch.begin_until)
         self.outcomes = Outcomes()
         self._batch = batch
-        self._template = template
         self._decide = decide
         self._renew = renew
+        self._clock = clock
         self._again: list[Row] = []
         self._renewed = False
         self._unreadable = False
@@ -47,64 +58,74 @@ class Dispatch:
         self._blamed: list[Exceptional] = []
         # One factor per batch: recipients that wait equally long come back as one batch.
         self._jitter = random.uniform(1.0, 1.25)  # noqa: S311 - spreads load, keeps no secret
-        self._job: Job | None = None
 
-    async def run(
-        self, pool: Pool, requests: list[Row], prepare: Callable[[], Awaitable[str | None]] | None = None
-    ) -> Outcomes:
-        """Send ``requests``; every one of them has its fate in the outcomes then.
+    async def run(self, pool: Pool, prepare: Callable[[], Awaitable[str | None]] | None = None) -> Outcomes:
+        """Send the batch. Then every recipient that has a request has its outcome.
 
         ``prepare`` waits until a credential is there, or returns the sentence that says why there will be none.
         """
         outcomes = self.outcomes
-        while requests:
+        while self.open:
             fault = await prepare() if prepare is not None else None
             if fault is not None:
                 outcomes.stop = outcomes.stop or fault
             if outcomes.stop is not None:
-                outcomes.exceptions += [Exceptional(row[0], Outcome.HELD, "the channel is paused") for row in requests]
+                self.withdraw("the channel is paused")
                 break
-            job = self._job = Job(
-                requests,
-                self._template,
-                self._judge,
-                self._batch.expires_at,
-                self._batch.begin_until,
-                self._batch.leave,
-            )
-            await pool.submit(job)
-            outcomes.delivered += job.delivered
-            outcomes.exceptions += job.exceptions
-            # A cycle (the job holds our judge) would keep the batch's rows until the garbage collector comes round.
-            self._job = None
-            requests, self._again = self._again, []
+            await pool.submit(self)
+            again, self._again = self._again, []
+            self.load(again)
             self._renewed = True
+        outcomes.delivered = self.accepted
         for blamed in self._blamed:
             outcomes.exceptions.append(blamed._replace(death=Death.DOUBTFUL if outcomes.delivered else None))
         return outcomes
 
-    def _judge(self, answer: Answer) -> Exceptional | None:
+    def may_begin(self) -> bool:
+        """Whether the batch is still ours and still wanted. If it is surely not, its unsent requests end here."""
+        if self._clock() >= self._batch.expires_at:
+            self._end_unsent(Outcome.EXPIRED, "expired before it was sent")
+        leave = self._batch.leave()
+        if leave is Leave.GONE:
+            self.withdraw("the batch is in other hands")
+        # Whoever is not sure of one batch is not sure of those behind it in the queue.
+        return leave is not Leave.AWAITED
+
+    def withdraw(self, reason: str) -> None:
+        """Hold every recipient that no request was sent to."""
+        self._end_unsent(Outcome.HELD, reason)
+
+    def answer(self, answer: Answer) -> str | None:
+        """Judge one answer. Returns why the connection that it came over should take no new requests, or None."""
+        retire: str | None = None
+        exceptional: Exceptional | None
+        index, status = answer.request.key, answer.status
         try:
-            return self._fate(answer)
+            if status == UNANSWERED:
+                exceptional = Exceptional(index, Outcome.UNKNOWN, "no answer", fault=Fault.MOMENT)
+            elif status == UNPROCESSED:
+                self.outcomes.put_off += 1
+                exceptional = Exceptional(index, Outcome.RETRY, "REFUSED_STREAM", 1.0, fault=Fault.MOMENT)
+            else:
+                decision = self._decide(answer, self._batch.attempt)
+                if decision.then not in _SAME_CONNECTION:
+                    retire = decision.reason
+                exceptional = self._act(answer, decision)
         except Exception as error:  # what a provider answers for one recipient ends that recipient, and nobody else
             if not self._unreadable:
                 self._unreadable = True
                 size, what = len(answer.body), repr(error)
-                _log.warning("an answer cannot be judged", status=answer.status, bytes=size, error=what)
-            return Exceptional(answer.request.key, Outcome.REJECTED, "unreadable answer")
+                _log.warning("an answer cannot be judged", status=status, bytes=size, error=what)
+            exceptional = Exceptional(index, Outcome.REJECTED, "unreadable answer")
+        if exceptional is not None:
+            self.outcomes.exceptions.append(exceptional)
+        self.close(1)
+        return retire
 
-    def _fate(self, answer: Answer) -> Exceptional | None:
-        index = answer.request.key
-        if answer.status == UNANSWERED:
-            return Exceptional(index, Outcome.UNKNOWN, "no answer", fault=Fault.MOMENT)
-        if answer.status == UNPROCESSED:
-            self.outcomes.put_off += 1
-            return Exceptional(index, Outcome.RETRY, "REFUSED_STREAM", 1.0, fault=Fault.MOMENT)
-        decision = self._decide(answer, self._batch.attempt)
+    def _act(self, answer: Answer, decision: Decision) -> Exceptional | None:
+        """Do what the decision asks for. Returns the recipient's fate; None: it is not known yet."""
+        index, then = answer.request.key, decision.then
         self.outcomes.put_off += decision.outcome is Outcome.RETRY and decision.fault is not Fault.PHONE
-        then = decision.then
-        if then is not Then.NOTHING and then is not Then.RENEW:
-            answer.via.retire(decision.reason)
         if then in _RENEWALS and not self._renewed and self._renew(answer, then):
             self._again.append(answer.request)
             return None
@@ -116,24 +137,21 @@ class Dispatch:
             count = self._repeats[decision.reason] = self._repeats.get(decision.reason, 0) + 1
             if count >= _REPEATED:
                 sentence = decision.repeated
-        if sentence is not None:
-            self._stop(sentence)
+        if sentence is not None and self.outcomes.stop is None:
+            self.outcomes.stop = sentence
+            self.withdraw("the channel is paused")
         if decision.blames_token:
             self._blamed.append(Exceptional(index, decision.outcome, decision.reason, fault=decision.fault))
             return None
-        after = decision.after * self._jitter
         return Exceptional(
             index,
             decision.outcome,
             decision.reason,
-            after,
+            decision.after * self._jitter,
             decision.unregistered_at,
             decision.death,
             decision.fault,
         )
 
-    def _stop(self, sentence: str) -> None:
-        if self.outcomes.stop is None:
-            self.outcomes.stop = sentence
-            if self._job is not None:
-                self._job.withdraw(Outcome.HELD, "the channel is paused")
+    def _end_unsent(self, outcome: Outcome, reason: str) -> None:
+        self.outcomes.exceptions += [Exceptional(row[0], outcome, reason) for row in self.take_unsent()]

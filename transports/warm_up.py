@@ -1,7 +1,7 @@
 """The one request that goes first over a new connection, before any batch does.
 
 With it the provider has accepted the credential and raised its limits (Apple allows one stream until then), and a wrong
-key is told in the log before an editor presses Fire.
+key is in the log before an editor presses Fire.
 """
 
 from __future__ import annotations
@@ -10,23 +10,27 @@ from collections.abc import Callable
 
 import structlog
 
-from transports.contract import Exceptional
 from transports.decision import Decision
 from transports.http2.messages import Answer, Row, Template
-from transports.http2.submission import Job
+from transports.http2.submission import Submission
 
 _log = structlog.get_logger(__name__)
 
 
-def first_request(row: Row, template: Template, decide: Callable[[Answer, int], Decision], channel: str) -> Job:
-    """A job of this one request. Nobody is told of its fate but the log; ``decide`` is the platform's table."""
+class FirstRequest(Submission):
+    """One request whose answer goes to the log, and to nobody else."""
 
-    def judge(answer: Answer) -> Exceptional | None:
+    def __init__(self, row: Row, template: Template, decide: Callable[[Answer, int], Decision], channel: str) -> None:
+        """``decide`` is the platform's table."""
+        super().__init__([row], lambda: template)
+        self._decide = decide
+        self._channel = channel
+
+    def answer(self, answer: Answer) -> str | None:
+        """Log why the request was not accepted. The connection is used all the same."""
         if answer.status <= 0:
-            _log.warning("the warm-up push was not answered", channel=channel)
+            _log.warning("the warm-up push was not answered", channel=self._channel)
         else:
-            decision = decide(answer, 1)
-            _log.warning("the warm-up push was refused", channel=channel, why=decision.stop or decision.reason)
-        return None
-
-    return Job([row], lambda: template, judge, expires_at=0)
+            decision = self._decide(answer, 1)
+            _log.warning("the warm-up push was refused", channel=self._channel, why=decision.stop or decision.reason)
+        return super().answer(answer)

@@ -106,14 +106,13 @@ def engine(meter: Meter) -> None:
     )
     secret = ((b"authorization", b"bearer " + b"j" * 190),)
     template = Template(b"localhost", b"/3/device/", constant, b"apns-id", b"00000000-0000-0007-", secret)
-    job: Any = None
     answers = _answers()
-    client.encode(job, template, rows, 0, 1, 0.0)
+    client.encode(None, template, rows, 0, 1, 0.0)
     client.feed(answers(1, 1))
     next_id = 3
     meter.start()
     while not meter.over:
-        n = client.encode(job, template, rows, 0, 1_000, 0.0)
+        n = client.encode(None, template, rows, 0, 1_000, 0.0)
         client.outgoing()
         octets = n * len(body)
         done = client.feed(answers(next_id, n) + bytes.fromhex("000004080000000000") + octets.to_bytes(4, "big"))

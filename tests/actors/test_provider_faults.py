@@ -25,12 +25,11 @@ from tests.actors.channel_group import Group, MemoryTubes
 from transports.apns import outcomes as apns_outcomes
 from transports.apns.credentials import ProviderToken
 from transports.apns.transport import ApnsTransport
+from transports.dispatch import Dispatch
 from transports.fcm import outcomes as fcm_outcomes
 from transports.fcm.transport import FcmTransport
-from transports.http2.client import Http2Client
 from transports.http2.connection import Origin
 from transports.http2.messages import UNANSWERED, UNPROCESSED, Answer, Request
-from transports.http2.submission import Job
 
 LIFE = 3600.0
 """Seconds of the news."""
@@ -88,7 +87,7 @@ class Spell:
 
 
 class Weather:
-    """In a pool's place: what the network and the provider do to a job, by the schedule."""
+    """In a pool's place: what the network and the provider do to a batch under way, by the schedule."""
 
     def __init__(self, spells: list[Spell]) -> None:
         self.spells = spells
@@ -104,28 +103,28 @@ class Weather:
     def stop(self) -> None:
         self.ended.set()
 
-    async def submit(self, job: Job) -> None:
+    async def submit(self, dispatch: Dispatch) -> None:
         await trio.sleep(0.05)
         now = trio.current_time() - self.began
         spell = next((each for each in self.spells if each.start <= now < each.end), None)
         if spell is not None and spell.answer[0] == AWAY:
-            await trio.sleep_until(job.begin_until)
-            job.withdraw(Outcome.HELD, "not connected")
+            await trio.sleep_until(dispatch.begin_until)
+            dispatch.withdraw("not connected")
             return
-        template = job.template()
+        template = dispatch.template()
         silent = False
-        while job.unsent:
-            row = job.requests[job.cursor]
-            job.cursor += 1
+        while dispatch.unsent:
+            row = dispatch.rows[dispatch.cursor]
+            dispatch.cursor += 1
             request = Request(*row)
             hit = spell is not None and (row[0] % 10) / 10 < spell.share
             if not hit:
-                job.accept(1)
+                dispatch.accept(1)
                 continue
             assert spell is not None
             silent = silent or spell.answer[0] == UNANSWERED
             status, body = spell.answer
-            job.answer(Answer(job, request, template, status, body, spell.retry_after, Http2Client()))
+            dispatch.answer(Answer(dispatch, request, template, status, body, spell.retry_after))
         if silent:
             await trio.sleep(DEADLINE)
 

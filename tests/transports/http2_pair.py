@@ -93,7 +93,7 @@ class Pair:
         self.client = make(**client)
         self.server = server or Server()
         self.rng = rng
-        self.job = object()
+        self.owner = object()
         self.fates = {}
         self.sent = 0
         self.pump()
@@ -127,7 +127,7 @@ class Pair:
         self.fates[request.key] = (status, body)
 
     def send(self, items, now=0.0, template=TEMPLATE):
-        n = self.client.encode(self.job, template, items, 0, len(items), now)
+        n = self.client.encode(self.owner, template, items, 0, len(items), now)
         self.sent += n
         self.pump()
         return n

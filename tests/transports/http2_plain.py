@@ -23,8 +23,6 @@ from transports.http2.control import PlainEncoder
 from transports.http2.frames import MAX_STREAM_ID
 from transports.http2.messages import UNANSWERED, UNPROCESSED, Answer, Completions, Header, Request, Run, Template
 
-Job = Any
-
 
 class PatientH2(h2.connection.H2Connection):
     """A client connection that goes on being useful after GOAWAY, and whose cost does not grow with open streams."""
@@ -136,7 +134,7 @@ class PlainClient:
         return max(0, min(self._h2.remote_settings.max_concurrent_streams, self._cap) - len(self._live))
 
     def encode(
-        self, job: Job, template: Template, requests: Sequence[Request], start: int, stop: int, now: float
+        self, owner: object, template: Template, requests: Sequence[Request], start: int, stop: int, now: float
     ) -> int:
         """Begin ``requests[start:stop]``, as many as the peer's limits allow, and say how many that was.
 
@@ -170,7 +168,7 @@ class PlainClient:
             stream_id = self._next_id
             self._next_id += 2
             connection.send_headers(stream_id, headers, end_stream=not body)
-            self._live[stream_id] = Run(job, template, requests, n, stream_id, now)
+            self._live[stream_id] = Run(owner, template, requests, n, stream_id, now)
             n += 1
             if size <= stream_window and size <= frame_limit:
                 if body:
@@ -302,15 +300,15 @@ class PlainClient:
         self._h2.forget(stream_id)
         if run is None:
             return
-        entry = (run.job, run.request(stream_id), run.template)
+        entry = (run.owner, run.request(stream_id), run.template)
         if reply is None:
-            done.answers.append(Answer(*entry, otherwise, b"", None, self))
+            done.answers.append(Answer(*entry, otherwise, b"", None))
         elif 200 <= reply.status < 300:
             self.accepted += 1
             done.accepted.append(run)
             done.streams.append(stream_id)
         else:
-            done.answers.append(Answer(*entry, reply.status, reply.body, reply.retry_after, self))
+            done.answers.append(Answer(*entry, reply.status, reply.body, reply.retry_after))
 
     def _send_rest(self) -> None:
         for stream_id, rest in list(self._unfinished.items()):

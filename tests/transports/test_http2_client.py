@@ -35,7 +35,7 @@ def test_requests_arrive_whole_and_the_constant_part_costs_a_byte_a_field():
         "content-length": "102",
         "apns-id": "id-0",
     }
-    pair.client.encode(pair.job, TEMPLATE, requests(1, start=1), 0, 1, 0.0)
+    pair.client.encode(pair.owner, TEMPLATE, requests(1, start=1), 0, 1, 0.0)
     assert len(pair.client.outgoing()) < 9 + 6 + 77 + 8 + 10 + 9 + 102 + 10
 
 

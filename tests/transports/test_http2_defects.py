@@ -151,7 +151,7 @@ def test_several_table_sizes_in_one_settings_frame_all_count():
     pair.send(requests(1))
     sizes = b"".join(b"\x00\x01" + size.to_bytes(4, "big") for size in (0, 4_096))
     pair.client.feed(len(sizes).to_bytes(3, "big") + b"\x04\x00\x00\x00\x00\x00" + sizes)
-    pair.client.encode(pair.job, TOPICS[0], requests(1, start=1), 0, 1, 0.0)
+    pair.client.encode(pair.owner, TOPICS[0], requests(1, start=1), 0, 1, 0.0)
     block = pair.client.outgoing()[9 + 9 :]  # after the acknowledgement
     assert block.startswith(b"\x20\x3f\xe1\x1f")
 
@@ -162,7 +162,7 @@ def test_limits_that_flip_cost_refusals_and_nothing_else():
     waiting = requests(3_000)
     sent = refused = 0
     for turn in itertools.count():
-        n = pair.client.encode(pair.job, TOPICS[0], waiting, 0, len(waiting), 0.0)
+        n = pair.client.encode(pair.owner, TOPICS[0], waiting, 0, len(waiting), 0.0)
         waiting = waiting[n:]
         sent += n
         pair.server.h2.update_settings({SettingCodes.MAX_CONCURRENT_STREAMS: (1, 1_000)[turn % 2]})

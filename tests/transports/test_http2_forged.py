@@ -236,7 +236,7 @@ def survives(frames, tail, seed):
         n = rng.randint(1, len(data))
         pair.take(pair.client.feed(data[:n]))
         data = data[n:]
-        pair.sent += pair.client.encode(pair.job, TEMPLATE, requests(2, start=pair.sent), 0, 2, 1.0)
+        pair.sent += pair.client.encode(pair.owner, TEMPLATE, requests(2, start=pair.sent), 0, 2, 1.0)
         pair.client.outgoing()
     pair.take(pair.client.expire(0.5))
     pair.client.outgoing()
@@ -291,7 +291,7 @@ def test_constant_fields_cost_an_octet_each_once_the_table_has_taken_them_in():
     for turn in range(6):
         key = 10 * turn
         pair.send(requests(4, start=key), template=wide[turn % 2])
-        pair.client.encode(pair.job, wide[turn % 2], requests(1, size=1, start=key + 9), 0, 1, 0.0)
+        pair.client.encode(pair.owner, wide[turn % 2], requests(1, size=1, start=key + 9), 0, 1, 0.0)
         octets = pair.client.outgoing()
         assert len(octets) < 200
         pair.server.feed(octets)
@@ -353,7 +353,7 @@ def test_what_no_table_can_hold_pushes_nothing_out_of_it():
     huge = Template(b"localhost", b"/3/device/", ((b"huge", b"h" * 5_000),), b"apns-id")
     pair.send(requests(3))
     pair.send(requests(3, start=3), template=huge)
-    pair.client.encode(pair.job, TEMPLATE, requests(1, start=6), 0, 1, 0.0)
+    pair.client.encode(pair.owner, TEMPLATE, requests(1, start=6), 0, 1, 0.0)
     octets = pair.client.outgoing()
     assert b"apns-topic" not in octets
     pair.server.feed(octets)

@@ -6,17 +6,26 @@ import trio
 from h2.settings import SettingCodes
 
 from transports.http2.messages import Template
-from transports.http2.submission import Job
+from transports.http2.submission import Submission
 
 OK = (200, {}, b"")
 
 
-def first_request(pool, settled):
-    def judge(answer):
-        settled.append(answer.status)
+class Recorded(Submission):
+    """Keeps the statuses of its answers."""
 
+    def __init__(self, row, template, settled):
+        super().__init__([row], lambda: template)
+        self.settled = settled
+
+    def answer(self, answer):
+        self.settled.append(answer.status)
+        return super().answer(answer)
+
+
+def first_request(pool, settled):
     template = Template(pool.origin.authority, b"/3/device/", ((b"apns-push-type", b"background"),))
-    return Job([(0, b"0f", b"", b"{}", ())], lambda: template, judge, 10**15)
+    return Recorded((0, b"0f", b"", b"{}", ()), template, settled)
 
 
 async def test_a_connection_takes_batches_only_after_its_first_request_was_answered(

@@ -22,15 +22,14 @@ from transports.apns.push_types import PUSH_TYPES
 from transports.backoff import Backoff
 from transports.contract import ENVIRONMENT, Exceptional, Outage, Outcomes, TransportSettings
 from transports.decision import Decision, Then
-from transports.dispatch import Dispatch
+from transports.dispatch import Dispatch, wall_ms
 from transports.errors import CredentialsError, PayloadError
 from transports.http2.connection import Timing, parse_origin
 from transports.http2.messages import Answer, Header, Row, Template
-from transports.http2.pool import Pool, wall_ms
-from transports.http2.submission import Job
+from transports.http2.pool import Pool
 from transports.retry_after import parse_retry_after
 from transports.tls.context import client_context
-from transports.warm_up import first_request
+from transports.warm_up import FirstRequest
 
 
 class ApnsTransport:
@@ -58,9 +57,9 @@ class ApnsTransport:
         silent = self._render(Message(title="", body="", options={"apns": {"push_type": "background"}}))
         row: Row = (0, token.lower().encode("ascii"), apns_ids([0])[0], silent.body, ())
 
-        def make() -> Job:
+        def make() -> FirstRequest:
             soon = Batch(0, Message(title="", body=""), 1, self._clock() + 60_000, [])
-            return first_request(row, self._template(soon, silent)(), self._decide, channel)
+            return FirstRequest(row, self._template(soon, silent)(), self._decide, channel)
 
         self.pool.warm_up = make
 
@@ -104,9 +103,9 @@ class ApnsTransport:
             malformed = [Exceptional(key, Outcome.REJECTED, "the token is not hexadecimal") for key in wrong]
         idents = apns_ids([recipients[key].id for key in keys])
         rows: list[Row] = list(zip(keys, paths, idents, repeat(push.body), repeat(()), strict=False))
-        dispatch = Dispatch(batch, self._template(batch, push), self._decide, self._renew)
+        dispatch = Dispatch(batch, rows, self._template(batch, push), self._decide, self._renew, self._clock)
         dispatch.outcomes.exceptions += malformed
-        return await dispatch.run(self.pool, rows)
+        return await dispatch.run(self.pool)
 
     def _render(self, message: Message) -> Push:
         push = payload.render(message)

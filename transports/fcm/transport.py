@@ -17,17 +17,16 @@ from campaigns.recipient import Recipient
 from transports.backoff import Backoff
 from transports.contract import Exceptional, Outage, Outcomes, Quota, TransportSettings
 from transports.decision import Decision, Then
-from transports.dispatch import Dispatch
+from transports.dispatch import Dispatch, wall_ms
 from transports.errors import CredentialsError, PayloadError
 from transports.fcm import credentials, options, outcomes, payload
 from transports.fcm.fields import ORIGIN
 from transports.http2.connection import Timing, parse_origin
 from transports.http2.messages import Answer, Row, Template
-from transports.http2.pool import Pool, wall_ms
-from transports.http2.submission import Job
+from transports.http2.pool import Pool
 from transports.retry_after import parse_retry_after
 from transports.tls.context import client_context
-from transports.warm_up import first_request
+from transports.warm_up import FirstRequest
 
 A_MINUTE = 600_000
 """Pushes that Google allows a project, unless it has granted more (docs/cloud-messaging/throttling-and-quotas)."""
@@ -58,10 +57,10 @@ class FcmTransport:
         (content,) = body.to([Recipient(0, token, "token", 0, "")])
         assert content is not None
 
-        def make() -> Job | None:
+        def make() -> FirstRequest | None:
             if not self.token.value:
                 return None  # the connection was faster than Google's grant
-            return first_request((0, b"", b"", content, ()), self._template(), self._decide, channel)
+            return FirstRequest((0, b"", b"", content, ()), self._template(), self._decide, channel)
 
         self.pool.warm_up = make
 
@@ -111,7 +110,7 @@ class FcmTransport:
             for key in (range(len(contents)) if len(rows) < len(contents) else ())
             if contents[key] is None
         ]
-        dispatch = Dispatch(batch, self._template, self._decide, self._renew)
+        dispatch = Dispatch(batch, rows, self._template, self._decide, self._renew, self._clock)
         dispatch.outcomes.exceptions += foreign
 
         async def prepare() -> str | None:
@@ -123,7 +122,7 @@ class FcmTransport:
                 return f"Google gives no access token: {self.token.outage or 'no answer'}"
             return None
 
-        return await dispatch.run(self.pool, rows, prepare)
+        return await dispatch.run(self.pool, prepare)
 
     def _body(self, batch: Batch, ttl: int) -> payload.Body:
         # The same for all batches of a campaign within a second: it takes as long as forty recipients.

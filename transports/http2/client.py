@@ -1,8 +1,10 @@
 """The client's side of one HTTP/2 connection, without I/O: requests in by the batch, answers out by the batch.
 
 The hot path is written for a Python that must not spend a microsecond more than it has to: what a batch's requests
-share is encoded once (``http2_blocks``), a request costs an entry in a dict and nine references in a list, and an
-answer is one lookup (``http2_receive``). h2 keeps the connection itself: stream 0 (``http2_h2``).
+share is encoded once (``blocks``), a request costs an entry in a dict and nine references in a list, and an
+answer is one lookup (``receive``). h2 keeps the connection itself: stream 0 (``control``).
+
+The border is this class and the records in ``messages``. The client calls nobody and keeps no reference to its user.
 docs/adr/0003-http2-engine.md says why.
 
 Rules: RFC 9113 (HTTP/2), RFC 7541 (HPACK).
@@ -11,7 +13,6 @@ Rules: RFC 9113 (HTTP/2), RFC 7541 (HPACK).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from h2.errors import ErrorCodes
 
@@ -39,9 +40,6 @@ from transports.http2.messages import (
 from transports.http2.receive import Receiver
 from transports.http2.streams import Streams, Upload
 
-if TYPE_CHECKING:
-    from transports.http2.submission import Job
-
 _STREAM_CAP = 1_000
 """Of a peer that sets no limit. With 3,000 a push costs 5 % more CPU, with 300 13 %, with 100 44 % (`./dev bench
 choices`)."""
@@ -55,7 +53,7 @@ class Http2Client:
     def __init__(self, *, last_id: int = MAX_STREAM_ID, stream_cap: int = _STREAM_CAP) -> None:
         """``last_id``: the highest stream id to use; ``stream_cap``: our own limit on streams in flight."""
         self._control = ControlStream()
-        self._streams = Streams(self._control, self)
+        self._streams = Streams(self._control)
         self._streams.out.append(self._control.taken())
         self._receiver = Receiver(self._control, self._streams, self._on_goaway)
         self._blocks: dict[Template, Blocks] = {}
@@ -105,10 +103,13 @@ class Http2Client:
             return 0
         return max(0, min(self.stream_limit - len(streams.live), (self._last_id - streams.next_id) // 2 + 1))
 
-    def encode(self, job: Job, template: Template, requests: Sequence[Row], start: int, stop: int, now: float) -> int:
-        """Begin ``requests[start:stop]``, as many as the peer's limits allow, and say how many that was.
+    def encode(
+        self, owner: object, template: Template, requests: Sequence[Row], start: int, stop: int, now: float
+    ) -> int:
+        """Begin ``requests[start:stop]``, as many as the peer's limits allow. Returns how many that was.
 
-        ``now``: seconds, for deadlines. Their bytes join :meth:`outgoing`; their fates come from the other methods.
+        ``owner`` comes back with each answer, and nothing else happens to it. ``now``: seconds, for deadlines.
+        The requests' bytes join :meth:`outgoing`; the other methods return what became of the requests.
         A request is begun only if the windows take its whole body, or the peer's stream window is smaller than it.
         ``requests`` may grow afterwards, but what is in it stays in its place.
         """
@@ -124,7 +125,7 @@ class Http2Client:
         plain = min(stream_window, control.max_outbound_frame_size)
         window = control.outbound_flow_control_window
         first = stream_id = streams.next_id
-        run = Run(job, template, requests, start, first, now)
+        run = Run(owner, template, requests, start, first, now)
         live, emit = streams.live, streams.out.extend
         ready, unnamed = blocks.ready, not template.ident
         path_size = ident_size = body_size = size = need = -1

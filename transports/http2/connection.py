@@ -112,10 +112,13 @@ class Connection:
         stream: Wire,
         client: Http2Client,
         timing: Timing,
-        settle: Callable[[Completions], None],
+        settle: Callable[[Completions], str | None],
         progress: Callable[[], None],
     ) -> None:
-        """``settle`` takes what was settled; ``progress`` is called after it, when there may be room for more."""
+        """``settle`` takes what was settled, and returns why nothing new should go over this connection (None: it may).
+
+        ``progress`` is called after it, when there may be room for more.
+        """
         self.client = client
         self.unusable = trio.Event()
         """Set once nothing new may be sent here: a successor is wanted."""
@@ -193,7 +196,9 @@ class Connection:
             return self.fail(f"no SETTINGS within {timing.connect:g} s")
         sent = client.oldest()
         if sent is not None and sent < now - timing.deadline:
-            self._settle(client.expire(now - timing.deadline))
+            reason = self._settle(client.expire(now - timing.deadline))
+            if reason is not None:
+                client.retire(reason)
             if self._heard < sent:
                 return self.fail(f"nothing heard for {now - self._heard:.1f} s: half-open")
             self.check()
@@ -233,8 +238,8 @@ class Connection:
                 if not data:
                     return self.fail("the peer closed the connection")
                 done = client.feed(data)
-                if done:
-                    self._settle(done)
+                if done and (reason := self._settle(done)) is not None:
+                    client.retire(reason)
                 self.check()
                 self._progress()
                 # At once, not by way of the writer: a change of tasks costs more than the writing.

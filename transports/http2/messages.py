@@ -1,14 +1,13 @@
-"""What goes into an HTTP/2 connection by the batch, and what comes out of it."""
+"""The records that go into an HTTP/2 connection, and those that come out of it.
+
+Nothing in them knows who uses them: an ``owner`` is whatever the caller named, and it comes back as it was.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
-
-if TYPE_CHECKING:
-    from transports.http2.client import Http2Client
-    from transports.http2.submission import Job
+from typing import NamedTuple
 
 Header = tuple[bytes, bytes]
 
@@ -59,13 +58,13 @@ class Template:
 class Run:
     """Requests that were begun together, on consecutive streams: all that a connection keeps of them."""
 
-    __slots__ = ("_offset", "job", "requests", "sent", "template")
+    __slots__ = ("_offset", "owner", "requests", "sent", "template")
 
     def __init__(
-        self, job: Job, template: Template, requests: Sequence[Row], start: int, stream_id: int, sent: float
+        self, owner: object, template: Template, requests: Sequence[Row], start: int, stream_id: int, sent: float
     ) -> None:
         """``requests[start]`` goes over ``stream_id``, the next over the stream after it, and so on."""
-        self.job = job
+        self.owner = owner
         self.template = template
         self.requests = requests
         self.sent = sent
@@ -79,7 +78,8 @@ class Run:
 class Answer(NamedTuple):
     """What became of one request that was not simply accepted."""
 
-    job: Job
+    owner: object
+    """As the caller named it to ``encode``."""
     request: Request
     template: Template
     """What it was sent with: which credential was it?"""
@@ -88,8 +88,6 @@ class Answer(NamedTuple):
     body: bytes
     retry_after: bytes | None
     """The ``retry-after`` field as it came."""
-    via: Http2Client
-    """The connection that it came over."""
 
 
 @dataclass(slots=True)

@@ -1,23 +1,20 @@
-"""The connections to one origin, and the line of jobs before them."""
+"""The connections to one origin, and the queue of submissions before them."""
 
 from __future__ import annotations
 
 import ssl
-import time
 from collections import Counter, deque
 from collections.abc import Callable
 
 import structlog
 import trio
 
-from campaigns.batch import Leave
-from campaigns.outcome import Outcome
 from transports.backoff import Backoff
 from transports.errors import ConnectionLost
 from transports.http2.client import Http2Client
 from transports.http2.connection import Connection, Origin, Timing, dial
 from transports.http2.messages import UNPROCESSED, Completions
-from transports.http2.submission import Job
+from transports.http2.submission import Submission
 
 _log = structlog.get_logger(__name__)
 
@@ -25,13 +22,8 @@ _CHUNK = 64  # requests given to one connection before looking again which one h
 _PROVEN = 60.0  # seconds a connection must have lived to count as good without an accepted request
 
 
-def wall_ms() -> int:
-    """Milliseconds UTC."""
-    return time.time_ns() // 1_000_000
-
-
 class Pool:
-    """Keeps ``connections`` connections to ``origin`` up for ever, and spreads jobs over them, least loaded first."""
+    """Keeps ``connections`` connections to ``origin`` up for ever, and spreads requests over them, idlest first."""
 
     def __init__(
         self,
@@ -42,24 +34,22 @@ class Pool:
         timing: Timing | None = None,
         backoff: Callable[[], Backoff] = Backoff,
         client: Callable[[], Http2Client] = Http2Client,
-        clock: Callable[[], int] = wall_ms,
     ) -> None:
-        """``clock`` gives ms UTC, for the jobs' expiry."""
+        """``client`` makes the HTTP/2 client of each connection."""
         self.origin = origin
         self.outage: str | None = "not connected yet"
         """Why no connection is up; None: at least one is."""
         self.outage_since = 0.0
         """When that began, on ``trio.current_time()``."""
-        self.warm_up: Callable[[], Job | None] | None = None
+        self.warm_up: Callable[[], Submission | None] | None = None
         """Makes the one request that goes first over each connection (None: not yet, ask again)."""
         self._context = context
         self._size = connections
         self._timing = timing or Timing()
         self._backoff = backoff
         self._client = client
-        self._clock = clock
-        self._jobs: deque[Job] = deque()  # those with unsent requests, in order of arrival
-        self._open: set[Job] = set()  # those with a waiter
+        self._queue: deque[Submission] = deque()  # those with unsent requests, in order of arrival
+        self._open: set[Submission] = set()  # those with a waiter
         self._connections: list[Connection] = []
         self._stop = trio.Event()
         self._drained = trio.Event()
@@ -99,79 +89,88 @@ class Pool:
         if not self._open:
             self._drained.set()
 
-    async def submit(self, job: Job) -> None:
-        """Wait until every request of ``job`` has its fate. Cancelled: nothing more of it is begun."""
+    async def submit(self, submission: Submission) -> None:
+        """Wait until every request of ``submission`` has ended. Cancelled: nothing more of it is begun."""
         if self._closed or self._stop.is_set():
-            job.withdraw(Outcome.HELD, "the transport is stopping")
+            submission.withdraw("the transport is stopping")
             return
-        self._open.add(job)
-        self._enqueue(job)
+        self._open.add(submission)
+        self._enqueue(submission)
         try:
             self.pump()
-            await job.done.wait()
+            await submission.done.wait()
         finally:
-            job.abandon()
-            self._open.discard(job)
+            submission.abandon()
+            self._open.discard(submission)
             if self._stop.is_set() and not self._open:
                 self._drained.set()
 
     def pump(self) -> None:
         """Hand requests to connections while there are both requests and room."""
-        if not self._jobs:
+        queue = self._queue
+        if not queue:
             return
         now = trio.current_time()
-        wall = self._clock()
         candidates = [each for each in self._connections if each.warm and each.client.room()]
-        while self._jobs:
-            job = self._jobs[0]
-            if job.unsent and wall >= job.expires_at:
-                job.withdraw(Outcome.EXPIRED, "expired before it was sent")
-            leave = job.leave()
-            if leave is Leave.GONE:
-                job.withdraw(Outcome.HELD, "the batch is in other hands")
-            if not job.unsent:
-                self._jobs.popleft().queued = False
+        while queue:
+            first = queue[0]
+            may_begin = first.may_begin()  # it may also withdraw what is unsent
+            unsent = first.unsent
+            if not unsent:
+                queue.popleft().queued = False
                 continue
-            # who is not sure of one batch is not sure of those behind it: the sweep asks again
-            if not candidates or leave is Leave.AWAITED:
-                break
+            if not candidates or not may_begin:
+                break  # the sweep asks again
             best = candidates[0]
             if len(candidates) > 1:
                 best = min(candidates, key=lambda connection: connection.client.in_flight)
-            wanted = min(job.unsent, _CHUNK)
-            begun = best.client.encode(job, job.template(), job.requests, job.cursor, job.cursor + wanted, now)
-            job.cursor += begun
+            wanted = min(unsent, _CHUNK)
+            begun = best.client.encode(first, first.template(), first.rows, first.cursor, first.cursor + wanted, now)
+            first.cursor += begun
             if begun:
                 best.check()
             if begun < wanted:
                 candidates.remove(best)
 
-    def _enqueue(self, job: Job) -> None:
-        if not job.queued and job.unsent:
-            job.queued = True
-            self._jobs.append(job)
+    def _enqueue(self, submission: Submission) -> None:
+        if not submission.queued and submission.unsent:
+            submission.queued = True
+            self._queue.append(submission)
 
-    def _settle(self, done: Completions) -> None:
+    def _settle(self, done: Completions) -> str | None:
+        """Report to each submission what has ended of it.
+
+        Returns why the connection that this came over should take no new requests; None: it may.
+        """
         accepted = done.accepted
         if len(set(accepted)) == 1:  # as in most turns of a connection with few streams
-            accepted[0].job.accept(len(accepted))
+            owner = accepted[0].owner
+            assert isinstance(owner, Submission)  # this pool named it
+            owner.accept(len(accepted))
         else:
             for run, n in Counter(accepted).items():
-                run.job.accept(n)
+                owner = run.owner
+                assert isinstance(owner, Submission)
+                owner.accept(n)
+        retire: str | None = None
         for answer in done.answers:
-            job = answer.job
-            if answer.status == UNPROCESSED and job in self._open and job.refused(answer.request):
+            owner = answer.owner
+            assert isinstance(owner, Submission)
+            if answer.status == UNPROCESSED and owner in self._open and owner.refused(answer.request):
                 if self._stop.is_set():
-                    job.withdraw(Outcome.HELD, "the transport is stopping")
+                    owner.withdraw("the transport is stopping")
                 else:
-                    self._enqueue(job)
+                    self._enqueue(owner)
             else:
-                job.answer(answer)
+                reason = owner.answer(answer)
+                retire = reason if retire is None else retire
+        return retire
 
     def _withdraw(self, reason: str) -> None:
-        for job in self._open:
-            job.withdraw(Outcome.HELD, reason)
-        self._jobs.clear()
+        for submission in self._open:
+            submission.withdraw(reason)
+        while self._queue:
+            self._queue.popleft().queued = False
 
     async def _drain(self) -> None:
         # Bounded: each request in flight has a deadline.
@@ -215,16 +214,16 @@ class Pool:
             self._connections.remove(connection)
 
     async def _warm(self, connection: Connection) -> None:
-        """Let jobs over a connection once it has said its SETTINGS and answered the first request."""
+        """Let requests over a connection once its SETTINGS have arrived and its first request was answered."""
         with trio.move_on_after(self._timing.connect):
             await connection.settled.wait()
             if self.warm_up is not None:
                 # until there is a credential, and a peer that allows a stream
-                while (job := self.warm_up()) is None or not connection.client.room():  # noqa: ASYNC110
+                while (first := self.warm_up()) is None or not connection.client.room():  # noqa: ASYNC110
                     await trio.sleep(self._timing.sweep)
-                connection.client.encode(job, job.template(), job.requests, 0, 1, trio.current_time())
+                connection.client.encode(first, first.template(), first.rows, 0, 1, trio.current_time())
                 connection.wake()
-                await job.done.wait()
+                await first.done.wait()
         connection.warm = True
         self._progress()
 
@@ -241,8 +240,8 @@ class Pool:
             await trio.lowlevel.checkpoint()
             self.pump()
             now = trio.current_time()
-            for job in self._open:
-                if job.unsent and now >= job.begin_until:
-                    job.withdraw(Outcome.HELD, self.outage or "no connection had room in time")
+            for submission in self._open:
+                if submission.unsent and now >= submission.begin_until:
+                    submission.withdraw(self.outage or "no connection had room in time")
             for connection in list(self._connections):
-                connection.sweep(now, wanted=bool(self._jobs))
+                connection.sweep(now, wanted=bool(self._queue))

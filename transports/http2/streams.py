@@ -1,8 +1,6 @@
-"""The requests in flight on one connection. Nothing of a stream outlives its end."""
+"""The requests in flight on one connection. Nothing of a stream is kept after its end."""
 
 from __future__ import annotations
-
-from typing import TYPE_CHECKING
 
 from h2.errors import ErrorCodes
 
@@ -10,9 +8,6 @@ from transports.http2.control import ControlStream
 from transports.http2.frames import DATA, END_STREAM, MAX_WINDOW, PeerError, frame, reset
 from transports.http2.messages import UNANSWERED, UNPROCESSED, Answer, Completions, Run
 from transports.http2.replies import Head
-
-if TYPE_CHECKING:
-    from transports.http2.client import Http2Client
 
 _GIVEN_UP = 10_000
 
@@ -46,7 +41,7 @@ class Reply:
 class Streams:
     """Who is in flight, what is half sent, what is half heard."""
 
-    def __init__(self, control: ControlStream, via: Http2Client) -> None:
+    def __init__(self, control: ControlStream) -> None:
         self.live: dict[int, Run] = {}
         """Requests that await their answer, oldest first."""
         self.uploads: dict[int, Upload] = {}
@@ -57,7 +52,6 @@ class Streams:
         self.out: list[bytes] = []
         """Bytes to be written, in their order: blocks, acknowledgements and all else."""
         self._control = control
-        self._via = via
         self._forgotten = 0
 
     def finish(self, stream_id: int, otherwise: int, done: Completions) -> None:
@@ -68,14 +62,13 @@ class Streams:
             otherwise = UNPROCESSED
         reply = self.replies.pop(stream_id, None)
         if reply is None:
-            answer = Answer(run.job, run.request(stream_id), run.template, otherwise, b"", None, self._via)
-            done.answers.append(answer)
+            done.answers.append(Answer(run.owner, run.request(stream_id), run.template, otherwise, b"", None))
         elif 200 <= reply.head.status < 300:
             done.accepted.append(run)
             done.streams.append(stream_id)
         else:
             head, request = reply.head, run.request(stream_id)
-            answer = Answer(run.job, request, run.template, head.status, reply.body, head.retry_after, self._via)
+            answer = Answer(run.owner, request, run.template, head.status, reply.body, head.retry_after)
             done.answers.append(answer)
 
     def give_up(self, stream_id: int, code: ErrorCodes, otherwise: int, done: Completions) -> None:

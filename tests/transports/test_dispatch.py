@@ -1,0 +1,70 @@
+"""One batch under way, without a network."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+
+import trio
+
+from campaigns.outcome import Fault, Outcome
+from transports.decision import Decision, Then
+from transports.dispatch import Dispatch
+from transports.http2.messages import Answer, Request, Template
+
+TEMPLATE = Template(b"localhost", b"/3/device/", ())
+EXPIRED = Decision(
+    Outcome.HELD, "ExpiredProviderToken", stop="the key is refused", then=Then.RENEW, fault=Fault.CHANNEL
+)
+
+
+class Refusing:
+    """In a pool's place: refuses each request of the first submission, and accepts all later ones."""
+
+    def __init__(self):
+        self.submissions = []
+
+    async def submit(self, dispatch):
+        await trio.lowlevel.checkpoint()
+        rows, dispatch.cursor = dispatch.rows, len(dispatch.rows)
+        self.submissions.append(len(rows))
+        if len(self.submissions) > 1:
+            dispatch.accept(len(rows))
+            return
+        for row in rows:
+            dispatch.answer(Answer(dispatch, Request(*row), TEMPLATE, 403, b"", None))
+
+
+def made(batch, decide=lambda answer, attempt: EXPIRED):
+    rows = [(key, b"aa", b"", b"{}", ()) for key in range(len(batch.recipients))]
+    return Dispatch(batch, rows, lambda: TEMPLATE, decide, lambda answer, then: True)
+
+
+async def test_what_was_refused_for_the_credential_goes_out_again_in_the_same_dispatch(make_batch):
+    pool = Refusing()
+    outcomes = await made(make_batch(5)).run(pool)
+    assert (outcomes.delivered, outcomes.exceptions, outcomes.stop) == (5, [], None)
+    assert pool.submissions == [5, 5]
+
+
+async def test_a_settled_batch_is_freed_without_the_garbage_collector(make_batch):
+    dispatch = made(make_batch(5))
+    gone = weakref.ref(dispatch)
+    gc.collect()
+    gc.disable()
+    try:
+        await dispatch.run(Refusing())
+        del dispatch
+        assert gone() is None
+    finally:
+        gc.enable()
+
+
+def test_an_answer_names_why_its_connection_takes_nothing_more(make_batch):
+    reconnect = Decision(Outcome.RETRY, "Shutdown", then=Then.RECONNECT)
+    refused = Decision(Outcome.DEAD, "Unregistered")
+    dispatch = made(make_batch(2), lambda answer, attempt: reconnect if answer.status == 503 else refused)
+    first, second = [Request(*row) for row in dispatch.rows]
+    assert dispatch.answer(Answer(dispatch, first, TEMPLATE, 503, b"", None)) == "Shutdown"
+    assert dispatch.answer(Answer(dispatch, second, TEMPLATE, 410, b"", None)) is None
+    assert dispatch.done.is_set()
