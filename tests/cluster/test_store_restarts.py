@@ -129,7 +129,7 @@ async def test_a_replica_that_is_behind_says_so_and_the_master_is_asked(cluster:
     master, replica = cluster.stores
     async with linked(cluster) as link:
         master.ask("promote", quorum=1)
-        store, replica = Store(link, replica="replica"), Store(link, "replica")
+        store, on_replica = Store(link, replica="replica"), Store(link, "replica")
         await written(store, "first")
         instance, number = 1, master.ask("status")["lsn"]
         assert await tokens(store, (instance, number)) == ["first"]
@@ -137,9 +137,9 @@ async def test_a_replica_that_is_behind_says_so_and_the_master_is_asked(cluster:
         assert page is None, "it waited for a second, then gave up"
         assert await tokens(store, (instance, number + 1000)) == ["first"]
         (page,) = await link.call("replica", "store.page_read_at", [instance, number], 0, 10, 10, 10)
-        assert b"first" in page[0][4]
+        assert b"first" in page[0][2]
         with pytest.raises(LinkLost, match="read-only"):
-            await replica.subscribers_put([row("second")])
+            await on_replica.subscribers_put([row("second")])
         os.kill(replica.pid, signal.SIGSTOP)
         try:
             with trio.fail_after(10):

@@ -66,8 +66,8 @@ import actors.settler
 right = actors.settler.settle
 
 
-def settle(done, now):
-    settlement = right(done, now)
+def settle(batch, outcomes, now):
+    settlement = right(batch, outcomes, now)
     settlement.dead.clear()
     return settlement
 

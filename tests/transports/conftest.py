@@ -90,7 +90,7 @@ def _pem(key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey) -> bytes:
     )
 
 
-FAST = Timing(deadline=1.0, connect=2.0, silence=0.3, ping=1.0, idle=60.0, sweep=0.02)
+FAST = Timing(deadline=4.0, connect=2.0, silence=0.3, ping=1.0, idle=60.0, sweep=0.02)
 
 
 def fast_backoff() -> Backoff:

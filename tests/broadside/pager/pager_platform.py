@@ -73,7 +73,6 @@ PLATFORM = Platform(
     sample=lambda digits: str(int(digits[:6], 16) % 10**7).zfill(7),
     build=PagerTransport,
     kinds=("number",),
-    rule=1,
     token=token,
     tokens=lambda kind, texts: None,
 )
