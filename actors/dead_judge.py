@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import structlog
-import trio
 
 from actors.messages import Clock
+from actors.periodic import Periodic
 from actors.refusals import Ask, Doubt
 from campaigns.identity import campaign_text
 from storage.errors import LinkLost, VerbRefused
@@ -28,36 +26,28 @@ _WORDS = {
 }
 
 
-class DeadJudge:
+class DeadJudge(Periodic):
     """One per node. Any node's may take a step; of two that ask at once, one gets the verdict.
 
     ``limits``: channel → the share of refused tokens above which a person is asked.
     """
 
     def __init__(self, *, store: Store, limits: dict[str, float], clock: Clock) -> None:
+        super().__init__()
         self._store = store
         self._limits = limits
         self._clock = clock
-        self._life = trio.CancelScope()
 
-    async def run(self, ready: Callable[[], None]) -> None:
-        """Judge until stopped."""
-        self._life = trio.CancelScope()
-        ready()
-        with self._life:
-            while True:
-                more = False
-                try:
-                    more, verdicts = await self._store.dead_judge(self._limits, self._clock())
-                    for verdict in verdicts:
-                        _log(verdict)
-                except (LinkLost, VerbRefused) as error:
-                    log.debug("the dead ledger is not judged for now", error=str(error))
-                await trio.sleep(STEP_PAUSE if more else JUDGE_EVERY)
-
-    def stop(self) -> None:
-        """End at once: nothing is in hand."""
-        self._life.cancel()
+    async def look(self) -> float:
+        """Take one step of a verdict that is due."""
+        more = False
+        try:
+            more, verdicts = await self._store.dead_judge(self._limits, self._clock())
+            for verdict in verdicts:
+                _log(verdict)
+        except (LinkLost, VerbRefused) as error:
+            log.debug("the dead ledger is not judged for now", error=str(error))
+        return STEP_PAUSE if more else JUDGE_EVERY
 
 
 def _log(verdict: DeadVerdict) -> None:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import structlog
-import trio
 
 from actors.messages import Clock
+from actors.periodic import Periodic
 from campaigns.baton import Baton
 from storage.errors import LinkLost, VerbRefused
 from storage.store import Store
@@ -21,37 +19,29 @@ MARKS_AGE = 120.0
 """Seconds after a campaign's end until its marks go: longer than any lease of its time."""
 
 
-class Shepherd:
+class Shepherd(Periodic):
     """Looks round every ``timeout`` seconds."""
 
     def __init__(self, *, node: str, tubes: Tubes, store: Store, clock: Clock, timeout: float = BATON_TIMEOUT) -> None:
+        super().__init__()
         self._node = node
         self._tubes = tubes
         self._store = store
         self._clock = clock
         self._timeout = timeout
-        self._life = trio.CancelScope()
 
-    async def run(self, ready: Callable[[], None]) -> None:
-        """Look round until stopped."""
-        self._life = trio.CancelScope()
-        ready()
-        with self._life:
-            while True:
-                try:
-                    await self._release()
-                    await self._revive()
-                    await self._clean()
-                    await self._expire()
-                except LinkLost as error:
-                    log.debug("the shepherd sees nothing", error=str(error))
-                except VerbRefused as error:
-                    log.warning("the shepherd is refused a look", error=str(error))
-                await trio.sleep(self._timeout)
-
-    def stop(self) -> None:
-        """End at once: nothing is in hand."""
-        self._life.cancel()
+    async def look(self) -> float:
+        """Look round once."""
+        try:
+            await self._release()
+            await self._revive()
+            await self._clean()
+            await self._expire()
+        except LinkLost as error:
+            log.debug("the shepherd sees nothing", error=str(error))
+        except VerbRefused as error:
+            log.warning("the shepherd is refused a look", error=str(error))
+        return self._timeout
 
     async def _release(self) -> None:
         """The second step of forgetting a node: its lease has run out, so its pages may be walked by others."""
