@@ -120,7 +120,8 @@ class Refusals:
         refused = [entry for entry in outcomes.exceptions if entry.death in _JUDGED]
         now = trio.current_time()
         if watch.sound(len(refused)):
-            watch.proved = now if watch.proved is None else watch.proved
+            if watch.proved is None:
+                watch.proved = now
         elif refused and watch.state != "sound":
             watch.proved = None  # it was good once
         if not refused:

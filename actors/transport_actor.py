@@ -17,7 +17,7 @@ from transports.contract import Outcomes, Transport, held
 class TransportActor:
     """Sends up to ``concurrency`` batches at once over one transport, which lives and dies with this actor.
 
-    ``intake``: the consumer's end of ``work``, of which it has a clone; the actor closes it to end.
+    ``intake``: the sending end of ``work``. The consumer has a clone of it; the actor closes its own to end.
     """
 
     def __init__(
@@ -67,9 +67,8 @@ class TransportActor:
             async with PoisonCounter(self._tubes, self._channel, batch.task_id, batch.number):
                 began = trio.current_time()
                 outcomes = await self._transport.send(batch)
-            nursery.start_soon(
-                self._weigh, batch, outcomes, began
-            )  # which may wait for others, and they need this place
+            # a task of its own: it may wait for other batches, which need this place
+            nursery.start_soon(self._weigh, batch, outcomes, began)
 
     async def _weigh(self, batch: Batch, outcomes: Outcomes, began: float) -> None:
         await self._done.send((batch, await self._gate.answered(batch, outcomes, began)))

@@ -80,18 +80,17 @@ class Children:
         for run in _runs(children):
             failures: list[StartFailed | Ended] = []
             async with trio.open_nursery() as nursery:
-
-                async def one(child: Child, others: trio.CancelScope, failures: list[StartFailed | Ended]) -> None:
-                    try:
-                        await self.start(child)
-                    except (StartFailed, Ended) as failure:
-                        failures.append(failure)
-                        others.cancel()
-
                 for child in run:
-                    nursery.start_soon(one, child, nursery.cancel_scope, failures)
+                    nursery.start_soon(self._start_beside, child, nursery.cancel_scope, failures)
             if failures:
                 raise failures[0]
+
+    async def _start_beside(self, child: Child, others: trio.CancelScope, failures: list[StartFailed | Ended]) -> None:
+        try:
+            await self.start(child)
+        except (StartFailed, Ended) as failure:
+            failures.append(failure)
+            others.cancel()
 
     async def start(self, child: Child) -> None:
         """Start one incarnation and wait until it is ready.
