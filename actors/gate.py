@@ -54,8 +54,8 @@ class Obstacle:
 class Gate:
     """Owns what stops one channel, and outlives the restarts of its actors.
 
-    ``limiter`` may be shared with other channels; ``ask`` is the dead ledger's word on a campaign of which nearly
-    everything is refused, ``limit`` the share of refused tokens from which on it is asked; ``clock``: ms UTC.
+    ``limiter`` may be shared with other channels; ``ask`` asks the dead ledger about a campaign whose pushes are
+    nearly all refused; ``limit``: the share of refused tokens above which it is asked; ``clock``: ms UTC.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class Gate:
         self.parking: Parking | None = None
         """What runs the channel's actors, and parks them when they crash too often."""
         self.transport: Transport | None = None
-        """The one that sends, while its actor runs; its outage is told here."""
+        """The transport, while its actor runs; ``obstacles`` asks it for its outage."""
         self.in_hand: Counter[int] = Counter()
         """Campaign → batches that were taken and are not settled."""
         self.begin_anew()

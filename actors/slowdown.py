@@ -12,8 +12,9 @@ from transports.contract import LONGEST_PAUSE, Outcomes
 PROBE = 30.0
 """Seconds that the others wait for the fate of the batch that goes first after a pause."""
 OVERLOADED = 0.1
-"""A batch of which the provider puts off more than this share (503, refused streams, 429) slows its channel. A few do
-not: where a quota is really used up, it refuses all. Who was put off waits by himself as long as the provider says."""
+"""If the provider puts off more than this share of a batch (503, refused streams, 429), the channel slows down. A few
+do not slow it: when a quota is really used up, the provider refuses all. A push that was put off waits by itself, as
+long as the provider says."""
 
 
 class Slowdown:

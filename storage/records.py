@@ -154,7 +154,7 @@ class Standing:
     asked: float
     """The queue's own clock, seconds: from here on the lease will count."""
     still: list[tuple[int, int]]
-    """(campaign, version) of each paused campaign of which nothing is taken any more and no line is owed."""
+    """(campaign, version) of each paused campaign that has nothing taken and owes no line any more."""
 
 
 class NodeRow(NamedTuple):

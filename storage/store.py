@@ -273,7 +273,7 @@ class Store:
     ) -> Lease | None:
         """A heartbeat: may the node go on for another lease? None: its epoch is not current.
 
-        ``still``: (campaign, version) of each paused campaign of which the node sends nothing and owes nothing.
+        ``still``: (campaign, version) of each paused campaign for which the node sends nothing and owes nothing.
         ``states``: why its channels stand still, one a channel; what it does not name goes on.
         """
         told = {

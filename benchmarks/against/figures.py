@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 RATE: Final = "1/s"
-"""The unit of which more is better; of every other less is."""
+"""With this unit, more is better; with every other unit, less is better."""
 
 
 @dataclass(frozen=True, slots=True)

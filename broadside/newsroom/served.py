@@ -1,4 +1,4 @@
-"""What a Fire and a campaign are told about channels that no node serves."""
+"""Sentences for Fire and for a campaign's report about channels that no node serves."""
 
 from __future__ import annotations
 

@@ -240,7 +240,7 @@ class Node:
 
     def _bound(self, url: str) -> None:
         self.url = url.rstrip("/")
-        if self._ready:  # else it is told when everything serves
+        if self._ready:  # before that, `up` writes it once everything serves
             self._tell_where()
 
     def _tell_where(self) -> None:
