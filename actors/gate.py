@@ -79,6 +79,7 @@ class Gate:
         """The transport, while its actor runs; ``obstacles`` asks it for its outage."""
         self.in_hand: Counter[int] = Counter()
         """Campaign → batches that were taken and are not settled."""
+        self._rated_since = self._rated_until = -math.inf  # the own rate is waited for, from batch to batch
         self.begin_anew()
 
     def begin_anew(self) -> None:
@@ -116,11 +117,14 @@ class Gate:
         if self.transport is not None and (batches := sum(self.in_hand.values())):
             sentence, brief = f"{batches} batches wait for the provider's answers", now - self._moved_at < BLINK
             yield Obstacle("answers", sentence, self._moved_at, f"an answer may take 20 s; {BY_ITSELF}", brief=brief)
-        if self._limiter is not None and (pause := self._limiter.delay(0, now)) > 0:
-            sentence = f"sends at its own rate, {self._limiter.rate * 60:,.0f} a minute in this worker"
-            yield Obstacle(
-                "limiter", sentence, now, "raise the channel's rate if the provider allows more", pause, pause < BLINK
-            )
+        if self._limiter is not None:
+            pause, goes_on = self._limiter.delay(0, now), now < self._rated_until + BLINK
+            if pause > 0 or goes_on:  # also while the next batch is taken, or it would come and go with each of them
+                since = self._rated_since if goes_on else now
+                sentence = f"sends at its own rate, {self._limiter.rate * 60:,.0f} a minute in this worker"
+                remedy = "raise the channel's rate if the provider allows more"
+                brief = max(self._rated_until, now + pause) - since < BLINK
+                yield Obstacle("limiter", sentence, since, remedy, pause, brief)
 
     def state(self) -> ChannelState | None:
         """The worst of what is in the channel's way, as people hear of it; None: nothing worth a word is."""
@@ -168,8 +172,11 @@ class Gate:
 
     def taken(self, batch: Batch) -> None:
         """A batch is in hand. Its pushes are drawn from the rate now, and paid for before the next take."""
-        if self._limiter is not None:
-            self._limiter.delay(len(batch.recipients), trio.current_time())
+        now = trio.current_time()
+        if self._limiter is not None and (pause := self._limiter.delay(len(batch.recipients), now)) > 0:
+            if now >= self._rated_until + BLINK:
+                self._rated_since = now
+            self._rated_until = now + pause
         self.in_hand[batch.campaign] += 1
 
     # told by the transport actor

@@ -165,6 +165,27 @@ async def test_neither_of_these_does_but_people_hear_of_it(
     assert (state.reason, state.until) == (reason, None)
 
 
+async def test_a_channel_that_keeps_its_rate_says_so_all_the_while(autojump_clock: trio.testing.MockClock) -> None:
+    """It was said while a batch was far from paid for, and taken back two seconds before the next one."""
+    house = House()
+    gate = house.gate
+    gate.taken(BATCH)  # what the bucket held
+    gate.settled(BATCH)
+    told: list[ChannelState | None] = []
+    for _ in range(6):
+        await gate.opened()
+        gate.taken(BATCH)
+        gate.settled(BATCH)
+        for _ in range(4):
+            told.append(gate.state())
+            await trio.sleep(0.499)
+    assert {state and state.reason for state in told} == {"limiter"}
+    sinces = [state.since for state in told if state]
+    assert WALL - sinces[-1] == pytest.approx(11_500, abs=100), "since when, and not since now"
+    await trio.sleep(3 * BLINK)
+    assert gate.state() is None, "nothing is sent any more"
+
+
 async def test_a_restart_forgets_all_but_what_the_provider_has_refused(
     autojump_clock: trio.testing.MockClock,
 ) -> None:

@@ -127,7 +127,8 @@ async def test_a_standing_channel_says_why_wherever_a_person_looks(
     assert said["alarms"][0].startswith("channel unreachable: ")
     assert "broadside doctor" in said["alarms"][0]
 
-    phones = {**dict.fromkeys(node._config.channels, 100), "limiter": 1200}
+    # each of two workers may send a batch at once and another one on credit: a thousand are left that must wait
+    phones = {**dict.fromkeys(node._config.channels, 100), "limiter": 3000}
     await node.newsroom.put(
         Subscriber(channel=name, token=f"{n:064x}") for name, count in phones.items() for n in range(count)
     )
@@ -137,10 +138,20 @@ async def test_a_standing_channel_says_why_wherever_a_person_looks(
         return {each.channel: each.reason for each in node._states()}
 
     wanted = {name: name for name in ("breaker", "quota", "limiter", "unreachable")}
+    async def agree(look: Callable[[], Awaitable[Any]], told: Callable[[Any], dict[str, str]]) -> Any:
+        # while a busy machine takes more than two seconds for an answer, `answers` is a channel's worst for a moment
+        found = None
+        with trio.move_on_after(60):
+            while told(found := await look()) != wanted:  # noqa: ASYNC110 - it changes in other processes
+                await trio.sleep(0.05)
+            return found
+        raise AssertionError(f"{told(found)} in place of {wanted}: {found}")
+
     await until(lambda: reasons() == wanted, f"{wanted}, but {reasons()}")
-    report = await shown(node, fired.id)
+    report = await agree(
+        lambda: shown(node, fired.id), lambda found: {each.channel: each.reason for each in found.channel_states}
+    )
     states = {each.channel: each for each in report.channel_states}
-    assert {name: each.reason for name, each in states.items()} == wanted
     assert set(report.paused_channels) == {"breaker", "quota", "unreachable"}, "who keeps a rate is not paused"
     assert "TopicDisallowed" in report.paused_channels["breaker"]
     now = node.newsroom._clock()
@@ -150,11 +161,12 @@ async def test_a_standing_channel_says_why_wherever_a_person_looks(
     assert states["quota"].until is not None
     assert now < states["quota"].until <= now + 301_000, "five minutes of the day that was asked for"
 
-    _, status = await asked(node, "/api/status")
-    assert {each["channel"]: each["reason"] for each in status["channels"]} == wanted
-    ready, said = await asked(node, "/readyz")
+    def channels(answer: tuple[int, Any]) -> dict[str, str]:
+        return {each["channel"]: each["reason"] for each in answer[1]["channels"]}
+
+    await agree(lambda: asked(node, "/api/status"), channels)
+    ready, said = await agree(lambda: asked(node, "/readyz"), channels)
     assert (ready, said["ready"]) == (200, True)
-    assert {each["channel"] for each in said["channels"]} == set(wanted)
     assert len(said["alarms"]) == 2, "a rate and a quota pass by themselves"
 
     findings = await trio.to_thread.run_sync(lambda: list(checks._node(node._folder)))
