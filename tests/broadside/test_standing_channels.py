@@ -138,6 +138,7 @@ async def test_a_standing_channel_says_why_wherever_a_person_looks(
         return {each.channel: each.reason for each in node._states()}
 
     wanted = {name: name for name in ("breaker", "quota", "limiter", "unreachable")}
+
     async def agree(look: Callable[[], Awaitable[Any]], told: Callable[[Any], dict[str, str]]) -> Any:
         # while a busy machine takes more than two seconds for an answer, `answers` is a channel's worst for a moment
         found = None
