@@ -1,1 +1,1 @@
-"""One file per role of a push's life. In flow order: walker, batcher, consumer, transport, settler, reporter."""
+"""One file per stage of a push's life. In flow order: walker, batcher, consumer, transport, settler, reporter."""

@@ -1,4 +1,4 @@
-"""The batcher: puts a page's parts on this node's tubes, as a batch each, all in one call."""
+"""The batcher: puts each part of a page on this node's tubes as a batch, all in one call."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _EXPIRED = Outcome.EXPIRED.value
 
 
 class Split(NamedTuple):
-    """A page as it goes to the tubes."""
+    """A page, ready for the tubes."""
 
     parts: list[PagePart]
     """Each becomes a batch."""
@@ -32,13 +32,13 @@ class Split(NamedTuple):
     """Ms UTC after which nobody wants them."""
     recipients: int
     tallies: dict[str, dict[str, int]]
-    """channel → word → n: who was enqueued, and who needs no batch (expired)."""
+    """channel → word → count: recipients that are enqueued, and recipients that need no batch (expired)."""
 
 
 def split(page: Page, channels: Collection[str]) -> Split:
-    """The parts that the campaign is meant for, less what was settled before.
+    """Select the parts of a page that the campaign goes to, less the recipients that were settled before.
 
-    ``channels``: those that this node serves. A walker claims pages of others only once the news has expired.
+    ``channels``: the channels that this node serves. A walker claims pages of others only once the news has expired.
     """
     audience = page.campaign.channels
     parts: list[PagePart] = []
@@ -64,7 +64,7 @@ def split(page: Page, channels: Collection[str]) -> Split:
 
 
 def _left(part: PagePart, spans: list[Span]) -> PagePart:
-    """Less what an earlier owner of the page has settled."""
+    """The part without the recipients that an earlier owner of the page has settled."""
     rows = unpack_recipients(part.recipients)
     for span in spans:
         rows = [row for row in rows if not span.first <= row.id <= span.last or row.id in span.left]
@@ -72,9 +72,9 @@ def _left(part: PagePart, spans: list[Span]) -> PagePart:
 
 
 class Batcher:
-    """Puts pages on the tubes of ``channels``, which acks their batons.
+    """Puts pages on the tubes of ``channels``; the same call acks their batons.
 
-    ``intake``: the walkers' end of ``pages``, of which each walker has a clone; the batcher closes it to end.
+    ``intake``: the sending end of ``pages``. Each walker has a clone; the batcher closes its own to stop.
     """
 
     def __init__(
@@ -97,14 +97,14 @@ class Batcher:
             async for page in self._pages:
                 try:
                     await self._put(page)
-                except Exception as error:  # what cannot be put on the tubes costs no other page its batcher
+                except Exception as error:  # a page that cannot be put does not stop the batcher for others
                     if is_outage(error):
                         raise
                     log.exception("a page cannot be put on the tubes", baton=page.held.baton)
                     await count_crash(partial(self._tubes.baton_crashed, page.held), error, baton=page.held.baton)
 
     def stop(self) -> None:
-        """End when the walkers have, with every page in hand on the tubes."""
+        """Stop once the walkers have ended and every page in hand is on the tubes."""
         self._intake.close()
 
     async def _put(self, page: Page) -> None:
@@ -119,7 +119,7 @@ class Batcher:
                 told = True
             await trio.sleep(FULL_PAUSE)
         if verdict == "fenced":
-            # no lease for now, or a new epoch: the baton comes again, and then the store says whose page this is
+            # no lease for now, or a new epoch: the baton comes again, and then the store decides who owns the page
             log.warning("page not put: this queue has no lease for it", baton=page.held.baton)
             try:
                 await self._tubes.baton_release(page.held)

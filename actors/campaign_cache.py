@@ -28,7 +28,7 @@ class CampaignCache:
         self._known: dict[int, Campaign] = {}
 
     async def get(self, id: int) -> Campaign | None:
-        """The campaign, or None when the store knows none of that id. Waits while the store is out of reach."""
+        """The campaign, or None when the store knows no such id. Waits while the store is out of reach."""
         known = self._known.get(id)
         if known is not None:
             await trio.lowlevel.checkpoint()

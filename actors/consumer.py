@@ -20,22 +20,22 @@ from storage.tubes import Tubes
 log = structlog.get_logger(__name__)
 
 TASKS_A_TAKE = 4
-"""Batches asked for at once (measured: one by one, a push costs 16 % more; 3 to 6 alike)."""
+"""Batches asked for in one take (`./dev bench choices`): one at a time costs a seventh more CPU, eight gain nothing."""
 TAKE_LINGER = 0.02
-"""Seconds that the first free hand waits for others, or nearly every batch would be taken by a call of its own."""
+"""Seconds that the first free hand waits for others; without it nearly every batch would need a call of its own."""
 
 BEGIN_WITHIN = 25.0
-"""Seconds within which a push is begun, from before the take. With the 20 s that an answer may take, and the
-settlement, it stays below the tube's ttr of 60 s: after that the batch would be in other hands too."""
+"""Seconds from before the take within which a push must begin. With up to 20 s for the answer, and the settlement, this
+stays below the tube's ttr of 60 s; after the ttr another worker could take the batch too."""
 FETCH_WITHIN = 10.0
-"""Seconds for the campaign, from before the take. While the store is out of reach a batch goes back to the tube, as too
-little of its lease would be left to send it."""
+"""Seconds from before the take within which the campaign must be fetched. After that the batch goes back to the tube:
+too little of its lease would be left to send it."""
 
 
 class Consumer:
-    """Takes while the gate is open and hands are free.
+    """Takes batches while the gate is open and hands are free.
 
-    ``hands`` bounds the leases of a channel, and so the repeats after a crash.
+    ``hands`` bounds the channel's leases, and so the pushes that a crash repeats.
     """
 
     def __init__(
@@ -58,18 +58,18 @@ class Consumer:
         self._idle = trio.CancelScope()
 
     async def run(self, ready: Callable[[], None]) -> None:
-        """Take until stopped. Leases of an earlier incarnation are given back first: its settler is gone by then."""
+        """Take until stopped. First give back the leases of an earlier incarnation: its settler is gone."""
         ready()
         async with self._work:
             await self._tubes.batch_release_worker(self._channel)
             while not self._stopping:
                 asked, tasks = await self._take()
-                leave = self._tubes.leave()  # for the session of this take, before anything else is waited for
+                leave = self._tubes.leave()  # of the session of this take, so before any other await
                 for id, number, data in tasks:
                     async with PoisonCounter(self._tubes, self._channel, id, number):
                         batch = await self._read(id, number, data, asked, leave)
                     if batch is not None:
-                        await self._work.send(batch)  # whose receiver may have crashed: that is not this batch's fault
+                        await self._work.send(batch)  # the receiver may have crashed: not this batch's fault
 
     def stop(self) -> None:
         """Take nothing more."""
@@ -77,12 +77,12 @@ class Consumer:
         self._idle.cancel()
 
     async def _take(self) -> tuple[float, list[tuple[int, int, Any]]]:
-        # a scope of its own: a stop ends every wait in here, and what the poll was about to take is given back
+        # its own scope: a stop ends every wait in here, and batches that the poll was about to take are given back
         self._idle = trio.CancelScope()
         tasks: list[tuple[int, int, Any]] = []
         asked = trio.current_time()
         with self._idle:
-            await self._gate.opened()  # before the take, so that no lease grows old in a queue of our own
+            await self._gate.opened()  # before the take, so that no lease ages in a queue of our own
             await self._hands.acquire()
             free = 1
             most = 1 if self._gate.careful else TASKS_A_TAKE

@@ -1,4 +1,4 @@
-"""Has the dead ledger judged: who was refused leaves the base when the campaign's verdict says so, in small steps."""
+"""Has the store judge the dead ledger in small steps: refused tokens leave the base if the verdict says so."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ log = structlog.get_logger(__name__)
 JUDGE_EVERY = 1.0
 """Seconds between two looks while nothing is due."""
 STEP_PAUSE = 0.01
-"""Seconds between two steps of a deletion: others' calls come first."""
+"""Seconds between two steps of a deletion: other calls go first."""
 _WORDS = {
     "deleting": "refused tokens leave the base",
     "asked": "too many refused tokens: nothing is deleted until a person answers (broadside dead list)",
@@ -27,7 +27,7 @@ _WORDS = {
 
 
 class DeadJudge(Periodic):
-    """One per node. Any node's may take a step; of two that ask at once, one gets the verdict.
+    """One per node. Any node may take a step; of two that ask at once, one gets the verdict.
 
     ``limits``: channel → the share of refused tokens above which a person is asked.
     """
@@ -62,7 +62,7 @@ def _log(verdict: DeadVerdict) -> None:
 
 
 def asking(store: Store, channel: str, clock: Clock) -> Ask:
-    """A channel's way to the dead ledger (``actors.refusals``)."""
+    """Make a channel's ``Ask``: how it asks the dead ledger about its refusals (``actors.refusals``)."""
 
     async def ask(doubt: Doubt) -> str:
         try:

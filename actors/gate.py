@@ -1,7 +1,7 @@
-"""The gate: whether a channel may take a batch now, and if not, why.
+"""The gate: decides whether a channel may take a batch now, and says why not.
 
-The consumer waits here and nowhere else; transport actor and settler report here. What the consumer waits for and what
-is said of the channel are read from one list (:meth:`Gate.obstacles`), so that they cannot differ.
+The consumer waits here and nowhere else; the transport actor and the settler report here. One list
+(:meth:`Gate.obstacles`) holds the consumer back and is shown to people, so that the two cannot differ.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ from transports.contract import Outcomes, Transport
 log = structlog.get_logger(__name__)
 
 LOOK_EVERY = 0.25
-"""Seconds between two looks of a consumer that waits: what it waits for may end early."""
+"""Seconds between two looks of a waiting consumer: an obstacle may end early."""
 BLINK = 2.0
-"""Seconds that an outage, a failed settlement or a wait for the own rate must last to be worth a word."""
-BY_ITSELF = "sending goes on by itself"
+"""Seconds that an outage, a failed settlement or a wait for the channel's own rate must last to be reported."""
+BY_ITSELF = "sending resumes by itself"
 _UNJUDGED = (Outcome.HELD, Outcome.RETRY, Outcome.UNKNOWN, Outcome.EXPIRED)
-"""Ends of a push that say nothing of whether the provider takes this channel's pushes."""
+"""Outcomes that do not show whether the provider accepts this channel's pushes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Obstacle:
-    """One thing that is in a channel's way. Becomes a ``ChannelState`` where people should hear of it."""
+    """One reason why a channel stops or slows down. Becomes a ``ChannelState`` if people should know of it."""
 
     reason: str
     sentence: str
@@ -46,16 +46,16 @@ class Obstacle:
     """On ``trio.current_time()``."""
     remedy: str
     seconds: float = 0.0
-    """For so long no batch is taken; 0: batches are taken all the same; ``math.inf``: until it ends by itself."""
+    """Time during which no batch is taken; 0: batches are still taken; ``math.inf``: until the obstacle is gone."""
     brief: bool = False
-    """Too short, so far, to be worth a word."""
+    """Too short, so far, to be reported."""
 
 
 class Gate:
-    """Owns what stops one channel, and outlives the restarts of its actors.
+    """Pauses one channel's consumer when needed, and outlives the restarts of the channel's actors.
 
-    ``limiter`` may be shared with other channels; ``ask`` asks the dead ledger about a campaign whose pushes are
-    nearly all refused; ``limit``: the share of refused tokens above which it is asked; ``clock``: ms UTC.
+    ``limiter`` may be shared with other channels. ``ask`` asks the dead ledger about a campaign when nearly all of its
+    pushes are refused; ``limit``: the share of refused tokens above which it is asked. ``clock``: ms UTC.
     """
 
     def __init__(
@@ -74,42 +74,42 @@ class Gate:
         self.breaker = Breaker()
         self.refusals = Refusals(channel, self.breaker, limit)
         self.parking: Parking | None = None
-        """What runs the channel's actors, and parks them when they crash too often."""
+        """Runs the channel's actors, and parks them when they crash too often."""
         self.transport: Transport | None = None
         """The transport, while its actor runs; ``obstacles`` asks it for its outage."""
         self.in_hand: Counter[int] = Counter()
-        """Campaign → batches that were taken and are not settled."""
-        self._rated_since = self._rated_until = -math.inf  # the own rate is waited for, from batch to batch
+        """Campaign → batches that are taken and not yet settled."""
+        self._rated_since = self._rated_until = -math.inf  # when batches have been waiting for the own rate
         self.begin_anew()
 
     def begin_anew(self) -> None:
-        """The channel's actors start anew, with nothing in hand. What the provider has refused stands."""
+        """Reset for actors that restart with nothing in hand. The provider's refusals are kept."""
         self.in_hand.clear()
         self.slowdown = Slowdown()
-        self._moved_at = 0.0  # when a batch was last taken up, or came back from the provider
+        self._moved_at = 0.0  # when a batch was last taken, or came back from the provider
         self._unsettled_since: float | None = None
         self._settles = trio.Event()
         self._settles.set()
 
-    # asked by the consumer, and by whoever shows the channel to people
+    # called by the consumer, and to show the channel to people
 
     def obstacles(self) -> Iterator[Obstacle]:
-        """All that is in the channel's way now, the worst first."""
+        """Yield what stops or slows the channel now, the worst first."""
         now = trio.current_time()
         if self.parking is not None and (parked := self.parking.parked) is not None:
-            sentence = f"parked, as it crashed too often: {parked.why}"
+            sentence = f"parked because it crashed too often: {parked.why}"
             remedy = "report it with the traceback in the log; it is tried again every minute"
             yield Obstacle("parked", sentence, parked.since, remedy, max(0.0, parked.until - now))
             return
         if (why := self.breaker.reason) is not None:
             asking, seconds = self.refusals.asking, self.breaker.retry_in(now)
-            remedy = "`broadside dead list`, then answer" if asking else f"mend it, and {BY_ITSELF}"
+            remedy = "`broadside dead list`, then answer" if asking else f"fix it, and {BY_ITSELF}"
             yield Obstacle("question" if asking else "breaker", why, self.breaker.since, remedy, seconds)
         if self.transport is not None and (outage := self.transport.outage) is not None:
-            remedy = f"`broadside doctor` tries the way; once it is there {BY_ITSELF}"
+            remedy = f"`broadside doctor` tests the connection; once it is back, {BY_ITSELF}"
             yield Obstacle("unreachable", outage.sentence, outage.since, remedy, brief=now - outage.since < BLINK)
         if (since := self._unsettled_since) is not None:
-            sentence = "what was sent cannot be settled: this node's queue is away, or its memory is full"
+            sentence = "batches cannot be settled: this node's queue is out of reach, or its memory is full"
             yield Obstacle("settling", sentence, since, f"see the log; {BY_ITSELF}", math.inf, now - since < BLINK)
         if (since := self.slowdown.since) is not None:
             seconds = self.slowdown.retry_in(now)
@@ -119,7 +119,7 @@ class Gate:
             yield Obstacle("answers", sentence, self._moved_at, f"an answer may take 20 s; {BY_ITSELF}", brief=brief)
         if self._limiter is not None:
             pause, goes_on = self._limiter.delay(0, now), now < self._rated_until + BLINK
-            if pause > 0 or goes_on:  # also while the next batch is taken, or it would come and go with each of them
+            if pause > 0 or goes_on:  # also while the next batch is taken, or it would come and go with each batch
                 since = self._rated_since if goes_on else now
                 sentence = f"sends at its own rate, {self._limiter.rate * 60:,.0f} a minute in this worker"
                 remedy = "raise the channel's rate if the provider allows more"
@@ -127,7 +127,7 @@ class Gate:
                 yield Obstacle("limiter", sentence, since, remedy, pause, brief)
 
     def state(self) -> ChannelState | None:
-        """The worst of what is in the channel's way, as people hear of it; None: nothing worth a word is."""
+        """The worst obstacle, as people read it; None: nothing is worth reporting."""
         obstacle = next((each for each in self.obstacles() if not each.brief), None)
         if obstacle is None:
             return None
@@ -145,12 +145,12 @@ class Gate:
         """Return when a batch may be taken."""
         await self._unstopped()
         if self._limiter is not None:
-            # the own rate is waited for once: who has waited goes, or one of two channels that share it would starve
+            # wait for the own rate only once: else one of two channels that share a limiter would starve
             await trio.sleep(self._limiter.delay(0, trio.current_time()))
             await self._unstopped()
 
     async def _unstopped(self) -> None:
-        # in short looks: meanwhile a pause may grow, or end with a probe's success or a person's answer
+        # in short steps: a pause may grow meanwhile, or end when a probe succeeds or a person answers
         while pause := max((each.seconds for each in self.obstacles() if each.reason != "limiter"), default=0.0):
             if pause == math.inf:
                 await self._settles.wait()
@@ -162,16 +162,16 @@ class Gate:
         """Whether batches should be taken one at a time: each may be the last for a while."""
         return self._limiter is not None or self.breaker.reason is not None or self.slowdown.since is not None
 
-    # told by the consumer
+    # called by the consumer
 
     def probe(self) -> None:
-        """Batches were taken. After a pause the first is the probe, and the others wait for its fate."""
+        """Batches were taken. After a pause the first is the probe, and the others wait for its result."""
         self._moved_at = now = trio.current_time()
         self.breaker.probe(now)
         self.slowdown.probe(now)
 
     def taken(self, batch: Batch) -> None:
-        """A batch is in hand. Its pushes are drawn from the rate now, and paid for before the next take."""
+        """A batch is in hand. Its pushes are taken from the rate now; the next take waits for them."""
         now = trio.current_time()
         if self._limiter is not None and (pause := self._limiter.delay(len(batch.recipients), now)) > 0:
             if now >= self._rated_until + BLINK:
@@ -179,14 +179,14 @@ class Gate:
             self._rated_until = now + pause
         self.in_hand[batch.campaign] += 1
 
-    # told by the transport actor
+    # called by the transport actor
 
     def spares(self, batch: Batch) -> bool:
-        """Whether a batch that was taken should not be sent: the channel is stopped, and this would be a bad probe."""
+        """Whether a batch should go back unsent: the channel is stopped, and this batch would be a bad probe."""
         return self.refusals.spares(batch)
 
     async def answered(self, batch: Batch, outcomes: Outcomes, began: float = math.inf) -> Outcomes:
-        """Judge the channel by a batch's ends. Returns them as they may be settled (:meth:`Refusals.weigh`)."""
+        """Judge the channel by a batch's outcomes. Returns the outcomes to settle (:meth:`Refusals.weigh`)."""
         outcomes = await self.refusals.weigh(batch, outcomes, self._ask, began)
         self._moved_at = now = trio.current_time()
         judged = bool(outcomes.delivered) or any(entry.outcome not in _UNJUDGED for entry in outcomes.exceptions)
@@ -202,14 +202,14 @@ class Gate:
             self.breaker.success()
         return outcomes
 
-    # told by the settler
+    # called by the settler
 
     def settled(self, batch: Batch) -> None:
-        """A batch is out of hand."""
+        """A batch is settled."""
         self.in_hand[batch.campaign] -= 1
 
     def settlement_failed(self) -> None:
-        """Take nothing more until a settlement has succeeded."""
+        """Take nothing more until a settlement succeeds."""
         if self._unsettled_since is None:
             self._unsettled_since = trio.current_time()
             self._settles = trio.Event()

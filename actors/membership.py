@@ -22,12 +22,12 @@ RENEW_WHILE_SETTLING = 0.2
 """Seconds between heartbeats while a campaign is being paused or cancelled: somebody waits for it."""
 
 Sending = Callable[[float], frozenset[int] | None]
-"""The campaigns of which this node's workers have batches in hand, as they told after a moment (``time.monotonic``);
-None while one of them has yet to tell. A worker that lost its link may still be sending what it had taken."""
+"""The campaigns of which this node's workers have batches in hand, as reported after a moment (``time.monotonic``);
+None while a worker has yet to report. A worker that lost its link may still be sending batches that it had taken."""
 
 
 Hear = Callable[[list[DeadStanding]], Awaitable[None]]
-"""Takes what stands of the dead ledger, at each heartbeat."""
+"""Gets the dead ledger's open questions and their answers, at each heartbeat."""
 
 
 class Membership:
@@ -79,11 +79,11 @@ class Membership:
                 await trio.sleep(RENEW_EVERY)
 
     def stop(self) -> None:
-        """Renew no more. The lease runs out by itself, so that a quick restart goes on where this left off."""
+        """Stop renewing. The lease runs out by itself, so that a quick restart goes on where this left off."""
         self._life.cancel()
 
     async def _join(self) -> int | None:
-        """The epoch to go on in; None while a fenced one's lease may still hold."""
+        """The epoch to go on in; None while the lease of a fenced epoch may still hold."""
         uuid, held, _ = await self._tubes.epoch()
         epoch = await self._store.node_join(self._node, uuid, held, self._clock(), self._channels)
         if epoch is None:
@@ -94,17 +94,17 @@ class Membership:
         return epoch
 
     async def _keep(self, epoch: int, pause: float | None) -> None:
-        """Renew until the store or the queue knows better."""
+        """Renew until the store or the queue says that the epoch is over."""
         while pause is not None:
             await trio.sleep(pause)
             pause = await self._renew(epoch)
         log.warning("this node was forgotten: it joins anew", node=self._node, epoch=epoch)
 
     async def _renew(self, epoch: int) -> float | None:
-        """One heartbeat; answers the seconds until the next, or None when the epoch is over.
+        """One heartbeat; returns the seconds until the next, or None when the epoch is over.
 
-        The lease counts from before the store was asked: what lay about on the way makes it no longer. The paused
-        campaigns come with it, so that no queue may take without knowing them.
+        The lease counts from before the store was asked, so that a slow call does not lengthen it. The paused campaigns
+        come with it, so that no queue hands out a batch without knowing them.
         """
         standing = await self._tubes.standing()
         quiet = self._quiet(standing.still)
@@ -116,7 +116,7 @@ class Membership:
         return RENEW_WHILE_SETTLING if any(pause.settling for pause in lease.paused) else RENEW_EVERY
 
     def _quiet(self, still: list[tuple[int, int]]) -> list[tuple[int, int]]:
-        """Of the campaigns that stand still at the queue, those of which no worker has anything in hand either."""
+        """The campaigns that stand still at the queue and of which no worker has anything in hand either."""
         known, now = self._still_since, time.monotonic()
         self._still_since = {campaign: known.get(campaign, now) for campaign in still}
         quiet = []

@@ -1,4 +1,4 @@
-"""What the actors hand to each other, and the little that they share."""
+"""The messages that actors pass to each other, and the few constants that they share."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from storage.records import Claim, HeldBaton, PagePart
 from transports.contract import Outcomes
 
 Clock = Callable[[], int]
-"""Wall time, ms UTC. Passed in, so that tests may set it."""
+"""Wall time, ms UTC. Passed in, so that tests can set it."""
 
 
 FENCED_PAUSE = 1.0
-"""Seconds before the next try when this node's epoch is not current: it is about to join anew."""
+"""Seconds before the next try when this node's epoch is not current: the node is about to join again."""
 FULL_PAUSE = 1.0
 """Seconds before the next try when the queue has no memory for a page or a settlement: other settlements free some."""
 
@@ -29,7 +29,7 @@ def wall_clock() -> int:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Walker → batcher: a claimed page with its subscribers, and the baton to ack once it is on the tubes."""
+    """Walker → batcher: a claimed page with its subscribers, and the baton to ack once the page is on the tubes."""
 
     held: HeldBaton
     claim: Claim
@@ -38,4 +38,4 @@ class Page:
 
 
 Answered: TypeAlias = tuple[Batch, Outcomes]
-"""Transport → settler: a batch, and what became of each of its recipients. Consumer → transport: the batch alone."""
+"""Transport → settler: a batch and its outcomes. (Consumer → transport: the batch alone.)"""

@@ -1,4 +1,4 @@
-"""The life of an actor that looks at something again and again, and has nothing in hand between two looks."""
+"""The base of an actor that looks at something again and again, and has nothing in hand between two looks."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import trio
 
 
 class Periodic(ABC):
-    """Looks until stopped. A subclass says what one look is."""
+    """Looks until stopped. A subclass defines one look."""
 
     def __init__(self) -> None:
         self._life = trio.CancelScope()
@@ -28,5 +28,5 @@ class Periodic(ABC):
                 await trio.sleep(pause)
 
     def stop(self) -> None:
-        """End at once: nothing is in hand."""
+        """Stop at once: nothing is in hand."""
         self._life.cancel()

@@ -1,4 +1,4 @@
-"""Poison counters: a crash while a task is handled is counted against that task, so that a poisonous one is buried."""
+"""Poison counters: a crash while a task is handled is counted against that task, so that a poison task is buried."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from storage.tubes import Tubes
 log = structlog.get_logger(__name__)
 
 LONGEST_WHY = 500
-"""Characters of why a task is buried."""
+"""Characters of the reason for which a task is buried."""
 WORDS_DEADLINE = 2.0
-"""Seconds that a crashing actor gives to its last words."""
+"""Seconds that a crashing actor has to report the crash."""
 
 Crashed = Callable[[str], Awaitable[tuple[int, bool]]]
-"""Tells the queue why; answers how many crashes it has counted, and whether the task is buried now."""
+"""Reports the reason to the queue; returns how many crashes it has counted, and whether the task is buried now."""
 
 
 def is_outage(error: BaseException) -> bool:
-    """Is this nobody's fault: a queue or store out of reach or out of memory, or a cancel?
+    """Whether the task is not at fault: a queue or store is out of reach or out of memory, or a cancel.
 
-    A verb that an instance refuses is none: refused once, it would be refused for ever.
+    A refused verb is no outage: refused once, it would be refused for ever.
     """
     if not isinstance(error, Exception):
         return True
@@ -38,7 +38,7 @@ def why_of(error: Exception) -> str:
 
 
 async def count_crash(crashed: Crashed, error: Exception, **task: object) -> None:
-    """Have a crash counted against the task that was handled. ``task``: what the log calls it."""
+    """Count a crash against the task that was being handled. ``task``: its fields in the log."""
     why = why_of(error)
     try:
         crashes, buried = await crashed(why)
@@ -50,9 +50,9 @@ async def count_crash(crashed: Crashed, error: Exception, **task: object) -> Non
 
 
 class PoisonCounter:
-    """``async with PoisonCounter(…)``: a crash in here is counted against this take of this batch, and goes on.
+    """``async with PoisonCounter(…)``: counts a crash inside against this take of this batch, and lets it propagate.
 
-    The queue counts a batch's crashes: it gives the batch out again a second later, and buries it at its third.
+    The queue hands the batch out again a second later, and buries it at its third crash.
     """
 
     def __init__(self, tubes: Tubes, channel: str, id: int, number: int) -> None:
@@ -67,7 +67,7 @@ class PoisonCounter:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
     ) -> None:
-        """Have a crash counted."""
+        """Count a crash."""
         if isinstance(error, Exception) and not is_outage(error):
             with trio.move_on_after(WORDS_DEADLINE, shield=True):
                 await count_crash(self._crashed, error, channel=self._channel, task=self._id)

@@ -1,9 +1,9 @@
-"""Watches what a provider refuses. Holds back the bad batch, not the channel, until deliveries prove the key.
+"""Watches a provider's refusals. Holds back the refused pushes, not the channel, until deliveries prove the key.
 
-A key of the other environment, a wrong app or project: then every token is refused. Nobody is deleted for that, since
-the store judges over the whole ring; but the phones should get their news once the key is mended. So while hardly
-anything of a campaign is delivered, what is refused is HELD. Only when it comes back and is refused again, and the
-ledger knows of no deliveries either, the channel stops with a question to a person.
+With a key of the wrong environment, app or project every token is refused. No subscriber is deleted for that, since the
+store judges over the whole ring; but the phones should get their news once the key is fixed. So while hardly any push
+of a campaign is delivered, refused pushes are HELD. Only if they come back and are refused again, and the ledger knows
+of no deliveries either, does the channel stop with a question to a person.
 """
 
 from __future__ import annotations
@@ -21,33 +21,33 @@ from campaigns.outcome import Death, Outcome
 from transports.contract import Exceptional, Outcomes
 
 LIMIT = 0.2
-"""The usual share of refused tokens stays far below this one."""
+"""Share of refused tokens above which a batch is suspicious; the usual share is far lower."""
 ENOUGH = 20
-"""Deliveries that prove a key, and refusals about which a person may be asked. As in the store's dead_rows.lua."""
+"""Deliveries that prove a key, and refusals before a person is asked. The same in the store's dead_rows.lua."""
 HARDLY = 0.1
-"""Of a sound campaign's answers at least this share is delivered. As there."""
+"""At least this share of a sound campaign's answers are deliveries. The same in dead_rows.lua."""
 PATIENCE = 0.9
-"""Seconds from a campaign's first suspicious batch to the question. What is held comes back after one."""
-_CAMPAIGNS = 8  # those under way at once; the oldest is forgotten
-_REMEMBERED = 50_000  # recipients of a campaign that were refused and are held
+"""Seconds from a campaign's first suspicious batch to the question. A held push comes back after one second."""
+_CAMPAIGNS = 8  # watched at once; the oldest is forgotten
+_REMEMBERED = 50_000  # refused and held recipients remembered of a campaign
 _EXAMPLES = 5
 _JUDGED = (Death.LIKELY, Death.DOUBTFUL)
 
 
 @dataclass(frozen=True, slots=True)
 class Doubt:
-    """What one worker asks the ledger: nearly all of a campaign is refused; is the key wrong?"""
+    """A worker's question to the ledger: nearly all of a campaign is refused; is the key wrong?"""
 
     campaign: int
     reasons: dict[str, int]
     """Reason → phones whose pushes are held."""
     examples: list[int]
-    """Some of their subscribers' ids."""
+    """Ids of some of these subscribers."""
     limit: float
 
 
 Ask = Callable[[Doubt], Awaitable[str]]
-"""Answers ``sound``, ``few``, ``stopped``, ``confirmed`` or ``denied`` (``Store.dead_doubt``); ``""``: no answer."""
+"""Returns ``sound``, ``few``, ``stopped``, ``confirmed`` or ``denied`` (``Store.dead_doubt``); ``""``: no answer."""
 
 
 @dataclass(slots=True)
@@ -60,19 +60,19 @@ class _Watch:
     held: dict[int, str] = field(default_factory=dict)
     """Refused and held: subscriber → reason."""
     since: float | None = None
-    """When the first of them was held."""
+    """When the first push was held."""
     proved: float | None = None
-    """When deliveries had proved the key; None: not yet."""
+    """When deliveries proved the key; None: not yet."""
     state: str = ""
-    """``sound``, as the ledger says; ``stopped``, a question; ``confirmed`` or ``denied``, a person's answer to it."""
+    """``sound``: the ledger says so; ``stopped``: a question; ``confirmed`` or ``denied``: a person's answer to it."""
 
     def sound(self, refused: int = 0) -> bool:
-        """Whether deliveries prove the key. ``refused``: those of the batch that is looked at."""
+        """Whether deliveries prove the key. ``refused``: refusals of the batch at hand."""
         answers = self.delivered + self.settled + len(self.held) + refused
         return self.delivered >= ENOUGH and self.delivered >= HARDLY * answers
 
     def may_settle(self, began: float, delivered: int, refused: int, limit: float) -> bool:
-        """Whether what was refused of a batch that was sent at ``began`` may end, for what is known by now."""
+        """Whether the refusals of a batch that was sent at ``began`` may be settled, by what is known now."""
         if self.state == "confirmed":
             return True
         if self.since is None:
@@ -81,7 +81,7 @@ class _Watch:
 
 
 class Refusals:
-    """One channel's watch. Lives as long as its breaker."""
+    """Watches one channel's refusals. Lives as long as the channel's breaker."""
 
     __slots__ = ("_asked", "_breaker", "_campaigns", "_channel", "_sentence", "limit")
 
@@ -91,7 +91,7 @@ class Refusals:
         self._channel = channel
         self._breaker = breaker
         self._campaigns: dict[int, _Watch] = {}
-        self._sentence: str | None = None  # with which we have stopped the channel
+        self._sentence: str | None = None  # with which the channel was stopped
         self._asked = False
 
     @property
@@ -100,7 +100,7 @@ class Refusals:
         return self._asked and self._sentence is not None and self._breaker.reason == self._sentence
 
     def spares(self, batch: Batch) -> bool:
-        """Whether a stopped channel should leave this batch alone: a probe's tokens were never refused before."""
+        """Whether a stopped channel should not send this batch: a probe must have no token that was refused before."""
         if self._sentence is None or self._breaker.reason != self._sentence:
             return False
         watch = self._campaigns.get(batch.campaign)
@@ -110,10 +110,10 @@ class Refusals:
         return True
 
     async def weigh(self, batch: Batch, outcomes: Outcomes, ask: Ask, began: float = math.inf) -> Outcomes:
-        """The outcomes as they may be settled. What proves nothing but a wrong key is HELD, if need be with a STOP.
+        """Return the outcomes to settle. Refusals that may only mean a wrong key become HELD, with a STOP if needed.
 
         ``began``: when the batch was sent, on ``trio.current_time()``. Once a campaign has looked wrong, a refusal from
-        before its key was proved says nothing about the phone, however small its share of the batch is: it is HELD too.
+        before the key was proved says nothing about the phone, however small its share of the batch: it is HELD too.
         """
         watch = self._watch(batch.campaign)
         watch.delivered += outcomes.delivered
@@ -123,7 +123,7 @@ class Refusals:
             if watch.proved is None:
                 watch.proved = now
         elif refused and watch.state != "sound":
-            watch.proved = None  # it was good once
+            watch.proved = None  # it was proved once, and is not now
         if not refused:
             return outcomes
         if watch.may_settle(began, outcomes.delivered, len(refused), self.limit):
@@ -148,7 +148,7 @@ class Refusals:
         return _held(outcomes, refused)
 
     def hear(self, states: Mapping[int, str]) -> None:
-        """Take up what stands for this channel over the whole ring: others' questions, and a person's answers.
+        """Adopt the state of this channel over the whole ring: other workers' questions, and a person's answers.
 
         ``states``: campaign → ``stopped``, ``confirmed`` or ``denied``.
         """
@@ -167,7 +167,7 @@ class Refusals:
                     self._sentence = self._why(state, "")
                     self._breaker.open(self._sentence, now)
             else:
-                watch.held.clear()  # from now on any batch may be the probe, those that were refused too
+                watch.held.clear()  # from now on any batch may be the probe, even one that was refused
                 if self._sentence is not None and self._breaker.reason == self._sentence:
                     self._breaker.retry(now)
 
@@ -196,12 +196,12 @@ class Refusals:
         words = f" ({reason})" if reason else ""
         if state == "denied":
             return (
-                f"the provider still refuses nearly every token{words}: mend the channel's key, app or environment and"
-                " restart the node; what is held goes out then"
+                f"the provider still refuses nearly every token{words}: fix the channel's key, app or environment and"
+                " restart the node; held pushes then go out"
             )
         return (
             f"the provider refuses nearly every token{words}: check the channel's key, app and environment. Nothing is"
-            " deleted, and what was refused waits for an answer (broadside dead list; then dead confirm or dead keep"
+            " deleted, and the refused pushes wait for an answer (broadside dead list; then dead confirm or dead keep"
             f" {self._channel})"
         )
 

@@ -18,7 +18,7 @@ log = structlog.get_logger(__name__)
 
 LINES_A_REPORT = 100
 LAST_DEADLINE = 3.0
-"""Seconds that a stop gives the last lines. What is not reported then waits in the outbox for the next start."""
+"""Seconds that a stop allows for the last lines. Lines not reported by then wait in the outbox for the next start."""
 
 
 class Reporter:
@@ -31,10 +31,10 @@ class Reporter:
         self._clock = clock
         self._stopping = False
         self._polling = trio.CancelScope()
-        self._known = (0, 0)  # an epoch, and the last of its lines that the ledger has: the next look takes them away
+        self._known = (0, 0)  # an epoch, and the last of its lines that the ledger has: the next read deletes them
 
     async def run(self, ready: Callable[[], None]) -> None:
-        """Report until stopped, and then what the settlers left."""
+        """Report until stopped, then report what the settlers left."""
         ready()
         while not self._stopping:
             await self._report(*await self._read())
@@ -43,12 +43,12 @@ class Reporter:
                 await self._report(*owed)
 
     def stop(self) -> None:
-        """Report what is there, then end."""
+        """Report what is there, then stop."""
         self._stopping = True
         self._polling.cancel()
 
     async def _read(self, *, wait: bool = True) -> tuple[int, list[list[Any]]]:
-        # a scope of its own: a stop ends the long poll; nothing is lost, lines stay until the ledger has them
+        # its own scope: a stop ends the long poll; nothing is lost, lines stay until the ledger has them
         self._polling = trio.CancelScope()
         with self._polling:
             try:
@@ -72,7 +72,7 @@ class Reporter:
             self._known = (epoch, upto)
 
     async def _one_by_one(self, epoch: int, lines: list[list[Any]]) -> int | None:
-        """What the ledger refuses must not stop it for all that comes after: it hears less of that line, or nothing."""
+        """Report each line alone. A line that the ledger refuses is cut down or left out: it must not block others."""
         upto: int | None = None
         for number, line in lines:
             for words in (line, {**line, "reasons": {}, "dead": []}, {"kind": "void"}):

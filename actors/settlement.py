@@ -1,4 +1,4 @@
-"""Writing settlements: what was sent is settled, in as many words as the queue will take."""
+"""Writes settlements. A settlement that the queue refuses is written again with less in it."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ T = TypeVar("T")
 
 
 class SettlementWriter:
-    """Writes one channel's settlements, and holds the channel while the queue is out of reach.
+    """Writes one channel's settlements, and pauses the channel while the queue is out of reach.
 
-    A settlement that cannot be written must not cost its neighbours theirs, and its batch must not be sent again: it is
-    written by itself, then without reasons and dead tokens, and when even that is refused its batch is buried.
+    A settlement that cannot be written must not block the others, and its batch must not be sent again. So it is
+    written by itself, then without reasons and dead tokens; if even that is refused, its batch is buried.
     """
 
     def __init__(self, tubes: Tubes, channel: str, gate: Gate) -> None:
@@ -35,7 +35,7 @@ class SettlementWriter:
         self._gate = gate
 
     async def write(self, settlements: Sequence[Settlement]) -> list[bool]:
-        """Answer for each whether the take was still ours. Waits out a queue that is out of reach or out of memory."""
+        """Return for each whether the take was still ours. Waits out a queue that is out of reach or out of memory."""
         try:
             return await self._insist(partial(self._tubes.settle, self._channel, settlements))
         except Exception as error:
@@ -52,7 +52,7 @@ class SettlementWriter:
         except Exception as error:
             if is_outage(error):
                 raise
-            # its lease runs out and it is sent again; the queue counts that, and buries it at the fifth time
+            # its lease runs out and it is sent again; the queue counts that, and buries it the fifth time
             log.exception("a batch that cannot be settled cannot be buried either", channel=self._channel, task=id)
 
     async def _alone(self, settlement: Settlement) -> bool:

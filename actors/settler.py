@@ -23,21 +23,21 @@ from transports.contract import Outcomes
 log = structlog.get_logger(__name__)
 
 ATTEMPTS = 8
-"""Own refusals (``Fault.PHONE``) at which a recipient is given up. Whoever waits for another's fault waits until the
-news expires."""
+"""A recipient is given up at this many refusals of its own (``Fault.PHONE``). If the fault lies elsewhere, it is
+retried until the news expires."""
 SETTLEMENTS_A_CALL = 16
 HELD_DELAY = 1.0
-"""Seconds until what was never judged is tried again; the channel's breaker decides when it really goes."""
+"""Seconds until a push that was never judged is tried again; the channel's breaker decides when it really goes."""
 LAST_TRY = 1.0
-"""Seconds of the news' life below which nothing is tried again. No wait takes more than half of what is left of it, so
-that a fault which ends before the news does ends nobody."""
+"""Nothing is tried again when the news expires within this many seconds. A wait takes at most half of the time left, so
+that a fault which ends before the news expires costs nobody the push."""
 _LONGEST = {Outcome.RETRY: 60.0, Outcome.UNKNOWN: 900.0}
-"""Seconds that waits double up to, with each try, where the provider asks for less. What was sent and not answered may
-have arrived: it is repeated ever more rarely."""
+"""Seconds up to which waits double with each try. A push that was sent and not answered may have arrived, so it is
+repeated more and more rarely."""
 _WAITS = (10.0, 60.0, 300.0, math.inf)
 _OWN_WAITS = (60.0, 900.0, math.inf)
-"""Delays are gathered into these classes (upper ends, seconds), or each recipient might need a task of its own. They
-are eight at most, as the numbers of a batch's remainders want it (``tubes.settle``)."""
+"""Delays are grouped into these classes (upper bounds, seconds), or each recipient might need a task of its own. With
+HELD they make eight remainders at most, as many as a take can number (``tubes.settle``)."""
 
 
 def _delay(outcome: Outcome, after: float, tries: int) -> float:
@@ -47,7 +47,7 @@ def _delay(outcome: Outcome, after: float, tries: int) -> float:
 
 
 def settle(batch: Batch, outcomes: Outcomes, now: int) -> Settlement:
-    """What one batch's outcomes come to. Pure. ``now``: ms UTC."""
+    """Turn one batch's outcomes into its settlement. Pure. ``now``: ms UTC."""
     recipients = batch.recipients
     tallies: dict[str, int] = {}
     reasons: dict[str, int] = {}
@@ -103,20 +103,20 @@ def settle(batch: Batch, outcomes: Outcomes, now: int) -> Settlement:
 def _refused(
     recipient: Recipient, death: Death, reason: str, unregistered_at: int | None
 ) -> tuple[int, str, int, str, str]:
-    """An entry of the dead ledger. A registration later than ``bound`` keeps its token: the later one wins."""
+    """An entry of the dead ledger. A registration later than ``bound`` keeps its token: the later registration wins."""
     bound = recipient.registered_at
     if unregistered_at is not None:
         if unregistered_at > bound:
             bound = unregistered_at - 1
-        else:  # a base imported as registered today, or a clock that is wrong: this moment proves nothing
+        else:  # a base imported as registered today, or a wrong clock: this time proves nothing
             death = Death.LIKELY
     return recipient.id, recipient.token, bound, death.value, reason
 
 
 class Settler:
-    """Settles one channel's batches, several in a call when they are there.
+    """Settles one channel's batches, several in one call if several are waiting.
 
-    ``intake``: the transport actors' end of ``done``, of which each has a clone; the settler closes it to end.
+    ``intake``: the sending end of ``done``. Each transport actor has a clone; the settler closes its own to stop.
     """
 
     def __init__(
@@ -152,7 +152,7 @@ class Settler:
                 await self._settle(answered)
 
     def stop(self) -> None:
-        """End when the transport actors have, with everything in hand settled."""
+        """Stop once the transport actors have ended and everything in hand is settled."""
         self._intake.close()
 
     async def _settle(self, answered: list[Answered]) -> None:
@@ -161,7 +161,7 @@ class Settler:
         for batch, outcomes in answered:
             try:
                 settlements.append(settle(batch, outcomes, now))
-            except Exception as error:  # its pushes are out: they are not sent again because we cannot count them
+            except Exception as error:  # its pushes are out: failing to count them must not repeat them
                 log.exception("a batch cannot be settled", channel=self._channel, task=batch.task_id)
                 await self._writer.bury(batch.task_id, batch.number, why_of(error))
         answers = await self._writer.write(settlements) if settlements else []
@@ -170,7 +170,7 @@ class Settler:
             self._gate.settled(batch)
         for settlement, ours in zip(settlements, answers, strict=True):
             if not ours:
-                # its lease ended before us: the batch is, or was, in other hands, and what we sent is sent again
+                # its lease ended first: another worker has, or had, the batch, and sends these pushes again
                 log.warning(
                     "settlement of a batch that is not ours any more", channel=self._channel, task=settlement.task_id
                 )

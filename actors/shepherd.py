@@ -1,4 +1,4 @@
-"""The shepherd: looks for batons that got lost and makes them again. Harmless when early: a baton too many is stale."""
+"""The shepherd: looks for lost batons and makes them again. Harmless when early: an extra baton is stale."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from storage.tubes import Tubes
 log = structlog.get_logger(__name__)
 
 BATON_TIMEOUT = 5.0
-"""Seconds that a cursor may stand still, or an own page be without its mark, before a baton is made for it."""
+"""Seconds that a cursor may stand still, or one of our pages lack its mark, before a baton is made for it."""
 MARKS_AGE = 120.0
-"""Seconds after a campaign's end until its marks go: longer than any lease of its time."""
+"""Seconds after a campaign's end until its marks are deleted: longer than any lease from before its end."""
 
 
 class Shepherd(Periodic):
@@ -44,7 +44,7 @@ class Shepherd(Periodic):
         return self._timeout
 
     async def _release(self) -> None:
-        """The second step of forgetting a node: its lease has run out, so its pages may be walked by others."""
+        """The second step of forgetting a node: its lease has run out, so others may walk its pages."""
         for name in await self._store.nodes_release():
             log.warning("a forgotten node's lease is over: its unsettled pages are walked by others", node=name)
 
@@ -63,7 +63,7 @@ class Shepherd(Periodic):
         return [baton for baton, done in zip(own, marked, strict=True) if not done]
 
     async def _expire(self) -> None:
-        """What nobody takes ends with its news: it is buried, or its channel stands still. Its campaign can be done."""
+        """End expired batches that nobody takes (buried, or of a stopped channel), so that their campaigns can end."""
         batches, recipients = await self._tubes.batches_expire(self._clock())
         if batches:
             log.warning("batches have expired on their tubes", batches=batches, recipients=recipients)

@@ -17,7 +17,7 @@ from transports.contract import Outcomes, Transport, held
 class TransportActor:
     """Sends up to ``concurrency`` batches at once over one transport, which lives and dies with this actor.
 
-    ``intake``: the sending end of ``work``. The consumer has a clone of it; the actor closes its own to end.
+    ``intake``: the sending end of ``work``. The consumer has a clone of it; the actor closes its own to stop.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class TransportActor:
             self._gate.transport = None
 
     def stop(self) -> None:
-        """End when what was sent is answered; what is in hand and not begun comes back as held."""
+        """Stop once every push that was sent is answered; pushes in hand that are not begun come back as HELD."""
         self._intake.close()
         self._transport.stop()
 
@@ -67,7 +67,7 @@ class TransportActor:
             async with PoisonCounter(self._tubes, self._channel, batch.task_id, batch.number):
                 began = trio.current_time()
                 outcomes = await self._transport.send(batch)
-            # a task of its own: it may wait for other batches, which need this place
+            # in its own task: it may have to wait, and other batches need this sender
             nursery.start_soon(self._weigh, batch, outcomes, began)
 
     async def _weigh(self, batch: Batch, outcomes: Outcomes, began: float) -> None:

@@ -25,8 +25,9 @@ log = structlog.get_logger(__name__)
 class Walker:
     """Walks one page at a time.
 
-    ``ring``: the neighbours' tubes by name, where the next baton goes, the nearest first; ``channels``: those that this
-    node serves. A page has subscribers of all channels, so a campaign that goes to another one is walked by others.
+    ``ring``: the neighbours' tubes by name, the nearest first; the next baton goes there. ``channels``: the channels
+    that this node serves. A page has subscribers of all channels, so a node that lacks one of a campaign's channels
+    leaves the campaign to other nodes.
     """
 
     def __init__(
@@ -68,7 +69,7 @@ class Walker:
         self._polling.cancel()
 
     async def _take(self) -> HeldBaton | None:
-        # a scope of its own: a stop ends the long poll, and what it was about to take is given back
+        # its own scope: a stop ends the long poll, and a baton that it was about to take is given back
         self._polling = trio.CancelScope()
         with self._polling:
             try:
@@ -78,12 +79,12 @@ class Walker:
         return None
 
     async def _walk_or_bury(self, held: HeldBaton) -> None:
-        """A baton that nobody can walk costs no other campaign its walker."""
+        """Walk a baton. One that crashes the walk is counted and at last buried, so that other campaigns go on."""
         try:
             await self._walk(held)
         except Exception as error:
             if is_outage(error) or isinstance(error, trio.BrokenResourceError | trio.ClosedResourceError):
-                raise  # the batcher is gone: that is not the baton's fault
+                raise  # an outage, or the batcher is gone: not the baton's fault
             log.exception("a baton cannot be walked", baton=held.baton)
             await count_crash(partial(self._tubes.baton_crashed, held), error, baton=held.baton)
 
@@ -108,13 +109,13 @@ class Walker:
         await self._pages.send(Page(held, claim, campaign, parts))
 
     def _serves(self, campaign: Campaign) -> bool:
-        """May this node claim its pages? Once the news has expired, any may: nobody gets it."""
+        """Whether this node may claim the campaign's pages. Once the news has expired any node may: nothing is sent."""
         return campaign.channels <= self._channels or campaign.expires_at <= self._clock()
 
     async def _hand_on(self, held: HeldBaton, campaign: Campaign) -> None:
         """Give a baton to the nearest node that serves the campaign's channels, without a claim.
 
-        Where there is none the baton ends here: the shepherds make it again every few seconds, until there is.
+        If there is none, the baton ends here: the shepherds make it again every few seconds until there is one.
         """
         serving = await self._store.nodes_serving(sorted(campaign.channels))
         for name, peer in self._ring.items():
@@ -133,7 +134,7 @@ class Walker:
         return True
 
     async def _pass_on(self, baton: Baton) -> None:
-        """To the next peer that answers, or to our own tubes."""
+        """Put the baton on the tubes of the next peer that answers, or on our own."""
         for peer in self._ring.values():
             if await self._offer(peer, baton):
                 return

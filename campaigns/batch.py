@@ -11,8 +11,8 @@ from campaigns.message import Message
 from campaigns.recipient import Recipient
 
 RECIPIENTS_A_BATCH = 500
-"""Size of a task (`./dev bench choices`): with 100 a push costs a third more CPU, with 250 as much, with 1,000
-11 % less; but batches in hand bound what a crash repeats, and double with it."""
+"""Size of a task (`./dev bench choices`): with 100 a push costs a third more CPU; with 1,000 a tenth less, but batches
+in hand bound what a crash repeats."""
 
 
 class Leave(enum.Enum):
@@ -20,9 +20,9 @@ class Leave(enum.Enum):
 
     GIVEN = "given"
     AWAITED = "awaited"
-    """It cannot be known just now whether the batch is still ours: begin nothing until it is."""
+    """Not known just now: the batch may no longer be ours, so begin nothing until it is known."""
     GONE = "gone"
-    """It is in other hands: what we would send now would be sent twice."""
+    """Another worker may have the batch: a push that begins now would be sent twice."""
 
 
 def always() -> Leave:
@@ -44,16 +44,16 @@ class Batch:
     recipients: list[Recipient]
     """By rising id, unless they came back from an earlier attempt."""
     begin_until: float = math.inf
-    """On ``trio.current_time()``: what is not begun by then comes back HELD, so that no lease runs out under way."""
+    """On ``trio.current_time()``: pushes not begun by then come back HELD, so that no lease runs out on the way."""
     leave: Callable[[], Leave] = always
-    """Asked before requests are begun, some at a time."""
+    """Called each time before the next few requests begin."""
     validate_only: bool = False
-    """A dry run: the provider judges, and shows nothing to anybody. Where it cannot, nothing is sent (DROPPED)."""
+    """A dry run: the provider judges the push and shows it to nobody. If it cannot, nothing is sent (DROPPED)."""
     task_id: int = 0
-    """The task's id on its tube. Tubes use ids again: only ``task_id`` and ``number`` together name this batch."""
+    """The task's id on its tube. Tubes reuse ids: only ``task_id`` and ``number`` together name this batch."""
     number: int = 0
     """The number of the take, which a queue never gives twice; 0: on no tube (a dry run)."""
     refusals: int = 0
-    """How often these recipients themselves have refused: in the end they are given up for it."""
+    """Refusals of these recipients' own so far (``Fault.PHONE``): after too many they are given up."""
     remainder: bool = False
-    """Came back from an earlier attempt: the recipients are some of those between the lowest and the highest id."""
+    """Came back from an earlier attempt: others have ids between the lowest and the highest one, too."""

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 
 class Baton(NamedTuple):
-    """Walk page ``seq`` of this segment, which begins after an id."""
+    """The order to walk page ``seq`` of a segment: the page begins after the id ``after_id``."""
 
     campaign: int
     segment: int

@@ -14,7 +14,7 @@ ENDED: tuple[State, ...] = ("done", "cancelled")
 
 @dataclass(frozen=True, slots=True)
 class Campaign:
-    """A campaign, with what its ledger adds up to."""
+    """A campaign with the sums of its ledger."""
 
     id: int
     version: int
@@ -34,11 +34,11 @@ class Campaign:
     removed_before: dict[str, int] = field(default_factory=dict)
     """channel -> how many subscribers had ever left it when the campaign was fired."""
     unserved: dict[str, int] = field(default_factory=dict)
-    """channel -> subscribers that were left out at Fire, as no node served their channel."""
+    """channel -> subscribers that were left out at Fire, because no node served their channel."""
 
     @property
     def channels(self) -> frozenset[str]:
-        """The channels that a fired campaign goes to: those of its audience, which Fire fixes."""
+        """The channels that a fired campaign goes to: those of its audience, fixed by Fire."""
         return frozenset(self.audience or ())
 
     @property

@@ -1,4 +1,4 @@
-"""Why a channel stands still: one record, from the worker that sees it to every node of the ring."""
+"""Why a channel stands still: one record, passed from the worker that sees it to every node of the ring."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ LONGEST = 500
 _WORDS = "question parked breaker unreachable unserved settling silent quota answers limiter"
 _RANKS = {word: rank for rank, word in enumerate(_WORDS.split())}
 ALARMING = frozenset({"question", "parked", "breaker", "unreachable", "unserved", "silent"})
-"""Reasons that a person should hear of, whether or not something waits to be sent. The others pass by themselves."""
+"""Reasons that a person should know of, even if nothing waits to be sent. The others pass by themselves."""
 
 
 class ChannelState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -25,9 +25,9 @@ class ChannelState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     """A short word: ``question`` (a person is asked), ``parked`` (its actors crash), ``breaker`` (the provider refuses
     the whole channel), ``unreachable`` (no connection, or no access token), ``unserved`` (no node has it), ``settling``
     (settlements fail), ``silent`` (no push is answered), ``quota`` (the provider asks for less), ``answers`` (all
-    that is in hand waits for the provider's answers), ``limiter`` (its own rate)."""
+    batches in hand wait for the provider's answers), ``limiter`` (its own rate)."""
     sentence: str
-    """The same for a person."""
+    """The reason in a person's words."""
     since: int
     """Ms UTC."""
     until: int | None = None
@@ -38,7 +38,7 @@ class ChannelState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
 
     @property
     def alarm(self) -> str:
-        """One line: the channel, the node where it is another one, the sentence and the remedy."""
+        """One line: the channel, the node if it is another one, the sentence and the remedy."""
         where = f" on {self.node}" if self.node else ""
         return f"channel {self.channel}{where}: {self.sentence}" + (f" ({self.remedy})" if self.remedy else "")
 
@@ -50,7 +50,7 @@ class ChannelState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
 
 
 def worst(states: Iterable[ChannelState]) -> dict[str, ChannelState]:
-    """One state for each channel: the worst reason's, and of several of that reason the one that began first."""
+    """One state for each channel: the one with the worst reason, and of several the one that began first."""
     chosen: dict[str, ChannelState] = {}
     for state in sorted(states, key=lambda state: (_RANKS.get(state.reason, len(_RANKS)), state.since)):
         chosen.setdefault(state.channel, state)

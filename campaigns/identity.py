@@ -1,4 +1,4 @@
-"""The names under which a campaign and a push are known outside: short texts that can be computed again at any time.
+"""The names under which a campaign and a push are known outside: short texts that can be recomputed at any time.
 
 Nothing per recipient is stored to answer "what became of this phone?": its ``apns-id`` follows from the campaign's id
 and the subscriber's.
@@ -53,7 +53,7 @@ def apns_id(prefix: bytes, subscriber: int) -> bytes:
 
 
 def apns_ids(subscribers: list[int]) -> list[bytes]:
-    """What follows the prefix in each subscriber's ``apns-id``: many at once, at a third of the price."""
+    """The rest of each subscriber's ``apns-id``, after the prefix: many at once, at a third of the cost."""
     digits = struct.pack(f">{len(subscribers)}Q", *subscribers).hex().encode("ascii")
     return [b"%s-%s" % parts for parts in _DIGITS.iter_unpack(digits)]
 

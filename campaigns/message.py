@@ -1,4 +1,4 @@
-"""What a campaign says."""
+"""The message of a campaign."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import msgspec
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What is said. Platform-neutral; each platform's ``payload`` renders it once per (campaign, locale)."""
+    """Title, text and link. Platform-neutral; each platform's ``payload`` renders it once per (campaign, locale)."""
 
     title: str
     body: str
@@ -17,4 +17,4 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     data: dict[str, str] = {}
     """The app's own keys."""
     options: dict[str, dict[str, Any]] = {}
-    """Platform → what only that platform knows (``{PLATFORM: {"priority": 5}}``). It is read strictly."""
+    """Platform → options that only that platform knows (``{PLATFORM: {"priority": 5}}``), parsed strictly."""

@@ -15,7 +15,7 @@ class Outcome(enum.Enum):
     DROPPED = "dropped"
     CANCELLED = "cancelled"
     RETRY = "retry"
-    """Not taken for now: try again after ``Exceptional.after`` seconds."""
+    """Not accepted for now: try again after ``Exceptional.after`` seconds."""
     UNKNOWN = "unknown"
     """Sent, never answered: tried again under the same collapse id, so that a repeat replaces the first."""
     HELD = "held"
@@ -25,26 +25,26 @@ class Outcome(enum.Enum):
 AGAIN = frozenset({Outcome.RETRY, Outcome.UNKNOWN, Outcome.HELD})
 """These come back as a later attempt. All other outcomes are terminal: a push has exactly one of them in its life."""
 TERMINAL = tuple(outcome for outcome in Outcome if outcome not in AGAIN)
-"""All of them. ``storage/lua/roles/store/campaigns.lua`` has the same list, and a test holds it to this one."""
+"""All terminal outcomes. ``storage/lua/roles/store/campaigns.lua`` has the same list, and a test compares them."""
 
 
 class Fault(enum.Enum):
-    """Where the fault lies that a push was not taken. Only the phone's own refusals count towards giving it up."""
+    """Where the fault lies when a push is not accepted. Only a phone's own refusals count towards giving it up."""
 
     PHONE = "phone"
     """This token, or this message to it. The others of the batch are judged by themselves."""
     CHANNEL = "channel"
-    """The credential, the app, the project, its quota: every recipient of the channel would hear the same."""
+    """The credential, the app, the project, its quota: every recipient of the channel would get the same answer."""
     MOMENT = "moment"
-    """The provider or the way to it, just now: busy, silent, restarting."""
+    """The provider or the connection to it, just now: busy, silent, restarting."""
 
 
 class Death(enum.Enum):
-    """How surely a provider's refusal says that a phone is gone. What Broadside refuses by itself is none of these."""
+    """How surely a provider's refusal means that a phone is gone. Broadside's own refusals are none of these."""
 
     CERTAIN = "certain"
     """No wrong key can cause it: deleted with the report."""
     LIKELY = "likely"
     """Kept with the campaign, and judged over the whole ring when it ends."""
     DOUBTFUL = "doubtful"
-    """Kept as well; in the field nearly always a wrong environment, app or project."""
+    """Kept as well; in practice nearly always a wrong environment, app or project."""

@@ -1,4 +1,4 @@
-"""One push target of a campaign, and the text in which a task carries many of them."""
+"""One push target of a campaign, and the encoding in which a task carries many of them."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import msgspec
 
 
 class Recipient(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    """One push target, as it lies in a task: ``[id, token, kind, registered_at, locale]``, in MessagePack."""
+    """One push target, as a task stores it: ``[id, token, kind, registered_at, locale]``, in MessagePack."""
 
     id: int
     """The subscriber's id (uint64)."""
     token: str
     kind: str
-    """What ``token`` is: one of its platform's kinds (``token``; ``fid``, a Firebase installation id)."""
+    """The kind of ``token``, one of its platform's kinds (``token``; ``fid``, a Firebase installation id)."""
     registered_at: int
     """Milliseconds UTC at which this token was last registered."""
     locale: str
@@ -20,12 +20,12 @@ class Recipient(msgspec.Struct, array_like=True, frozen=True, gc=False):
 
 
 def unpack_recipients(packed: bytes) -> list[Recipient]:
-    """Read a task's recipients (raises ``msgspec.ValidationError`` for anything else)."""
+    """Decode a task's recipients (raises ``msgspec.ValidationError`` for anything else)."""
     return _DECODER.decode(packed)
 
 
 def pack_recipients(recipients: list[Recipient]) -> bytes:
-    """Write recipients as a task carries them."""
+    """Encode recipients as a task carries them."""
     return _ENCODER.encode(recipients)
 
 

@@ -1,4 +1,4 @@
-"""Counting outcomes: the words of the ledger's sums, and what they come to on one channel of a campaign."""
+"""Counts outcomes: the words of the ledger's sums, and their tally for one channel of a campaign."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ AUDIENCE = "audience"
 ENQUEUED = "enqueued"
 """Recipients of the pages that have been put on tubes."""
 RETRIED = "retried"
-"""Attempts that ended in another one. No outcome: a recipient may be counted here often, or never."""
+"""Attempts that led to another one. Not an outcome: a recipient may be counted here many times, or never."""
 ENDS = tuple(outcome.value for outcome in TERMINAL)
 """The terminal outcomes' words, in the order in which reports name them."""
 
@@ -45,7 +45,7 @@ class Tally(msgspec.Struct, frozen=True):
     @classmethod
     def of(cls, sums: Mapping[str, int], *, walked: bool) -> Tally:
         """The tally of a channel's sums. ``walked``: whether every segment of the campaign has been walked."""
-        # once the base is walked, what was enqueued is the truth; subscribers who left since Fire are not waited for
+        # once the base is walked, the enqueued count is final: subscribers who left since Fire are not waited for
         enqueued = sums.get(ENQUEUED, 0)
         expected = enqueued if walked else max(sums.get(AUDIENCE, 0), enqueued)
         counts = {word: sums.get(word, 0) for word in (AUDIENCE, ENQUEUED, RETRIED, *ENDS)}
