@@ -1,4 +1,4 @@
-"""The admin socket of a Tarantool server of its own (``storage/lua/server.lua``): one line of JSON each way."""
+"""The admin socket of a standalone Tarantool server (``storage/lua/server.lua``): one line of JSON each way."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from storage.embedded import LUA
 from storage.errors import AdminRefused
 
 SERVER = LUA / "server.lua"
-"""What Tarantool runs: ``tarantool SERVER SETTINGS``."""
+"""The script that Tarantool runs: ``tarantool SERVER SETTINGS``."""
 TIMEOUT = 60.0
-"""Seconds for an answer: a promotion, or a new schema over a large base, takes its time."""
+"""Seconds for an answer: a promotion, or a new schema over a large base, takes long."""
 _LONGEST = 100  # bytes; the kernel's bound for a socket's path is 107
 
 
@@ -22,8 +22,8 @@ def ask(path: Path, command: str, **arguments: Any) -> Any:
     """Ask the instance whose admin socket is ``path``.
 
     Raises:
-        OSError: nobody listens there, or this user may not.
-        AdminRefused: the instance says why not.
+        OSError: nobody listens there, or this user may not connect.
+        AdminRefused: the instance refuses, and says why.
     """
     with socket.socket(socket.AF_UNIX) as link:
         link.settimeout(TIMEOUT)

@@ -1,4 +1,4 @@
-"""One connection to a Tarantool: the driver's own, where it has to be told otherwise (docs/adr/0004-the-link.md)."""
+"""One connection to a Tarantool: the driver's, with its traps avoided (docs/adr/0004-the-link.md)."""
 
 from __future__ import annotations
 
@@ -15,29 +15,29 @@ from asynctnt.iproto.protocol import Protocol
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Where an instance listens, and as whom we come."""
+    """Where an instance listens, and the user to log in as."""
 
     uri: str
     """``host:port`` or ``unix/:/path``."""
     user: str = "broadside"
     password: str = field(default="", repr=False)
     others: tuple[str, ...] = ()
-    """Where it may be instead, tried in order: the instance is meant that answers ``probe`` with true."""
+    """Other addresses of it, tried in order: the right instance answers ``probe`` with true."""
     probe: str = ""
 
     def address(self, number: int = 0) -> tuple[str, str]:
-        """Host and port of the uri of that number as the driver wants them; a Unix socket is host ``unix/``."""
+        """Host and port of the uri with that number, as the driver wants them; a Unix socket is host ``unix/``."""
         uris = (self.uri, *self.others)
         host, _, port = uris[number % len(uris)].rpartition(":")
         return host, port
 
 
 class _Protocol(Protocol):  # type: ignore[misc]  # asynctnt is untyped
-    """Tells its connection of the socket as soon as there is one, and of a log-in that nobody will answer."""
+    """Hands the connection its socket as soon as it is open, and ends a log-in that nobody will answer."""
 
     opened: Callable[[Any], None]
     logged_in: Any
-    """The driver's future: it waits for it even when the peer has hung up, for half of the connect timeout."""
+    """The driver's future. The driver waits for it even if the peer has hung up, for half of the connect timeout."""
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
@@ -47,11 +47,11 @@ class _Protocol(Protocol):  # type: ignore[misc]  # asynctnt is untyped
         super().connection_lost(exc)
         if not self.logged_in.done():
             self.logged_in.set_exception(TarantoolNotConnectedError("hung up before the log-in"))
-            self.logged_in.exception()  # looked at, should the one who waited for it be gone (trap 8)
+            self.logged_in.exception()  # retrieved, in case its waiter is gone (trap 8)
 
 
 class Connection(asynctnt.Connection):  # type: ignore[misc]  # asynctnt is untyped
-    """A connection that says when it is lost: the driver's own reconnect hides a new queue session (trap 6)."""
+    """A connection that reports when it is lost: the driver's own reconnect hides a new queue session (trap 6)."""
 
     def __init__(self, endpoint: Endpoint, number: int, lost: trio.Event) -> None:
         host, port = endpoint.address(number)
@@ -79,11 +79,11 @@ class Connection(asynctnt.Connection):  # type: ignore[misc]  # asynctnt is unty
         self._opened = transport
 
     def unsent(self) -> int:
-        """Bytes that the instance has not read yet, those in the kernel not counted."""
+        """Bytes that the instance has not read yet, not counting those in the kernel."""
         return 0 if self._transport is None else int(self._transport.get_write_buffer_size())
 
     def give_up(self) -> None:
-        """Close at once: a mere close would first wait for what is unsent. The driver itself forgets the socket of a
+        """Close at once: a plain close would first wait for unsent bytes. The driver itself forgets the socket of a
         log-in that is cancelled.
         """
         transport = self._transport or self._opened
@@ -97,7 +97,7 @@ class Connection(asynctnt.Connection):  # type: ignore[misc]  # asynctnt is unty
 
 
 async def connect(connection: Connection) -> None:
-    """Open it and log in."""
+    """Open the connection and log in."""
     try:
         await trio_asyncio.aio_as_trio(connection.connect)()
     except TypeError as error:

@@ -22,7 +22,7 @@ LUA = Path(__file__).parent / "lua"
 LONGEST_SOCKET = 100
 """Bytes of a Unix socket's path; the kernel's bound is 107."""
 MEMORY = 1 << 30
-"""Bytes of memtx arena unless told otherwise: room for about a million subscribers and their batches."""
+"""Bytes of memtx arena by default: room for about a million subscribers and their batches."""
 
 
 @dataclass(frozen=True)
@@ -38,14 +38,14 @@ class Embedded:
     hosts: Sequence[str] = ()
     """Addresses or networks that may connect to ``listen``, besides this machine."""
     peer_password: str | None = field(default=None, repr=False)
-    """With it the user ``peer`` may hand batons over, and do nothing else."""
+    """If set, the user ``peer`` may hand batons over, and do nothing else."""
     memory: int = MEMORY
     wal_mode: str = "write"
     password: str = field(default_factory=lambda: secrets.token_urlsafe(24), repr=False)
 
     @property
     def endpoint(self) -> Endpoint:
-        """Where and as whom to connect."""
+        """Where to connect, and as which user."""
         return Endpoint(self.listen or f"unix/:{self.socket}", "broadside", self.password)
 
     @property
@@ -63,7 +63,7 @@ class Embedded:
             link = place / name / "d"
             if place.is_absolute() and place.is_dir() and len(os.fsencode(link / "listen.sock")) <= LONGEST_SOCKET:
                 return link
-        return Path("/tmp") / name / "d"  # noqa: S108 - the folder is private, and looked at before it is used
+        return Path("/tmp") / name / "d"  # noqa: S108 - the folder is private, and checked before it is used
 
     @property
     def command(self) -> list[str]:
@@ -82,7 +82,7 @@ class Embedded:
 
     @property
     def handshake(self) -> bytes:
-        """The line that goes to the instance's standard input. The pipe then stays open: its end stops the instance."""
+        """The line that goes to the instance's standard input. The pipe then stays open: its EOF stops the instance."""
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         linked = self.listen is None and self.socket.parent == self.link
         if linked:
@@ -117,11 +117,11 @@ class Embedded:
 
 
 def _private(folder: Path) -> None:
-    """Make a folder that is ours alone (EmbeddedUnavailable where somebody else has made it)."""
+    """Make a folder that is ours alone (EmbeddedUnavailable if somebody else has made it)."""
     folder.mkdir(mode=0o700, exist_ok=True)
     found = folder.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o077:
         raise EmbeddedUnavailable(
-            f"{folder} is not a private folder of this user's: remove it, or give the data folder a path of at most "
+            f"{folder} is not a private folder of this user: remove it, or give the data folder a path of at most "
             f"{LONGEST_SOCKET - 30} characters"
         )

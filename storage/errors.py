@@ -14,7 +14,7 @@ class LinkTimeout(LinkLost):
 
 
 class LinkDown(StorageError):
-    """The link itself is not running: nothing to wait for. Who needs it is being stopped, or started again with it."""
+    """The link itself is not running, so waiting is useless: its callers are being stopped, or restarted with it."""
 
 
 class VerbRefused(StorageError):
@@ -35,4 +35,4 @@ class EmbeddedUnavailable(StorageError):
 
 
 class AdminRefused(StorageError):
-    """An instance's answer on its admin socket: why it does not do what it was asked."""
+    """An instance refused a command on its admin socket; the text says why."""

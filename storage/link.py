@@ -1,8 +1,8 @@
 """The link: this process's connections to Tarantool, and the only place where asyncio lives.
 
-One actor keeps one connection per instance for ever. It is ready when its loop runs; being connected is not its
-callers' business: a call waits for the connection within its own deadline. The driver's traps that this file closes
-are numbered in the comments (docs/adr/0004-the-link.md tells them).
+One actor keeps one connection per instance for ever. It is ready when its loop runs. Callers need not know whether it
+is connected: a call waits for the connection within its own deadline. The driver's traps that this file avoids are
+numbered in the comments (docs/adr/0004-the-link.md describes them).
 """
 
 from __future__ import annotations
@@ -30,20 +30,20 @@ PING_DEADLINE = 5.0
 """Seconds after which a silent instance's connection is given up."""
 AGAIN_AFTER = 0.02
 """Seconds until a lost call is repeated."""
-_ELSEWHERE = {7, 203}  # read-only: it is the master no more
+_ELSEWHERE = {7, 203}  # read-only: it is no longer the master
 _OUTAGES = _ELSEWHERE | {116, 214, 215, 216, 217}
-"""``box.error`` codes of an instance that cannot write now: it still loads, its master has just changed, or the
+"""``box.error`` codes of an instance that cannot write now: it is loading, its master has just changed, or the
 replicas that must confirm a write do not."""
 CALLS_IN_FLIGHT = 32
-"""Calls under way at once per instance; long polls do not count. Bounds what a stopped server makes us hold."""
+"""Calls in flight at once per instance, long polls not counted. Bounds our memory when a server stops answering."""
 BYTES_UNSENT = 16 << 20
-"""Bytes that may wait for an instance to read them before further calls wait themselves."""
+"""Bytes that may wait for an instance to read them before further calls have to wait."""
 
 Orphan = Callable[[list[Any]], None]
-"""Gets what came for a caller who had gone."""
+"""Gets the results of a call when its caller has gone."""
 
 MEMORY_PAUSE = 1.0
-"""Seconds between two tries of a call that an instance without memory refuses."""
+"""Seconds between two tries of a call that an instance refuses because it is out of memory."""
 ER_MEMORY_ISSUE = 2
 
 
@@ -63,7 +63,7 @@ class _Line:
 
 
 class _Answer:
-    """The wait for one call's answer. When nobody waits any more, what came goes to ``orphan`` (trap 3)."""
+    """The wait for one call's answer. If nobody waits any more, the results go to ``orphan`` (trap 3)."""
 
     __slots__ = ("abandoned", "asked_at", "connection", "done", "error", "orphan", "value")
 
@@ -77,7 +77,7 @@ class _Answer:
         self.orphan = orphan
 
     def resolve(self, future: Any) -> None:
-        # trap 8: a failed call that nobody looks at would kill the loop, so every future's end is looked at here
+        # trap 8: a failed call that nobody retrieves would kill the loop, so every future is retrieved here
         self.error = None if future.cancelled() else future.exception()
         if future.cancelled():
             self.error = TarantoolNotConnectedError("the call was cancelled by the driver")
@@ -103,12 +103,13 @@ class _Answer:
 
 
 class Link:
-    """An actor that keeps a connection to each of ``endpoints``. Outlives its own incarnations as an object.
+    """An actor that keeps a connection to each of ``endpoints``. One object serves all of its incarnations.
 
     Args:
         endpoints: instances by name.
         greetings: the verb and arguments of every new connection's first call, by instance. Its answer names the
-            session, which the next connection thus goes on with (``tubes.identify``). Without one each has its own.
+            session, with which the next connection goes on (``tubes.identify``). Without a greeting each connection has
+            its own session.
     """
 
     def __init__(
@@ -133,12 +134,12 @@ class Link:
                     ready()
                     await self._stopping.wait()
                     nursery.cancel_scope.cancel()
-                await loop.synchronize()  # the calls that just failed are still to be looked at (trap 8)
+                await loop.synchronize()  # retrieve the calls that just failed (trap 8)
         finally:
             self._hang_up()
 
     def _hang_up(self) -> None:
-        """Let everybody who waits for the link go at once: no answer comes from a loop that is gone."""
+        """Release everybody who waits for the link: a loop that is gone brings no answer."""
         self._running = False
         for answer in self._waiting:
             answer.error = LinkDown("the link is not running")
@@ -155,7 +156,7 @@ class Link:
         return self._lines[where].connection is not None
 
     def session(self, where: str) -> Any:
-        """Changes when the instance took the latest connection for a new session: leases of the old one are gone."""
+        """The instance's session. It changes when a new connection gets a new one: the old one's leases are gone."""
         return self._lines[where].session
 
     async def call(
@@ -167,14 +168,14 @@ class Link:
         poll: bool = False,
         orphan: Orphan | None = None,
     ) -> list[Any]:
-        """Call ``verb`` at the instance named ``where`` and answer its results.
+        """Call ``verb`` on the instance named ``where`` and return its results.
 
         Args:
             where: the instance's name.
             verb: ``role.verb``.
             args: its arguments.
             deadline: seconds for all of it, waiting for the connection included.
-            poll: a long poll: takes no place among the calls in flight.
+            poll: a long poll: it is not counted among the calls in flight.
             orphan: gets the results if the caller was cancelled before they came (to give taken tasks back).
 
         Raises:
@@ -196,16 +197,16 @@ class Link:
                 async with line.places:
                     await self._ask(line, verb, args, answer)
         if answer.abandoned or not answer.done.is_set():
-            # trap 7: a stopped peer looks connected for ever. A call that got its connection late says nothing of it
+            # trap 7: a stopped peer looks connected for ever. A call that got its connection late says nothing about it
             if trio.current_time() - answer.asked_at > deadline / 2:
                 _give_up(line, answer)
             raise LinkTimeout(f"{line.name}: no answer to {verb} within {deadline:g} s")
         return _judge(line, verb, answer)
 
     async def insist(self, where: str, verb: str, *args: Any, deadline: float = 10.0) -> list[Any]:
-        """As ``call``, but a lost link, or a lack of memory, is waited out for ever.
+        """Like ``call``, but waits for ever for a lost link or an instance out of memory.
 
-        Only for verbs of which a repeat is a no-op.
+        Only for verbs that are safe to repeat.
         """
         told = False
         while True:
@@ -221,7 +222,7 @@ class Link:
                 await trio.sleep(MEMORY_PAUSE)
 
     def tell(self, where: str, verb: str, *args: Any) -> None:
-        """Call without waiting for the answer, if the connection is up; for giving back what nobody wants."""
+        """Call without waiting for the answer, if the connection is up; for calls that may be lost."""
         line = self._lines[where]
         if line.connection is None:
             return
@@ -232,11 +233,11 @@ class Link:
 
     async def _ask(self, line: _Line, verb: str, args: tuple[Any, ...], answer: _Answer) -> None:
         while line.connection is not None and line.connection.unsent() > BYTES_UNSENT:  # noqa: ASYNC110
-            await trio.sleep(0.01)  # trap 9; the transport tells nobody when it has written
+            await trio.sleep(0.01)  # trap 9; the transport does not report when it has written
         if line.connection is None:
             answer.error = TarantoolNotConnectedError("not connected")
             answer.done.set()
-            await trio.lowlevel.checkpoint()  # or who tries again at once would never let `_keep` connect
+            await trio.lowlevel.checkpoint()  # else a caller that retries at once would never let `_keep` connect
             return
         answer.connection, answer.asked_at = line.connection, trio.current_time()
         try:
@@ -247,7 +248,7 @@ class Link:
             _give_up(line, answer)
             await trio.lowlevel.checkpoint()
             return
-        except (TypeError, ValueError, OverflowError) as error:  # a number beyond 64 bits, a text that is none
+        except (TypeError, ValueError, OverflowError) as error:  # a number beyond 64 bits, invalid text
             raise VerbRefused(verb, 0, f"its arguments cannot be sent: {error}") from error
         self._waiting.add(answer)
         try:
@@ -259,7 +260,7 @@ class Link:
             self._waiting.discard(answer)
 
     async def _keep(self, line: _Line) -> None:
-        """Connect, watch, connect again. An outage is retried here for ever: it is no bug, so no restart."""
+        """Connect, watch, connect again. An outage is retried here for ever: it is no bug, so it needs no restart."""
         delay = 0.05
         told = False
         number = 0  # which of the endpoint's addresses
@@ -280,7 +281,7 @@ class Link:
                 delay = min(delay * 1.6, 1.0)
                 continue
             except trio.Cancelled:
-                connection.give_up()  # it is nobody's yet: no one else would close it
+                connection.give_up()  # nobody else has it yet, so nobody else would close it
                 raise
             if told or line.connections:
                 log.info("tarantool connected", instance=line.name, same_session=session == line.session)
@@ -298,12 +299,12 @@ class Link:
             log.warning("tarantool connection lost", instance=line.name)
 
     async def _probe(self, line: _Line, connection: Connection) -> None:
-        """Is this the instance that is meant? OSError if not."""
+        """Raise OSError if this is not the right instance."""
         if line.endpoint.others and not await self._first(connection, line.endpoint.probe):
-            raise OSError(f"not the one that is meant: {line.endpoint.probe}")
+            raise OSError(f"not the right instance, by probe {line.endpoint.probe}")
 
     async def _greet(self, line: _Line, connection: Connection) -> Any:
-        """Say who we are, before anybody else's call. Answers the name of the connection's session."""
+        """Identify this process, before any other call. Returns the name of the connection's session."""
         return await self._first(connection, *line.greeting) if line.greeting else line.connections + 1
 
     async def _first(self, connection: Connection, verb: str, *args: Any) -> Any:
@@ -319,7 +320,7 @@ class Link:
         return answer.value[0] if answer.value else None
 
     async def _watch(self, line: _Line) -> None:
-        """Return when the connection is lost, or its instance silent for too long."""
+        """Return when the connection is lost, or its instance has been silent for too long."""
         while not line.lost.is_set():
             with trio.move_on_after(PING_EVERY):
                 await line.lost.wait()
@@ -337,8 +338,8 @@ class Link:
 
 
 def _give_up(line: _Line, answer: _Answer) -> None:
-    """Connect anew, unless the call was asked on another connection than the present one: a call that waited for a
-    connection in vain says nothing of the one that is just logging in.
+    """Reconnect, unless the call was sent on another connection than the present one: a call that waited for a
+    connection in vain says nothing about the one that is just logging in.
     """
     if answer.connection is not None and answer.connection is line.connection:
         line.lost.set()

@@ -1,4 +1,4 @@
-"""What the store and the queue hand to Python, typed."""
+"""The records that the store and the queue return, typed."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ _MESSAGE = msgspec.json.Decoder(Message)
 
 @dataclass(frozen=True, slots=True)
 class HeldBaton:
-    """A baton taken from the own tube, not yet acked."""
+    """A baton taken from this node's tube, not yet acked."""
 
     baton: Baton
     id: int
     number: int
     epoch: int
-    """The queue's epoch at the take: what is put for this baton must be put in the same one."""
+    """The queue's epoch at the take: the baton's page must be put in the same epoch."""
 
 
 class Row(NamedTuple):
-    """One subscriber as it lies in the store."""
+    """One subscriber, as the store keeps it."""
 
     id: int
     channel: str
@@ -44,17 +44,17 @@ class Row(NamedTuple):
 
 
 class PagePart(NamedTuple):
-    """The subscribers of a page on one channel, no more than a batch takes. On the channel's tube it is a batch."""
+    """Subscribers of a page on one channel, at most a batch of them. On the channel's tube it becomes a batch."""
 
     channel: str
     size: int
     recipients: bytes
-    """See ``campaigns.recipient``. As a batch carries them: nobody on the way need look into it."""
+    """Encoded as a batch carries them (``campaigns.recipient``), so that nothing on the way has to decode them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A part of a page that an earlier owner settled, but for ``left``."""
+    """A part of a page that an earlier owner settled, except for ``left``."""
 
     channel: str
     first: int
@@ -73,23 +73,23 @@ class Claim:
     next: Baton | None = None
     spans: tuple[Span, ...] = ()
     position: tuple[int, int] | None = None
-    """Where the store's log stood: (instance, number). A replica that is there has every subscriber of the page."""
+    """The store's log position: (instance, number). A replica that has reached it has all subscribers of the page."""
 
 
 class PausedCampaign(NamedTuple):
-    """A campaign of which a queue must hand out nothing: pausing, paused or cancelled."""
+    """A campaign of which a queue must hand out no batch: pausing, paused or cancelled."""
 
     campaign: int
     version: int
-    """The campaign's version: what is said of an earlier pause counts for nothing in this one."""
+    """The campaign's version: reports about an earlier pause do not count for this one."""
     purge: bool
-    """Cancelled: what the queue has of it is to go."""
+    """Cancelled: the queue deletes its batches."""
     settling: bool
-    """The store waits for every node's word."""
+    """The store waits for every node's report."""
 
 
 class DeadStanding(NamedTuple):
-    """What stands of the dead ledger for one campaign and channel: a question to a person, or that person's answer."""
+    """A question of the dead ledger about one campaign and channel, or a person's answer to it."""
 
     campaign: int
     channel: str
@@ -101,12 +101,12 @@ class DeadStanding(NamedTuple):
     delivered: int
     limit: float
     reason: str
-    """The provider's most frequent word."""
+    """The provider's most frequent reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """The store's answer to a heartbeat: the queue may go on for so many seconds, but for the campaigns held."""
+    """The store's answer to a heartbeat: the queue may go on for ``seconds``, except with the paused campaigns."""
 
     seconds: float
     paused: list[PausedCampaign]
@@ -114,7 +114,7 @@ class Lease:
 
 
 class DeadVerdict(NamedTuple):
-    """A new verdict of the dead ledger over one campaign and channel."""
+    """A new verdict of the dead ledger about one campaign and channel."""
 
     campaign: int
     channel: str
@@ -125,7 +125,7 @@ class DeadVerdict(NamedTuple):
 
 
 class DeadRow(NamedTuple):
-    """What the dead ledger has of one campaign and channel."""
+    """The dead ledger's row for one campaign and channel."""
 
     campaign: int
     channel: str
@@ -139,7 +139,7 @@ class DeadRow(NamedTuple):
     kept: int
     """Refused targets that wait for a verdict or an answer."""
     removed: int
-    """Deleted within a day: they can be restored."""
+    """Targets deleted within the last day: they can be restored."""
     delivered: int
     limit: float
     reasons: dict[str, int]
@@ -149,12 +149,12 @@ class DeadRow(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """What a queue says before its node asks for the next lease."""
+    """What a queue reports before its node asks for the next lease."""
 
     asked: float
-    """The queue's own clock, seconds: from here on the lease will count."""
+    """The queue's own clock, seconds: the lease will count from here."""
     still: list[tuple[int, int]]
-    """(campaign, version) of each paused campaign that has nothing taken and owes no line any more."""
+    """(campaign, version) of each paused campaign of which nothing is taken and no line is owed any more."""
 
 
 class NodeRow(NamedTuple):
@@ -212,14 +212,14 @@ class LedgerPage(NamedTuple):
 
 
 TASK_FIELDS = 15
-"""Of a task as it lies on a tube: ``storage/lua/roles/tubes/batch_format.lua`` names them."""
+"""Fields of a task on a tube: ``storage/lua/roles/tubes/batch_format.lua`` names them."""
 
 REFUSALS = 1000
 """How a task's tries and its own refusals share one number: see :func:`attempt`."""
 
 
 def attempt(tries: int, refusals: int) -> int:
-    """The field of this name of a task on a tube: the number of its try, and a thousand for each own refusal."""
+    """Encode a task's ``attempt`` field: the number of the try, plus a thousand for each refusal of its own."""
     return min(tries, REFUSALS - 1) + REFUSALS * refusals
 
 
@@ -236,7 +236,7 @@ class Task:
     seq: int
     n: int
     attempt: int
-    """Two numbers in one, as it lies on the tube: see :func:`attempt`."""
+    """Two numbers in one, as the tube stores it: see :func:`attempt`."""
     expires_at: int
     size: int
     recipients: bytes
@@ -249,12 +249,12 @@ class Task:
 
     @property
     def refusals(self) -> int:
-        """How often these recipients themselves have refused: at last they are given up for it."""
+        """Refusals of these recipients' own so far: after too many they are given up."""
         return self.attempt // REFUSALS
 
     @classmethod
     def of(cls, id: int, number: int, data: list[Any]) -> Task:
-        """Read a task as it lies on the tube (ValueError for a version that is not known)."""
+        """Read a task as the tube stores it (ValueError for an unknown version)."""
         version, campaign, epoch, segment, seq, n, attempt, expires_at, *_reserved, size, recipients = data
         if version != 1 or len(data) != TASK_FIELDS:
             raise ValueError(f"task {id} has format {version} and {len(data)} fields, not format 1 and {TASK_FIELDS}")
@@ -266,12 +266,12 @@ class Buried(NamedTuple):
 
     id: int
     data: Any
-    """As it lies on the tube, but for a batch's recipients: tokens are shown to nobody."""
+    """As the tube stores it, without a batch's recipients: tokens are shown to nobody."""
     crashes: int
-    """How many crashes it was blamed for."""
+    """Crashes counted against it."""
     why: str
     maybe_sent: int = 0
-    """Recipients that may have been sent to before it was buried: once more, if it is brought back."""
+    """Recipients that may have been sent to before it was buried. If it is brought back, they are sent to again."""
 
 
 class Remainder(NamedTuple):
@@ -301,7 +301,7 @@ class Settlement:
     """Subscribers that go back to the tube."""
     remainders: list[Remainder]
     ids: list[int] | None = None
-    """All subscribers of the batch, where it is a remainder itself: its id range also covers others."""
+    """All subscribers of the batch if it is a remainder itself: its id range also covers others."""
 
     def wire(self) -> list[Any]:
         """As the queue's ``settle`` wants it."""
@@ -329,7 +329,7 @@ class Once(NamedTuple):
 
 
 class Keyed(NamedTuple):
-    """What an idempotency key stands for already."""
+    """The campaign that an idempotency key stands for already."""
 
     campaign: int
     request: dict[str, str]
@@ -341,7 +341,7 @@ class Audience(NamedTuple):
 
     channels: list[str]
     unserved: dict[str, int]
-    """Channel → its subscribers, where no node serves the channel: they get nothing."""
+    """Channel that no node serves → its subscribers, which get nothing."""
     together: bool
     """Whether one node serves all of ``channels``, as the walk of a page needs."""
 

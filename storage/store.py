@@ -38,7 +38,7 @@ ROWS_A_CALL = 1000
 """Subscribers written in one transaction: more would hold up every other caller for too long."""
 
 REPLICA_DEADLINE = 3.0
-"""Seconds for a read replica to answer with a page; it gives itself one to catch up."""
+"""Seconds for a read replica to answer with a page; the replica waits up to one of them to catch up."""
 PAGES_A_CALL = 200
 ROWS_A_COUNT = 5000
 """Rows that one call counts: about 2 ms of Tarantool's thread."""
@@ -54,7 +54,7 @@ class Store:
         self._replica = replica
 
     async def subscribers_put(self, rows: Sequence[Sequence[Any]]) -> tuple[int, int]:
-        """Upsert by (channel, token). Rows as ``storage.records.Row`` less the id. Answers (inserted, updated)."""
+        """Upsert by (channel, token). Rows as ``storage.records.Row`` without the id. Returns (inserted, updated)."""
         inserted = updated = 0
         for start in range(0, len(rows), ROWS_A_CALL):
             new, old = await self._link.call(
@@ -65,7 +65,7 @@ class Store:
         return inserted, updated
 
     async def subscribers_remove(self, channel: str, token: str) -> bool:
-        """Delete one subscriber; answers whether it was there."""
+        """Delete one subscriber; returns whether it was there."""
         return bool((await self._link.call(self._where, "store.subscribers_remove", channel, token))[0])
 
     async def subscribers_count(self) -> dict[str, int]:
@@ -78,7 +78,7 @@ class Store:
         return [Row(*row) for row in rows]
 
     async def subscribers_some(self, channel: str, limit: int) -> list[Row]:
-        """Up to ``limit`` subscribers of one channel, in no order that means anything."""
+        """Up to ``limit`` subscribers of one channel, in no meaningful order."""
         (rows,) = await self._link.call(self._where, "store.subscribers_some", channel, limit)
         return [Row(*row) for row in rows]
 
@@ -93,7 +93,7 @@ class Store:
     ) -> Keyed | None:
         """Write a draft. The same id again changes nothing.
 
-        Answers the campaign that has the key of ``once`` already: then no other was written. None: this one was.
+        Returns the campaign that already has the key of ``once``: nothing was written. None: the draft is written.
         """
         audience: dict[str, Any] = {} if channels is None else {"channels": channels}
         text = msgspec.json.encode(message).decode()
@@ -103,16 +103,16 @@ class Store:
         return Keyed(*first[0]) if first and first[0] is not None else None
 
     async def campaign_keyed(self, owner: str, key: str, now: int) -> Keyed | None:
-        """The campaign that an idempotency key has made; None for a key that is new, or older than 30 days."""
+        """The campaign that an idempotency key created; None for a key that is new, or older than 30 days."""
         (first,) = await self._link.call(self._where, "store.campaign_keyed", owner, key, now)
         return None if first is None else Keyed(*first)
 
     async def keys_expire(self, now: int) -> int:
-        """Delete some of the idempotency keys that are older than 30 days; answers how many."""
+        """Delete some of the idempotency keys that are older than 30 days; returns how many."""
         return int((await self._link.call(self._where, "store.keys_expire", now))[0])
 
     async def campaign_fire(self, id: int, segments: int, now: int) -> list[Baton] | None:
-        """From draft to firing; answers the batons to put, none where it was fired before. None: no such campaign."""
+        """Fire a draft. Returns the batons to put, none if it was fired before. None: no such campaign."""
         (batons,) = await self._link.call(self._where, "store.campaign_fire", id, segments, now)
         return None if batons is None else [Baton(*baton) for baton in batons]
 
@@ -128,10 +128,10 @@ class Store:
         return None if channels is None else frozenset(channels)
 
     async def channels_missing(self) -> dict[str, tuple[bool, int]]:
-        """Channels for which firing campaigns wait, as no living node can walk them.
+        """Channels for which firing campaigns wait, because no living node can walk them.
 
-        Value: whether no living node serves the channel at all (else none serves it together with the campaign's
-        others), and since when (ms UTC).
+        Value: whether no living node serves the channel at all (else no node serves it together with the campaign's
+        other channels), and since when (ms UTC).
         """
         (channels,) = await self._link.call(self._where, "store.channels_missing")
         return {name: (alone, since) for name, (alone, since) in channels.items()}
@@ -155,17 +155,17 @@ class Store:
         return list((await self._link.call(self._where, "store.campaigns_over", ids, now, age))[0])
 
     async def campaign_pause(self, id: int, now: int) -> str | None:
-        """Begin a pause. Answers the campaign's state then, unchanged where it cannot be paused; None: no campaign."""
+        """Begin a pause. Returns the campaign's new state, unchanged if it cannot be paused; None: no such campaign."""
         (state,) = await self._link.call(self._where, "store.campaign_pause", id, now)
         return None if state is None else str(state)
 
     async def campaign_cancel(self, id: int, now: int) -> str | None:
-        """Begin to cancel. Answers as ``campaign_pause``."""
+        """Begin to cancel. Returns the same as ``campaign_pause``."""
         (state,) = await self._link.call(self._where, "store.campaign_cancel", id, now)
         return None if state is None else str(state)
 
     async def campaign_resume(self, id: int, now: int) -> tuple[str, list[Baton]] | None:
-        """Go on. Answers the state then, and the batons to put (the shepherd makes those again that get lost)."""
+        """Resume. Returns the new state, and the batons to put (the shepherd makes lost ones again)."""
         state, *rest = await self._link.call(self._where, "store.campaign_resume", id, now)
         return None if state is None else (str(state), [Baton(*baton) for baton in rest[0]])
 
@@ -198,7 +198,7 @@ class Store:
         return dict((await self._link.call(self._where, "store.removals"))[0])
 
     async def restored_in(self, after: int, to: int, since: int, until: int) -> dict[str, int]:
-        """By channel, who of the ids in (after, to] was away from the base between two moments (ms), and is back."""
+        """Count by channel the ids in (after, to] that were missing between two moments (ms) and are back."""
         counts: dict[str, int] = {}
         while after < to:
             slice_, after = await self._link.call(
@@ -209,9 +209,9 @@ class Store:
         return counts
 
     async def dead_judge(self, limits: dict[str, float], now: int) -> tuple[bool, list[DeadVerdict]]:
-        """One small step of judging what providers refused. ``limits``: channel → share above which a person is asked.
+        """Take one small step of judging refused tokens. ``limits``: channel → share above which a person is asked.
 
-        Answers whether there is more to do at once, and the verdicts that are new.
+        Returns whether there is more to do at once, and the new verdicts.
         """
         more, verdicts = await self._link.call(self._where, "store.dead_judge", limits, now)
         return bool(more), [DeadVerdict(*verdict) for verdict in verdicts]
@@ -219,9 +219,9 @@ class Store:
     async def dead_doubt(
         self, campaign: int, channel: str, reasons: dict[str, int], examples: list[int], limit: float, now: int
     ) -> str:
-        """Ask what to make of a campaign of which nearly everything is refused.
+        """Ask about a campaign of which nearly everything is refused.
 
-        ``reasons``: reason → phones whose pushes this worker holds. Answers ``sound``, ``few``, ``stopped``,
+        ``reasons``: reason → phones whose pushes this worker holds. Returns ``sound``, ``few``, ``stopped``,
         ``confirmed`` or ``denied``: see ``storage/lua/roles/store/dead.lua``.
         """
         held = sum(reasons.values())
@@ -235,15 +235,15 @@ class Store:
         return [DeadRow(*row) for row in (await self._link.call(self._where, "store.dead_list", limit))[0]]
 
     async def dead_answer(self, channel: str, campaign: int | None, answer: str, now: int) -> tuple[list[int], int]:
-        """A person's answer, ``confirmed`` or ``denied``. ``campaign``: None for all of the channel's.
+        """Record a person's answer, ``confirmed`` or ``denied``. ``campaign``: None for all of the channel.
 
-        Answers the campaigns whose question it was, and how many targets were kept of them.
+        Returns the campaigns that had asked, and how many of their targets were kept.
         """
         campaigns, kept = await self._link.call(self._where, "store.dead_answer", channel, campaign, answer, now)
         return list(campaigns), int(kept)
 
     async def dead_restore(self, channel: str | None, campaign: int | None, now: int) -> tuple[int, int]:
-        """Undo a day's deletions. Answers how many came back, and how many phones had registered again."""
+        """Undo the last day's deletions. Returns how many came back, and how many phones had registered again."""
         back = again = 0
         more = True
         while more:
@@ -258,7 +258,7 @@ class Store:
     async def node_join(self, name: str, uuid: str, epoch: int, now: int, channels: Sequence[str]) -> int | None:
         """The epoch that this node's queue must have to go on; None: not yet, a fenced epoch's lease may still hold.
 
-        ``channels``: the names that this node serves. VerbRefused when the name is another queue's.
+        ``channels``: the names that this node serves. VerbRefused if the name belongs to another queue.
         """
         (granted,) = await self._link.call(self._where, "store.node_join", name, uuid, epoch, now, list(channels))
         return None if granted is None else int(granted)
@@ -271,10 +271,10 @@ class Store:
         still: Sequence[tuple[int, int]] = (),
         states: Iterable[ChannelState] = (),
     ) -> Lease | None:
-        """A heartbeat: may the node go on for another lease? None: its epoch is not current.
+        """A heartbeat: ask for the node's next lease. None: its epoch is not current.
 
         ``still``: (campaign, version) of each paused campaign for which the node sends nothing and owes nothing.
-        ``states``: why its channels stand still, one a channel; what it does not name goes on.
+        ``states``: why its channels stand still, one a channel; a channel that it does not name is sending.
         """
         told = {
             state.channel: [state.reason, state.sentence, state.since, state.until, state.remedy]
@@ -290,7 +290,7 @@ class Store:
         )
 
     async def channel_states(self) -> list[ChannelState]:
-        """Why channels stand still, as the nodes of the ring report it that live: one for each node and channel."""
+        """Why channels stand still, as the living nodes of the ring report it: one for each node and channel."""
         (rows,) = await self._link.call(self._where, "store.channel_states", deadline=2.0)
         return [
             ChannelState(
@@ -310,12 +310,12 @@ class Store:
         return [NodeRow(*row) for row in (await self._link.call(self._where, "store.node_list"))[0]]
 
     async def node_forget(self, name: str) -> str | None:
-        """Clause 9, first step. Answers ``fenced`` or ``forgotten``; None for an unknown name. May be repeated."""
+        """Clause 9, first step. Returns ``fenced`` or ``forgotten``; None for an unknown name. May be repeated."""
         (status,) = await self._link.call(self._where, "store.node_forget", name)
         return None if status is None else str(status)
 
     async def nodes_release(self) -> list[str]:
-        """Clause 9, second step, for every fenced node whose lease has run out; answers their names."""
+        """Clause 9, second step, for every fenced node with a lease that has run out; returns their names."""
         return list((await self._link.call(self._where, "store.nodes_release"))[0])
 
     async def page_claim(self, node: str, epoch: int, baton: Baton, now: int) -> Claim:
@@ -338,7 +338,7 @@ class Store:
     ) -> list[PagePart]:
         """The subscribers of (from_id, to_id], by channel, at most ``most`` in a part.
 
-        From the replica, if there is one that has what the claim saw (``position``); else from the store itself.
+        From the replica, if there is one and it has reached the claim's ``position``; else from the store itself.
         """
         wanted = (from_id, to_id, limit, most)
         if self._replica is not None and position is not None and self._link.connected(self._replica):
@@ -354,7 +354,7 @@ class Store:
         return [PagePart(*part) for part in page]
 
     async def report(self, node: str, epoch: int, lines: list[Any], now: int) -> int | None:
-        """Copy outbox lines; answers the last number in the ledger, or None when fenced."""
+        """Copy outbox lines; returns the last number in the ledger, or None when fenced."""
         (number,) = await self._link.insist(self._where, "store.report", node, epoch, lines, now)
         return None if number is None else int(number)
 

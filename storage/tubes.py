@@ -25,8 +25,8 @@ OFFER_DEADLINE = 2.0
 """Seconds for a neighbour to take a baton, before the one after it is asked."""
 
 SLEEP = 5.0
-"""Seconds that the machine may be suspended while a batch is in hand. A push is begun within 25 s of its take and
-answered within 20, and the tube's ttr is 60 s."""
+"""Seconds that the machine may be suspended while a batch is in hand: a push begins within 25 s of its take and is
+answered within 20 s, and the tube's ttr is 60 s."""
 
 
 def suspended() -> float:
@@ -48,16 +48,16 @@ class Tubes:
         self._lost: dict[str, set[int]] = {}  # verb and channel -> polls whose answers have not come
 
     def leave(self) -> Callable[[], Leave]:
-        """For what was taken just now: whether it is still ours, whenever that is asked.
+        """Return a function that says whether what was taken just now is still ours.
 
-        What is sent while the queue is away can be settled only if its leases outlive that: after a restart of the
-        queue they do not, and then all of it would be sent again.
+        Pushes that are sent while the queue is away can be settled only if their leases outlive the outage. They do not
+        outlive a restart of the queue: then all of the pushes would be sent again.
         """
         link, where = self._link, self._where
         session, slept = link.session(where), suspended()
 
         def ask() -> Leave:
-            # times in here stand still while the machine sleeps, and the tube's do not: its lease may be over
+            # our clock stands still while the machine sleeps, the tube's does not: the lease may be over
             if link.session(where) != session or suspended() - slept > SLEEP:
                 return Leave.GONE
             return Leave.GIVEN if link.connected(where) else Leave.AWAITED
@@ -74,25 +74,25 @@ class Tubes:
         await self._link.call(self._where, "tubes.adopt", epoch, deadline=60.0)
 
     async def standing(self) -> Standing:
-        """What the next heartbeat tells the store, and the moment from which its lease will count."""
+        """The queue's part of the next heartbeat, and the moment from which the lease will count."""
         ((asked, still),) = await self._link.call(self._where, "tubes.standing")
         return Standing(float(asked), [(campaign, version) for campaign, version in still])
 
     async def renew(self, epoch: int, lease: Lease, asked: float | None = None) -> bool:
         """Take over a lease and its paused campaigns; False when the queue is in another epoch.
 
-        ``asked``: the queue's clock before the store was asked, from ``standing``; None: now, which is only right for
-        who has not asked a store.
+        ``asked``: the queue's clock before the store was asked, from ``standing``; None: now, which is right only if
+        no store was asked.
         """
         paused = [list(pause) for pause in lease.paused]
         return bool((await self._link.call(self._where, "tubes.renew", epoch, lease.seconds, asked, paused))[0])
 
     async def baton_put(self, batons: Sequence[Baton]) -> None:
-        """Put batons. A repeat is harmless: the store knows a stale one."""
+        """Put batons. A repeat is harmless: the store recognises a stale one."""
         await self._link.insist(self._where, "tubes.baton_put", [list(baton) for baton in batons])
 
     async def baton_offer(self, batons: Sequence[Baton]) -> None:
-        """As ``baton_put``, for a neighbour: LinkLost at once when it is not connected, or soon when it is silent."""
+        """Like ``baton_put``, for a neighbour: LinkLost at once if it is not connected, soon if it is silent."""
         if not self._link.connected(self._where):
             raise LinkLost(f"{self._where}: not connected")
         wire = [list(baton) for baton in batons]
@@ -101,7 +101,7 @@ class Tubes:
     async def baton_take(self) -> HeldBaton | None:
         """Wait up to POLL seconds for a baton. A baton that comes after a cancel is given back.
 
-        What cannot be read as a baton is buried.
+        A task that is not a baton is buried.
         """
         epoch, tasks = await self._poll("tubes.baton_take", self._worker, orphan=self._return_baton)
         for number, (id, _, data) in tasks:
@@ -114,7 +114,7 @@ class Tubes:
         return None
 
     async def baton_crashed(self, held: HeldBaton, why: str) -> tuple[int, bool]:
-        """Who handled a baton crashed: it comes again, or is buried. Answers (its crashes, whether buried)."""
+        """Count a crash against a baton: it comes again, or is buried. Returns (its crashes, whether it is buried)."""
         crashes, over = await self._link.call(self._where, "tubes.baton_crashed", held.id, held.number, why)
         return int(crashes), bool(over)
 
@@ -124,7 +124,7 @@ class Tubes:
             self._link.tell(self._where, "tubes.baton_release", leases)
 
     async def baton_ack(self, held: HeldBaton) -> bool:
-        """Done with a baton; False when it was not ours any more. Waits out a lost link."""
+        """Ack a baton; False if it was not ours any more. Waits out a lost link."""
         return bool((await self._link.insist(self._where, "tubes.baton_ack", held.id, held.number))[0])
 
     async def baton_release(self, held: HeldBaton) -> None:
@@ -136,16 +136,16 @@ class Tubes:
         return int((await self._link.insist(self._where, "tubes.baton_release_worker", self._worker))[0])
 
     async def marked(self, batons: Sequence[Baton]) -> list[bool]:
-        """Was the page of each baton put on the tubes already?"""
+        """Whether the page of each baton is on the tubes already."""
         pages = [list(baton[:3]) for baton in batons]
         return list((await self._link.call(self._where, "tubes.marked", pages))[0])
 
     async def marked_campaigns(self) -> list[int]:
-        """Campaigns of which marks are left."""
+        """Campaigns that still have marks."""
         return list((await self._link.call(self._where, "tubes.marked_campaigns"))[0])
 
     async def marks_drop(self, campaign: int) -> None:
-        """Forget the marks of a campaign that is over."""
+        """Delete the marks of a campaign that is over."""
         await self._link.call(self._where, "tubes.marks_drop", campaign, deadline=30.0)
 
     async def page_put(
@@ -158,7 +158,7 @@ class Tubes:
     ) -> str:
         """Clauses 4 and 5: a batch for each part of a page, its mark, its outbox line, and the end of its baton.
 
-        Answers put, marked, fenced or full; after the last two the baton is still ours.
+        Returns ``put``, ``marked``, ``fenced`` or ``full``; after the last two the baton is still ours.
         """
         wire = [[part.channel, 0.0, part.size, part.recipients, expires_at] for part in parts]
         return str((await self._link.insist(
@@ -168,7 +168,7 @@ class Tubes:
     async def batch_take(self, channel: str, most: int) -> list[tuple[int, int, Any]]:
         """Wait up to POLL seconds for batches, at most ``most``: (id, take number, data as in ``Task.of``).
 
-        Those that come after a cancel are given back.
+        Batches that come after a cancel are given back.
         """
 
         def give_back(answer: list[Any]) -> None:
@@ -180,8 +180,8 @@ class Tubes:
         return [(id, number, data) for number, (id, _, data) in tasks]
 
     async def _poll(self, verb: str, *args: Any, orphan: Orphan) -> list[Any]:
-        # Leases outlive a lost connection, so what a poll took whose answer was lost on the way would stay taken for
-        # nobody. Each poll has a number, and the next one names those that were not answered: theirs goes back.
+        # Leases outlive a lost connection: if a poll's answer is lost on the way, its tasks would stay taken by nobody.
+        # So each poll has a number, and the next poll names the unanswered ones: the queue takes their tasks back.
         poll = next(self._polls)
         lost = self._lost.setdefault(f"{verb} {args[0]}", set())
         named = sorted(lost)
@@ -214,20 +214,20 @@ class Tubes:
         ]
 
     async def tube_end(self, channel: str, limit: int) -> tuple[int, int]:
-        """End up to ``limit`` buried batches: their recipients are rejected. Answers (batches, recipients)."""
+        """End up to ``limit`` buried batches: their recipients are rejected. Returns (batches, recipients)."""
         batches, recipients = await self._link.call(self._where, "tubes.tube_end", channel, limit)
         return int(batches), int(recipients)
 
     async def batches_expire(self, now: int, limit: int = 500) -> tuple[int, int]:
-        """End batches whose news has expired at ``now`` (ms UTC): buried ones, and what no channel that stands takes.
+        """End batches of expired news (``now``: ms UTC): buried ones, and ones of channels that stand still.
 
-        At most ``limit`` of a channel and state. Answers (batches, recipients).
+        At most ``limit`` of each channel and state. Returns (batches, recipients).
         """
         batches, recipients = await self._link.call(self._where, "tubes.batches_expire", now, limit)
         return int(batches), int(recipients)
 
     async def tube_kick(self, channel: str, count: int) -> int:
-        """Bring up to ``count`` of them back onto the tube; answers how many."""
+        """Bring up to ``count`` buried batches back onto the tube; returns how many."""
         return int((await self._link.call(self._where, "tubes.tube_kick", channel, count))[0])
 
     async def batch_bury(self, channel: str, task_id: int, number: int, why: str, *, sent: bool = False) -> None:
@@ -235,18 +235,18 @@ class Tubes:
         await self._link.call(self._where, "tubes.batch_bury", channel, task_id, number, why, sent)
 
     def stopping(self) -> None:
-        """Say that this worker is being stopped: what it cannot settle any more says nothing against its batches."""
+        """Report that this worker is being stopped: batches that it cannot settle are not counted as poison."""
         self._link.tell(self._where, "tubes.worker_stopping", self._worker)
 
     async def batch_crashed(self, channel: str, task_id: int, number: int, why: str) -> tuple[int, bool]:
-        """Who handled a batch crashed: it comes again, or is buried. Answers (its crashes, whether buried)."""
+        """Count a crash against a batch: it comes again, or is buried. Returns (its crashes, whether it is buried)."""
         crashes, buried = await self._link.call(self._where, "tubes.batch_crashed", channel, task_id, number, why)
         return int(crashes), bool(buried)
 
     async def settle(self, channel: str, settlements: Sequence[Settlement]) -> list[bool]:
         """Clause 7: ack, remainders, outbox lines, all or nothing. False: the take was not ours any more.
 
-        A repeat of the call changes nothing: what was settled by the first is not taken any more.
+        Repeating the call changes nothing: batches that the first call settled are not taken any more.
         """
         wire = [settlement.wire() for settlement in settlements]
         return list((await self._link.call(self._where, "tubes.settle", channel, wire))[0])
@@ -254,10 +254,10 @@ class Tubes:
     async def outbox_read(
         self, limit: int, *, wait: bool = True, known: tuple[int, int] = (0, 0)
     ) -> tuple[int, list[Any]]:
-        """The epoch and its lines that the store is owed: (number, line) each, in order.
+        """The epoch, and the lines that it owes the store: (number, line) each, in order.
 
-        Waits up to POLL seconds for the first. ``known``: an epoch, and the last of its lines that is in the ledger by
-        now; up to there they are forgotten.
+        Waits up to POLL seconds for the first. ``known``: an epoch, and the last of its lines that the ledger has; the
+        queue deletes the lines up to there.
         """
         seconds = POLL if wait else 0.0
         epoch, lines = await self._link.call(
@@ -266,11 +266,11 @@ class Tubes:
         return int(epoch), list(lines)
 
     async def memory(self) -> Memory:
-        """How full the queue's memory is; cheap, whatever lies on the tubes."""
+        """How full the queue's memory is; cheap, however full the tubes are."""
         return Memory(**(await self._link.call(self._where, "tubes.memory", deadline=2.0))[0])
 
     async def outbox_age(self) -> float:
-        """For how many seconds the store has been owed the first of the lines; 0 when it is owed none."""
+        """Seconds for which the store has been owed the oldest line; 0 if it is owed none."""
         return float((await self._link.call(self._where, "tubes.outbox_age"))[0])
 
     async def statistics(self) -> dict[str, Any]:
