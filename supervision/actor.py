@@ -30,5 +30,5 @@ class HasSnapshot(Protocol):
     """An actor with a tree of its own: a nested supervisor, or one that speaks for another process's tree."""
 
     def snapshot(self) -> Snapshot:
-        """The tree of now, as plain data."""
+        """The current tree, as plain data."""
         ...

@@ -100,7 +100,7 @@ class Incarnation:
         self._on_exit = on_exit
         self._scope = trio.CancelScope()
         self._asked = False
-        self._until: float | None = None  # when it is asked no longer, but cancelled; None: at once
+        self._until: float | None = None  # when it is cancelled, if it has not stopped; None: at once
         self._cancelled = False
 
     async def run(self) -> None:

@@ -1,7 +1,7 @@
 """An actor that is an operating-system process: started, shaken hands with, watched, stopped, always reaped.
 
 The child gets a session of its own, so that a Ctrl-C in the terminal reaches it only through its supervisor, and a
-pipe as standard input whose end this process holds: when this process is gone, by kill -9 too, the child reads EOF
+pipe as standard input, held open by this process: when this process is gone, by kill -9 too, the child reads EOF
 and must exit. A parent-death signal would not do: Linux sends it when the *thread* that spawned the child ends, and
 Trio spawns from cached threads that end after ten idle seconds.
 """
@@ -27,17 +27,17 @@ from supervision.output_lines import OutputLines
 
 REAP_WITHIN = 5.0  # seconds for a killed process to be gone
 LAST_OUTPUT_WITHIN = 0.5  # seconds for the pipes' EOF after the exit: a grandchild may hold them open
-OVERSLEPT = 0.2  # seconds by which a sleep must have been too long for this process to have stood still itself
-UNREAD_WITHIN = 0.5  # seconds in which what came meanwhile is read
+OVERSLEPT = 0.2  # seconds by which a sleep must overrun to show that this process itself stood still
+UNREAD_WITHIN = 0.5  # seconds to read what arrived meanwhile
 
 
 _running: set[trio.Process] = set()
 
 
 def kill_running() -> None:
-    """Kill every process that runs as a `ChildProcess` here: the last resort, before this process ends itself.
+    """Kill every process that runs as a `ChildProcess` here: the last resort before this process ends itself.
 
-    May be called from any thread, and when the event loop stands still.
+    May be called from any thread, even when the event loop stands still.
     """
     for process in list(_running):
         _signal(process, signal.SIGKILL, group=True)
@@ -50,7 +50,7 @@ def _ignore_line(stream: str, text: str) -> None:
 class ChildProcess:
     """Runs `argv` as a child process; an actor, so one object for one incarnation.
 
-    - `pass_fds`: as of `subprocess.Popen`. The descriptors passed on stay open in this process: close this side's copy
+    - `pass_fds`: as for `subprocess.Popen`. The descriptors passed on stay open in this process: close this side's copy
       once the process runs, or its channel never ends (`ready_on` is a good place).
     - `first_line`: bytes written to standard input before all else, a newline added. Standard input then stays open.
     - `ready_on`: "stdout" waits for a first line with a JSON object and hands it to `on_ready`; an async function,
@@ -103,11 +103,11 @@ class ChildProcess:
         return process.pid if process is not None and process.returncode is None else None
 
     def beat(self) -> None:
-        """The process is alive: start the heartbeat's time anew."""
+        """The process is alive: restart the heartbeat timeout."""
         self._last_beat = trio.current_time()
 
     def stop(self) -> None:
-        """Ask the process to stop: `request_stop` or SIGTERM, then what `grace` says."""
+        """Ask the process to stop: `request_stop` or SIGTERM, then SIGKILL as the class says."""
         self._asked.set()
 
     async def run(self, ready: Callable[[], None]) -> None:
@@ -142,7 +142,7 @@ class ChildProcess:
                     readers.start_soon(self._read_stderr, process)
                     await process.wait()
                     if process.stdin is not None:
-                        await process.stdin.aclose()  # EOF for what it may have left behind
+                        await process.stdin.aclose()  # EOF for children that it may have left behind
                     readers.cancel_scope.deadline = trio.current_time() + LAST_OUTPUT_WITHIN
                 nursery.cancel_scope.cancel()
         finally:
@@ -155,7 +155,7 @@ class ChildProcess:
         if not self._asked.is_set() or code not in (0, -signal.SIGTERM):
             raise ProcessDied(self.name, -signal.SIGKILL if code is None else code, tuple(self._last_lines))
 
-    # -- its voice ---------------------------------------------------------------------------------------------
+    # -- its output --------------------------------------------------------------------------------------------
 
     def _became_ready(self, ready: Callable[[], None]) -> None:
         self._is_ready = True
@@ -164,7 +164,7 @@ class ChildProcess:
 
     async def _write_first_line(self, process: trio.Process) -> None:
         if self._first_line is not None and process.stdin is not None:
-            # A process that does not read, or is gone, shows itself in other ways.
+            # A process that does not read, or is gone, is noticed in other ways.
             with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):
                 await process.stdin.send_all(self._first_line + b"\n")
 
@@ -222,7 +222,7 @@ class ChildProcess:
             silence = now - self._last_beat
             if silence < self._heartbeat_timeout:
                 due = min(self._last_beat, now) + self._heartbeat_timeout
-            elif now - due > OVERSLEPT:  # it was us who stood still: its beats may lie unread
+            elif now - due > OVERSLEPT:  # this process stood still: beats may be unread
                 due = now + UNREAD_WITHIN
             else:
                 self._fail(process, HungProcess(f'process "{self.name}": no heartbeat for {silence:.3g} s'))

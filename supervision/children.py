@@ -48,7 +48,7 @@ class Children:
         return self.records[child_id]
 
     def in_order(self) -> list[Child]:
-        """The records in start order, as a list of its own."""
+        """The records in start order, as a copy."""
         return list(self.records.values())
 
     def which(self) -> list[ChildInfo]:
@@ -75,7 +75,7 @@ class Children:
     async def start_all(self, children: Sequence[Child]) -> None:
         """Start these in order, neighbours that belong together side by side. The first failure ends the waiting.
 
-        Raises what `start` raises. Whoever was not ready by then is there still, to be stopped with the others.
+        Raises what `start` raises. A child that was not ready by then still exists, to be stopped with the others.
         """
         for run in _runs(children):
             failures: list[StartFailed | Ended] = []
@@ -130,7 +130,7 @@ class Children:
             early = ExitedBeforeReady(f'run() of "{spec.id}" returned without calling ready()')
             self._start_failed(child, life.reason.error or early)
         if self.stopping:
-            raise Ended  # the stopping of all children takes this one along, within its own shutdown time
+            raise Ended  # stopping all children stops this one too, within its own shutdown time
         await life.kill(partial(self._stuck, child))
         child.incarnation = None
         self._start_failed(child, StartTimedOut(f'"{spec.id}" did not call ready() within {life.start_limit:g} s'))
@@ -164,11 +164,11 @@ class Children:
 
     @property
     def cancel_limit(self) -> float:
-        """Seconds after which `cancel_in_order` has come to its end in any case."""
+        """Seconds after which `cancel_in_order` has ended in any case."""
         return CANCEL_GRACE * (len(_runs(self.in_order())) + 1)
 
     async def cancel_in_order(self) -> None:
-        """Cancel all children, last started first, each awaited (with a bound) before the next. Wants a shield."""
+        """Cancel all children, last started first, each awaited (with a bound) before the next. Needs a shield."""
         self.stopping = True
         for run in _runs(self.in_order()[::-1]):
             lives = [(child, child.incarnation) for child in run if child.incarnation is not None]
@@ -182,7 +182,7 @@ class Children:
                     self._stuck(child, life, CANCEL_GRACE)
 
     def emit(self, event: SupervisionEvent) -> None:
-        """Tell the observer; its own mistakes are logged and harm nobody."""
+        """Call the observer; an exception in it is logged and harms nothing."""
         try:
             self._observe(event)
         except Exception:
@@ -190,7 +190,7 @@ class Children:
 
     def _gone(self, child: Child, life: Incarnation, reason: ExitReason) -> None:
         if life.ready_at is None:
-            return  # a failed start, told as such
+            return  # a failed start, reported as such
         now = trio.current_time()
         self.emit(events.ChildExited(self.supervisor, now, child.spec.id, life.number, reason))
         self._inbox.post(Exited(child, life, reason))
@@ -207,7 +207,7 @@ class Children:
 
 
 def _runs(children: Sequence[Child]) -> list[list[Child]]:
-    """In the same order, neighbours that belong together in one step."""
+    """Group neighbours that belong together into one step, in the same order."""
     runs: list[list[Child]] = []
     for child in children:
         if runs and child.spec.together and runs[-1][-1].spec.together:

@@ -59,8 +59,8 @@ class ProcessError(SupervisionError):
 class ProcessDied(ProcessError):
     """An OS process ended without having been asked to, or not as asked.
 
-    `returncode` is negative for a signal; `last_lines` are the last lines of its standard error. The first line of the
-    text has the process's own last words, where it left by itself with an error.
+    `returncode` is negative for a signal; `last_lines` are the last lines of its standard error. If the process
+    ended by itself with an error, the first line of the text has its last words.
     """
 
     def __init__(self, name: str, returncode: int, last_lines: tuple[str, ...]) -> None:

@@ -1,4 +1,4 @@
-"""What a supervisor tells its observer: one small frozen record per thing that happened."""
+"""The events that a supervisor reports to its observer, each a small frozen record."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class ExitReason:
 
 @dataclass(frozen=True, slots=True)
 class Down:
-    """The answer of a watch."""
+    """The result of a watch."""
 
     id: str
     incarnation: int
@@ -59,7 +59,7 @@ class ChildStarted(SupervisionEvent):
 
 @dataclass(frozen=True, slots=True)
 class ChildStartFailed(SupervisionEvent):
-    """An incarnation did not get ready; everything of it is gone."""
+    """An incarnation did not get ready; nothing of it is left."""
 
     child: str
     incarnation: int
@@ -104,7 +104,7 @@ class Escalated(SupervisionEvent):
 
 @dataclass(frozen=True, slots=True)
 class ActorParked(SupervisionEvent):
-    """`supervisor` names what crashes too often: it is tried again in `seconds` (see `Parking`). `why`: one line."""
+    """The actor `supervisor` crashes too often: it is tried again in `seconds` (see `Parking`). `why`: one line."""
 
     error: BaseException
     why: str

@@ -1,4 +1,4 @@
-"""What a supervisor's loop handles, one after the other, and the plain records its questions are answered with."""
+"""The items that a supervisor's loop handles in turn, and the plain records with which it answers questions."""
 
 from __future__ import annotations
 
@@ -57,14 +57,14 @@ class StartAgain:
 
 @dataclass(eq=False, slots=True)
 class Command:
-    """What another task asks the supervisor to do; `error` is its answer."""
+    """A request from another task to the supervisor; `error` is the answer."""
 
     work: Callable[[], Awaitable[None]]
     error: Exception | None
     done: trio.Event = field(default_factory=trio.Event)
 
     async def answer(self) -> None:
-        """Do the work and wake the task that asked; an error of ours is its answer, all else goes up."""
+        """Do the work and wake the task that asked; a `SupervisionError` is its answer, others propagate."""
         try:
             await self.work()
         except SupervisionError as error:
@@ -91,9 +91,9 @@ class Inbox:
         self._lot.unpark()
 
     async def ask(self, work: Callable[[], Awaitable[None]], gone: Exception) -> None:
-        """Have the loop do `work` in its turn. Raises what that raised, or `gone` when it was not done.
+        """Have the loop do `work` in its turn. Raises what `work` raised, or `gone` if it was not done.
 
-        A task cancelled while it waits takes nothing back: its command may still be carried out.
+        Cancelling the task that waits does not withdraw the command: it may still be carried out.
         """
         command = Command(work, gone)
         self.post(command)

@@ -1,4 +1,4 @@
-"""Parking: what crashes too often waits for a minute and is tried again, for ever, and its siblings never notice."""
+"""Parking: an actor that crashes too often is tried again every minute, for ever; its siblings never notice."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PAUSE = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Parked:
-    """Why something waits for its next try. Times are ``trio.current_time()``."""
+    """Why an actor waits for its next try. Times are ``trio.current_time()``."""
 
     why: str
     """The crash itself in one line, not that a supervisor gave up because of it."""
@@ -32,8 +32,8 @@ class Parking:
 
     After ``pause`` seconds ``start(True)`` makes the next one, on trial: it should give up at its first crash. One
     that was on trial and ran for longer than ``pause`` is replaced at once by ``start(False)``. A start that fails is a
-    crash like any other, the very first too, so that the siblings start all the same; with ``first_counts`` what ends
-    the actor before it has once been ready is raised instead, so that whoever starts the tree reads why.
+    crash like any other, even the very first, so that the siblings start anyway. With ``first_counts`` an error that
+    ends the actor before it was ever ready is raised instead, so that the person who starts the tree reads why.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class Parking:
         self._stopping = trio.Event()
 
     async def run(self, ready: Callable[[], None]) -> None:
-        """Run until stopped, or until the actor returns. Raises what cancels it, and what ``first_counts`` says."""
+        """Run until stopped, or until the actor returns. Raises a cancel, and the errors of ``first_counts``."""
         trial = False
         while not self._stopping.is_set():
             began = trio.current_time()

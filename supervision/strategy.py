@@ -1,4 +1,4 @@
-"""OTP's rules as pure functions: who is restarted after an exit, and who is restarted with it."""
+"""OTP's rules as pure functions: which children are restarted after an exit."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 class Strategy(enum.Enum):
-    """Who is stopped and restarted together with a child: nobody, everybody, those started after it."""
+    """Which children are restarted together with a child: none, all, those started after it."""
 
     ONE_FOR_ONE = "one_for_one"
     ONE_FOR_ALL = "one_for_all"
@@ -31,7 +31,7 @@ def wants_restart(restart: Restart, reason: ExitReason) -> bool:
 
 
 def restart_group(strategy: Strategy, order: Sequence[T], failed: T) -> list[T]:
-    """Who is stopped (in reverse) and started again (in this order) when `failed` is restarted."""
+    """The children to stop (in reverse) and start again (in this order) when `failed` is restarted."""
     if strategy is Strategy.ONE_FOR_ONE:
         return [failed]
     if strategy is Strategy.ONE_FOR_ALL:

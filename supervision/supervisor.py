@@ -38,10 +38,10 @@ from supervision.strategy import (
 class Supervisor:
     """Runs `children` and keeps them running; itself an actor, so that trees nest.
 
-    `strategy` says who is restarted together, `intensity` how often before the supervisor gives up and raises
-    `IntensityExceeded`. `observe` is called with every event; left out, they are logged.
+    `strategy` says which children are restarted together, `intensity` how often before the supervisor gives up and
+    raises `IntensityExceeded`. `observe` is called with every event; by default events are logged.
 
-    Raises `ValueError` for ids given twice.
+    Raises `ValueError` for an id given twice.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class Supervisor:
         """Start all children in order, call `ready`, keep them running until `stop` or the end.
 
         Returns after `stop`. Raises `StartFailed` when a child does not start at boot and `IntensityExceeded` when
-        restarts are used up; in each case when all children are gone, stopped in reverse order. Cancelled, it cancels
+        restarts are used up; in each case once all children are gone, stopped in reverse order. Cancelled, it cancels
         the children in reverse order, awaiting each.
         """
         if self._started_at is not None:
@@ -197,7 +197,7 @@ class Supervisor:
     async def _exited(self, item: Exited) -> None:
         child, reason = item.child, item.reason
         if child.incarnation is not item.life:
-            return  # it was stopped, and perhaps started again, before its own end was heard of
+            return  # it was stopped, and perhaps started again, before this exit was handled
         child.incarnation = None
         if wants_restart(child.spec.restart, reason):
             await self._restart(child, reason)

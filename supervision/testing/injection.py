@@ -34,13 +34,13 @@ class _Life:
 
 
 class Injection(trio.abc.Instrument):
-    """Injects `faults` into one run, in their order: the next is counted for once the one before was injected.
+    """Injects `faults` into one run, in order: counting for the next begins once the one before was injected.
 
     A step is one turn of one of the actor's own tasks: from one await that really waits, or only lets others run, to
     the next. The crash is a cancel of the whole actor at that await. Supervised children are actors of their own.
     Shielded awaits and plain statements between two awaits cannot be hit: that is what seams are for.
 
-    `on_fire` is called with each `Fired`, in the very step; it must not raise.
+    `on_fire` is called with each `Fired`, within that step; it must not raise.
     """
 
     def __init__(self, faults: Sequence[PlannedFault], on_fire: Callable[[Fired], None] | None = None) -> None:
@@ -88,7 +88,7 @@ class Injection(trio.abc.Instrument):
             raise error(str(self._fire(fault, name)))
 
     def _next(self, name: str, *, seam: bool) -> PlannedFault | None:
-        """The fault that is due at this step of `name`, if one is."""
+        """The fault that is due at this step of `name`, if any."""
         if len(self.fired) == len(self._faults):
             return None
         fault = self._faults[len(self.fired)]
@@ -118,11 +118,11 @@ class Injection(trio.abc.Instrument):
                 self._lives[task] = life
 
     def task_exited(self, task: Task) -> None:
-        """Forget it."""
+        """Forget the task."""
         self._lives.pop(task, None)
 
     def after_task_step(self, task: Task) -> None:
-        """Count, and cancel the actor where it waits now."""
+        """Count the step; if a fault is due, cancel the actor where it waits now."""
         life = self._lives.get(task)
         if life is None or task.coro.cr_frame is None or life.crash is not None:
             return

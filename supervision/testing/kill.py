@@ -1,7 +1,7 @@
 """kill -9 at every step: a child process that ends itself, is started again, and must have lost nothing.
 
-The child runs Trio with a `kill_switch`; the parent runs `kill_at_every_step`, which tells it by its environment at
-which step to send itself SIGKILL. Nothing of it runs after that: no `finally`, no buffer flushed, no goodbye.
+The child runs Trio with a `kill_switch`; the parent runs `kill_at_every_step`, which sets in its environment
+the step at which it sends itself SIGKILL. Nothing of it runs after that: no `finally`, no flush, no goodbye.
 """
 
 from __future__ import annotations
@@ -47,9 +47,9 @@ def kill_at_every_step(
 ) -> Report:
     """Start `argv` so that it kills itself at step N of `actor`, start it again to recover, then ask the `law`.
 
-    `prepare` makes a blank state before each N. The process must exit with 0 when its work is done, and take up
-    again what an earlier one left; `law` looks at what both left behind and raises `AssertionError`. `within`:
-    seconds for each process.
+    `prepare` makes a blank state before each N. The process must exit with 0 when its work is done, and go on
+    where an earlier one stopped; `law` checks what both left behind and raises `AssertionError`. `within`: seconds for
+    each process.
     """
     report = Report(f"kill -9 at every step of {actor}")
     with tempfile.TemporaryDirectory() as folder:
@@ -60,7 +60,7 @@ def kill_at_every_step(
             environment = {**os.environ, **(env or {}), **order}
             done = subprocess.run(argv, env=environment, timeout=within, capture_output=True, text=True, check=False)
             if done.returncode not in (0, -signal.SIGKILL if order else 0):
-                last = done.stderr.strip().splitlines()[-1:] or ["no word"]
+                last = done.stderr.strip().splitlines()[-1:] or ["no output"]
                 raise AssertionError(f"the process ended with {done.returncode}: {last[0]}")
             return done.returncode
 

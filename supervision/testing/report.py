@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 
 class InjectedCrash(Exception):
-    """Raised in an actor's name by the harness: it dies here, whatever it was about to do."""
+    """Raised by the harness in place of an actor, which dies here whatever it was about to do."""
 
 
 class InjectedFault(Exception):
@@ -45,7 +45,7 @@ class PlannedFault:
 
 @dataclass(frozen=True, slots=True)
 class Fired:
-    """A fault that was injected, and the line of code at which it was."""
+    """A fault that was injected, and the line of code that it hit."""
 
     fault: PlannedFault
     where: str
@@ -81,7 +81,7 @@ class Report:
         return "\n  ".join([*lines, *map(str, self.broken)])
 
     def add(self, fired: Sequence[Fired], law: str | None) -> None:
-        """Note one run; `law` is what it broke, if anything."""
+        """Record one run; `law`: the law that it broke, if any."""
         if fired:
             self.runs += 1
         for one in fired:

@@ -14,7 +14,7 @@ def fault_schedules(
 ) -> st.SearchStrategy[list[PlannedFault]]:
     """Lists of up to `most` faults: crashes of `actors`, errors before and after the effect at `seams`.
 
-    `steps`: the highest step, counted from the fault before. Hypothesis seeds Trio's scheduler, so that a failing
+    `steps`: the highest step, counted from the previous fault. Hypothesis seeds Trio's scheduler, so that a failing
     example replays, and shrinks to few faults at early steps. One example is one `run_schedule`.
     """
     number = st.integers(1, steps)

@@ -1,4 +1,4 @@
-"""Runs a scenario again and again, with a fault one step later each time, until there is no such step any more."""
+"""Runs a scenario again and again, with a fault one step later each time, until no step is left."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Scenario = Callable[[], Awaitable[None]]
 """Builds everything anew, lets it work, and asserts its law at the end."""
 
 NEVER_ENDING = 100_000
-"""Steps after which a sweep is taken for endless."""
+"""Steps after which a sweep is considered endless."""
 
 
 def run_with_faults(
@@ -30,11 +30,11 @@ def run_with_faults(
     seed: int = 0,
     on_fire: Callable[[Fired], None] | None = None,
 ) -> tuple[list[Fired], str | None]:
-    """Run `scenario` once and inject `faults`. Answers which were injected, and the broken law, if any.
+    """Run `scenario` once and inject `faults`. Returns those that were injected, and the broken law, if any.
 
-    Every exception that leaves the scenario breaks its law; so does one that does not end `within` so many seconds
-    (3,600 virtual or 30 real ones). `virtual`: under `MockClock(autojump_threshold=0)`, not to be used together with
-    sockets, processes or asyncio. `seed`: of Trio's scheduler, so that one run is like the other.
+    Every exception that leaves the scenario breaks its law; so does a scenario that does not end `within` seconds
+    (default: 3,600 virtual or 30 real ones). `virtual`: under `MockClock(autojump_threshold=0)`, not for use with
+    sockets, processes or asyncio. `seed`: of Trio's scheduler, so that runs are alike.
     """
     injection = Injection(faults, on_fire)
     limit = within if within is not None else 3600.0 if virtual else 30.0
@@ -70,8 +70,8 @@ def crash_at_every_step(
     """Run `scenario` once without a fault, then with a crash of `actor` at its step 1, 2, 3 … until none is left.
 
     `actor`: a child's id, or supervisor/id. `first` and `every` make a slice: steps first, first + every, …
-    `then`: further crashes of it in each run, so many steps after the one before. The others: `run_with_faults`.
-    Use it in a plain function: it calls `trio.run`. The report is to be `check()`ed, or looked at.
+    `then`: further crashes of it in each run, each counted in steps from the one before. Other arguments: see
+    `run_with_faults`. Use it in a plain function: it calls `trio.run`. Call `check()` on the report, or look at it.
     """
     run = partial(run_with_faults, scenario, virtual=virtual, within=within, seed=seed, on_fire=on_fire)
     more = [PlannedFault(actor, step) for step in then]
@@ -90,7 +90,7 @@ def fault_at_every_call(
     seed: int = 0,
     on_fire: Callable[[Fired], None] | None = None,
 ) -> Report:
-    """As `crash_at_every_step`, with an error before or after the effect of each call that passes `seam`."""
+    """Like `crash_at_every_step`, with an error before or after the effect of each call that passes `seam`."""
     if kind is FaultKind.CRASH:
         raise ValueError("kind: a seam fails before or after its effect; crashes are crash_at_every_step's")
     run = partial(run_with_faults, scenario, virtual=virtual, within=within, seed=seed, on_fire=on_fire)
@@ -105,7 +105,7 @@ def run_schedule(
     within: float | None = None,
     on_fire: Callable[[Fired], None] | None = None,
 ) -> list[Fired]:
-    """Run one schedule (see `fault_schedules`). Raises `LawBroken`; answers what was injected."""
+    """Run one schedule (see `fault_schedules`). Raises `LawBroken`; returns the injected faults."""
     fired, law = run_with_faults(scenario, faults, virtual=virtual, within=within, on_fire=on_fire)
     if law is not None:
         raise LawBroken(str(Broken(tuple(fired), law)))
