@@ -1,4 +1,4 @@
--- The admin socket: one line of JSON in, one out. In the data folder, mode 0600; nothing of it goes over the network.
+-- The admin socket: one line of JSON in, one out. It is in the data folder, mode 0600, and never on the network.
 
 local fio = require('fio')
 local json = require('json')
@@ -8,7 +8,7 @@ local replication = require('replication')
 
 local admin = {}
 
--- The pages of a campaign as the ledger has them: who walked what.
+-- The pages of a campaign in the ledger, with the node that walked each.
 local function pages(campaign)
     local list = setmetatable({}, {__serialize = 'seq'})
     for _, page in box.space.store_pages:pairs({campaign}) do

@@ -1,5 +1,5 @@
 -- The embedded instance: store and queue in one, or a node's own queue. Its parent writes one line of JSON to our
--- standard input and keeps the pipe open; when that pipe ends, the parent is gone, and so are we, after our workers.
+-- standard input and keeps the pipe open. When the pipe ends, the parent is gone: we wait for our workers and exit.
 
 local fiber = require('fiber')
 local fio = require('fio')
@@ -14,8 +14,8 @@ ffi.cdef [[
 ]]
 
 local ORPHAN_LIFE = 6 -- seconds: workers without a node drain for 5
-local LOOK_EVERY = 1 -- seconds between two looks whether our socket is still there
-local FORMER_LIFE = 15 -- seconds that an instance which was left alone may still hold the data folder
+local LOOK_EVERY = 1 -- seconds between two checks that our socket still exists
+local FORMER_LIFE = 15 -- seconds for which an orphaned instance may still hold the data folder
 
 local buffer = ffi.new('char[4096]')
 
@@ -46,11 +46,11 @@ local leaving = require('leaving')
 
 local on_socket = config.listen:sub(1, 1) == '/'
 
--- A parent that was killed cannot take away the socket, and the link that it made for it.
+-- A parent that was killed cannot remove the socket and its link.
 local function leave()
     leaving.wait(ORPHAN_LIFE)
     if on_socket then
-        on_socket = false -- it is not missed any more
+        on_socket = false -- do not listen again
         fio.unlink(config.listen)
     end
     if config.link ~= nil then
@@ -60,15 +60,15 @@ local function leave()
     os.exit(0)
 end
 
--- Is this folder there, made if not, and of the user that owns the data?
+-- Make the folder if it is missing. Whether it belongs to the user that owns the data.
 local function private(folder)
     fio.mkdir(folder, tonumber('700', 8))
     local found = fio.lstat(folder)
     return found ~= nil and found:is_dir() and found.uid == fio.stat(config.directory).uid
 end
 
--- What cleans up a folder of temporary files takes away sockets that it takes for old ones, and links. Who is connected
--- goes on, but nobody could connect any more.
+-- A cleaner of temporary files deletes sockets and links that look old to it. Connected clients go on, but nobody could
+-- connect any more: so listen again.
 local function mend()
     while on_socket do
         fiber.sleep(LOOK_EVERY)
@@ -96,8 +96,8 @@ fiber.create(function()
     leave()
 end)
 
--- Tarantool locks the data folder, and gives up at once where another has it: a former instance of ours, whose node was
--- killed, waits for its workers.
+-- Tarantool locks the data folder, and fails at once if another instance has it: a former instance of ours may still be
+-- waiting for its workers after its node was killed.
 local function wait_for_the_former()
     local LOCK, UNLOCK = 6, 8 -- LOCK_EX + LOCK_NB, LOCK_UN
     local folder = fio.open(config.directory, {'O_RDONLY'})
@@ -112,7 +112,7 @@ end
 wait_for_the_former()
 local ok, said = pcall(instance.start, config)
 if not ok then
-    io.stderr:write('cannot start: ', tostring(said), '\n') -- the parent tells it to a person
+    io.stderr:write('cannot start: ', tostring(said), '\n') -- the parent shows it to a person
     os.exit(1)
 end
 instance.tell(said)

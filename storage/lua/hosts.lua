@@ -1,5 +1,5 @@
--- Who may connect: a list of hosts, checked before anybody has said a password. Tarantool runs a guest's SQL, and one query
--- without an end freezes the instance for everybody: so a stranger is hung up on before its first request is looked at.
+-- Who may connect: a list of hosts, checked before any password. Tarantool runs SQL for guests, and one endless query
+-- freezes the instance for everybody: so a host that is not listed is disconnected before its first request is read.
 
 local fiber = require('fiber')
 local log = require('log')
@@ -7,12 +7,12 @@ local log = require('log')
 local hosts = {}
 
 local LOOPBACK = {'127.0.0.0/8', '::1'}
-local LOG_EVERY = 10 -- seconds: whoever knocks writes no log of ours
+local LOG_EVERY = 10 -- seconds: strangers must not fill our log
 
 local allowed -- as given; nil: not guarded
 local refused, told = 0, 0
 
--- The address as a number, or nil for what is no IPv4 address.
+-- The address as a number, or nil if it is not an IPv4 address.
 local function number(address)
     local parts = {address:match('^(%d+)%.(%d+)%.(%d+)%.(%d+)$')}
     local n = 0
@@ -25,7 +25,7 @@ local function number(address)
     return #parts == 4 and n or nil
 end
 
--- What an entry covers: {first, size} of IPv4 addresses, or the text of an IPv6 address; nil for what is neither.
+-- What an entry covers: {first, size} of IPv4 addresses, or the text of an IPv6 address; nil if it is neither.
 local function covered(entry)
     local address, bits = tostring(entry):match('^([^/]+)/(%d%d?)$')
     local first = number(address or tostring(entry))
@@ -37,7 +37,7 @@ local function covered(entry)
     return first == nil and address == nil and tostring(entry):match('^[%x:]*:[%x:.]*$') or nil
 end
 
--- The first entry that is none, or nil.
+-- The first invalid entry, or nil.
 function hosts.wrong(list)
     for _, entry in ipairs(list) do
         if covered(entry) == nil then
@@ -46,9 +46,9 @@ function hosts.wrong(list)
     end
 end
 
--- Does the list cover this address?
+-- Whether the list covers this address.
 function hosts.covers(list, address)
-    address = address:match('^::ffff:(%d+%.%d+%.%d+%.%d+)$') or address -- IPv4 on a socket of both
+    address = address:match('^::ffff:(%d+%.%d+%.%d+%.%d+)$') or address -- IPv4 on a dual-stack socket
     local n = number(address)
     for _, entry in ipairs(list) do
         local range = covered(entry)
@@ -66,13 +66,13 @@ function hosts.of(uri)
     return host:match('^%[(.*)%]$') or host
 end
 
--- Can this be reached from this machine alone?
+-- Whether `listen` can be reached from this machine only.
 function hosts.is_local(listen)
     return listen:match('^unix/:') ~= nil or listen:sub(1, 1) == '/' or hosts.of(listen) == 'localhost'
         or hosts.covers(LOOPBACK, hosts.of(listen))
 end
 
--- The list that holds for `listen`: loopback and the own address are always in it.
+-- The list that applies to `listen`: loopback and the own address are always in it.
 function hosts.with_local(list, listen)
     local all = table.copy(LOOPBACK)
     for _, entry in ipairs(list) do
@@ -93,7 +93,7 @@ local function refuse(address)
     box.error(box.error.ACCESS_DENIED, 'Connect', 'host', address, 'guest')
 end
 
--- From now on whoever is not in the list is hung up on. Before `listen`.
+-- From now on disconnect every host that is not in the list. Call it before `listen`.
 function hosts.guard(list)
     allowed = list
     box.session.on_connect(function()
@@ -104,7 +104,7 @@ function hosts.guard(list)
     end)
 end
 
--- The list that is kept to, or nil.
+-- The list in force, or nil.
 function hosts.list()
     return allowed
 end

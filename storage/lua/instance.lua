@@ -1,4 +1,4 @@
--- One Tarantool of ours, embedded or a server of its own: settings, roles, users, and `listen` last.
+-- One Tarantool of ours, embedded or standalone: settings, roles, users, and `listen` last.
 
 local hosts = require('hosts')
 local json = require('json')
@@ -13,7 +13,7 @@ local function roles_of(config)
     return config.roles or STORE_AND_QUEUE
 end
 
--- Everything that is written is written where writing is allowed; a read replica gets it from its master.
+-- Roles write only on an instance that is not read-only; a read replica gets all of it from its master.
 local function start_roles(config)
     for _, role in ipairs(roles_of(config)) do
         require('roles.' .. role).start(config.channels or {})
@@ -33,14 +33,14 @@ local function ensure_users(config)
     end
 end
 
--- Bring what is written to this code's version: spaces, verbs, tubes, users.
+-- Bring spaces, verbs, tubes and users to this code's version.
 function instance.apply(config)
     start_roles(config)
     ensure_users(config)
     replication.apply(config.replication)
 end
 
--- The same with the files as they lie on the disk now; what was loaded from them is forgotten.
+-- The same with the files as they are on disk now: what was loaded from them before is dropped.
 function instance.reload(config)
     for name in pairs(package.loaded) do
         if name:match('^roles%.') then
@@ -50,11 +50,11 @@ function instance.reload(config)
     instance.apply(config)
 end
 
--- config: directory, listen, hosts?, users, channels?, roles?, memory, wal_mode, replication?, admin? (with its socket).
--- Answers what there is to tell.
+-- config: directory, listen, hosts?, users, channels?, roles?, memory, wal_mode, replication?, admin? (with its
+-- socket). Returns what `instance.tell` reports.
 function instance.start(config)
-    -- What is alive here is small and stays; what is garbage are batches, 80 KB each. The collector may wait until there is
-    -- four times as much: it looked at everything so often that it took a seventh of the CPU (now a fifteenth).
+    -- Little is alive here; the garbage is batches of 80 KB. So the collector may wait for four times as much garbage:
+    -- by default it took a seventh of the CPU.
     collectgarbage('setpause', 400)
     local settings = {
         work_dir = config.directory, memtx_dir = '.', wal_dir = '.', vinyl_dir = '.',
@@ -74,7 +74,7 @@ function instance.start(config)
     if config.listen:sub(1, 1) ~= '/' then
         hosts.guard(hosts.with_local(config.hosts or {}, config.listen))
     end
-    box.cfg({listen = config.listen}) -- last: whoever can connect finds everything in place
+    box.cfg({listen = config.listen}) -- last: a client that can connect finds everything in place
     if config.admin then
         require('admin').serve(config)
     end

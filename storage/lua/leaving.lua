@@ -1,5 +1,5 @@
--- How an instance with a queue leaves: after its workers. Whoever signals it, and in whatever order with the node and the
--- workers, batches that are being sent are settled first: what it would not hear of would be sent again.
+-- How an instance with a queue exits: after its workers. Whoever signals it, and in whatever order with the node and
+-- the workers, batches that are being sent are settled first: unsettled ones would be sent again.
 
 local fiber = require('fiber')
 
@@ -10,9 +10,9 @@ local LOOK_EVERY = 0.02 -- seconds
 local LAST_WORDS = 0.1 -- seconds for the last settlement's answer to reach its worker
 local MARGIN = 5 -- seconds for what Tarantool itself does after the wait
 
-local deadline = math.huge -- the earliest that anybody has set: the parent may be gone while a SIGTERM waits
+local deadline = math.huge -- the earliest one set: the parent may go while a SIGTERM waits
 
--- Does a worker that is connected still hold a task?
+-- Whether a connected worker still holds a task.
 local function held()
     local workers = require('roles.tubes.workers')
     for _, row in box.space.tubes_taken:pairs() do
@@ -26,7 +26,7 @@ end
 -- Hand out nothing more, and wait until no connected worker holds a task, at most `seconds`.
 function leaving.wait(seconds)
     if type(box.cfg) == 'function' or box.space.tubes_taken == nil then
-        return -- not begun yet, or without a queue
+        return -- not started yet, or without a queue
     end
     require('roles.tubes.state').close()
     deadline = math.min(deadline, fiber.clock() + seconds)
@@ -40,7 +40,7 @@ function leaving.wait(seconds)
     end
 end
 
--- From now on a SIGTERM waits as `wait` does; 2.6 serves on while the trigger sleeps.
+-- From now on a SIGTERM waits as `wait` does. Tarantool 2.6 goes on serving while the trigger sleeps.
 function leaving.guard()
     if box.ctl.set_on_shutdown_timeout ~= nil then -- since 2.8; 3 s by default
         box.ctl.set_on_shutdown_timeout(LONGEST + MARGIN)

@@ -1,9 +1,9 @@
--- A store of several instances: one master, the others read from it. Who is master is written in the base itself, with a
--- term that grows at every promotion, so that it survives restarts and an old master knows that it is one no more.
+-- A store of several instances: one master, and replicas that follow it. The base itself says which instance is master,
+-- with a term that grows at every promotion: that survives restarts, and an old master learns that it was replaced.
 --
--- No answer leaves the master before as many instances as the quorum says have everything that it may rest on
--- (`confirm`): a failover takes back nothing that anybody was told. Tarantool 2.6.0 has synchronous spaces for this, but
--- a master that died with unconfirmed writes does not come back from there, and no replica can join one under load
+-- No answer leaves the master before a quorum of instances has everything that the answer may rest on (`confirm`): a
+-- failover undoes nothing that was acknowledged. Tarantool 2.6.0 has synchronous spaces for this, but a master that
+-- died with unconfirmed writes cannot recover from them, and no replica can join a master under load
 -- (docs/adr/0006-answers-wait-for-the-quorum.md).
 
 local fiber = require('fiber')
@@ -15,26 +15,26 @@ local netbox = require('net.box')
 local replication = {}
 
 local USER = 'replicator'
-local ASK_TIMEOUT = 2 -- seconds for another instance to tell who is master
-local QUORUM_TIMEOUT = 5 -- seconds for the quorum to have a write; then its caller is told that nobody knows
+local ASK_TIMEOUT = 2 -- seconds for another instance to say which one is master
+local QUORUM_TIMEOUT = 5 -- seconds for the quorum to get a write; then the call fails, its outcome unknown
 local LOOK_EVERY = 0.001 -- seconds
 
 local quorum = 1 -- instances that must have a write, this one counted
 local confirmed = 0 -- the last of our writes that the quorum has
-local moved = fiber.cond() -- told when that is another
-local waiting, looking = 0, false -- how many answers wait, and whether somebody looks for them
+local moved = fiber.cond() -- signalled when `confirmed` or `quorum` changes
+local waiting, looking = 0, false -- how many answers wait, and whether `looker` runs
 
 local function meta()
     return box.space.store_meta
 end
 
--- {uuid, term, quorum} of who is master, or nil.
+-- {uuid, term, quorum} of the master, or nil.
 function replication.master()
     local row = meta() and meta():get('master')
     return row and row.value
 end
 
--- Who do the other instances think is master? The answer with the highest term.
+-- Ask the other instances which one is master. Returns the answer with the highest term.
 local function ask(options)
     local best
     for _, uri in ipairs(options.others) do
@@ -65,8 +65,8 @@ local function default_quorum(options)
     return math.floor((#options.others + 1) / 2) + 1
 end
 
--- The first `box.cfg` of an instance that has others beside it. options: others (host:port each), password, quorum?,
--- master (of a base that is yet to be made).
+-- The first `box.cfg` of a replicated instance. options: others (host:port each), password, quorum?, master (of a base
+-- that is yet to be made).
 function replication.configure(settings, config)
     local options = config.replication
     fio.mktree(config.directory)
@@ -81,7 +81,7 @@ function replication.configure(settings, config)
     if blank then
         settings.replication = sources(options)
     end
-    box.cfg(settings) -- what is on the own disk, first alone: connected, it would soon know of a promotion only by hearsay
+    box.cfg(settings) -- first alone, to read the master on our own disk before the others' news replaces it
     local own = replication.master()
     if own == nil or own[1] ~= box.info.uuid then
         box.cfg({replication = sources(options)})
@@ -95,7 +95,7 @@ function replication.configure(settings, config)
     box.cfg({read_only = false})
 end
 
--- On the master, after the schema: who it is, and as whom replicas come.
+-- On the master, after the schema: write that it is the master, and make the user of the replicas.
 function replication.apply(options)
     if options == nil or box.info.ro then
         return
@@ -109,7 +109,7 @@ function replication.apply(options)
     box.schema.user.grant(USER, 'replication', nil, nil, {if_not_exists = true})
 end
 
--- Which of our writes do enough replicas have? Answers whether there are more than before.
+-- Find the last of our writes that enough replicas have. Returns whether it has moved.
 local function look()
     local have, before = {}, confirmed
     for id, other in pairs(box.info.replication) do
@@ -123,7 +123,7 @@ local function look()
     return confirmed > before
 end
 
--- One fiber looks for all that wait, for as long as anybody does. The first look costs nobody a pause.
+-- One fiber looks on behalf of all answers that wait. It looks first and sleeps after.
 local function looker()
     while waiting > 0 do
         if look() then
@@ -134,7 +134,7 @@ local function looker()
     looking = false
 end
 
--- Wait until the quorum has all that is written here by now.
+-- Wait until the quorum has everything that has been written here so far.
 local function confirm()
     if quorum <= 1 or box.info.ro then
         return
@@ -160,7 +160,7 @@ local function after(...)
     return ...
 end
 
--- The same verbs, whose answers wait until what they rest on cannot be lost with this instance.
+-- The same verbs, but each answer waits until nothing that it rests on can be lost with this instance.
 function replication.confirmed(verbs)
     local held = {}
     for name, verb in pairs(verbs) do
@@ -171,8 +171,8 @@ function replication.confirmed(verbs)
     return held
 end
 
--- Make this instance the master, whoever was it before: that one must be down. What was acknowledged is here, if this
--- instance was one of the quorum. On the master itself: another quorum.
+-- Make this instance the master; the master before it must be down. Everything acknowledged is here if this instance
+-- was in the quorum. On the master itself: set another quorum.
 function replication.promote(wanted)
     local before = replication.master()
     if before == nil then
@@ -181,12 +181,12 @@ function replication.promote(wanted)
     local term = before[2]
     if before[1] ~= box.info.uuid then
         term = term + 1
-        box.cfg({replication = {}}) -- the old master has no say any more, even if it is still there
+        box.cfg({replication = {}}) -- stop following the old master, even if it is still there
     end
     box.cfg({read_only = false})
     meta():replace({'master', {box.info.uuid, term, wanted}})
-    quorum, confirmed = wanted, 0 -- what a smaller quorum had is yet to be had by this one
-    moved:broadcast() -- who waits for the old quorum looks at the new one
+    quorum, confirmed = wanted, 0 -- writes that a smaller quorum had are not confirmed by this one yet
+    moved:broadcast() -- answers that wait for the old quorum now wait for the new one
     log.warn('master of the store: term %d, quorum %d', term, wanted)
     return replication.status()
 end
@@ -195,8 +195,8 @@ local function behind(vclock)
     return vclock and tonumber(box.info.lsn - (vclock[box.info.id] or 0)) or box.NULL
 end
 
--- What a person wants to know. On the master each replica with how many writes it is behind; on a replica its master
--- with the seconds since.
+-- The state for a person to read. On the master, how many writes each replica is behind; on a replica, its lag behind
+-- the master in seconds.
 function replication.status()
     local master = replication.master() or {}
     local instances = setmetatable({}, {__serialize = 'seq'})
@@ -219,12 +219,12 @@ function replication.status()
     }
 end
 
--- Where this instance's writes stand: a replica that has this has all that was written here before.
+-- This instance's position: a replica that has reached it has everything that was written here before.
 function replication.position()
     return {box.info.id, tonumber(box.info.lsn)}
 end
 
--- Wait until this replica has the position, at most `timeout` seconds; answers whether it has.
+-- Wait until this replica has reached the position, at most `timeout` seconds; returns whether it has.
 function replication.wait(position, timeout)
     local deadline = fiber.clock() + timeout
     while (box.info.vclock[position[1]] or 0) < position[2] do

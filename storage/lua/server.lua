@@ -1,7 +1,7 @@
--- A Tarantool server of its own, store or queue: `tarantool server.lua SETTINGS`. SETTINGS is a file in YAML (JSON is YAML):
+-- A standalone Tarantool server, store or queue: `tarantool server.lua SETTINGS`. SETTINGS is a file in YAML (or JSON):
 --
 --   role: store                      # store, queue, or both
---   data: /var/lib/broadside/store   # closed to others; its admin.sock (mode 0600) is for `broadside schema`, `… store`
+--   data: /var/lib/broadside/store   # private; its admin.sock (mode 0600) is for `broadside schema`, `… store`
 --   listen: 10.0.0.5:3301
 --   hosts: [10.0.0.6, 10.1.0.0/24]   # who may connect: nodes, replicas, peers. This machine always may
 --   password_file: /etc/broadside/store.password          # of the user `broadside`: the verbs, nothing else

@@ -73,7 +73,7 @@ function methods:kick(count)
 end
 
 function methods:delete(id, event)
-    local task = self:peek(id)      -- vinyl does not tell what it deletes
+    local task = self:peek(id)      -- vinyl does not return what it deletes
     self.space:delete{id}
     return self:changed(task and task:transform(2, #task - 2, '-'), event or 'delete')
 end

@@ -35,7 +35,7 @@ local function death(task)
     return tonumber(task[CREATED]) + tonumber(task[TTL])
 end
 
---- `atomically(f, ...)`: how to make a change that no caller has asked for.
+--- `atomically(f, ...)`: makes a change that no caller has asked for.
 function fifottl.new(space, on_task_change, opts, atomically)
     local self = setmetatable({space = space, opts = opts, atomically = atomically}, {__index = methods})
     self.bell, self.nearest = fiber.cond(), 0
@@ -68,13 +68,13 @@ function methods:move(task, state, event, delay)
     local changes = {{'=', STATE, state}, {'=', NEXT_EVENT, death(task)}}
     if delay ~= nil and delay > 0 then
         changes = {{'=', STATE, '~'}, {'=', NEXT_EVENT, now() + span(delay)}, {'+', TTL, span(delay)}}
-    elseif state == 't' then    -- not held beyond its life, however long its ttr
+    elseif state == 't' then    -- not beyond its ttl, however long its ttr
         changes[2][3] = math.min(now() + tonumber(task[TTR]), changes[2][3])
     end
     return self:changed(self.space:update(task[ID], changes), event)
 end
 
--- What has expired is removed by the watcher, but it may be late: it is not handed out.
+-- The watcher removes expired tasks, but it may be late: do not hand them out.
 function methods:first_ready()
     local at, status = now(), self.space.index.status
     local first = status:min{'r'}
@@ -93,7 +93,7 @@ function methods:touch(id, seconds)
     return self:changed(self.space:update(id, {{'+', NEXT_EVENT, more}, {'+', TTL, more}, {'+', TTR, more}}), 'touch')
 end
 
--- The next event of the tasks in `state`: do it when it is due and return 0, else return its time.
+-- The next event of the tasks in `state`: if it is due, do it and return 0, else return its time.
 local function expire(self, state, event)
     local task = self.space.index.watch:min{state}
     local at = task and tonumber(task[NEXT_EVENT]) or math.huge
@@ -107,8 +107,8 @@ local function expire(self, state, event)
     return 0
 end
 
--- Makes timed events happen. No error ends it, a full memory least of all, because what it removes is what frees the
--- memory: so each state is looked at for itself.
+-- Makes timed events happen. No error ends it, least of all a full memory, because the tasks that it removes free the
+-- memory: so each state is handled by itself.
 local function watch(self, me)
     while self.watcher == me do
         self.nearest = math.huge

@@ -1,4 +1,4 @@
--- Rights for users who call tubes themselves. A function with `setuid` needs none of them.
+-- Rights for users that call tubes themselves. A function with `setuid` needs none of them.
 
 local CALLS = {'put', 'take', 'touch', 'ack', 'release', 'peek', 'bury', 'kick', 'delete'}
 

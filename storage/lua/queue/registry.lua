@@ -1,5 +1,5 @@
--- The tubes there are and the drivers that make them. `_queue` keeps one line a tube, as the queue rock does;
--- `_queue_leases`, temporary, who has taken what.
+-- The existing tubes and the drivers that make them. `_queue` has one row a tube, as in the queue rock; the temporary
+-- `_queue_leases` says which session has taken which task.
 
 local cfg = require('queue.cfg')
 local log = require('log')
@@ -20,7 +20,7 @@ local function driver_of(kind)
 end
 
 local function call(raw, name)
-    if raw[name] ~= nil then    -- a registered driver may do without
+    if raw[name] ~= nil then    -- optional in a registered driver
         raw[name](raw)
     end
 end
@@ -36,7 +36,7 @@ local function open(row)
     return self
 end
 
--- Nobody holds a task after a restart, or after another instance was the writable one.
+-- After a restart, or after another instance was the writable one, no task is taken.
 local function resume(row)
     if drivers[row[4]] == nil then
         log.warn('queue: tube "%s" is of type %s, which needs the "queue" rock: left alone', row[1], row[4])
@@ -74,7 +74,7 @@ function registry.ending()
     end
 end
 
---- Give back what a session has taken. False when some of it could not be.
+--- Give back the tasks that a session has taken. False if some could not be given back.
 function registry.give_back(session)
     local all = true
     for _, lease in ipairs(box.space._queue_leases.index.session:select{session}) do

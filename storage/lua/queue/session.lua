@@ -1,7 +1,7 @@
--- Sessions: who owns a taken task. A connection gets one on first use, several connections may share one, and a
+-- Sessions: the owners of taken tasks. A connection gets one on first use, several connections may share one, and a
 -- session outlives its last connection by `cfg.ttr` seconds, so that a client that comes back finds its tasks.
 --
--- Kept in Lua tables on purpose: a session is no part of anybody's transaction, it ends with the process, and needs
+-- Kept in Lua tables on purpose: a session is not part of any transaction, it ends with the process, and needs
 -- neither grants nor memory that a full arena could refuse at the very moment of a disconnect.
 
 local cfg = require('queue.cfg')
@@ -15,7 +15,7 @@ local connections = {}      -- session -> number of its connections
 local ends = {}             -- session without connections -> when its tasks are given back (fiber.clock seconds)
 
 local function finish(id)
-    ends[id] = nil      -- nobody may join it any more
+    ends[id] = nil      -- nobody can join it any more
     local ok, done = pcall(session.release, id)
     if not (ok and done) then
         log.error('queue: not all tasks of a session that has ended could be given back, trying again: %s', done)
@@ -38,13 +38,13 @@ function session.leave(connection)
     end
 end
 
--- A request that was queued may start after its connection was closed; it must not open a session that nobody ends.
+-- A queued request may start after its connection was closed; it must not open a session that nobody would end.
 local function join(id)
     local connection, kind = box.session.id(), box.session.type()
     if (kind == 'binary' or kind == 'console') and box.session.fd() < 0 then
         return nil
     elseif by_connection[connection] ~= id then
-        connections[id] = (connections[id] or 0) + 1    -- held while leaving yields
+        connections[id] = (connections[id] or 0) + 1    -- counted first, as leaving yields
         ends[id] = nil
         session.leave(connection)
         by_connection[connection] = id
@@ -70,12 +70,12 @@ function session.identify(id)
     return join(id)
 end
 
---- Give back the tasks of sessions whose time is over, for the life of the process.
+--- Give back the tasks of sessions that have expired, for the life of the process.
 function session.sweep()
     while true do
         fiber.sleep(1)
         for id, at in pairs(table.copy(ends)) do
-            if ends[id] == at and at <= fiber.clock() then     -- not joined again while another was finished
+            if ends[id] == at and at <= fiber.clock() then     -- not joined again in the meantime
                 finish(id)
             end
         end

@@ -20,7 +20,7 @@ function state.is_running(method)
     return state.current == 'RUNNING'
 end
 
---- Bring the queue up if the instance is configured and writable. Those who come in the meantime wait for it.
+--- Bring the queue up if the instance is configured and writable. Fibers that call it meanwhile wait.
 function state.ensure()
     while state.current == 'STARTUP' do
         changed:wait()

@@ -1,7 +1,7 @@
--- One operation, one transaction: the caller's where there is one, else its own.
+-- One operation, one transaction: the caller's if there is one, else its own.
 --
--- What must happen once the change is durable (waking a waiter, telling the tube's owner) is kept back until the
--- commit: a waiter woken earlier could look too soon, find nothing, and sleep on beside a ready task.
+-- Waking a waiter and calling the tube's callback wait for the commit: a waiter woken earlier could look too soon, find
+-- nothing, and go on sleeping although a task is ready.
 
 local log = require('log')
 
@@ -9,7 +9,7 @@ local transaction = {}
 
 local function tell(tube, task, event)
     if tube.callback ~= nil then
-        -- the change has happened: an owner's failing callback must not make it look undone
+        -- the change has happened: a failing callback must not make it look undone
         local ok, failure = pcall(tube.callback, tube.raw:normalize_task(task), event)
         if not ok then
             log.error('queue: on_task_change of tube "%s" failed: %s', tube.name, failure)
@@ -17,8 +17,8 @@ local function tell(tube, task, event)
     end
 end
 
---- A task of `tube` has changed within the transaction under way. In a caller's transaction its owner is told at once,
---- as part of it; and should the change be undone, all waiters look again.
+--- A task of `tube` has changed within the current transaction. In a caller's transaction the callback is called at
+--- once, as part of it; if the change is rolled back, all waiters look again.
 function transaction.changed(tube, task, event)
     if tube.news ~= nil then
         table.insert(tube.news, task)
@@ -58,7 +58,7 @@ function transaction.run(tube, operation, ...)
     tube.news = nil
     local finished, failure = pcall(finish, tube, ok)
     if not (ok and finished) then
-        tube.wake_all()     -- while the write was under way others saw the change, and went to sleep upon it
+        tube.wake_all()     -- others saw the change before it failed, and went to sleep because of it
         error(ok and failure or result, 0)
     end
     for i = 1, #news, 2 do

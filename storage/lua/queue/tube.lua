@@ -1,8 +1,8 @@
--- A tube: what callers hold. It adds to a driver (fifo, fifottl, a registered one) who owns a taken task, who waits,
--- what is counted and who is told.
+-- A tube: the object that callers use. To a driver (fifo, fifottl, a registered one) it adds the owners of taken tasks,
+-- waiters, counters and the callback.
 --
--- Who owns which task is a temporary space and not a Lua table, so that a take, ack or release that is rolled back with
--- its transaction takes its ownership back with it.
+-- Ownership is kept in a temporary space and not in a Lua table, so that a rollback of a take, ack or release rolls
+-- back the ownership, too.
 
 local fiber = require('fiber')
 local session = require('queue.session')
@@ -33,7 +33,7 @@ local function on_task_change(self, task, event)
     transaction.changed(self, task, event)
 end
 
---- `row` is the tube's line in _queue: name, tube_id, space name, type, opts.
+--- `row` is the tube's row in _queue: name, tube_id, space name, type, opts.
 function tube.new(driver, row)
     local space = box.space[row[3]]
     local self = setmetatable({
@@ -55,7 +55,7 @@ function tube.new(driver, row)
     return self
 end
 
--- The methods below that are run in a transaction; they answer nil while the queue is not RUNNING.
+-- The methods below are run in a transaction; they return nil while the queue is not RUNNING.
 local operations = {}
 
 local function found(id, task)
@@ -80,7 +80,7 @@ end
 function operations.ack(self, id)
     check_taken(self, id)
     local task = found(id, self.raw:delete(id))
-    self.calls.ack, self.calls.delete = self.calls.ack + 1, self.calls.delete - 1   -- counted as the one, not as both
+    self.calls.ack, self.calls.delete = self.calls.ack + 1, self.calls.delete - 1   -- counted as an ack only
     return task
 end
 
@@ -132,7 +132,7 @@ local function take(self)
 end
 
 --- The next ready task, waiting for one up to `timeout` seconds (for ever, when nil). Within a transaction it never
---- waits: waiting yields, and a yield would abort the transaction. No value when there is none, when the client has
+--- waits: waiting yields, and a yield would abort the transaction. Returns nothing if there is none, if the client has
 --- gone or the instance has become read-only.
 function tube:take(timeout)
     local deadline = fiber.clock() + math.min(tonumber(timeout or FOREVER), FOREVER)
@@ -148,7 +148,7 @@ function tube:take(timeout)
 end
 
 local function give_back(self, id)
-    leases():delete{self.tube_id, id}   -- of a task, too, that is gone because its space was truncated by hand
+    leases():delete{self.tube_id, id}   -- even if the task is gone because its space was truncated by hand
     return self.raw:release(id, {})
 end
 
@@ -166,7 +166,7 @@ local function give_back_some(self)
     return #ids
 end
 
---- Give back a taken task, whoever holds it. False when that is impossible now (no memory, say).
+--- Give back a taken task, whichever session holds it. False if that is impossible now (no memory, say).
 function tube:give_back(id)
     return (pcall(self.run, self, give_back, id))
 end
@@ -189,8 +189,8 @@ function tube:on_task_change(callback)
     return old or function() end
 end
 
---- {tasks = {...}, calls = {...}}. Calls are counted in memory: from zero with each process, and those of a transaction
---- that is rolled back too. Tasks are counted in the space, so they are always right.
+--- {tasks = {...}, calls = {...}}. Calls are counted in memory: from zero in each process, including those of a
+--- transaction that is rolled back. Tasks are counted in the space, so they are always right.
 function tube:statistics()
     local space = box.space[self.name]
     local tasks = {total = space:len(), done = self.done}

@@ -1,4 +1,4 @@
--- Those who wait in `take`, as a list: the one with the earliest deadline first.
+-- The fibers that wait in `take`, as a list: the earliest deadline first.
 
 local fiber = require('fiber')
 
@@ -45,7 +45,7 @@ function waiters:wait(deadline, connection)
     table.remove(self, place(self, waiter))
     local alive, failure = pcall(fiber.testcancel)  -- a cancelled fiber returns from its wait as if woken
     if waiter.woken and (waiter.gone or not alive) then
-        self:wake(1)    -- who was woken for a task and cannot take it hands the call on, or it would lie there unseen
+        self:wake(1)    -- a waiter that was woken for a task and cannot take it wakes the next one
     end
     if not alive then
         error(failure, 0)

@@ -6,7 +6,7 @@ local function finish(ok, ...)
         error((...), 0)
     end
     box.commit()
-    return ... -- all of it, nils too: a verb's nil is an answer
+    return ... -- with its nils: a verb's nil is a result
 end
 
 return function(f, ...)

@@ -1,5 +1,5 @@
--- The clock of leases: it goes on while the machine is suspended, as the monotonic clock of `fiber` does not. A lease that
--- slept through its end would still hold in its owner's eyes, while the store has given its pages to others.
+-- The clock of leases: unlike `fiber`'s monotonic clock it goes on while the machine is suspended. Otherwise the
+-- owner of a lease that ended during the suspension would trust it, while the store has given its pages to others.
 
 local ffi = require('ffi')
 local fiber = require('fiber')
@@ -8,8 +8,8 @@ local clock = {}
 
 local CLOCK_BOOTTIME = 7
 
--- A symbol of our own: the name itself may be declared already, otherwise than here. Declared once: this file is loaded
--- anew by `schema apply`.
+-- A symbol name of our own: `clock_gettime` may be declared already, with another type. The pcall: `schema apply` loads
+-- this file again, and the second declaration fails.
 pcall(ffi.cdef, [[
     struct broadside_timespec { long seconds; long nanoseconds; };
     int broadside_clock_gettime(int clock, struct broadside_timespec *at) __asm__("clock_gettime");
@@ -24,9 +24,9 @@ local function boottime()
     return tonumber(at.seconds) + tonumber(at.nanoseconds) / 1e9
 end
 
--- Where there is no such clock: as much time has passed since the last look as the monotonic clock says, or the wall
--- clock, whichever says more. So a lease holds only while both say so; a wall clock that is set forward ends it early.
--- `monotonic`, `wall`: answer seconds.
+-- Without such a clock: the time passed since the last look is what the monotonic clock says or what the wall clock
+-- says, whichever is more. So a lease holds only while both say so; a wall clock that is set forward ends it early.
+-- `monotonic`, `wall`: return seconds.
 function clock.of_both(monotonic, wall)
     local now, last_monotonic, last_wall = monotonic(), monotonic(), wall()
     return function()
@@ -37,7 +37,7 @@ function clock.of_both(monotonic, wall)
     end
 end
 
--- Seconds. Comparable within one life of this process.
+-- Seconds. Comparable within the life of this process only.
 clock.now = jit.os == 'Linux' and boottime() ~= nil and boottime or clock.of_both(fiber.clock, fiber.time)
 
 return clock

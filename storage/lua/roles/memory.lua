@@ -1,13 +1,14 @@
--- How full this instance's memory is. The last of it is kept for what frees memory: settlements, reports, deletions.
+-- How full this instance's memory is. The last part is reserved for work that frees memory: settlements, reports,
+-- deletions.
 
 local memory = {}
 
 local REFUSE = 0.95
--- As a share of all memory: how much must have become free since Tarantool refused before we ask it again.
+-- Share of all memory that must have become free since Tarantool refused before we try again.
 local RELIEF = 0.01
 
--- Bytes that were in use just after Tarantool itself had refused a row. It may do so well before REFUSE: what is left is
--- in slabs of other sizes.
+-- Bytes that were in use just after Tarantool itself had refused a row. It may refuse well before REFUSE, if the free
+-- memory is in slabs of other sizes.
 local refused_at
 
 local function exhausted(slab)
@@ -17,19 +18,19 @@ local function exhausted(slab)
     return refused_at ~= nil
 end
 
--- Bytes used and bytes there are, whether new subscribers are refused, and of which instance.
+-- This instance's uuid, bytes used, bytes in all, and whether new subscribers are refused.
 function memory.usage()
     local slab = box.slab.info()
     local full = slab.arena_used > REFUSE * slab.quota_size or exhausted(slab)
     return {uuid = box.info.uuid, used = tonumber(slab.arena_used), size = tonumber(slab.quota_size), full = full}
 end
 
--- Is this what Tarantool says when its memory is used up?
+-- Whether this is Tarantool's error for memory that is used up.
 function memory.is_refusal(err)
     return type(err) == 'cdata' and (err.type == 'OutOfMemory' or err.code == box.error.MEMORY_ISSUE)
 end
 
--- Call `f`; when Tarantool refuses for want of memory, remember it.
+-- Call `f`; if Tarantool refuses for lack of memory, remember it.
 function memory.noticed(f, ...)
     local function finish(ok, ...)
         if not ok then
@@ -48,7 +49,7 @@ function memory.full()
     return slab.arena_used > REFUSE * slab.quota_size
 end
 
--- Raise Tarantool's own error for it, which it raises too when a slab of the right size is missing earlier.
+-- Raise Tarantool's own error for it; Tarantool itself raises it earlier if it has no slab of the right size.
 function memory.refuse_when_full()
     local usage = memory.usage()
     if usage.full then

@@ -3,8 +3,8 @@
 
 local atomic = require('roles.atomic')
 
--- `keep`: the space of {key, value} rows in which the version stands, made when it is missing. `steps`: functions.
--- `owner`: whose spaces these are, for the error. Answers the version.
+-- `keep`: the space of {key, value} rows that holds the version, made if it is missing. `steps`: functions. `owner`:
+-- the role that owns the spaces, for the error. Returns the version.
 return function(keep, steps, owner)
     local rows = box.space[keep]
     if rows == nil then

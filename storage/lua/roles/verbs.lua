@@ -1,6 +1,6 @@
 -- Publish verbs: setuid functions, and the database role `broadside_verbs` with execute on them alone (users and roles
--- share one namespace, and the user is called `broadside`). `neighbourly` are those that another node may call too: the
--- role `broadside_peer`. A read replica has its functions and grants from its master.
+-- share one namespace, and the user is called `broadside`). `neighbourly`: the verbs that another node may call too,
+-- with the role `broadside_peer`. A read replica gets its functions and grants from its master.
 
 return function(prefix, verbs, neighbourly)
     rawset(_G, prefix, verbs)
