@@ -1,8 +1,8 @@
--- A batch as it lies on its channel's tube: an array, read by position here and by `Task` in storage/records.py.
+-- A batch as its channel's tube stores it: an array, read by position here and by `Task` in storage/records.py.
 --
--- Fields 9 to 13 are reserved, and 0 in every batch: the lane on the tube, the class of time zones, the interval (from, until,
--- ms UTC) in which a push of it may be begun, and the version of the texts. 0 stands for the usual lane, for no class, for
--- any time and for the texts as they were fired. A remainder takes all of them from its batch.
+-- Fields 9 to 13 are reserved, and 0 in every batch: the lane on the tube, the class of time zones, the interval (from,
+-- until, ms UTC) in which its pushes may begin, and the version of the texts. 0 means the usual lane, no class, any
+-- time and the texts as they were fired. A remainder copies all of them from its batch.
 
 local format = {
     VERSION = 1, CAMPAIGN = 2, EPOCH = 3, SEGMENT = 4, SEQ = 5, N = 6, ATTEMPT = 7, EXPIRES_AT = 8,
@@ -10,27 +10,27 @@ local format = {
 }
 
 local NEWEST = 1
-local TASK, ROW = {}, {} -- field -> its path in a task as a tube answers it, and in the tube's own row
+local TASK, ROW = {}, {} -- field -> its path in a task as a tube returns it, and in the tube's own row
 for _, field in pairs(format) do
     TASK[field], ROW[field] = ('[3][%d]'):format(field), ('[8][%d]'):format(field)
 end
 
--- n: a page's own batches count up from 1.
+-- n: the batches of a page are numbered from 1.
 function format.first(epoch, campaign, segment, seq, n, expires_at, size, recipients)
     return {NEWEST, campaign, epoch, segment, seq, n, 1, expires_at, 0, 0, 0, 0, 0, size, recipients}
 end
 
--- One field of a task as the tube answers it: that one alone, as the recipients need not become a Lua string.
+-- One field of a task as the tube returns it. Only this one is read, so that the recipients become no Lua string.
 function format.of(task, field)
     return task[TASK[field]]
 end
 
--- The same of a row of the tube's space.
+-- The same for a row of the tube's space.
 function format.of_row(row, field)
     return row[ROW[field]]
 end
 
--- What is left of a task. n: negative, and made of the take's number, so no other batch of this epoch has the same.
+-- A remainder of a task. n: negative, and made from the take's number, so that no other batch of this epoch has it.
 function format.remainder(task, number, p, attempt, size, recipients)
     local rest = {NEWEST}
     for field = format.CAMPAIGN, format.TEXTS do
@@ -47,7 +47,7 @@ local function is_unsigned(value)
 end
 format.is_unsigned = is_unsigned
 
--- Is this data one that we can read, but for its recipients?
+-- Whether we can read this data as a batch; the recipients are not checked.
 function format.is_batch(data)
     if type(data) ~= 'table' or data[format.VERSION] ~= NEWEST or type(data[format.N]) ~= 'number' then
         return false

@@ -1,4 +1,4 @@
--- Batches, the tasks on the channels' tubes: taken by consumers, given back, blamed for a crash, buried for a person.
+-- Batches, the tasks on the channels' tubes: taken by consumers, given back, counted as crashed, buried for a person.
 
 local buried = require('roles.tubes.buried')
 local node_tubes = require('roles.tubes.node_tubes')
@@ -6,7 +6,7 @@ local takes = require('roles.tubes.takes')
 
 local batches = {}
 
--- Clause 6. A long poll: at most `timeout` seconds, then nothing. Answers {number, task}s, a task being [id, state, data].
+-- Clause 6. A long poll of at most `timeout` seconds. Returns {number, task}s; a task is [id, state, data].
 function batches.batch_take(channel, worker, max, poll, lost, timeout)
     return takes.take(node_tubes.of_channel(channel), worker, max, poll, lost, timeout)
 end
@@ -20,7 +20,7 @@ function batches.batch_release_worker(channel, worker)
     return takes.release_worker(node_tubes.of_channel(channel), worker)
 end
 
--- A batch that nobody can read, or whose settlement nobody can write, is buried for a person.
+-- A batch that cannot be read, or that cannot be settled, is buried for a person.
 function batches.batch_bury(channel, id, number, why, sent)
     return takes.bury(node_tubes.of_channel(channel), id, number, why, sent)
 end

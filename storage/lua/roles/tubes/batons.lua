@@ -1,4 +1,5 @@
--- Batons: the small tasks that travel from node to node. Put by this node's walkers and its neighbours, taken by walkers.
+-- Batons: the small tasks that travel from node to node. Put by this node's walkers and its neighbours, taken by
+-- walkers.
 
 local atomic = require('roles.atomic')
 local buried = require('roles.tubes.buried')
@@ -8,10 +9,10 @@ local takes = require('roles.tubes.takes')
 
 local batons = {}
 
-local BURIED_BATONS = 20 -- kept to be looked at: the shepherd makes a lost baton again, so they may be many
+local BURIED_BATONS = 20 -- kept for a person: the shepherd makes a lost baton again, so there may be many
 local BATONS_A_CALL = 1000
 
--- Largest of {campaign, segment, seq, after_id}.
+-- Upper bounds of {campaign, segment, seq, after_id}.
 local BATON = {2 ^ 64, 2 ^ 20, 2 ^ 40, 2 ^ 63}
 
 local function is_baton(baton)
@@ -28,8 +29,8 @@ local function is_baton(baton)
     return true
 end
 
--- Batons {campaign, segment, seq, after_id}, from this node's walkers or a neighbour's, who may be of another mind about
--- what a baton is.
+-- Batons {campaign, segment, seq, after_id} from this node's walkers or a neighbour's. They are checked, since a
+-- neighbour may run another version.
 function batons.baton_put(list)
     if type(list) ~= 'table' or #list > BATONS_A_CALL then
         error(('baton_put: a list of at most %d batons is taken'):format(BATONS_A_CALL), 0)
@@ -48,8 +49,8 @@ function batons.baton_put(list)
     return #list
 end
 
--- Clause 2. A long poll: at most `timeout` seconds, then nothing. Answers the epoch and {number, task}s, a task being
--- [id, state, data].
+-- Clause 2. A long poll of at most `timeout` seconds. Returns the epoch and {number, task}s; a task is [id, state,
+-- data].
 function batons.baton_take(worker, poll, lost, timeout)
     local tasks = takes.take(node_tubes.BATONS, worker, 1, poll, lost, timeout)
     return state.get('epoch'), tasks

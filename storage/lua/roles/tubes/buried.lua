@@ -1,5 +1,5 @@
--- Buried tasks: out of everybody's way until a person looks at them, or until the news is too old to be sent. With its news
--- everything else on a tube ends, too, that nobody takes.
+-- Buried tasks: set aside until a person looks at them, or until their news expires. Other tasks that nobody takes end
+-- here too when their news expires.
 
 local msgpack = require('msgpack')
 local queue = require('queue')
@@ -13,17 +13,17 @@ local poison_counters = require('roles.tubes.poison_counters')
 local buried = {}
 
 local A_STEP = 50     -- tasks looked at in one transaction
-local LOOKED_AT = 5000 -- tasks of a state, the oldest first: what has expired is mostly among them
-local LATE = 5000     -- ms that a channel that moves has to end by itself what has expired
-local REASON = 40     -- characters of why a batch was buried that are counted in the campaign's reasons
+local LOOKED_AT = 5000 -- tasks of a state, the oldest first: most expired ones are among them
+local LATE = 5000     -- ms for a running channel to end expired batches by itself
+local REASON = 40     -- characters of a bury reason that go into the campaign's reasons
 
--- How many recipients a batch has, as far as that can be read.
+-- How many recipients a batch has; 0 if that cannot be read.
 local function size_of(data)
     local size = type(data) == 'table' and data[batch_format.SIZE]
     return type(size) == 'number' and size or 0
 end
 
--- The ids of a batch's recipients, or nil when it cannot be read.
+-- The ids of a batch's recipients, or nil if it cannot be read.
 local function ids_of(data)
     if not batch_format.is_batch(data) then
         return nil
@@ -50,7 +50,7 @@ function buried.bury(name, id, known, sent)
     poison_counters.put(name, id, known)
 end
 
--- The tasks of a tube in one state, the oldest first: f(id) each, until it answers false.
+-- Call f(id) for the tasks of a tube in one state, the oldest first, until it returns false.
 local function each(name, task_state, f)
     for _, row in box.space[name].index[1]:pairs({task_state}) do
         if f(row[1]) == false then
@@ -59,7 +59,7 @@ local function each(name, task_state, f)
     end
 end
 
--- Up to `limit` of them: {id, data, crashes, why, how many recipients may have been sent to} each.
+-- Up to `limit` buried tasks: {id, data, crashes, why, how many recipients may have been sent to} each.
 function buried.list(name, limit)
     local list = {}
     each(name, '!', function(id)
@@ -72,7 +72,7 @@ function buried.list(name, limit)
     return list
 end
 
--- Bring up to `count` of them back, with a clean record; answers how many.
+-- Bring up to `count` buried tasks back, without their poison counters; returns how many.
 function buried.kick(name, count)
     return atomic(function()
         local n = 0
@@ -101,7 +101,7 @@ function buried.keep(name, most)
     end)
 end
 
--- As the campaign's report names it: a word, whatever text it was buried with.
+-- The reason in the campaign's report: the first words of the text it was buried with.
 local function reason(why)
     local word = why:match('^[%w_ ]+')
     return 'buried: ' .. (word and word:sub(1, REASON) or 'no reason')
@@ -123,9 +123,9 @@ local function settled_line(channel, data, ids, outcome, why)
     return line
 end
 
--- End up to `limit` of a channel's batches in one state, and the ledger hears of it. `now` (ms UTC): only batches whose news
--- has expired by then, and whose campaign is not paused; nil: all, and what nobody can read is deleted. Answers how many
--- batches, and how many recipients.
+-- End up to `limit` of a channel's batches in one state, and report them to the ledger. `now` (ms UTC): only batches of
+-- expired news, and not of a paused campaign; nil: all, and unreadable ones are deleted. Returns how many batches and
+-- how many recipients.
 local function finish(channel, task_state, now, limit)
     local name = 'push_' .. channel
     local batches, recipients, ids, looked = 0, 0, {}, 0
@@ -144,7 +144,7 @@ local function finish(channel, task_state, now, limit)
     for from = 1, #ids, A_STEP do
         local work = {}
         for i = from, math.min(from + A_STEP - 1, #ids) do
-            local row = box.space[name]:get(ids[i]) -- as it is now: an earlier step's commit took its time
+            local row = box.space[name]:get(ids[i]) -- read again: it may have changed during an earlier step's commit
             if row ~= nil and row[2] == task_state then
                 local data = queue.tube[name]:peek(ids[i])[3]
                 table.insert(work, {id = ids[i], data = data, who = ids_of(data), why = poison_counters.get(name, ids[i]).why})
@@ -168,12 +168,12 @@ local function finish(channel, task_state, now, limit)
     return batches, recipients
 end
 
--- What is buried ends by a person: its recipients are rejected.
+-- A person ends buried batches: their recipients are rejected.
 function buried.finish(channel, limit)
     return finish(channel, '!', nil, limit)
 end
 
--- End what has expired, on every channel: what is buried, and what nobody takes because its channel stands still.
+-- End expired batches on every channel: buried ones, and ones that nobody takes because their channel stands still.
 function buried.expire(now, limit)
     local batches, recipients = 0, 0
     if not state.leased() then

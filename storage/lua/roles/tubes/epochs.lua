@@ -9,12 +9,12 @@ local state = require('roles.tubes.state')
 
 local epochs = {}
 
--- Clause 1: a queue that is blank, restored or forgotten forgets its work and starts in a new epoch.
+-- Clause 1: a queue that is blank, restored or forgotten deletes its work and starts in a new epoch.
 function epochs.adopt(epoch)
     if state.get('epoch') == epoch then
         return false
     end
-    -- purging yields: nothing may be put or taken meanwhile in the epoch that is over
+    -- purging yields: meanwhile nothing may be put or taken in the old epoch
     state.end_lease()
     for _, name in ipairs(queue.tube()) do
         queue.tube[name]:truncate()
@@ -36,7 +36,7 @@ function epochs.adopt(epoch)
         state.set('line', 0)
         state.set('epoch', epoch)
     end)
-    outbox.start() -- its numbers begin anew
+    outbox.start() -- its numbers start again
     return true
 end
 
@@ -45,7 +45,7 @@ function epochs.standing()
     return {clock.now(), paused_campaigns.still()}
 end
 
--- A lease, and with it the campaigns that are paused. `asked`: nil for now.
+-- Renew the lease, and with it the list of paused campaigns. `asked`: nil for now.
 function epochs.renew(epoch, seconds, asked, paused)
     if not state.renew(epoch, seconds, asked == nil and clock.now() or asked) then
         return false

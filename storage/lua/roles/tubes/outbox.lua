@@ -6,7 +6,7 @@ local state = require('roles.tubes.state')
 
 local outbox = {}
 
-local committed = 0 -- the last line whose transaction is on disk: earlier than that, a rollback could take it back
+local committed = 0 -- the last line that is on disk; a rollback could still remove later ones
 local grown = fiber.cond()
 
 local LINGER = 0.04 -- seconds that the first line waits for others: a report costs the same for one and for a hundred
@@ -26,7 +26,7 @@ function outbox.append(line)
     end)
 end
 
--- For how many seconds the store has been owed the first line; 0 when it is owed none.
+-- Seconds for which the store has been owed the oldest line; 0 if it is owed none.
 function outbox.age()
     local first = box.space.tubes_outbox.index.number:min()
     return first ~= nil and math.max(0, clock.time() - tonumber(first.written_at) / 1000) or 0
@@ -43,7 +43,7 @@ local function collect(limit)
     return lines
 end
 
--- The ledger has all lines of this epoch up to and with this one. In another epoch the numbers mean other lines.
+-- Delete the lines that the ledger has: up to and including `upto`. In another epoch the numbers mean other lines.
 local function trim(epoch, upto)
     if state.get('epoch') ~= epoch then
         return
@@ -64,9 +64,9 @@ local function trim(epoch, upto)
     end
 end
 
--- The epoch and up to `limit` lines of it, soon after there is one; none after `timeout` seconds. Asked for apart, the
--- epoch could be a later one, and the ledger would take the old lines' numbers for the new epoch's. `known`, `upto`: what
--- the ledger has of an epoch by now; those lines go first.
+-- The epoch and up to `limit` lines of it, soon after there is one; none after `timeout` seconds. In a separate call
+-- the epoch could be a later one, and the ledger would take old lines' numbers for the new epoch's. `known`, `upto`: an
+-- epoch and the last of its lines that the ledger has; these lines are deleted first.
 function outbox.read(limit, known, upto, timeout)
     trim(known, upto)
     local deadline = fiber.clock() + timeout

@@ -1,6 +1,7 @@
--- Clause 12 at a queue: of which campaigns nothing is handed out. The list comes with the lease, so that whoever may take
--- knows it, and a restarted queue, which has no lease, needs none. A paused campaign's batch that a take meets is parked, or
--- dropped when its campaign was cancelled; other campaigns' go on. Costs one look at an empty table when nothing is paused.
+-- Clause 12 at a queue: the campaigns of which no batch is handed out. The list comes with the lease, so a queue that
+-- may hand out batches has it, and a restarted queue, which has no lease, needs none. A take that meets a batch of a
+-- paused campaign parks it, or drops it if the campaign was cancelled. While nothing is paused this costs one look at
+-- an empty table.
 
 local fiber = require('fiber')
 local queue = require('queue')
@@ -17,7 +18,7 @@ local paused = {}   -- campaign as text -> {campaign, version, purge}; its id ma
 local swept = {}  -- campaign as text -> true: none of its batches is left on the tubes
 local sweeping = false
 
--- nil for what is no batch.
+-- nil if it is not a batch.
 local function campaign_of(task)
     return type(task[3]) == 'table' and task[3][batch_format.CAMPAIGN] or nil
 end
@@ -30,8 +31,8 @@ function paused_campaigns.is_paused(campaign)
     return paused[tostring(campaign)] ~= nil
 end
 
--- Inside the caller's transaction, which has just taken this task. Answers whether its campaign is paused, and the task
--- out of the way.
+-- Inside the caller's transaction, which has just taken this task. Returns whether its campaign is paused: then the
+-- task is off the tube.
 function paused_campaigns.park(tube, task)
     local pause = paused[tostring(campaign_of(task))]
     if pause == nil then
@@ -46,7 +47,7 @@ function paused_campaigns.park(tube, task)
     return true
 end
 
--- Up to TASKS_A_STEP parked batches leave: back to their tubes, or for good when their campaign was cancelled. Without a
+-- Put up to TASKS_A_STEP parked batches back on their tubes, or delete them if their campaign was cancelled. Without a
 -- lease this queue may be purging itself for a new epoch: then nothing goes back.
 local function unpark(campaign, purge)
     if not purge and not state.leased() then
@@ -75,8 +76,8 @@ local function parked_campaigns()
     return list
 end
 
--- Delete the campaign's batches that nobody has taken, TASKS_A_STEP looked at in a transaction. Answers whether that was
--- all: what is taken may come back in part.
+-- Delete the campaign's batches that are not taken, TASKS_A_STEP tasks a transaction. Returns whether none was taken:
+-- taken batches may come back in part.
 local function sweep_tube(name, campaign)
     local after, tube, all = {}, queue.tube[name], true
     repeat
@@ -121,8 +122,8 @@ local function sweep()
     end
 end
 
--- What the store says, with each renewal. Batches move in the background, in small steps; what is left undone by an error
--- (no memory, say) is tried again at the next renewal.
+-- Set the list of paused campaigns, with each renewal. Batches move in the background, in small steps; after an error
+-- (no memory, say) the rest is tried again at the next renewal.
 function paused_campaigns.set(list)
     local new, kept = {}, {}
     for _, entry in ipairs(list) do
@@ -145,7 +146,8 @@ function paused_campaigns.set(list)
     end)
 end
 
--- {campaign, version}s of which nobody here sends anything, as far as this queue knows, and no line is owed to the store.
+-- {campaign, version}s of which, as far as this queue knows, nobody here sends anything and no line is owed to the
+-- store.
 function paused_campaigns.still()
     if not paused_campaigns.any() then
         return {}

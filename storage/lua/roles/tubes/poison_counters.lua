@@ -1,16 +1,16 @@
--- Poison counters: how often a task's handler has crashed, and how many takes of it ended in nothing, neither in a
--- settlement nor in an orderly return. Written in the transaction that ends the take, durable, and gone with the task.
--- A healthy task has no row here.
+-- Poison counters: how often a task's handler has crashed, and how many takes of it ended without a result, neither in
+-- a settlement nor in an orderly return. Written in the transaction that ends the take, durable, and deleted with the
+-- task. A healthy task has no row here.
 
 local workers = require('roles.tubes.workers')
 
 local poison_counters = {}
 
-poison_counters.CRASHES = 3 -- blamed on a task, and it is buried
-poison_counters.ENDS = 5    -- takes that ended in nothing, and it is buried
+poison_counters.CRASHES = 3 -- crashes counted against a task until it is buried
+poison_counters.ENDS = 5    -- takes that ended without a result until it is buried
 local APART = 0.5    -- seconds between counted tasks that come back together
 
--- {crashes, why, ends, sent}; sent: nil when nothing is known of it.
+-- {crashes, why, ends, sent}; sent: nil if unknown.
 function poison_counters.get(name, id)
     local row = box.space.tubes_poison_counters:get({name, id})
     if row == nil then
@@ -23,13 +23,13 @@ function poison_counters.put(name, id, known)
     box.space.tubes_poison_counters:replace({name, id, known.crashes, known.why, known.ends, known.sent})
 end
 
--- The task has left its tube: nothing is known of the next one with its id. Answers the row, if there was one.
+-- The task has left its tube; the next one with its id starts without a counter. Returns the row, if there was one.
 function poison_counters.forget(name, id)
     box.space.tubes_taken:delete({name, id})
     return box.space.tubes_poison_counters:delete({name, id})
 end
 
--- A take has ended in nothing. Answers how many have.
+-- Count a take that ended without a result. Returns how many have.
 function poison_counters.count_end(name, id, why)
     local known = poison_counters.get(name, id)
     known.ends = known.ends + 1
@@ -38,23 +38,23 @@ function poison_counters.count_end(name, id, why)
     return known.ends
 end
 
--- A task that comes back for the first time may go out at once. Later it comes back apart from the others that were in the
--- same hands: whoever is the poison should be alone the next time, and the others settled by then. Seconds.
+-- Seconds until a task that comes back may go out: at once the first time. Later it comes back apart from the other
+-- tasks of the same worker: the poison one should be alone the next time, with the others settled by then.
 function poison_counters.delay(ends, place)
     return ends > 1 and ends < poison_counters.ENDS and APART * place * 2 ^ (ends - 2) or 0
 end
 
--- What this worker holds of a tube, or of all, says nothing against the tasks: another one was blamed, or the worker is
--- being stopped in order.
+-- Do not count the coming end of the takes that this worker holds, of a tube or of all: the crash was counted against
+-- another task, or the worker is being stopped in order.
 function poison_counters.excuse(worker, name)
     for _, row in ipairs(box.space.tubes_taken.index.worker:select(name and {worker, name} or {worker})) do
         box.space.tubes_taken:replace({row.tube, row.id, row.number, row.worker, row.poll, true, row.life})
     end
 end
 
--- Inside the transaction that has just taken this task. A row of an earlier take is still here when that take ended in
--- nothing: its time ran out in the hands of a living worker, or its session was lost, which is nobody's fault. Answers
--- what is known when that was once too often.
+-- Inside the transaction that has just taken this task. A row of an earlier take is still here if that take ended
+-- without a result: its lease ran out while its worker was alive, or its session was lost, which does not count.
+-- Returns the counter if the limit is reached.
 function poison_counters.over_limit(name, id)
     local former = box.space.tubes_taken:get({name, id})
     if former ~= nil and not former.excused and workers.still_here(former.worker, former.life) then

@@ -1,4 +1,4 @@
--- Settlements: a page's batches are put with its mark, and each take of a batch ends in one. A transaction each, with the
+-- Settlements: putting a page's batches with its mark, and settling takes of batches. Each is one transaction, with the
 -- outbox line that the store is owed.
 
 local queue = require('queue')
@@ -11,7 +11,7 @@ local takes = require('roles.tubes.takes')
 
 local settlements = {}
 
--- What Tarantool says when its memory is used up, as an answer.
+-- Return 'full' for Tarantool's error when its memory is used up.
 local function unless_full(ok, ...)
     if ok then
         return ...
@@ -24,9 +24,10 @@ local function unless_full(ok, ...)
 end
 
 -- Clause 4, `page_put`. batches: {{channel, delay in seconds, size, recipients (MessagePack), expires_at}...}; tallies:
--- channel -> outcome -> n of what needs no batch. id, number: the baton's lease, which ends with the page. Answers 'put',
--- 'marked' (was put before), 'fenced', or 'full': nothing was written, as the memory is used up; try again when settlements
--- have freed some. After the first two: whether the baton was ours, and is acked.
+-- channel -> outcome -> n of the recipients that need no batch. id, number: the baton's lease, which ends with the
+-- page. Returns 'put', 'marked' (was put before), 'fenced', or 'full': nothing was written, because the memory is used
+-- up; try again when settlements have freed some. After 'put' and 'marked' also whether the baton was ours and is
+-- acked.
 function settlements.page_put(epoch, campaign, segment, seq, batches, recipients, tallies, id, number)
     return unless_full(pcall(takes.with_taken, function(mine)
         if not state.leased() or state.get('epoch') ~= epoch then
@@ -51,7 +52,7 @@ function settlements.page_put(epoch, campaign, segment, seq, batches, recipients
 end
 
 -- Clause 7. settlements: {{id, number, line, remainders}...} with remainders {{delay, attempt, size, recipients}...}.
--- Answers a boolean each: false means that the task is not ours any more, and nothing of it was written.
+-- Returns a boolean each: false means that the task is not ours any more, and nothing of it was written.
 function settlements.settle(channel, list)
     local name = node_tubes.of_channel(channel)
     return takes.with_taken(function(mine)

@@ -1,4 +1,4 @@
--- What a node's queue knows of itself: its epoch, its lease, the numbers that never repeat, its marks.
+-- The state of a node's queue: its epoch, its lease, its numbers that never repeat, its marks.
 
 local clock = require('roles.clock')
 local fiber = require('fiber')
@@ -31,7 +31,7 @@ function state.leased()
     return not closed and clock.now() < lease_until
 end
 
--- This instance is about to end: nothing more is taken or put, whatever the lease says; what was taken is still settled.
+-- This instance is about to end: from now on nothing is taken or put; taken batches are still settled.
 function state.close()
     closed = true
 end
@@ -48,9 +48,9 @@ function state.wait_leased(timeout)
     return true
 end
 
--- The store says that `epoch` may go on: for `seconds` from `asked` (this instance's clock.now before the store was
--- asked, so that a call which lay about somewhere makes no lease longer than the store thinks). Refuses another epoch, and
--- a time that is still to come: the clock has started anew since.
+-- The store lets `epoch` go on for `seconds` from `asked` (this instance's clock.now before the store was asked, so
+-- that a delayed call cannot make the lease longer than the store thinks). Refuses another epoch, and an `asked` in the
+-- future: the clock has started again since.
 function state.renew(epoch, seconds, asked)
     if state.get('epoch') ~= epoch or asked > clock.now() then
         return false
@@ -77,7 +77,7 @@ function state.marked(pages)
     return answers
 end
 
--- Campaigns of which marks are left.
+-- Campaigns that still have marks.
 function state.marked_campaigns()
     local list, marks = {}, box.space.tubes_marks
     local row = marks.index.id:min()

@@ -1,5 +1,5 @@
--- Takes: what a worker has in hand of a tube, from the long poll that took it until it is finished, given back or buried.
--- Above Tarantool Queue's tubes, in one transaction with our own spaces.
+-- Takes: the tasks that a worker has in hand, each from the long poll that took it until it is finished, given back or
+-- buried. Built on Tarantool Queue's tubes, in one transaction with our own spaces.
 
 local fiber = require('fiber')
 local log = require('log')
@@ -14,18 +14,18 @@ local workers = require('roles.tubes.workers')
 
 local takes = {}
 
-local AFTER_CRASH = 1 -- seconds until it is handed out again
+local AFTER_CRASH = 1 -- seconds until a task is handed out again
 
--- Tasks looked at in one transaction: of paused campaigns there may be any number before one that may go out.
+-- Tasks looked at in one transaction: any number of paused campaigns' tasks may come before one that may go out.
 local LOOKED_AT = 50
 
 local function take_one(tube, worker, poll, task)
     local number = state.draw('take')
     box.space.tubes_taken:replace({tube.name, task[1], number, worker, poll, false, workers.life(worker)})
-    return {number, task} -- as it is: a batch that became a Lua object would be 80 KB for the collector
+    return {number, task} -- as a tuple: as a Lua object each batch would be 80 KB for the collector
 end
 
--- Inside the caller's transaction, which has just taken this task: is it one to hand out? Else it is out of the way.
+-- Inside the caller's transaction, which has just taken this task. Whether to hand it out; if not, it is off the tube.
 local function may_go_out(tube, task)
     if paused_campaigns.any() and tube.name ~= node_tubes.BATONS and paused_campaigns.park(tube, task) then
         return false
@@ -39,7 +39,7 @@ local function may_go_out(tube, task)
     return known == nil
 end
 
--- Inside the caller's transaction: take what is ready now, at most `max` tasks. Also answers whether there may be more.
+-- Inside the caller's transaction: take up to `max` tasks that are ready now. Also returns whether there may be more.
 local function take_ready(tube, worker, max, poll, tasks)
     for _ = 1, LOOKED_AT do
         if #tasks >= max then
@@ -56,7 +56,7 @@ local function take_ready(tube, worker, max, poll, tasks)
     return tasks, true
 end
 
--- Inside the caller's transaction, with the task for which a long poll has waited.
+-- Inside the caller's transaction, with the task that a long poll has just got.
 local function take_first(tube, worker, max, poll, first)
     return take_ready(tube, worker, max, poll, may_go_out(tube, first) and {take_one(tube, worker, poll, first)} or {})
 end
@@ -66,14 +66,14 @@ local function is_taken(name, id, number)
     return row ~= nil and row.number == number
 end
 
--- What the tubes say of a task that this session has lost: its time ran out, or the session it was taken in is over.
+-- Whether this is the tubes' error for a task that this session has lost: its ttr ran out, or its session has ended.
 local function is_lost(err)
     return type(err) == 'string' and (err:find('Task was not taken', 1, true) or err:find('Task .* not found')) ~= nil
 end
 
--- One transaction over tasks that were taken. Only the tube knows whether this session still has a task, and says so by an
--- error in the middle of things: then all of it is rolled back, and done again without that task. `f(mine)`:
--- mine(name, id, number) answers whether that take of that task is still ours.
+-- One transaction over taken tasks. Only the tube knows whether this session still has a task, and raises an error in
+-- the middle of the transaction if not: then all of it is rolled back, and done again without that task. `f(mine)`:
+-- mine(name, id, number) returns whether that take of that task is still ours.
 function takes.with_taken(f)
     local lost, at = {}, nil
     local function mine(name, id, number)
@@ -92,7 +92,7 @@ function takes.with_taken(f)
     end
 end
 
--- Give tasks back: {id, number}s. What is not ours any more is passed over.
+-- Give tasks back: {id, number}s. Tasks that are not ours any more are skipped.
 function takes.release(name, leases)
     return takes.with_taken(function(mine)
         local n = 0
@@ -111,7 +111,7 @@ local function taken_by(name, worker)
     return box.space.tubes_taken.index.worker:select({worker, name})
 end
 
--- What one of a worker's polls took, and nobody has heard of: as if it had not been taken.
+-- Give back the tasks of one of a worker's polls, because its answer was lost.
 local function release_poll(name, worker, poll)
     local leases = {}
     for _, row in ipairs(taken_by(name, worker)) do
@@ -122,7 +122,7 @@ local function release_poll(name, worker, poll)
     return takes.release(name, leases)
 end
 
--- All that an earlier incarnation of this worker held of a tube. Those takes ended in nothing, and are counted so.
+-- Give back all that an earlier incarnation of this worker held of a tube, and count these takes as without a result.
 function takes.release_worker(name, worker)
     return takes.with_taken(function(mine)
         local n, apart = 0, 0
@@ -143,8 +143,8 @@ function takes.release_worker(name, worker)
     end)
 end
 
--- `poll`: this poll's number; `lost`: the numbers of those of this worker whose answers never came. What they took goes
--- back, as nobody knows of it.
+-- `poll`: this poll's number; `lost`: the numbers of this worker's polls that got no answer. Their tasks go back,
+-- because nobody knows of them.
 function takes.take(name, worker, max, poll, lost, timeout)
     local deadline = fiber.clock() + timeout
     for _, gone in ipairs(lost) do
@@ -178,8 +178,8 @@ function takes.take(name, worker, max, poll, lost, timeout)
     return tasks
 end
 
--- Take numbers are never given twice, so number and id together name this very take of this very task. Inside the caller's
--- transaction; `mine`: see `takes.with_taken`.
+-- Ack a task. Take numbers are never given twice, so number and id together name one take of one task. Inside the
+-- caller's transaction; `mine`: see `takes.with_taken`.
 function takes.finish(mine, name, id, number)
     if not mine(name, id, number) then
         return nil
@@ -191,7 +191,7 @@ function takes.finish(mine, name, id, number)
     return task
 end
 
--- A worker is being stopped in order: what it cannot settle in time says nothing against the tasks in its hands.
+-- A worker is being stopped in order: tasks that it cannot settle in time are not counted as poison.
 function takes.worker_stopping(worker)
     atomic(function()
         for _, name in ipairs({worker, worker .. '/walker'}) do
@@ -213,8 +213,8 @@ function takes.bury(name, id, number, why, sent)
     end)
 end
 
--- Who handled this take of this task crashed. It comes again a second later; at its third crash it is buried. Answers how
--- often it has crashed, and whether that was the last time.
+-- The handler of this take of this task crashed. The task comes again a second later; at its third crash it is buried.
+-- Returns how often it has crashed, and whether it is buried.
 function takes.crashed(name, id, number, why)
     return takes.with_taken(function(mine)
         if not mine(name, id, number) then
