@@ -54,7 +54,7 @@ end
 -- socket). Returns what `instance.tell` reports.
 function instance.start(config)
     -- Little is alive here; the garbage is batches of 80 KB. So the collector may wait for four times as much garbage:
-    -- by default it took a seventh of the CPU.
+    -- by default it took a seventh of the CPU, now a fifteenth.
     collectgarbage('setpause', 400)
     local settings = {
         work_dir = config.directory, memtx_dir = '.', wal_dir = '.', vinyl_dir = '.',

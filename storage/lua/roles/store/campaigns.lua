@@ -1,4 +1,4 @@
--- Campaigns: a message and an audience, from draft to done, and what the ledger knows of them.
+-- Campaigns: a message and an audience, from draft to done, with the sums of the ledger.
 
 local atomic = require('roles.atomic')
 local keys = require('roles.store.keys')
@@ -6,11 +6,11 @@ local served = require('roles.store.served')
 local campaigns = {}
 
 local DEFAULT_PAGE = 1000
-local REASONS = 50 -- that differ, of one channel of one campaign: what comes after them is counted as `other`
+local REASONS = 50 -- different ones of one channel of one campaign: more are counted as `other`
 local LONGEST = 100 -- bytes of a reason
 local TERMINAL = {'delivered', 'dead', 'rejected', 'expired', 'dropped', 'cancelled'} -- campaigns/outcome.py has them too
 
--- How many of these tallies are ends.
+-- How many recipients have a terminal outcome in these tallies.
 function campaigns.terminal(tallies)
     local n = 0
     for _, outcome in ipairs(TERMINAL) do
@@ -19,7 +19,7 @@ function campaigns.terminal(tallies)
     return n
 end
 
--- Done is the store's alone: all segments ended, all pages enqueued and settled.
+-- Only the store sets `done`: when all segments have ended and all pages are enqueued and settled.
 function campaigns.check_done(id, now)
     local c = box.space.store_campaigns:get(id)
     if c ~= nil and c.state == 'firing' and c.segments_open == 0 and c.pages_open == 0 then
@@ -52,7 +52,7 @@ function campaigns.tally(id, channel, tallies, reasons)
 end
 
 -- Idempotent: the same id again changes nothing. `once`: nil, or {owner, key, request}; a key that has a campaign
--- already creates none. Answers whether a campaign was created, and {campaign, request} of a key that was known.
+-- already creates none. Returns whether a campaign was created, and {campaign, request} of a known key.
 function campaigns.campaign_create(id, message, audience, policy, now, once)
     return atomic(function()
         local first = once ~= nil and keys.take(once, id, now) or nil
@@ -64,8 +64,8 @@ function campaigns.campaign_create(id, message, audience, policy, now, once)
     end)
 end
 
--- A base that has lost many: equal ranges of ids would be unequal work. A sample says where the rows are, at the cost of
--- a few hundred random reads.
+-- If the base has lost many rows, equal ranges of ids would be unequal work. A sample then finds where the rows are,
+-- for a few hundred random reads.
 local DENSE = 0.9
 local SAMPLES_A_SEGMENT = 128
 
@@ -94,9 +94,9 @@ local function bounds(segments, end_id)
     return ends
 end
 
--- draft -> firing, with one cursor a segment. Answers the batons {campaign, segment, seq, after_id} to put: none when
--- the campaign was fired before, nil when there is no such campaign. The audience is fixed and counted here: its
--- channels are those that a node serves, and ids after end_id belong to newcomers.
+-- draft -> firing, with one cursor a segment. Returns the batons {campaign, segment, seq, after_id} to put: none if the
+-- campaign was fired before, nil if there is no such campaign. The audience is fixed and counted here: the channels
+-- that a node serves, and the ids up to end_id; higher ids belong to newcomers.
 function campaigns.campaign_fire(id, segments, now)
     return atomic(function()
         local c = box.space.store_campaigns:get(id)
@@ -104,7 +104,7 @@ function campaigns.campaign_fire(id, segments, now)
             return nil
         end
         if c.state ~= 'draft' then
-            -- written, though nothing changes: the answer comes after the first Fire is on the disk and with the quorum
+            -- written, though nothing changes: so the answer waits until the first Fire is on disk and with the quorum
             box.space.store_campaigns:update(id, {{'=', 'state', c.state}})
             return {}
         end
@@ -171,7 +171,7 @@ function campaigns.campaign_list(limit)
     return list
 end
 
--- Which of these campaigns ended more than `age` ms ago: nobody holds a lease of theirs any more.
+-- Which of these campaigns ended more than `age` ms ago, so that no lease of theirs is left.
 function campaigns.campaigns_over(ids, now, age)
     local over = {}
     for _, id in ipairs(ids) do

@@ -1,5 +1,5 @@
--- Why channels stand still, as the nodes report it with their heartbeats. Kept in memory alone: every node reports it
--- again each second, so that another instance which becomes the master has it as soon.
+-- Why channels stand still, as the nodes report it with their heartbeats. Kept in memory only: every node repeats its
+-- report each second, so a new master has it within a second.
 
 local utf8 = require('utf8')
 local nodes = require('roles.store.nodes')
@@ -28,7 +28,7 @@ function channels.note(name, epoch, states)
     reported[name] = {epoch = epoch, states = list}
 end
 
--- Of every node that is not forgotten and has not fallen silent.
+-- The states of every node that is not forgotten and has a lease.
 function channels.channel_states()
     local list = {}
     for name, known in pairs(reported) do

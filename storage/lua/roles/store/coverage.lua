@@ -1,5 +1,5 @@
--- What a proof of coverage is made from: the ledger's pages and cursors, and the base counted by id ranges. All in slices
--- that their caller asks for one after the other, so that none holds up Tarantool's thread.
+-- The data for a proof of coverage: the ledger's pages and cursors, and the base counted by id ranges. The caller asks
+-- for one slice after the other, so that none blocks Tarantool's thread for long.
 
 local coverage = {}
 
@@ -12,7 +12,7 @@ function coverage.campaign_cursors(id)
     return list
 end
 
--- Up to `limit` pages in their order, after `last` {segment, seq} or from the first:
+-- Up to `limit` pages in order, after `last` {segment, seq} or from the first:
 -- {segment, seq, from_id, to_id, node, epoch, state, recipients, settled, tallies} each.
 function coverage.campaign_pages(id, last, limit)
     local list = {}
@@ -29,7 +29,7 @@ function coverage.campaign_pages(id, last, limit)
     return list
 end
 
--- How many subscribers each channel has with an id in (after, to], looking at no more than `limit` rows. Answers the
+-- How many subscribers each channel has with an id in (after, to], looking at no more than `limit` rows. Returns the
 -- counts and the id up to which they go.
 function coverage.subscribers_in(after, to, limit)
     local counts, rows, last = setmetatable({}, {__serialize = 'map'}), 0, to

@@ -1,7 +1,7 @@
--- The dead ledger: which tokens the providers refuse, and what becomes of them (docs/adr/0012). A refusal is of one of
--- three kinds. Certain: deleted with the report. Likely and doubtful: kept by campaign and channel, until the whole
--- ring's share is judged (dead_judge.lua) and, where it is too high, a person has answered. What is deleted is kept for
--- a day (dead_undo.lua).
+-- The dead ledger: which tokens the providers refuse, and what becomes of them (docs/adr/0012). There are three kinds
+-- of refusal. Certain: deleted with the report. Likely and doubtful: kept by campaign and channel, until the share over
+-- the whole ring is judged (dead_judge.lua) and, if it is too high, a person has answered. Deleted rows are kept for a
+-- day (dead_undo.lua).
 
 local atomic = require('roles.atomic')
 local memory = require('roles.memory')
@@ -9,11 +9,12 @@ local rows = require('roles.store.dead_rows')
 local subscribers = require('roles.store.subscribers')
 local dead = {}
 
-local MOST = 200000 -- kept of one campaign and channel; the others are only counted
+local MOST = 200000 -- kept of one campaign and channel; more are only counted
 local EXAMPLES = 5
-local TOLD = {'stopped', 'asked', 'confirmed', 'forgetting', 'denied'} -- nodes hear of these with their heartbeat
+local TOLD = {'stopped', 'asked', 'confirmed', 'forgetting', 'denied'} -- sent to nodes with their heartbeat
 
--- Inside the caller's transaction, what a line reports of its batch. entries: {subscriber, token, bound, kind, reason}.
+-- Inside the caller's transaction: note the refusals that a line reports. entries: {subscriber, token, bound, kind,
+-- reason}.
 function dead.note(campaign, channel, entries, now)
     if #entries == 0 then
         return
@@ -54,9 +55,10 @@ function dead.note(campaign, channel, entries, now)
     end
 end
 
--- A worker holds what a campaign's provider refuses, as hardly anything is delivered. held: how many phones it holds;
--- reasons: of those; examples: some of their ids. Answers 'sound' (the ring's deliveries prove the key), 'few' or
--- 'confirmed' (settle them), 'stopped' (a question stands now) or 'denied' (a person has said: the key is wrong).
+-- A worker holds the refused pushes of a campaign, because hardly any is delivered. held: how many phones; reasons:
+-- their reasons; examples: some of their ids. Returns 'sound' (the ring's deliveries prove the key), 'few' or
+-- 'confirmed' (settle them), 'stopped' (now a question to a person) or 'denied' (a person has said that the key is
+-- wrong).
 function dead.dead_doubt(campaign, channel, held, reasons, examples, limit, now)
     return atomic(function()
         local row = rows.row_of(campaign, channel, now)
@@ -98,8 +100,8 @@ local function standing(row)
     return {row.campaign, row.channel, state, row.answered_at, bad, rows.delivered(row), row.limit, top or ''}
 end
 
--- What nodes hear with their heartbeat: {campaign, channel, state, answered_at, refused, delivered, limit, the most
--- frequent reason} of every question that stands, and of every answer to a campaign that has not ended.
+-- What nodes get with their heartbeat: {campaign, channel, state, answered_at, refused, delivered, limit, the most
+-- frequent reason} of every open question, and of every answer about a campaign that has not ended.
 function dead.standing()
     local list = {}
     for _, state in ipairs(TOLD) do
@@ -136,9 +138,9 @@ function dead.dead_list(limit)
     return list
 end
 
--- A person's answer. campaign: nil for all of the channel's. answer: 'confirmed' (what is kept is deleted, and what is
--- held may be settled) or 'denied' (the key was wrong: what is kept is forgotten, what is held is tried again).
--- Answers the campaigns that it was the answer for, and how many targets were kept of them.
+-- A person's answer. campaign: nil for all of the channel. answer: 'confirmed' (kept targets are deleted, and held
+-- pushes may be settled) or 'denied' (the key was wrong: kept targets are forgotten, held pushes are tried again).
+-- Returns the campaigns that had asked, and how many of their targets were kept.
 function dead.dead_answer(channel, campaign, answer, now)
     return atomic(function()
         local found, kept = {}, 0

@@ -1,21 +1,21 @@
--- The verdict over what a campaign's provider refused: when the campaign ends or an hour after its start, and again at
--- its end. And what has had its time goes.
+-- The verdict about a campaign's refused tokens: when the campaign ends, or an hour after its start and again at its
+-- end. Also deletes rows that have expired.
 
 local atomic = require('roles.atomic')
 local rows = require('roles.store.dead_rows')
 local dead_judge = {}
 
-local FULL = 100000 -- kept of one campaign and channel: judged at once
-local LONGEST = 30 * rows.DAY -- nothing is kept for longer, whatever it waits for
-local EXPLAINED = 90 * rows.DAY -- so long `campaign verify` may need to know who was restored
+local FULL = 100000 -- targets kept of one campaign and channel: judged at once
+local LONGEST = 30 * rows.DAY -- nothing is kept for longer, whatever its state
+local EXPLAINED = 90 * rows.DAY -- `campaign verify` may need the restored ones for so long
 local LIVES = {
     closed = rows.DAY, few = rows.DAY, asked = LONGEST, collecting = LONGEST, denied = LONGEST,
-    stopped = LONGEST, confirmed = LONGEST, forgetting = LONGEST, deleting = LONGEST, -- of a channel that nobody has now
+    stopped = LONGEST, confirmed = LONGEST, forgetting = LONGEST, deleting = LONGEST, -- of a channel that no node has now
 }
 local JUDGED = {'collecting', 'denied', 'stopped', 'confirmed', 'forgetting', 'deleting'}
-local NEXT = {deleting = 'collecting', forgetting = 'denied'} -- when nothing is kept any more
+local NEXT = {deleting = 'collecting', forgetting = 'denied'} -- once nothing is kept any more
 
--- What the whole ring's answers say of a campaign and channel: 'deleting', 'asked' or 'few'.
+-- The verdict by the whole ring's answers for a campaign and channel: 'deleting', 'asked' or 'few'.
 local function verdict(row, limit)
     local good, bad = rows.delivered(row), rows.refused(row)
     local share = bad / math.max(1, good + bad)
@@ -25,7 +25,7 @@ local function verdict(row, limit)
     return share <= limit and good >= rows.ENOUGH and 'deleting' or 'few'
 end
 
--- One step: what has had its time goes. Answers whether there may be more.
+-- One step: delete expired rows. Returns whether there may be more.
 local function sweep(now)
     local n = 0
     local removed = box.space.store_removed.index.removed_at
@@ -52,7 +52,7 @@ local function sweep(now)
                 rows.take_kept(row)
             elseif box.space.store_removed.index.campaign:select({row.campaign, row.channel}, {limit = 1})[1] == nil then
                 box.space.store_deaths:delete({row.campaign, row.channel})
-            else -- something of it can still be restored: looked at again in an hour
+            else -- some of its targets can still be restored: look again in an hour
                 rows.enter(row, 'closed', now - rows.DAY + rows.HOUR)
             end
             return true
@@ -61,7 +61,7 @@ local function sweep(now)
     return false
 end
 
--- One row, one step. Answers whether it may have another step at once, and the verdict when there is a new one.
+-- One row, one step. Returns whether another step may follow at once, and the verdict if there is a new one.
 local function judge(row, limit, now)
     local c = box.space.store_campaigns:get(row.campaign)
     local ended = rows.over(c)
@@ -97,8 +97,8 @@ local function judge(row, limit, now)
 end
 
 -- limits: channel -> the share above which a person is asked, as this node's configuration says. One call is one small
--- step; any node may ask at any time, and of two one takes it. Answers whether there is more to do at once, and the
--- verdicts that are new: {campaign, channel, verdict, refused, delivered} each.
+-- step; any node may ask at any time, and of two only one takes it. Returns whether there is more to do at once, and
+-- the new verdicts: {campaign, channel, verdict, refused, delivered} each.
 function dead_judge.dead_judge(limits, now)
     local verdicts = {}
     for _, state in ipairs(JUDGED) do

@@ -1,22 +1,22 @@
--- The dead ledger's row for each campaign and channel (store_deaths), and what is kept and removed under it. All of it
--- runs inside the caller's transaction.
+-- The dead ledger's row for each campaign and channel (store_deaths), and the targets kept and removed under it. All of
+-- it runs inside the caller's transaction.
 --
--- States: 'collecting' (not yet judged), 'deleting', 'asked' and 'stopped' (a question stands; while 'stopped' the
--- workers hold the channel), 'confirmed' (a person has said: they are dead), 'forgetting' and then 'denied' (a
--- person has said: the key was wrong), 'few' (too few to judge), 'closed'.
+-- States: 'collecting' (not yet judged), 'deleting', 'asked' and 'stopped' (a person is asked; while 'stopped' the
+-- workers pause the channel), 'confirmed' (a person has said that they are dead), 'forgetting' and then 'denied' (a
+-- person has said that the key was wrong), 'few' (too few to judge), 'closed'.
 
 local memory = require('roles.memory')
 local subscribers = require('roles.store.subscribers')
 local rows = {}
 
-rows.ENOUGH = 20 -- delivered before anything is deleted; refused before anybody is asked
+rows.ENOUGH = 20 -- deliveries before anything is deleted; refusals before anybody is asked
 rows.HOUR = 3600 * 1000
 rows.DAY = 24 * rows.HOUR
 rows.STEP = 100 -- targets that one call deletes: 1 to 3 ms of Tarantool's thread
 rows.MAP = {__serialize = 'map'}
 
-local HARDLY = 0.1 -- of a sound campaign's answers at least this share is delivered
-local REASONS = 20 -- names a campaign and channel; all further ones are 'other'
+local HARDLY = 0.1 -- at least this share of a sound campaign's answers are deliveries
+local REASONS = 20 -- different ones a campaign and channel; more are counted as 'other'
 
 function rows.row_of(campaign, channel, now)
     return box.space.store_deaths:get({campaign, channel}) or box.space.store_deaths:insert({
@@ -45,7 +45,7 @@ function rows.refused(row)
     return tonumber(row.likely + row.doubtful)
 end
 
--- Add up reasons under a bounded number of names.
+-- Add up reasons, with a bounded number of names.
 function rows.add_reasons(sums, more)
     local names = 0
     for _ in pairs(sums) do
@@ -64,8 +64,8 @@ function rows.add_reasons(sums, more)
     return setmetatable(sums, rows.MAP)
 end
 
--- Delete one target, if it was registered at or before `bound`, and keep its row, where there is memory for it: `keep`,
--- asked once for all. The row is kept as the tuple it is: as a Lua table it would cost twice what all the rest does.
+-- Delete one target, if it was registered at or before `bound`. With `keep` (there is memory, asked once for all) its
+-- row is kept for the undo, as a tuple: a Lua table would cost twice as much as all the rest.
 function rows.remove(campaign, channel, id, token, bound, now, keep)
     local row = subscribers.take_out(channel, id, token, bound)
     if row == nil then
@@ -77,7 +77,7 @@ function rows.remove(campaign, channel, id, token, bound, now, keep)
     return 1
 end
 
--- Up to STEP of a row's kept targets leave the ledger, with `f` called for each before.
+-- Remove up to STEP of a row's kept targets from the ledger, calling `f` for each first.
 function rows.take_kept(row, f)
     local entries = box.space.store_kept:select({row.campaign, row.channel}, {limit = rows.STEP})
     for _, entry in ipairs(entries) do

@@ -1,4 +1,4 @@
--- The undo: what was deleted as dead within a day comes back.
+-- The undo: restores targets that were deleted as dead within the last day.
 
 local atomic = require('roles.atomic')
 local memory = require('roles.memory')
@@ -6,7 +6,7 @@ local rows = require('roles.store.dead_rows')
 local subscribers = require('roles.store.subscribers')
 local dead_undo = {}
 
--- The first campaign and channel of which something can be restored.
+-- The first campaign and channel with targets that can be restored.
 local function restorable(channel, campaign)
     local key = campaign ~= nil and {campaign} or nil
     for _, row in box.space.store_deaths:pairs(key) do
@@ -29,8 +29,8 @@ local function give_back(gone, now)
     return true
 end
 
--- One step of the undo: what a channel, a campaign, or a campaign on a channel has lost within a day comes back, each
--- target under its id. Answers how many came back, how many had registered again, and whether there is more.
+-- One step of the undo: restore targets that a channel, a campaign, or a campaign on a channel has lost within a day,
+-- each under its old id. Returns how many came back, how many had registered again, and whether there is more.
 function dead_undo.dead_restore(channel, campaign, now)
     memory.refuse_when_full()
     return atomic(function()
@@ -52,8 +52,8 @@ function dead_undo.dead_restore(channel, campaign, now)
     end)
 end
 
--- Who of the ids in (after, to] was away from the base at some time between `from` and `till` (ms), and has been
--- restored since: counts by channel, looking at no more than `limit`, and the id up to which they go.
+-- The ids in (after, to] that were missing from the base at some time between `from` and `till` (ms), and have been
+-- restored since: counts by channel, looking at no more than `limit` rows, and the id up to which they go.
 function dead_undo.restored_in(after, to, from, till, limit)
     local counts, looked, last = setmetatable({}, rows.MAP), 0, to
     for _, back in box.space.store_restored:pairs({after + 1}, {iterator = 'GE'}) do

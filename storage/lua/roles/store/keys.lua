@@ -1,5 +1,5 @@
--- Idempotency keys: which campaign a client's key has made. A key belongs to its owner, and is found in the very
--- transaction that creates the campaign, so that two requests under one key never make two campaigns.
+-- Idempotency keys: which campaign a client's key has created. A key belongs to its owner. It is looked up in the same
+-- transaction that creates the campaign, so that two requests under one key never create two campaigns.
 
 local atomic = require('roles.atomic')
 local keys = {}
@@ -13,14 +13,14 @@ local function known(owner, key, now)
     if row == nil or row.created_at + KEEP <= now then
         return nil
     end
-    -- written, though nothing changes: the answer then comes after the first request's writes, which may still be on
-    -- their way to the disk, and waits for the quorum with them
+    -- written, though nothing changes: so the answer waits until the first request's writes are on disk and with the
+    -- quorum
     box.space.store_keys:update({owner, key}, {{'=', 'created_at', row.created_at}})
     return {row.campaign, setmetatable(row.request, {__serialize = 'map'})}
 end
 
--- Inside the caller's transaction. once: {owner, key, request}. Answers the campaign that has the key already, or nil:
--- the key is now this campaign's.
+-- Inside the caller's transaction. once: {owner, key, request}. Returns the campaign that already has the key, or nil:
+-- the key now belongs to this campaign.
 function keys.take(once, campaign, now)
     local first = known(once[1], once[2], now)
     if first == nil then
@@ -30,12 +30,12 @@ function keys.take(once, campaign, now)
     return first
 end
 
--- {campaign, request} of a key that is known, or nil.
+-- {campaign, request} of a known key, or nil.
 function keys.campaign_keyed(owner, key, now)
     return atomic(known, owner, key, now)
 end
 
--- Delete some of the keys that are older than KEEP; answers how many.
+-- Delete some of the keys that are older than KEEP; returns how many.
 function keys.keys_expire(now)
     return atomic(function()
         local old = {}

@@ -1,23 +1,25 @@
--- Nodes and their epochs. An epoch is granted here, and raised when a node's queue is not the one that we knew.
+-- Nodes and their epochs. Epochs are granted here; a node gets a new one if its queue is not the one that the store
+-- knew.
 
 local atomic = require('roles.atomic')
 local clock = require('roles.clock')
 local nodes = {}
 
--- Seconds that a queue may go on without hearing from the store. It counts them from before it asked.
+-- Seconds that a queue may go on without an answer from the store, counted from before it asked.
 nodes.LEASE = 10
--- Seconds more, for clocks that do not run equally fast, until the store holds a lease to be over.
+-- More seconds until the store considers a lease over, because clocks do not run equally fast.
 local MARGIN = 1
 
--- name -> {seen_at, clock}: which renewal this instance knows, and since when by its own clock. Not stored: who has just
--- started, or has just become the master, counts from its first look.
+-- name -> {seen_at, clock}: the renewal that this instance knows, and since when by its own clock. Not stored: an
+-- instance that has just started, or just become the master, counts from its first look.
 local renewed = {}
 
 local function note_renewal(name, now)
     renewed[name] = {now, clock.now()}
 end
 
--- Has the node's lease surely run out? Only a renewal writes seen_at, so another one than we know is a newer lease.
+-- Whether the node's lease has surely run out. Only a renewal writes seen_at: if it has changed, there is a newer
+-- lease.
 function nodes.lease_over(node)
     local known = renewed[node.name]
     if known == nil or known[1] ~= node.seen_at then
@@ -27,13 +29,13 @@ function nodes.lease_over(node)
     return clock.now() > known[2] + nodes.LEASE + MARGIN
 end
 
--- Is this epoch the one that may claim?
+-- Whether this epoch is the one that may claim.
 function nodes.current(name, epoch)
     local node = box.space.store_nodes:get(name)
     return node ~= nil and node.status == 'current' and node.epoch == epoch
 end
 
--- Is this epoch one that may report? A fenced one may, until its pages are open.
+-- Whether this epoch may report. A fenced one may, until its pages are open.
 function nodes.reports(name, epoch)
     local node = box.space.store_nodes:get(name)
     return node ~= nil and node.status ~= 'forgotten' and node.epoch == epoch
@@ -49,7 +51,7 @@ local function unsettled(name)
     return keys
 end
 
--- Unsettled pages of a fenced owner turn open: whoever claims one takes over what is not yet settled of it.
+-- Open the unsettled pages of a fenced owner: a node that claims one takes over the rest of it.
 local function reopen(name, epoch)
     for _, key in ipairs(unsettled(name)) do
         if table.remove(key) == tonumber(epoch) then
@@ -58,9 +60,9 @@ local function reopen(name, epoch)
     end
 end
 
--- Clause 1. `epoch`: what the queue holds (0: nothing). Answers the epoch to go on with; another one than the queue's
--- means: purge and adopt. Answers nil while a fenced epoch's lease may still hold: its reports come first. Refuses a
--- second queue under a registered name. `channels`: the names that this node serves.
+-- Clause 1. `epoch`: the queue's epoch (0: none). Returns the epoch to go on with; if it differs from the queue's, the
+-- queue must purge its work and adopt it. Returns nil while a fenced epoch's lease may still hold: its reports come
+-- first. Refuses a second queue under a registered name. `channels`: the names that this node serves.
 function nodes.node_join(name, uuid, epoch, now, channels)
     nodes.release_fenced()
     return atomic(function()
@@ -86,7 +88,7 @@ function nodes.node_join(name, uuid, epoch, now, channels)
     end)
 end
 
--- May this owner's queue go on for another lease?
+-- Renew the lease of this owner's queue. Returns false if its epoch is not current.
 function nodes.renew(name, epoch, now)
     if not nodes.current(name, epoch) then
         return false
@@ -96,8 +98,8 @@ function nodes.renew(name, epoch, now)
     return true
 end
 
--- Clause 9, the first step: nothing is claimed or renewed in this epoch any more. Answers the status that the node has
--- now, or nil when there is none of that name.
+-- Clause 9, the first step: nothing is claimed or renewed in this epoch any more. Returns the node's status now, or nil
+-- if there is none of that name.
 function nodes.node_forget(name)
     local known = atomic(function()
         local node = box.space.store_nodes:get(name)
@@ -110,13 +112,13 @@ function nodes.node_forget(name)
     return known and box.space.store_nodes:get(name).status or nil
 end
 
--- Clause 9, the second step: when a fenced epoch's lease has run out its reports are refused too and its pages turn open,
--- in one transaction. Anybody may ask for it at any time. Answers the names.
+-- Clause 9, the second step: once a fenced epoch's lease has run out, its reports are refused too and its pages open,
+-- in one transaction. It may be called at any time. Returns the names of the nodes.
 function nodes.release_fenced()
     local released = {}
     for _, row in ipairs(box.space.store_nodes.index.name:select()) do
         atomic(function()
-            local node = box.space.store_nodes:get(row.name) -- as it is now: the last commit may have taken its time
+            local node = box.space.store_nodes:get(row.name) -- read again: it may have changed during the last commit
             if node.status == 'fenced' and nodes.lease_over(node) then
                 reopen(node.name, node.epoch)
                 box.space.store_nodes:update(node.name, {{'=', 'status', 'forgotten'}})
@@ -127,7 +129,7 @@ function nodes.release_fenced()
     return released
 end
 
--- {name, uuid, epoch, status, seen_at, may it hold a lease, pages unsettled} each.
+-- {name, uuid, epoch, status, seen_at, whether it may hold a lease, unsettled pages} each.
 function nodes.node_list()
     local list = {}
     for _, node in ipairs(box.space.store_nodes:select()) do

@@ -1,13 +1,13 @@
--- The subscribers of a page, by channel, as batches will carry them: parts of at most `most`, each one MessagePack text
--- of [id, token, kind, registered_at, locale]. The fields are copied as they lie in memory, by Tarantool's own C API
--- (its module API, the same from 1.7 to 3), so that no row becomes a Lua object here, nor any object on its way to the
--- tube: 0.2 µs a row, where rows made into Lua tuples took 0.7, and Python 1.3 to split and write them anew.
+-- The subscribers of a page, by channel, encoded as batches carry them: parts of at most `most`, each a MessagePack
+-- array of [id, token, kind, registered_at, locale]. The fields are copied from memory by Tarantool's own C API (its
+-- module API, the same from 1.7 to 3), so that no row becomes an object here or on its way to the tube: 0.2 µs a row,
+-- where Lua tuples took 0.7 and Python another 1.3 (docs/adr/0008).
 
 local buffer = require('buffer')
 local ffi = require('ffi')
 local msgpack = require('msgpack')
 
--- Tarantool has declared some of these itself, in one version or another.
+-- Some versions of Tarantool have declared some of these already.
 for _, declaration in ipairs({
     'typedef struct tuple box_tuple_t;',
     'typedef struct iterator box_iterator_t;',
@@ -24,7 +24,7 @@ local C = ffi.C
 local GT = 6 -- enum iterator_type
 local ID, CHANNEL, TOKEN, AFTER_LOCALE = 0, 1, 2, 6 -- fields of store_subscribers, from 0
 local ROW = 0x95 -- an array of five
-local HEAD = 3 -- octets before the first of them: an array of up to 65,535
+local HEAD = 3 -- octets before the first row: the head of an array of up to 65,535
 local BYTES_A_ROW = 200
 
 local octets = ffi.typeof('const uint8_t *')
@@ -64,7 +64,7 @@ local function add(parts, part, channel, most)
     return part
 end
 
--- Inside no transaction of its own: nothing in here yields.
+-- Needs no transaction: nothing in here yields.
 local function collect(iterator, to_id, limit, most)
     local parts, open = {}, {}
     for _ = 1, limit do

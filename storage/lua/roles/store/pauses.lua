@@ -1,6 +1,6 @@
--- Clause 12: firing -> pausing -> paused -> firing, and cancelling -> cancelled. The cursors are the cut line: only a
--- firing campaign's move. A campaign stands still when every node that may hold a lease has said that it sends nothing of
--- it, owes no line about it, and has put every page that it had claimed.
+-- Clause 12: firing -> pausing -> paused -> firing, and cancelling -> cancelled. Only the cursors of a firing campaign
+-- move. A campaign stands still when every node that may hold a lease has reported that it sends nothing of it and owes
+-- no line about it, and has put every page that it had claimed.
 
 local fiber = require('fiber')
 local atomic = require('roles.atomic')
@@ -13,8 +13,8 @@ local pauses = {}
 local PAGES_A_STEP = 100
 local LONGEST_TTL = 31 * 86400 * 1000
 
--- What nodes have told this instance; told again every second, so it need not be stored. The version is in the key: what
--- was said of an earlier pause counts for nothing in this one.
+-- What nodes have reported to this instance; repeated every second, so it need not be stored. The version is in the
+-- key: reports about an earlier pause do not count for this one.
 local quiet = {}
 
 local function word(node, epoch, id, version)
@@ -28,7 +28,7 @@ local function set_state(id, state, now)
     })
 end
 
--- Each answers the state that the campaign has then (unchanged where the verb does not apply), or nil for no campaign.
+-- Each returns the campaign's new state (unchanged if the verb does not apply), or nil if there is no such campaign.
 function pauses.campaign_pause(id, now)
     return atomic(function()
         local c = box.space.store_campaigns:get(id)
@@ -51,7 +51,7 @@ function pauses.campaign_cancel(id, now)
     end)
 end
 
--- Also answers the batons to put: one for each segment that has not ended, and one for each open page.
+-- Also returns the batons to put: one for each segment that has not ended, and one for each open page.
 function pauses.campaign_resume(id, now)
     return atomic(function()
         local c = box.space.store_campaigns:get(id)
@@ -94,7 +94,7 @@ local function stands_still(c)
     return true
 end
 
--- Up to PAGES_A_STEP unsettled pages of a campaign that stands still end here. Answers whether there may be more.
+-- End up to PAGES_A_STEP unsettled pages of a campaign that stands still. Returns whether there may be more.
 local function cancel_pages(id)
     local keys = {}
     for _, state in ipairs({'claimed', 'enqueued', 'open'}) do
@@ -124,7 +124,7 @@ local function cancel_pages(id)
     return #keys > 0
 end
 
--- Who was in the audience and has not ended is cancelled: what was on tubes, and what nobody had claimed.
+-- Cancel the rest of the audience: recipients on tubes, and recipients of pages that nobody had claimed.
 local function cancel_rest(id, now)
     for _, row in ipairs(box.space.store_totals:select({id})) do
         local rest = (row.tallies.audience or 0) - campaigns.terminal(row.tallies)
@@ -148,7 +148,7 @@ local function settle(id, now)
     return false
 end
 
--- Take every pause and every cancel as far as it can go.
+-- Take every pause and every cancel as far as it can go now.
 local function advance(now)
     for _, state in ipairs({'pausing', 'cancelling'}) do
         for _, c in ipairs(box.space.store_campaigns.index.state:select({state})) do
@@ -163,8 +163,9 @@ local function advance(now)
     end
 end
 
--- {campaign, version, purge, settling} each: of which campaigns a queue must hand out nothing. `purge`: what it has of
--- them is to go. Cancelled ones stay in the list for as long as a queue that was away might send something of them.
+-- {campaign, version, purge, settling} for each campaign of which a queue must hand out nothing. `purge`: the queue
+-- deletes its batches. Cancelled ones stay in the list for as long as a queue that was away might still send some of
+-- them.
 local function paused_campaigns(now)
     local list = {}
     for _, state in ipairs({'pausing', 'paused', 'cancelling'}) do
@@ -174,7 +175,7 @@ local function paused_campaigns(now)
     end
     for _, c in box.space.store_campaigns.index.state:pairs({'cancelled'}, {iterator = 'REQ'}) do
         if c.created_at + LONGEST_TTL < now then
-            break -- ids are in the order of time
+            break -- ids are ordered by time
         end
         if c.fired_at > 0 and c.fired_at + (c.policy.ttl_ms or LONGEST_TTL) > now then
             table.insert(list, {c.id, c.version, true, false})
@@ -184,8 +185,8 @@ local function paused_campaigns(now)
 end
 
 -- A node's heartbeat. `still`: {campaign, version}s of which it sends nothing and owes nothing; `states`: why its
--- channels stand still, see `channels.note`. Answers the lease's seconds, the campaigns that are paused, and what stands of
--- the dead ledger, or nothing when this epoch is not current.
+-- channels stand still, see `channels.note`. Returns the lease's seconds, the paused campaigns, and the dead ledger's
+-- questions and answers, or nothing if this epoch is not current.
 function pauses.node_renew(name, epoch, now, still, states)
     if not nodes.renew(name, epoch, now) then
         return nil

@@ -1,12 +1,12 @@
--- A store of several instances: what is asked of the master, and what a replica may answer.
+-- A store of several instances: what a replica may answer in place of the master.
 
 local replication = require('replication')
 
 local replicas = {}
 
-local REPLICA_TIMEOUT = 1 -- seconds that a replica gets to have what a claim has seen; then its master is asked
+local REPLICA_TIMEOUT = 1 -- seconds for a replica to reach a claim's position; after that the master is asked
 
--- Is this the instance that takes writes?
+-- Whether this is the instance that takes writes.
 function replicas.writable()
     return not box.info.ro
 end
@@ -19,14 +19,14 @@ local function with_position(verdict, ...)
     return verdict, from_id, to_id, following, spans, replication.position()
 end
 
--- A claim's answer, and where the base stood: a replica that is there has every subscriber of the page.
+-- A claim's answer, and the base's position: a replica that has reached it has every subscriber of the page.
 function replicas.positioned(claim)
     return function(...)
         return with_position(claim(...))
     end
 end
 
--- `page_read` on a replica that has what the claim saw; nil: it is behind.
+-- `page_read` on a replica that has reached the claim's position; nil: it is behind.
 function replicas.reader(read)
     return function(position, ...)
         if not replication.wait(position, REPLICA_TIMEOUT) then

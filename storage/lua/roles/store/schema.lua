@@ -6,7 +6,7 @@ local schema = {}
 
 local STEPS = {require('roles.store.steps.step_1')}
 
--- Bring the spaces to the newest version. Answers it.
+-- Bring the spaces to the newest version. Returns it.
 function schema.migrate()
     return bring_up('store_meta', STEPS, 'store')
 end

@@ -1,4 +1,4 @@
--- Which channels the ring serves: each node says at its join which ones its configuration has.
+-- Which channels the ring serves: each node reports at its join which ones its configuration has.
 
 local nodes = require('roles.store.nodes')
 local served = {}
@@ -60,9 +60,9 @@ function served.channels_served()
     return #ring > 0 and list or nil
 end
 
--- Whom a Fire reaches. wanted: channels, or nil for all that have subscribers. Answers the channels to send to;
--- channel -> subscribers of those that no node serves; and whether one node serves all that remain: pages are of all
--- channels, so who walks them needs every one.
+-- Whom a Fire reaches. wanted: channels, or nil for all that have subscribers. Returns the channels to send to; channel
+-- -> subscribers for channels that no node serves; and whether one node serves all that remain: a page has subscribers
+-- of all channels, so the node that walks it needs every one.
 function served.audience(wanted)
     local counts, names = {}, {}
     for _, row in box.space.store_counts:pairs() do
@@ -74,7 +74,7 @@ function served.audience(wanted)
     local known = served.channels_served()
     local set = known ~= nil and as_set(known) or nil
     local channels, unserved = setmetatable({}, {__serialize = 'seq'}), setmetatable({}, {__serialize = 'map'})
-    for _, name in ipairs(wanted == nil and names or wanted) do -- from outside, none is box.NULL
+    for _, name in ipairs(wanted == nil and names or wanted) do -- a nil from outside is box.NULL
         if set == nil or set[name] then
             table.insert(channels, name)
         else
@@ -88,7 +88,7 @@ function served.audience(wanted)
     return channels, unserved, together
 end
 
--- The same as a sentence that refuses a Fire, or nil.
+-- The sentence with which such a Fire is refused, or nil.
 function served.refusal(wanted, channels, unserved, together)
     local names = {}
     for name, n in pairs(unserved) do
@@ -102,8 +102,8 @@ function served.refusal(wanted, channels, unserved, together)
     end
 end
 
--- The channels that keep a firing campaign from being walked, as no living node serves all that it goes to: channel ->
--- {whether no living node serves it at all, since when}.
+-- The channels that keep a firing campaign from being walked, because no living node serves all of its channels:
+-- channel -> {whether no living node serves it at all, since when}.
 function served.channels_missing()
     local missing, ring = setmetatable({}, {__serialize = 'map'}), current()
     if #ring == 0 then
@@ -112,7 +112,7 @@ function served.channels_missing()
     for _, c in box.space.store_campaigns.index.state:pairs({'firing'}) do
         local channels = c.audience.channels or {}
         if #channels > 0 and #served.nodes_serving(channels) == 0 then
-            local alone = {} -- those that no living node serves; where each has one, all of them
+            local alone = {} -- the channels that no living node serves at all
             for _, name in ipairs(channels) do
                 if #served.nodes_serving({name}) == 0 then
                     table.insert(alone, name)
@@ -121,7 +121,7 @@ function served.channels_missing()
             local since = tonumber(c.fired_at)
             for _, node in ipairs(ring) do
                 if not node.living and covers(node, channels) then
-                    since = math.max(since, tonumber(node.seen_at)) -- until then that node was there
+                    since = math.max(since, tonumber(node.seen_at)) -- until then that node was alive
                 end
             end
             for _, name in ipairs(#alone > 0 and alone or channels) do

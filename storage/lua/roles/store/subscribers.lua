@@ -4,7 +4,7 @@ local atomic = require('roles.atomic')
 local memory = require('roles.memory')
 local subscribers = {}
 
--- removed: how many more have ever left, less those who were restored.
+-- removed: by how many the count of removals changes; negative for restored ones.
 local function count(channel, by, removed)
     local row = box.space.store_counts:get(channel)
     box.space.store_counts:replace({
@@ -12,8 +12,8 @@ local function count(channel, by, removed)
     })
 end
 
--- rows: whole tuples but for their id, which is put before them here; so no row is built anew.
--- Answers how many were new and how many replaced. A re-registration keeps its id.
+-- rows: whole tuples without their id, which is inserted here, so that no row is copied.
+-- Returns how many were new and how many replaced. A re-registration keeps its id.
 local function put(rows)
     local space = box.space.store_subscribers
     local target, ids = space.index.target, box.sequence.store_subscriber_id
@@ -44,7 +44,7 @@ function subscribers.subscribers_put(rows)
 end
 
 -- Inside the caller's transaction: delete a target if it was registered at or before `bound` (ms): a later registration
--- wins. Answers its row, or nil. The caller counts who left, once for all: `subscribers.left`.
+-- wins. Returns its row, or nil. The caller counts the deleted ones, once for all: `subscribers.left`.
 function subscribers.take_out(channel, id, token, bound)
     local space = box.space.store_subscribers
     local row = space:get(id)
@@ -91,7 +91,7 @@ function subscribers.subscribers_page(after, limit)
     return box.space.store_subscribers:select({after}, {iterator = 'GT', limit = limit})
 end
 
--- Up to `limit` whole rows of one channel, in the order of their tokens: that is no order, and so a fair sample.
+-- Up to `limit` whole rows of one channel, in the order of their tokens: a random order, and so a fair sample.
 function subscribers.subscribers_some(channel, limit)
     return box.space.store_subscribers.index.target:select({channel}, {limit = limit})
 end

@@ -40,7 +40,7 @@ local function advance(c, cursor, node, epoch, now)
     return page, cursor, empty
 end
 
--- Answers verdict, from_id, to_id, next baton, spans already settled. Verdicts: 'claimed' (read it and put it),
+-- Returns verdict, from_id, to_id, next baton, spans already settled. Verdicts: 'claimed' (read it and put it),
 -- 'empty' (nothing to put, but pass the baton on), 'stale' (ack and drop), 'fenced' (this node must join anew).
 function walk.page_claim(node, epoch, campaign, segment, seq, after_id, now)
     return atomic(function()
@@ -61,8 +61,7 @@ function walk.page_claim(node, epoch, campaign, segment, seq, after_id, now)
             return 'stale'
         end
         if page.state == 'claimed' and page.node == node and page.epoch == epoch then
-            -- written, though nothing changes: the answer then comes after the first claim, which may still be on its
-            -- way to the disk, and waits for the quorum with it
+            -- written, though nothing changes: so the answer waits until the first claim is on disk and with the quorum
             box.space.store_pages:update({campaign, segment, seq}, {{'=', 'claimed_at', page.claimed_at}})
             return 'claimed', page.from_id, page.to_id, next_baton(page, cursor), page.spans
         end
@@ -76,12 +75,13 @@ function walk.page_claim(node, epoch, campaign, segment, seq, after_id, now)
     end)
 end
 
--- What a span (one batch's part of a page) still owes after a settlement: see clause 3, "less what is settled".
+-- Update a span (one batch's part of a page) with the ids left after a settlement: see clause 3, "less what is
+-- settled".
 local function settle_span(spans, line)
     for _, span in ipairs(spans) do
         if span[1] == line.channel and span[2] <= line.first and line.last <= span[3] then
-            -- a remainder has some of the span's ids, and says which; a batch of a page that changed hands has all that
-            -- were left between its first and its last
+            -- a remainder has some of the span's ids, and lists them; a batch of a page that changed its owner has all
+            -- the ids that were left between its first and its last
             local ours, left = {}, {}
             for _, id in ipairs(line.ids or {}) do
                 ours[tostring(id)] = true
@@ -106,7 +106,7 @@ local function settle_span(spans, line)
     return spans
 end
 
--- What the lines of one report add to each campaign's totals, by channel: written once, however many lines there are.
+-- The sums that the lines of one report add to each campaign's totals, by channel: written once for all lines.
 local totals = {}
 
 local function sum_up(sums, by)
@@ -126,7 +126,7 @@ local function add(line, tallies, channel, by, reasons)
     sum_up(total.reasons, reasons)
 end
 
--- Counted from this put + what had ended before: a page that was open and is put again is enqueued once, not twice.
+-- Count this put plus the recipients that had ended before: a page that is put again after it was open counts once.
 local function enqueue(line, tallies)
     for channel, sums in pairs(tallies) do
         if line.tallies[channel] == nil then
@@ -144,7 +144,8 @@ local function enqueue(line, tallies)
     end
 end
 
--- A line that comes after its page was cancelled (its node was away): what it sent did not end as cancelled after all.
+-- A line that comes after its page was cancelled (its node was away): its recipients did not end as cancelled after
+-- all.
 local function correct(page, line, tallies)
     local known = tallies[line.channel] or {}
     local ended = campaigns.terminal(line.tallies)
@@ -162,7 +163,7 @@ local function apply(node, epoch, line, now)
     local key = {line.campaign, line.segment, line.seq}
     local page = box.space.store_pages:get(key)
     if page == nil or page.node ~= node or page.epoch ~= epoch then
-        return -- not the owner any more: whoever reopened the page reports it
+        return -- not the owner any more: the page's new owner reports it
     end
     dead.note(line.campaign, line.channel, line.dead or {}, now)
     local state, recipients, settled, spans, tallies = page.state, page.recipients, page.settled, page.spans, page.tallies
@@ -192,7 +193,8 @@ local function apply(node, epoch, line, now)
     campaigns.check_done(line.campaign, now)
 end
 
--- Clause 8. lines: {{number, line}...} in order; a line of kind `void` stands for one that was refused. Answers the last number that is in the ledger, or nil if fenced.
+-- Clause 8. lines: {{number, line}...} in order; a line of kind `void` stands for one that was refused. Returns the
+-- last number that is in the ledger, or nil if fenced.
 function walk.report(node, epoch, lines, now)
     return atomic(function()
         if not nodes.reports(node, epoch) then
@@ -216,8 +218,8 @@ function walk.report(node, epoch, lines, now)
     end)
 end
 
--- Clause 10. Answers two lists of batons: any node may put the first; the second are this owner's own claimed pages,
--- of which those without a mark need theirs again.
+-- Clause 10. Returns two lists of batons: any node may put the first; the second is for this owner's claimed pages, of
+-- which the pages without a mark need their baton again.
 function walk.strays(node, epoch, now, timeout)
     local any, own = {}, {}
     for _, c in ipairs(box.space.store_campaigns.index.state:select({'firing'})) do
