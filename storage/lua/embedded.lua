@@ -60,7 +60,7 @@ local function leave()
     os.exit(0)
 end
 
--- Make the folder if it is missing. Whether it belongs to the user that owns the data.
+-- Make the folder if it is missing. Returns whether it belongs to the user that owns the data.
 local function private(folder)
     fio.mkdir(folder, tonumber('700', 8))
     local found = fio.lstat(folder)

@@ -88,7 +88,7 @@ function replication.configure(settings, config)
         return
     end
     if known ~= nil and known[2] > own[2] then
-        error(('this was the master of term %d, and %s is since term %d: what only this instance has was never ' ..
+        error(('this was the master of term %d, but %s is since term %d: writes that only this one has were never ' ..
                'acknowledged. Move its data folder away and start it again: it comes back as a replica')
               :format(own[2], known[1], known[2]), 0)
     end

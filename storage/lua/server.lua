@@ -56,7 +56,7 @@ for _, key in ipairs({'role', 'data', 'listen', 'password_file'}) do
         refuse('%s: is missing', key)
     end
 end
-local roles = ROLES[given.role] or refuse('role: %s is none (store, queue or both)', given.role)
+local roles = ROLES[given.role] or refuse('role: %s is unknown (store, queue or both)', given.role)
 
 local home = fio.dirname(fio.abspath(arg[0]))
 package.path = package.path .. (';%s/?.lua;%s/?/init.lua'):format(home, home)
@@ -74,7 +74,7 @@ end
 for _, uri in ipairs(given.replication and given.replication.others or {}) do
     local other = hosts.of(uri)
     if hosts.wrong({other}) == nil and not hosts.covers(hosts.with_local(allowed, given.listen), other) then
-        refuse('hosts: %s of replication.others is not in it, and could not follow (add it)', other)
+        refuse('hosts: %s of replication.others is missing, so it could not follow (add it)', other)
     end
 end
 

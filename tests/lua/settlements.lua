@@ -96,7 +96,7 @@ local laws = {
         test:isnil(take('w', 0.1), 'not a sixth time')
         local task = tubes.tube_buried('ios', 5)[1]
         test:is(task[5], 3, 'three may have been sent to')
-        test:like(task[4], '^5 takes of it ended in nothing', 'and why')
+        test:like(task[4], '^5 takes of it ended without a result', 'and why')
     end},
 
     {'S1: a worker that is stopped in order has nothing counted, however often', function(test)

@@ -109,7 +109,7 @@ def test_hosts_are_addresses_and_networks(tmp_path: Path) -> None:
         ({"listen": "10.0.0.5:3301", "hosts": "10.0.0.6"}, "hosts: 10.0.0.6 is no address"),
         (
             {"listen": "10.0.0.5:3301", "hosts": ["10.0.0.7"], "replication": {"others": ["10.0.0.6:3301"]}},
-            "hosts: 10.0.0.6 of replication.others is not in it",
+            "hosts: 10.0.0.6 of replication.others is missing",
         ),
     ],
 )

@@ -1,5 +1,4 @@
--- How full this instance's memory is. The last part is reserved for work that frees memory: settlements, reports,
--- deletions.
+-- How full this instance's memory is. The last part is for work that frees memory: settlements, reports, deletions.
 
 local memory = {}
 
@@ -53,7 +52,7 @@ end
 function memory.refuse_when_full()
     local usage = memory.usage()
     if usage.full then
-        box.error({code = box.error.MEMORY_ISSUE, reason = ('%d of %d bytes are used: the rest is kept for what is under way')
+        box.error({code = box.error.MEMORY_ISSUE, reason = ('%d of %d bytes are used: the rest is for work under way')
             :format(usage.used, usage.size)})
     end
 end

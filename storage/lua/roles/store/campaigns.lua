@@ -6,7 +6,7 @@ local served = require('roles.store.served')
 local campaigns = {}
 
 local DEFAULT_PAGE = 1000
-local REASONS = 50 -- different ones of one channel of one campaign: more are counted as `other`
+local REASONS = 50 -- different reasons for one channel of a campaign; more are counted as `other`
 local LONGEST = 100 -- bytes of a reason
 local TERMINAL = {'delivered', 'dead', 'rejected', 'expired', 'dropped', 'cancelled'} -- campaigns/outcome.py has them too
 

@@ -28,7 +28,7 @@ function channels.note(name, epoch, states)
     reported[name] = {epoch = epoch, states = list}
 end
 
--- The states of every node that is not forgotten and has a lease.
+-- The states of every current node that may hold a lease.
 function channels.channel_states()
     local list = {}
     for name, known in pairs(reported) do

@@ -16,7 +16,7 @@ rows.STEP = 100 -- targets that one call deletes: 1 to 3 ms of Tarantool's threa
 rows.MAP = {__serialize = 'map'}
 
 local HARDLY = 0.1 -- at least this share of a sound campaign's answers are deliveries
-local REASONS = 20 -- different ones a campaign and channel; more are counted as 'other'
+local REASONS = 20 -- different reasons for one channel of a campaign; more are counted as 'other'
 
 function rows.row_of(campaign, channel, now)
     return box.space.store_deaths:get({campaign, channel}) or box.space.store_deaths:insert({

@@ -1,5 +1,4 @@
--- Nodes and their epochs. Epochs are granted here; a node gets a new one if its queue is not the one that the store
--- knew.
+-- Nodes and their epochs. Epochs are granted here; a node gets a new one if its queue is not the one known before.
 
 local atomic = require('roles.atomic')
 local clock = require('roles.clock')
@@ -18,8 +17,7 @@ local function note_renewal(name, now)
     renewed[name] = {now, clock.now()}
 end
 
--- Whether the node's lease has surely run out. Only a renewal writes seen_at: if it has changed, there is a newer
--- lease.
+-- Whether the node's lease has surely run out. Only a renewal writes seen_at: if that has changed, the lease is newer.
 function nodes.lease_over(node)
     local known = renewed[node.name]
     if known == nil or known[1] ~= node.seen_at then

@@ -75,8 +75,7 @@ function walk.page_claim(node, epoch, campaign, segment, seq, after_id, now)
     end)
 end
 
--- Update a span (one batch's part of a page) with the ids left after a settlement: see clause 3, "less what is
--- settled".
+-- Update a span (one batch's part of a page) with the ids that a settlement leaves: clause 3, "less what is settled".
 local function settle_span(spans, line)
     for _, span in ipairs(spans) do
         if span[1] == line.channel and span[2] <= line.first and line.last <= span[3] then
@@ -144,8 +143,7 @@ local function enqueue(line, tallies)
     end
 end
 
--- A line that comes after its page was cancelled (its node was away): its recipients did not end as cancelled after
--- all.
+-- A line comes after its page was cancelled (its node was away): its recipients did not end as cancelled after all.
 local function correct(page, line, tallies)
     local known = tallies[line.channel] or {}
     local ended = campaigns.terminal(line.tallies)

@@ -1,5 +1,4 @@
--- Batons: the small tasks that travel from node to node. Put by this node's walkers and its neighbours, taken by
--- walkers.
+-- Batons: the small tasks that travel from node to node. This node and its neighbours put them, its walkers take them.
 
 local atomic = require('roles.atomic')
 local buried = require('roles.tubes.buried')
@@ -29,11 +28,11 @@ local function is_baton(baton)
     return true
 end
 
--- Batons {campaign, segment, seq, after_id} from this node's walkers or a neighbour's. They are checked, since a
+-- Put batons {campaign, segment, seq, after_id} of this node's walkers or a neighbour's. They are checked, since a
 -- neighbour may run another version.
 function batons.baton_put(list)
     if type(list) ~= 'table' or #list > BATONS_A_CALL then
-        error(('baton_put: a list of at most %d batons is taken'):format(BATONS_A_CALL), 0)
+        error(('baton_put: a list of at most %d batons is accepted'):format(BATONS_A_CALL), 0)
     end
     for i = 1, #list do
         if not is_baton(list[i]) then
@@ -49,8 +48,7 @@ function batons.baton_put(list)
     return #list
 end
 
--- Clause 2. A long poll of at most `timeout` seconds. Returns the epoch and {number, task}s; a task is [id, state,
--- data].
+-- Clause 2. A long poll of at most `timeout` seconds. Returns the epoch and {number, task}s: see `batch_take`.
 function batons.baton_take(worker, poll, lost, timeout)
     local tasks = takes.take(node_tubes.BATONS, worker, 1, poll, lost, timeout)
     return state.get('epoch'), tasks

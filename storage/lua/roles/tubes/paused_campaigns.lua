@@ -146,8 +146,7 @@ function paused_campaigns.set(list)
     end)
 end
 
--- {campaign, version}s of which, as far as this queue knows, nobody here sends anything and no line is owed to the
--- store.
+-- {campaign, version}s of which, as far as this queue knows, nobody here sends anything and no line is owed.
 function paused_campaigns.still()
     if not paused_campaigns.any() then
         return {}

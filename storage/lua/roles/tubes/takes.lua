@@ -32,7 +32,7 @@ local function may_go_out(tube, task)
     end
     local known = poison_counters.over_limit(tube.name, task[1])
     if known ~= nil then
-        known.why = ('%d takes of it ended in nothing; the first: %s'):format(known.ends, known.why)
+        known.why = ('%d takes of it ended without a result; the first: %s'):format(known.ends, known.why)
         log.error('task %s of %s is buried: %s', task[1], tube.name, known.why)
         buried.bury(tube.name, task[1], known, true)
     end
