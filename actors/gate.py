@@ -30,7 +30,7 @@ log = structlog.get_logger(__name__)
 LOOK_EVERY = 0.25
 """Seconds between two looks of a waiting consumer: an obstacle may end early."""
 BLINK = 2.0
-"""Seconds that an outage, a failed settlement or a wait for the channel's own rate must last to be reported."""
+"""Seconds that an outage, a failed settlement or a wait for the channel's rate must last to be reported."""
 BY_ITSELF = "sending resumes by itself"
 _UNJUDGED = (Outcome.HELD, Outcome.RETRY, Outcome.UNKNOWN, Outcome.EXPIRED)
 """Outcomes that do not show whether the provider accepts this channel's pushes."""
@@ -79,7 +79,7 @@ class Gate:
         """The transport, while its actor runs; ``obstacles`` asks it for its outage."""
         self.in_hand: Counter[int] = Counter()
         """Campaign → batches that are taken and not yet settled."""
-        self._rated_since = self._rated_until = -math.inf  # when batches have been waiting for the own rate
+        self._rated_since = self._rated_until = -math.inf  # when batches have been waiting for the channel's own rate
         self.begin_anew()
 
     def begin_anew(self) -> None:
@@ -145,7 +145,7 @@ class Gate:
         """Return when a batch may be taken."""
         await self._unstopped()
         if self._limiter is not None:
-            # wait for the own rate only once: else one of two channels that share a limiter would starve
+            # wait for the channel's rate only once: else one of two channels that share a limiter would starve
             await trio.sleep(self._limiter.delay(0, trio.current_time()))
             await self._unstopped()
 

@@ -79,7 +79,7 @@ class Walker:
         return None
 
     async def _walk_or_bury(self, held: HeldBaton) -> None:
-        """Walk a baton. One that crashes the walk is counted and at last buried, so that other campaigns go on."""
+        """Walk a baton. A crash is counted against it, and does not stop the walker for other campaigns."""
         try:
             await self._walk(held)
         except Exception as error:

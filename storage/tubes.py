@@ -48,7 +48,7 @@ class Tubes:
         self._lost: dict[str, set[int]] = {}  # verb and channel -> polls whose answers have not come
 
     def leave(self) -> Callable[[], Leave]:
-        """Return a function that says whether what was taken just now is still ours.
+        """Return a function that says whether the tasks taken just now are still ours.
 
         Pushes that are sent while the queue is away can be settled only if their leases outlive the outage. They do not
         outlive a restart of the queue: then all of the pushes would be sent again.

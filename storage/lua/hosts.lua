@@ -72,7 +72,7 @@ function hosts.is_local(listen)
         or hosts.covers(LOOPBACK, hosts.of(listen))
 end
 
--- The list that applies to `listen`: loopback and the own address are always in it.
+-- The list that applies to `listen`: loopback and its own address are always in it.
 function hosts.with_local(list, listen)
     local all = table.copy(LOOPBACK)
     for _, entry in ipairs(list) do

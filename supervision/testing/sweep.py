@@ -15,7 +15,7 @@ from supervision.testing.injection import Injection
 from supervision.testing.report import Broken, FaultKind, Fired, LawBroken, PlannedFault, Report
 
 Scenario = Callable[[], Awaitable[None]]
-"""Builds everything anew, lets it work, and asserts its law at the end."""
+"""Builds everything from scratch, lets it work, and asserts its law at the end."""
 
 NEVER_ENDING = 100_000
 """Steps after which a sweep is considered endless."""

@@ -41,7 +41,7 @@ local function advance(c, cursor, node, epoch, now)
 end
 
 -- Returns verdict, from_id, to_id, next baton, spans already settled. Verdicts: 'claimed' (read it and put it),
--- 'empty' (nothing to put, but pass the baton on), 'stale' (ack and drop), 'fenced' (this node must join anew).
+-- 'empty' (nothing to put, but pass the baton on), 'stale' (ack and drop), 'fenced' (this node must join again).
 function walk.page_claim(node, epoch, campaign, segment, seq, after_id, now)
     return atomic(function()
         if not nodes.current(node, epoch) then
