@@ -32,8 +32,8 @@ LAST_TRY = 1.0
 """Nothing is tried again when the news expires within this many seconds. A wait takes at most half of the time left, so
 that a fault which ends before the news expires costs nobody the push."""
 _LONGEST = {Outcome.RETRY: 60.0, Outcome.UNKNOWN: 900.0}
-"""Seconds up to which waits double with each try. A push that was sent and not answered may have arrived, so it is
-repeated more and more rarely."""
+"""Seconds up to which waits double with each try, if the provider asks for less or does not answer. An unanswered push
+may have arrived, so it is repeated more and more rarely."""
 _WAITS = (10.0, 60.0, 300.0, math.inf)
 _OWN_WAITS = (60.0, 900.0, math.inf)
 """Delays are grouped into these classes (upper bounds, seconds), or each recipient might need a task of its own. With

@@ -13,7 +13,7 @@ PROBE = 30.0
 """Seconds that other batches wait for the result of the first batch after a pause."""
 OVERLOADED = 0.1
 """If the provider puts off more than this share of a batch (503, refused streams, 429), the channel slows down. A
-smaller share is no sign of a used-up quota; its pushes wait by themselves, as long as the provider says."""
+smaller share is no sign of a used-up quota, where the provider refuses all: its pushes wait by themselves."""
 
 
 class Slowdown:

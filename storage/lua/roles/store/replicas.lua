@@ -1,4 +1,4 @@
--- A store of several instances: what a replica may answer in place of the master.
+-- A store of several instances: which one takes writes, and what a replica may answer in place of the master.
 
 local replication = require('replication')
 
