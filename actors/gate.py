@@ -46,7 +46,7 @@ class Obstacle:
     """On ``trio.current_time()``."""
     remedy: str
     seconds: float = 0.0
-    """Time during which no batch is taken; 0: batches are still taken; ``math.inf``: until the obstacle is gone."""
+    """During these no batch is taken; 0: batches are still taken; ``math.inf``: until the obstacle is gone."""
     brief: bool = False
     """Too short, so far, to be reported."""
 
