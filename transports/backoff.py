@@ -8,7 +8,7 @@ import random
 class Backoff:
     """First try again soon, then after 1, 2, 4 … seconds up to a limit, each shortened by a random share.
 
-    Rapid reconnecting looks like an attack to Apple; a thousand clients that come back in the same second are one.
+    To Apple, rapid reconnecting looks like an attack; a thousand clients that return in the same second are one.
     """
 
     __slots__ = ("_failures", "base", "first", "limit")
@@ -21,11 +21,11 @@ class Backoff:
         self._failures = 0
 
     def next(self) -> float:
-        """Seconds to wait now: between half of the step and all of it."""
+        """Return the seconds to wait now: between half of the step and the whole step."""
         step = self.first if self._failures == 0 else min(self.limit, self.base * 2.0 ** (self._failures - 1))
         self._failures = min(self._failures + 1, 64)
         return step * random.uniform(0.5, 1.0)  # noqa: S311 - spreads load, keeps no secret
 
     def reset(self) -> None:
-        """It worked: the next failure is a first one."""
+        """Start again at the first step, after a success."""
         self._failures = 0

@@ -1,8 +1,8 @@
-"""What a platform's transport takes and gives back. The border between the pipeline and the providers.
+"""What a platform's transport takes and returns: the border between the pipeline and the providers.
 
-A transport is handed a whole :class:`Batch` and answers with its :class:`Outcomes`: a count of what was delivered, and
-one :class:`Exceptional` for each recipient that was not. Failures are data here, never exceptions, so that one sick
-recipient costs its neighbours nothing.
+A transport takes a whole :class:`Batch` and returns its :class:`Outcomes`: how many recipients were delivered, and one
+:class:`Exceptional` for each of the others. Failures are data here, never exceptions, so one recipient that fails does
+not affect the others.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from campaigns.message import Message
 from campaigns.outcome import Death, Fault, Outcome
 
 LONGEST_PAUSE = 300.0
-"""Seconds that a channel pauses at most before it tries again, however long its provider asks for."""
+"""The longest pause of a channel before it tries again, seconds, even if its provider asks for more."""
 
 
 class Exceptional(NamedTuple):
@@ -32,42 +32,45 @@ class Exceptional(NamedTuple):
     after: float = 0.0
     """Seconds to wait before the next attempt (RETRY)."""
     unregistered_at: int | None = None
-    """DEAD: the provider's own timestamp, ms UTC. The subscriber goes only if registered before it."""
+    """DEAD: the provider's own timestamp, ms UTC. The subscriber is deleted only if registered before it."""
     death: Death | None = None
-    """DEAD and REJECTED: what the refusal says of the token; None: nothing."""
+    """DEAD and REJECTED: what the refusal says about the token; None: nothing."""
     fault: Fault = Fault.MOMENT
-    """Whose fault it is. RETRY and UNKNOWN: what is not the phone's waits until the news expires."""
+    """Where the fault lies. RETRY and UNKNOWN: unless it is the phone's, the push is retried until the news expires."""
 
 
 @dataclass(slots=True)
 class Outcomes:
-    """The fate of one batch. ``delivered + len(exceptions) == len(batch.recipients)``, each index at most once."""
+    """The outcomes of one batch. ``delivered + len(exceptions) == len(batch.recipients)``, each index at most once."""
 
     delivered: int = 0
     exceptions: list[Exceptional] = field(default_factory=list)
     stop: str | None = None
-    """One plain sentence when the channel must pause, because the same fault would hit every recipient."""
+    """Why the channel must pause, in one sentence: the same fault would hit every recipient; None: it need not."""
     slow: float = 0.0
-    """Seconds for which the channel should send nothing, where the provider limits the whole project."""
+    """Seconds for which the channel should send nothing, because the provider limits the whole project."""
     put_off: int = 0
-    """Pushes that wait for a fault which is not the phone's (5xx, refused streams, a quota): many slow the channel."""
+    """Pushes that wait because of a fault other than the phone's (5xx, refused streams, a quota).
+
+    Many of them slow the channel down.
+    """
 
 
 def held(batch: Batch, why: str) -> Outcomes:
-    """None of a batch was sent."""
+    """Outcomes of a batch of which nothing was sent: every recipient is HELD."""
     return Outcomes(0, [Exceptional(index, Outcome.HELD, why) for index in range(len(batch.recipients))])
 
 
 @dataclass(frozen=True, slots=True)
 class Quota:
-    """What a provider allows one of its customers, over all that this customer runs."""
+    """The rate that a provider allows one customer, over everything that the customer runs."""
 
     owner: str
-    """Whose it is, as people are told (``project news-1a2b3``). Channels of one owner share it."""
+    """The owner's name for messages to operators (``project news-1a2b3``). Channels of one owner share the quota."""
     a_minute: float
-    """Pushes."""
+    """Pushes a minute."""
     ramp: float
-    """Seconds over which the rate is to rise from a small start."""
+    """Seconds over which the rate must rise from a low start."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,82 +79,82 @@ class Outage:
 
     sentence: str
     since: float
-    """On ``trio.current_time()``."""
+    """When it began, on ``trio.current_time()``."""
 
 
 class Transport(Protocol):
-    """One platform's way out for one channel. Owns its connections; is an actor of supervision (``run``/``stop``)."""
+    """Sends one channel's pushes to its platform. Owns the connections; is a supervised actor (``run``/``stop``)."""
 
     @property
     def outage(self) -> Outage | None:
-        """Why nothing can be sent, whether or not anything waits; None: it can. Cheap to ask."""
+        """Why nothing can be sent, whether or not anything waits; None: sending is possible. Cheap to read."""
 
     @property
     def quota(self) -> Quota | None:
-        """What the provider allows; None: it names no rate, or the channel does not go to the provider itself."""
+        """The provider's quota; None: it names no rate, or the channel does not connect to the provider itself."""
 
     async def run(self, ready: Callable[[], None]) -> None:
         """Own the connections until stopped. Call ``ready`` once batches may come; retry a remote outage for ever."""
 
     async def send(self, batch: Batch) -> Outcomes:
-        """Push to every recipient and answer with what became of each. May be called by several tasks at once.
+        """Push to every recipient and return what became of each. Several tasks may call it at once.
 
-        Never raises for what a provider or the network does; waits while no connection is up. Cancelling it leaves
-        sent pushes *unknown* to the caller.
+        Never raises because of a provider or the network; waits while no connection is up. If it is cancelled, the
+        outcome of pushes already sent is unknown to the caller.
         """
 
     def check(self, message: Message) -> None:
-        """Raise ``PayloadError`` if this platform cannot carry the message. Asked before a campaign is fired."""
+        """Raise ``PayloadError`` if this platform cannot carry the message. Called before a campaign is fired."""
 
     def stop(self) -> None:
         """Finish what is in flight, then end ``run``. Synchronous."""
 
 
 class SharedCredential(Protocol):
-    """A credential that the provider wants to see as one and the same from all processes of a node."""
+    """A credential that the provider expects to be the same in all processes of a node."""
 
     @property
     def name(self) -> str:
-        """What it is made of: channels whose credentials have one name share one. Holds no secret."""
+        """Identifies the credential: channels whose credentials have the same name share one. Holds no secret."""
 
     def current(self) -> tuple[str, int, float]:
-        """(text, issued at, made at), made anew when the last one is too old. Asked in the node's own process.
+        """Return (text, issued at, made at), of a new one if the last is too old. Called in the node's own process.
 
-        Issued at: seconds UTC, by the clock as it was. Made at: seconds of ``CLOCK_BOOTTIME``, which nobody sets.
+        Issued at: seconds UTC, by the clock at that time. Made at: seconds of ``CLOCK_BOOTTIME``, which nobody can set.
         """
 
     def set_token(self, text: str, issued_at: int, made_at: float) -> None:
-        """Use what the node's own process has made, as long as it is fresh. Disturbs no connection."""
+        """Use the credential that the node's own process made, as long as it is fresh. Disturbs no connection."""
 
 
 @runtime_checkable
 class Sharing(Protocol):
-    """What a :class:`Transport` may offer beside its own methods."""
+    """Optional interface of a :class:`Transport`: a credential that processes share."""
 
     @property
     def shared(self) -> SharedCredential | None:
-        """Its credential to share; None: it has none of this kind."""
+        """The credential to share; None: there is none."""
 
 
 @dataclass(frozen=True, slots=True)
 class TransportSettings:
-    """What a transport needs to know of its channel."""
+    """What a transport needs to know about its channel."""
 
     channel: str
     platform: str
     app: str
-    """The app's id, as the provider knows it (``Platform.app``)."""
+    """The app's id at the provider (``Platform.app``)."""
     credentials: Mapping[str, str]
-    """As in the config's ``credentials`` table, file names made absolute."""
+    """The config's ``credentials`` table, with absolute file names."""
     origin: str | None = None
-    """``https://host:port`` in place of the provider's own (twins, tests)."""
+    """``https://host:port`` instead of the provider's own (twins, tests)."""
     ca: Path | None = None
     """PEM file of the authority that signed ``origin``; None: the system's trust store."""
     connections: int = 1
     deadline: float = 20.0
     """Seconds after which an unanswered push is *unknown*."""
     warm_up: str | None = None
-    """Token of a device of our own: each new connection first sends it something that nobody sees."""
+    """Token of a device of our own: each new connection first sends it a push that nobody sees."""
 
 
 class Build(Protocol):
@@ -167,15 +170,15 @@ class CredentialField:
 
     name: str
     meaning: str
-    """What it is and where it is to be had, as people are told."""
+    """What it is and where to get it, for messages to operators."""
     required: bool = True
-    """Whether its set is incomplete without it."""
+    """Whether its set of fields is incomplete without it."""
     file: bool = False
-    """Whether it names a file, closed to other users."""
+    """Whether it names a file, which other users must not be able to read."""
     public_beside: str | None = None
-    """The field that, where it is given too, holds the secret, so that this one's file may be open to others."""
+    """Another field: if it is given too, it holds the secret, and others may read this field's file."""
     pattern: str = ".*"
-    """A regular expression that all of its text must match."""
+    """A regular expression that the whole value must match."""
     form: str = ""
     """The pattern in words (``10 letters and digits``)."""
 
@@ -193,27 +196,27 @@ class Platform:
     """A platform as its entry point (group ``broadside.transports``) describes it."""
 
     provider: str
-    """Whose service it is, as people are told."""
+    """The provider's name for messages to operators."""
     service: str
-    """The service itself, as people are told."""
+    """The service's name for messages to operators."""
     app: str
-    """How the service calls an app's id, as people are told (``the bundle id``)."""
+    """The service's term for an app's id, for messages to operators (``the bundle id``)."""
     credentials: tuple[tuple[CredentialField, ...], ...]
-    """Sets of fields. A channel gives one of them; the first is the usual one. Empty: no channel needs any."""
+    """Sets of fields, the usual one first. A channel gives one set. Empty: channels need no credentials."""
     environments: Mapping[str, str]
-    """Name → the service's origin there. The first is the usual one; where there are several, a channel's credentials
-    may name another as ``environment``. Empty: there is no origin but a channel's own."""
+    """Name → the service's origin there, the usual one first. If there are several, a channel's credentials may choose
+    another by ``environment``. Empty: each channel names its own origin."""
     sample: Callable[[str], str]
-    """64 hexadecimal digits → a token of the first kind that is nobody's, and begins like the digits where it can."""
+    """64 hexadecimal digits → a token of the first kind that belongs to nobody; begins with the digits if it can."""
     build: Build
     kinds: tuple[str, ...]
-    """Kinds of token that it has."""
+    """Its kinds of token."""
     token: Callable[[str, str], str]
-    """(kind, text) → the token as the platform writes it. Raises ``TokenError`` for what is no token of this kind."""
+    """(kind, text) → the token as the platform writes it. Raises ``TokenError`` if it is no token of this kind."""
     tokens: Callable[[str, list[str]], list[str] | None]
-    """(kind, texts) → the same for many at once, in their order; the list itself where nothing changes. None where one
-    is no token, or wants a closer look: ask ``token`` for each."""
+    """(kind, texts) → the same for many at once, in their order; the list itself if nothing changes. None if one is no
+    token or needs a closer look: call ``token`` for each."""
 
     def origin(self, credentials: Mapping[str, str]) -> str | None:
-        """Where the service is for a channel with these ``credentials``; None: it has no origin of its own."""
+        """The service's origin for a channel with these ``credentials``; None: the platform has none."""
         return self.environments.get(credentials.get(ENVIRONMENT, next(iter(self.environments), "")))

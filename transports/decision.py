@@ -1,4 +1,4 @@
-"""What one answer of a provider means. Each platform's ``outcomes`` maps its answers to these: pure data."""
+"""What a provider's answer means. Each platform's ``outcomes`` maps its answers to decisions, which are pure data."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from campaigns.outcome import Death, Fault, Outcome
 from transports.contract import LONGEST_PAUSE
 
 LONGEST_WAIT = 900.0
-"""Seconds that one recipient waits at most before its next try, where the fault is not its own."""
+"""The longest wait of a recipient before its next try, seconds, if the fault is not its own."""
 
 
 class Then(enum.Enum):
@@ -19,12 +19,12 @@ class Then(enum.Enum):
     RECONNECT = "reconnect"
     """Begin nothing more on this connection; another takes over."""
     RENEW = "renew"
-    """Replace the credential and send once more; the second time it is a STOP."""
+    """Replace the credential and send once more; if that is refused too, the channel pauses."""
     RENEW_AND_RECONNECT = "renew and reconnect"
     RENEW_IF_MISDATED = "renew if misdated"
-    """The same, for a refusal that may be of the credential's date or of the credential itself."""
+    """The same, for a refusal that may be due to the credential's date or to the credential itself."""
     KEEP_TOKEN = "keep token"  # noqa: S105 - a word, not a secret
-    """The provider wants the token of before; also a new connection."""
+    """Go back to the previous token, which the provider still wants, and reconnect."""
 
 
 class Decision(NamedTuple):
@@ -33,36 +33,36 @@ class Decision(NamedTuple):
     outcome: Outcome
     reason: str
     after: float = 0.0
-    """RETRY: seconds to wait at least."""
+    """RETRY: the shortest wait, seconds."""
     unregistered_at: int | None = None
     """DEAD: ms UTC."""
     stop: str | None = None
-    """The sentence with which the channel must pause (for RENEW: if renewing did not help)."""
+    """Why the channel must pause, in one sentence (RENEW: if renewing did not help); None: it need not pause."""
     then: Then = Then.NOTHING
     slow: float = 0.0
     """Seconds for which the whole channel should send nothing."""
     repeated: str | None = None
-    """The sentence with which the channel must pause if this answer comes again and again."""
+    """Why the channel must pause if this answer comes repeatedly, in one sentence."""
     fault: Fault = Fault.PHONE
     """Where the fault lies: see ``docs/operating.md``, "Who is given up, and who waits"."""
     blames_token: bool = False
     """The recipient's token is doubtful if other recipients of the same batch were accepted."""
     death: Death | None = None
-    """What the answer says of the token (PROVIDERS.md, "Dead"); None: nothing."""
+    """What the answer says about the token (PROVIDERS.md, "Dead"); None: nothing."""
 
 
 def stop(reason: str, sentence: str, then: Then = Then.NOTHING) -> Decision:
-    """The same fault would hit every recipient: hold them all."""
+    """A fault that would hit every recipient: all are HELD, and the channel pauses."""
     return Decision(Outcome.HELD, reason, stop=sentence, then=then, fault=Fault.CHANNEL)
 
 
 def later(
     fault: Fault, reason: str, base: float, attempt: int, asked: float | None = None, then: Then = Then.NOTHING
 ) -> Decision:
-    """Try again: after ``base`` seconds for the first attempt, doubled with each further one, or as the provider asks.
+    """Try again after ``base`` seconds, doubled with each further attempt, or later if the provider asks for it.
 
-    ``asked``: seconds of Retry-After. It may be any time where one phone is refused. Where the channel or the moment is
-    at fault the channel is slowed instead: no wish is followed beyond :data:`LONGEST_PAUSE`, and waits double up to
+    ``asked``: seconds of Retry-After. If the phone is at fault, it may be any time. If the channel or the moment is at
+    fault, it slows the whole channel, the recipient waits at most :data:`LONGEST_PAUSE` for it, and waits double up to
     :data:`LONGEST_WAIT`.
     """
     if fault is Fault.PHONE:

@@ -1,4 +1,4 @@
-"""One batch on its way through a pool: send it, judge the answers, renew the credential once if that may help."""
+"""Sends one batch through a pool: judges the answers, and renews the credential once if that may help."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _log = structlog.get_logger(__name__)
 
 _RENEWALS = (Then.RENEW, Then.RENEW_AND_RECONNECT, Then.RENEW_IF_MISDATED)
 _SAME_CONNECTION = (Then.NOTHING, Then.RENEW)
-_REPEATED = 3  # answers of one batch that make a doubtful refusal the channel's fault
+_REPEATED = 3  # equal answers in one batch after which a doubtful refusal is the channel's fault
 
 
 def wall_ms() -> int:
@@ -29,7 +29,7 @@ def wall_ms() -> int:
 
 
 class Dispatch(Submission):
-    """A batch under way: its requests, which the pool drives, and what is known of its recipients by now."""
+    """A batch under way: its requests, which the pool drives, and its outcomes so far."""
 
     def __init__(
         self,
@@ -40,7 +40,7 @@ class Dispatch(Submission):
         renew: Callable[[Answer, Then], bool],
         clock: Callable[[], int] = wall_ms,
     ) -> None:
-        """``rows``: a request for each recipient that can be sent to; its key is the recipient's index in ``batch``.
+        """``rows``: a request for each recipient with a usable token; its key is the recipient's index in ``batch``.
 
         ``decide(answer, attempt)`` is the platform's table. ``renew`` replaces the credential that ``answer`` refused,
         and returns whether that is worth another try. ``clock``: ms UTC.
@@ -60,9 +60,9 @@ class Dispatch(Submission):
         self._jitter = random.uniform(1.0, 1.25)  # noqa: S311 - spreads load, keeps no secret
 
     async def run(self, pool: Pool, prepare: Callable[[], Awaitable[str | None]] | None = None) -> Outcomes:
-        """Send the batch. Then every recipient that has a request has its outcome.
+        """Send the batch, and return an outcome for every recipient that has a request.
 
-        ``prepare`` waits until a credential is there, or returns the sentence that says why there will be none.
+        ``prepare`` waits until there is a credential, or returns the sentence that says why there will be none.
         """
         outcomes = self.outcomes
         while self.open:
@@ -82,17 +82,17 @@ class Dispatch(Submission):
         return outcomes
 
     def may_begin(self) -> bool:
-        """Whether the batch is still ours and still wanted. If it is surely not, its unsent requests end here."""
+        """Whether more may be begun. If the batch has expired or is no longer ours, its unsent requests end here."""
         if self._clock() >= self._batch.expires_at:
             self._end_unsent(Outcome.EXPIRED, "expired before it was sent")
         leave = self._batch.leave()
         if leave is Leave.GONE:
             self.withdraw("the batch is in other hands")
-        # Whoever is not sure of one batch is not sure of those behind it in the queue.
+        # If it is unclear whether this batch is ours, it is unclear for the batches behind it, too.
         return leave is not Leave.AWAITED
 
     def withdraw(self, reason: str) -> None:
-        """Hold every recipient that no request was sent to."""
+        """End every unsent recipient as HELD."""
         self._end_unsent(Outcome.HELD, reason)
 
     def answer(self, answer: Answer) -> str | None:
@@ -111,7 +111,7 @@ class Dispatch(Submission):
                 if decision.then not in _SAME_CONNECTION:
                     retire = decision.reason
                 exceptional = self._act(answer, decision)
-        except Exception as error:  # what a provider answers for one recipient ends that recipient, and nobody else
+        except Exception as error:  # an answer that cannot be judged ends only its own recipient
             if not self._unreadable:
                 self._unreadable = True
                 size, what = len(answer.body), repr(error)
@@ -123,7 +123,7 @@ class Dispatch(Submission):
         return retire
 
     def _act(self, answer: Answer, decision: Decision) -> Exceptional | None:
-        """Do what the decision asks for. Returns the recipient's fate; None: it is not known yet."""
+        """Do what the decision asks for. Returns the recipient's outcome; None: it is not known yet."""
         index, then = answer.request.key, decision.then
         self.outcomes.put_off += decision.outcome is Outcome.RETRY and decision.fault is not Fault.PHONE
         if then in _RENEWALS and not self._renewed and self._renew(answer, then):

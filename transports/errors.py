@@ -10,7 +10,7 @@ class CredentialsError(TransportError):
 
 
 class ConnectionLost(TransportError):
-    """The connection to a provider ended; what was in flight is *unknown* unless the provider said otherwise."""
+    """The connection to a provider ended; pushes in flight are *unknown* unless the provider said otherwise."""
 
 
 class PayloadError(TransportError):
@@ -18,9 +18,9 @@ class PayloadError(TransportError):
 
 
 class TokenError(TransportError):
-    """A text is no token of a platform. ``what``: says so after the token's own name; ``remedy``: what to do."""
+    """A text is not a token of a platform."""
 
     def __init__(self, what: str, remedy: str) -> None:
-        """Hold both: ``what`` reads on after a token, as in *is not hexadecimal*."""
+        """``what``: reads on after the token, as in *is not hexadecimal*; ``remedy``: what to do."""
         self.what, self.remedy = what, remedy
         super().__init__(f"{what} ({remedy})")

@@ -1,4 +1,4 @@
-"""HTTP/1.1 for the low-rate work (OAuth). The one place that imports httpx, so that a fork can take its seat."""
+"""HTTP/1.1 for low-rate requests (OAuth). Only this file imports httpx, so that a fork can easily replace it."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from transports.tls.context import client_context
 
 
 async def post_form(url: str, form: Mapping[str, str], ca: Path | None, seconds: float) -> tuple[int, bytes]:
-    """POST a form; (status, body). Raises ``ConnectionLost`` if no answer came within ``seconds``.
+    """POST a form and return (status, body). Raises ``ConnectionLost`` if no answer came within ``seconds``.
 
-    ``ca``: PEM file in place of the system's trust store. Redirects are not followed: a form may hold a secret.
+    ``ca``: PEM file instead of the system's trust store. Redirects are not followed: a form may hold a secret.
     """
     try:
         async with httpx.AsyncClient(verify=client_context(ca), timeout=seconds, trust_env=False) as client:

@@ -15,19 +15,19 @@ class UnknownPlatform(TransportError):
 
 
 def platforms() -> list[str]:
-    """Names of the platforms that are installed, sorted."""
+    """Names of the installed platforms, sorted."""
     return sorted({point.name for point in entry_points(group=GROUP)})
 
 
 def kinds() -> tuple[str, ...]:
-    """The kinds of token that the installed platforms have, each once."""
+    """The installed platforms' kinds of token, each once."""
     return tuple(dict.fromkeys(kind for name in platforms() for kind in load(name).kinds))
 
 
 def load(platform: str) -> Platform:
-    """A platform's description. Raises :class:`UnknownPlatform`, naming those that are known."""
+    """Return a platform's description. Raises :class:`UnknownPlatform`, which names the known platforms."""
     for point in entry_points(group=GROUP, name=platform):
         found: Platform = point.load()
         return found
     known = ", ".join(platforms()) or "none: install broadside with its entry points"
-    raise UnknownPlatform(f'platform: "{platform}" is not known; known are {known}')
+    raise UnknownPlatform(f'platform: "{platform}" is not known; the known platforms: {known}')

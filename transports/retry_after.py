@@ -11,7 +11,7 @@ _LIMIT = 86_400.0
 def parse_retry_after(value: bytes | None, now_ms: int) -> float | None:
     """Seconds to wait, 0 … a day; None if the field is absent or neither a number nor a date.
 
-    ``now_ms``: ms UTC, against which a date is read.
+    ``now_ms``: ms UTC, from which a date is counted.
     """
     if value is None:
         return None

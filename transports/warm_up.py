@@ -1,7 +1,7 @@
-"""The one request that goes first over a new connection, before any batch does.
+"""The first request over a new connection, before any batch.
 
-With it the provider has accepted the credential and raised its limits (Apple allows one stream until then), and a wrong
-key is in the log before an editor presses Fire.
+Once it is answered, the provider has accepted the credential and raised its limits (Apple allows one stream until
+then). A wrong key shows in the log before an editor presses Fire.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _log = structlog.get_logger(__name__)
 
 
 class FirstRequest(Submission):
-    """One request whose answer goes to the log, and to nobody else."""
+    """One request whose answer only goes to the log."""
 
     def __init__(self, row: Row, template: Template, decide: Callable[[Answer, int], Decision], channel: str) -> None:
         """``decide`` is the platform's table."""
@@ -27,7 +27,7 @@ class FirstRequest(Submission):
         self._channel = channel
 
     def answer(self, answer: Answer) -> str | None:
-        """Log why the request was not accepted. The connection is used all the same."""
+        """Log why the request was not accepted. The connection is used in any case."""
         if answer.status <= 0:
             _log.warning("the warm-up push was not answered", channel=self._channel)
         else:

@@ -214,5 +214,5 @@ def test_a_platform_is_found_by_its_entry_point():
 
 
 def test_an_unknown_platform_is_named_with_those_that_are_known():
-    with pytest.raises(registry.UnknownPlatform, match='"pager" is not known; known are apns, fcm'):
+    with pytest.raises(registry.UnknownPlatform, match='"pager" is not known; the known platforms: apns, fcm'):
         registry.load("pager")

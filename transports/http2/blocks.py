@@ -1,8 +1,8 @@
 """Header blocks of requests: encoded once by HPACK, then put together from pieces (RFC 7541 §6).
 
-The law that keeps both ends in step: an index is used only while the table is as it was when the index was looked up.
-Whoever finds it changed sends one request by way of the encoder, which writes into the peer's table what is missing,
-in the same bytes, and looks everything up again.
+The rule that keeps both ends in step: an index is used only while the table is as it was when the index was looked up.
+If the table has changed, the next request goes through the encoder, whose bytes also add the missing fields to the
+peer's table; then all indices are looked up again.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _SHAPES = 1_024
 
 
 class Shape(NamedTuple):
-    """What stands between the varying parts of a request: those of one path, ident and body length share it."""
+    """The pieces between a request's varying parts; requests with equal path, ident and body lengths share them."""
 
     head: bytes
     """Frame header up to the stream id."""
@@ -34,7 +34,7 @@ class Shape(NamedTuple):
 
 
 class Blocks:
-    """A template's header blocks, as one connection's table wants them."""
+    """A template's header blocks, for the table of one connection."""
 
     def __init__(self, template: Template, encoder: PlainEncoder) -> None:
         self._template = template
@@ -49,14 +49,14 @@ class Blocks:
         return self._generation == self._encoder.generation
 
     def whole(self, row: Row) -> bytes:
-        """A request's header block by way of the encoder. It changes the table: it must be sent before any other."""
+        """Encode a request's whole header block. This changes the table: the block must be sent before any other."""
         template, encoder = self._template, self._encoder
         constant = [*_POST, (b":authority", template.authority)]
         path: Header = (b":path", template.path + row[1])
         if not row[1]:
             constant.append(path)
         constant += template.fields
-        # What would not fit beside the others stays out, or it would push them out, and they it, at each request.
+        # A field that does not fit beside the others stays out: they would evict each other at each request.
         free = encoder.header_table_size
         indexed: set[Header] = set()
         for field in constant:
@@ -69,7 +69,7 @@ class Blocks:
         fields = [field if field in indexed else NeverIndexedHeaderTuple(*field) for field in constant]
         if row[1]:
             fields.insert(len(_POST) + 1, NeverIndexedHeaderTuple(*path))
-        # What varies stays out of the peer's table, too.
+        # Varying fields stay out of the peer's table, too.
         fields += [NeverIndexedHeaderTuple(*field) for field in template.unindexed]
         fields.append(NeverIndexedHeaderTuple(b"content-length", b"%d" % len(row[3])))
         if template.ident:
@@ -98,7 +98,7 @@ class Blocks:
             [self._constant(field) for field in template.fields]
             + [self._literal(*field) for field in template.unindexed]
         )
-        # A table too full to take all at once may have lost a field that this very block refers to: once more, then.
+        # A full table may have evicted a field that this block refers to: then the next request looks up again.
         complete = all(find(*field)[1] for field in indexed)
         self._generation = self._encoder.generation if complete else -1
 

@@ -1,10 +1,10 @@
-"""The client's side of one HTTP/2 connection, without I/O: requests in by the batch, answers out by the batch.
+"""The client's side of one HTTP/2 connection, without I/O: batches of requests in, batches of answers out.
 
-The hot path is written for a Python that must not spend a microsecond more than it has to: what a batch's requests
-share is encoded once (``blocks``), a request costs an entry in a dict and nine references in a list, and an
-answer is one lookup (``receive``). h2 keeps the connection itself: stream 0 (``control``).
+The hot path is written to save microseconds: the part that a batch's requests share is encoded once (``blocks``), a
+request costs an entry in a dict and nine references in a list, and an answer costs one lookup (``receive``). h2 handles
+the connection itself: stream 0 (``control``).
 
-The border is this class and the records in ``messages``. The client calls nobody and keeps no reference to its user.
+Its interface is this class and the records in ``messages``. The client has no callbacks and does not know its user.
 docs/adr/0003-http2-engine.md says why.
 
 Rules: RFC 9113 (HTTP/2), RFC 7541 (HPACK).
@@ -41,14 +41,13 @@ from transports.http2.receive import Receiver
 from transports.http2.streams import Streams, Upload
 
 _STREAM_CAP = 1_000
-"""Of a peer that sets no limit. With 3,000 a push costs 5 % more CPU, with 300 13 %, with 100 44 % (`./dev bench
-choices`)."""
+"""Streams in flight, even if the peer allows more: with 300 a push costs 13 % more CPU (`./dev bench choices`)."""
 _ERROR_NAMES = {code.value: code.name for code in ErrorCodes}
-_TEMPLATES = 64  # header blocks remembered; a batch that comes back later has them made anew
+_TEMPLATES = 64  # templates whose header blocks are cached, the oldest evicted first
 
 
 class Http2Client:
-    """One connection. Owned by one task group; never raises for what the peer sends: see :attr:`error`."""
+    """One connection. Owned by one task group; never raises because of the peer: see :attr:`error`."""
 
     def __init__(self, *, last_id: int = MAX_STREAM_ID, stream_cap: int = _STREAM_CAP) -> None:
         """``last_id``: the highest stream id to use; ``stream_cap``: our own limit on streams in flight."""
@@ -57,15 +56,15 @@ class Http2Client:
         self._streams.out.append(self._control.taken())
         self._receiver = Receiver(self._control, self._streams, self._on_goaway)
         self._blocks: dict[Template, Blocks] = {}
-        self._latest: tuple[Template, Blocks] | None = None  # most calls come with the template of before
+        self._latest: tuple[Template, Blocks] | None = None  # most calls use the same template as the one before
         self._last_id = last_id
         self._cap = stream_cap
         self._pings = 0
         self._closed = False
         self.retiring: str | None = None
-        """Why no new request may go this way (GOAWAY, ids used up, an answer that asks for it); None: all is well."""
+        """Why no new request may be sent here (GOAWAY, ids used up, an answer that asks for it); None: they may."""
         self.error: str | None = None
-        """Why the connection must be closed at once; None: all is well."""
+        """Why the connection must be closed at once; None: it need not."""
         self.accepted = 0
         """How many requests were answered with 200–299."""
 
@@ -106,12 +105,12 @@ class Http2Client:
     def encode(
         self, owner: object, template: Template, requests: Sequence[Row], start: int, stop: int, now: float
     ) -> int:
-        """Begin ``requests[start:stop]``, as many as the peer's limits allow. Returns how many that was.
+        """Begin as many of ``requests[start:stop]`` as the peer's limits allow. Returns how many were begun.
 
-        ``owner`` comes back with each answer, and nothing else happens to it. ``now``: seconds, for deadlines.
-        The requests' bytes join :meth:`outgoing`; the other methods return what became of the requests.
-        A request is begun only if the windows take its whole body, or the peer's stream window is smaller than it.
-        ``requests`` may grow afterwards, but what is in it stays in its place.
+        ``owner`` is returned with each answer, unchanged. ``now``: seconds, for deadlines.
+        :meth:`outgoing` returns the requests' bytes; the other methods return what became of the requests.
+        A request is begun only if the windows take its whole body, or if the body exceeds the peer's stream window.
+        ``requests`` may grow afterwards, but its items must keep their places.
         """
         stop = min(stop, len(requests), start + self.room())
         if start >= stop:
@@ -121,7 +120,7 @@ class Http2Client:
             self._latest = template, self._blocks.get(template) or self._remember(template)
         blocks = self._latest[1]
         stream_window = self._receiver.stream_window
-        # A body up to this goes out in one frame.
+        # A body of up to this size goes out in one frame.
         plain = min(stream_window, control.max_outbound_frame_size)
         window = control.outbound_flow_control_window
         first = stream_id = streams.next_id
@@ -135,7 +134,7 @@ class Http2Client:
             _, path, ident, body, fields = row
             if unnamed:
                 ident = b""
-            if body is not known:  # it is the same for all of a batch to Apple
+            if body is not known:  # Apple's is the same for a whole batch
                 known, size = body, len(body)
                 need = min(size, stream_window)
                 short = 0 < size <= plain
@@ -174,7 +173,7 @@ class Http2Client:
         return data
 
     def feed(self, data: bytes) -> Completions:
-        """Take bytes from the peer, give what they settle. What the peer broke is told by :attr:`error`."""
+        """Take bytes from the peer and return what they settle. If the peer broke HTTP/2, :attr:`error` says how."""
         done = Completions()
         if self.error is not None or self._closed:
             return done
@@ -187,7 +186,7 @@ class Http2Client:
         return done
 
     def ping(self) -> bytes:
-        """Ask for a sign of life; :attr:`pong` becomes the returned payload when it is answered (RFC 9113 §6.7)."""
+        """Send PING; :attr:`pong` becomes the returned payload once the peer answers (RFC 9113 §6.7)."""
         self._pings += 1
         payload = self._pings.to_bytes(8, "big")
         if self.error is None and not self._closed:
@@ -196,28 +195,28 @@ class Http2Client:
         return payload
 
     def retire(self, reason: str) -> None:
-        """Begin nothing new here; what is in flight may still be answered."""
+        """Begin nothing new here; requests in flight may still be answered."""
         if self.retiring is None:
             self.retiring = reason
 
     def close(self) -> None:
-        """Say GOAWAY (RFC 9113 §6.8) as the last bytes."""
+        """Send GOAWAY (RFC 9113 §6.8) as the last bytes."""
         self.retire("closed")
         if self.error is None and not self._closed:
             self._closed = True
             self._streams.out.append(self._control.terminate(ErrorCodes.NO_ERROR))
 
     def oldest(self) -> float | None:
-        """When the oldest unanswered request was sent (as told to :meth:`encode`); None: nothing is in flight."""
+        """When the oldest unanswered request was sent (``now`` of :meth:`encode`); None: nothing is in flight."""
         for run in self._streams.live.values():
             return run.sent
         return None
 
     def expire(self, before: float) -> Completions:
-        """Give up what was sent before ``before`` (seconds): its streams are reset.
+        """Give up requests sent before ``before`` (seconds), and reset their streams.
 
-        Each is unanswered, but for those whose body the peer's window never took: half a push cannot be acted on
-        (RFC 9113 §8.1.1, its length is announced), and a connection that does so takes nothing more.
+        They are unanswered, except where the peer's window never took the whole body: a peer cannot act on half a push,
+        whose length is announced (RFC 9113 §8.1.1). Such a connection gets no new requests.
         """
         done = Completions()
         streams = self._streams
@@ -232,7 +231,7 @@ class Http2Client:
         return done
 
     def lost(self, reason: str) -> Completions:
-        """The connection is gone: everything in flight is unanswered."""
+        """The connection is lost: everything in flight is unanswered."""
         if self.error is None:
             self.error = reason
         done = Completions()
@@ -248,7 +247,7 @@ class Http2Client:
         return blocks
 
     def _send(self, stream_id: int, block: bytes, body: bytes, window: int) -> None:
-        """One request by the long way: a block of any size, a body of any size."""
+        """Send one request the slow way: its header block and its body may have any size."""
         streams, limit = self._streams, self._control.max_outbound_frame_size
         flags = 0 if body else END_STREAM
         for at in range(0, len(block), limit):

@@ -1,4 +1,4 @@
-"""The I/O of one HTTP/2 connection: TLS, one task that reads, one that writes, and a sweep for what stays silent."""
+"""The I/O of one HTTP/2 connection: TLS, a task that reads, one that writes, and a sweep for deadlines and silence."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Origin:
 
     @property
     def authority(self) -> bytes:
-        """As ``:authority`` wants it (RFC 9113 §8.3.1): without the scheme's own port."""
+        """The value of ``:authority`` (RFC 9113 §8.3.1): without the port if it is the scheme's own."""
         return (self.host if self.port == 443 else f"{self.host}:{self.port}").encode("ascii")
 
 
@@ -47,17 +47,17 @@ class Timing:
     """All durations in seconds."""
 
     deadline: float = 20.0
-    """An unanswered request is given up after this."""
+    """An unanswered request is given up after this time."""
     connect: float = 10.0
     """TCP, TLS and the peer's SETTINGS together."""
     silence: float = 5.0
-    """With requests in flight and nothing heard for this long: PING."""
+    """With requests in flight, send PING after hearing nothing for this long."""
     ping: float = 5.0
     """A PING unanswered for this long: the connection is dead."""
     idle: float = 3_600.0
     """PING an idle connection this often (Apple allows an hour)."""
     sweep: float = 0.1
-    """How often deadlines are looked at."""
+    """How often deadlines are checked."""
 
 
 async def dial(origin: Origin, context: ssl.SSLContext, seconds: float) -> TlsStream:
@@ -89,23 +89,23 @@ async def dial(origin: Origin, context: ssl.SSLContext, seconds: float) -> TlsSt
 
 
 class Wire(Protocol):
-    """What a connection asks of its stream; :class:`TlsStream` is one."""
+    """The stream that a connection needs; :class:`TlsStream` is one."""
 
     async def receive_some(self) -> bytes:
-        """Give what has arrived; nothing at the end."""
+        """Return the bytes that have arrived; empty at the end."""
 
     def send_now(self, data: bytes) -> bool:
-        """Send without waiting. False: something is left, for ``send_all``."""
+        """Send without waiting. False: bytes are left for ``send_all``."""
 
     async def send_all(self, data: bytes) -> None:
-        """Send what is left, and this."""
+        """Send the bytes that are left, then ``data``."""
 
     async def aclose(self) -> None:
         """Close."""
 
 
 class Connection:
-    """One connection, from its handshake to its end. ``run`` owns the stream; all else is synchronous."""
+    """One connection, from its handshake to its end. ``run`` owns the stream; all other methods are synchronous."""
 
     def __init__(
         self,
@@ -115,26 +115,26 @@ class Connection:
         settle: Callable[[Completions], str | None],
         progress: Callable[[], None],
     ) -> None:
-        """``settle`` takes what was settled, and returns why nothing new should go over this connection (None: it may).
+        """``settle`` takes settled requests, and returns why no new ones should be sent here (None: they may).
 
-        ``progress`` is called after it, when there may be room for more.
+        ``progress`` is called afterwards, when there may be room for more.
         """
         self.client = client
         self.unusable = trio.Event()
-        """Set once nothing new may be sent here: a successor is wanted."""
+        """Set once no new requests may be sent here: a new connection is needed."""
         self.settled = trio.Event()
-        """Set once the peer's SETTINGS are here, or will not come any more."""
+        """Set once the peer's SETTINGS have arrived, or can no longer arrive."""
         self.warm = False
-        """Whether jobs may go over it."""
+        """Whether batches may be sent here."""
         self._stream = stream
         self._timing = timing
         self._settle = settle
         self._progress = progress
         self._wake = trio.lowlevel.ParkingLot()
         self._scope = trio.CancelScope()
-        self._reading = False  # the reader's turn: it writes at its end what has come up
+        self._reading = False  # the reader's turn: at its end it writes what is due
         self._sending = False  # the writer waits for the socket
-        self._rest = False  # the socket did not take all of the reader's words
+        self._rest = False  # the socket did not take all of the reader's bytes
         now = trio.current_time()
         self._born = self._heard = now
         self._ping: tuple[bytes, float] | None = None
@@ -146,7 +146,7 @@ class Connection:
         return trio.current_time() - self._born
 
     async def run(self) -> None:
-        """Read and write until the connection ends; then everything in flight has its fate. Returns, never raises."""
+        """Read and write until the connection ends and everything in flight is settled. Never raises."""
         try:
             with self._scope:
                 async with trio.open_nursery() as nursery:
@@ -161,36 +161,36 @@ class Connection:
             self._progress()
 
     def wake(self) -> None:
-        """There may be something to write."""
+        """Wake the writer: there may be something to write."""
         if not self._reading:
             self._wake.unpark()
 
     def fail(self, reason: str) -> None:
-        """End now; what is in flight is unanswered."""
+        """End now; requests in flight are unanswered."""
         self._settle(self.client.lost(reason))
         self.unusable.set()
         self._scope.cancel()
 
     @property
     def usable(self) -> bool:
-        """Whether new requests may go over it."""
+        """Whether new requests may be sent here."""
         client = self.client
         return self.warm and client.settled and client.retiring is None and client.error is None
 
     def check(self) -> None:
-        """Look what the client has become after a change, and let the writer look for bytes."""
+        """Act on the client's state after a change, and wake the writer."""
         if self.client.settled:
             self.settled.set()
         if self.client.retiring is not None or self.client.error is not None:
             self.unusable.set()
         if self.client.error is not None:
-            # The last GOAWAY is worth a second, no more.
+            # Sending the last GOAWAY may take a second, no more.
             self._settle(self.client.lost(self.client.error))
             self._limit(1.0)
         self.wake()
 
     def sweep(self, now: float, wanted: bool) -> None:
-        """Look for what has stayed silent too long. ``wanted``: requests wait that this connection does not take."""
+        """Check deadlines and silence. ``wanted``: requests wait that this connection has not taken."""
         timing, client = self._timing, self.client
         if not client.settled and now - self._born > timing.connect:
             return self.fail(f"no SETTINGS within {timing.connect:g} s")
@@ -214,7 +214,7 @@ class Connection:
         if client.retiring is not None and not client.in_flight:
             self._limit(2.0)
             self.wake()
-        # Work waits, nothing is in flight, and still nothing goes out: a window or a stream limit that never opens.
+        # Requests wait and nothing is in flight, yet nothing goes out: a window or a stream limit never opens.
         if not wanted or client.in_flight or not client.settled or client.retiring is not None:
             self._stalled = None
         elif self._stalled is None:
@@ -242,14 +242,14 @@ class Connection:
                     client.retire(reason)
                 self.check()
                 self._progress()
-                # At once, not by way of the writer: a change of tasks costs more than the writing.
+                # Here, and not in the writer: switching tasks costs more than the write.
                 if not self._sending and not self._rest and (data := client.outgoing()):
                     self._rest = not self._stream.send_now(data)
             except (trio.BrokenResourceError, trio.ClosedResourceError, OSError) as error:
                 return self.fail(f"the connection broke: {error.__cause__ or error}")
             finally:
                 self._reading = False
-            # Only the writer waits for the socket, and it alone says goodbye.
+            # Only the writer waits for the socket, and only it sends the closing GOAWAY.
             if self._rest or client.retiring is not None or client.error is not None:
                 self.wake()
         return None

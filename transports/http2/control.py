@@ -1,6 +1,6 @@
-"""h2 for stream 0: preface, SETTINGS both ways, PING, the connection's window, GOAWAY. It never sees a request.
+"""h2 for stream 0: preface, SETTINGS in both directions, PING, the connection's window, GOAWAY. It sees no requests.
 
-Every bend names its reason; nothing else in ``transports`` touches h2's inner parts.
+Each override gives its reason; nothing else in ``transports`` touches h2's internals.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from hyperframe.frame import GoAwayFrame
 from transports.http2.frames import ACK, HEAD_SIZE, SETTINGS, PeerError
 
 TABLE_LIMIT = 4_096
-"""Octets of the peer's dynamic table that we use at most; it may allow more, and we need less."""
+"""Most octets of the peer's dynamic table that we use; it may allow more, and we need less."""
 HEADER_LIST_LIMIT = 65_536
-_UNREAD_LIMIT = 65_536  # octets of answers to SETTINGS and PING which a peer that floods us does not read
+_UNREAD_LIMIT = 65_536  # most octets of answers to SETTINGS and PING that a peer leaves unread
 
 
 class ControlStream(h2.connection.H2Connection):
-    """The connection's own stream, which goes on being useful after GOAWAY."""
+    """The connection's own stream, which stays usable after GOAWAY."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -43,7 +43,7 @@ class ControlStream(h2.connection.H2Connection):
         self.local_settings = Settings(
             client=True,
             initial_values={
-                # Answers repeat little, and a table costs us bookkeeping: those who obey write plain blocks.
+                # Answers repeat little, and a table costs bookkeeping: peers that obey send plain blocks.
                 SettingCodes.HEADER_TABLE_SIZE: 0,
                 SettingCodes.ENABLE_PUSH: 0,
                 SettingCodes.MAX_HEADER_LIST_SIZE: HEADER_LIST_LIMIT,
@@ -53,7 +53,7 @@ class ControlStream(h2.connection.H2Connection):
         self.initiate_connection()
 
     def receive(self, kind: int, flags: int, frame: bytes) -> Iterator[h2.events.Event]:
-        """Act on one frame of stream 0. Raises ``PeerError``."""
+        """Process one frame of stream 0. Raises ``PeerError``."""
         if kind == SETTINGS and not flags & ACK:
             self._announce_table_sizes(frame)
         self.incoming_buffer.add_data(frame)
@@ -67,30 +67,30 @@ class ControlStream(h2.connection.H2Connection):
             raise PeerError(ErrorCodes.PROTOCOL_ERROR, f"{type(error).__name__}: {error}") from error
 
     def taken(self) -> bytes:
-        """What is to be written for it. Raises ``PeerError`` once the peer asks for more than it ever reads."""
+        """Take the bytes to be written. Raises ``PeerError`` if the peer keeps asking but does not read the answers."""
         data = self.data_to_send()
         self._unread += len(data)
         if self._unread > _UNREAD_LIMIT:
-            raise PeerError(ErrorCodes.ENHANCE_YOUR_CALM, "more PING and SETTINGS than answers are read")
+            raise PeerError(ErrorCodes.ENHANCE_YOUR_CALM, "too many PING and SETTINGS frames whose answers are not read")
         return data
 
     def written(self) -> None:
-        """The peer reads what we say."""
+        """The peer has read what we sent."""
         self._unread = 0
 
     def terminate(self, code: ErrorCodes) -> bytes:
-        """GOAWAY as the last words."""
+        """Return GOAWAY as the last bytes."""
         self._terminate_connection(code)
         return self.data_to_send()
 
     def _announce_table_sizes(self, frame: bytes) -> None:
-        # h2 sees only the last of several values of one setting, yet the least of them must be announced.
+        # h2 reports only the last of several values of one setting, but the smallest must be announced.
         for at in range(HEAD_SIZE, len(frame) - 5, 6):
             if frame[at : at + 2] == b"\x00\x01":
                 self.encoder.header_table_size = int.from_bytes(frame[at + 2 : at + 6], "big")
 
     def _receive_goaway_frame(self, frame: GoAwayFrame) -> tuple[list[Any], list[h2.events.Event]]:
-        # h2 closes itself on GOAWAY: it would raise on PING and SETTINGS, and has thrown away our unsent bytes.
+        # h2 closes itself on GOAWAY: it would raise on PING and SETTINGS, and drop our unsent bytes.
         # RFC 9113 §6.8 lets streams up to last_stream_id finish.
         event = h2.events.ConnectionTerminated()
         event.error_code = frame.error_code
@@ -100,7 +100,7 @@ class ControlStream(h2.connection.H2Connection):
 
 
 class _Table(HeaderTable):
-    """A dynamic table that counts its changes: every one of them moves the indices of what it holds."""
+    """A dynamic table that counts its changes: each of them shifts the indices of the entries."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -112,7 +112,7 @@ class _Table(HeaderTable):
 
 
 class PlainEncoder(Encoder):
-    """HPACK without Huffman (it costs more CPU than it saves bytes), and with size updates as RFC 7541 §4.2 asks."""
+    """HPACK without Huffman, which costs too much CPU for the bytes it saves; size updates as in RFC 7541 §4.2."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -121,7 +121,7 @@ class PlainEncoder(Encoder):
 
     @property
     def generation(self) -> int:
-        """Another number after every change of the table: indices found before it are void."""
+        """A number that changes with the table: indices found before a change are invalid."""
         return self.header_table.generation
 
     @property
@@ -131,7 +131,7 @@ class PlainEncoder(Encoder):
 
     @header_table_size.setter
     def header_table_size(self, value: int) -> None:
-        # hpack 4.2 announces every size in between, and forgets one that was set twice. Wanted: the smallest, the last.
+        # hpack 4.2 announces every size in between, and forgets one that was set twice. Needed: smallest and last.
         value = min(value, TABLE_LIMIT)
         if value != self.header_table.maxsize or self._smallest is not None:
             self._smallest = value if self._smallest is None else min(self._smallest, value)
@@ -151,6 +151,6 @@ class PlainEncoder(Encoder):
         return prefix + super().encode(headers, huffman=False)
 
     def find(self, name: bytes, value: bytes) -> tuple[int, bool]:
-        """(index, whether the value is there, too); index 0: not even the name is there."""
+        """Return (index, whether the value matches too); index 0: not even the name is in the table."""
         match = self.header_table.search(name, value)
         return (0, False) if match is None else (match[0], match[2] is not None)

@@ -28,17 +28,17 @@ MAX_STREAM_ID: Final = 2**31 - 1
 MAX_WINDOW: Final = 2**31 - 1
 INITIAL_WINDOW: Final = 65_535
 MAX_FRAME: Final = 16_384
-"""Octets of payload that we take: the least that RFC 9113 allows, and more than any provider says."""
+"""Most octets of payload that we take: the least that RFC 9113 allows, and more than any provider sends."""
 
 HEAD: Final = struct.Struct(">BHBBL")
 """A frame's first nine octets: length (the highest octet, the other two), type, flags, stream id."""
 HEAD_SIZE: Final = 9
 stream_octets = struct.Struct(">L").pack
-"""A stream id, or an error code, or a window increment, as it stands in a frame."""
+"""Packs a stream id, an error code or a window increment for a frame."""
 
 
 class PeerError(Exception):
-    """The peer broke HTTP/2: a connection error (RFC 9113 §5.4.1), by its code and in words."""
+    """The peer broke HTTP/2: a connection error (RFC 9113 §5.4.1), with its code and a text."""
 
     def __init__(self, code: ErrorCodes, text: str) -> None:
         super().__init__(f"{code.name}: {text}")

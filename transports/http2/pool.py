@@ -1,4 +1,4 @@
-"""The connections to one origin, and the queue of submissions before them."""
+"""The connections to one origin, and the queue of submissions that wait for them."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from transports.http2.submission import Submission
 
 _log = structlog.get_logger(__name__)
 
-_CHUNK = 64  # requests given to one connection before looking again which one has the least to do
+_CHUNK = 64  # requests given to one connection before the least busy one is chosen again
 _PROVEN = 60.0  # seconds a connection must have lived to count as good without an accepted request
 
 
 class Pool:
-    """Keeps ``connections`` connections to ``origin`` up for ever, and spreads requests over them, idlest first."""
+    """Keeps ``connections`` connections to ``origin`` up, and spreads requests over them, the least busy one first."""
 
     def __init__(
         self,
@@ -40,16 +40,16 @@ class Pool:
         self.outage: str | None = "not connected yet"
         """Why no connection is up; None: at least one is."""
         self.outage_since = 0.0
-        """When that began, on ``trio.current_time()``."""
+        """When the outage began, on ``trio.current_time()``."""
         self.warm_up: Callable[[], Submission | None] | None = None
-        """Makes the one request that goes first over each connection (None: not yet, ask again)."""
+        """Makes the first request of each connection (it returns None: not yet, call again)."""
         self._context = context
         self._size = connections
         self._timing = timing or Timing()
         self._backoff = backoff
         self._client = client
-        self._queue: deque[Submission] = deque()  # those with unsent requests, in order of arrival
-        self._open: set[Submission] = set()  # those with a waiter
+        self._queue: deque[Submission] = deque()  # submissions with unsent requests, in order of arrival
+        self._open: set[Submission] = set()  # submissions with a waiter
         self._connections: list[Connection] = []
         self._stop = trio.Event()
         self._drained = trio.Event()
@@ -66,7 +66,7 @@ class Pool:
         return sum(connection.client.in_flight for connection in self._connections)
 
     async def run(self, ready: Callable[[], None]) -> None:
-        """Serve until stopped. An outage is retried for ever in here; only a bug raises."""
+        """Serve until stopped. Retries for ever during an outage; only a bug raises."""
         self._closed = False
         self.outage_since = trio.current_time()
         try:
@@ -83,14 +83,14 @@ class Pool:
             self._withdraw("the transport has ended")
 
     def stop(self) -> None:
-        """Begin nothing new; end :meth:`run` when what is in flight has its fate."""
+        """Begin nothing new; end :meth:`run` once everything in flight is settled."""
         self._withdraw("the transport is stopping")
         self._stop.set()
         if not self._open:
             self._drained.set()
 
     async def submit(self, submission: Submission) -> None:
-        """Wait until every request of ``submission`` has ended. Cancelled: nothing more of it is begun."""
+        """Wait until every request of ``submission`` has ended. If cancelled, no more of them are begun."""
         if self._closed or self._stop.is_set():
             submission.withdraw("the transport is stopping")
             return
@@ -106,7 +106,7 @@ class Pool:
                 self._drained.set()
 
     def pump(self) -> None:
-        """Hand requests to connections while there are both requests and room."""
+        """Give requests to connections while there are both requests and room."""
         queue = self._queue
         if not queue:
             return
@@ -138,14 +138,14 @@ class Pool:
             self._queue.append(submission)
 
     def _settle(self, done: Completions) -> str | None:
-        """Report to each submission what has ended of it.
+        """Report to each submission which of its requests have ended.
 
-        Returns why the connection that this came over should take no new requests; None: it may.
+        Returns why the connection they were on should take no new requests; None: it may.
         """
         accepted = done.accepted
         if len(set(accepted)) == 1:  # as in most turns of a connection with few streams
             owner = accepted[0].owner
-            assert isinstance(owner, Submission)  # this pool named it
+            assert isinstance(owner, Submission)  # set by this pool
             owner.accept(len(accepted))
         else:
             for run, n in Counter(accepted).items():
@@ -214,11 +214,11 @@ class Pool:
             self._connections.remove(connection)
 
     async def _warm(self, connection: Connection) -> None:
-        """Let requests over a connection once its SETTINGS have arrived and its first request was answered."""
+        """Open a connection to batches once its SETTINGS have arrived and its first request is answered."""
         with trio.move_on_after(self._timing.connect):
             await connection.settled.wait()
             if self.warm_up is not None:
-                # until there is a credential, and a peer that allows a stream
+                # until there is a credential, and the peer allows a stream
                 while (first := self.warm_up()) is None or not connection.client.room():  # noqa: ASYNC110
                     await trio.sleep(self._timing.sweep)
                 connection.client.encode(first, first.template(), first.rows, 0, 1, trio.current_time())
@@ -236,7 +236,7 @@ class Pool:
     async def _sweep(self) -> None:
         while True:
             await trio.sleep(self._timing.sweep)
-            # After a stall of our own loop, answers may lie unread: the readers go first, or we blame the peer.
+            # After a stall of our own event loop, answers may be unread: let the readers run before judging the peer.
             await trio.lowlevel.checkpoint()
             self.pump()
             now = trio.current_time()

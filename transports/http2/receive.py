@@ -1,4 +1,4 @@
-"""What the peer says: one walk over whole frames, however the bytes were split (RFC 9113 §4 to §6)."""
+"""Reads the peer's frames in one pass, however the bytes were split (RFC 9113 §4 to §6)."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ from transports.http2.replies import Head, ReplyDecoder
 from transports.http2.streams import Reply, Streams
 
 _WINDOW = 1 << 20  # octets of answers that may be on their way to us
-_BODY_LIMIT = 16_384  # an answer's body beyond this is read and dropped: providers say what they have to in 200 bytes
+_BODY_LIMIT = 16_384  # octets kept of an answer's body; the rest is dropped: providers need about 200
 _NAMES = {
     DATA: "DATA", HEADERS: "HEADERS", PRIORITY: "PRIORITY", RST_STREAM: "RST_STREAM", SETTINGS: "SETTINGS",
     PUSH_PROMISE: "PUSH_PROMISE", PING: "PING", GOAWAY: "GOAWAY", WINDOW_UPDATE: "WINDOW_UPDATE",
@@ -49,13 +49,13 @@ _ON_STREAM_0 = frozenset((SETTINGS, PING, GOAWAY))
 _ON_STREAMS = frozenset((DATA, HEADERS, PRIORITY, RST_STREAM, CONTINUATION))
 _whole_head = HEAD.unpack_from
 _RESET = head(4, RST_STREAM, 0)
-_PARTS = 64  # frames of one header block
+_PARTS = 64  # most frames of one header block
 _SHAPE = END_STREAM | END_HEADERS | PADDED | HAS_PRIORITY
 _WHOLE = END_STREAM | END_HEADERS
 
 
 class Receiver:
-    """The reading half of a connection. :meth:`feed` raises ``PeerError`` for what ends it; what was settled stays."""
+    """The reading half of a connection. If :meth:`feed` raises ``PeerError``, requests settled before stay settled."""
 
     def __init__(
         self, control: ControlStream, streams: Streams, on_goaway: Callable[[int, int, bytes, Completions], None]
@@ -73,7 +73,7 @@ class Receiver:
         self._decoder = ReplyDecoder()
         self._pending = b""
         self._greeted = False
-        # A header block whose end is yet to come: (stream, END_STREAM), and its parts.
+        # A header block whose end has not arrived: (stream, END_STREAM), and its parts.
         self._open_block: tuple[int, bool] | None = None
         self._block = b""
         self._parts = 0
@@ -81,7 +81,7 @@ class Receiver:
         streams.out.append(credit(0, _WINDOW - INITIAL_WINDOW))
 
     def feed(self, data: bytes, done: Completions) -> None:
-        """Act on every frame that is whole by now."""
+        """Process every frame that is complete."""
         if self._pending:
             data = self._pending + data
         streams = self._streams
@@ -99,8 +99,8 @@ class Receiver:
                 if end - start > MAX_FRAME:
                     raise PeerError(ErrorCodes.FRAME_SIZE_ERROR, f"a frame of {end - start} octets")
                 break
-            # Nearly every frame is a part of an answer that says 200 in words that were heard before. These branches
-            # do what _frame would do, for streams of which nothing is special.
+            # Nearly every frame belongs to a 200 whose header block was seen before. For this common case, these
+            # branches do what _frame would do.
             if kind == HEADERS and plain and stream_id in live and stream_id not in replies:
                 block = data[start:end]
                 shape = flags & _SHAPE
@@ -112,7 +112,7 @@ class Receiver:
                     settle(live.pop(stream_id))
                     name(stream_id)
                     position = last
-                    # nginx has not read the body, and says so of each stream.
+                    # nginx resets each stream, because it has not read the body.
                     if (
                         last + 13 <= size
                         and data[last + 3] == RST_STREAM
@@ -129,7 +129,7 @@ class Receiver:
                 and end - start == 4
                 and int.from_bytes(data[start:end], "big") & 0x7FFFFFFF
             ):
-                # Of a stream whose body is sent: nobody needs it.
+                # For a stream whose body is sent: not needed.
                 position = end
                 continue
             elif (
@@ -141,7 +141,7 @@ class Receiver:
                 and not given_up
                 and self._open_block is None
             ):
-                # Of a stream that was answered: nginx has not read the body, and says so.
+                # For a stream that was answered: nginx resets it, because it has not read the body.
                 position = end
                 continue
             self._frame(kind, flags, stream_id & 0x7FFFFFFF, data[position:end], done)
@@ -150,7 +150,7 @@ class Receiver:
         self._pending = data[position:]
 
     def _last(self, data: bytes, head: Head | None, shape: int, end: int, size: int, stream_id: int) -> int:
-        """Where an answer ends that says all is well; 0 if it does not, or its end is not here, or it is not simple."""
+        """Where a simple, successful answer ends; 0 if it is neither, or if its end has not arrived."""
         if head is None or not head.fine:
             return 0
         if shape == _WHOLE:
@@ -158,7 +158,7 @@ class Receiver:
         return self._whole_body(data, end, size, stream_id, head.length) if shape == END_HEADERS else 0
 
     def _whole_body(self, data: bytes, position: int, size: int, stream_id: int, length: int | None) -> int:
-        """Where the DATA frame ends that is all of this stream's body; 0 if it is not there or not that simple."""
+        """Where the one DATA frame with the whole body ends; 0 if it has not arrived or is not alone."""
         start = position + HEAD_SIZE
         if start > size:
             return 0
@@ -178,9 +178,9 @@ class Receiver:
         if not self._greeted and (kind != SETTINGS or flags & ACK):
             raise PeerError(ErrorCodes.PROTOCOL_ERROR, f"{what or 'a frame'} before SETTINGS")
         if (self._open_block is not None) != (kind == CONTINUATION):
-            raise PeerError(ErrorCodes.PROTOCOL_ERROR, f"{what or 'a frame'} where it may not stand by CONTINUATION")
+            raise PeerError(ErrorCodes.PROTOCOL_ERROR, f"{what or 'a frame'} out of order with CONTINUATION")
         if what is None:
-            return None  # an extension that nobody has agreed on (RFC 9113 §5.5)
+            return None  # an extension that was not agreed on (RFC 9113 §5.5)
         if kind == PUSH_PROMISE or kind in (_ON_STREAM_0 if stream_id else _ON_STREAMS):
             raise PeerError(ErrorCodes.PROTOCOL_ERROR, f"{what} on stream {stream_id}")
         if not stream_id:
@@ -198,7 +198,7 @@ class Receiver:
         return None
 
     def _on_word(self, kind: int, stream_id: int, payload: bytes, done: Completions) -> None:
-        """PRIORITY, RST_STREAM and WINDOW_UPDATE of a stream: a word or two, allowed on closed streams, too."""
+        """Process PRIORITY, RST_STREAM or WINDOW_UPDATE: short frames, which are allowed on closed streams, too."""
         streams = self._streams
         if len(payload) != (5 if kind == PRIORITY else 4):
             raise PeerError(ErrorCodes.FRAME_SIZE_ERROR, f"{_NAMES[kind]} of {len(payload)} octets")
@@ -265,7 +265,7 @@ class Receiver:
 
     def _on_block(self, stream_id: int, block: bytes, ends: bool, done: Completions) -> None:
         streams = self._streams
-        head = self._decoder.decode(block)  # first of all: the table is the connection's, not the stream's
+        head = self._decoder.decode(block)  # before any check: the table is the connection's, not the stream's
         if stream_id not in streams.live:
             return streams.ended(stream_id, "HEADERS", ends)
         reply = streams.replies.get(stream_id)
@@ -306,7 +306,7 @@ class Receiver:
         return None
 
     def _take(self, size: int) -> None:
-        """Give the connection's window back as it is used (RFC 9113 §6.9): what we read takes no room."""
+        """Give the connection's window back as it is used (RFC 9113 §6.9): bytes that we have read take no memory."""
         self._received += size
         if self._received > _WINDOW // 2:
             self._streams.out.append(credit(0, self._received))
@@ -317,6 +317,6 @@ class Receiver:
         if reply.head.length not in (None, reply.size) and reply.head.status != 304:
             return streams.refuse(stream_id, ErrorCodes.PROTOCOL_ERROR, done)
         if stream_id in streams.uploads:
-            # Answered before all was said (RFC 9113 §8.1): the rest is not wanted.
+            # Answered before the whole body was sent (RFC 9113 §8.1): the rest is not wanted.
             streams.out.append(reset(stream_id, ErrorCodes.NO_ERROR))
         return streams.finish(stream_id, UNANSWERED, done)

@@ -1,9 +1,9 @@
-"""HPACK (RFC 7541) for answers: exact about the table, and lazy about what nobody reads.
+"""HPACK (RFC 7541) for answers: exact about the table, and lazy about values that nobody reads.
 
-An answer's fate hangs on three fields. The others are walked over, so that the dynamic table stays in step with the
-peer's, but their values are Huffman-decoded only when they enter the table. A block met before, while the table did not
-change, is not walked at all: a dictionary knows it. Nor is one that differs from it in nothing but a value that nobody
-reads, such as the ``apns-id`` of each answer.
+Only three fields of an answer matter. The others are parsed so that the dynamic table stays in step with the peer's,
+but their values are Huffman-decoded only when they enter the table. A block seen before is not parsed again while the
+table is unchanged: a dictionary has it. Nor is a block that differs from it only in a value that nobody reads, such as
+the ``apns-id`` of each answer.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ _STATIC = HeaderTable.STATIC_TABLE
 _STATIC_SIZE = len(_STATIC)
 _DEFAULT_SIZE = 4_096
 _ENTRY_OVERHEAD = 32  # RFC 7541 §4.1
-_MEMORY = 256  # blocks, and names, that are remembered
+_MEMORY = 256  # blocks, and names, in the caches
 _PATTERNS = 8
 
 _NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9a-z]+")
 _STATUS = re.compile(rb"[1-9][0-9][0-9]")
 _NUMBER = re.compile(rb"[0-9]{1,18}")
-# RFC 9113 §8.2.2: of HTTP/1.1, and a fault here.
+# Fields of HTTP/1.1: a fault here (RFC 9113 §8.2.2).
 _CONNECTION_FIELDS = frozenset((b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade"))
 _WATCHED = _CONNECTION_FIELDS | {name for name, _ in _STATIC if name.startswith(b":")}
 _WATCHED |= {b":status", b"content-length", b"retry-after"}
 
 
 class Head(NamedTuple):
-    """What matters of an answer's (or a trailer's) header block."""
+    """The parts that matter of an answer's (or a trailer's) header block."""
 
     status: int
     """0: there was none."""
@@ -44,23 +44,23 @@ class Head(NamedTuple):
     length: int | None
     """``content-length``; None: there was none."""
     fault: str | None
-    """Why it is malformed (RFC 9113 §8.1.1); None: all is well."""
+    """Why it is malformed (RFC 9113 §8.1.1); None: it is not."""
     fine: bool
     """200–299, and not malformed."""
 
 
 class ReplyDecoder:
-    """The peer's dynamic table, and its header blocks."""
+    """Decodes the peer's header blocks, and keeps its dynamic table."""
 
     def __init__(self) -> None:
         self.heads: dict[bytes, Head] = {}
-        """Blocks that were met; good until the table changes."""
+        """Blocks seen before; valid until the table changes."""
         self.bare: set[bytes] = set()
-        """Those of them that say all is well and announce no body."""
-        # Those blocks with one unread value cut out, its length octet with it: what stands before, what after, where
-        # the length octet stands, and how long a block is without the value.
+        """The blocks among them that mean success and announce no body."""
+        # Blocks seen before, with one unread value and its length octet cut out: the bytes before, the bytes after, the
+        # position of the length octet, the block's length without the value, and its head.
         self._patterns: list[tuple[bytes, bytes, int, int, Head]] = []
-        self._recent: tuple[bytes, Head | None] = b"", None  # the latest one of which a pattern told
+        self._recent: tuple[bytes, Head | None] = b"", None  # the latest block that matched a pattern
         self._names: dict[bytes, bytes] = {}
         self._entries: deque[tuple[bytes, bytes]] = deque()
         self._size = 0
@@ -68,10 +68,10 @@ class ReplyDecoder:
         self._allowed = _DEFAULT_SIZE  # what it may choose
 
     def allow(self, size: int) -> None:
-        """The peer has acknowledged this SETTINGS_HEADER_TABLE_SIZE.
+        """Allow the SETTINGS_HEADER_TABLE_SIZE that the peer has acknowledged.
 
-        It must say so with a size update at its next block (RFC 9113 §4.3.1). Some servers never do: they are decoded
-        with the table that they still have, which loses nothing.
+        The peer must confirm it by a size update in its next block (RFC 9113 §4.3.1). Some servers never do: their
+        blocks are decoded with the table that they still have, which loses nothing.
         """
         self._allowed = size
 
@@ -102,7 +102,7 @@ class ReplyDecoder:
         return head
 
     def alike(self, block: bytes) -> Head | None:
-        """What a block says that differs from one met before only in a value that nobody reads."""
+        """The head of a block that differs from an earlier one only in a value that nobody reads; None: it does not."""
         if block == self._recent[0]:  # with the same date, say
             return self._recent[1]
         length = len(block)
@@ -146,7 +146,7 @@ class ReplyDecoder:
                 start = position
                 raw, huffman, position = _string(block, position)
                 value = raw
-                # A table without room takes nothing and stays as it is: nginx indexes every field into such a one.
+                # A table without room takes nothing and does not change: nginx indexes every field even then.
                 if indexing and self._limit >= _ENTRY_OVERHEAD:
                     value = decode_huffman(raw) if huffman else raw
                     self._insert(name, value)
@@ -191,7 +191,7 @@ class ReplyDecoder:
 
     def _resize(self, size: int) -> None:
         if size > self._allowed:
-            raise PeerError(ErrorCodes.COMPRESSION_ERROR, f"a table of {size} octets, allowed are {self._allowed}")
+            raise PeerError(ErrorCodes.COMPRESSION_ERROR, f"a table of {size} octets, above the limit of {self._allowed}")
         self._limit = size
         self._evict()
 
@@ -215,7 +215,7 @@ def _integer(block: bytes, position: int, mask: int) -> tuple[int, int]:
             return number, position
         shift += 7
         if shift > 28:
-            raise PeerError(ErrorCodes.COMPRESSION_ERROR, "a number beyond all measure in a header block")
+            raise PeerError(ErrorCodes.COMPRESSION_ERROR, "a number in a header block is too large")
 
 
 def _string(block: bytes, position: int) -> tuple[bytes, bool, int]:

@@ -24,22 +24,22 @@ class Upload:
 
 
 class Reply:
-    """An answer of which more is to come."""
+    """An answer that is not complete yet."""
 
     __slots__ = ("body", "head", "received", "size", "window")
 
     def __init__(self, head: Head) -> None:
         self.head = head
         self.body = b""
-        """Its first octets."""
+        """The first octets of the body."""
         self.size = 0
-        """All its octets so far."""
+        """Octets of the body so far."""
         self.received = 0
-        """What has been taken from the stream's window, padding included, and not been given back."""
+        """Octets taken from the stream's window, padding included, and not yet given back."""
 
 
 class Streams:
-    """Who is in flight, what is half sent, what is half heard."""
+    """Requests in flight, bodies partly sent, and answers partly received."""
 
     def __init__(self, control: ControlStream) -> None:
         self.live: dict[int, Run] = {}
@@ -47,17 +47,17 @@ class Streams:
         self.uploads: dict[int, Upload] = {}
         self.replies: dict[int, Reply] = {}
         self.given_up: set[int] = set()
-        """Streams that we have reset: what was on its way before the peer knew is to be ignored."""
+        """Streams that we have reset: frames that the peer sent before it knew are ignored."""
         self.next_id = 1
         self.out: list[bytes] = []
-        """Bytes to be written, in their order: blocks, acknowledgements and all else."""
+        """All bytes to be written, in order: blocks, acknowledgements and everything else."""
         self._control = control
         self._forgotten = 0
 
     def finish(self, stream_id: int, otherwise: int, done: Completions) -> None:
-        """The stream has ended. Without an answer the request's status is ``otherwise``."""
+        """End a stream. Without an answer the request's status is ``otherwise``."""
         run = self.live.pop(stream_id)
-        # Its length is announced: a request of which the end is missing cannot be acted on (RFC 9113 §8.1.1).
+        # The body's length is announced, so a peer cannot act on a request whose end is missing (RFC 9113 §8.1.1).
         if self.uploads and self.uploads.pop(stream_id, None) is not None:
             otherwise = UNPROCESSED
         reply = self.replies.pop(stream_id, None)
@@ -72,22 +72,22 @@ class Streams:
             done.answers.append(answer)
 
     def give_up(self, stream_id: int, code: ErrorCodes, otherwise: int, done: Completions) -> None:
-        """Reset a live stream. A status that was heard counts; without one it is ``otherwise``."""
+        """Reset a live stream. A status that has arrived counts; without one it is ``otherwise``."""
         self.out.append(reset(stream_id, code))
         if len(self.given_up) >= _GIVEN_UP:
-            # Of so many, nobody keeps account: whatever comes for any stream up to now is ignored.
+            # Too many to remember: from now on, frames for any stream opened so far are ignored.
             self._forgotten = self.next_id
             self.given_up.clear()
         self.given_up.add(stream_id)
         self.finish(stream_id, otherwise, done)
 
     def refuse(self, stream_id: int, code: ErrorCodes, done: Completions) -> None:
-        """Reset a live stream on which the peer broke HTTP/2 (RFC 9113 §5.4.2): what it said there does not count."""
+        """Reset a live stream on which the peer broke HTTP/2 (RFC 9113 §5.4.2): its answer does not count."""
         self.replies.pop(stream_id, None)
         self.give_up(stream_id, code, UNANSWERED, done)
 
     def ended(self, stream_id: int, what: str, last: bool) -> None:
-        """A frame with content came for a stream that is not live. Raises ``PeerError`` unless we gave it up."""
+        """Take a frame with content for a stream that is not live. Raises ``PeerError`` unless we reset that stream."""
         if not stream_id & 1 or stream_id >= self.next_id:
             raise PeerError(ErrorCodes.PROTOCOL_ERROR, f"{what} on stream {stream_id}, which was never opened")
         if stream_id in self.given_up:
@@ -97,7 +97,7 @@ class Streams:
             raise PeerError(ErrorCodes.STREAM_CLOSED, f"{what} on stream {stream_id}, which had ended")
 
     def widen(self, stream_id: int, increment: int, done: Completions) -> None:
-        """WINDOW_UPDATE on a stream."""
+        """Apply a WINDOW_UPDATE to a stream."""
         upload = self.uploads.get(stream_id)
         if stream_id in self.live and not increment:
             self.refuse(stream_id, ErrorCodes.PROTOCOL_ERROR, done)
@@ -107,14 +107,14 @@ class Streams:
                 self.refuse(stream_id, ErrorCodes.FLOW_CONTROL_ERROR, done)
 
     def widen_all(self, delta: int) -> None:
-        """SETTINGS_INITIAL_WINDOW_SIZE changed. Raises ``PeerError`` if a window overflows (RFC 9113 §6.9.2)."""
+        """Apply a new SETTINGS_INITIAL_WINDOW_SIZE. Raises ``PeerError`` if a window overflows (RFC 9113 §6.9.2)."""
         for stream_id, upload in self.uploads.items():
             upload.window += delta
             if upload.window > MAX_WINDOW:
                 raise PeerError(ErrorCodes.FLOW_CONTROL_ERROR, f"the window of stream {stream_id} overflows")
 
     def upload(self) -> None:
-        """Send what the windows take of the bodies that are half sent, oldest first."""
+        """Send as much of the partly sent bodies as the windows take, oldest first."""
         control, out = self._control, self.out
         for stream_id, upload in list(self.uploads.items()):
             rest = upload.rest

@@ -1,4 +1,4 @@
-"""What the pool drives: requests that were submitted together, and how many of them are still open."""
+"""A submission to the pool: requests that belong together, and how many of them are still open."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ _REFUSALS_PER_REQUEST = 8
 
 
 class Submission:
-    """Requests that share a template. One waiter (:attr:`done`) for all of them.
+    """Requests that share a template, with one event (:attr:`done`) for all of them.
 
     The pool calls its methods. A subclass says when the requests may be begun, what an answer means, and what becomes
-    of requests that nobody begins.
+    of requests that are never begun.
     """
 
     def __init__(self, rows: list[Row], template: Callable[[], Template], begin_until: float = math.inf) -> None:
-        """``template`` gives the constant part at the moment of sending: credentials change while requests wait.
+        """``template`` returns the constant part at the moment of sending: credentials change while requests wait.
 
         ``begin_until``: ``trio.current_time()`` after which nothing more is begun.
         """
@@ -33,14 +33,14 @@ class Submission:
         self.load(rows)
 
     def load(self, rows: list[Row]) -> None:
-        """Start with these requests. Nothing of earlier ones may be open any more."""
+        """Start over with these requests. None of the earlier ones may still be open."""
         self.rows = rows
         self.cursor = 0
         """Index of the first request that no connection has taken."""
         self.open = len(rows)
         """How many requests have not ended yet."""
         self.patience = _REFUSALS_PER_REQUEST * len(rows)
-        """How many more refusals are answered by sending again at once."""
+        """How many more refused requests may be sent again at once."""
         self.done = trio.Event()
 
     @property
@@ -49,11 +49,11 @@ class Submission:
         return len(self.rows) - self.cursor
 
     def may_begin(self) -> bool:
-        """Whether more may be begun now. False: neither these requests nor those behind them in the queue."""
+        """Whether more may be begun now. False also blocks the submissions behind it in the queue."""
         return True
 
     def accept(self, n: int) -> None:
-        """``n`` requests were answered with 200–299."""
+        """Count ``n`` requests that were answered with 200–299."""
         self.accepted += n
         self.close(n)
 
@@ -66,11 +66,11 @@ class Submission:
         return None
 
     def withdraw(self, reason: str) -> None:
-        """End every unsent request; what is in flight goes on."""
+        """End every unsent request; requests in flight continue."""
         self.take_unsent()
 
     def refused(self, request: Request) -> bool:
-        """Take back a request that was not processed. False: that happened too often to send it again at once."""
+        """Take back an unprocessed request. False: there were too many of them to send it again at once."""
         self.patience -= 1
         if self.patience < 0:
             return False
@@ -78,18 +78,18 @@ class Submission:
         return True
 
     def abandon(self) -> None:
-        """Nobody waits any more: send nothing further."""
+        """Send nothing more: nobody waits for the outcome."""
         self.cursor = len(self.rows)
 
     def take_unsent(self) -> list[Row]:
-        """Take the unsent requests out. They have ended."""
+        """Remove and return the unsent requests, and count them as ended."""
         rest = self.rows[self.cursor :]
         self.cursor = len(self.rows)
         self.close(len(rest))
         return rest
 
     def close(self, n: int) -> None:
-        """``n`` more requests have ended."""
+        """Count ``n`` more requests as ended."""
         self.open -= n
         if self.open <= 0:
             self.done.set()

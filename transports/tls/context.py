@@ -1,4 +1,4 @@
-"""TLS as every connection to a provider uses it."""
+"""The TLS settings of every connection to a provider."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """TLS over a TCP socket for one reader and one writer: one encryption and one system call a turn.
 
-Trio's own streams hand out one TLS record at a time, try each system call before they wait for it, and give way after
-it. A server that answers each push in a record of its own makes that the most expensive part of a push.
+Trio's own streams return one TLS record at a time, try each system call before they wait for it, and yield to other
+tasks after it. With a server that answers each push in a record of its own, that is the most expensive part of a push.
 """
 
 from __future__ import annotations
@@ -14,38 +14,38 @@ import trio
 
 _READ_SIZE = 65_536
 _RECORD = 16_384
-"""Octets of a record at most (RFC 8446 §5.1). All are filled: in records of 8,192 octets a push costs 6 % more
-CPU, of 4,096 16 %, of 1,400, a packet each, 93 % (`./dev bench choices`)."""
+"""Most octets of a record (RFC 8446 §5.1). Records are filled: at 4,096 octets a push costs 16 % more CPU (`./dev
+bench choices`)."""
 
 
 class TlsStream(trio.abc.AsyncResource):
-    """The client's side. ``receive_some`` gives all that one read of the socket brought."""
+    """The client's side. ``receive_some`` returns everything that one read of the socket brought."""
 
     def __init__(self, tcp: trio.SocketStream, context: ssl.SSLContext, host: str) -> None:
-        """Takes the socket over from ``tcp``. ``host``: whom the certificate must name."""
+        """Take the socket over from ``tcp``. ``host``: the name that must be in the certificate."""
         self._socket = socket.socket(fileno=tcp.socket.detach())
         self._socket.setblocking(False)
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=host)
         self._unsent = memoryview(b"")
-        # Clear text goes here, record after record: a server that answers each push in one of its own would have a
-        # new piece of memory made for each.
+        # Records are decrypted into this buffer one after another: with a server that answers each push in a record of
+        # its own, each would otherwise cost an allocation.
         self._clear = memoryview(bytearray(_READ_SIZE + _RECORD))
-        # What the peer sent behind its handshake has been read with it.
+        # Bytes that the peer sent right after its handshake have been read with it.
         self._unread = True
         self._ended = False
 
     @property
     def protocol(self) -> str | None:
-        """What ALPN has chosen (RFC 7301)."""
+        """The protocol that ALPN has chosen (RFC 7301)."""
         return self._tls.selected_alpn_protocol()
 
     async def do_handshake(self) -> None:
         """Shake hands, and check the certificate. Raises ``trio.BrokenResourceError``."""
         while True:
             fault = self._shake()
-            await self._flush()  # be it the alert that tells the peer
+            await self._flush()  # also after a fault: the peer gets an alert
             if fault is None:
                 return
             if not isinstance(fault, ssl.SSLWantReadError):
@@ -63,12 +63,12 @@ class TlsStream(trio.abc.AsyncResource):
         return None
 
     async def receive_some(self) -> bytes:
-        """Whatever has arrived; nothing at the end. Raises ``trio.BrokenResourceError``."""
+        """Return the bytes that have arrived; empty at the end. Raises ``trio.BrokenResourceError``."""
         while not self._ended:
             if not self._unread:
                 data = await self._receive()
                 if not data:
-                    break  # HTTP/2 says goodbye by itself: what is cut off here is seen by GOAWAY and by streams
+                    break  # no close_notify needed: HTTP/2 sees a cut by GOAWAY and by open streams
                 self._incoming.write(data)
             self._unread = False
             if clear := self._decrypt():
@@ -79,13 +79,13 @@ class TlsStream(trio.abc.AsyncResource):
     def send_now(self, data: bytes) -> bool:
         """Encrypt, and send what the system takes at once. False: :meth:`send_all` must be called for the rest.
 
-        Raises ``trio.BrokenResourceError``. Not while ``send_all`` is under way.
+        Raises ``trio.BrokenResourceError``. Must not be called while ``send_all`` runs.
         """
         self._encrypt(data)
         return self._push()
 
     async def send_all(self, data: bytes) -> None:
-        """Encrypt and send, after what is left of before. Raises ``trio.BrokenResourceError``."""
+        """Encrypt and send, after any bytes left over. Raises ``trio.BrokenResourceError``."""
         self._encrypt(data)
         await self._flush()
 
@@ -108,7 +108,7 @@ class TlsStream(trio.abc.AsyncResource):
         read, clear, size = self._tls.read, self._clear, 0
         try:
             while size < _READ_SIZE:
-                part = cast(int, read(_RECORD, clear[size:]))  # into a buffer it gives their number
+                part = cast(int, read(_RECORD, clear[size:]))  # with a buffer, it returns their number
                 if not part:
                     self._ended = True
                     break
@@ -126,7 +126,7 @@ class TlsStream(trio.abc.AsyncResource):
         return bytes(clear[:size])
 
     async def _receive(self) -> bytes:
-        # Always waiting first: nearly never is there something yet, and it is a checkpoint.
+        # Wait first: there is hardly ever something to read yet, and waiting is a checkpoint.
         while True:
             await trio.lowlevel.wait_readable(self._socket)
             try:
@@ -137,7 +137,7 @@ class TlsStream(trio.abc.AsyncResource):
                 raise trio.BrokenResourceError from error
 
     def _push(self) -> bool:
-        """Send what the system takes at once; whether that was all."""
+        """Send what the system takes at once. Returns whether that was all."""
         try:
             while True:
                 if not self._unsent:
