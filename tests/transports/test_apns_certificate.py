@@ -162,11 +162,11 @@ def test_what_is_no_pem_is_told_with_the_command_that_makes_it_pem(write, issuer
     made = issuer.issue(key)
     bag = pkcs12.serialize_key_and_certificates(b"x", key, made, None, serialization.NoEncryption())
     p12 = write("push.p12", bag)
-    assert f"is a PKCS#12 file; make PEM of it: openssl pkcs12 -legacy -nodes -in {p12} -out " in refused(
+    assert f"is a PKCS#12 file; convert it to PEM: openssl pkcs12 -legacy -nodes -in {p12} -out " in refused(
         {"certificate": p12}
     )
     der = write("aps.cer", made.public_bytes(serialization.Encoding.DER))
-    assert f"is a DER certificate without its key; make PEM of it: openssl x509 -inform der -in {der}" in refused(
+    assert f"is a DER certificate without its key; convert it to PEM: openssl x509 -inform der -in {der}" in refused(
         {"certificate": der}
     )
 
@@ -182,12 +182,12 @@ def test_every_other_mistake_names_the_field_and_the_remedy(write, issuer, key):
         ({"certificate": ""}, "credentials.certificate: missing; it is the PEM file"),
         ({"certificate_key": alone}, "credentials.certificate: missing"),
         ({"certificate": "/nowhere.pem"}, 'credentials.certificate: file "/nowhere.pem" not found'),
-        ({"certificate": text}, "holds no PEM certificate; a .p12 becomes PEM by: openssl pkcs12"),
+        ({"certificate": text}, "holds no PEM certificate; convert a .p12 to PEM: openssl pkcs12"),
         ({"certificate": alone}, "holds no private key; add it to the file, or name its own file as certificate_key"),
         ({"certificate": alone, "certificate_key": text}, "credentials.certificate_key: "),
-        ({"certificate": alone, "certificate_key": damaged}, "is damaged; export it once more"),
-        ({"certificate": locked}, "is encrypted; take its password away: openssl pkey"),
-        ({"certificate": locked_old}, "is encrypted; take its password away: openssl pkey"),
+        ({"certificate": alone, "certificate_key": damaged}, "is damaged; export it from the keychain again"),
+        ({"certificate": locked}, "is encrypted; remove its password: openssl pkey"),
+        ({"certificate": locked_old}, "is encrypted; remove its password: openssl pkey"),
         ({"certificate": alone, "key_id": "ABCDE12345"}, "credentials.key_id: excludes certificate; give key, key_id"),
         ({"certificate": alone, "topic": "x"}, "credentials.topic: unknown; APNs takes certificate, certificate_key"),
     ]:
@@ -212,7 +212,7 @@ def test_the_topics_of_a_certificate_are_its_limits(both):
 def test_an_extension_that_cannot_be_read_forbids_nothing(both, value):
     made = certificate.load(both((TOPICS, value)))
     assert made.objection("voip", f"{APP}.voip") is None
-    assert "signing key alone" in made.objection("location", f"{APP}.location-query")
+    assert "only with a signing key" in made.objection("location", f"{APP}.location-query")
 
 
 @pytest.fixture
@@ -255,7 +255,7 @@ async def test_a_server_that_demands_a_certificate_gets_nothing_without_one(
 async def test_a_push_that_the_certificate_does_not_allow_is_found_by_check(strict_peer, both, fast):
     transport = build(settings(strict_peer, both((TOPICS, USUAL))), **fast)
     transport.check(Message(title="t", body="b"))
-    for kind, words in (("location", "signing key alone"), ("widgets", "not for the topic")):
+    for kind, words in (("location", "only with a signing key"), ("widgets", "not for the topic")):
         message = Message(title="", body="", options={"apns": {"push_type": kind}})
         with pytest.raises(PayloadError, match=rf'^message.options.apns.push_type: "{kind}": .*{words}.*; use another'):
             transport.check(message)
@@ -293,5 +293,5 @@ async def test_channels_of_two_keys_and_a_certificate_work_side_by_side(
 
 async def test_a_warm_up_that_the_certificate_does_not_allow_is_refused_by_name(strict_peer, both, fast):
     credentials = both((TOPICS, topics_der(**{APP: ["voip"]})))
-    with pytest.raises(CredentialsError, match=r"^warm_up: the certificate allows no background pushes; take warm_up"):
+    with pytest.raises(CredentialsError, match=r"^warm_up: the certificate allows no background pushes; remove warm"):
         build(settings(strict_peer, credentials, warm_up="0f"), **fast)

@@ -181,7 +181,7 @@ def test_a_text_may_be_the_apps_own() -> None:
 
 
 def test_a_message_of_nothing_is_refused() -> None:
-    with pytest.raises(PayloadError, match="carries data"):
+    with pytest.raises(PayloadError, match="needs data"):
         sent({"notification": None}, title="", body="")
 
 
@@ -219,7 +219,7 @@ def test_the_address_stays_where_a_platform_has_data_of_its_own() -> None:
         ("webpush.fcm_options.link", "http://example.com", "is not an https address"),
         ("webpush.headers", {"Urgency": "soon"}, 'Urgency: "soon" is not one of very-low'),
         ("webpush.headers", {"Topic": "x" * 33}, "is not 1 to 32 of"),
-        ("webpush.headers", {"Authorization": "x"}, "Authorization: is no header that may be set here"),
+        ("webpush.headers", {"Authorization": "x"}, "Authorization: is not a header that may be set here"),
         ("apns.headers", {"apns-priority": "7"}, '"7" is not 1, 5 or 10'),
         ("apns.headers", {"apns-priority": 10}, "apns-priority: 10 is not a text"),
         ("apns.headers", {"apns-collapse-id": "x" * 65}, "is not 1 to 64 characters"),
@@ -228,8 +228,8 @@ def test_the_address_stays_where_a_platform_has_data_of_its_own() -> None:
         ("apns.payload", "x", '"x" is not an object'),
         ("fcm_options.analytics_label", "x" * 51, "is not 1 to 50 of"),
         ("android", [], "[] is not an object"),
-        ("android.notifcation", {}, "unknown field; known are collapse_key, priority"),
-        ("andriod", {}, "unknown field; known are notification, android"),
+        ("android.notifcation", {}, "unknown field; the known ones: collapse_key, priority"),
+        ("andriod", {}, "unknown field; the known ones: notification, android"),
         ("android.notification.titleLocKey", "x", "title_loc_key: is given twice"),
     ],
 )

@@ -196,7 +196,7 @@ def test_a_payload_that_google_would_refuse_is_refused_here(message):
         ({"private_key": None}, "no private_key"),
         ({"client_email": ""}, "no client_email"),
         ({"token_uri": "http://x"}, "is not https"),
-        ({"universe_domain": "other.example"}, "universe_domain 'other.example'; FCM is there in googleapis.com alone"),
+        ({"universe_domain": "other.example"}, "universe_domain 'other.example'; FCM exists only in googleapis.com"),
         (None, "not a JSON object"),
         ("missing", "not found"),
     ],

@@ -1,4 +1,4 @@
-"""The client certificate that tells Apple whose pushes these are, where no signing key is used.
+"""The client certificate that identifies us to Apple if no signing key is used.
 
 Source: developer.apple.com, "Establishing a certificate-based connection to APNs".
 """
@@ -31,19 +31,19 @@ _SEQUENCE = 0x30
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
-    """A certificate that has been looked at, and found to fit its key and the day."""
+    """A certificate that has been checked: it fits its key, and is valid now."""
 
     file: Path
     key_file: Path
-    """The same file, where it holds both."""
+    """The same as ``file`` if that holds both."""
     expires: datetime
     topics: Mapping[str, tuple[str, ...]]
-    """Topic → what may go there, in Apple's words (``app``, ``voip``); empty where the certificate does not tell."""
+    """Topic → kinds of push allowed there, in Apple's words (``app``, ``voip``); empty: the certificate lists none."""
 
     def objection(self, push_type: str, topic: str) -> str | None:
         """Why pushes of this type may not go to ``topic`` with this certificate; None: they may."""
         if push_type in TOKEN_ONLY:
-            return f"Apple takes {push_type} pushes with a signing key alone"
+            return f"Apple takes {push_type} pushes only with a signing key"
         if not self.topics:
             return None
         words = self.topics.get(topic)
@@ -51,7 +51,7 @@ class Certificate:
             return f"the certificate is not for the topic {topic}; it is for {', '.join(sorted(self.topics))}"
         word = PUSH_TYPES[push_type].word
         if word and words and word not in words:
-            return f"the certificate allows {', '.join(words)} to the topic {topic}, not {word}"
+            return f"the certificate allows {', '.join(words)} for the topic {topic}, not {word}"
         return None
 
 
@@ -63,7 +63,7 @@ def load(credentials: Mapping[str, str], clock: Callable[[], float] = time.time)
     for other in _OTHERS:
         if other in credentials:
             raise CredentialsError(
-                f"credentials.{other}: excludes certificate; give key, key_id and team_id, or a certificate alone"
+                f"credentials.{other}: excludes certificate; give key, key_id and team_id, or only a certificate"
             )
     known = [*FIELDS, ENVIRONMENT]
     unknown = sorted(set(credentials).difference(known))
@@ -105,13 +105,13 @@ def _chain(name: str, content: bytes) -> list[x509.Certificate]:
         else:
             what, command = "a DER certificate without its key", "openssl x509 -inform der"
         raise CredentialsError(
-            f'credentials.certificate: "{name}" is {what}; make PEM of it: {command} -in {name} -out {pem}'
+            f'credentials.certificate: "{name}" is {what}; convert it to PEM: {command} -in {name} -out {pem}'
         )
     try:
         return x509.load_pem_x509_certificates(content)
     except ValueError:
-        # The parser's own words may quote the file: they stay out.
-        remedy = f"a .p12 becomes PEM by: openssl pkcs12 -legacy -nodes -in X.p12 -out {pem}"
+        # The parser's own message may quote the file, so it is left out.
+        remedy = f"convert a .p12 to PEM: openssl pkcs12 -legacy -nodes -in X.p12 -out {pem}"
         raise CredentialsError(f'credentials.certificate: "{name}" holds no PEM certificate; {remedy}') from None
 
 
@@ -135,13 +135,13 @@ def _key(field: str, name: str) -> PrivateKeyTypes:
     try:
         return load_pem_private_key(found[0], password=None)
     except TypeError:
-        remedy = f"take its password away: openssl pkey -in {name} -out KEY.pem"
+        remedy = f"remove its password: openssl pkey -in {name} -out KEY.pem"
         raise CredentialsError(f'credentials.{field}: the key in "{name}" is encrypted; {remedy}') from None
     except ValueError:
         if b"ENCRYPTED" in found[0]:
-            remedy = f"take its password away: openssl pkey -in {name} -out KEY.pem"
+            remedy = f"remove its password: openssl pkey -in {name} -out KEY.pem"
             raise CredentialsError(f'credentials.{field}: the key in "{name}" is encrypted; {remedy}') from None
-        remedy = "export it once more from the keychain"
+        remedy = "export it from the keychain again"
         raise CredentialsError(f'credentials.{field}: the key in "{name}" is damaged; {remedy}') from None
 
 
@@ -150,7 +150,7 @@ def _public(key: PrivateKeyTypes) -> bytes:
 
 
 def _topics(leaf: x509.Certificate) -> dict[str, tuple[str, ...]]:
-    """Apple's extensions hold topics, each followed by what may go there. What cannot be read forbids nothing."""
+    """Apple's extensions list topics, each with the kinds of push allowed there. An unreadable one forbids nothing."""
     topics: dict[str, tuple[str, ...]] = {}
     try:
         for extension in leaf.extensions:
@@ -168,13 +168,13 @@ def _pairs(der: bytes) -> Iterator[tuple[str, tuple[str, ...]]]:
         raise ValueError("not one sequence")
     elements = list(_elements(outer[0][1]))
     if [tag in _TEXTS for tag, _ in elements] != [True, False] * (len(elements) // 2):
-        raise ValueError("not a topic and a list by turns")
+        raise ValueError("topics and lists do not alternate")
     for (_, topic), (_, words) in zip(elements[::2], elements[1::2], strict=True):
         yield topic.decode(), tuple(text.decode() for tag, text in _elements(words) if tag in _TEXTS)
 
 
 def _elements(der: bytes) -> Iterator[tuple[int, bytes]]:
-    """The (tag, content) of what stands in ``der`` one after the other. Raises ``ValueError`` if it is cut short."""
+    """Yield the (tag, content) of each element in ``der``. Raises ``ValueError`` if it is cut short."""
     at = 0
     while at < len(der):
         if at + 2 > len(der):

@@ -1,4 +1,4 @@
-"""The provider token that tells Apple whose pushes these are, where no certificate is used.
+"""The provider token that identifies us to Apple if no certificate is used.
 
 Source: developer.apple.com, "Establishing a token-based connection to APNs".
 """
@@ -19,23 +19,23 @@ from transports.contract import ENVIRONMENT, CredentialField
 from transports.errors import CredentialsError
 
 RENEW_AFTER = 40 * 60
-"""Seconds of age at which a token is replaced. Apple refuses tokens above 60 minutes, and changes within 20."""
+"""Age at which a token is replaced, seconds. Apple refuses tokens older than 60 minutes, and changes within 20."""
 SHARED_RENEW_AFTER = 50 * 60
-"""The same for a token that was handed in: whoever minted it has ten minutes to hand in the next."""
+"""The same for a token from another process, which has ten minutes to send the next one."""
 _MIN_AGE = 20 * 60
 _CLOCK_SKEW = 60
 
 
 def elapsed() -> float:
-    """Seconds that passed, sleep included: the same in all processes of a machine, and not to be set by anybody."""
+    """Seconds of ``CLOCK_BOOTTIME``, sleep included: the same in all processes of a machine, and nobody can set it."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 class ProviderToken:
-    """ES256 JWT (RFC 7519) of one signing key. Renewing it disturbs no connection: requests only carry another text.
+    """ES256 JWT (RFC 7519) of one signing key. Renewing it disturbs no connection: requests carry the new text.
 
-    The text holds the wall clock's time, for Apple asks for it; its age is measured in time that passed. A good token
-    therefore lives on when somebody sets the clock wrong, and is not replaced by one that Apple would refuse.
+    The text holds the wall clock's time, because Apple asks for it; its age is measured by :func:`elapsed`. So a good
+    token stays in use when somebody sets the clock wrong, and is not replaced by one that Apple would refuse.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class ProviderToken:
         clock: Callable[[], float] = time.time,
         elapsed: Callable[[], float] = elapsed,
     ) -> None:
-        """``clock``: seconds UTC. ``elapsed``: as the function of this name."""
+        """``clock``: seconds UTC. ``elapsed``: see the function of this name."""
         self.key_id = key_id
         self.team_id = team_id
         self._key = key
@@ -74,28 +74,28 @@ class ProviderToken:
         return f"apns {self.team_id} {self.key_id} {hashlib.sha256(public).hexdigest()[:16]}"
 
     def current(self) -> tuple[str, int, float]:
-        """(text, issued at in seconds UTC, made at in seconds of :func:`elapsed`) to hand to the other processes.
+        """Return (text, issued at in seconds UTC, made at in seconds of :func:`elapsed`) for the other processes.
 
-        Made anew when the last is too old.
+        Makes a new token if the last is too old.
         """
         return self.header().removeprefix(b"bearer ").decode(), self._issued_at, self._made_at
 
     def set_token(self, text: str, issued_at: int, made_at: float) -> None:
-        """Use a token minted elsewhere (as ``current`` gives it), so that all processes show Apple the same one."""
+        """Use a token minted elsewhere (as ``current`` returns it), so that all processes show Apple the same one."""
         value = b"bearer " + text.encode("ascii")
         if value != self._value:
             self._replace(value, issued_at, made_at, SHARED_RENEW_AFTER)
 
     def renew(self, refused: bytes) -> None:
-        """Apple called the header value ``refused`` expired: replace it, unless that has happened meanwhile."""
+        """Replace the token if Apple called the header value ``refused`` expired, unless it was replaced since."""
         if refused == self._value:
             self._mint()
-            self._previous = None  # a refused token is none to go back to
+            self._previous = None  # never go back to a refused token
 
     def renew_if_misdated(self, refused: bytes) -> bool:
-        """Apple called it invalid: replace it if the clock was wrong when it was made, and has been set since.
+        """Replace a token that Apple called invalid if the clock was wrong when it was made, and has been set since.
 
-        Returns whether there is another one now.
+        Returns whether there is a different token now.
         """
         ahead = self._issued_at - self._made_at - (self._clock() - self._elapsed())
         if abs(ahead) > _CLOCK_SKEW:
@@ -103,7 +103,7 @@ class ProviderToken:
         return refused != self._value
 
     def keep_previous(self) -> None:
-        """Apple found the change too soon: go back to the token of before, while it is valid."""
+        """Go back to the previous token while it is valid: Apple found the change too soon."""
         if self._previous is not None and self._elapsed() - self._previous[2] < SHARED_RENEW_AFTER:
             self._value, self._issued_at, self._made_at = self._previous
             self._renew_after = SHARED_RENEW_AFTER
@@ -156,7 +156,7 @@ def _load_key(name: str) -> ec.EllipticCurvePrivateKey:
     try:
         key = load_pem_private_key(pem, password=None)
     except (ValueError, TypeError):
-        # The parser's own words may quote the file: they stay out.
+        # The parser's own message may quote the file, so it is left out.
         raise CredentialsError(f'credentials.key: "{name}" is not a PEM private key; use the .p8 as it came') from None
     if not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(key.curve, ec.SECP256R1):
         raise CredentialsError(f'credentials.key: "{name}" is not a P-256 key; use the .p8 file from Apple')

@@ -1,4 +1,4 @@
-"""What a channel's ``credentials`` table for Apple holds, and the environments that it may name."""
+"""The fields of a channel's ``credentials`` table for Apple, and the environments that it may name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``Message.options["apns"]``: what only Apple's phones understand, read strictly and named as Apple names it.
+"""``Message.options["apns"]``: options for Apple's phones, read strictly, under Apple's own names.
 
 Sources: developer.apple.com, "Generating a remote notification" (the keys of ``aps``), "Sending notification requests
 to APNs" (the headers), "Starting and updating Live Activities with ActivityKit push notifications".
@@ -26,7 +26,7 @@ Text = Annotated[str, Meta(min_length=1)]
 
 
 class Localized(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, rename="kebab"):
-    """A text of the app's own strings file, as a Live Activity's alert takes it."""
+    """A text from the app's own strings file, for the alert of a Live Activity."""
 
     loc_key: Text
     loc_args: list[str] | None = None
@@ -46,7 +46,7 @@ class Alert(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
     loc_key: Text | None = None
     loc_args: list[str] | None = None
     sound: Text | None = None
-    """Live Activities have it in here."""
+    """Only for Live Activities, which have their sound here."""
 
 
 class Sound(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -58,7 +58,7 @@ class Sound(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
 
 
 class Aps(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, rename="kebab", kw_only=True):
-    """``aps``. ``alert`` and ``sound`` may be null: there is to be none."""
+    """``aps``. ``alert`` and ``sound`` may be null, which means none."""
 
     alert: Text | Alert | UnsetType | None = UNSET
     badge: Annotated[int, Meta(ge=0)] | None = None
@@ -84,7 +84,7 @@ class Aps(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults
 
 
 class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """All of it."""
+    """The whole of ``message.options.apns``."""
 
     push_type: str = "alert"
     priority: int | None = None
@@ -93,20 +93,20 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     """None: the campaign's text."""
     aps: Aps = Aps()
     data: dict[str, Any] = {}
-    """The app's own keys beside ``aps``, where ``Message.data`` is not enough: any JSON."""
+    """The app's own keys beside ``aps``, with any JSON as values, if ``Message.data`` is not enough."""
 
 
 _SECONDS = "write seconds since 1970, UTC"
-_FLAG = "write 1, or leave it away"
+_FLAG = "write 1, or leave it out"
 _ARGS = "write an array of texts"
 ADVICE = {
     "push_type": f"use one of {', '.join(PUSH_TYPES)}",
     "priority": "use 10 (now), 5 (sparing the battery) or 1 (without waking the device)",
-    "collapse_id": f"write 1 to {_COLLAPSE_LIMIT} printable ASCII characters, without blanks at its ends",
+    "collapse_id": f"write 1 to {_COLLAPSE_LIMIT} printable ASCII characters, without blanks at the ends",
     "aps": "write an object with Apple's keys",
     "data": "write an object: the app's own keys beside aps",
     "alert": "write a text, an object with Apple's keys, or null for none",
-    "badge": "write a whole number; 0 takes the badge away",
+    "badge": "write a whole number; 0 removes the badge",
     "sound": "write a sound file's name, an object with name, critical (0 or 1) and volume (0 to 1), or null for none",
     "critical": "write 0 or 1",
     "volume": "write a number from 0 (silent) to 1",
@@ -126,7 +126,7 @@ ADVICE = {
     "title-loc-args": _ARGS,
     "subtitle-loc-args": _ARGS,
 }
-"""Per key, what is right. A key that is not here takes a text."""
+"""The remedy for each key. A key that is not listed takes a text."""
 _STRUCTS: dict[str, type[msgspec.Struct]] = {
     "aps": Aps,
     "alert": Alert,
@@ -158,7 +158,7 @@ def read(given: Mapping[str, Any]) -> Options:
 
 
 def wrong(path: str, value: object) -> PayloadError:
-    """Say that the key at ``path`` may not have this value, and which it may have."""
+    """The error that the key at ``path`` may not have this value, with the values that it may have."""
     key = path.rpartition(".")[2]
     return PayloadError(f"{WHERE}.{path}: {shown(value)} is not allowed; {ADVICE.get(key, 'write a text')}")
 
@@ -170,7 +170,7 @@ def shown(value: object) -> str:
 
 
 def _explain(given: object, message: str) -> str:
-    """Name the key, its value and the remedy: msgspec names types."""
+    """Turn msgspec's message, which names types, into one that names the key, its value and the remedy."""
     text, _, place = message.partition(" - at ")
     steps = [name or int(index) for name, index in _STEP.findall(place)]
     names = [step for step in steps if isinstance(step, str)]

@@ -29,12 +29,12 @@ _STOPS: dict[str, str] = {
         _BUG,
     ),
     "BadTopic": "Apple does not know the topic ({reason}): check the channel's app (the bundle id)",
-    "MissingTopic": "Apple misses the topic ({reason}): set the channel's app (the bundle id)",
+    "MissingTopic": "the topic is missing ({reason}): set the channel's app (the bundle id)",
     "TopicDisallowed": "this key may not push to this app ({reason}): check the channel's app and key",
     "BadCertificate": "Apple refuses the certificate ({reason}): replace it",
-    "BadCertificateEnvironment": "the certificate is of the other environment ({reason}): production or sandbox?",
+    "BadCertificateEnvironment": "the certificate is for the other environment ({reason}): production or sandbox?",
     "MissingProviderToken": "Apple saw no provider token ({reason}): this is a fault of Broadside",
-    "BadEnvironmentKeyIdInToken": "the key is of the other environment ({reason}): production or sandbox?",
+    "BadEnvironmentKeyIdInToken": "the key is for the other environment ({reason}): production or sandbox?",
     "PayloadTooLarge": "Apple finds the message too large ({reason}): shorten it",
     **dict.fromkeys(
         (
@@ -83,9 +83,9 @@ _DECODER = msgspec.json.Decoder(_Error)
 
 
 def parse(body: bytes, now: int) -> tuple[str, int | None]:
-    """(reason, timestamp in ms) of an error's body; an empty reason if it is none that may be counted.
+    """Return (reason, timestamp in ms) of an error's body; the reason is empty if it may not be counted.
 
-    ``now``: ms UTC. A timestamp that lies before 1970 or more than a day after it counts as absent.
+    ``now``: ms UTC. A timestamp before 1970 or more than a day after ``now`` counts as absent.
     """
     try:
         error = _DECODER.decode(body)
@@ -99,8 +99,8 @@ def decide(
 ) -> Decision:
     """What an answer other than 200 means.
 
-    ``timestamp``: ms UTC, as 410 carries it. ``attempt``: 1 for the first. ``retry_after``: seconds, which Apple does
-    not document and which is honoured all the same.
+    ``timestamp``: ms UTC, from a 410. ``attempt``: 1 for the first. ``retry_after``: seconds; Apple does not document
+    it, but it is followed.
     """
     known = _STATUS_OF.get(reason)
     if known is not None and known // 100 == status // 100:
@@ -124,7 +124,7 @@ def _by_reason(reason: str, timestamp: int | None, attempt: int, retry_after: fl
     match reason:
         case "Unregistered" | "ExpiredToken":
             return _gone(reason, timestamp)
-        case "BadDeviceToken" | "DeviceTokenNotForTopic":  # so a key of the other environment is answered too
+        case "BadDeviceToken" | "DeviceTokenNotForTopic":  # also the answer to a key of the other environment
             return Decision(Outcome.REJECTED, reason, death=Death.DOUBTFUL)
         case "MissingDeviceToken":
             return Decision(Outcome.REJECTED, reason)
@@ -153,6 +153,6 @@ def _by_reason(reason: str, timestamp: int | None, attempt: int, retry_after: fl
 
 
 def _gone(reason: str, timestamp: int | None) -> Decision:
-    """410: with Apple's own moment it can come of no wrong key."""
+    """410. With Apple's own timestamp, a wrong key cannot be the cause."""
     death = Death.LIKELY if timestamp is None else Death.CERTAIN
     return Decision(Outcome.DEAD, reason, unregistered_at=timestamp, death=death)

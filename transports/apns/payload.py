@@ -1,4 +1,4 @@
-"""A message as Apple wants it: headers and JSON body, built once per campaign.
+"""Renders a message for Apple: headers and JSON body, built once a batch.
 
 Source: developer.apple.com, "Generating a remote notification".
 """
@@ -20,7 +20,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 class Push(NamedTuple):
-    """What all recipients of a message are sent."""
+    """A message's headers and body, the same for all recipients."""
 
     push_type: str
     """A key of ``PUSH_TYPES``."""
@@ -31,10 +31,10 @@ class Push(NamedTuple):
 
 
 def render(message: Message) -> Push:
-    """Headers and body. Without options: an alert with the default sound, at once.
+    """Build headers and body. Without options: an alert with the default sound, delivered at once.
 
     ``url`` and the app's own keys stand beside ``aps``. Raises ``PayloadError`` naming the key, its value and the
-    remedy for whatever Apple would refuse, or would take and show wrongly.
+    remedy if Apple would refuse the message, or would take it and show it wrongly.
     """
     given = message.options.get("apns", {})
     options = read(given)
@@ -55,7 +55,7 @@ def render(message: Message) -> Push:
     _add(body, message.data, "message.data")
     _add(body, options.data, f"{WHERE}.data")
     if not body:
-        raise PayloadError("message.data: is empty, and an mdm push is nothing else; give it the key mdm")
+        raise PayloadError("message.data: is empty, and an mdm push has nothing else; give it the key mdm")
     encoded = _encode(body)
     if len(encoded) > kind.limit:
         what = "" if options.push_type == "alert" else f" as {options.push_type}"
@@ -106,9 +106,9 @@ def _live_activity(message: Message, aps: Aps) -> Aps:
             raise PayloadError(f"{WHERE}.aps.{key}: is missing; a Live Activity's {event or 'push'} needs it")
     for key in START_ONLY if event != "start" else ():
         if _value(aps, key) is not None:
-            raise PayloadError(f"{WHERE}.aps.{key}: has no place in event {event}; take it away, or use event start")
+            raise PayloadError(f"{WHERE}.aps.{key}: has no place in event {event}; remove it, or use event start")
     if aps.input_push_channel is not None and aps.input_push_token is not None:
-        raise PayloadError(f"{WHERE}.aps.input-push-token: excludes input-push-channel; take one of them away")
+        raise PayloadError(f"{WHERE}.aps.input-push-token: excludes input-push-channel; remove one of them")
     alert: str | Alert | UnsetType = UNSET
     if aps.alert is not None:
         alert = _told(message, aps.alert, live=True)
@@ -138,14 +138,14 @@ def _value(aps: Aps, key: str) -> object:
 
 
 def _told(message: Message, given: str | Alert | UnsetType, *, live: bool = False) -> str | Alert:
-    """What is given, completed from the message's own texts."""
+    """The given alert, completed from the message's own texts."""
     if isinstance(given, str):
         return given
     alert = given if isinstance(given, Alert) else Alert()
     for name, text in (("title", alert.title), ("body", alert.body), ("sound", alert.sound)):
         if not live and (isinstance(text, Localized) or (name == "sound" and text is not None)):
             remedy = "put it into aps.sound" if name == "sound" else f"use {'title-' * (name == 'title')}loc-key"
-            raise PayloadError(f"{WHERE}.aps.alert.{name}: {shown(text)} is for Live Activities alone; {remedy}")
+            raise PayloadError(f"{WHERE}.aps.alert.{name}: {shown(text)} is only for Live Activities; {remedy}")
     title = alert.title or (None if alert.title_loc_key else (message.title.strip() and message.title) or None)
     body = alert.body or (None if alert.loc_key else (message.body.strip() and message.body) or None)
     return msgspec.structs.replace(alert, title=title, body=body)

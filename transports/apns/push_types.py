@@ -24,7 +24,7 @@ _SHOWN = frozenset(
     }
 )
 START_ONLY = ("attributes-type", "attributes", "input-push-channel", "input-push-token")
-"""Keys of a Live Activity that have a meaning in its start alone."""
+"""Keys of a Live Activity that have a meaning only in its start."""
 _LIVE = frozenset(
     {"alert", "sound", "relevance-score", "timestamp", "event", "content-state", "stale-date", "dismissal-date"}
 ).union(START_ONLY)
@@ -34,15 +34,15 @@ class PushType(NamedTuple):
     """The rules of one value of ``apns-push-type``."""
 
     suffix: str
-    """What its topic has after the bundle id."""
+    """The part of its topic after the bundle id."""
     keys: frozenset[str]
-    """What its ``aps`` may hold."""
+    """The keys that its ``aps`` may hold."""
     priorities: tuple[int, ...] = (10, 5, 1)
     """Values of ``apns-priority`` that it may have, the usual one first."""
     limit: int = 4_096
-    """Octets of the body."""
+    """Most octets of the body."""
     word: str = ""
-    """What Apple's certificates call it; empty: they have no word for it."""
+    """Its name in Apple's certificates; empty: it has none."""
 
 
 PUSH_TYPES = {

@@ -1,4 +1,4 @@
-"""How an APNs device token is recognised and normalised: hexadecimal, in lower case.
+"""Recognises and normalises APNs device tokens: hexadecimal, in lower case.
 
 Source: developer.apple.com, "Registering your app with APNs" (the token's size is not promised) and "Sending
 notification requests to APNs" (``/3/device/<hexadecimal token>``).
@@ -13,21 +13,21 @@ from transports.errors import TokenError
 
 KINDS = ("token",)
 SHORTEST = 64
-"""Digits. Apple promises no size; no token was ever shorter than its 32 bytes, and what is shorter here was cut off."""
+"""Digits. Apple promises no size, but no token was ever shorter than 32 bytes: a shorter one was cut off."""
 LONGEST = 1_024
-"""Digits. Those of Live Activities have some hundred bytes; the column of a table that holds more is not a token's."""
+"""Digits. Tokens of Live Activities have some hundred bytes; a longer text is not a token."""
 _HEX = re.compile(r"[0-9a-f]+")
 
 
 def token(kind: str, text: str) -> str:
     """The token as it goes into a request's path. Raises :class:`TokenError`."""
     if kind not in KINDS:
-        raise TokenError(f"is a {kind}: Apple has device tokens alone", 'leave "kind" away, or is the channel right?')
+        raise TokenError(f"is a {kind}: Apple has only device tokens", 'leave "kind" out, or is the channel right?')
     plain = tidied(text).lower()
     if plain.startswith("{length"):
-        what = "is the description that iOS 13 and later give of a token, which leaves its middle out"
+        what = "is how iOS 13 and later describe a token: its middle is missing"
         raise TokenError(what, "let the app write the token's bytes in hexadecimal")
-    # <8b0e7153 bf7c3706 ...> is how older systems described it: nothing is missing
+    # <8b0e7153 bf7c3706 ...> is how older systems describe a token: nothing is missing
     plain = "".join(plain.removeprefix("<").removesuffix(">").split())
     if not _HEX.fullmatch(plain):
         raise TokenError("is not hexadecimal, as Apple's tokens are", "is the channel right?")
@@ -38,13 +38,13 @@ def token(kind: str, text: str) -> str:
 
 
 def tokens(kind: str, texts: list[str]) -> list[str] | None:
-    """Many at once (0.15 µs each); ``texts`` itself where nothing is changed. None: ask for each of them."""
+    """Many at once (0.15 µs each); ``texts`` itself if nothing changes. None: call :func:`token` for each."""
     sizes = set(map(len, texts))
     if kind not in KINDS or not all(SHORTEST <= size <= LONGEST and not size % 2 for size in sizes):
         return None
     digits = "".join(texts)
     try:
-        if len(bytes.fromhex(digits)) * 2 != len(digits):  # it skips blanks
+        if len(bytes.fromhex(digits)) * 2 != len(digits):  # fromhex skips blanks
             return None
     except ValueError:
         return None

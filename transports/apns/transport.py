@@ -33,7 +33,7 @@ from transports.warm_up import FirstRequest
 
 
 class ApnsTransport:
-    """One channel's way to Apple."""
+    """Sends one channel's pushes to Apple."""
 
     quota = None
     """Apple names no rate."""
@@ -41,19 +41,19 @@ class ApnsTransport:
     def __init__(
         self, topic: str, credential: ProviderToken | Certificate, pool: Pool, clock: Callable[[], int] = wall_ms
     ) -> None:
-        """``topic``: the app's bundle id. ``credential``: a certificate is the pool's, here its rules are kept.
+        """``topic``: the app's bundle id. ``credential``: the pool shows a certificate, its rules are checked here.
 
         ``clock``: ms UTC.
         """
         self.shared = credential if isinstance(credential, ProviderToken) else None
-        """The provider token; None: the connections themselves say who we are."""
+        """The provider token; None: the connections use a client certificate."""
         self.pool = pool
         self._certificate = credential if isinstance(credential, Certificate) else None
         self._clock = clock
         self._topic = topic
 
     def warm_up_with(self, token: str, channel: str) -> None:
-        """Send this device (hex) a background push, which shows nothing, before anything else on a connection."""
+        """Send this device (hex) a background push, which shows nothing, as the first request of each connection."""
         silent = self._render(Message(title="", body="", options={"apns": {"push_type": "background"}}))
         row: Row = (0, token.lower().encode("ascii"), apns_ids([0])[0], silent.body, ())
 
@@ -82,7 +82,7 @@ class ApnsTransport:
         self._render(message)
 
     async def send(self, batch: Batch) -> Outcomes:
-        """Push to every recipient (``Transport.send``). Cancelled: what was sent is unknown to the caller."""
+        """Push to every recipient (``Transport.send``). If cancelled, the outcome of what was sent is unknown."""
         recipients = batch.recipients
         if batch.validate_only:
             return _all(batch, Outcome.DROPPED, "Apple has no dry run: only checked here")
@@ -138,7 +138,7 @@ class ApnsTransport:
         def template() -> Template:
             value = token.header()
             if value not in made:
-                # Apple's device page asks for an authorization that stays out of its table.
+                # Apple's page on sending asks to keep the authorization out of its header table.
                 secret = ((b"authorization", value),)
                 made[value] = Template(authority, b"/3/device/", constant, b"apns-id", prefix, secret)
             return made[value]
@@ -165,7 +165,7 @@ class ApnsTransport:
 
 
 def _hex(tokens: list[str]) -> list[bytes] | None:
-    """The tokens as they stand in a path; None if one of them is not hexadecimal."""
+    """The tokens as a path has them; None if one of them is not hexadecimal."""
     digits = "".join(tokens)
     try:
         # fromhex skips spaces; a token has none.
@@ -184,7 +184,7 @@ def _all(batch: Batch, outcome: Outcome, reason: str) -> Outcomes:
 def build(
     settings: TransportSettings, *, timing: Timing | None = None, backoff: Callable[[], Backoff] = Backoff
 ) -> ApnsTransport:
-    """Check settings and key, connect nothing yet. Raises ``CredentialsError`` naming the field and the remedy."""
+    """Check settings and key without connecting. Raises ``CredentialsError`` naming the field and the remedy."""
     credential: ProviderToken | Certificate
     if any(field in settings.credentials for field in certificate.FIELDS):
         credential = certificate.load(settings.credentials)
@@ -211,5 +211,5 @@ def build(
         try:
             transport.warm_up_with(settings.warm_up, settings.channel)
         except PayloadError:
-            raise CredentialsError("warm_up: the certificate allows no background pushes; take warm_up away") from None
+            raise CredentialsError("warm_up: the certificate allows no background pushes; remove warm_up") from None
     return transport

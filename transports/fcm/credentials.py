@@ -1,4 +1,4 @@
-"""Google's access token, fetched with a service account's key and renewed before it ends.
+"""Google's access token, fetched with a service account's key and renewed before it expires.
 
 Source: developers.google.com/identity/protocols/oauth2/service-account (RFC 7523).
 """
@@ -24,7 +24,7 @@ from transports.http1 import post_form
 
 SCOPE = "https://www.googleapis.com/auth/firebase.messaging"
 EARLY = 300.0
-"""Seconds before its end at which a token is replaced."""
+"""Seconds before its expiry at which a token is replaced."""
 _GRANT = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 _TIMEOUT = 15.0
 _LIFETIME = 3_600
@@ -33,7 +33,7 @@ _UNIVERSE = "googleapis.com"
 
 @dataclass(frozen=True, slots=True)
 class ServiceAccount:
-    """What a grant needs of a service account's JSON file."""
+    """The parts of a service account's JSON file that a grant needs."""
 
     project_id: str
     email: str
@@ -53,7 +53,7 @@ class _Refusal(msgspec.Struct):
 
 
 class AccessToken:
-    """Keeps one valid token at hand. One task fetches (:meth:`run`), all others only read: a single flight."""
+    """Keeps one valid token ready. Only one task fetches it (:meth:`run`); all others only read it."""
 
     def __init__(
         self,
@@ -65,11 +65,11 @@ class AccessToken:
     ) -> None:
         """``ca``: as in ``client_context``. ``clock``: seconds UTC, for the assertion."""
         self.fault: str | None = None
-        """Why Google will not give a token, in one sentence; None: it does, or cannot be reached."""
+        """Why Google refuses to give a token, in one sentence; None: it does not refuse, or cannot be reached."""
         self.outage: str | None = None
         """Why the token endpoint cannot be reached; None: it can."""
         self.missing_since: float | None = None
-        """Since when there is none that Google takes, on ``trio.current_time()``; None: there is one."""
+        """Since when there is no token that Google accepts, on ``trio.current_time()``; None: there is one."""
         self._account = account
         self._ca = ca
         self._clock = clock
@@ -89,7 +89,7 @@ class AccessToken:
         return self._value
 
     async def run(self) -> None:
-        """Fetch, renew, retry for ever."""
+        """Fetch and renew the token; retry for ever."""
         backoff = self._backoff()
         self.missing_since = trio.current_time()
         while True:
@@ -99,7 +99,7 @@ class AccessToken:
                 continue
             backoff.reset()
             self._expired = trio.Event()
-            # a token of a few minutes' life lives half of it: Google is not asked every second
+            # a token that is valid for a few minutes is renewed after half of them, not every second
             with trio.move_on_after(max(1.0, lifetime - EARLY, lifetime / 2)):
                 await self._expired.wait()
 
@@ -112,12 +112,12 @@ class AccessToken:
         return None
 
     def close(self) -> None:
-        """Let nobody wait any more."""
+        """End every :meth:`wait`, now and later."""
         self._closed = True
         self._notify()
 
     def renew(self, refused: bytes) -> None:
-        """Google did not take ``refused``: fetch another, unless that has happened meanwhile."""
+        """Fetch another token after Google refused ``refused``, unless it has been replaced since."""
         if refused == self._value:
             self._valid = False
             if self.missing_since is None:
@@ -208,7 +208,7 @@ def load(credentials: Mapping[str, str]) -> ServiceAccount:
         raise CredentialsError(f'{where}: "{name}" has type {raw.get("type")!r}; a service_account is needed')
     universe = raw.get("universe_domain", _UNIVERSE)
     if universe != _UNIVERSE:
-        remedy = f"FCM is there in {_UNIVERSE} alone: take a service account of a project there"
+        remedy = f"FCM exists only in {_UNIVERSE}: take a service account of a project there"
         raise CredentialsError(f'{where}: "{name}" has universe_domain {str(universe)[:60]!r}; {remedy}')
     token_uri = text_field("token_uri")
     if not token_uri.startswith("https://"):

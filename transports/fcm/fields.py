@@ -1,4 +1,4 @@
-"""What a channel's ``credentials`` table for Google holds, and where Google is."""
+"""The fields of a channel's ``credentials`` table for Google, and Google's origin."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""What only FCM knows of a message (``Message.options["fcm"]``), read strictly before anything is sent.
+"""``Message.options["fcm"]``: FCM's own options, read strictly before anything is sent.
 
 Source: firebase.google.com/docs/reference/fcm/rest/v1/projects.messages. Names may be written as ``collapse_key`` or
-``collapseKey``, as Google takes both; they come out as the first. ``null`` takes a default away.
+``collapseKey``, as Google takes both; they are sent as the first. ``null`` removes a default.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ Proxy = Literal["PROXY_UNSPECIFIED", "ALLOW", "DENY", "IF_PRIORITY_LOWERED"]
 
 
 class Notification(Struct, forbid_unknown_fields=True):
-    """What every platform shows; ``title`` and ``body`` are the message's own unless said otherwise here."""
+    """Shown on every platform; ``title`` and ``body`` are the message's own unless set here."""
 
     title: Text = None
     body: Text = None
@@ -67,7 +67,7 @@ class Lights(Struct, forbid_unknown_fields=True):
 
 
 class AndroidNotification(Struct, forbid_unknown_fields=True):
-    """What Android alone shows."""
+    """Shown only on Android."""
 
     title: Text = None
     body: Text = None
@@ -99,7 +99,7 @@ class AndroidNotification(Struct, forbid_unknown_fields=True):
 
 
 class Android(Struct, forbid_unknown_fields=True):
-    """How Android is reached."""
+    """Options for Android."""
 
     collapse_key: Text = None
     priority: Literal["HIGH", "NORMAL"] | None = None
@@ -121,7 +121,7 @@ class WebpushOptions(Struct, forbid_unknown_fields=True):
 
 
 class Webpush(Struct, forbid_unknown_fields=True):
-    """How browsers are reached. ``notification`` is the browser's own Notification object."""
+    """Options for browsers. ``notification`` is the browser's own Notification object."""
 
     headers: Headers = None
     data: dict[str, str] | None = None
@@ -137,7 +137,7 @@ class ApnsOptions(Struct, forbid_unknown_fields=True):
 
 
 class Apns(Struct, forbid_unknown_fields=True):
-    """How iPhones are reached through FCM. ``payload`` is Apple's own: ``aps`` and the app's keys."""
+    """Options for iPhones, reached through FCM. ``payload`` is Apple's own: ``aps`` and the app's keys."""
 
     headers: Headers = None
     payload: dict[str, Any] | None = None
@@ -146,7 +146,7 @@ class Apns(Struct, forbid_unknown_fields=True):
 
 
 class FcmOptions(Struct, forbid_unknown_fields=True):
-    """The whole of it. ``notification: null``: a message of data alone."""
+    """The whole of ``message.options.fcm``. ``notification: null``: a message with only data."""
 
     notification: Notification | None = None
     android: Android | None = None
@@ -174,7 +174,7 @@ _ADVICE = {
     "visibility": "one of " + ", ".join(get_args(Visibility)),
     **dict.fromkeys(("red", "green", "blue", "alpha"), "a number from 0 to 1"),
 }
-"""Per field, what is right: the end of every message about it."""
+"""What each field must be: the end of its error message."""
 _TYPES = {"bool": "true or false", "str": "a text", "object": "an object", "array": "an array", "int": "a whole number"}
 _HEADERS: Mapping[str, tuple[str, str]] = {
     "apns-priority": (r"1|5|10", "1, 5 or 10"),
@@ -215,14 +215,14 @@ def read(given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def check_data(data: Mapping[str, str], where: str) -> None:
-    """Raise ``PayloadError`` for a key that FCM keeps to itself."""
+    """Raise ``PayloadError`` for a key that FCM reserves."""
     for name in data:
         if name in _RESERVED or name.startswith(("google", "gcm")):
             raise PayloadError(f'{where}: the key "{name}" is reserved by FCM; rename it')
 
 
 def _canonical(value: Any, kind: type[Struct], where: str) -> Any:
-    """``value`` with the names of ``kind``'s fields in snake_case, all the way down; the editor's own keys as is."""
+    """``value`` with the names of ``kind``'s fields in snake_case, at every level; the editor's own keys stay as is."""
     if not isinstance(value, dict):
         return value
     fields = _FIELDS[kind]
@@ -230,7 +230,7 @@ def _canonical(value: Any, kind: type[Struct], where: str) -> Any:
     for name, inner in value.items():
         if name not in fields:
             known = ", ".join(field.name for field in msgspec.structs.fields(kind))
-            raise PayloadError(f"{where}.{name}: unknown field; known are {known}")
+            raise PayloadError(f"{where}.{name}: unknown field; the known ones: {known}")
         plain, nested = fields[name]
         if plain in found:
             raise PayloadError(f"{where}.{plain}: is given twice (as {name} too); keep one")
@@ -257,14 +257,14 @@ _FIELDS = dict(_structs(FcmOptions))
 def _check_headers(headers: Mapping[str, str | None], where: str, names: str) -> None:
     for name, value in headers.items():
         if not re.fullmatch(names, name.lower()):
-            raise PayloadError(f"{where}.{name}: is no header that may be set here; take it away")
+            raise PayloadError(f"{where}.{name}: is not a header that may be set here; remove it")
         pattern, right = _HEADERS.get(name.lower(), (r"[ -~]*", "printable ASCII"))
         if value is not None and not re.fullmatch(pattern, value):
             raise _wrong(f"{where}.{name}", value, right)
 
 
 def _explained(plain: dict[str, Any], error: msgspec.ValidationError) -> PayloadError:
-    """What msgspec found, in our words: ``Expected `bool`, got `str` - at `$.android.direct_boot_ok```."""
+    """Turn msgspec's error into our own: ``Expected `bool`, got `str` - at `$.android.direct_boot_ok```."""
     text, _, path = str(error).partition(" - at ")
     steps = re.findall(r"\.(\w+)|\[(\d+|\.\.\.)\]", path)
     value: Any = plain
@@ -273,7 +273,7 @@ def _explained(plain: dict[str, Any], error: msgspec.ValidationError) -> Payload
         if name:
             value, where, field = value.get(name), f"{where}.{name}", name
         elif index == "...":
-            # msgspec names no key of a map: it is one whose value is no text (null may be right, so it comes last)
+            # msgspec does not name a map's key: it is one whose value is no text (null may be right, so it comes last)
             key = min(value, key=lambda key: (isinstance(value[key], str), value[key] is None))
             value, where, field = value[key], f"{where}.{key}", ""
         else:

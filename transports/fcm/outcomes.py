@@ -15,7 +15,7 @@ from transports.decision import Decision, Then, later, stop
 
 _LEAST = 10.0  # FCM: retry no sooner than this (seconds)
 _QUOTA = 60.0  # FCM: 429 without Retry-After
-_MOST = 10  # violations that are looked at in one answer
+_MOST = 10  # violations that are read from one answer
 _TOKEN_FIELDS = ("message.token", "message.fid", "token", "fid")
 _FCM_ERROR = "google.firebase.fcm.v1.FcmError"
 _BAD_REQUEST = "google.rpc.BadRequest"
@@ -25,7 +25,7 @@ _APNS_ERROR = "google.firebase.fcm.v1.ApnsError"
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """An error's body, as far as it matters."""
+    """The parts of an error's body that matter."""
 
     status: str = ""
     """Google's own status word (``UNAUTHENTICATED``)."""
@@ -35,13 +35,13 @@ class Refusal:
     fields: tuple[str, ...] = ()
     """Fields that a BadRequest detail names."""
     quota: str = ""
-    """Whose quota a QuotaFailure detail says is used up: its subjects and descriptions."""
+    """Subjects and descriptions of a QuotaFailure detail: they say whose quota is used up."""
     apple: str = ""
     """Apple's own reason, where FCM passes it on."""
 
 
 def parse(body: bytes) -> Refusal:
-    """Read an error's body; whatever is not as documented counts as absent."""
+    """Read an error's body; parts that are not as documented count as absent."""
     try:
         document = msgspec.json.decode(body)
     except foreign.UNREADABLE:
@@ -97,7 +97,7 @@ def decide(status: int, refusal: Refusal, attempt: int = 1, retry_after: float |
             return later(Fault.MOMENT, reason, _LEAST, attempt, retry_after, Then.RECONNECT)
         case _ if 400 <= status < 500:
             return Decision(Outcome.REJECTED, reason)
-        case _:  # 500 INTERNAL, 503 UNAVAILABLE, other 5xx, and what nobody documents
+        case _:  # 500 INTERNAL, 503 UNAVAILABLE, other 5xx, and undocumented statuses
             return later(Fault.MOMENT, reason, _LEAST, attempt, retry_after)
 
 
@@ -105,7 +105,7 @@ def _invalid(refusal: Refusal, reason: str) -> Decision:
     payload = [name for name in refusal.fields if name and name not in _TOKEN_FIELDS]
     if payload:
         return stop(reason, f"FCM refuses the message ({reason} in {payload[0][:100]}): correct the campaign")
-    # With the same payload accepted for others, it is the token that is malformed; otherwise nobody knows.
+    # If the same payload is accepted for others, the token is malformed; otherwise the cause is unknown.
     words = refusal.message.lower()
     malformed = bool(refusal.fields) or "token" in words or "fid" in words or "installation" in words
     return Decision(Outcome.REJECTED, reason, blames_token=malformed and refusal.error_code == "INVALID_ARGUMENT")

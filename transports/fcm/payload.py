@@ -1,4 +1,4 @@
-"""A message as FCM wants it: JSON built once per campaign, into which each recipient's token is spliced.
+"""Renders a message for FCM: JSON built once for many recipients, into which each one's token is spliced.
 
 Source: firebase.google.com/docs/reference/fcm/rest/v1/projects.messages.
 """
@@ -17,12 +17,12 @@ from transports.fcm import options
 from transports.fcm.options import MAX_TTL
 
 LIMIT = 4_096
-"""Octets of what an app receives: notification and data, with the platform's own beside them."""
+"""Most octets that an app receives: notification and data, including the platform's own."""
 _encode = msgspec.json.Encoder().encode
 
 _HEADS = {"token": b'{"message":{"token":"', "fid": b'{"message":{"fid":"'}
 _VALIDATE_HEADS = {kind: b'{"validate_only":true,' + head[1:] for kind, head in _HEADS.items()}
-# What each kind of device is sent, beside the message's notification and data.
+# What each kind of device receives beside the message's notification and data.
 _OWN = {"Android": ("android", "notification", "data"), "iPhones": ("apns", "payload"),
         "browsers": ("webpush", "notification", "data")}  # fmt: skip
 
@@ -37,13 +37,13 @@ class Body:
         self._heads = _VALIDATE_HEADS if validate_only else _HEADS
 
     def to(self, recipients: Sequence[Recipient]) -> list[bytes | None]:
-        """The body for each (``kind``: ``token`` or ``fid``); None for a kind that FCM does not have."""
+        """Return each one's body (``kind``: ``token`` or ``fid``); None for a kind that FCM does not have."""
         if not recipients:
             return []
         tail = self._tail
         texts = [recipient.token for recipient in recipients]
         encoded = _encode(texts)
-        # Where nothing had to be escaped, and no real token wants that, quotes stand only round the tokens.
+        # If nothing was escaped (no real token needs it), quotes stand only around the tokens.
         escaped = b"\\" in encoded
         tokens = [_encode(text)[1:-1] for text in texts] if escaped else encoded[2:-2].split(b'","')
         heads = [self._heads.get(recipient.kind) for recipient in recipients]
@@ -53,8 +53,8 @@ class Body:
 def render(message: Message, campaign: str, ttl: int, *, validate_only: bool = False) -> Body:
     """Build the body. ``campaign``: 13-character text, under which a repeat replaces the first; ``ttl``: seconds.
 
-    ``message.options["fcm"]`` is laid over what Broadside sends by itself. Raises ``PayloadError`` for an option that
-    FCM does not take, a reserved key, a text that is missing, or more than :data:`LIMIT` octets.
+    ``message.options["fcm"]`` overrides Broadside's defaults. Raises ``PayloadError`` for an option that FCM does not
+    take, a reserved key, a missing text, or more than :data:`LIMIT` octets.
     """
     given = options.read(message.options.get("fcm", {}))
     rest = _merged(_defaults(message, given, campaign, max(0, min(ttl, MAX_TTL))), given)
@@ -67,14 +67,14 @@ def render(message: Message, campaign: str, ttl: int, *, validate_only: bool = F
 
 def _defaults(message: Message, given: Mapping[str, Any], campaign: str, ttl: int) -> dict[str, Any]:
     """What is sent unless an option says otherwise."""
-    # No collapse_key: FCM keeps four of them a device and drops the news under any other. A tag replaces on the screen.
+    # No collapse_key: FCM keeps four a device and drops the news under any other. A tag replaces it on the screen.
     android: dict[str, Any] = {"priority": "HIGH", "ttl": f"{ttl}s"}
     # A registration may be an iPhone's or a browser's: there, too, a repeat replaces the first.
     apns: dict[str, Any] = {"headers": {"apns-collapse-id": campaign}, "payload": {"aps": {"sound": "default"}}}
     webpush: dict[str, Any] = {"headers": {"TTL": str(ttl), "Topic": campaign}}
     rest: dict[str, Any] = {"android": android, "apns": apns, "webpush": webpush}
     if _silent(given):
-        # Apple wakes an app for data only by this header, this priority and this key together.
+        # Apple wakes an app for data only with this header, this priority and this key together.
         apns["headers"] |= {"apns-push-type": "background", "apns-priority": "5"}
         apns["payload"] = {"aps": {"content-available": 1}}
     else:
@@ -87,7 +87,7 @@ def _defaults(message: Message, given: Mapping[str, Any], campaign: str, ttl: in
     if data:
         rest["data"] = data
     if message.url is not None:
-        # A platform's own data stands in place of the message's: the address must be in both.
+        # A platform's own data replaces the message's: the address must be in both.
         for name, default in (("android", android), ("webpush", webpush)):
             if _part(given, name, "data"):
                 default["data"] = {"url": message.url}
@@ -116,11 +116,11 @@ def _part(given: Mapping[str, Any], *path: str) -> Any:
 
 
 def _merged(default: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """``given`` over ``default``, objects part by part; None takes a default away (RFC 7396)."""
+    """``given`` over ``default``, objects member by member; None removes a default (RFC 7396)."""
     merged = dict(default)
     for name, value in given.items():
         if name == "headers" and value:
-            # Header names are the same in any case.
+            # Header names are case-insensitive.
             wanted = {header.lower() for header in value}
             kept = {header: text for header, text in merged.get(name, {}).items() if header.lower() not in wanted}
             merged[name] = kept | {header: text for header, text in value.items() if text is not None}
@@ -136,13 +136,13 @@ def _merged(default: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, A
 def _check_text(message: Message, given: Mapping[str, Any], rest: Mapping[str, Any]) -> None:
     if _silent(given):
         if not rest.get("data") and not any(given.get(name) for name in ("android", "apns", "webpush")):
-            raise PayloadError("message.data: is empty; a message without a notification carries data")
+            raise PayloadError("message.data: is empty; a message without a notification needs data")
         return
     android = _part(rest, "android", "notification") or {}
     for name in ("title", "body"):
         texts = (_part(rest, "notification", name), android.get(name), android.get(f"{name}_loc_key"))
         if not any(text and text.strip() for text in texts):
-            remedy = "write what people should read, or set message.options.fcm.notification to null to send data alone"
+            remedy = "write what people should read, or set message.options.fcm.notification to null to send only data"
             raise PayloadError(f"message.{name}: is empty; {remedy}")
 
 

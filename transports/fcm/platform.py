@@ -8,7 +8,7 @@ from transports.fcm import fields, tokens
 
 def build(settings: TransportSettings) -> Transport:
     """Build a channel's transport. Raises ``CredentialsError`` naming the field and the remedy."""
-    # imported here: who only recognises tokens (the import) needs no HTTP/2 and no keys
+    # imported here: recognising tokens (as the import does) needs neither HTTP/2 nor keys
     from transports.fcm import transport
 
     return transport.build(settings)

@@ -29,13 +29,13 @@ from transports.tls.context import client_context
 from transports.warm_up import FirstRequest
 
 A_MINUTE = 600_000
-"""Pushes that Google allows a project, unless it has granted more (docs/cloud-messaging/throttling-and-quotas)."""
+"""Pushes a minute that Google allows a project, unless it granted more (docs/cloud-messaging/throttling-and-quotas)."""
 RAMP = 60.0
-"""Seconds over which Google asks to rise to the full rate (docs/cloud-messaging/scale-fcm)."""
+"""Seconds over which Google asks senders to rise to the full rate (docs/cloud-messaging/scale-fcm)."""
 
 
 class FcmTransport:
-    """One channel's way to Google."""
+    """Sends one channel's pushes to Google."""
 
     def __init__(
         self, project: str, token: credentials.AccessToken, pool: Pool, clock: Callable[[], int] = wall_ms
@@ -52,14 +52,14 @@ class FcmTransport:
         self._path = f"/v1/projects/{project}/messages:send".encode("ascii")
 
     def warm_up_with(self, token: str, channel: str) -> None:
-        """Let Google validate a message to this device, which nobody sees, before anything else on a connection."""
+        """Have Google validate a message to this device, which nobody sees, as the first request of each connection."""
         body = payload.render(Message(title="warm-up", body="warm-up"), campaign_text(0), 60, validate_only=True)
         (content,) = body.to([Recipient(0, token, "token", 0, "")])
         assert content is not None
 
         def make() -> FirstRequest | None:
             if not self.token.value:
-                return None  # the connection was faster than Google's grant
+                return None  # connected before Google granted a token
             return FirstRequest((0, b"", b"", content, ()), self._template(), self._decide, channel)
 
         self.pool.warm_up = make
@@ -93,7 +93,7 @@ class FcmTransport:
         payload.render(message, campaign_text(0), options.MAX_TTL)
 
     async def send(self, batch: Batch) -> Outcomes:
-        """Push to every recipient (``Transport.send``). Cancelled: what was sent is unknown to the caller."""
+        """Push to every recipient (``Transport.send``). If cancelled, the outcome of what was sent is unknown."""
         now = self._clock()
         if now >= batch.expires_at:
             return _all(batch, Outcome.EXPIRED, "expired before it was sent")
@@ -114,7 +114,7 @@ class FcmTransport:
         dispatch.outcomes.exceptions += foreign
 
         async def prepare() -> str | None:
-            # A batch that expires while Google gives no token goes on to the pool, which lets it expire.
+            # A batch that expires before Google gives a token goes on to the pool, which lets it expire.
             expiry = trio.current_time() + max(0, batch.expires_at - self._clock()) / 1_000 + 0.01
             with trio.move_on_at(min(expiry, batch.begin_until)):
                 return await self.token.wait()
@@ -125,7 +125,7 @@ class FcmTransport:
         return await dispatch.run(self.pool, prepare)
 
     def _body(self, batch: Batch, ttl: int) -> payload.Body:
-        # The same for all batches of a campaign within a second: it takes as long as forty recipients.
+        # Cached: it is the same for all batches of a campaign within a second, and takes as long as forty recipients.
         known = (batch.message, batch.campaign, ttl, batch.validate_only)
         if self._rendered is None or self._rendered[0] != known:
             campaign = campaign_text(batch.campaign)
@@ -136,7 +136,7 @@ class FcmTransport:
     def _template(self) -> Template:
         value = self.token.value
         if self._made is None or self._made[0] != value:
-            # A token of a thousand octets, the same in each request for most of an hour: it may lie in Google's table.
+            # The token has a thousand octets and is the same for most of an hour: it may enter Google's header table.
             fields = ((b"authorization", value), (b"content-type", b"application/json"))
             self._made = value, Template(self.pool.origin.authority, self._path, fields)
         return self._made[1]
@@ -157,7 +157,7 @@ def _all(batch: Batch, outcome: Outcome, reason: str) -> Outcomes:
 def build(
     settings: TransportSettings, *, timing: Timing | None = None, backoff: Callable[[], Backoff] = Backoff
 ) -> FcmTransport:
-    """Check settings and key, connect nothing yet. Raises ``CredentialsError`` naming the field and the remedy."""
+    """Check settings and key without connecting. Raises ``CredentialsError`` naming the field and the remedy."""
     account = credentials.load(settings.credentials)
     project = settings.app or account.project_id
     if not project.isascii() or not project.replace("-", "").replace(":", "").replace(".", "").isalnum():

@@ -71,7 +71,7 @@ class ControlStream(h2.connection.H2Connection):
         data = self.data_to_send()
         self._unread += len(data)
         if self._unread > _UNREAD_LIMIT:
-            raise PeerError(ErrorCodes.ENHANCE_YOUR_CALM, "too many PING and SETTINGS frames whose answers are not read")
+            raise PeerError(ErrorCodes.ENHANCE_YOUR_CALM, "too many PING and SETTINGS, answers not read")
         return data
 
     def written(self) -> None:

@@ -191,7 +191,7 @@ class ReplyDecoder:
 
     def _resize(self, size: int) -> None:
         if size > self._allowed:
-            raise PeerError(ErrorCodes.COMPRESSION_ERROR, f"a table of {size} octets, above the limit of {self._allowed}")
+            raise PeerError(ErrorCodes.COMPRESSION_ERROR, f"a table of {size} octets, more than {self._allowed}")
         self._limit = size
         self._evict()
 
