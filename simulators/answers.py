@@ -1,4 +1,4 @@
-"""What a twin says to one request: an answer, a refusal in the provider's own words, or what a script wants instead."""
+"""A twin's answers to requests: acceptance, a refusal in the provider's own words, or what a script demands."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ STATUS: Final = {status: (b":status", str(status).encode()) for status in range(
 
 
 class TwinAnswer:
-    """What one request is told.
+    """The answer to one request.
 
     Attributes:
         fields: header fields; ``:status`` first.
         body: bytes after them.
         delay: seconds to wait before it is sent.
         mute: never send it.
-        reset: send RST_STREAM with this code in its place.
+        reset: send RST_STREAM with this code instead.
     """
 
     __slots__ = ("body", "delay", "fields", "mute", "reset")
@@ -65,7 +65,7 @@ def refusal(rule: Rule, usual: Mapping[str, str], statuses: Mapping[str, int]) -
 
 
 def raw(rule: Rule, usual_type: Field) -> TwinAnswer:
-    """Return what an answer of ``raw`` says, word for word."""
+    """Return the answer of a ``raw`` rule, word for word."""
     fields = [STATUS[rule.status or 200]]
     if rule.content_type is None:
         fields.append(usual_type)

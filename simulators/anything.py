@@ -1,7 +1,7 @@
-"""Answers that no provider documents: status, headers and body are drawn, so that a client proves it reads anything.
+"""Answers that no provider documents: status, headers and body are random, to prove that a client can read anything.
 
-Only HTTP itself is kept (RFC 9113): a whole header block with a final status, field names in lower case, a body that
-ends. What breaks the protocol is the business of :mod:`simulators.faults.forgery`.
+They keep to HTTP itself (RFC 9113): a whole header block with a final status, field names in lower case, a body that
+ends. Frames that break the protocol are made in :mod:`simulators.faults.forgery`.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from simulators.http2.header_compression import Field
 
 Dialect = Literal["apns", "fcm"]
 DEPTH: Final = 3_000
-"""How deep a nested value is."""
+"""Depth of a nested value."""
 LARGEST: Final = 1_000_000
-"""Bytes of the largest body, about."""
+"""About the size of the largest body, bytes."""
 _RETRY_AFTER: Final = (
     "0", "1", "86400", "999999999999999999999", "9" * 4_000, "-1", "1.5", "NaN", "1e9", "soon", "", "\u0663",
     "Fri, 31 Dec 9999 23:59:59 GMT", "Thu, 01 Jan 1970 00:00:00 GMT", "Mon, 32 Foo 2026 25:61:61 GMT",
@@ -38,10 +38,10 @@ _DETAILS: Final = (
 
 
 class Anything:
-    """Draws the answers of one rule. The same seed, token and number of the request: the same answer."""
+    """Draws answers. The same seed, token and number of the request give the same answer."""
 
     def __init__(self, dialect: Dialect, reasons: Mapping[str, int], seed: int) -> None:
-        """``reasons``: the provider's own words and their statuses, which are drawn among others."""
+        """``reasons``: the provider's own reasons and their statuses, which are drawn among others."""
         self._dialect = dialect
         self._reasons = reasons
         self._seed = seed
@@ -60,7 +60,7 @@ class Anything:
 
 
 class _Draws:
-    """One answer's."""
+    """Draws the parts of one answer."""
 
     def __init__(self, chance: random.Random, unique: str, reasons: tuple[str, ...]) -> None:
         """``unique``: a text that no other answer has."""
@@ -69,12 +69,12 @@ class _Draws:
         self._reasons = reasons
 
     def status(self, documented: list[int]) -> int:
-        """A final one: documented, or any (RFC 9110 §15: three digits)."""
+        """A final status: documented, or any (RFC 9110 §15: three digits)."""
         chance = self._chance
         return chance.choice(documented) if chance.random() < 0.7 else chance.randrange(200, 1000)
 
     def fields(self) -> list[Field]:
-        """Fields that belong to no answer, some of them twice; never more than 12 KB in all."""
+        """Fields that belong in no answer, some of them repeated; never more than 12 KB in all."""
         chance = self._chance
         fields: list[Field] = []
         if chance.random() < 0.8:
@@ -161,7 +161,7 @@ class _Draws:
             )
         )
         if chance.random() < 0.1:
-            return f'"{self._unique}\\ud800"'  # half of a pair: valid JSON, and no text
+            return f'"{self._unique}\\ud800"'  # half of a surrogate pair: valid JSON, but not a text
         if chance.random() < 0.005:
             text *= LARGEST // (len(text) + 1)
         return json.dumps(text, ensure_ascii=chance.random() < 0.5)

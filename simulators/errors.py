@@ -1,4 +1,4 @@
-"""What a twin can complain of. A *client's* faults are never raised to a caller: they become the provider's answers."""
+"""The twins' errors. A *client's* faults are never raised to a caller: they become the provider's answers."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""The twin's own account of what it accepted: one line of JSON a push, on disk before the client hears of it.
+"""The twin's own record of the pushes it accepted: one line of JSON each, on disk before the client gets its answer.
 
-"On disk" means handed to the operating system: a killed twin loses nothing, a machine without power may.
+"On disk" means handed to the operating system: a killed twin loses nothing, a machine that loses power may.
 """
 
 from __future__ import annotations
@@ -29,23 +29,23 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fa
     kind: str = "token"
     """What ``token`` is: ``token``, ``fid``, ``topic``, ``condition`` or ``channel``."""
     collapse: str | None = None
-    """Under which a repeat replaces the first: Broadside writes the campaign there (FCM: the tag)."""
+    """The id under which a repeat replaces the first: Broadside writes the campaign there (FCM: the tag)."""
     id: str
     """APNs: the ``apns-id``. FCM: the message name."""
     app: str
     """APNs: the topic. FCM: the project."""
     answered: int = 200
-    """The status that was sent; other than 200 where a script delivers and yet refuses."""
+    """The status that was sent; not 200 if a script delivers the push and still refuses it."""
     validated: bool = False
-    """Judged and found good, but not delivered: FCM's ``validate_only``."""
+    """Judged and found valid, but not delivered: FCM's ``validate_only``."""
 
 
 class Ledger:
-    """Writes entries and keeps the sums. One owner; batch-wise: :meth:`add` … :meth:`flush`, then answer.
+    """Writes entries and keeps the totals. It has one owner and works in batches: :meth:`add` …, :meth:`flush`, answer.
 
     Args:
-        path: appended to (made with mode 0600 if missing); None keeps only the sums.
-        remember: pushes which are remembered to count duplicates; those beyond are written but not compared.
+        path: appended to (made with mode 0600 if missing); None keeps only the totals.
+        remember: pushes that are remembered to count duplicates; further ones are written but not compared.
     """
 
     def __init__(self, path: Path | None = None, *, remember: int = 5_000_000) -> None:
@@ -57,7 +57,7 @@ class Ledger:
         self.whys: dict[str, str] = {}
         """What was wrong the first time, by reason."""
         self.validated = 0
-        """Dry runs that were found good."""
+        """Dry runs that were found valid."""
         self._pending: list[Entry] = []
         self._seen: set[int] = set()
         self._remember = remember
@@ -80,7 +80,7 @@ class Ledger:
                 self._seen.add(key)
 
     def refuse(self, reason: str, why: str = "") -> None:
-        """Count a refusal; ``why`` is kept of the first with this reason."""
+        """Count a refusal; of each reason, the first ``why`` is kept."""
         self.refused[reason] += 1
         if why and reason not in self.whys:
             self.whys[reason] = why[:_WHY_LIMIT]
@@ -127,10 +127,10 @@ def _open(path: Path) -> int:
 
 @dataclass(slots=True)
 class Counts:
-    """What a ledger file says."""
+    """The totals of a ledger file."""
 
     accepted: int = 0
-    """Lines."""
+    """Lines, without dry runs."""
     distinct: int = 0
     """Different (collapse, token) pairs."""
     duplicates: int = 0
@@ -140,14 +140,14 @@ class Counts:
     pushes: Counter[tuple[str | None, str]] = field(default_factory=Counter)
     """Acceptances by (collapse, token)."""
     validated: int = 0
-    """Dry runs: not among the accepted."""
+    """Dry runs."""
 
     def tokens(self, collapse: str | None = None) -> set[str]:
-        """The tokens accepted, of one collapse id if given."""
+        """The accepted tokens, under one collapse id if given."""
         return {token for (campaign, token) in self.pushes if collapse is None or campaign == collapse}
 
     def lost(self, expected: set[str], collapse: str | None = None) -> set[str]:
-        """Those of ``expected`` that were never accepted."""
+        """The tokens in ``expected`` that were never accepted."""
         return expected - self.tokens(collapse)
 
 

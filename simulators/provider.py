@@ -1,4 +1,4 @@
-"""What stands between the wire and a provider's rules: requests go in, answers come out, nothing here does I/O."""
+"""The interface between the servers and a provider's rules: requests in, answers out, without I/O."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ class Session(Protocol):
     """MAX_CONCURRENT_STREAMS that the connection should have now; the server announces a change."""
 
     def answer(self, request: ReceivedRequest) -> TwinAnswer:
-        """Judge one request. What is accepted has been added to the ledger when this returns; not yet flushed."""
+        """Judge one request. An accepted push is in the ledger when this returns, but not yet flushed."""
 
 
 class Provider(ABC):
-    """One platform's rules, and what all of them stand on.
+    """One platform's rules: the base of all twins.
 
     Args:
         director: the fault script.
-        ledger: takes what is accepted, counts what is refused.
+        ledger: takes accepted pushes, counts refusals.
         apps: topics or projects served; empty: any well-formed one.
         latency: draws the seconds before each answer.
     """
@@ -38,7 +38,7 @@ class Provider(ABC):
     protocols: ClassVar[tuple[str, ...]] = ("h2",)
     """ALPN names, preferred first."""
     usual_streams: ClassVar[int]
-    """MAX_CONCURRENT_STREAMS where a script says nothing else."""
+    """MAX_CONCURRENT_STREAMS, unless a script sets another."""
 
     def __init__(
         self,
@@ -81,16 +81,16 @@ class TwinParts:
 
 @dataclass(frozen=True, slots=True)
 class BuiltTwin:
-    """A platform's rules, and what a client needs to be believed by them. Paths are absolute."""
+    """A platform's rules, and the credentials that a client needs. Paths are absolute."""
 
     provider: Provider
     credentials: Mapping[str, str]
-    """What a channel's ``credentials`` table needs."""
+    """The entries for a channel's ``credentials`` table."""
     keys: Sequence[Mapping[str, str]] = ()
     """The same for each further key of the script."""
     certificates: Mapping[str, str] = field(default_factory=dict)
-    """Client certificates by file name. Where there are any, the server asks for one."""
+    """Client certificates by file name. If there are any, the server asks for one."""
 
 
 BuildTwin: TypeAlias = Callable[[TwinParts], BuiltTwin]
-"""What a twin's entry point (group ``broadside.twins``) is."""
+"""The type of a twin's entry point (group ``broadside.twins``)."""

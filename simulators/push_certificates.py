@@ -1,4 +1,4 @@
-"""APNs client certificates: made by an authority of the twin's own, with the marks that Apple puts into its own.
+"""APNs client certificates, made by an authority of the twin's own, with the marks that Apple puts into real ones.
 
 Apple's marks: the bundle id as the subject's UID, one extension for each environment, one that lists the topics.
 """
@@ -106,7 +106,7 @@ def make_certificate(authority: bytes, app: str, environment: str | None) -> byt
 
 
 def authority_of(path: Path) -> str:
-    """Return the certificate of an authority's file alone, as TLS wants it."""
+    """Return only the certificate from an authority's file, for TLS."""
     certificate = x509.load_pem_x509_certificate(path.read_bytes())
     return certificate.public_bytes(serialization.Encoding.PEM).decode()
 
@@ -142,7 +142,7 @@ def _der(tag: int, content: bytes) -> bytes:
 
 
 def _contents(der: bytes) -> Iterator[tuple[int, bytes]]:
-    """Yield (tag, content) of the values one after the other."""
+    """Yield (tag, content) of each value."""
     at = 0
     while at < len(der):
         tag, size = der[at], der[at + 1]

@@ -1,7 +1,7 @@
-"""A provider that only counts: every request over HTTP/2 is a 200, after a fixed latency, whatever it says.
+"""A provider that only counts: it answers every HTTP/2 request with 200 after a fixed latency, whatever it says.
 
-For benchmarks, where a twin that reads what it is told would be the bottleneck. It knows frames and nothing of HPACK:
-its own answer is the one octet ``0x88`` (RFC 7541 appendix A: ``:status: 200``).
+For benchmarks, where a twin that checks requests would be the bottleneck. It understands frames but not HPACK: its own
+answer is the one octet ``0x88`` (RFC 7541 appendix A: ``:status: 200``).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def _frame(kind: int, flags: int, payload: bytes) -> bytes:
 
 
 class _Link:
-    """One client."""
+    """One client's connection."""
 
     def __init__(self, stream: trio.abc.Stream, streams: int, latency: float) -> None:
         self.count = 0

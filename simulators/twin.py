@@ -1,6 +1,6 @@
-"""A provider twin as a program: arguments, signals, what it says on stdout and stderr.
+"""A provider twin as a program: its arguments, signals and output.
 
-``python -m simulators.twin apns`` runs one; it says on stdout, in one line of JSON, how to reach it.
+``python -m simulators.twin apns`` runs one; it prints to stdout, as one line of JSON, how to reach it.
 """
 
 from __future__ import annotations
@@ -44,9 +44,9 @@ def run_twin(
     ``guard`` also ends it when stdin reaches its end: it must not outlive the process that holds the other end.
     """
     if not 0 <= port <= 65_535:
-        return _fail(f"port {port}: it is 0 to 65535, 0 for any free one")
+        return _fail(f"port {port}: must be 0 to 65535; 0 takes any free port")
     if not (math.isfinite(latency_ms) and latency_ms >= 0):
-        return _fail(f"latency {latency_ms}: it is milliseconds, 0 or more")
+        return _fail(f"latency {latency_ms}: must be 0 or more milliseconds")
     try:
         faults = None if script is None else load_script(script)
         opened = open_ledger(ledger)
@@ -92,19 +92,19 @@ async def _stop_on_signal(stopping: trio.Event, task_status: trio.TaskStatus[Non
         task_status.started()
         async for _ in signals:
             if stopping.is_set():
-                # Twice is faster.
+                # A second signal ends it at once.
                 raise SystemExit(0)
             stopping.set()
 
 
 async def _stop_on_eof(stopping: trio.Event) -> None:
-    """The orphan guard: whoever started us holds the other end of stdin; when it dies, the kernel closes it."""
+    """Stop at the end of stdin: our parent holds its other end, and the kernel closes it when the parent dies."""
     stdin = sys.stdin.fileno()
     while True:
         try:
             await trio.lowlevel.wait_readable(stdin)
         except PermissionError:
-            # A file or /dev/null: always readable, so that epoll refuses to watch it.
+            # A file or /dev/null: it is always readable, and epoll refuses to watch it.
             await trio.lowlevel.checkpoint()
         if not os.read(stdin, 4096):
             break
@@ -112,7 +112,7 @@ async def _stop_on_eof(stopping: trio.Event) -> None:
 
 
 async def _report(ledger: Ledger, platform: str) -> None:
-    """Say now and then what was refused and why, where anything was."""
+    """Log from time to time what was refused and why, if anything was."""
     said = 0
     while True:
         await trio.sleep(_REPORT_SECONDS)
@@ -127,7 +127,7 @@ def _announce(ready: TwinReady) -> None:
 
 
 def _log(line: str) -> None:
-    # The reader may be gone (a closed terminal, a parent that died): no reason to fail.
+    # The reader may be gone (a closed terminal, a dead parent): that is no reason to fail.
     with contextlib.suppress(OSError):
         sys.stderr.write(line + "\n")
         sys.stderr.flush()

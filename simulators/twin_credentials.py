@@ -1,6 +1,6 @@
 """The throw-away credentials of a twin: a certificate authority, a server certificate, and the keys a client needs.
 
-They are made once per directory and kept, so that a client's configuration stays good over restarts.
+They are made once per directory and kept, so that a client's configuration stays valid over restarts.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _SERVICE_ACCOUNT_KEY_ID: Final = "7477696e"
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """Where everything lies."""
+    """Where the files are."""
 
     directory: Path
     ca: Path
@@ -37,11 +37,11 @@ class Credentials:
     server: Path
     """The server's key and certificate chain."""
     apns_key: Path
-    """PKCS#8 P-256, as Apple hands out."""
+    """PKCS#8 P-256, as Apple issues it."""
     service_account: Path
-    """As Google hands out."""
+    """As Google issues it."""
     client_ca: Path
-    """The authority of client certificates, with its key; made with the first of them."""
+    """The authority of client certificates, with its key; made together with the first certificate."""
 
 
 def ensure_credentials(directory: Path) -> Credentials:
@@ -58,7 +58,7 @@ def ensure_credentials(directory: Path) -> Credentials:
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         with _locked(directory):
-            # ca.pem is written last: where it is, its server certificate is too.
+            # ca.pem is written last: if it exists, so does its server certificate.
             if not made.ca.exists() or not made.server.exists():
                 _make_authority(made)
             if not made.apns_key.exists():
@@ -106,7 +106,7 @@ def read_apns_key(path: Path) -> ec.EllipticCurvePublicKey:
 
 @dataclass(frozen=True, slots=True)
 class TwinServiceAccount:
-    """What the token endpoint knows of its only customer."""
+    """What the token endpoint knows about its only customer."""
 
     project: str
     email: str

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from simulators.provider import BuildTwin
 
 GROUP = "broadside.twins"
-"""The names in it are the platforms' own (``broadside.transports``)."""
+"""Its entries have the names of the platforms (group ``broadside.transports``)."""
 
 
 def names() -> list[str]:
@@ -20,9 +20,9 @@ def names() -> list[str]:
 
 
 def load(platform: str) -> BuildTwin:
-    """What builds a platform's twin. Raises ``TwinError``, naming the twins that there are."""
+    """Return the function that builds a platform's twin. Raises ``TwinError``, which names the available twins."""
     for point in entry_points(group=GROUP, name=platform):
         found: BuildTwin = point.load()
         return found
     known = ", ".join(names()) or "none: install broadside with its entry points"
-    raise TwinError(f'platform "{platform}" has no twin; there are twins of {known}')
+    raise TwinError(f'platform "{platform}" has no twin; these have one: {known}')

@@ -1,4 +1,4 @@
-"""Apple's push service as a twin sees it: which requests it takes, and what it says to the others.
+"""Apple's push service as a twin plays it: which requests it takes, and how it answers the others.
 
 Sources: Apple, "Sending notification requests to APNs", "Handling notification responses from APNs", "Establishing a
 token-based connection to APNs", "Establishing a certificate-based connection to APNs".
@@ -34,7 +34,7 @@ _PATH: Final = b"/3/device/"
 _JSON: Final = (b"content-type", b"application/json")
 _CACHED: Final = 2048
 
-#: What the UUIDs of this process begin with; a number ends them, because a random one each costs 4 µs a push.
+#: First part of this process's UUIDs; a counter follows, because a random UUID each time costs 4 µs a push.
 _BOOT: Final = str(uuid.uuid4())[:24].encode()
 _numbers = itertools.count()
 
@@ -44,7 +44,7 @@ FIRST_STREAMS: Final = 1
 
 @dataclass(frozen=True, slots=True)
 class _Terms:
-    """What the headers that requests share came to."""
+    """The verdict on the headers that requests share."""
 
     topic: str
     push_type: str
@@ -52,7 +52,7 @@ class _Terms:
     good_until: float
     """Seconds UTC at which the provider token expires."""
     token: str | None
-    """The provider token, to tell one from the next; None: a certificate speaks."""
+    """The provider token, to notice a change; None: the connection has a client certificate."""
     key: ProviderKey | None
 
 
@@ -84,13 +84,13 @@ class ApnsTwin(Provider):
         self.anything = Anything("apns", reasons.APNS, director.script.seed)
 
     def session(self, certificate: bytes | None = None) -> ApnsSession:
-        """Begin a connection: one stream and no token seen, or a certificate that speaks for it."""
+        """Begin a connection: with one stream until a token is seen, or with a client certificate."""
         if certificate is None:
             return ApnsSession(self, None)
         return ApnsSession(self, self._judge_certificate(read_certificate(certificate)))
 
     def check_payload(self, body: bytes, push_type: str) -> Rejection | None:
-        """Judge a body. Remembered: a campaign sends the same few bodies to everyone."""
+        """Judge a body. Cached: a campaign sends the same few bodies to everyone."""
         key = (body, push_type)
         try:
             return self._payloads[key]
@@ -125,7 +125,7 @@ class ApnsSession:
         self._bound: ProviderKey | None = None
 
     def answer(self, request: ReceivedRequest) -> TwinAnswer:
-        """Judge one request, enter it in the ledger if accepted."""
+        """Judge one request, and add it to the ledger if accepted."""
         now = time.time()
         fields = dict(request.fields)
         apns_id = fields.get(b"apns-id")
@@ -244,7 +244,7 @@ class ApnsSession:
         return terms
 
     def _judge_change(self, terms: _Terms, now: float) -> Rejection | None:
-        """Judge another provider token than the connection's last; the first binds it to its team and scope."""
+        """Judge a change of provider token; the first token binds the connection to its team and scope."""
         if self._bound is not None and terms.key is not None and not self._bound.is_related(terms.key):
             why = f"key {terms.key.key_id} on a connection that key {self._bound.key_id} has bound"
             return Rejection(403, "UnrelatedKeyIdInToken", why)
@@ -295,11 +295,11 @@ def _new_id() -> bytes:
 
 
 _APP: Final = "org.example.news"
-"""Whose client certificate is made where neither script nor caller names an app."""
+"""The app whose client certificate is made if neither script nor caller names an app."""
 
 
 def build_twin(parts: TwinParts) -> BuiltTwin:
-    """The twin of Apple's push service, with the keys and certificates that its script names."""
+    """Build the twin of Apple's push service, with the keys and certificates that its script names."""
     script = parts.director.script
     known = [ProviderKey(keys.read_apns_key(parts.made.apns_key), keys.KEY_ID, keys.TEAM_ID)]
     tables = []

@@ -1,4 +1,4 @@
-"""What Apple documents of a push's headers and body, as pure judgements.
+"""Apple's documented rules for a push's headers and body, as pure functions.
 
 Sources: Apple, "Sending notification requests to APNs", "Generating a remote notification", "Starting and updating Live
 Activities with ActivityKit push notifications", "Updating widgets with WidgetKit push notifications".
@@ -58,7 +58,7 @@ def judge_topic(topic: str | None, kind: str, apps: tuple[str, ...] | frozenset[
 
 
 def judge_delivery(kind: str, priority: str | None, expiration: str | None, collapse: str | None) -> Rejection | None:
-    """Judge the headers that say when and how."""
+    """Judge the headers that say when and how to deliver."""
     if priority not in (None, "1", "5", "10"):
         return Rejection(400, "BadPriority", f"apns-priority {priority!r} is none of 1, 5, 10")
     if kind == "background" and priority != "5":

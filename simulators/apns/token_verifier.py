@@ -18,7 +18,7 @@ _CACHED: Final = 256
 
 @dataclass(frozen=True, slots=True)
 class ProviderKey:
-    """One key that Apple has handed out."""
+    """One signing key that Apple has issued."""
 
     key: EllipticCurvePublicKey
     """The public half of the ``.p8``."""
@@ -32,7 +32,7 @@ class ProviderKey:
     """The only environment it is good for; None: both."""
 
     def is_related(self, other: ProviderKey) -> bool:
-        """Whether both may be used on one connection: the same key, or two of one team that no scope divides."""
+        """Whether both may be used on one connection: the same key, or two keys of one team with one scope."""
         return self.key_id == other.key_id or (
             (self.team_id, self.topics, self.environment) == (other.team_id, other.topics, other.environment)
         )
@@ -40,7 +40,7 @@ class ProviderKey:
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """A good provider token."""
+    """A valid provider token."""
 
     token: str
     good_until: float
@@ -53,7 +53,7 @@ class TokenVerifier:
 
     Args:
         keys: all of them.
-        environment: ``production`` or ``sandbox``: which of Apple's two this is.
+        environment: ``production`` or ``sandbox``: which of Apple's two environments this is.
     """
 
     def __init__(self, keys: Iterable[ProviderKey], environment: str = "production") -> None:
@@ -62,7 +62,7 @@ class TokenVerifier:
         self._good: dict[str, Verified] = {}
 
     def verify(self, authorization: str | None, now: float) -> Verified | Rejection:
-        """Judge the header's whole value; a good signature is checked once."""
+        """Judge the header's whole value; a valid signature is checked only once."""
         if authorization is None:
             return Rejection(403, "MissingProviderToken", "no authorization header, and no client certificate")
         scheme, _, token = authorization.partition(" ")

@@ -11,7 +11,7 @@ _TOP = 2.0**64
 
 
 class Director:
-    """Tells which rule answers a request. Keeps count where a rule has ``times``.
+    """Decides which rule answers a request. Keeps count if a rule has ``times``.
 
     Args:
         script: the rules.
@@ -60,6 +60,6 @@ class Director:
 
 
 def draw(key: bytes, token: str) -> float:
-    """A number in [0, 1) that depends on nothing but its arguments."""
+    """A number in [0, 1) that depends only on the arguments."""
     digest = hashlib.blake2b(token.encode(), digest_size=8, key=key[:64]).digest()
     return int.from_bytes(digest) / _TOP

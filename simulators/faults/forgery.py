@@ -1,4 +1,4 @@
-"""Frames that no server may send (RFC 9113), or not so many of: what a script can put on a connection."""
+"""Frames that no server may send (RFC 9113), or not in such numbers: a script can inject them into a connection."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ _MADE: Final[Mapping[Forgery, Callable[[int, int], bytes]]] = {
     "settings-flood": lambda _, count: f.settings({}) * count,
     "settings-size": lambda _, __: _frame(f.SETTINGS, 0, 0, b"\0\3\0\0"),
     "settings-value": lambda _, __: f.settings({f.INITIAL_WINDOW_SIZE: f.WINDOW_LIMIT + 1}),
-    # The one that a client must pass over (RFC 9113 §4.1).
+    # The one that a client must ignore (RFC 9113 §4.1).
     "unknown-type": lambda stream, _: _frame(0xFA, 0xFF, stream, b"from the future"),
     "window-overflow": lambda _, __: f.window_update(0, f.WINDOW_LIMIT),
     "window-zero": lambda _, __: f.window_update(0, 0),
@@ -76,8 +76,8 @@ def forge(what: Forgery, stream: int, count: int) -> bytes:
     """Return the bytes of one forgery.
 
     Args:
-        what: which.
-        stream: the last request's, where the frame belongs to one.
+        what: the kind of forgery.
+        stream: the last request's, if the frame belongs to a stream.
         count: frames of a flood.
     """
     return _MADE[what](stream, count)

@@ -1,4 +1,4 @@
-"""How long a twin takes to answer: a distribution, drawn with a seed so that every run has the same one."""
+"""How long a twin takes to answer: a distribution, drawn with a seed so that every run draws the same times."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _P99: Final = 2.326348
 
 
 class Latency(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """One of these kinds; all times in milliseconds."""
+    """A distribution of one of these kinds; all times in milliseconds."""
 
     constant: Milliseconds | None = None
     uniform: tuple[Milliseconds, Milliseconds] | None = None
@@ -52,7 +52,7 @@ def mistake_of(latency: Latency) -> str | None:
 def sampler(latency: Latency, seed: int) -> Callable[[], float]:
     """Return a function that draws the next latency, in seconds.
 
-    The draws are made beforehand and go round: an answer costs a look-up, and the same seed the same sequence.
+    The draws are made in advance and repeat: an answer costs one look-up, and a seed always gives the same sequence.
     """
     if latency.constant is not None:
         return itertools.repeat(latency.constant / 1000).__next__

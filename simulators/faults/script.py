@@ -1,7 +1,7 @@
-"""Fault scripts: which pushes a twin answers otherwise than with 200, and which connections it treats badly.
+"""Fault scripts: which pushes a twin does not answer with 200, and which connections it disturbs.
 
-A script is a TOML or JSON file (docs/twins.md). Reading is strict: a key that nobody knows is an error, because a
-misspelt fault which never happens makes a test that proves nothing.
+A script is a TOML or JSON file (docs/twins.md). Reading is strict: an unknown key is an error, because a test whose
+misspelt fault never happens proves nothing.
 """
 
 from __future__ import annotations
@@ -28,25 +28,28 @@ Environment = Literal["production", "sandbox"]
 
 
 class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag=False):
-    """What some tokens are answered. Rules are tried in order; the first that matches answers."""
+    """How requests for some tokens are answered. Rules are tried in order; the first match answers."""
 
     answer: Literal[
         "accept", "dead", "429", "500", "503", "slow", "refuse", "mute", "reset", "raw", "anything", 429, 500, 503
     ]
     prefix: str | None = None
-    """Only tokens that start so."""
+    """Only tokens that start with this text."""
     share: Share | None = None
-    """Only this share of the tokens (0–1), drawn by a hash of token and seed: the same token, the same fate."""
+    """Only this share of the tokens (0–1), drawn by a hash of token and seed: the same tokens every time."""
     times: Count | None = None
-    """Only the first so many requests for a token; later ones go on to the next rule."""
+    """Only the first N requests for a token; later ones go on to the next rule."""
     from_seconds: NotNegative = 0.0
     """Only from this time after the twin's start …"""
     until_seconds: NotNegative | None = None
     """… until this one."""
     reason: str | None = None
-    """Another reason than the usual one: APNs ``reason``, FCM ``errorCode``."""
+    """A reason other than the usual one: APNs ``reason``, FCM ``errorCode``."""
     status: Status | None = None
-    """Another status; required for ``refuse`` where the reason is none of the provider's. ``anything``: only this."""
+    """A status other than the usual one; required for ``refuse`` if the reason is not the provider's own.
+
+    ``anything``: always this status.
+    """
     message: str | None = None
     """FCM: another sentence in the error."""
     field: str | None = None
@@ -62,37 +65,37 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     retry_after: Natural | None = None
     """Seconds, sent as ``retry-after``."""
     delay_ms: NotNegative = 0.0
-    """The answer comes so much later; required for ``slow``."""
+    """The answer comes this much later; required for ``slow``."""
     timestamp: Natural | None = None
     """APNs 410: since when the token is dead, ms UTC (default: the moment of the answer)."""
     timestamp_ago_seconds: NotNegative | None = None
-    """The same, so long before the moment of the answer."""
+    """The same, as seconds before the moment of the answer."""
     code: str = "REFUSED_STREAM"
     """``reset``: the error code's name in RFC 9113."""
     delivered: bool = False
-    """The push goes to the ledger although the answer refuses it, or never comes."""
+    """The push goes into the ledger although the answer refuses it or never comes."""
 
 
 class ConnectionFaultRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What happens to a connection after so many requests."""
+    """What happens to a connection after a number of requests."""
 
     after: Natural
     """Requests taken on the connection before it happens (0: at once)."""
     do: Literal["goaway", "settings", "close", "mute", "stall", "illegal", "cut"]
     times: Count | None = None
-    """Only on the first so many connections (default: on every one)."""
+    """Only on the first N connections (default: on every one)."""
     reason: str | None = None
     """``goaway``: Apple's debug data ``{"reason": …}``."""
     code: str = "NO_ERROR"
     """``goaway``: the error code's name in RFC 9113."""
     unanswered: Natural = 0
-    """``goaway``, ``close``, ``cut``: the last so many requests are taken, and never answered."""
+    """``goaway``, ``close``, ``cut``: the last N requests are taken, and never answered."""
     max_concurrent_streams: Natural | None = None
     """``settings``: the new limit."""
     initial_window_size: Window | None = None
-    """``settings``: the new window of a stream, bytes; 0: nobody can send a body any more."""
+    """``settings``: the new window of a stream, bytes; 0: no body can be sent any more."""
     frame: Forgery | None = None
-    """``illegal``: which."""
+    """``illegal``: which frame."""
     count: Count = 1000
     """``illegal``: frames of a flood."""
 
@@ -120,14 +123,14 @@ class CertificateRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 
 
 class TokenEndpointRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """FCM: how the token endpoint answers a good assertion instead."""
+    """FCM: how the token endpoint answers a valid assertion instead of granting a token."""
 
     status: Status = 400
     error: str = "invalid_grant"
     times: Count | None = None
-    """Only the first so many requests; later ones go on to the next rule."""
+    """Only the first N requests; later ones go on to the next rule."""
     body: str | None = None
-    """This body, as it is, in place of the JSON with ``error``."""
+    """This body, as it is, instead of the JSON with ``error``."""
     delay_ms: NotNegative = 0.0
     mute: bool = False
     """No answer at all."""
@@ -137,16 +140,16 @@ class Script(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """A whole script file."""
 
     seed: int = 0
-    """Another seed, another choice of tokens for each ``share``."""
+    """Another seed chooses other tokens for each ``share``."""
     latency_ms: NotNegative | None = None
-    """Every answer takes so long (overrides ``--latency``)."""
+    """Every answer takes this long (overrides ``--latency``)."""
     latency: Latency | None = None
-    """Or as long as a distribution says."""
+    """Or answers take times drawn from a distribution."""
     environment: Environment = "production"
-    """APNs: which of Apple's two this is."""
+    """APNs: which of Apple's two environments this is."""
     keys: tuple[KeyRule, ...] = ()
     client_certificates: Literal["none", "accept", "demand"] = "none"
-    """APNs: whether TLS asks for a client certificate, and whether it does without."""
+    """APNs: whether TLS asks for a client certificate, and whether a client must have one."""
     certificates: tuple[CertificateRule, ...] = ()
     first_streams: Count | None = None
     """APNs: streams allowed until a request with a valid token succeeds (default 1)."""
@@ -155,11 +158,11 @@ class Script(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     stream_window: Window = 65_535
     """Bytes of each stream's flow-control window, announced in the first SETTINGS."""
     connection_window: Annotated[int, msgspec.Meta(ge=65_535, le=2**31 - 1)] | None = None
-    """Bytes of the connection's flow-control window; Apple's is 65,535, the twin's usual one 16 MiB."""
+    """Bytes of the connection's flow-control window; Apple's is 65,535, the twin's default 16 MiB."""
     token_update_seconds: NotNegative = 1200.0
     """APNs: a new provider token sooner than this after the last one is refused with 429."""
     access_token_seconds: Count = 3599
-    """FCM: life of an access token."""
+    """FCM: lifetime of an access token."""
     token_endpoint: tuple[TokenEndpointRule, ...] = ()
     rules: tuple[Rule, ...] = ()
     connections: tuple[ConnectionFaultRule, ...] = ()

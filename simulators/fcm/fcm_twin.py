@@ -1,4 +1,4 @@
-"""Firebase Cloud Messaging (HTTP v1) as a twin sees it: which requests it takes, what it says to the others.
+"""Firebase Cloud Messaging (HTTP v1) as a twin plays it: which requests it takes, and how it answers the others.
 
 Sources: Google, REST reference ``projects.messages.send``, ``ErrorCode``, and the AIP-193 form of errors.
 """
@@ -42,7 +42,7 @@ _numbers = itertools.count()
 
 @dataclass(frozen=True, slots=True)
 class _Shape:
-    """What the bodies that differ only in their target came to."""
+    """The verdict on bodies that differ only in their target."""
 
     collapse: str | None
     validate_only: bool
@@ -52,7 +52,7 @@ class FcmTwin(Provider):
     """The FCM twin's rules; also the token endpoint, on the same port.
 
     Args:
-        tokens: issues and knows access tokens.
+        tokens: issues and checks access tokens.
         director, ledger, apps, latency: see :class:`simulators.provider.Provider`; ``apps`` are project ids.
     """
 
@@ -74,11 +74,11 @@ class FcmTwin(Provider):
         self._anything = Anything("fcm", reasons.FCM, director.script.seed)
 
     def session(self, certificate: bytes | None = None) -> FcmTwin:
-        """Begin a connection: FCM keeps no state of it."""
+        """Begin a connection: FCM keeps no state for it."""
         return self
 
     def answer(self, request: ReceivedRequest) -> TwinAnswer:
-        """Judge one request, enter it in the ledger if accepted."""
+        """Judge one request, and add it to the ledger if accepted."""
         now = time.time()
         fields = dict(request.fields)
         path = fields.get(b":path", b"")
@@ -156,11 +156,11 @@ class FcmTwin(Provider):
         return check_target(kind, target) or (shape, kind, target)
 
     def _shape(self, body: bytes, request: Any, kind: str, target: str) -> _Shape | Rejection:
-        """Judge everything but the target. Remembered: a campaign's bodies differ in nothing else."""
+        """Judge everything but the target. Cached: a campaign's bodies differ only in the target."""
         quoted = b'"%s"' % target.encode()
         key = b""
         if target and body.count(quoted) == 1:
-            # A NUL is legal in no JSON, so that this key is no other body's.
+            # A NUL is not legal in JSON, so no other body has this key.
             key = body.replace(quoted, b"\0" + kind.encode())
             known = self._shapes.get(key)
             if known is not None:
@@ -216,7 +216,7 @@ class FcmTwin(Provider):
 
 
 def _details(rejection: Rejection) -> list[dict[str, object]]:
-    """The ``details`` as Google orders them: an FcmError where FCM itself speaks, then what explains it."""
+    """The ``details`` as Google orders them: an FcmError if FCM itself answers, then the explanation."""
     details: list[dict[str, object]] = []
     if not rejection.reason:
         if rejection.status in (401, 403) and rejection.field:
@@ -251,9 +251,9 @@ def _shape_of(request: dict[str, Any]) -> _Shape:
 
 
 def _collapse_of(message: dict[str, Any]) -> str | None:
-    """What a repeat of this message replaces on the screen: the tag, or the same for iPhones and browsers.
+    """The id under which a repeat replaces this message on the screen: the tag, or its like for iPhones and browsers.
 
-    A message of data alone has no tag; one that was sent without any of these may still have a key to collapse by.
+    A message with only data has no tag; a message without any of these ids may still have a collapse key.
     """
     android = message.get("android") or {}
     named = [
@@ -275,7 +275,7 @@ def _message_id(now: float) -> str:
 
 
 def build_twin(parts: TwinParts) -> BuiltTwin:
-    """The twin of Firebase Cloud Messaging, with its token endpoint on the same port."""
+    """Build the twin of Firebase Cloud Messaging, with its token endpoint on the same port."""
     project = parts.apps[0] if parts.apps else keys.PROJECT
     account = keys.publish_service_account(parts.made, project, f"{parts.origin}/token")
     endpoint = TokenEndpoint(account, parts.director.script.access_token_seconds)

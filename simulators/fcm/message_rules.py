@@ -82,7 +82,7 @@ def _link(value: Any, at: str) -> Rejection | None:
 
 
 def _condition(value: Any, at: str) -> Rejection | None:
-    """Up to five topics, joined by && and ||, in parentheses where both are."""
+    """Up to five topics, joined by && and ||, in parentheses if both occur."""
     wrong = _text(value, at)
     if wrong is None and value:
         topics = len(_TERM.findall(value))
@@ -316,7 +316,7 @@ def check_request(request: Any) -> Rejection | None:
     targets = [name for name in TARGETS if message.get(name)]
     if len(targets) != 1:
         return invalid("Exactly one of token, fid, topic or condition must be set.", "message")
-    # What the reference calls the payload: what the app receives; the target and the delivery options do not count.
+    # The reference calls it the payload: what the app receives. Target and delivery options do not count.
     payload = [message.get(part) for part in ("notification", "data")]
     android = message.get("android") or {}
     payload += [android.get(part) for part in ("notification", "data")]
@@ -328,7 +328,7 @@ def check_request(request: Any) -> Rejection | None:
 
 
 def check_target(kind: str, value: str) -> Rejection | None:
-    """Judge the form of a target; FCM answers a malformed token by an FcmError without a field."""
+    """Judge the form of a target; FCM answers a malformed token with an FcmError without a field."""
     pattern = {"token": TOKEN, "fid": FID, "topic": _TOPIC}.get(kind)
     if pattern is None or pattern.fullmatch(value):
         return None

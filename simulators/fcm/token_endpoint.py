@@ -1,4 +1,4 @@
-"""Google's token endpoint as a twin sees it: a signed assertion in, an access token out (RFC 7523)."""
+"""Google's token endpoint as a twin plays it: a signed assertion in, an access token out (RFC 7523)."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ _JSON: Final = (b"content-type", b"application/json; charset=UTF-8")
 
 
 class TokenEndpoint:
-    """Issues access tokens for one service account and knows those it issued.
+    """Issues access tokens for one service account and recognises them later.
 
     Args:
-        account: whose assertions are believed.
-        life: seconds that an access token is good for.
+        account: the one whose assertions are accepted.
+        life: seconds for which an access token is valid.
     """
 
     def __init__(self, account: TwinServiceAccount, life: int) -> None:
@@ -100,7 +100,7 @@ class TokenEndpoint:
 
 
 def refused_by(rule: TokenEndpointRule) -> tuple[TwinAnswer, str]:
-    """Return what a script has in place of an access token, and how it is counted."""
+    """Return the answer that a script gives instead of an access token, and the reason it is counted under."""
     said = msgspec.json.encode({"error": rule.error, "error_description": "The script says so."})
     body = said if rule.body is None else rule.body.encode()
     answer = TwinAnswer((STATUS[rule.status], _JSON), body, rule.delay_ms / 1000)

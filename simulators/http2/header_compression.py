@@ -1,7 +1,7 @@
 """HPACK (RFC 7541) as a provider's front end speaks it: a strict decoder and an encoder that uses its dynamic table.
 
-The `hpack` library would serve, at some 15–20 µs a request; a twin which drives a load test on the same machine must
-cost less. The static table is the library's, and the tests compare both directions with it.
+The `hpack` library would do, but costs some 15–20 µs a request; a twin in a load test on the same machine must cost
+less. The static table is the library's, and the tests compare both directions with it.
 """
 
 from __future__ import annotations

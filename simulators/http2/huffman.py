@@ -1,6 +1,6 @@
 """Huffman decoding (RFC 7541 §5.2), a byte a step: the `hpack` library's half-byte steps cost half of a twin's time.
 
-The library's table says what half a byte leads to; what a whole byte leads to is noted as it is met.
+The library's table has a step for each half byte; steps for whole bytes are computed on first use, and cached.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from simulators.errors import HeaderBlockError
 _Step = tuple[int, bytes, bool]
 #: By ``state << 8 | byte``: the next ``state << 8``, the symbols it ends, and whether the text may end there.
 _steps: list[_Step | None] = [None] * 65_536
-#: Long texts that come again: a client which never indexes ``authorization`` sends it with every request.
+#: Cache of long texts: a client that never indexes ``authorization`` sends it with every request.
 _long: dict[bytes, bytes] = {}
 _LONG = 64
 _REMEMBERED = 256

@@ -14,7 +14,7 @@ _NAME = re.compile(rb":?[!#$%&'*+\-.^_`|~0-9a-z]+")
 _BAD_VALUE = re.compile(rb"[\0\r\n]|\A[ \t]|[ \t]\Z")
 _SEEN_LIMIT = 512
 _GOOD_LIMIT = 4096
-#: Lists of names that were found well-formed: a client sends the same few shapes for ever.
+#: Lists of names that were found well-formed: a client keeps sending the same few lists.
 _seen: set[tuple[bytes, ...]] = set()
 #: Values that were found well-formed: all but the path are the same in most requests.
 _good_values: set[bytes] = set()

@@ -1,7 +1,7 @@
-"""What arrives on one HTTP/2 connection, frame by frame, and what the protocol itself makes a server reply (RFC 9113).
+"""Processes the frames of one HTTP/2 connection, and replies as the protocol itself requires (RFC 9113).
 
-It is strict where a provider may be: what RFC 9113 calls an error is answered with the RFC's own code, so that a
-client's fault shows in its tests and not on a newsday.
+It is as strict as a provider may be: whatever RFC 9113 calls an error is answered with the RFC's own code, so that a
+client's fault shows in its tests and not on the day of big news.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ _REMEMBERED_RESETS = 4096
 
 
 class FrameReceiver:
-    """The state of a connection and the rules for frames; ``Http2Connection`` adds the verbs."""
+    """The state of a connection and the rules for frames; ``Http2Connection`` adds the actions."""
 
     def __init__(self, limits: Limits | None = None, faults: Counter[str] | None = None) -> None:
         self.faults: Counter[str] = Counter() if faults is None else faults
-        """What the client did against the RFC, by what it was told."""
+        """The client's violations of the RFC, by the message they were answered with."""
         self.limits = limits or Limits()
         self.max_concurrent_streams = self.limits.max_concurrent_streams
         self.closed = False
@@ -34,11 +34,11 @@ class FrameReceiver:
         self.fault: ConnectionFault | None = None
         """Why we ended the connection, if the peer was at fault."""
         self.topping_up = True
-        """Give windows back as data arrives. A script may set it to False: the client then starves."""
+        """Whether windows are given back as data arrives. If a script sets it to False, the client starves."""
         self.last_stream = 0
         """Highest stream id the client has opened."""
         self.accept_up_to = f.WINDOW_LIMIT
-        """Highest stream id which is still served: lowered by GOAWAY."""
+        """Highest stream id that is still served: lowered by GOAWAY."""
         self._going_away = False
         self._peer_going_away = False
         self._prefaced = False
@@ -204,7 +204,7 @@ class FrameReceiver:
             self._on_block(opened, opening_flags, bytes(block))
 
     def _on_block(self, stream_id: int, flags: int, block: bytes) -> None:
-        # Whatever becomes of the stream, the block passes the decoder: its table must keep step with the peer's.
+        # Whatever becomes of the stream, the block is decoded: the table must stay in step with the peer's.
         try:
             fields = self._decoder.decode(block)
         except HeaderBlockError as error:
@@ -274,7 +274,7 @@ class FrameReceiver:
         for stream in self._streams.values():
             stream.recv_window += change
             if stream.remote_open:
-                # It may have sent more than the new window holds already, and would wait for ever.
+                # The client may have sent more than the new window holds already, and would wait for ever.
                 self._top_up(stream)
 
     def _apply(self, setting: int, value: int) -> None:

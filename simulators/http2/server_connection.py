@@ -1,7 +1,7 @@
 """The server side of one HTTP/2 connection, without I/O: bytes in, requests out; answers in, bytes out (RFC 9113).
 
-It stands on bare frames, not on h2, for two reasons: a twin has to misbehave on command, which h2 forbids, and has to
-cost far less than what it measures. What arrives is judged in ``receiving``.
+It is built on bare frames, not on h2, for two reasons: a twin must misbehave on command, which h2 forbids, and must
+cost far less than the client it measures. Incoming frames are judged in ``receiving``.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ class Http2Connection(FrameReceiver):
     """One connection's protocol state.
 
     Feed it with :meth:`feed`, answer with :meth:`respond`, send what :meth:`outgoing` returns, hang up when
-    :attr:`closed` is set and everything is sent. Streams which are never answered stay open, as a client would see it.
+    :attr:`closed` is set and everything is sent. Streams that are never answered stay open, as they do for the client.
     """
 
     def respond(self, stream_id: int, fields: tuple[Field, ...], body: bytes = b"") -> bool:
@@ -56,7 +56,7 @@ class Http2Connection(FrameReceiver):
         self._close_if_drained()
 
     def hang_up(self) -> None:
-        """End the connection without a word; what is queued already still goes out."""
+        """End the connection without GOAWAY; bytes that are already queued still go out."""
         self._streams.clear()
         self._parked.clear()
         self.closed = True
@@ -66,7 +66,7 @@ class Http2Connection(FrameReceiver):
         self._out.append(forged)
 
     def abandon(self, stream_id: int) -> None:
-        """Give up a stream in silence: it counts as done here, and the client never hears of it."""
+        """Give up a stream silently: it counts as done here, and the client gets no frame."""
         stream = self._streams.pop(stream_id, None)
         if stream is not None:
             self._parked.pop(stream_id, None)
@@ -85,5 +85,5 @@ class Http2Connection(FrameReceiver):
 
     @property
     def open_streams(self) -> int:
-        """Streams which are opened and not yet answered."""
+        """Streams that are opened and not yet answered."""
         return len(self._streams)

@@ -1,4 +1,4 @@
-"""One stream of an HTTP/2 connection, what a server allows, and what becomes of a frame's padding."""
+"""The streams of an HTTP/2 connection, the limits that a server announces, and a frame's padding."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Limits:
 
 
 class Stream:
-    """A request on its way in, an answer on its way out. Nothing of it outlives its end."""
+    """A request on its way in, an answer on its way out. Nothing of it is kept after its end."""
 
     __slots__ = ("body", "expected", "fields", "id", "parked", "received", "recv_window", "remote_open", "send_window")
 
@@ -39,9 +39,9 @@ class Stream:
 
 
 class AnnouncedWindow:
-    """Our INITIAL_WINDOW_SIZE: a larger one counts from its announcement on, a smaller one from the client's ACK on.
+    """Our INITIAL_WINDOW_SIZE: a larger one applies once it is announced, a smaller one once the client acknowledges.
 
-    RFC 9113 §6.9.2–3: until it acknowledges, a client may go by the window it knew.
+    RFC 9113 §6.9.2–3: until it acknowledges, a client may use the window it knew.
     """
 
     __slots__ = ("_announced", "_waiting", "size")
@@ -53,7 +53,7 @@ class AnnouncedWindow:
         self._waiting: deque[int] = deque()
 
     def announce(self, size: int | None) -> int:
-        """Note a SETTINGS frame that is sent (None: it has no window); return what every stream's window grows by."""
+        """Note a SETTINGS frame that is sent (None: without a window); return what every stream's window grows by."""
         change = 0 if size is None else size - self._announced
         self._announced += change
         self._waiting.append(min(change, 0))

@@ -1,4 +1,4 @@
-"""HTTP/1.1 for the token endpoint: ordinary HTTP libraries ask for tokens that way. Speed is of no concern here."""
+"""HTTP/1.1 for the token endpoint: ordinary HTTP libraries ask for tokens that way. Speed does not matter here."""
 
 from __future__ import annotations
 

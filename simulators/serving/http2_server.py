@@ -1,7 +1,7 @@
-"""One client's HTTP/2 connection to a twin: reads and judges, keeps delayed answers, writes in batches, misbehaves.
+"""One client's HTTP/2 connection to a twin: reads and judges, delays answers, writes in batches, misbehaves.
 
-A turn is: what a read brought → judged → the ledger's lines written → the answers sent. The order is the point: a push
-that a client saw accepted is in the ledger, whatever kills the twin next.
+A turn: read requests → judge them → write the ledger's lines → send the answers. The order matters: a push that a
+client saw accepted is in the ledger, whatever kills the twin next.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ Stream = trio.SSLStream[trio.SocketStream]
 
 
 class Http2Peer:
-    """A task that reads and judges, one that writes, one that keeps back delayed answers.
+    """Serves a connection with three tasks: one reads and judges, one writes, one sends delayed answers.
 
     Args:
         stream: after its handshake, with ``h2`` selected.
-        provider: whose rules hold.
+        provider: the rules.
         ledger: flushed before any answer goes out.
         faults: what to do to this connection, ordered by ``after``.
     """
@@ -79,7 +79,7 @@ class Http2Peer:
             self._scope.cancel()
 
     def drain(self) -> None:
-        """Say GOAWAY; the connection ends once everything is answered that ever will be."""
+        """Send GOAWAY; the connection ends once all requests that will ever be answered are answered."""
         for stream in self._silent:
             self._http2.abandon(stream)
         self._http2.go_away()
@@ -104,7 +104,7 @@ class Http2Peer:
                 pass
 
     def _take(self, requests: list[ReceivedRequest]) -> None:
-        """Judge a read's requests; answer those that need not wait, after the ledger has them."""
+        """Judge a read's requests; once the ledger has them, answer all that need not wait."""
         http2 = self._http2
         now = trio.current_time()
         ready: list[tuple[int, TwinAnswer]] = []
@@ -122,7 +122,7 @@ class Http2Peer:
             else:
                 ready.append((request.stream, answer))
             while self._faults and self._taken >= self._faults[0].after:
-                # What came before the fault is answered before it.
+                # Requests that came before the fault are answered before it.
                 self._answer(ready)
                 self._misbehave(self._faults.pop(0), request.stream)
         self._answer(ready)
@@ -199,7 +199,7 @@ class Http2Peer:
             if out:
                 await self._stream.send_all(out)
             elif http2.closed:
-                # The reader may sit in a read that a client who waits for us will never end.
+                # The reader may be in a read that never ends, because the client waits for us.
                 self._scope.deadline = trio.current_time() + _LINGER_SECONDS
                 if self._torn:
                     await self._stream.transport_stream.send_all(_TORN_RECORD)

@@ -1,4 +1,4 @@
-"""A provider twin put together: credentials, script, rules, ledger and socket."""
+"""Puts a provider twin together: credentials, script, rules, ledger and socket."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from simulators.serving.twin_server import TwinServer, listen, server_context
 
 
 class TwinReady(msgspec.Struct, frozen=True, kw_only=True):
-    """What a twin says once it can be reached."""
+    """What a twin announces once it can be reached."""
 
     ready: bool = True
     platform: str
@@ -30,7 +30,7 @@ class TwinReady(msgspec.Struct, frozen=True, kw_only=True):
     ca: str
     """The authority to trust: an absolute path."""
     credentials: dict[str, str]
-    """What a channel's ``credentials`` table needs, paths absolute."""
+    """The entries for a channel's ``credentials`` table, paths absolute."""
     keys: list[dict[str, str]] = []
     """The same for each further key of the script."""
     certificates: dict[str, str] = {}
@@ -55,17 +55,17 @@ async def serve_twin(
     """Run a twin on 127.0.0.1 until ``stopping`` is set (then answer what is in flight) or until cancelled.
 
     Args:
-        platform: whose rules it keeps, by the name of its entry point.
+        platform: the name of the twin's entry point.
         port: 0 takes any free one.
         directory: where its throw-away credentials are, or will be.
         script: faults, or the file that holds them.
-        ledger: where accepted pushes are written; None keeps only the sums. A ``Ledger`` stays the caller's to close.
+        ledger: where accepted pushes are written; None keeps only the totals. A ``Ledger`` stays the caller's to close.
         latency_ms: before each answer, milliseconds.
         app: ids of the apps (topics, projects) it serves; none: every well-formed one.
         announce: called once, when connections are accepted.
         stopping: set it to end the twin gently.
 
-    Returns the ledger, with its sums. Raises ``TwinError``.
+    Returns the ledger, with its totals. Raises ``TwinError``.
     """
     build = twins.load(platform)
     if isinstance(script, Path):

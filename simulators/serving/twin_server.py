@@ -1,4 +1,4 @@
-"""The listening side of a twin: TLS on loopback, one peer a connection, an end that answers what is in flight."""
+"""The server of a twin: TLS on loopback, one peer for each connection, and a stop that answers what is in flight."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from simulators.serving.http2_server import Http2Peer, Stream
 
 _HANDSHAKE_SECONDS: Final = 10.0
 _DRAIN_SECONDS: Final = 30.0
-"""For clients to hang up: theirs is the last word, as at a provider's. They wait 20 s for an answer."""
+"""Time for clients to hang up: as with a provider, they close the connection. They wait 20 s for an answer."""
 
 
 def server_context(
@@ -30,7 +30,7 @@ def server_context(
 ) -> ssl.SSLContext:
     """A TLS context (≥ 1.2) for the key and chain in ``certificate``.
 
-    ``clients``: PEM of the authority whose client certificates are asked for, and ``demanded`` or done without.
+    ``clients``: PEM of the authority of client certificates, if TLS asks for them; ``demanded``: clients must have one.
     """
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
@@ -67,7 +67,7 @@ class TwinServer:
         self._faults_used: dict[int, int] = {}
 
     async def serve(self, listener: trio.SocketListener, stopping: trio.Event) -> None:
-        """Serve until ``stopping`` is set; then say GOAWAY, answer what is in flight (≤ 30 s), hang up, return."""
+        """Serve until ``stopping`` is set; then send GOAWAY, answer what is in flight (≤ 30 s), hang up, return."""
         async with trio.open_nursery() as connections:
             async with trio.open_nursery() as accepting:
                 accept = partial(trio.serve_listeners, self._guarded, [listener], handler_nursery=connections)
@@ -85,7 +85,7 @@ class TwinServer:
             scope.cancel()
 
     async def _guarded(self, raw: trio.SocketStream) -> None:
-        """Serve one connection. Whatever a client does to it ends here."""
+        """Serve one connection. Errors that a client causes end here."""
         stream: Stream = trio.SSLStream(raw, self._context, server_side=True, https_compatible=True)
         try:
             with self._interruptible(), trio.fail_after(_HANDSHAKE_SECONDS):
@@ -104,7 +104,7 @@ class TwinServer:
 
     @contextlib.contextmanager
     def _interruptible(self) -> Iterator[None]:
-        """What a drain need not wait for: handshakes, kept-alive HTTP/1.1 connections."""
+        """Marks work that a drain does not wait for: handshakes, kept-alive HTTP/1.1 connections."""
         with trio.CancelScope() as scope:
             self._idle.add(scope)
             try:

@@ -202,7 +202,7 @@ def test_the_topics_of_a_certificate_are_its_limits(both):
     assert "not for the topic com.example.news.voip-ptt" in made.objection("pushtotalk", f"{APP}.voip-ptt")
     assert "not for the topic com.other" in made.objection("alert", "com.other")
     other = certificate.load(both((TOPICS, topics_der(**{APP: ["voip"]}))))
-    assert other.objection("alert", APP) == f"the certificate allows voip to the topic {APP}, not app"
+    assert other.objection("alert", APP) == f"the certificate allows voip for the topic {APP}, not app"
 
 
 @pytest.mark.parametrize(
