@@ -16,13 +16,13 @@ usage: ./dev bench NAME [--json] [ARGUMENTS]                       run one bench
 NAME: {names}
 ARGUMENTS: the bench's own, see ./dev bench NAME --help and docs/benchmarks.md
 --against: the commit gets a worktree and an environment of its own under var/bench, kept for the next time. Both trees
-run the bench in turns, 5 rounds each (--rounds). The table has both medians with their spread and the ratio; a ratio
-within its spread of 1 is equal. ./dev bench NAME --against COMMIT --help says more.
+run the bench in turns, 5 rounds each (--rounds). The table has both medians with their spread, and the ratio; a ratio
+no further from 1 than its spread is equal. ./dev bench NAME --against COMMIT --help says more.
 """
 
 
 def main() -> int:
-    """Find the bench and run it in this process's place."""
+    """Find the bench, and replace this process with it."""
     root = Path(__file__).resolve().parent.parent
     names = benches(root)
     usage = _USAGE.format(names="|".join(names))

@@ -1,7 +1,7 @@
-"""What the sizes are chosen by: python -m benchmarks.bench_choices [--rounds N] [--choice NAME] [--json].
+"""How the sizes were chosen: python -m benchmarks.bench_choices [--rounds N] [--choice NAME] [--json].
 
 Fires the same base through a whole node to the counting sink, once for each value of each choice, round after round, so
-that a machine that slows down slows all of them down. What counts is the ratio to the value that is in the code.
+that a machine that slows down slows all of them down. Look at the ratio to the value in the code.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from benchmarks.pipeline.rig import STREAMS, Rig, Row, wait_for_signal
 from broadside.config.config import CONNECTIONS
 
 CAMPAIGNS = 3
-"""Of one value in a round; the first, over new connections, does not count."""
+"""Campaigns with one value in a round; the first, over new connections, is not counted."""
 _RECORDS = """
 import transports.tls.stream as stream
 whole = stream.TlsStream._encrypt
@@ -39,7 +39,7 @@ gc.set_threshold({threshold}, 10, 10)
 
 @dataclass(frozen=True)
 class Value:
-    """One value of a choice: what is said of it, and what it changes."""
+    """One value of a choice: its name, and what it changes."""
 
     name: str
     code: str = ""
@@ -79,7 +79,7 @@ CHOSEN = {
     "streams a connection": "1,000", "connections": "2", "… answers after 50 ms": "2",
     "octets a TLS record": "16,384", "collector's threshold": "700",
 }  # fmt: skip
-"""What is in the code, or in the configuration unless somebody writes another."""
+"""The values in the code, or the defaults of the configuration."""
 
 
 @dataclass
@@ -115,7 +115,7 @@ class Found:
 
 @contextlib.contextmanager
 def changed(folder: Path, value: Value) -> Iterator[None]:
-    """Let processes that are started inside begin with the value's code."""
+    """Processes that are started inside run the value's code first."""
     (folder / "sitecustomize.py").write_text(value.code)
     before = os.environ.get("PYTHONPATH")
     os.environ["PYTHONPATH"] = os.pathsep.join([str(folder), *([before] if before else [])])
@@ -129,7 +129,7 @@ def changed(folder: Path, value: Value) -> Iterator[None]:
 
 
 def measure(subscribers: int, rounds: int, wanted: list[str]) -> list[Found]:
-    """Every value of every choice, ``rounds`` times."""
+    """Measure every value of every choice, ``rounds`` times."""
     found = {(choice, value.name): Found(choice, value.name) for choice in wanted for value in CHOICES[choice]}
     with tempfile.TemporaryDirectory(prefix="bs-bench-") as name:
         folder = Path(name)
@@ -150,7 +150,7 @@ def measure(subscribers: int, rounds: int, wanted: list[str]) -> list[Found]:
 
 
 def table(found: list[Found]) -> str:
-    """For a person."""
+    """The table, for a person."""
     lines = [f"{'':22} {'value':>8} {'CPU µs':>7} {'ratio':>6} {'pushes/s':>9} {'RSS MB':>7}"]
     for each in found:
         chosen = CHOSEN[each.choice]

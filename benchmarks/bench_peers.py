@@ -1,7 +1,8 @@
-"""Broadside beside what a user would write instead: python -m benchmarks.bench_peers [--subscribers N] [--json].
+"""Broadside compared with a straightforward script: python -m benchmarks.bench_peers [--subscribers N] [--json].
 
-The straightforward script (asyncio, aioapns, rows from Tarantool by asynctnt, no queue) and a whole node, one after the
-other on the same cores, with the same base of iPhones and the same sink: nginx, which echoes ``apns-id``.
+The script, which a user might write instead (asyncio, aioapns, rows from Tarantool by asynctnt, no queue), and a whole
+node run one after the other on the same cores, with the same base of iPhones and the same sink: nginx, which echoes
+``apns-id``.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ def iphone(n: int) -> Subscriber:
 
 
 def script(instance: Instance, files: Files, port: int, subscribers: int) -> dict[str, Any]:
-    """Run the straightforward script over the whole base; answers its row."""
+    """Run the straightforward script over the whole base and return its row."""
     endpoint = instance.embedded.endpoint
     order = {
         "uri": endpoint.uri, "user": endpoint.user, "password": endpoint.password, "port": port, "ca": str(files.ca),

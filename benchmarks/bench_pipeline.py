@@ -21,7 +21,7 @@ from broadside.config.config import CONNECTIONS, cores
 
 SIZES = (20_000, 200_000)
 SMALL_RUNS = 5
-"""Campaigns over the smallest base, of which the median counts: one takes a fifth of a second."""
+"""Campaigns over the smallest base; the median is used, because one takes only a fifth of a second."""
 
 
 def say(text: str) -> None:
@@ -30,7 +30,7 @@ def say(text: str) -> None:
 
 
 def measure(sizes: list[int], sinks: list[str], workers: int | None, connections: int) -> Iterator[Row]:
-    """Row after row: the base grows, and each of its sizes is fired at each sink."""
+    """Yield the rows: the base grows, and at each size a campaign is fired at each sink."""
     with tempfile.TemporaryDirectory(prefix="bs-bench-") as folder:
         rig = Rig(Path(folder), workers, connections)
         for size in sizes:
@@ -44,7 +44,7 @@ def measure(sizes: list[int], sinks: list[str], workers: int | None, connections
 
 
 def table(rows: list[Row]) -> Iterator[str]:
-    """For a person."""
+    """The lines of the table, for a person."""
     heads = ("seconds", "pushes/s", "CPU µs", "lost", "twice", "RSS MB")
     widths = (8, 9, 7, 5, 5, 7)
     heading = " ".join(f"{head:>{width}}" for head, width in zip(heads, widths, strict=True))

@@ -1,7 +1,7 @@
-"""Rings on paper and on this machine: python -m benchmarks.bench_ring [--subscribers N] [--json].
+"""Rings, measured and simulated: python -m benchmarks.bench_ring [--subscribers N] [--json].
 
-A ring of one node and one of two run here, each with a store of its own, and a model of both, with the costs of the
-first, is held against them. The same model then tells what rings of 1 to 64 nodes do, each node on two cores.
+A ring of one node and a ring of two run here, each with a store of its own. A model with the costs of the first is
+compared with both. The same model then predicts rings of 1 to 64 nodes, each node on two cores.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def measure(nodes: int, workers: int, subscribers: int) -> dict[str, Any]:
 
 
 async def reading(cluster: Cluster, subscribers: int) -> float:
-    """µs of the store's CPU a row, to read all pages and nothing else."""
+    """µs of the store's CPU a row, for reading all pages and nothing else."""
     password = (cluster.folder / "store.password").read_text().strip()
     link = Link({"store": Endpoint(f"127.0.0.1:{cluster.master.port}", "broadside", password)})
     store = Store(link)
@@ -111,7 +111,7 @@ def _stages(cluster: Cluster) -> Counter[str]:
 
 
 def compare(subscribers: int) -> list[dict[str, Any]]:
-    """One node and two on this machine, each beside what the model says with the first one's costs."""
+    """Measure one node and two on this machine, each with the model's prediction from the first one's costs."""
     rows: list[dict[str, Any]] = []
     for nodes, workers in ((1, 2), (2, 1)):
         say(f"{nodes} node{'s' if nodes > 1 else ''}, {subscribers:,} phones, on this machine")
@@ -124,7 +124,7 @@ def compare(subscribers: int) -> list[dict[str, Any]]:
 
 
 def rings(costs: Costs) -> list[dict[str, Any]]:
-    """What rings of many nodes do, each on two cores of its own."""
+    """Simulate rings of many nodes, each node on two cores of its own."""
     rows = []
     for nodes, replicas in RINGS:
         say(f"{nodes} nodes on paper")
@@ -134,7 +134,7 @@ def rings(costs: Costs) -> list[dict[str, Any]]:
 
 
 def table(measured: list[dict[str, Any]], simulated: list[dict[str, Any]]) -> str:
-    """For a person."""
+    """The table, for a person."""
     lines = ["nodes workers   seconds predicted  off   lost twice   µs a push: walk  send queue  read ledger other"]
     for row in measured:
         costs, off = row["costs"], row["predicted"] / row["seconds"] - 1

@@ -1,7 +1,7 @@
-"""What store and tubes cost a recipient: python -m benchmarks.bench_storage [--subscribers N] [--json].
+"""What store and tubes cost for each recipient: python -m benchmarks.bench_storage [--subscribers N] [--json].
 
-One process with the real walkers and batcher, one Tarantool, loopback. The small base is walked several times, and its
-median counts, so that the ratio of the two tells whether a row costs the same in a small base and in a large one.
+One process with the real walkers and batcher, one Tarantool, loopback. The small base is walked several times, and the
+median is used. The ratio shows whether a row costs the same in a small base and in a large one.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ async def small_base(instance: Instance) -> list[Cost]:
 
 
 async def large_base(instance: Instance, subscribers: int) -> dict[str, Any]:
-    """Walk and drain the large base once, with others' calls beside."""
+    """Walk the large base once while another process makes small calls; kill and restart the instance; drain it."""
     times: dict[str, float] = {}
     async with instance.linked() as link, trio.open_nursery() as nursery:
         await join(link, nursery)

@@ -1,4 +1,4 @@
-"""What supervision costs, beside bare Trio, in one run: python -m benchmarks.bench_supervision [--json].
+"""What supervision costs compared with bare Trio, in one run: python -m benchmarks.bench_supervision [--json].
 
 Rounds of both sides alternate, so that a machine that slows down slows both; figures are medians, ratios compare them.
 """
@@ -22,11 +22,11 @@ ROUNDS = 7
 
 
 def quiet(event: SupervisionEvent) -> None:
-    """Events are made, and told to nobody."""
+    """Ignore the event, so that making events is measured, and nothing else."""
 
 
 class Waiter:
-    """Ready at once, waits to be stopped; dies when told to."""
+    """Ready at once, then waits to be stopped; crashes if ``crash`` is set."""
 
     def __init__(self) -> None:
         self.fate = trio.Event()
@@ -95,7 +95,7 @@ async def restarts_supervised() -> list[float]:
 
 
 async def restarts_bare() -> list[float]:
-    """The least that Trio can do: catch in the task, and run the next in a loop."""
+    """The same with as little Trio as possible: catch the error in the task, and run the next actor in a loop."""
     now: list[Waiter] = []
     ready_again = trio.Event()
     times = []

@@ -1,7 +1,7 @@
 """What a push costs: ``python -m benchmarks.bench_transport [--json] [--seconds 5] [--quick]``. See docs/benchmarks.md.
 
-Linux with two cores or more; nginx, h2load (nghttp2-client) and taskset must be installed, Go may be. Nothing passes or
-fails here: the ratios between rows of one run are what counts. The goals are printed below the table, met or missed.
+Needs Linux with two cores or more, nginx, h2load (nghttp2-client) and taskset; Go is optional. Nothing passes or fails
+here: compare the rows of one run with each other. The goals are printed below the table, met or missed.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def _client(row: Row, port: int, directory: Path, seconds: float, pushes: int | 
 
 
 def measure(seconds: float, quick: bool) -> Iterator[Row]:
-    """Row after row."""
+    """Yield the rows."""
     with tempfile.TemporaryDirectory() as name, nginx(Path(name)) as (files, ports):
         directory = files.directory
         yield _client(Row("engine", 1_000, 1, 0, "none"), 0, directory, seconds)

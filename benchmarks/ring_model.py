@@ -1,7 +1,7 @@
-"""A ring of nodes on a virtual clock: the real walker, and around it resources that cost what was measured.
+"""A ring of nodes on a virtual clock: the real walker, with simulated resources whose costs were measured.
 
-A core, a Tarantool's transaction thread and a worker are each a place where one thing happens at a time; what is done
-there lasts as long as it was measured to cost. Nothing else takes time but the way over the wire.
+A core, a Tarantool's transaction thread and a worker each do one thing at a time, and every step takes its measured
+cost. Apart from these, only the network takes time.
 """
 
 from __future__ import annotations
@@ -42,12 +42,12 @@ class Costs:
     ledger: float
     """Of the store's alone: claims and reports, half each."""
     other: float = 0.0
-    """Of whatever else stands on the nodes' machines: a sink for each channel, and the node's own process."""
+    """Of everything else on the nodes' machines: a sink for each channel, and the node's own process."""
 
 
 @dataclass(frozen=True)
 class Ring:
-    """What to simulate. ``shared``: the store and all nodes stand on one machine."""
+    """What to simulate. ``shared``: the store and all nodes run on one machine."""
 
     nodes: int
     workers: int = 2
@@ -71,18 +71,18 @@ class Result:
     queue_busy: float
     pages_by_node: list[int] = field(default_factory=list)
     step_ms: float = 0.0
-    """From one page of a segment to its next, in the mean."""
+    """From one page of a segment to the next, on average."""
 
 
 class Machine:
-    """Some cores."""
+    """A machine's cores."""
 
     def __init__(self, cores: int) -> None:
         self.cores = trio.Semaphore(cores)
 
 
 class Thread:
-    """One thing at a time, on one of its machine's cores."""
+    """Does one thing at a time, on one of its machine's cores."""
 
     def __init__(self, machine: Machine) -> None:
         self._machine = machine
@@ -90,14 +90,14 @@ class Thread:
         self.used = 0.0
 
     async def work(self, seconds: float) -> None:
-        """Be busy for so long, once it is free."""
+        """Be busy for this long, once it is free."""
         async with self._free, self._machine.cores:
             await trio.sleep(seconds)
         self.used += seconds
 
 
 class Cache:
-    """What a walker asks of the campaigns: one, with pages of the usual size."""
+    """The walker's campaign cache: one campaign, with pages of the usual size."""
 
     def __init__(self) -> None:
         self.policy = {"page_size": PAGE_SIZE}
@@ -111,14 +111,14 @@ class Cache:
 
 
 class Store:
-    """The pages of a base of consecutive ids, in segments. ``reading``: who reads for this node."""
+    """The pages of a base of consecutive ids, in segments. ``reading``: the thread that reads for this node."""
 
     def __init__(self, model: Model, reading: Thread) -> None:
         self._model = model
         self._reading = reading
 
     async def page_claim(self, node: str, epoch: int, baton: Baton, now: int) -> Claim:
-        """As the store's verb does for a baton that is no repeat."""
+        """As the store does for a baton that is not a repeat."""
         model, ring = self._model, self._model.ring
         await model.away()
         await model.store.work(model.costs.ledger / 2 * PAGE_SIZE / 1e6)
@@ -132,7 +132,7 @@ class Store:
     async def page_read(
         self, from_id: int, to_id: int, limit: int, most: int, position: object = None
     ) -> list[PagePart]:
-        """How many there are on each channel: nobody looks at who."""
+        """How many phones there are on each channel; their data does not matter."""
         model = self._model
         await model.away()
         await self._reading.work(model.costs.read * (to_id - from_id) / 1e6)
@@ -159,7 +159,7 @@ class Tubes:
         await self.baton_put(batons)
 
     async def baton_take(self) -> HeldBaton:
-        """Wait for one."""
+        """Wait for a baton."""
         return HeldBaton(await self._take.receive(), 0, 0, 0)
 
     async def baton_ack(self, held: HeldBaton) -> bool:
@@ -269,22 +269,22 @@ class Model:
         self.begins, self.ends = bounds[:-1], bounds[1:]
 
     async def away(self) -> None:
-        """To another machine and back."""
+        """Wait for the way to another machine and back."""
         await trio.sleep(0 if self.ring.shared else self.ring.round_trip)
 
     def settle(self, rows: int) -> None:
-        """So many more have ended."""
+        """Count ``rows`` more pushes as ended."""
         self._left -= rows
         if not self._left:
             self._over.set()
 
     async def run(self) -> Result:
-        """Fire, and wait for the end."""
+        """Fire, and wait until all pushes have ended."""
         async with trio.open_nursery() as nursery:
             for node in self.nodes:
                 nursery.start_soon(node.run)
             began = trio.current_time()
-            # as at a real Fire: all batons go to the node that was asked, and their successors on from there
+            # as in a real Fire: all batons go to the node that was asked, and the next batons on from there
             await self.nodes[0].tubes.baton_put(
                 [Baton(1, segment, 0, first) for segment, first in enumerate(self.begins)]
             )

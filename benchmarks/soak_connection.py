@@ -1,7 +1,7 @@
-"""Does a connection grow? ``python -m benchmarks.soak_connection [--pushes 25000000] [--json]``.
+"""Does a connection's memory grow? ``python -m benchmarks.soak_connection [--pushes 25000000] [--json]``.
 
 Millions of pushes through ``Transport.send`` over one connection to the counting sink, with the client's memory sampled
-on the way. Exit code 1 if it grew by 2 MB or more after the warm-up. See docs/benchmarks.md.
+meanwhile. Exit code 1 if it grew by 2 MB or more after the warm-up. See docs/benchmarks.md.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _CORE = 1
 
 
 class SoakMeter(Meter):
-    """Counts pushes and samples memory, a hundred times on the way."""
+    """Counts pushes, and samples memory a hundred times."""
 
     def __init__(self, warm_up: int, pushes: int, progress: Progress) -> None:
         """The first ``warm_up`` pushes are not measured, the next ``pushes`` are."""
@@ -77,7 +77,7 @@ class SoakMeter(Meter):
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--pushes", type=int, default=25_000_000, help="over the one connection, after the warm-up")
-    parser.add_argument("--warm-up", type=int, default=1_000_000, help="pushes before memory is first looked at")
+    parser.add_argument("--warm-up", type=int, default=1_000_000, help="pushes before memory is first measured")
     parser.add_argument("--json", action="store_true", help="one object instead of a line")
     options = parser.parse_args()
     bars = Progress(

@@ -22,7 +22,7 @@ Measure this tree against a commit. The commit gets a worktree and an
 environment of its own under var/bench, kept for the next time. Both trees run
 the bench in turns. For each figure the table has both medians (± half of the
 range) and the median of the rounds' ratios, this tree / commit, with its own
-spread: a ratio within its spread of 1 is equal.
+spread: a ratio no further from 1 than its spread is equal.
 """
 _EPILOG = """\
 Every other argument goes to the bench of both trees, as in

@@ -1,4 +1,4 @@
-"""Two trees' figures of some rounds: medians, spread, ratio, and whether the ratio is anything but chance."""
+"""Two trees' figures of several rounds: medians, spread, ratio, and whether the ratio is more than chance."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ class Side:
 
     @property
     def median(self) -> float:
-        """The middle one."""
+        """The median of the rounds."""
         return statistics.median(self.values)
 
     @property
     def spread(self) -> float:
-        """Half of the way from the least to the most."""
+        """Half of the range from the least to the most."""
         return half_range(self.values)
 
 
@@ -39,7 +39,7 @@ class Comparison:
 
     @property
     def ratios(self) -> tuple[float, ...]:
-        """This tree's figure beside the commit's, in each round; none where one is 0.
+        """This tree's figure divided by the commit's, in each round; none if one of them is 0.
 
         Both have their turn within one round, so that a machine that slows down from round to round slows down both.
         """
@@ -54,7 +54,7 @@ class Comparison:
 
     @property
     def spread(self) -> float | None:
-        """Half of the way from the least of the rounds' ratios to the most."""
+        """Half of the range of the rounds' ratios."""
         return half_range(self.ratios) if self.ratios else None
 
     @property
@@ -77,7 +77,7 @@ class Comparison:
 
 
 def half_range(values: Sequence[float]) -> float:
-    """Half of the way from the least to the most."""
+    """Half of the range from the least to the most."""
     return (max(values) - min(values)) / 2
 
 

@@ -1,4 +1,4 @@
-"""What a comparison can complain of."""
+"""The error of a comparison."""
 
 
 class AgainstError(Exception):

@@ -18,9 +18,9 @@ class Shape:
     Attributes:
         names: the fields that name a row.
         figures: field → unit; ``costs.walk`` is the field ``walk`` of the row's ``costs``.
-        unit: the field that has the unit, where a bench's rows have one each; else the units of ``figures`` hold.
+        unit: the field that has the unit, where a bench's rows have one each; else the units in ``figures`` are used.
         rows: the member that lists the rows, where the JSON is an object and not a list.
-        only: rows of these names alone: the others measure programs that are not ours.
+        only: use only rows of these names: the others measure programs that are not ours.
         arguments: what the bench is started with besides the user's own arguments.
     """
 
@@ -61,7 +61,7 @@ class Figure:
 
 
 def read(shape: Shape, found: Any) -> dict[Figure, float]:
-    """Return the figures in a bench's JSON; what is no number (a row that failed, a time nobody wrote) is left out.
+    """Return the figures in a bench's JSON; values that are no number (a failed row, a missing time) are left out.
 
     Raises ``ValueError`` for JSON of another form.
     """

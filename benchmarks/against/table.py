@@ -1,4 +1,4 @@
-"""A comparison for people."""
+"""The table of a comparison, for people."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from benchmarks.against.errors import AgainstError
 KEPT = Path("var", "bench")
 """Where worktrees are kept for the next time; Git does not look into ``var``."""
 _NAMED = 3
-"""Changed files that are named; more are counted."""
+"""How many changed files are named; the others are only counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ def this_tree(root: Path) -> tuple[Tree, list[str]]:
 
 
 def worktree(root: Path, commit: str, say: Callable[[str], None]) -> Tree:
-    """Check the commit out under ``var/bench`` and set it up, or take the one that is there from the last time."""
+    """Check the commit out under ``var/bench`` and set it up, or use the one from the last time."""
     short = commit[:8]
     path = root / KEPT / short
     if not _is_whole(path, commit):
@@ -91,13 +91,13 @@ def worktree(root: Path, commit: str, say: Callable[[str], None]) -> Tree:
 
 
 def clean_environment() -> dict[str, str]:
-    """The environment without what would make one tree import the other."""
+    """The environment, without variables that would make one tree import the other."""
     ours = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")
     return {name: value for name, value in os.environ.items() if name not in ours}
 
 
 def _is_whole(path: Path, commit: str) -> bool:
-    """Whether the commit is checked out there, and nobody has changed a file of it since."""
+    """Whether the commit is checked out there, with no file changed since."""
     if not (path / ".git").exists():
         return False
     head = _git(path, "rev-parse", "HEAD")
@@ -110,6 +110,6 @@ def _git(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def _last(text: str) -> str:
-    """The last line of a program's words."""
+    """The last line of a program's output."""
     lines = text.strip().splitlines()
-    return lines[-1] if lines else "it said nothing"
+    return lines[-1] if lines else "it printed nothing"

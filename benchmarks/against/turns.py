@@ -33,7 +33,7 @@ def take_turns(
 ) -> tuple[Rounds, Rounds]:
     """Return the figures of both trees, round after round.
 
-    Each round begins with the tree that ended the last one, so that a drift of the machine meets both alike.
+    Each round begins with the tree that ended the last one, so that a drift of the machine affects both alike.
     """
     found: tuple[Rounds, Rounds] = ([], [])
     for number in range(rounds):
@@ -50,7 +50,7 @@ def run(tree: Tree, bench: str, shape: Shape, arguments: Sequence[str]) -> dict[
     """Run the bench once in one tree and return its figures."""
     command = [str(tree.python), "-m", f"benchmarks.bench_{bench}", "--json", *shape.arguments, *arguments]
     with tempfile.TemporaryFile("w+") as words:
-        # In a session of its own a Ctrl-C reaches the bench once, from here, and it can take its nodes down in peace.
+        # In a session of its own, the bench gets a Ctrl-C only once, from here, and has time to stop its nodes.
         process = subprocess.Popen(
             command, cwd=tree.root, env=clean_environment(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
             stderr=words, text=True, start_new_session=True,

@@ -1,4 +1,4 @@
-"""What the whole pipeline is to reach, judged by the rows of one run."""
+"""The goals of the whole pipeline, judged by the rows of one run."""
 
 from __future__ import annotations
 

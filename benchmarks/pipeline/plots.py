@@ -12,7 +12,7 @@ from broadside.config.config import cores
 
 _STAGES = ["walk", "batch", "take", "send", "settle", "link", "rest", "loop", "node", "tarantool"]
 _WINDOW = 0.5
-"""Seconds over which the rate is taken."""
+"""Seconds over which the rate is averaged."""
 
 
 def draw(rows: list[Row], folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""A whole node under measurement: its folder, its base, its sink, and one campaign after the other."""
+"""A whole node under measurement: its folder, its base, its sink, and one campaign after another."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ SINKS = ("counting", "nginx", "twins")
 STREAMS = 1_000
 MESSAGE = Message(title="Flood warning", body="Leave the valley now. " + "x" * 90, url="https://example.com/f")
 LOOK_EVERY = 0.1
-"""Seconds between two looks at the campaign, for the plot of its rate."""
+"""Seconds between two reads of the campaign's report, for the plot of its rate."""
 STATS_EVERY = 1.2
-"""Seconds after which every worker has told anew what its stages cost."""
+"""Seconds after which every worker has reported the costs of its stages again."""
 
 
 @dataclass
@@ -52,7 +52,7 @@ class Row:
     rss_mb: float = 0.0
     """The largest worker."""
     first_ms: int | None = None
-    """Fire → first push accepted, where the sink writes it down."""
+    """Fire → first push accepted, if the sink records it."""
     processes: dict[str, float] = field(default_factory=dict)
     """Kind of process → seconds of CPU."""
     stages: dict[str, float] = field(default_factory=dict)
@@ -79,7 +79,7 @@ def phone(n: int) -> Subscriber:
 
 
 class Rig:
-    """A node whose base grows, and whose sink is changed by starting it again."""
+    """A node whose base grows; it is restarted for another sink."""
 
     def __init__(
         self,
@@ -88,7 +88,7 @@ class Rig:
         connections: int = CONNECTIONS,
         phone: Callable[[int], Subscriber] = phone,
     ) -> None:
-        """``workers``, ``connections``: as in the config, None: its default; ``phone``: the n-th of the base."""
+        """``workers``, ``connections``: as in the config, None: its default; ``phone``: makes the n-th subscriber."""
         self._folder = folder
         self._phone = phone
         self._workers = workers
@@ -98,8 +98,8 @@ class Rig:
 
     @contextlib.contextmanager
     def sink(self, kind: str, streams: int = STREAMS, latency_ms: int = 0) -> Iterator[tuple[Files, int] | None]:
-        """Run what the pushes go to; the twins are the node's own. ``streams``: how many the counting one allows,
-        ``latency_ms``: when it answers."""
+        """Run the sink; twins are the node's own. ``streams`` and ``latency_ms``: the counting sink's stream limit, and
+        its time to answer."""
         if kind == "twins":
             yield None
             return
@@ -122,7 +122,7 @@ class Rig:
         try:
             process.until(lambda: b"serving;" in process.output.read_bytes(), "service", 120)
             client = Client.of(self.data)
-            time.sleep(1.0)  # its connections come up
+            time.sleep(1.0)  # until its connections are up
             yield client
         finally:
             process.stop()
@@ -147,7 +147,7 @@ class Rig:
         return text
 
     def fill(self, client: Client, subscribers: int) -> None:
-        """Let the base grow to so many."""
+        """Grow the base to this many subscribers."""
         for start in range(self._filled, subscribers, MAX_SUBSCRIBERS):
             rows = [self._phone(n) for n in range(start, min(start + MAX_SUBSCRIBERS, subscribers))]
             client.upsert(msgspec.json.encode(rows))
@@ -212,5 +212,5 @@ def stages(client: Client) -> dict[str, float]:
 
 
 def wait_for_signal() -> None:
-    """End like Ctrl-C when told to by SIGTERM, so that no sink is left behind."""
+    """Make SIGTERM end this process as Ctrl-C does, so that no sink is left behind."""
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))

@@ -1,6 +1,6 @@
-"""What a user would write instead: rows from Tarantool by asynctnt, each pushed by aioapns, no queue, nothing durable.
+"""The straightforward script: rows from Tarantool by asynctnt, each pushed by aioapns, no queue, nothing durable.
 
-Run in a process of its own: reads an order as JSON from its standard input, prints what it took as JSON.
+Run in a process of its own: reads an order as JSON from its standard input, and prints its figures as JSON.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ async def _main(order: dict[str, Any]) -> dict[str, float]:
         result = await client.send_notification(NotificationRequest(token, message, collapse_key=collapse))
         return bool(result.is_successful)
 
-    await push("0" * 64)  # the connections come up
+    await push("0" * 64)  # opens the connections
     started, cpu, last, delivered = time.perf_counter(), time.process_time(), 0, 0
     while True:
         (rows,) = (await base.call("store.subscribers_page", [last, PAGE])).body

@@ -1,4 +1,4 @@
-"""What processes cost: CPU and memory of a tree of them, as the kernel counts."""
+"""CPU and memory of a tree of processes, as the kernel counts them."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ KINDS = (
     ("tarantool", "tarantool"),
     ("broadside.cli", "node"),
 )
-"""A piece of a command line → what such a process is."""
+"""A piece of a command line → the kind of process."""
 
 
 def descendants(root: int) -> Iterator[tuple[int, str]]:
-    """(id, kind) of a process and of all below it."""
+    """(id, kind) of a process and of all its descendants."""
     parents: dict[int, int] = {}
     for stat in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError, IndexError, ValueError):
@@ -50,7 +50,7 @@ class Usage:
     """What each kind of process has used since the start."""
 
     def __init__(self, root: int) -> None:
-        """Begin to count for ``root`` and all that runs below it now."""
+        """Begin to count for ``root`` and its present descendants."""
         self._processes = dict(descendants(root))
         self._before = {pid: cpu(pid) for pid in self._processes}
 
@@ -62,7 +62,7 @@ class Usage:
         return used
 
     def peaks(self) -> dict[str, float]:
-        """Kind → MB of its largest process, at most."""
+        """Kind → peak memory of its largest process, MB."""
         most: dict[str, float] = {}
         for pid, kind in self._processes.items():
             most[kind] = max(most.get(kind, 0.0), peak(pid))

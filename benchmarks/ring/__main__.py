@@ -1,4 +1,4 @@
-"""``./dev cluster``: start a ring of two nodes on this machine, fire, show who does what, and count it up."""
+"""``./dev cluster``: start a ring of two nodes on this machine, fire, show what each node does, count the pushes."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ LOOK_EVERY = 0.25
 
 
 class Tellers:
-    """Read what each node's twins accepted, as their ledgers grow."""
+    """Counts the pushes that each node's twins have accepted, while their ledgers grow."""
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
@@ -52,7 +52,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--nodes", type=int, default=2, help="how many nodes; default 2")
     parser.add_argument("--latency", type=float, default=50.0, help="milliseconds that the twins take for an answer")
     parser.add_argument(
-        "--stay", action="store_true", help="go on serving until Ctrl-C, to fire at or to kill parts of"
+        "--stay", action="store_true", help="keep serving until Ctrl-C, so that you can fire again or kill parts of it"
     )
     given = parser.parse_args(arguments)
     console = Console(highlight=False, soft_wrap=True)
@@ -88,7 +88,7 @@ def _show(cluster: Cluster, subscribers: int, latency: float, *, stay: bool, con
     names = ", ".join(node.name for node in cluster.nodes)
     say(f"starting {names}, each with a queue and twins of its own; one store with a read replica ({cluster.folder})")
     cluster.start()
-    say(f"all of it serves after {time.monotonic() - started:.1f} s; importing {subscribers:,} sample phones")
+    say(f"everything serves after {time.monotonic() - started:.1f} s; importing {subscribers:,} sample phones")
     platforms = {name: platform for name, (platform, _) in CHANNELS.items()}
     cluster.put(samples.subscribers(subscribers, DEAD_SHARE, platforms))
     live = {s.token for s in samples.subscribers(subscribers, DEAD_SHARE, platforms)}

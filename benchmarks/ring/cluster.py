@@ -1,6 +1,6 @@
-"""A whole ring on this machine: nodes, each with its own queue, and a store with a read replica. As on N servers.
+"""A whole ring on this machine: nodes, each with its own queue, and a store with a read replica.
 
-What differs between this and N servers is addresses: the files that it writes (``node-1/broadside.toml``,
+Only the addresses differ from a ring on N servers: the files that it writes (``node-1/broadside.toml``,
 ``store-1/settings.json``) are the ones that each server would have.
 """
 
@@ -32,23 +32,23 @@ from storage import admin
 
 CHANNELS = {"android-news": ("fcm", "example-news"), "ios-news": ("apns", "com.example.news")}
 START_DEADLINE = 60.0
-"""Seconds for one server to come up."""
+"""Seconds in which one server must be up."""
 
 
 class ClusterError(BroadsideError):
-    """A part of the ring does not do what it should; the text has its last words."""
+    """A part of the ring has failed; the text has the end of its output."""
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a part of the ring stands: its server's address, and what a command begins with to run there."""
+    """Where a part of the ring runs: its server's address, and the prefix of a command that runs there."""
 
     address: str = "127.0.0.1"
     prefix: tuple[str, ...] = ()
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports of loopback that nobody uses now."""
+    """Ports of loopback that are free now."""
     with contextlib.ExitStack() as held:
         sockets = [held.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
         return [int(each.getsockname()[1]) for each in sockets]
@@ -66,7 +66,7 @@ class Process:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
 
     def start(self) -> None:
-        """Start it; its earlier words stay in the file."""
+        """Start it; its earlier output stays in the file."""
         with self.output.open("ab") as out:
             self.process = subprocess.Popen(
                 self.command, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, start_new_session=True
@@ -79,7 +79,7 @@ class Process:
         return self.process.pid
 
     def running(self) -> bool:
-        """Is it there?"""
+        """Whether it runs."""
         return self.process is not None and self.process.poll() is None
 
     def kill(self) -> None:
@@ -89,7 +89,7 @@ class Process:
             self.process.wait(10)
 
     def stop(self, within: float = 60.0) -> None:
-        """An orderly end; after ``within`` seconds another."""
+        """Stop it by SIGTERM; kill it if it still runs after ``within`` seconds."""
         if self.process is None:
             return
         self.process.send_signal(signal.SIGTERM)
@@ -99,7 +99,7 @@ class Process:
             self.kill()
 
     def until(self, look: Callable[[], Any], what: str, seconds: float = START_DEADLINE) -> Any:
-        """Look until there is something to see (ClusterError when the process ends or it takes too long)."""
+        """Call ``look`` until it returns something (ClusterError if the process ends or it takes too long)."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             if found := look():
@@ -110,14 +110,14 @@ class Process:
         raise ClusterError(f"{self.name}: no {what} within {seconds:g} s: {self.last_words()}")
 
     def last_words(self) -> str:
-        """The end of what it wrote."""
+        """The end of its output."""
         return self.output.read_text(errors="replace")[-1500:].strip() if self.output.exists() else ""
 
 
 class StoreServer(Process):
     """The store's master, or a read replica: a Tarantool of its own.
 
-    ``others``: host:port of each other one; ``hosts``: the servers that may connect.
+    ``others``: host:port of each other instance; ``hosts``: the servers that may connect.
     """
 
     def __init__(
@@ -199,11 +199,11 @@ class ClusterNode(Process):
         self.until(lambda: b"serving;" in self.output.read_bytes()[self._begun :], "service")
 
     def client(self) -> Client:
-        """Speak to it."""
+        """A client of its API."""
         return Client.of(self.data)
 
     def script(self, text: str) -> None:
-        """Say how its twins answer; before its first start."""
+        """Set how its twins answer; call it before the first start."""
         self.data.create()
         for platform in ("apns", "fcm"):
             (self.data.twins / f"{platform}.script.toml").write_text(text)
@@ -228,26 +228,26 @@ class ClusterNode(Process):
                 os.kill(pid, signal.SIGKILL)
 
     def pushes(self) -> Counter[str]:
-        """What its twins accepted, by token."""
+        """The pushes that its twins accepted, by token."""
         accepted: Counter[str] = Counter()
         for path in self.data.twins.glob("*.ledger"):
-            whole, _, _ = path.read_bytes().rpartition(b"\n")  # the twin may be writing the next line just now
+            whole, _, _ = path.read_bytes().rpartition(b"\n")  # the twin may be writing the next line
             accepted.update(line.split(b'"token":"', 1)[1].split(b'"', 1)[0].decode() for line in whole.splitlines())
         return accepted
 
 
 class Cluster:
-    """``nodes`` nodes, and a store of ``stores`` instances of which the first is the master.
+    """A ring of ``nodes`` nodes, and a store of ``stores`` instances, the first of which is the master.
 
     Args:
-        folder: where everything goes; made.
+        folder: where everything goes; it is created.
         nodes: how many.
-        stores: 1, or more with read replicas: the second is node-2's nearest copy.
+        stores: 1, or more with read replicas: the second is the replica nearest to node-2.
         memory: bytes for each store.
         workers: of each node; None: one for each core.
-        wires: (from node, to, port) → another port, for what goes through a proxy; ``to`` is ``store`` or the
+        wires: (from node, to, port) → another port, for connections through a proxy; ``to`` is ``store`` or the
             other node's name.
-        places: the servers, where they are not all this one: node 1 and store 1 stand on the first, and so on.
+        places: the servers, if they are not all this one: node 1 and store 1 run on the first, and so on.
     """
 
     def __init__(
@@ -289,7 +289,7 @@ class Cluster:
         ]
 
     def _hosts(self) -> list[str]:
-        """Who may connect to the stores and queues: the servers of the ring."""
+        """The servers of the ring, which may connect to the stores and queues."""
         return sorted({place.address for place in self._places})
 
     def _toml(self, number: int, name: str) -> str:
@@ -315,7 +315,7 @@ class Cluster:
 
     @property
     def master(self) -> StoreServer:
-        """The first store; after a promotion that is another's word."""
+        """The first store, which is the master until a replica is promoted."""
         return self.stores[0]
 
     def start(self) -> None:
@@ -341,7 +341,7 @@ class Cluster:
             process.kill()
 
     def put(self, rows: Iterable[Subscriber], told: Callable[[int], None] = lambda done: None) -> None:
-        """Write subscribers through the first node. ``told``: called with how many are there."""
+        """Write subscribers through the first node. ``told``: called with how many are written so far."""
         with self.nodes[0].client() as client:
             chunk: list[Subscriber] = []
             done = 0
@@ -361,7 +361,7 @@ class Cluster:
         return list((store or self.master).ask("pages", campaign=campaign))
 
     def pushes(self) -> Counter[str]:
-        """What the twins of all nodes accepted, by token."""
+        """The pushes that the twins of all nodes accepted, by token."""
         return sum((node.pushes() for node in self.nodes), Counter())
 
 

@@ -1,4 +1,4 @@
-"""An embedded Tarantool of the benchmark's own, and what it costs."""
+"""The benchmark's own embedded Tarantool, and its cost."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Instance:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> float:
-        """Start it; the seconds until it serves."""
+        """Start it; returns the seconds until it serves."""
         started = time.perf_counter()
         process = subprocess.Popen(
             self.embedded.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
@@ -47,7 +47,7 @@ class Instance:
         self._process.wait()
 
     def remove(self) -> None:
-        """End it, and take its socket away."""
+        """Kill it, and remove its socket."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()

@@ -1,7 +1,7 @@
-"""How long others wait while a walk goes on: a process that makes small calls, and prints how long each took.
+"""How long other calls wait during a walk: a process that makes small calls, and prints how long they took.
 
-``python -m benchmarks.storage.ping URI USER`` reads the password from its standard input, calls every 2 ms until that
-ends, and prints one JSON object with p50, p99 and the worst, in ms.
+``python -m benchmarks.storage.ping URI USER`` reads the password from its standard input, calls every 2 ms until the
+input ends, and prints one JSON object with p50, p99 and the worst, in ms.
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ _campaigns = itertools.count(1)
 
 @dataclass(frozen=True)
 class Cost:
-    """What one stretch took."""
+    """The cost of one stretch."""
 
     rows: int
     seconds: float
@@ -64,20 +64,20 @@ class Cost:
 
 
 class Stopwatch:
-    """Measures a stretch, both processes."""
+    """Measures a stretch, in both processes."""
 
     def __init__(self, instance: Instance) -> None:
         self._instance = instance
         self._start = time.perf_counter(), time.process_time(), instance.cpu
 
     def cost(self, rows: int) -> Cost:
-        """What it took since the start."""
+        """The cost since the start."""
         seconds, python, tarantool = self._start
         return Cost(rows, time.perf_counter() - seconds, time.process_time() - python, self._instance.cpu - tarantool)
 
 
 async def fill(link: Link, subscribers: int, first: int = 0) -> None:
-    """Write so many phones; tokens of 64 (ios) and 163 (android) characters."""
+    """Write ``subscribers`` phones; tokens of 64 (ios) and 163 (android) characters."""
     store = Store(link)
     now = wall_clock()
     starts = iter(range(first, first + subscribers, 1000))
@@ -168,7 +168,7 @@ async def walk(link: Link, instance: Instance, subscribers: int) -> Cost:
 
 
 async def drain(link: Link, instance: Instance, subscribers: int) -> tuple[Cost, int]:
-    """Take every batch, decode it, settle it as delivered; answers the cost and the number of batches."""
+    """Take every batch, decode it, settle it as delivered; returns the cost and the number of batches."""
     tubes = Tubes(link, f"{NODE}/worker-1")
     left = subscribers
     tasks = 0
@@ -187,7 +187,7 @@ async def drain(link: Link, instance: Instance, subscribers: int) -> tuple[Cost,
             if settlements:
                 assert all(await tubes.settle(channel, settlements))
                 if left <= 0:
-                    drained.set()  # who still polls an empty tube is not waited for
+                    drained.set()  # takers that still poll an empty tube are not waited for
 
     drained = trio.Event()
     watch = Stopwatch(instance)

@@ -1,4 +1,4 @@
-"""What the transports are to reach, judged by the rows of one run."""
+"""The goals of the transports, judged by the rows of one run."""
 
 from __future__ import annotations
 

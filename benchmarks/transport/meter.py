@@ -1,4 +1,4 @@
-"""How one client's run is measured, and what it says."""
+"""Measures one client's run; its figures are a row of the table."""
 
 from __future__ import annotations
 
@@ -40,9 +40,9 @@ class Row:
     rss_mb: float = 0.0
     rss_start_mb: float = 0.0
     api: str = ""
-    """How a push is asked for."""
+    """How a push is requested."""
     decoder: str = ""
-    """Who reads the answers' header blocks, and how."""
+    """The decoder of the answers' header blocks."""
     note: str = ""
 
     def __post_init__(self) -> None:
@@ -100,15 +100,15 @@ class Meter:
 
 
 def resident() -> float:
-    """MB of this process that lie in memory now."""
+    """Resident memory of this process now, MB."""
     with open("/proc/self/statm") as file:  # noqa: PTH123 - a file of the kernel
         return round(int(file.read().split()[1]) * resource.getpagesize() / 1024 / 1024, 1)
 
 
 def peak(process: int | str = "self") -> float:
-    """MB that a process had in memory at most; 0 once it is gone.
+    """Peak resident memory of a process, MB; 0 once it is gone.
 
-    Not ``ru_maxrss``: that counts what the process was before it became another program.
+    Not ``ru_maxrss``, which also counts the process as it was before ``exec``.
     """
     try:
         status = Path(f"/proc/{process}/status").read_text()

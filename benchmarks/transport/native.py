@@ -20,7 +20,7 @@ _SOURCE = Path(__file__).parent / "go"
 
 
 def h2load(row: Row, port: int, directory: Path, core: str, seconds: float) -> Row:
-    """The load generator: no outcomes, no accounts, the same request again and again."""
+    """The load generator: no outcomes, no bookkeeping, the same request again and again."""
     body = directory / "push.json"
     body.write_bytes(b"x" * BODY)
     n = int(60_000 * seconds)
@@ -34,7 +34,7 @@ def h2load(row: Row, port: int, directory: Path, core: str, seconds: float) -> R
     process = subprocess.Popen([*command, "-d", str(body), *fields, url], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     said = ""
-    # Its last words come with its end, so that reading is waiting; memory is looked at before, at each line.
+    # It prints its figures at its end, so reading waits for it; memory is sampled at each line before.
     for line in process.stdout:
         said += line
         row.rss_mb = max(row.rss_mb, peak(process.pid))
@@ -49,7 +49,7 @@ def h2load(row: Row, port: int, directory: Path, core: str, seconds: float) -> R
 
 
 def go(row: Row, port: int, files: Files, core: str, seconds: float) -> Row:
-    """What sideshow/apns2 does for each push, on the library that it stands on."""
+    """What sideshow/apns2 does for each push, on the library that it is built on."""
     if shutil.which("go") is None:
         row.note = "go is not installed"
         return row

@@ -1,4 +1,4 @@
-"""What others offer for the same job, used as their documentation shows it."""
+"""Other libraries for the same job, used as their documentation shows."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def _drive(meter: Meter, push: Any) -> Any:
         while not meter.over:  # noqa: ASYNC110 - a clock
             await asyncio.sleep(0.02)
         meter.stop()
-        # Cancelling them would measure nothing, and aioapns complains of each.
+        # They are not cancelled: that would measure nothing, and aioapns complains about each.
         await asyncio.gather(*tasks)
 
     return run()

@@ -1,4 +1,4 @@
-"""Our own clients: the transports as the pipeline uses them, and the engine bare."""
+"""Our own clients: the transports as the pipeline uses them, and the bare engine."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ def engine(meter: Meter) -> None:
 
 
 def _answers() -> Callable[[int, int], bytes]:
-    # :status 200, server, date, content-type, content-length: 0, as nginx says it
+    # :status 200, server, date, content-type, content-length: 0, as nginx sends them
     block = bytes.fromhex("88") + b"\x0f\x27\x05nginx" + b"\x0f\x12\x1dMon, 23 Nov 2026 20:55:02 GMT" + b"\x0f\x0d\x010"
     head = len(block).to_bytes(3, "big") + b"\x01\x05"
 

@@ -1,4 +1,4 @@
-"""What is pushed to: Debian's nginx, and our own sink that only counts, both pinned to core 0."""
+"""The sinks for pushes: Debian's nginx, and our own sink that only counts, both pinned to core 0."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from broadside.datafolder import write_private
 CORE = "0"
 STREAMS = (100, 1_000)
 ECHO = "add_header apns-id $http_apns_id;"
-"""As Apple answers, and as aioapns wants it: no answer is like another."""
+"""As Apple answers, and as aioapns needs it: no two answers are alike."""
 FCM_ANSWER = '{"name":"projects/news-1a2b3/messages/0:1500415314455276%31bd1c9631bd1c96"}'
 
 _NGINX = """
@@ -103,9 +103,10 @@ def free_ports(n: int) -> list[int]:
 
 @contextlib.contextmanager
 def nginx(directory: Path, core: str | None = CORE) -> Iterator[tuple[Files, dict[tuple[int, str], int]]]:
-    """Run it; gives its files and a port for each number of streams and "nginx", "echoing" or "roomy".
+    """Run nginx; yields its files and a port for each number of streams and "nginx", "echoing" or "roomy".
 
-    The last allows twice as many streams as its number says: where one that has just ended still counts, Go dials anew.
+    "roomy" allows twice as many streams as its number says: if a stream that has just ended still counts, Go opens
+    another connection.
     """
     kinds = [(streams, kind) for streams in STREAMS for kind in ("nginx", "echoing", "roomy")]
     ports = dict(zip(kinds, free_ports(len(kinds)), strict=True))
@@ -131,7 +132,7 @@ def nginx(directory: Path, core: str | None = CORE) -> Iterator[tuple[Files, dic
 
 @contextlib.contextmanager
 def counting_sink(directory: Path, streams: int, latency_ms: int, core: str | None = CORE) -> Iterator[int]:
-    """Run ``simulators/sink.py`` in a process of its own; gives its port."""
+    """Run ``simulators/sink.py`` in a process of its own; yields its port."""
     (port,) = free_ports(1)
     arguments = [str(directory), str(port), str(streams), str(latency_ms)]
     with _running(core, sys.executable, "-m", "benchmarks.transport.sinks", *arguments):

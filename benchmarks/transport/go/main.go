@@ -82,7 +82,7 @@ func main() {
 	}))
 }
 
-// dial makes a client with one connection's worth of settings: HTTP/2, TLS 1.3, the run's own authority.
+// dial makes a client with the settings of this run: HTTP/2, TLS 1.3, the run's own authority.
 func dial(o order) *http.Client {
 	pem, err := os.ReadFile(o.CA)
 	must(err)
@@ -144,7 +144,7 @@ func used() usage {
 	return usage{seconds(u.Utime) + seconds(u.Stime), peak()}
 }
 
-// peak is what Linux calls VmHWM, in MB: Maxrss counts what the process was before it became this program.
+// peak is Linux's VmHWM in MB; Maxrss also counts the process as it was before exec.
 func peak() float64 {
 	status, err := os.ReadFile("/proc/self/status")
 	must(err)
