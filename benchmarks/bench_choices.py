@@ -1,7 +1,7 @@
 """How the sizes were chosen: python -m benchmarks.bench_choices [--rounds N] [--choice NAME] [--json].
 
 Fires the same base through a whole node to the counting sink, once for each value of each choice, round after round, so
-that a machine that slows down slows all of them down. Look at the ratio to the value in the code.
+that a machine that slows down slows all of them down. The figure to look at is the ratio to the value in the code.
 """
 
 from __future__ import annotations

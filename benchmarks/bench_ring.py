@@ -91,7 +91,7 @@ async def reading(cluster: Cluster, subscribers: int) -> float:
     store = Store(link)
     async with trio.open_nursery() as nursery:
         await nursery.start(lambda task_status: link.run(task_status.started))
-        await store.subscribers_count()  # connected
+        await store.subscribers_count()  # until it is connected
         before, rows = cpu(cluster.master.pid), 0
         for first in range(0, subscribers, PAGE_SIZE):
             parts = await store.page_read(first, first + PAGE_SIZE, PAGE_SIZE, RECIPIENTS_A_BATCH)

@@ -22,7 +22,7 @@ ROUNDS = 7
 
 
 def quiet(event: SupervisionEvent) -> None:
-    """Ignore the event, so that making events is measured, and nothing else."""
+    """Ignore the event: only making it is measured."""
 
 
 class Waiter:

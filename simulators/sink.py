@@ -1,4 +1,4 @@
-"""A provider that only counts: it answers every HTTP/2 request with 200 after a fixed latency, whatever it says.
+"""A provider that only counts: it answers any HTTP/2 request with 200, after a fixed latency.
 
 For benchmarks, where a twin that checks requests would be the bottleneck. It understands frames but not HPACK: its own
 answer is the one octet ``0x88`` (RFC 7541 appendix A: ``:status: 200``).

@@ -36,7 +36,7 @@ class Exceptional(NamedTuple):
     death: Death | None = None
     """DEAD and REJECTED: what the refusal says about the token; None: nothing."""
     fault: Fault = Fault.MOMENT
-    """Where the fault lies. RETRY and UNKNOWN: unless it is the phone's, the push is retried until the news expires."""
+    """Where the fault lies. RETRY and UNKNOWN: unless with the phone, the push is tried again until it expires."""
 
 
 @dataclass(slots=True)

@@ -82,7 +82,10 @@ class Dispatch(Submission):
         return outcomes
 
     def may_begin(self) -> bool:
-        """Whether more may be begun. If the batch has expired or is no longer ours, its unsent requests end here."""
+        """Whether more may be begun; False: it is unclear whether the batch is still ours.
+
+        If it has expired or is no longer ours, its unsent requests end here.
+        """
         if self._clock() >= self._batch.expires_at:
             self._end_unsent(Outcome.EXPIRED, "expired before it was sent")
         leave = self._batch.leave()

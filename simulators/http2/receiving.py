@@ -1,7 +1,7 @@
 """Processes the frames of one HTTP/2 connection, and replies as the protocol itself requires (RFC 9113).
 
 It is as strict as a provider may be: whatever RFC 9113 calls an error is answered with the RFC's own code, so that a
-client's fault shows in its tests and not on the day of big news.
+client's fault shows in its tests and not in production.
 """
 
 from __future__ import annotations

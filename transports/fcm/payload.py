@@ -28,7 +28,7 @@ _OWN = {"Android": ("android", "notification", "data"), "iPhones": ("apns", "pay
 
 
 class Body:
-    """The JSON of one campaign, cut open where the target goes."""
+    """The JSON of one campaign, split where the target goes."""
 
     __slots__ = ("_heads", "_tail")
 
@@ -67,7 +67,8 @@ def render(message: Message, campaign: str, ttl: int, *, validate_only: bool = F
 
 def _defaults(message: Message, given: Mapping[str, Any], campaign: str, ttl: int) -> dict[str, Any]:
     """What is sent unless an option says otherwise."""
-    # No collapse_key: FCM keeps four a device and drops the news under any other. A tag replaces it on the screen.
+    # No collapse_key: FCM keeps four of them for each device, and drops messages under any other. By its tag, a repeat
+    # replaces the first on the screen.
     android: dict[str, Any] = {"priority": "HIGH", "ttl": f"{ttl}s"}
     # A registration may be an iPhone's or a browser's: there, too, a repeat replaces the first.
     apns: dict[str, Any] = {"headers": {"apns-collapse-id": campaign}, "payload": {"aps": {"sound": "default"}}}

@@ -1,6 +1,6 @@
 """Recognises and normalises FCM's registration tokens and Firebase installation ids.
 
-Google promises neither form. For installation ids it is what Google's own SDKs check (firebase-js-sdk,
+Google promises neither form. The one of installation ids is what Google's own SDKs check (firebase-js-sdk,
 ``VALID_FID_PATTERN``); registration tokens have always had the same alphabet.
 """
 

@@ -41,7 +41,7 @@ from transports.http2.receive import Receiver
 from transports.http2.streams import Streams, Upload
 
 _STREAM_CAP = 1_000
-"""Streams in flight, even if the peer allows more: with 300 a push costs 13 % more CPU (`./dev bench choices`)."""
+"""Most streams in flight, even if the peer allows more: with 300 a push costs 13 % more CPU (`./dev bench choices`)."""
 _ERROR_NAMES = {code.value: code.name for code in ErrorCodes}
 _TEMPLATES = 64  # templates whose header blocks are cached, the oldest evicted first
 
@@ -215,8 +215,8 @@ class Http2Client:
     def expire(self, before: float) -> Completions:
         """Give up requests sent before ``before`` (seconds), and reset their streams.
 
-        They are unanswered, except where the peer's window never took the whole body: a peer cannot act on half a push,
-        whose length is announced (RFC 9113 §8.1.1). Such a connection gets no new requests.
+        They end unanswered. Those whose body the peer's window never took whole end unprocessed: a peer cannot act on
+        half a push, because its length is announced (RFC 9113 §8.1.1). Such a connection gets no new requests.
         """
         done = Completions()
         streams = self._streams

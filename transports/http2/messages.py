@@ -36,7 +36,7 @@ class Request(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """What the requests of a batch share. Fields must be valid and in lower case (RFC 9113 §8.2): unchecked."""
+    """What a batch's requests share. Fields must be valid and in lower case (RFC 9113 §8.2); they are not checked."""
 
     authority: bytes
     path: bytes

@@ -70,7 +70,7 @@ class Submission:
         self.take_unsent()
 
     def refused(self, request: Request) -> bool:
-        """Take back an unprocessed request. False: there were too many of them to send it again at once."""
+        """Take back an unprocessed request, to send it again. False: that happened too often to do it at once."""
         self.patience -= 1
         if self.patience < 0:
             return False
