@@ -100,8 +100,8 @@ class Batcher:
                 except Exception as error:  # a page that cannot be put does not stop the batcher for others
                     if is_outage(error):
                         raise
-                    log.exception("a page cannot be put on the tubes", baton=page.held.baton)
-                    await count_crash(partial(self._tubes.baton_crashed, page.held), error, baton=page.held.baton)
+                    log.exception("a page cannot be put on the tubes", baton=page.taken.baton)
+                    await count_crash(partial(self._tubes.baton_crashed, page.taken), error, baton=page.taken.baton)
 
     def stop(self) -> None:
         """Stop once the walkers have ended and every page in hand is on the tubes."""
@@ -111,17 +111,17 @@ class Batcher:
         page_split = split(page, self._channels)
         told = False
         while True:
-            verdict = await self._tubes.page_put(page.held, *page_split)
+            verdict = await self._tubes.page_put(page.taken, *page_split)
             if verdict != "full":
                 break
             if not told:
-                log.warning("the walk waits: the queue's memory is used up", baton=page.held.baton)
+                log.warning("the walk waits: the queue's memory is used up", baton=page.taken.baton)
                 told = True
             await trio.sleep(FULL_PAUSE)
         if verdict == "fenced":
             # no lease for now, or a new epoch: the baton comes again, and then the store decides who owns the page
-            log.warning("page not put: this queue has no lease for it", baton=page.held.baton)
+            log.warning("page not put: this queue has no lease for it", baton=page.taken.baton)
             try:
-                await self._tubes.baton_release(page.held)
+                await self._tubes.baton_release(page.taken)
             except LinkLost:
-                log.warning("baton not given back: the queue does it when our session ends", baton=page.held.baton)
+                log.warning("baton not given back: the queue does it when our session ends", baton=page.taken.baton)

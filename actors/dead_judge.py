@@ -68,7 +68,9 @@ def asking(store: Store, channel: str, clock: Clock) -> Ask:
         try:
             return await store.dead_doubt(doubt.campaign, channel, doubt.reasons, doubt.examples, doubt.limit, clock())
         except (LinkLost, VerbRefused) as error:
-            log.warning("the dead ledger does not answer: what was refused is held", channel=channel, error=str(error))
+            log.warning(
+                "the dead ledger does not answer: refused pushes are postponed", channel=channel, error=str(error)
+            )
             return ""
 
     return ask

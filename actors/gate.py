@@ -32,7 +32,7 @@ LOOK_EVERY = 0.25
 BLINK = 2.0
 """Seconds that an outage, a failed settlement or a wait for the channel's rate must last to be reported."""
 BY_ITSELF = "sending resumes by itself"
-_UNJUDGED = (Outcome.HELD, Outcome.RETRY, Outcome.UNKNOWN, Outcome.EXPIRED)
+_UNJUDGED = (Outcome.POSTPONED, Outcome.RETRY, Outcome.UNKNOWN, Outcome.EXPIRED)
 """Outcomes that do not show whether the provider accepts this channel's pushes."""
 
 

@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 from campaigns.batch import Batch
 from campaigns.campaign import Campaign
-from storage.records import Claim, HeldBaton, PagePart
+from storage.records import Claim, PagePart, TakenBaton
 from transports.contract import Outcomes
 
 Clock = Callable[[], int]
@@ -31,7 +31,7 @@ def wall_clock() -> int:
 class Page:
     """Walker → batcher: a claimed page with its subscribers, and the baton to ack once the page is on the tubes."""
 
-    held: HeldBaton
+    taken: TakenBaton
     claim: Claim
     campaign: Campaign
     parts: list[PagePart]

@@ -2,8 +2,8 @@
 
 With a key of the wrong environment, app or project every token is refused. No subscriber is deleted for that, since the
 store judges over the whole ring; but the phones should get their news once the key is fixed. So while hardly any push
-of a campaign is delivered, refused pushes are HELD. Only if they come back and are refused again, and the ledger knows
-of no deliveries either, does the channel stop with a question to a person.
+of a campaign is delivered, refused pushes are POSTPONED. Only if they come back and are refused again, and the ledger
+knows of no deliveries either, does the channel stop with a question to a person.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ ENOUGH = 20
 HARDLY = 0.1
 """At least this share of a sound campaign's answers are deliveries. The same in dead_rows.lua."""
 PATIENCE = 0.9
-"""Seconds from a campaign's first suspicious batch to the question. A held push comes back after one second."""
+"""Seconds from a campaign's first suspicious batch to the question. A postponed push comes back after one second."""
 _CAMPAIGNS = 8  # watched at once; the oldest is forgotten
-_REMEMBERED = 50_000  # refused and held recipients remembered of a campaign
+_REMEMBERED = 50_000  # refused and postponed recipients remembered of a campaign
 _EXAMPLES = 5
 _JUDGED = (Death.LIKELY, Death.DOUBTFUL)
 
@@ -40,7 +40,7 @@ class Doubt:
 
     campaign: int
     reasons: dict[str, int]
-    """Reason → phones whose pushes are held."""
+    """Reason → phones whose pushes are postponed."""
     examples: list[int]
     """Ids of some of these subscribers."""
     limit: float
@@ -57,10 +57,10 @@ class _Watch:
     delivered: int = 0
     settled: int = 0
     """Refused, and settled."""
-    held: dict[int, str] = field(default_factory=dict)
-    """Refused and held: subscriber → reason."""
+    postponed: dict[int, str] = field(default_factory=dict)
+    """Refused and postponed: subscriber → reason."""
     since: float | None = None
-    """When the first push was held."""
+    """When the first push was postponed."""
     proved: float | None = None
     """When deliveries proved the key; None: not yet."""
     state: str = ""
@@ -68,7 +68,7 @@ class _Watch:
 
     def sound(self, refused: int = 0) -> bool:
         """Whether deliveries prove the key. ``refused``: refusals of the batch at hand."""
-        answers = self.delivered + self.settled + len(self.held) + refused
+        answers = self.delivered + self.settled + len(self.postponed) + refused
         return self.delivered >= ENOUGH and self.delivered >= HARDLY * answers
 
     def may_settle(self, began: float, delivered: int, refused: int, limit: float) -> bool:
@@ -104,16 +104,17 @@ class Refusals:
         if self._sentence is None or self._breaker.reason != self._sentence:
             return False
         watch = self._campaigns.get(batch.campaign)
-        if watch is None or not any(recipient.id in watch.held for recipient in batch.recipients):
+        if watch is None or not any(recipient.id in watch.postponed for recipient in batch.recipients):
             return False
         self._breaker.spared(trio.current_time())
         return True
 
     async def weigh(self, batch: Batch, outcomes: Outcomes, ask: Ask, began: float = math.inf) -> Outcomes:
-        """Return the outcomes to settle. Refusals that may only mean a wrong key become HELD, with a STOP if needed.
+        """Return the outcomes to settle. Refusals that may only mean a wrong key are POSTPONED, with a STOP if needed.
 
         ``began``: when the batch was sent, on ``trio.current_time()``. Once a campaign has looked wrong, a refusal from
-        before the key was proved says nothing about the phone, however small its share of the batch: it is HELD too.
+        before the key was proved says nothing about the phone, however small its share of the batch: it is POSTPONED
+        too.
         """
         watch = self._watch(batch.campaign)
         watch.delivered += outcomes.delivered
@@ -128,8 +129,8 @@ class Refusals:
             return outcomes
         if watch.may_settle(began, outcomes.delivered, len(refused), self.limit):
             return self._settled(watch, batch, refused, outcomes)
-        if len(watch.held) < _REMEMBERED and watch.state != "denied":
-            watch.held.update((batch.recipients[entry.index].id, entry.reason) for entry in refused)
+        if len(watch.postponed) < _REMEMBERED and watch.state != "denied":
+            watch.postponed.update((batch.recipients[entry.index].id, entry.reason) for entry in refused)
         if watch.since is None:
             watch.since = now
         if watch.proved is not None or (watch.state == "" and now - watch.since < PATIENCE):
@@ -167,7 +168,7 @@ class Refusals:
                     self._sentence = self._why(state, "")
                     self._breaker.open(self._sentence, now)
             else:
-                watch.held.clear()  # from now on any batch may be the probe, even one that was refused
+                watch.postponed.clear()  # from now on any batch may be the probe, even one that was refused
                 if self._sentence is not None and self._breaker.reason == self._sentence:
                     self._breaker.retry(now)
 
@@ -182,13 +183,15 @@ class Refusals:
     @staticmethod
     def _settled(watch: _Watch, batch: Batch, refused: Sequence[Exceptional], outcomes: Outcomes) -> Outcomes:
         watch.settled += len(refused)
-        for entry in refused if watch.held else ():
-            watch.held.pop(batch.recipients[entry.index].id, None)
+        for entry in refused if watch.postponed else ():
+            watch.postponed.pop(batch.recipients[entry.index].id, None)
         return outcomes
 
     def _doubt(self, batch: Batch, watch: _Watch, refused: Sequence[Exceptional]) -> Doubt:
-        reasons = Counter(watch.held.values()) or Counter(entry.reason for entry in refused)
-        examples = list(watch.held)[:_EXAMPLES] or [batch.recipients[entry.index].id for entry in refused[:_EXAMPLES]]
+        reasons = Counter(watch.postponed.values()) or Counter(entry.reason for entry in refused)
+        examples = list(watch.postponed)[:_EXAMPLES] or [
+            batch.recipients[entry.index].id for entry in refused[:_EXAMPLES]
+        ]
         return Doubt(batch.campaign, dict(reasons), examples, self.limit)
 
     def _why(self, state: str, reason: str) -> str:
@@ -197,7 +200,7 @@ class Refusals:
         if state == "denied":
             return (
                 f"the provider still refuses nearly every token{words}: fix the channel's key, app or environment and"
-                " restart the node; held pushes then go out"
+                " restart the node; postponed pushes then go out"
             )
         return (
             f"the provider refuses nearly every token{words}: check the channel's key, app and environment. Nothing is"
@@ -209,7 +212,7 @@ class Refusals:
 def _held(outcomes: Outcomes, refused: Sequence[Exceptional], stop: str | None = None) -> Outcomes:
     indices = {entry.index for entry in refused}
     exceptions = [
-        Exceptional(entry.index, Outcome.HELD, entry.reason) if entry.index in indices else entry
+        Exceptional(entry.index, Outcome.POSTPONED, entry.reason) if entry.index in indices else entry
         for entry in outcomes.exceptions
     ]
     return replace(outcomes, exceptions=exceptions, stop=outcomes.stop or stop)

@@ -37,11 +37,11 @@ may have arrived, so it is repeated more and more rarely."""
 _WAITS = (10.0, 60.0, 300.0, math.inf)
 _OWN_WAITS = (60.0, 900.0, math.inf)
 """Delays are grouped into these classes (upper bounds, seconds), or each recipient might need a task of its own. With
-HELD they make eight remainders at most, as many as a take can number (``tubes.settle``)."""
+POSTPONED they make eight remainders at most, as many as a take can number (``tubes.settle``)."""
 
 
 def _delay(outcome: Outcome, after: float, tries: int) -> float:
-    if outcome is Outcome.HELD:
+    if outcome is Outcome.POSTPONED:
         return HELD_DELAY
     return max(after, min(2.0 ** (tries - 1), _LONGEST[outcome]))
 
@@ -59,20 +59,20 @@ def settle(batch: Batch, outcomes: Outcomes, now: int) -> Settlement:
     for index, outcome, reason, after, unregistered_at, death, fault in outcomes.exceptions:
         recipient = recipients[index]
         if outcome in AGAIN:
-            refusals = batch.refusals + (outcome is not Outcome.HELD and fault is Fault.PHONE)
+            refusals = batch.refusals + (outcome is not Outcome.POSTPONED and fault is Fault.PHONE)
             if left <= LAST_TRY:
                 outcome = Outcome.EXPIRED
             elif refusals >= ATTEMPTS:
                 outcome, reason = Outcome.REJECTED, f"given up after {ATTEMPTS} attempts: {reason}"
             else:
                 delay = min(_delay(outcome, after, batch.attempt), max(LAST_TRY, left / 2))
-                tries = batch.attempt + (outcome is not Outcome.HELD)
+                tries = batch.attempt + (outcome is not Outcome.POSTPONED)
                 classes = _WAITS if refusals == batch.refusals else _OWN_WAITS
                 key = (attempt(tries, refusals), next(end for end in classes if delay <= end))
                 longest, group = again.get(key, (0.0, []))
                 group.append(recipient)
                 again[key] = (max(longest, delay), group)
-                if outcome is not Outcome.HELD:
+                if outcome is not Outcome.POSTPONED:
                     tallies[RETRIED] = tallies.get(RETRIED, 0) + 1
                     reasons[reason] = reasons.get(reason, 0) + 1
                 continue

@@ -11,7 +11,7 @@ from actors.messages import Answered
 from actors.poison import PoisonCounter
 from campaigns.batch import Batch
 from storage.tubes import Tubes
-from transports.contract import Outcomes, Transport, held
+from transports.contract import Outcomes, Transport, postponed
 
 
 class TransportActor:
@@ -55,14 +55,14 @@ class TransportActor:
             self._gate.transport = None
 
     def stop(self) -> None:
-        """Stop once every push that was sent is answered; pushes in hand that are not begun come back as HELD."""
+        """Stop once every push that was sent is answered; pushes in hand that are not begun come back as POSTPONED."""
         self._intake.close()
         self._transport.stop()
 
     async def _send(self, nursery: trio.Nursery) -> None:
         async for batch in self._work:
             if self._gate.spares(batch):
-                await self._done.send((batch, held(batch, "the channel is paused")))
+                await self._done.send((batch, postponed(batch, "the channel is paused")))
                 continue
             async with PoisonCounter(self._tubes, self._channel, batch.task_id, batch.number):
                 began = trio.current_time()

@@ -15,7 +15,7 @@ from campaigns.batch import RECIPIENTS_A_BATCH
 from campaigns.baton import Baton
 from campaigns.campaign import Campaign
 from storage.errors import LinkLost, VerbRefused
-from storage.records import HeldBaton
+from storage.records import TakenBaton
 from storage.store import Store
 from storage.tubes import Tubes
 
@@ -59,16 +59,16 @@ class Walker:
         async with self._pages:
             await self._tubes.baton_release_worker()
             while not self._stopping:
-                held = await self._take()
-                if held is not None:
-                    await self._walk_or_bury(held)
+                taken = await self._take()
+                if taken is not None:
+                    await self._walk_or_bury(taken)
 
     def stop(self) -> None:
         """Take no more batons; the page in hand is finished."""
         self._stopping = True
         self._polling.cancel()
 
-    async def _take(self) -> HeldBaton | None:
+    async def _take(self) -> TakenBaton | None:
         # its own scope: a stop ends the long poll, and a baton that it was about to take is given back
         self._polling = trio.CancelScope()
         with self._polling:
@@ -78,52 +78,52 @@ class Walker:
                 return None
         return None
 
-    async def _walk_or_bury(self, held: HeldBaton) -> None:
+    async def _walk_or_bury(self, taken: TakenBaton) -> None:
         """Walk a baton. A crash is counted against it, and does not stop the walker for other campaigns."""
         try:
-            await self._walk(held)
+            await self._walk(taken)
         except Exception as error:
             if is_outage(error) or isinstance(error, trio.BrokenResourceError | trio.ClosedResourceError):
                 raise  # an outage, or the batcher is gone: not the baton's fault
-            log.exception("a baton cannot be walked", baton=held.baton)
-            await count_crash(partial(self._tubes.baton_crashed, held), error, baton=held.baton)
+            log.exception("a baton cannot be walked", baton=taken.baton)
+            await count_crash(partial(self._tubes.baton_crashed, taken), error, baton=taken.baton)
 
-    async def _walk(self, held: HeldBaton) -> None:
-        baton = held.baton
+    async def _walk(self, taken: TakenBaton) -> None:
+        baton = taken.baton
         campaign = await self._cache.get(baton.campaign)
         if campaign is not None and not self._serves(campaign):
-            await self._hand_on(held, campaign)
+            await self._hand_on(taken, campaign)
             return
-        claim = await self._store.page_claim(self._node, held.epoch, baton, self._clock())
+        claim = await self._store.page_claim(self._node, taken.epoch, baton, self._clock())
         if claim.verdict == "fenced":
-            await self._give_back(held)
+            await self._give_back(taken)
             await trio.sleep(FENCED_PAUSE)
             return
         if claim.next is not None:
             await self._pass_on(claim.next)
         if campaign is None or claim.verdict != "claimed":
-            await self._drop(held)
+            await self._drop(taken)
             return
         size = int(campaign.policy["page_size"])
         parts = await self._store.page_read(claim.from_id, claim.to_id, size, RECIPIENTS_A_BATCH, claim.position)
-        await self._pages.send(Page(held, claim, campaign, parts))
+        await self._pages.send(Page(taken, claim, campaign, parts))
 
     def _serves(self, campaign: Campaign) -> bool:
         """Whether this node may claim the campaign's pages. Once the news has expired any node may: nothing is sent."""
         return campaign.channels <= self._channels or campaign.expires_at <= self._clock()
 
-    async def _hand_on(self, held: HeldBaton, campaign: Campaign) -> None:
+    async def _hand_on(self, taken: TakenBaton, campaign: Campaign) -> None:
         """Give a baton to the nearest node that serves the campaign's channels, without a claim.
 
         If there is none, the baton ends here: the shepherds make it again every few seconds until there is one.
         """
         serving = await self._store.nodes_serving(sorted(campaign.channels))
         for name, peer in self._ring.items():
-            if name in serving and await self._offer(peer, held.baton):
+            if name in serving and await self._offer(peer, taken.baton):
                 break
         else:
-            log.debug("no living node serves all channels of the campaign", baton=held.baton)
-        await self._drop(held)
+            log.debug("no living node serves all channels of the campaign", baton=taken.baton)
+        await self._drop(taken)
 
     async def _offer(self, peer: Tubes, baton: Baton) -> bool:
         try:
@@ -140,14 +140,14 @@ class Walker:
                 return
         await self._tubes.baton_put([baton])
 
-    async def _drop(self, held: HeldBaton) -> None:
+    async def _drop(self, taken: TakenBaton) -> None:
         try:
-            await self._tubes.baton_ack(held)
+            await self._tubes.baton_ack(taken)
         except LinkLost:
-            log.warning("baton not acked: it comes again and will be stale", baton=held.baton)
+            log.warning("baton not acked: it comes again and will be stale", baton=taken.baton)
 
-    async def _give_back(self, held: HeldBaton) -> None:
+    async def _give_back(self, taken: TakenBaton) -> None:
         try:
-            await self._tubes.baton_release(held)
+            await self._tubes.baton_release(taken)
         except LinkLost:
-            log.warning("baton not given back: the queue does it when our session ends", baton=held.baton)
+            log.warning("baton not given back: the queue does it when our session ends", baton=taken.baton)

@@ -20,7 +20,7 @@ from broadside.config.config import CONNECTIONS
 from broadside.newsroom.newsroom import PAGE_SIZE
 from broadside.topology import HANDS_A_CONNECTION, PAGES_IN_HAND
 from campaigns.baton import Baton
-from storage.records import Claim, HeldBaton, PagePart
+from storage.records import Claim, PagePart, TakenBaton
 
 CHANNELS = 2
 LINGER = 0.04
@@ -158,16 +158,16 @@ class Tubes:
         await self._model.away()
         await self.baton_put(batons)
 
-    async def baton_take(self) -> HeldBaton:
+    async def baton_take(self) -> TakenBaton:
         """Wait for a baton."""
-        return HeldBaton(await self._take.receive(), 0, 0, 0)
+        return TakenBaton(await self._take.receive(), 0, 0, 0)
 
-    async def baton_ack(self, held: HeldBaton) -> bool:
+    async def baton_ack(self, taken: TakenBaton) -> bool:
         """Its page is on the tubes."""
         await trio.lowlevel.checkpoint()
         return True
 
-    async def baton_release(self, held: HeldBaton) -> None:
+    async def baton_release(self, taken: TakenBaton) -> None:
         """Not in this model: nobody is fenced."""
         raise AssertionError
 

@@ -44,7 +44,7 @@ class Batch:
     recipients: list[Recipient]
     """By rising id, unless they came back from an earlier attempt."""
     begin_until: float = math.inf
-    """On ``trio.current_time()``: pushes not begun by then come back HELD, so that no lease runs out on the way."""
+    """On ``trio.current_time()``: pushes not begun by then are POSTPONED, so that no lease runs out on the way."""
     leave: Callable[[], Leave] = always
     """Called each time before the next few requests begin."""
     validate_only: bool = False

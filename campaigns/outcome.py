@@ -18,11 +18,11 @@ class Outcome(enum.Enum):
     """Not accepted for now: try again after ``Exceptional.after`` seconds."""
     UNKNOWN = "unknown"
     """Sent, never answered: tried again under the same collapse id, so that a repeat replaces the first."""
-    HELD = "held"
+    POSTPONED = "postponed"
     """Not judged: never sent, or hit by a fault of the whole channel. Does not count as a try."""
 
 
-AGAIN = frozenset({Outcome.RETRY, Outcome.UNKNOWN, Outcome.HELD})
+AGAIN = frozenset({Outcome.RETRY, Outcome.UNKNOWN, Outcome.POSTPONED})
 """These come back as a later attempt. All other outcomes are terminal: a push has exactly one of them in its life."""
 TERMINAL = tuple(outcome for outcome in Outcome if outcome not in AGAIN)
 """All terminal outcomes. ``storage/lua/roles/store/campaigns.lua`` has the same list, and a test compares them."""

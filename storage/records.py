@@ -15,7 +15,7 @@ _MESSAGE = msgspec.json.Decoder(Message)
 
 
 @dataclass(frozen=True, slots=True)
-class HeldBaton:
+class TakenBaton:
     """A baton taken from this node's tube, not yet acked."""
 
     baton: Baton
@@ -134,8 +134,8 @@ class DeadRow(NamedTuple):
     """Ms UTC."""
     likely: int
     doubtful: int
-    held: int
-    """Phones whose pushes are held, as far as one worker knows."""
+    postponed: int
+    """Phones whose pushes are postponed, as far as one worker knows."""
     kept: int
     """Refused targets that wait for a verdict or an answer."""
     removed: int

@@ -224,9 +224,9 @@ class Store:
         ``reasons``: reason → phones whose pushes this worker holds. Returns ``sound``, ``few``, ``stopped``,
         ``confirmed`` or ``denied``: see ``storage/lua/roles/store/dead.lua``.
         """
-        held = sum(reasons.values())
+        postponed = sum(reasons.values())
         (word,) = await self._link.call(
-            self._where, "store.dead_doubt", campaign, channel, held, reasons, examples, limit, now
+            self._where, "store.dead_doubt", campaign, channel, postponed, reasons, examples, limit, now
         )
         return str(word)
 

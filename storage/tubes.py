@@ -14,7 +14,7 @@ from campaigns.batch import Leave
 from campaigns.baton import Baton
 from storage.errors import LinkLost
 from storage.link import Link, Orphan
-from storage.records import TASK_FIELDS, Buried, HeldBaton, Lease, Memory, PagePart, Settlement, Standing
+from storage.records import TASK_FIELDS, Buried, Lease, Memory, PagePart, Settlement, Standing, TakenBaton
 
 log = structlog.get_logger(__name__)
 
@@ -98,7 +98,7 @@ class Tubes:
         wire = [list(baton) for baton in batons]
         await self._link.call(self._where, "tubes.baton_put", wire, deadline=OFFER_DEADLINE)
 
-    async def baton_take(self) -> HeldBaton | None:
+    async def baton_take(self) -> TakenBaton | None:
         """Wait up to POLL seconds for a baton. A baton that comes after a cancel is given back.
 
         A task that is not a baton is buried.
@@ -106,16 +106,16 @@ class Tubes:
         epoch, tasks = await self._poll("tubes.baton_take", self._worker, orphan=self._return_baton)
         for number, (id, _, data) in tasks:
             try:
-                return HeldBaton(msgspec.convert(data, Baton), id, number, epoch)
+                return TakenBaton(msgspec.convert(data, Baton), id, number, epoch)
             except msgspec.ValidationError as error:
                 why = f"not a baton: {error}"
                 log.error("baton buried", task=id, why=why)
                 await self._link.insist(self._where, "tubes.baton_bury", id, number, why)
         return None
 
-    async def baton_crashed(self, held: HeldBaton, why: str) -> tuple[int, bool]:
+    async def baton_crashed(self, taken: TakenBaton, why: str) -> tuple[int, bool]:
         """Count a crash against a baton: it comes again, or is buried. Returns (its crashes, whether it is buried)."""
-        crashes, over = await self._link.call(self._where, "tubes.baton_crashed", held.id, held.number, why)
+        crashes, over = await self._link.call(self._where, "tubes.baton_crashed", taken.id, taken.number, why)
         return int(crashes), bool(over)
 
     def _return_baton(self, answer: list[Any]) -> None:
@@ -123,13 +123,13 @@ class Tubes:
         if leases:
             self._link.tell(self._where, "tubes.baton_release", leases)
 
-    async def baton_ack(self, held: HeldBaton) -> bool:
+    async def baton_ack(self, taken: TakenBaton) -> bool:
         """Ack a baton; False if it was not ours any more. Waits out a lost link."""
-        return bool((await self._link.insist(self._where, "tubes.baton_ack", held.id, held.number))[0])
+        return bool((await self._link.insist(self._where, "tubes.baton_ack", taken.id, taken.number))[0])
 
-    async def baton_release(self, held: HeldBaton) -> None:
+    async def baton_release(self, taken: TakenBaton) -> None:
         """Give a baton back. Waits out a lost link."""
-        await self._link.insist(self._where, "tubes.baton_release", [[held.id, held.number]])
+        await self._link.insist(self._where, "tubes.baton_release", [[taken.id, taken.number]])
 
     async def baton_release_worker(self) -> int:
         """Give back every baton that an earlier incarnation of this worker's walkers held."""
@@ -150,7 +150,7 @@ class Tubes:
 
     async def page_put(
         self,
-        held: HeldBaton,
+        taken: TakenBaton,
         parts: Sequence[PagePart],
         expires_at: int,
         recipients: int,
@@ -162,7 +162,8 @@ class Tubes:
         """
         wire = [[part.channel, 0.0, part.size, part.recipients, expires_at] for part in parts]
         return str((await self._link.insist(
-            self._where, "tubes.page_put", held.epoch, *held.baton[:3], wire, recipients, tallies, held.id, held.number
+            self._where, "tubes.page_put", taken.epoch, *taken.baton[:3], wire, recipients, tallies, taken.id,
+            taken.number,
         ))[0])  # fmt: skip
 
     async def batch_take(self, channel: str, most: int) -> list[tuple[int, int, Any]]:

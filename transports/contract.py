@@ -56,9 +56,9 @@ class Outcomes:
     """
 
 
-def held(batch: Batch, why: str) -> Outcomes:
-    """Outcomes of a batch of which nothing was sent: every recipient is HELD."""
-    return Outcomes(0, [Exceptional(index, Outcome.HELD, why) for index in range(len(batch.recipients))])
+def postponed(batch: Batch, why: str) -> Outcomes:
+    """Outcomes of a batch of which nothing was sent: every recipient is POSTPONED."""
+    return Outcomes(0, [Exceptional(index, Outcome.POSTPONED, why) for index in range(len(batch.recipients))])
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,8 +52,8 @@ class Decision(NamedTuple):
 
 
 def stop(reason: str, sentence: str, then: Then = Then.NOTHING) -> Decision:
-    """A fault that would hit every recipient: all are HELD, and the channel pauses."""
-    return Decision(Outcome.HELD, reason, stop=sentence, then=then, fault=Fault.CHANNEL)
+    """A fault that would hit every recipient: all are POSTPONED, and the channel pauses."""
+    return Decision(Outcome.POSTPONED, reason, stop=sentence, then=then, fault=Fault.CHANNEL)
 
 
 def later(

@@ -95,8 +95,8 @@ class Dispatch(Submission):
         return leave is not Leave.AWAITED
 
     def withdraw(self, reason: str) -> None:
-        """End every unsent recipient as HELD."""
-        self._end_unsent(Outcome.HELD, reason)
+        """End every unsent recipient as POSTPONED."""
+        self._end_unsent(Outcome.POSTPONED, reason)
 
     def answer(self, answer: Answer) -> str | None:
         """Judge one answer. Returns why the connection that it came over should take no new requests, or None."""

@@ -19,7 +19,7 @@ class DeadEntry(msgspec.Struct, frozen=True, kw_only=True):
     """Refused as if the phone were gone (UNREGISTERED, 410 without a usable timestamp)."""
     doubtful: int
     """Refused in a way that a wrong key causes too (BadDeviceToken, SENDER_ID_MISMATCH)."""
-    held: int
+    postponed: int
     """Phones whose pushes wait for the answer, as far as one worker knows."""
     kept: int
     """Refused tokens that wait for a verdict or an answer."""

@@ -135,7 +135,7 @@ def _asked(entry: DeadEntry) -> str:
     reasons = ", ".join(f"{n:,} × {reason}" for reason, n in sorted(entry.reasons.items(), key=lambda item: -item[1]))
     examples = ", ".join(map(str, entry.examples))
     waits = [f"{entry.kept:,} tokens kept"] if entry.kept else []
-    waits += [f"{entry.held:,} pushes held"] if entry.held else []
+    waits += [f"{entry.postponed:,} pushes wait"] if entry.postponed else []
     lines = [entry.text, f"  since {moment(entry.since)}; {', '.join(waits) or 'nothing waits'}"]
     lines += [f"  reasons: {reasons}"] if reasons else []
     lines += [f"  for example the subscribers {examples}"] if examples else []

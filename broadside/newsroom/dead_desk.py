@@ -100,7 +100,7 @@ def _question(state: str, channel: str, campaign: str, refused: int, delivered: 
 
 def _entry(row: DeadRow) -> DeadEntry:
     campaign = campaign_text(row.campaign)
-    refused = max(row.likely + row.doubtful, row.held)
+    refused = max(row.likely + row.doubtful, row.postponed)
     text = ""
     if row.state in QUESTIONS:
         top = max(row.reasons, key=lambda reason: row.reasons[reason], default="")
@@ -113,7 +113,7 @@ def _entry(row: DeadRow) -> DeadEntry:
         delivered=row.delivered,
         likely=row.likely,
         doubtful=row.doubtful,
-        held=row.held,
+        postponed=row.postponed,
         kept=row.kept,
         removed=row.removed,
         share=round(refused / max(1, refused + row.delivered), 4),

@@ -95,7 +95,7 @@ def _judged(provider: str, outcomes: Outcomes, asked: int) -> Verdict:
     if fates == {Outcome.DROPPED}:
         why = next(iter(counts)).removesuffix(": only checked here")
         return Verdict("checked", f"checked here only; {why}")
-    if fates <= {Outcome.HELD, Outcome.UNKNOWN, Outcome.RETRY}:
+    if fates <= {Outcome.POSTPONED, Outcome.UNKNOWN, Outcome.RETRY}:
         return Verdict("unanswered", f"{provider} gives no verdict ({reasons})", asked)
     return Verdict("refused", f"{provider} accepts none of {asked} ({reasons})", asked)
 

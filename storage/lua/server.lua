@@ -13,7 +13,7 @@
 --     others: ['10.0.0.6:3301']
 --     password_file: /etc/broadside/replication.password
 --     master: true                   # of a base that is yet to be made
---     quorum: 2                      # instances that must have a write before it is acknowledged; default: the majority
+--     quorum: 2                      # instances that must have a write before it is acknowledged (the majority)
 
 local fio = require('fio')
 local yaml = require('yaml')

@@ -14,7 +14,7 @@ from campaigns.baton import Baton
 from campaigns.campaign import Campaign
 from campaigns.message import Message
 from campaigns.recipient import Recipient, pack_recipients, unpack_recipients
-from storage.records import Claim, HeldBaton, PagePart, Span
+from storage.records import Claim, PagePart, Span, TakenBaton
 
 Row = tuple[int, str]
 """Id and channel."""
@@ -35,7 +35,7 @@ def page(rows: list[Row], audience: Sequence[str] = ALL, spans: tuple[Span, ...]
     campaign = Campaign(
         1, 1, "firing", Message(title="t", body="b"), list(audience), {"ttl_ms": 1000}, 10, 20, None, False
     )
-    return Page(HeldBaton(Baton(1, 0, 0, 0), 0, 1, 1), Claim("claimed", 0, 10**9, None, spans), campaign, parts)
+    return Page(TakenBaton(Baton(1, 0, 0, 0), 0, 1, 1), Claim("claimed", 0, 10**9, None, spans), campaign, parts)
 
 
 channels = st.sampled_from(ALL)

@@ -48,7 +48,9 @@ class OneAtATime(ScriptedTransport):
     async def send(self, batch: Batch) -> Outcomes:
         async with self.stream:
             if self.ended.is_set():
-                return Outcomes(0, [Exceptional(n, Outcome.HELD, "stopping") for n in range(len(batch.recipients))])
+                return Outcomes(
+                    0, [Exceptional(n, Outcome.POSTPONED, "stopping") for n in range(len(batch.recipients))]
+                )
             return await super().send(batch)
 
 

@@ -22,7 +22,7 @@ async def test_a_stop_answer_pauses_the_channel_and_a_probe_reopens_it(autojump_
     def answer(batch: Batch) -> Outcomes:
         if well:
             return delivered(batch)
-        held = [Exceptional(i, Outcome.HELD, "InvalidProviderToken") for i in range(len(batch.recipients))]
+        held = [Exceptional(i, Outcome.POSTPONED, "InvalidProviderToken") for i in range(len(batch.recipients))]
         return Outcomes(0, held, stop="Apple refuses the key: put the right one under credentials")
 
     tubes, transport = MemoryTubes(30), ScriptedTransport(answer)

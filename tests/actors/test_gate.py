@@ -54,7 +54,7 @@ class House:
         now, gate = trio.current_time(), self.gate
         match word:
             case "refused":
-                await self.ends(Outcome.HELD, stop="Apple refuses the key")
+                await self.ends(Outcome.POSTPONED, stop="Apple refuses the key")
             case "put off":
                 await self.ends(Outcome.RETRY, slow=12.0)
             case "unanswered":

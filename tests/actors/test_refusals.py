@@ -46,7 +46,7 @@ def watch(limit: float = 0.2) -> tuple[Refusals, Breaker, Ledger]:
 
 
 def held(outcomes: Outcomes) -> int:
-    return sum(entry.outcome is Outcome.HELD for entry in outcomes.exceptions)
+    return sum(entry.outcome is Outcome.POSTPONED for entry in outcomes.exceptions)
 
 
 async def test_a_refused_batch_is_held_once_and_then_the_ledger_is_asked(

@@ -108,7 +108,7 @@ def test_a_task_has_its_tries_and_its_own_refusals_in_one_number() -> None:
 
 
 def test_what_was_never_judged_is_no_attempt() -> None:
-    held = [Exceptional(i, Outcome.HELD, "paused", fault=Fault.PHONE) for i in range(10)]
+    held = [Exceptional(i, Outcome.POSTPONED, "paused", fault=Fault.PHONE) for i in range(10)]
     result = settle(*done(held, attempt=attempt(3, ATTEMPTS - 1)), NOW)
     assert result.remainders[0].attempt == attempt(3, ATTEMPTS - 1)
     assert result.tallies == {}, "held is neither an outcome nor a retry"

@@ -273,7 +273,7 @@ async def test_workers_that_hold_everything_raise_one_question_over_the_ring(rin
     assert await doubt(ring, 50) == "stopped"
     assert await doubt(ring, 40) == "stopped"
     row = await ring.row()
-    assert (row.state, row.held, row.reasons, row.examples) == ("stopped", 50, {"BadDeviceToken": 50}, [1, 2, 3])
+    assert (row.state, row.postponed, row.reasons, row.examples) == ("stopped", 50, {"BadDeviceToken": 50}, [1, 2, 3])
     lease = await ring.beat()
     assert lease is not None
     assert [(each.state, each.refused) for each in lease.dead] == [("stopped", 50)]
@@ -354,7 +354,7 @@ async def test_two_thousand_phones_on_eight_workers_lose_nobody_to_a_wrong_key(r
     async with trio.open_nursery() as nursery:
         for number, (watch, breaker) in enumerate(workers):
             nursery.start_soon(send, number, watch, breaker)
-    assert {fate.outcome for fate in fates} == {Outcome.HELD}
+    assert {fate.outcome for fate in fates} == {Outcome.POSTPONED}
     assert set(stops) == set(range(8)), "every worker stops"
     (row,) = [row for row in await ring.store.dead_list() if row.channel == "ios"]
     assert (row.state, row.kept, row.removed) == ("stopped", 0, 0)

@@ -18,7 +18,7 @@ from asynctnt.exceptions import TarantoolNotConnectedError
 from campaigns.baton import Baton
 from storage.errors import LinkDown, LinkLost, LinkTimeout, VerbRefused
 from storage.link import CALLS_IN_FLIGHT, Endpoint, Link
-from storage.records import HeldBaton, Lease
+from storage.records import Lease, TakenBaton
 from storage.store import Store
 from storage.tubes import Tubes
 from supervision import ChildRestarting, ChildSpec, Intensity, SupervisionEvent, Supervisor
@@ -52,7 +52,7 @@ async def test_a_cancelled_take_takes_nothing(own_link: Link) -> None:
 
 async def test_a_poll_cancelled_while_its_task_arrives_gives_the_task_back(own_link: Link) -> None:
     tubes = await joined(own_link)
-    took: list[HeldBaton] = []
+    took: list[TakenBaton] = []
 
     async def poll(scope: trio.CancelScope) -> None:
         held = None

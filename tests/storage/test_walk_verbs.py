@@ -15,7 +15,7 @@ from campaigns.message import Message
 from campaigns.recipient import pack_recipients, unpack_recipients
 from storage.errors import VerbRefused
 from storage.link import Link
-from storage.records import HeldBaton, Lease, Remainder, Settlement, Task
+from storage.records import Lease, Remainder, Settlement, TakenBaton, Task
 from storage.store import Store
 from storage.tubes import Tubes
 
@@ -84,12 +84,12 @@ class House:
             assert await self.tubes.baton_ack(held)
         return held.baton
 
-    async def take(self) -> HeldBaton | None:
+    async def take(self) -> TakenBaton | None:
         with trio.move_on_after(0.3):
             return await self.tubes.baton_take()
         return None
 
-    async def put(self, held: HeldBaton, claim: Any) -> str:
+    async def put(self, held: TakenBaton, claim: Any) -> str:
         campaign = await self.store.campaign_get(CAMPAIGN)
         assert campaign is not None
         read = await self.store.page_read(claim.from_id, claim.to_id, 1000, RECIPIENTS_A_BATCH)

@@ -86,7 +86,7 @@ class Real:
         async with self.base() as link:
             campaign = Campaign(
                 channels=self.channels, campaign=next(_campaigns), page_size=8, seconds=0.002, shepherd=0.2,
-                refusal=Outcome.HELD,
+                refusal=Outcome.POSTPONED,
                 server=wire.TarantoolLogin(endpoint.uri, endpoint.user, endpoint.password),
             )  # fmt: skip
             campaign.wired(self.patch)

@@ -23,14 +23,14 @@ STOPS = """400 BadCollapseId, 400 BadExpirationDate, 400 BadMessageId, 400 BadPr
 400 MissingChannelId, 400 BadChannelId, 400 ChannelNotRegistered, 400 BadRequestParams, 400 BadRequestPayload,
 400 MissingPushType, 400 CannotCreateChannelConfig, 403 TopicMismatch"""
 TABLE = [
-    *[(*line.split(), Outcome.HELD, Then.NOTHING) for line in STOPS.split(",")],
+    *[(*line.split(), Outcome.POSTPONED, Then.NOTHING) for line in STOPS.split(",")],
     ("400", "MissingDeviceToken", Outcome.REJECTED, Then.NOTHING),
     ("400", "BadDeviceToken", Outcome.REJECTED, Then.NOTHING),
     ("400", "DeviceTokenNotForTopic", Outcome.REJECTED, Then.NOTHING),
     ("400", "IdleTimeout", Outcome.RETRY, Then.RECONNECT),
     ("403", "Forbidden", Outcome.REJECTED, Then.NOTHING),
-    ("403", "ExpiredProviderToken", Outcome.HELD, Then.RENEW_AND_RECONNECT),
-    ("403", "InvalidProviderToken", Outcome.HELD, Then.RENEW_IF_MISDATED),
+    ("403", "ExpiredProviderToken", Outcome.POSTPONED, Then.RENEW_AND_RECONNECT),
+    ("403", "InvalidProviderToken", Outcome.POSTPONED, Then.RENEW_IF_MISDATED),
     ("403", "UnrelatedKeyIdInToken", Outcome.RETRY, Then.RECONNECT),
     ("410", "Unregistered", Outcome.DEAD, Then.NOTHING),
     ("410", "ExpiredToken", Outcome.DEAD, Then.NOTHING),
@@ -46,7 +46,7 @@ TABLE = [
 def test_every_documented_answer_has_its_meaning(status, reason, outcome, then):
     decision = outcomes.decide(int(status), reason, 123)
     assert (decision.outcome, decision.then, decision.reason) == (outcome, then, reason)
-    assert (decision.stop is not None) == (outcome is Outcome.HELD)
+    assert (decision.stop is not None) == (outcome is Outcome.POSTPONED)
     assert decision.unregistered_at == (123 if status == "410" else None)
     assert (decision.after > 0) == (outcome is Outcome.RETRY)
 
@@ -289,7 +289,7 @@ async def test_a_fresh_token_called_expired_pauses_the_channel(peer, make_apns, 
     async with running(make_apns(peer)) as transport:
         outcome = await transport.send(make_batch(20))
     assert "clock" in outcome.stop
-    assert [e.outcome for e in outcome.exceptions] == [Outcome.HELD] * 20
+    assert [e.outcome for e in outcome.exceptions] == [Outcome.POSTPONED] * 20
 
 
 async def test_repeated_forbidden_pauses_the_channel(peer, make_apns, make_batch, running, reason):

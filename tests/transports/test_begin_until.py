@@ -40,5 +40,5 @@ async def test_while_no_connection_is_up_a_batch_comes_back_held_when_its_time_t
             nursery.start_soon(pool.run, lambda: None)
             outcomes = await dispatch.run(pool)
             pool.stop()
-    assert [entry.outcome for entry in outcomes.exceptions] == [Outcome.HELD] * 3
+    assert [entry.outcome for entry in outcomes.exceptions] == [Outcome.POSTPONED] * 3
     assert "127.0.0.1" in outcomes.exceptions[0].reason

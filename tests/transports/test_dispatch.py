@@ -14,7 +14,7 @@ from transports.http2.messages import Answer, Request, Template
 
 TEMPLATE = Template(b"localhost", b"/3/device/", ())
 EXPIRED = Decision(
-    Outcome.HELD, "ExpiredProviderToken", stop="the key is refused", then=Then.RENEW, fault=Fault.CHANNEL
+    Outcome.POSTPONED, "ExpiredProviderToken", stop="the key is refused", then=Then.RENEW, fault=Fault.CHANNEL
 )
 
 

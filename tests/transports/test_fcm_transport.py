@@ -123,7 +123,7 @@ async def test_a_token_refused_again_after_renewal_pauses_the_channel(peer, goog
         outcomes = await transport.send(make_batch(10))
     assert outcomes.stop is not None
     assert "service account" in outcomes.stop
-    assert {e.outcome for e in outcomes.exceptions} == {Outcome.HELD}
+    assert {e.outcome for e in outcomes.exceptions} == {Outcome.POSTPONED}
     assert len(outcomes.exceptions) == 10
 
 
@@ -164,7 +164,7 @@ async def test_a_refused_service_account_pauses_the_channel_with_a_sentence(
         outcomes = await transport.send(make_batch(5))
         assert outcomes.stop is not None
         assert "invalid_grant" in outcomes.stop
-        assert {e.outcome for e in outcomes.exceptions} == {Outcome.HELD}
+        assert {e.outcome for e in outcomes.exceptions} == {Outcome.POSTPONED}
         google.answers = []
         await until(lambda: transport.token.fault is None)
         assert (await transport.send(make_batch(5))).delivered == 5
@@ -176,7 +176,7 @@ async def test_stopping_frees_those_who_wait_for_a_token(google, make_fcm, make_
     async with trio.open_nursery() as nursery, running(make_fcm()) as transport:
         nursery.start_soon(_collect_send, results, transport, make_batch(5))
         await until(lambda: google.asked > 3)
-    assert {e.outcome for e in results[0].exceptions} == {Outcome.HELD}
+    assert {e.outcome for e in results[0].exceptions} == {Outcome.POSTPONED}
     assert results[0].stop is None
 
 

@@ -31,7 +31,7 @@ async def test_what_is_in_other_hands_is_not_begun(peer, make_apns, make_batch, 
         outcomes = await transport.send(replace(make_batch(300), leave=Said(peer, 50, Leave.GONE)))
     assert 50 <= outcomes.delivered <= 50 + 2 * STREAMS
     assert Counter((e.outcome, e.reason) for e in outcomes.exceptions) == {
-        (Outcome.HELD, "the batch is in other hands"): 300 - outcomes.delivered
+        (Outcome.POSTPONED, "the batch is in other hands"): 300 - outcomes.delivered
     }
 
 

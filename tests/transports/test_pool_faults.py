@@ -195,9 +195,9 @@ async def test_stop_finishes_what_is_in_flight_and_holds_the_rest(peer, make_apn
             link.reply(seen.stream_id, OK)
         await link.flush()
     assert results[0].delivered == 4
-    assert Counter(e.outcome for e in results[0].exceptions) == {Outcome.HELD: 6}
+    assert Counter(e.outcome for e in results[0].exceptions) == {Outcome.POSTPONED: 6}
     late = await transport.send(make_batch(3))
-    assert Counter(e.outcome for e in late.exceptions) == {Outcome.HELD: 3}
+    assert Counter(e.outcome for e in late.exceptions) == {Outcome.POSTPONED: 3}
 
 
 async def test_a_cancelled_transport_leaves_no_sender_hanging(peer, make_apns, make_batch, until):

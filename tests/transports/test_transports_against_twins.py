@@ -222,7 +222,7 @@ async def test_a_fault_of_the_channel_holds_everybody_and_says_why(
         outcomes = await transport.send(make_batch(tokens=tokens_for("apns", 30)))
     assert outcomes.stop is not None
     assert words in outcomes.stop
-    assert Counter(e.outcome for e in outcomes.exceptions) == {Outcome.HELD: 30}
+    assert Counter(e.outcome for e in outcomes.exceptions) == {Outcome.POSTPONED: 30}
 
 
 async def test_the_wrong_project_is_the_channels_fault_and_kills_no_token(against, make_batch, tokens_for, monkeypatch):
@@ -230,7 +230,7 @@ async def test_the_wrong_project_is_the_channels_fault_and_kills_no_token(agains
     async with against("fcm") as (transport, _):
         outcomes = await transport.send(make_batch(tokens=tokens_for("fcm", 5)))
     assert outcomes.stop is not None
-    assert {e.outcome for e in outcomes.exceptions} == {Outcome.HELD}
+    assert {e.outcome for e in outcomes.exceptions} == {Outcome.POSTPONED}
 
 
 async def test_access_tokens_that_end_in_mid_campaign_are_replaced(against, make_batch, tokens_for):

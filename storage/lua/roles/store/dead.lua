@@ -55,17 +55,17 @@ function dead.note(campaign, channel, entries, now)
     end
 end
 
--- A worker holds the refused pushes of a campaign, because hardly any is delivered. held: how many phones; reasons:
--- their reasons; examples: some of their ids. Returns 'sound' (the ring's deliveries prove the key), 'few' or
+-- A worker postpones the refused pushes of a campaign, because hardly any is delivered. postponed: how many phones;
+-- reasons: their reasons; examples: some of their ids. Returns 'sound' (the ring's deliveries prove the key), 'few' or
 -- 'confirmed' (settle them), 'stopped' (now a question to a person) or 'denied' (a person has said that the key is
 -- wrong).
-function dead.dead_doubt(campaign, channel, held, reasons, examples, limit, now)
+function dead.dead_doubt(campaign, channel, postponed, reasons, examples, limit, now)
     return atomic(function()
         local row = rows.row_of(campaign, channel, now)
         if row.state == 'confirmed' then
             return 'confirmed'
         end
-        local bad = rows.refused(row) + held
+        local bad = rows.refused(row) + postponed
         if rows.sound(rows.delivered(row), bad) then
             if row.state == 'stopped' then
                 rows.enter(row, 'collecting', now)
@@ -76,10 +76,10 @@ function dead.dead_doubt(campaign, channel, held, reasons, examples, limit, now)
         elseif row.state == 'denied' or row.state == 'forgetting' then
             return 'denied'
         elseif row.state ~= 'stopped' then
-            row = rows.update(rows.enter(row, 'stopped', now), {{'=', 'held', 0}, {'=', 'limit', limit}})
+            row = rows.update(rows.enter(row, 'stopped', now), {{'=', 'postponed', 0}, {'=', 'limit', limit}})
         end
-        if held > row.held then
-            row = rows.update(row, {{'=', 'held', held}, {'=', 'examples', {unpack(examples, 1, EXAMPLES)}}})
+        if postponed > row.postponed then
+            row = rows.update(row, {{'=', 'postponed', postponed}, {'=', 'examples', {unpack(examples, 1, EXAMPLES)}}})
             if rows.refused(row) == 0 then
                 rows.update(row, {{'=', 'reasons', rows.add_reasons({}, reasons)}})
             end
@@ -96,7 +96,7 @@ local function standing(row)
         end
     end
     local state = row.state == 'forgetting' and 'denied' or row.state
-    local bad = math.max(rows.refused(row), tonumber(row.held))
+    local bad = math.max(rows.refused(row), tonumber(row.postponed))
     return {row.campaign, row.channel, state, row.answered_at, bad, rows.delivered(row), row.limit, top or ''}
 end
 
@@ -120,8 +120,8 @@ local function examples(row)
     return #ids > 0 and ids or row.examples
 end
 
--- Up to `limit` rows, the newest first: {campaign, channel, state, since, likely, doubtful, held, waiting, removed,
--- delivered, limit, reasons, examples} each. No token leaves the store.
+-- Up to `limit` rows, the newest first: {campaign, channel, state, since, likely, doubtful, postponed, waiting,
+-- removed, delivered, limit, reasons, examples} each. No token leaves the store.
 function dead.dead_list(limit)
     local list = {}
     for _, row in box.space.store_deaths:pairs(nil, {iterator = 'REQ'}) do
@@ -130,7 +130,7 @@ function dead.dead_list(limit)
         end
         if row.state ~= 'closed' or row.removed > 0 then
             table.insert(list, {
-                row.campaign, row.channel, row.state, row.since, row.likely, row.doubtful, row.held, row.waiting,
+                row.campaign, row.channel, row.state, row.since, row.likely, row.doubtful, row.postponed, row.waiting,
                 row.removed, rows.delivered(row), row.limit, setmetatable(row.reasons, rows.MAP), examples(row),
             })
         end
@@ -138,8 +138,8 @@ function dead.dead_list(limit)
     return list
 end
 
--- A person's answer. campaign: nil for all of the channel. answer: 'confirmed' (kept targets are deleted, and held
--- pushes may be settled) or 'denied' (the key was wrong: kept targets are forgotten, held pushes are tried again).
+-- A person's answer. campaign: nil for all of the channel. answer: 'confirmed' (kept targets are deleted, and postponed
+-- pushes may be settled) or 'denied' (the key was wrong: kept targets are forgotten, postponed pushes are tried again).
 -- Returns the campaigns that had asked, and how many of their targets were kept.
 function dead.dead_answer(channel, campaign, answer, now)
     return atomic(function()
@@ -149,7 +149,7 @@ function dead.dead_answer(channel, campaign, answer, now)
                 if row.channel == channel and (campaign == nil or row.campaign == campaign) then
                     table.insert(found, row.campaign)
                     kept = kept + tonumber(row.waiting)
-                    row = rows.update(row, {{'=', 'answered_at', now}, {'=', 'held', 0}})
+                    row = rows.update(row, {{'=', 'answered_at', now}, {'=', 'postponed', 0}})
                     if answer == 'denied' then
                         local none = setmetatable({}, rows.MAP)
                         rows.update(row, {{'=', 'likely', 0}, {'=', 'doubtful', 0}, {'=', 'reasons', none}})

@@ -70,7 +70,7 @@ local function judge(row, limit, now)
     elseif row.waiting > 0 and row.state == 'forgetting' then
         return rows.take_kept(row) > 0
     elseif row.state == 'stopped' then
-        if rows.sound(rows.delivered(row), rows.refused(row) + tonumber(row.held)) then
+        if rows.sound(rows.delivered(row), rows.refused(row) + tonumber(row.postponed)) then
             return true, rows.enter(row, 'collecting', now).state
         end
         return false, ended and rows.enter(row, 'asked', now).state or nil

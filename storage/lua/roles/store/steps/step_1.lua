@@ -12,14 +12,15 @@ local function base()
     s:create_index('id', {parts = {'id'}, sequence = 'store_subscriber_id'})
     s:create_index('target', {parts = {'channel', 'token'}})
 
-    -- How many subscribers a channel has, which Fire needs at once; and how many it has ever lost, for a proof of coverage.
+    -- How many subscribers a channel has (Fire needs the count at once), and how many it has ever lost (`campaign verify`
+    -- needs that).
     s = box.schema.space.create('store_counts', {format = {
         {'channel', 'string'}, {'subscribers', 'unsigned'}, {'removed', 'unsigned'},
     }})
     s:create_index('channel', {parts = {'channel'}})
 end
 
--- Campaigns, and which of them a client's idempotency key has made, with a digest of each field of that request.
+-- Campaigns; and for each idempotency key the campaign that it made, with a digest of each field of the request.
 local function campaigns()
     local s = box.schema.space.create('store_campaigns', {format = {
         {'id', 'unsigned'}, {'version', 'unsigned'}, {'state', 'string'}, {'message', 'string'},
@@ -36,7 +37,7 @@ local function campaigns()
     s:create_index('created', {parts = {'created_at'}, unique = false})
 end
 
--- The ledger: what was walked, who owns which page, and what became of everybody.
+-- The ledger: the pages that were walked, their owners, and the outcomes of all recipients.
 local function ledger()
     local s = box.schema.space.create('store_totals', {format = {
         {'campaign', 'unsigned'}, {'channel', 'string'}, {'tallies', 'map'}, {'reasons', 'map'},
@@ -58,7 +59,7 @@ local function ledger()
     s:create_index('id', {parts = {'campaign', 'segment', 'seq'}})
     s:create_index('state', {parts = {'state', 'node', 'campaign'}, unique = false})
 
-    -- `channels`: those that the node's configuration has.
+    -- `channels`: the channels of the node's configuration.
     s = box.schema.space.create('store_nodes', {format = {
         {'name', 'string'}, {'uuid', 'string'}, {'epoch', 'unsigned'}, {'status', 'string'},
         {'reported', 'unsigned'}, {'joined_at', 'unsigned'}, {'seen_at', 'unsigned'}, {'channels', 'array'},
@@ -66,8 +67,8 @@ local function ledger()
     s:create_index('name', {parts = {'name'}})
 end
 
--- The dead ledger: the refused targets kept until they are judged, one row of sums for each campaign and channel, the rows
--- deleted within a day, and who of those was restored.
+-- The dead ledger: refused targets, kept until they are judged; one row of sums for each campaign and channel;
+-- subscribers deleted within a day; and the subscribers restored from there.
 local function dead()
     local s = box.schema.space.create('store_kept', {format = {
         {'campaign', 'unsigned'}, {'channel', 'string'}, {'subscriber', 'unsigned'}, {'token', 'string'},
@@ -78,7 +79,7 @@ local function dead()
     s = box.schema.space.create('store_deaths', {format = {
         {'campaign', 'unsigned'}, {'channel', 'string'}, {'state', 'string'}, {'since', 'unsigned'},
         {'likely', 'unsigned'}, {'doubtful', 'unsigned'}, {'waiting', 'unsigned'}, {'removed', 'unsigned'},
-        {'held', 'unsigned'}, {'limit', 'number'}, {'reasons', 'map'}, {'examples', 'array'},
+        {'postponed', 'unsigned'}, {'limit', 'number'}, {'reasons', 'map'}, {'examples', 'array'},
         {'answered_at', 'unsigned'}, {'early', 'boolean'},
     }})
     s:create_index('id', {parts = {'campaign', 'channel'}})

@@ -1,4 +1,4 @@
--- Version 1: all of the queue's own spaces. `tubes_state` is there already: the version stands in it.
+-- Version 1: all of the queue's own spaces. `tubes_state` exists already: it holds the version.
 
 return function()
     -- The pages that were put in this epoch.
@@ -12,8 +12,8 @@ return function()
     }})
     s:create_index('number', {parts = {'number'}})
 
-    -- Who holds which task since which take, by which of its polls, whether its end will say nothing against the task, and
-    -- in which session of the worker. Gone with the instance, as the takes themselves are.
+    -- Each task that is taken: the worker, the take and its poll, whether an end without a result counts against the
+    -- task, and the worker's session. Lost with the instance, like the takes themselves.
     s = box.schema.space.create('tubes_taken', {temporary = true, format = {
         {'tube', 'string'}, {'id', 'unsigned'}, {'number', 'unsigned'}, {'worker', 'string'}, {'poll', 'unsigned'},
         {'excused', 'boolean'}, {'life', 'unsigned', is_nullable = true},
@@ -21,14 +21,14 @@ return function()
     s:create_index('id', {parts = {'tube', 'id'}})
     s:create_index('worker', {parts = {'worker', 'tube'}, unique = false})
 
-    -- `ends`: takes that ended in nothing. `sent`: recipients that may have been sent to before the task was buried.
+    -- `ends`: takes that ended without a result. `sent`: recipients that may have got the push before the burial.
     s = box.schema.space.create('tubes_poison_counters', {format = {
         {'tube', 'string'}, {'id', 'unsigned'}, {'crashes', 'unsigned'}, {'why', 'string'}, {'ends', 'unsigned'},
         {'sent', 'unsigned', is_nullable = true},
     }})
     s:create_index('id', {parts = {'tube', 'id'}})
 
-    -- Batches of paused campaigns. `counter`: the batch's poison counter, less its key.
+    -- Batches of paused campaigns. `counter`: the batch's poison counter, without its key.
     s = box.schema.space.create('tubes_parked', {format = {
         {'number', 'unsigned'}, {'campaign', 'unsigned'}, {'tube', 'string'}, {'data', 'array'},
         {'counter', 'array', is_nullable = true},
