@@ -83,7 +83,7 @@ def make_certificate(authority: bytes, app: str, environment: str | None) -> byt
     """
     signer = serialization.load_pem_private_key(authority, None)
     if not isinstance(signer, ec.EllipticCurvePrivateKey):
-        raise TwinError("client-ca.pem: not a P-256 key: remove the file, the next start makes another")
+        raise TwinError("client-ca.pem: not a P-256 key: remove the file; the next start makes another")
     issuer = x509.load_pem_x509_certificate(authority).subject
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name(

@@ -100,7 +100,7 @@ def read_apns_key(path: Path) -> ec.EllipticCurvePublicKey:
     """The public half of a provider token's key."""
     key = serialization.load_pem_private_key(path.read_bytes(), None)
     if not isinstance(key, ec.EllipticCurvePrivateKey):
-        raise TwinError(f"{path}: not a P-256 key: remove the file, the next start makes another")
+        raise TwinError(f"{path}: not a P-256 key: remove the file; the next start makes another")
     return key.public_key()
 
 
@@ -124,7 +124,7 @@ def publish_service_account(credentials: Credentials, project: str, token_uri: s
             key = serialization.load_pem_private_key(pem, None)
         except (msgspec.DecodeError, KeyError, ValueError):
             raise TwinError(
-                f"{credentials.service_account}: not a service account: remove the file, the next start makes another"
+                f"{credentials.service_account}: not a service account: remove the file; the next start makes another"
             ) from None
         if not isinstance(key, rsa.RSAPrivateKey):
             raise TwinError(f"{credentials.service_account}: not an RSA key: remove the file")

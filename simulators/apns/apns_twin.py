@@ -204,7 +204,7 @@ class ApnsSession:
         self, request: ReceivedRequest, fields: dict[bytes, bytes], apns_id: bytes | None, now: float
     ) -> Rejection | _Terms:
         if len(fields) != len(request.fields):
-            return Rejection(400, "DuplicateHeaders", "a header is there twice")
+            return Rejection(400, "DuplicateHeaders", "a header occurs twice")
         if fields[b":method"] != b"POST":
             return Rejection(405, "MethodNotAllowed", f"{fields[b':method'].decode(errors='replace')} is not POST")
         path = fields[b":path"]
@@ -285,7 +285,7 @@ class ApnsSession:
             return rejection
         assert topic is not None
         if certificate is not None and topic not in certificate.topics:
-            why = f"{topic!r} is none of the certificate's: {', '.join(sorted(certificate.topics))}"
+            why = f"{topic!r} is not one of the certificate's topics: {', '.join(sorted(certificate.topics))}"
             return Rejection(400, "TopicDisallowed", why)
         return _Terms(topic, kind, collapse, good_until, token, key)
 

@@ -46,21 +46,21 @@ def judge_topic(topic: str | None, kind: str, apps: tuple[str, ...] | frozenset[
         return Rejection(400, "MissingTopic", "no apns-topic header")
     suffix = SUFFIXES[kind]
     if not _TOPIC.fullmatch(topic):
-        return Rejection(400, "BadTopic", f"{topic!r} is no bundle id")
+        return Rejection(400, "BadTopic", f"{topic!r} is not a bundle id")
     if not topic.endswith(suffix):
         return Rejection(400, "BadTopic", f"{topic!r}: push type {kind} needs the suffix {suffix}")
     if not suffix and kind != "mdm" and any(other and topic.endswith(other) for other in SUFFIXES.values()):
         return Rejection(400, "BadTopic", f"{topic!r}: push type {kind} takes no suffix")
     bundle = topic.removesuffix(suffix)
     if apps and bundle not in apps:
-        return Rejection(400, "TopicDisallowed", f"{bundle!r} is none of {', '.join(sorted(apps))}")
+        return Rejection(400, "TopicDisallowed", f"{bundle!r} is not one of {', '.join(sorted(apps))}")
     return None
 
 
 def judge_delivery(kind: str, priority: str | None, expiration: str | None, collapse: str | None) -> Rejection | None:
     """Judge the headers that say when and how to deliver."""
     if priority not in (None, "1", "5", "10"):
-        return Rejection(400, "BadPriority", f"apns-priority {priority!r} is none of 1, 5, 10")
+        return Rejection(400, "BadPriority", f"apns-priority {priority!r} is not one of 1, 5, 10")
     if kind == "background" and priority != "5":
         # An absent priority is 10.
         return Rejection(400, "BadPriority", f"apns-priority {priority!r}: background needs 5")
@@ -116,7 +116,7 @@ def _judge_aps(aps: dict[str, Any], kind: str) -> Rejection | None:
 def _judge_activity(aps: dict[str, Any]) -> Rejection | None:
     event = aps.get("event")
     if event not in ("start", "update", "end"):
-        return _bad(f"liveactivity: event {event!r} is none of start, update, end")
+        return _bad(f"liveactivity: event {event!r} is not one of start, update, end")
     if not isinstance(aps.get("timestamp"), int):
         return _bad("liveactivity: no timestamp in seconds")
     if event != "end" and not isinstance(aps.get("content-state"), dict):

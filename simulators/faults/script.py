@@ -180,7 +180,7 @@ def load_script(path: Path) -> Script:
         elif path.suffix == ".toml":
             script = msgspec.convert(tomllib.loads(text.decode()), Script)
         else:
-            raise ScriptError(f"script {path}: end its name in .toml or .json, so that its format is known")
+            raise ScriptError(f"script {path}: its name must end in .toml or .json, which says its format")
     except msgspec.ValidationError as error:
         raise ScriptError(f"script {path}: {_located(str(error))}: see docs/twins.md for the keys") from None
     except (msgspec.DecodeError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -233,4 +233,4 @@ def _is_known(reason: str | None) -> bool:
 
 def _check_code(where: str, code: str) -> None:
     if code not in CODES:
-        raise ScriptError(f"{where}: {code!r} is none of {', '.join(CODES)}")
+        raise ScriptError(f"{where}: {code!r} is not one of {', '.join(CODES)}")

@@ -251,7 +251,7 @@ def _shape_of(request: dict[str, Any]) -> _Shape:
 
 
 def _collapse_of(message: dict[str, Any]) -> str | None:
-    """The id under which a repeat replaces this message on the screen: the tag, or its like for iPhones or browsers.
+    """The id under which a repeat replaces this message: the tag, or its counterpart for iPhones or browsers.
 
     A message with only data has no tag; a message without any of these ids may still have a collapse key.
     """

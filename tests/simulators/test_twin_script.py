@@ -52,7 +52,7 @@ def test_both_formats_read_alike(tmp_path: Path) -> None:
         ('[[rules]]\nanswer = "dead"\ntimes = 0', "rules[0].times"),
         ('[[rules]]\nanswer = "slow"', "rules[0].delay_ms"),
         ('[[rules]]\nanswer = "refuse"\nreason = "Because"', "rules[0].status"),
-        ('[[rules]]\nanswer = "reset"\ncode = "NOPE"', "rules[0].code: 'NOPE' is none of NO_ERROR"),
+        ('[[rules]]\nanswer = "reset"\ncode = "NOPE"', "rules[0].code: 'NOPE' is not one of NO_ERROR"),
         ('[[rules]]\nanswer = "503"\nfrom_seconds = 5\nuntil_seconds = 5', "rules[0].until_seconds"),
         ('[[rules]]\nanswer = "dead"\ntimestamp = 5\ntimestamp_ago_seconds = 5', "rules[0].timestamp"),
         ('[[connections]]\nafter = 1\ndo = "settings"', "connections[0].do"),

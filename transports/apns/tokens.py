@@ -33,7 +33,7 @@ def token(kind: str, text: str) -> str:
         raise TokenError("is not hexadecimal, as Apple's tokens are", "is the channel right?")
     if not SHORTEST <= len(plain) <= LONGEST or len(plain) % 2:
         what = f"has {len(plain)} digits; Apple's tokens have an even number from {SHORTEST} to {LONGEST}"
-        raise TokenError(what, "was it cut off on its way?")
+        raise TokenError(what, "was it cut off on the way?")
     return plain
 
 

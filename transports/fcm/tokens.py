@@ -37,7 +37,7 @@ def token(kind: str, text: str) -> str:
         raise TokenError("has characters that no FCM token has (letters, digits, _ : -)", "is the channel right?")
     if not SHORTEST <= len(plain) <= LONGEST:
         what = f"has {len(plain)} characters; FCM's tokens have {SHORTEST} to {LONGEST}"
-        raise TokenError(what, "was it cut off on its way?")
+        raise TokenError(what, "was it cut off on the way?")
     if _HEX.fullmatch(plain):
         raise TokenError("is hexadecimal, as FCM's tokens never are", "is the channel right?")
     return plain
