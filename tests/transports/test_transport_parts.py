@@ -126,7 +126,7 @@ def test_a_limiter_may_be_off_and_refuses_nonsense():
     assert Limiter(math.inf, 1).delay(10**9, 0.0) == 0
     with pytest.raises(ValueError, match="above 0"):
         Limiter(0, 1)
-    with pytest.raises(ValueError, match="not below"):
+    with pytest.raises(ValueError, match="at least 0"):
         Limiter(1, 1, ramp=-1)
 
 
