@@ -10,8 +10,9 @@ from actors.gate import Gate
 from actors.messages import Answered
 from actors.poison import PoisonCounter
 from campaigns.batch import Batch
+from campaigns.outcome import Outcome
 from storage.tubes import Tubes
-from transports.contract import Outcomes, Transport, postponed
+from transports.contract import Outcomes, Transport, all_alike
 
 
 class TransportActor:
@@ -62,7 +63,7 @@ class TransportActor:
     async def _send(self, nursery: trio.Nursery) -> None:
         async for batch in self._work:
             if self._gate.spares(batch):
-                await self._done.send((batch, postponed(batch, "the channel is paused")))
+                await self._done.send((batch, all_alike(batch, Outcome.POSTPONED, "the channel is paused")))
                 continue
             async with PoisonCounter(self._tubes, self._channel, batch.task_id, batch.number):
                 began = trio.current_time()

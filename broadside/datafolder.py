@@ -20,6 +20,7 @@ from pathlib import Path
 import msgspec
 
 from broadside.errors import DataFolderError, shown
+from storage import socket_path
 
 
 class NodeInfo(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,10 +34,6 @@ class NodeInfo(msgspec.Struct, frozen=True, kw_only=True):
     started: int
     """Milliseconds UTC."""
     name: str = ""
-
-
-LONGEST_SOCKET = 100
-"""Bytes of a Unix socket's path; Linux takes 107, macOS 103."""
 
 
 class DataFolder:
@@ -113,7 +110,7 @@ class DataFolder:
         folder of its own, which goes at the end.
         """
         path = self.root / "api.sock"
-        if len(os.fsencode(path)) <= LONGEST_SOCKET and _takes_sockets(path):
+        if socket_path.fits(path) and _takes_sockets(path):
             yield path
             return
         private = Path(tempfile.mkdtemp(prefix="bs-"))

@@ -8,6 +8,7 @@ import socket
 from pathlib import Path
 from typing import Any
 
+from storage import socket_path
 from storage.embedded import LUA
 from storage.errors import AdminRefused
 
@@ -15,7 +16,6 @@ SERVER = LUA / "server.lua"
 """The script that Tarantool runs: ``tarantool SERVER SETTINGS``."""
 TIMEOUT = 60.0
 """Seconds for an answer: a promotion, or a new schema over a large base, takes long."""
-_LONGEST = 100  # bytes; the kernel's bound for a socket's path is 107
 
 
 def ask(path: Path, command: str, **arguments: Any) -> Any:
@@ -42,7 +42,7 @@ def ask(path: Path, command: str, **arguments: Any) -> Any:
 
 
 def _connect(link: socket.socket, path: Path) -> None:
-    if len(os.fsencode(path)) <= _LONGEST or not Path("/proc/self/fd").exists():
+    if socket_path.fits(path) or not Path("/proc/self/fd").exists():
         link.connect(str(path))
         return
     folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY)

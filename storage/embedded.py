@@ -14,13 +14,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from storage import socket_path
 from storage.errors import EmbeddedUnavailable
 from storage.link import Endpoint
 
 LUA = Path(__file__).parent / "lua"
 
-LONGEST_SOCKET = 100
-"""Bytes of a Unix socket's path; the kernel's bound is 107."""
 MEMORY = 1 << 30
 """Bytes of memtx arena by default: room for about a million subscribers and their batches."""
 
@@ -52,7 +51,7 @@ class Embedded:
     def socket(self) -> Path:
         """The instance's Unix socket: in its data folder, through a short link where that path is too long."""
         path = self.directory.absolute() / "listen.sock"
-        return path if len(os.fsencode(path)) <= LONGEST_SOCKET else self.link / path.name
+        return path if socket_path.fits(path) else self.link / path.name
 
     @property
     def link(self) -> Path:
@@ -61,7 +60,7 @@ class Embedded:
         name = f"bs-{os.geteuid()}-{hashlib.sha256(folder.encode(errors='surrogateescape')).hexdigest()[:16]}"
         for place in map(Path, (os.environ.get("XDG_RUNTIME_DIR", ""), tempfile.gettempdir())):
             link = place / name / "d"
-            if place.is_absolute() and place.is_dir() and len(os.fsencode(link / "listen.sock")) <= LONGEST_SOCKET:
+            if place.is_absolute() and place.is_dir() and socket_path.fits(link / "listen.sock"):
                 return link
         return Path("/tmp") / name / "d"  # noqa: S108 - the folder is private, and checked before it is used
 
@@ -123,5 +122,5 @@ def _private(folder: Path) -> None:
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o077:
         raise EmbeddedUnavailable(
             f"{folder} is not a private folder of this user: remove it, or give the data folder a path of at most "
-            f"{LONGEST_SOCKET - 30} characters"
+            f"{socket_path.LONGEST - 30} characters"
         )

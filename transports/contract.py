@@ -56,9 +56,9 @@ class Outcomes:
     """
 
 
-def postponed(batch: Batch, why: str) -> Outcomes:
-    """Outcomes of a batch of which nothing was sent: every recipient is POSTPONED."""
-    return Outcomes(0, [Exceptional(index, Outcome.POSTPONED, why) for index in range(len(batch.recipients))])
+def all_alike(batch: Batch, outcome: Outcome, reason: str) -> Outcomes:
+    """The outcomes of a batch of which nothing was sent: the same for every recipient."""
+    return Outcomes(0, [Exceptional(index, outcome, reason) for index in range(len(batch.recipients))])
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,11 +44,11 @@ class Decision(NamedTuple):
     repeated: str | None = None
     """Why the channel must pause if this answer comes repeatedly, in one sentence."""
     fault: Fault = Fault.PHONE
-    """Where the fault lies: see ``docs/operating.md``, "Who is given up, and who waits"."""
-    blames_token: bool = False
+    """Where the fault lies: see ``docs/troubleshooting.md``, "Who is given up, and who waits"."""
+    token_doubtful: bool = False
     """The recipient's token is doubtful if other recipients of the same batch were accepted."""
     death: Death | None = None
-    """What the answer says about the token (PROVIDERS.md, "Dead"); None: nothing."""
+    """What the answer says about the token (docs/adr/0012); None: nothing."""
 
 
 def stop(reason: str, sentence: str, then: Then = Then.NOTHING) -> Decision:

@@ -55,7 +55,7 @@ class Dispatch(Submission):
         self._renewed = False
         self._unreadable = False
         self._repeats: dict[str, int] = {}
-        self._blamed: list[Exceptional] = []
+        self._doubtful: list[Exceptional] = []
         # One factor per batch: recipients that wait equally long come back as one batch.
         self._jitter = random.uniform(1.0, 1.25)  # noqa: S311 - spreads load, keeps no secret
 
@@ -77,8 +77,8 @@ class Dispatch(Submission):
             self.load(again)
             self._renewed = True
         outcomes.delivered = self.accepted
-        for blamed in self._blamed:
-            outcomes.exceptions.append(blamed._replace(death=Death.DOUBTFUL if outcomes.delivered else None))
+        for doubtful in self._doubtful:
+            outcomes.exceptions.append(doubtful._replace(death=Death.DOUBTFUL if outcomes.delivered else None))
         return outcomes
 
     def may_begin(self) -> bool:
@@ -143,8 +143,8 @@ class Dispatch(Submission):
         if sentence is not None and self.outcomes.stop is None:
             self.outcomes.stop = sentence
             self.withdraw("the channel is paused")
-        if decision.blames_token:
-            self._blamed.append(Exceptional(index, decision.outcome, decision.reason, fault=decision.fault))
+        if decision.token_doubtful:
+            self._doubtful.append(Exceptional(index, decision.outcome, decision.reason, fault=decision.fault))
             return None
         return Exceptional(
             index,

@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from broadside.api.api_client import Client
-from broadside.datafolder import LONGEST_SOCKET, DataFolder, NodeInfo
+from broadside.datafolder import DataFolder, NodeInfo
 from broadside.errors import NodeUnreachable
+from storage import socket_path
 from tests.broadside import fake_node
 from tests.broadside.fake_node import FakeNode, Said
 
@@ -156,10 +157,10 @@ def test_a_socket_in_a_folder_that_others_can_reach_is_not_believed(folder: Data
 
 def test_a_data_folder_with_a_long_path_has_its_socket_in_a_private_folder(tmp_path: Path) -> None:
     """S3."""
-    long = DataFolder(tmp_path / ("x" * LONGEST_SOCKET))
+    long = DataFolder(tmp_path / ("x" * socket_path.LONGEST))
     with long.locked():
         with long.socket() as path:
-            assert len(str(path)) < LONGEST_SOCKET
+            assert socket_path.fits(path)
             assert path.parent.stat().st_mode & 0o777 == 0o700
             path.touch()
             assert long.owns(path)

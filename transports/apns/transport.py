@@ -20,7 +20,7 @@ from transports.apns.options import WHERE
 from transports.apns.payload import Push
 from transports.apns.push_types import PUSH_TYPES
 from transports.backoff import Backoff
-from transports.contract import ENVIRONMENT, Exceptional, Outage, Outcomes, TransportSettings
+from transports.contract import ENVIRONMENT, Exceptional, Outage, Outcomes, TransportSettings, all_alike
 from transports.decision import Decision, Then
 from transports.dispatch import Dispatch, wall_ms
 from transports.errors import CredentialsError, PayloadError
@@ -85,13 +85,13 @@ class ApnsTransport:
         """Push to every recipient (``Transport.send``). If cancelled, the outcome of what was sent is unknown."""
         recipients = batch.recipients
         if batch.validate_only:
-            return _all(batch, Outcome.DROPPED, "Apple has no dry run: only checked here")
+            return all_alike(batch, Outcome.DROPPED, "Apple has no dry run: only checked here")
         if self._clock() >= batch.expires_at:
-            return _all(batch, Outcome.EXPIRED, "expired before it was sent")
+            return all_alike(batch, Outcome.EXPIRED, "expired before it was sent")
         try:
             push = self._render(batch.message)  # 6 µs, once a batch
         except PayloadError as error:
-            return _all(batch, Outcome.REJECTED, str(error))
+            return all_alike(batch, Outcome.REJECTED, str(error))
         keys: Iterable[int] = range(len(recipients))
         malformed: list[Exceptional] = []
         tokens = [recipient.token for recipient in recipients]
@@ -175,10 +175,6 @@ def _hex(tokens: list[str]) -> list[bytes] | None:
     if not whole or any(size % 2 or not size for size in set(map(len, tokens))):
         return None
     return ",".join(tokens).lower().encode("ascii").split(b",")
-
-
-def _all(batch: Batch, outcome: Outcome, reason: str) -> Outcomes:
-    return Outcomes(0, [Exceptional(index, outcome, reason) for index in range(len(batch.recipients))])
 
 
 def build(

@@ -108,7 +108,7 @@ def _invalid(refusal: Refusal, reason: str) -> Decision:
     # If the same payload is accepted for others, the token is malformed; otherwise the cause is unknown.
     words = refusal.message.lower()
     malformed = bool(refusal.fields) or "token" in words or "fid" in words or "installation" in words
-    return Decision(Outcome.REJECTED, reason, blames_token=malformed and refusal.error_code == "INVALID_ARGUMENT")
+    return Decision(Outcome.REJECTED, reason, token_doubtful=malformed and refusal.error_code == "INVALID_ARGUMENT")
 
 
 def _quota(refusal: Refusal, reason: str, attempt: int, retry_after: float | None) -> Decision:

@@ -15,7 +15,7 @@ from campaigns.message import Message
 from campaigns.outcome import Outcome
 from campaigns.recipient import Recipient
 from transports.backoff import Backoff
-from transports.contract import Exceptional, Outage, Outcomes, Quota, TransportSettings
+from transports.contract import Exceptional, Outage, Outcomes, Quota, TransportSettings, all_alike
 from transports.decision import Decision, Then
 from transports.dispatch import Dispatch, wall_ms
 from transports.errors import CredentialsError, PayloadError
@@ -96,12 +96,12 @@ class FcmTransport:
         """Push to every recipient (``Transport.send``). If cancelled, the outcome of what was sent is unknown."""
         now = self._clock()
         if now >= batch.expires_at:
-            return _all(batch, Outcome.EXPIRED, "expired before it was sent")
+            return all_alike(batch, Outcome.EXPIRED, "expired before it was sent")
         ttl = (batch.expires_at - now) // 1_000
         try:
             body = self._body(batch, ttl)
         except PayloadError as error:
-            return _all(batch, Outcome.REJECTED, str(error))
+            return all_alike(batch, Outcome.REJECTED, str(error))
         recipients = batch.recipients
         contents = body.to(recipients)
         rows: list[Row] = [(key, b"", b"", content, ()) for key, content in enumerate(contents) if content is not None]
@@ -148,10 +148,6 @@ class FcmTransport:
     def _renew(self, answer: Answer, then: Then) -> bool:
         self.token.renew(answer.template.value(b"authorization"))
         return True
-
-
-def _all(batch: Batch, outcome: Outcome, reason: str) -> Outcomes:
-    return Outcomes(0, [Exceptional(index, outcome, reason) for index in range(len(batch.recipients))])
 
 
 def build(

@@ -5,6 +5,7 @@ local msgpack = require('msgpack')
 local queue = require('queue')
 local atomic = require('roles.atomic')
 local batch_format = require('roles.tubes.batch_format')
+local node_tubes = require('roles.tubes.node_tubes')
 local paused_campaigns = require('roles.tubes.paused_campaigns')
 local outbox = require('roles.tubes.outbox')
 local state = require('roles.tubes.state')
@@ -127,7 +128,7 @@ end
 -- expired news, and not of a paused campaign; nil: all, and unreadable ones are deleted. Returns how many batches and
 -- how many recipients.
 local function finish(channel, task_state, now, limit)
-    local name = 'push_' .. channel
+    local name = node_tubes.of_channel(channel)
     local batches, recipients, ids, looked = 0, 0, {}, 0
     each(name, task_state, function(id)
         looked = looked + 1
@@ -180,7 +181,7 @@ function buried.expire(now, limit)
         return batches, recipients
     end
     for _, name in ipairs(queue.tube()) do
-        local channel = name:match('^push_(.*)$')
+        local channel = node_tubes.channel_of(name)
         for task_state, by in pairs(channel and {['!'] = now, r = now - LATE, ['~'] = now - LATE} or {}) do
             local b, r = finish(channel, task_state, by, limit)
             batches, recipients = batches + b, recipients + r

@@ -11,6 +11,11 @@ function node_tubes.of_channel(channel)
     return 'push_' .. channel
 end
 
+-- The channel whose batches lie on this tube, or nil: it is another tube.
+function node_tubes.channel_of(name)
+    return name:match('^push_(.*)$')
+end
+
 function node_tubes.get(name)
     local tube = queue.tube[name]
     if tube == nil then

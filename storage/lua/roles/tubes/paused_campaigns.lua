@@ -9,6 +9,7 @@ local log = require('log')
 local atomic = require('roles.atomic')
 local state = require('roles.tubes.state')
 local batch_format = require('roles.tubes.batch_format')
+local node_tubes = require('roles.tubes.node_tubes')
 local poison_counters = require('roles.tubes.poison_counters')
 
 local paused_campaigns = {}
@@ -113,7 +114,7 @@ local function sweep()
         if pause.purge and not swept[key] then
             local all = true
             for _, name in ipairs(queue.tube()) do
-                if name:find('^push_') then
+                if node_tubes.channel_of(name) ~= nil then
                     all = sweep_tube(name, pause.campaign) and all
                 end
             end
@@ -153,7 +154,7 @@ function paused_campaigns.still()
     end
     local busy = {}
     for _, row in box.space.tubes_taken:pairs() do
-        local task = row.tube:find('^push_') and box.space[row.tube]:get(row.id) or nil
+        local task = node_tubes.channel_of(row.tube) and box.space[row.tube]:get(row.id) or nil
         if task ~= nil and task[2] == 't' then
             busy[tostring(batch_format.of_row(task, batch_format.CAMPAIGN))] = true
         end
