@@ -96,15 +96,16 @@ class Gate:
     def obstacles(self) -> Iterator[Obstacle]:
         """Yield what stops or slows the channel now, the worst first."""
         now = trio.current_time()
+        why, seconds, asking = self.breaker.reason, self.breaker.retry_in(now), self.refusals.asking
+        if why is not None and asking:
+            yield Obstacle("question", why, self.breaker.since, "`broadside dead list`, then answer", seconds)
         if self.parking is not None and (parked := self.parking.parked) is not None:
             sentence = f"parked because it crashed too often: {parked.why}"
             remedy = "report it with the traceback in the log; it is tried again every minute"
             yield Obstacle("parked", sentence, parked.since, remedy, max(0.0, parked.until - now))
             return
-        if (why := self.breaker.reason) is not None:
-            asking, seconds = self.refusals.asking, self.breaker.retry_in(now)
-            remedy = "`broadside dead list`, then answer" if asking else f"fix it, and {BY_ITSELF}"
-            yield Obstacle("question" if asking else "breaker", why, self.breaker.since, remedy, seconds)
+        if why is not None and not asking:
+            yield Obstacle("breaker", why, self.breaker.since, f"fix it, and {BY_ITSELF}", seconds)
         if self.transport is not None and (outage := self.transport.outage) is not None:
             remedy = f"`broadside doctor` tests the connection; once it is back, {BY_ITSELF}"
             yield Obstacle("unreachable", outage.sentence, outage.since, remedy, brief=now - outage.since < BLINK)

@@ -86,7 +86,7 @@ class Refusals:
     __slots__ = ("_asked", "_breaker", "_campaigns", "_channel", "_sentence", "limit")
 
     def __init__(self, channel: str, breaker: Breaker, limit: float = LIMIT) -> None:
-        """``limit``: a share between 0 and 1 (1: never hold)."""
+        """``limit``: a share between 0 and 1 (1: never postpone)."""
         self.limit = limit
         self._channel = channel
         self._breaker = breaker
@@ -134,7 +134,7 @@ class Refusals:
         if watch.since is None:
             watch.since = now
         if watch.proved is not None or (watch.state == "" and now - watch.since < PATIENCE):
-            return _held(outcomes, refused)
+            return _postponed(outcomes, refused)
         word = await ask(self._doubt(batch, watch, refused))
         if word in ("sound", "confirmed"):
             watch.state = word
@@ -145,8 +145,8 @@ class Refusals:
         if word in ("stopped", "denied"):
             watch.state = word
             self._sentence = self._why(word, refused[0].reason)
-            return _held(outcomes, refused, self._sentence)
-        return _held(outcomes, refused)
+            return _postponed(outcomes, refused, self._sentence)
+        return _postponed(outcomes, refused)
 
     def hear(self, states: Mapping[int, str]) -> None:
         """Adopt the state of this channel over the whole ring: other workers' questions, and a person's answers.
@@ -209,7 +209,7 @@ class Refusals:
         )
 
 
-def _held(outcomes: Outcomes, refused: Sequence[Exceptional], stop: str | None = None) -> Outcomes:
+def _postponed(outcomes: Outcomes, refused: Sequence[Exceptional], stop: str | None = None) -> Outcomes:
     indices = {entry.index for entry in refused}
     exceptions = [
         Exceptional(entry.index, Outcome.POSTPONED, entry.reason) if entry.index in indices else entry
