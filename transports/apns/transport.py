@@ -9,10 +9,11 @@ from collections.abc import Callable, Iterable
 from itertools import repeat
 
 from campaigns.batch import Batch
-from campaigns.identity import apns_id_prefix, apns_ids, campaign_text
+from campaigns.identity import campaign_text
 from campaigns.message import Message
 from campaigns.outcome import Outcome
 from transports.apns import certificate, credentials, outcomes, payload
+from transports.apns.apns_id import apns_id_prefix, apns_ids
 from transports.apns.certificate import Certificate
 from transports.apns.credentials import ProviderToken
 from transports.apns.fields import ENVIRONMENTS

