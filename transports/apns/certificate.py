@@ -13,12 +13,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
+from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes, PublicKeyTypes
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
+from transports import credential_entries
 from transports.apns.fields import CERTIFICATE, SIGNING_KEY
 from transports.apns.push_types import PUSH_TYPES, TOKEN_ONLY
-from transports.contract import ENVIRONMENT
+from transports.contract import ENVIRONMENT, CredentialField
 from transports.errors import CredentialsError
 
 FIELDS = tuple(field.name for field in CERTIFICATE)
@@ -65,34 +66,18 @@ def load(credentials: Mapping[str, str], clock: Callable[[], float] = time.time)
             raise CredentialsError(
                 f"credentials.{other}: excludes certificate; give key, key_id and team_id, or only a certificate"
             )
-    known = [*FIELDS, ENVIRONMENT]
-    unknown = sorted(set(credentials).difference(known))
-    if unknown:
-        raise CredentialsError(f"credentials.{unknown[0]}: unknown; APNs takes {', '.join(known)}")
-    name = credentials.get("certificate", "")
-    if not name:
-        raise CredentialsError(f"credentials.certificate: missing; it is {CERTIFICATE[0].meaning}")
-    chain = _chain(name, _read("certificate", name))
+    name, own_key = credential_entries.take(credentials, CERTIFICATE, "APNs", ENVIRONMENT)
+    chain = _chain(name, credential_entries.read_file(CERTIFICATE[0], name))
     leaf = chain[0]
     _check_dates(name, leaf, datetime.fromtimestamp(clock(), UTC))
-    field = "certificate_key" if "certificate_key" in credentials else "certificate"
-    key_name = credentials[field]
+    field, key_name = CERTIFICATE[1 if own_key else 0], own_key or name
     key = _key(field, key_name)
-    if _public(key) != leaf.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo):
+    if _public(key.public_key()) != _public(leaf.public_key()):
         raise CredentialsError(
-            f'credentials.{field}: the key in "{key_name}" does not belong to the certificate in "{name}"; '
+            f'credentials.{field.name}: the key in "{key_name}" does not belong to the certificate in "{name}"; '
             "export both together from the keychain"
         )
     return Certificate(Path(name), Path(key_name), leaf.not_valid_after_utc, _topics(leaf))
-
-
-def _read(field: str, name: str) -> bytes:
-    try:
-        return Path(name).read_bytes()
-    except FileNotFoundError:
-        raise CredentialsError(f'credentials.{field}: file "{name}" not found; name the PEM file') from None
-    except OSError as error:
-        raise CredentialsError(f'credentials.{field}: "{name}" cannot be read ({error.strerror})') from None
 
 
 def _chain(name: str, content: bytes) -> list[x509.Certificate]:
@@ -125,28 +110,26 @@ def _check_dates(name: str, leaf: x509.Certificate, now: datetime) -> None:
     raise CredentialsError(f'credentials.certificate: "{name}" {when}')
 
 
-def _key(field: str, name: str) -> PrivateKeyTypes:
-    found = _KEY.search(_read(field, name))
+def _key(field: CredentialField, name: str) -> PrivateKeyTypes:
+    where = f"credentials.{field.name}"
+    found = _KEY.search(credential_entries.read_file(field, name))
     if found is None:
         remedy = "add it to the file, or name its own file as certificate_key"
-        if field == "certificate_key":
+        if field.name == "certificate_key":
             remedy = "name the PEM file that holds it"
-        raise CredentialsError(f'credentials.{field}: "{name}" holds no private key; {remedy}')
+        raise CredentialsError(f'{where}: "{name}" holds no private key; {remedy}')
     try:
         return load_pem_private_key(found[0], password=None)
-    except TypeError:
-        remedy = f"remove its password: openssl pkey -in {name} -out KEY.pem"
-        raise CredentialsError(f'credentials.{field}: the key in "{name}" is encrypted; {remedy}') from None
-    except ValueError:
-        if b"ENCRYPTED" in found[0]:
-            remedy = f"remove its password: openssl pkey -in {name} -out KEY.pem"
-            raise CredentialsError(f'credentials.{field}: the key in "{name}" is encrypted; {remedy}') from None
-        remedy = "export it from the keychain again"
-        raise CredentialsError(f'credentials.{field}: the key in "{name}" is damaged; {remedy}') from None
+    except (TypeError, ValueError) as error:
+        if isinstance(error, TypeError) or b"ENCRYPTED" in found[0]:
+            what, remedy = "encrypted", f"remove its password: openssl pkey -in {name} -out KEY.pem"
+        else:
+            what, remedy = "damaged", "export it from the keychain again"
+        raise CredentialsError(f'{where}: the key in "{name}" is {what}; {remedy}') from None
 
 
-def _public(key: PrivateKeyTypes) -> bytes:
-    return key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+def _public(key: PublicKeyTypes) -> bytes:
+    return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
 
 def _topics(leaf: x509.Certificate) -> dict[str, tuple[str, ...]]:

@@ -8,14 +8,14 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Mapping
-from pathlib import Path
 
 import jwt
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
+from transports import credential_entries
 from transports.apns.fields import SIGNING_KEY
-from transports.contract import ENVIRONMENT, CredentialField
+from transports.contract import ENVIRONMENT
 from transports.errors import CredentialsError
 
 RENEW_AFTER = 40 * 60
@@ -129,30 +129,12 @@ def load(credentials: Mapping[str, str]) -> ProviderToken:
 
     Raises ``CredentialsError`` naming the field, its value and what to do.
     """
-    known = [*(field.name for field in SIGNING_KEY), ENVIRONMENT]
-    unknown = sorted(set(credentials).difference(known))
-    if unknown:
-        raise CredentialsError(f"credentials.{unknown[0]}: unknown; APNs takes {', '.join(known)}")
-    key, key_id, team_id = (_value(credentials, field) for field in SIGNING_KEY)
+    key, key_id, team_id = credential_entries.take(credentials, SIGNING_KEY, "APNs", ENVIRONMENT)
     return ProviderToken(_load_key(key), key_id, team_id)
 
 
-def _value(credentials: Mapping[str, str], field: CredentialField) -> str:
-    value = credentials.get(field.name, "")
-    if not value:
-        raise CredentialsError(f"credentials.{field.name}: missing; it is {field.meaning}")
-    if not field.fits(value):
-        raise CredentialsError(f'credentials.{field.name}: "{value}" is not {field.form}; it is {field.meaning}')
-    return value
-
-
 def _load_key(name: str) -> ec.EllipticCurvePrivateKey:
-    try:
-        pem = Path(name).read_bytes()
-    except FileNotFoundError:
-        raise CredentialsError(f'credentials.key: file "{name}" not found; name the .p8 file from Apple') from None
-    except OSError as error:
-        raise CredentialsError(f'credentials.key: "{name}" cannot be read ({error.strerror})') from None
+    pem = credential_entries.read_file(SIGNING_KEY[0], name)
     try:
         key = load_pem_private_key(pem, password=None)
     except (ValueError, TypeError):

@@ -16,7 +16,7 @@ import trio
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from transports import foreign
+from transports import credential_entries, foreign
 from transports.backoff import Backoff
 from transports.errors import ConnectionLost, CredentialsError
 from transports.fcm.fields import SERVICE_ACCOUNT
@@ -179,20 +179,9 @@ class AccessToken:
 
 def load(credentials: Mapping[str, str]) -> ServiceAccount:
     """Read the file named by ``service_account``. Raises ``CredentialsError`` naming the field and the remedy."""
-    field_name = SERVICE_ACCOUNT.name
-    unknown = sorted(set(credentials) - {field_name})
-    if unknown:
-        raise CredentialsError(f"credentials.{unknown[0]}: unknown; FCM takes {field_name} (a JSON file)")
-    name = credentials.get(field_name, "")
-    where = f"credentials.{field_name}"
-    if not name:
-        raise CredentialsError(f"{where}: missing; it is {SERVICE_ACCOUNT.meaning}")
-    try:
-        text = Path(name).read_bytes()
-    except FileNotFoundError:
-        raise CredentialsError(f'{where}: file "{name}" not found; download it from the Firebase console') from None
-    except OSError as error:
-        raise CredentialsError(f'{where}: "{name}" cannot be read ({error.strerror})') from None
+    (name,) = credential_entries.take(credentials, [SERVICE_ACCOUNT], "FCM")
+    where = f"credentials.{SERVICE_ACCOUNT.name}"
+    text = credential_entries.read_file(SERVICE_ACCOUNT, name)
     try:
         raw = msgspec.json.decode(text, type=dict[str, object])
     except foreign.UNREADABLE:
