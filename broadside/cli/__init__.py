@@ -1,4 +1,4 @@
-"""The command ``broadside``: one file per group of commands. This one ties them together and maps their errors."""
+"""The command ``broadside``: one file per group of commands. This one assembles them and maps errors to exit codes."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from cyclopts import App, CycloptsError, Parameter
 from broadside.cli import campaign, dead, doctor, fire, node, output, peers, servers, subscribers, tube, twin
 from broadside.errors import BroadsideError
 
-_HELP = "Send one hot piece of news to every subscriber's phone, now, and watch it arrive."
+_HELP = "Send breaking news to every subscriber's phone at once, and watch it arrive."
 _EPILOGUE = """\
 First steps:
-    broadside node                     a demo: sample base, twins of the providers
+    broadside node                     a demo: sample phones, simulated providers
     broadside fire --title Hello --body World --wait
     broadside campaign list
     broadside subscribers import base.csv
     broadside doctor                   when something does not work
 
-Without broadside.toml in the current folder everything is the demo;
-broadside.example.toml shows every key.
+Without a broadside.toml in the current folder, every command uses the demo's
+configuration. broadside.example.toml shows every key.
 
 Exit codes:
     0  done
@@ -36,7 +36,7 @@ BROADSIDE_DEBUG=1 adds the traceback to an unexpected error."""
 
 
 def build() -> App:
-    """Put the commands together."""
+    """Assemble the program from its groups of commands."""
     app = App(
         name="broadside",
         help=_HELP,
@@ -61,7 +61,7 @@ def version() -> str:
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run one command line and return its exit code. A person's mistake becomes one line, never a traceback."""
+    """Run one command line and return its exit code. A user's mistake becomes one line, never a traceback."""
     try:
         result = build()(list(arguments), exit_on_error=False, print_error=False)
         sys.stdout.flush()
@@ -72,7 +72,7 @@ def run(arguments: Sequence[str]) -> int:
         output.complain(str(error))
         return error.exit_code
     except BrokenPipeError:
-        # the reader (head, less) has seen enough; keep Python from complaining at exit
+        # the reader (head, less) closed the pipe; keep Python from complaining at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except KeyboardInterrupt:
@@ -88,5 +88,5 @@ def run(arguments: Sequence[str]) -> int:
 
 def main() -> None:
     """Entry point of the program."""
-    gc.freeze()  # what was imported stays: don't look through it again and again
+    gc.freeze()  # imported modules live until the end: the collector need not scan them
     sys.exit(run(sys.argv[1:]))

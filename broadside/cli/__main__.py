@@ -1,4 +1,4 @@
-"""``python -m broadside.cli``: the same program, where the entry point's script is not installed."""
+"""``python -m broadside.cli``: the same program, for when the entry point's script is not installed."""
 
 from broadside.cli import main
 

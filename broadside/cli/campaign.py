@@ -1,4 +1,4 @@
-"""``broadside campaign``: what was fired, and what became of it."""
+"""``broadside campaign``: lists, shows, moves and verifies campaigns."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from broadside.cli.output import complain, say, say_json, table
 from broadside.errors import UsageError
 from campaigns.identity import parse_campaign
 
-CampaignId: TypeAlias = Annotated[str, Parameter(help="The campaign's 13 characters, as campaign list shows them.")]
+CampaignId: TypeAlias = Annotated[str, Parameter(help="The campaign's 13 characters, as `campaign list` shows them.")]
 PATIENCE = 30.0
 """Seconds to wait for a pause or a cancel to be complete."""
 
@@ -31,7 +31,7 @@ Examples:
 def register(app: App) -> None:
     """Add the group."""
     group = App(
-        name="campaign", help="List campaigns, show what became of one, pause or cancel it.", help_epilogue=_EPILOGUE
+        name="campaign", help="List campaigns; show, pause, resume, cancel or verify one.", help_epilogue=_EPILOGUE
     )
     group.command(list_, name="list")
     group.command(show)
@@ -68,13 +68,13 @@ def show(
     /,
     *,
     coverage: Annotated[
-        bool, Parameter(help="Show which id ranges were walked, by which node, and which were not: from the ledger.")
+        bool, Parameter(help="Show from the ledger which id ranges were walked, by which node, and which were not.")
     ] = False,
     json: Json = False,
     config: ConfigFile = None,
     data: DataDir = None,
 ) -> int:
-    """Show one campaign: its state, and per channel what was delivered, dead, retried, rejected, and remains."""
+    """Show one campaign: its state, and per channel how many are delivered, dead, retried, rejected and remaining."""
     name = _id(id)
     if coverage:
         return _coverage(name, json, config, data)
@@ -104,22 +104,22 @@ def show(
 
 
 def pause(id: CampaignId, /, *, json: Json = False, config: ConfigFile = None, data: DataDir = None) -> int:
-    """Stop a campaign where it is: what is being sent is finished, nothing more goes out until resume."""
+    """Pause a campaign: pushes under way are finished, and nothing more goes out until you resume it."""
     return _move(id, "pause", json, config, data)
 
 
 def resume(id: CampaignId, /, *, json: Json = False, config: ConfigFile = None, data: DataDir = None) -> int:
-    """Let a paused campaign go on where it was stopped."""
+    """Resume a paused campaign where it stopped."""
     return _move(id, "resume", json, config, data)
 
 
 def cancel(id: CampaignId, /, *, json: Json = False, config: ConfigFile = None, data: DataDir = None) -> int:
-    """End a campaign for good: whoever has not been reached will not be."""
+    """Cancel a campaign for ever: subscribers not yet reached get nothing."""
     return _move(id, "cancel", json, config, data)
 
 
 def verify(id: CampaignId, /, *, json: Json = False, config: ConfigFile = None, data: DataDir = None) -> int:
-    """Check a campaign's ledger against the base, range by range; exit code 1: something differs."""
+    """Check a campaign's ledger against the base, range by range; exit code 1 if something differs."""
     with client(config, data) as node:
         found = node.verify(_id(id))
     if json:
@@ -148,7 +148,7 @@ def _move(id: str, act: str, json: bool, config: Path | None, data: Path | None)
         return 0
     say(f"campaign {report.id} is {report.state}: {standing(report)}")
     if report.state in ("pausing", "cancelling"):
-        complain("nodes that may still be sending hold it up (broadside peers list shows them); it goes on by itself")
+        complain("nodes that may still be sending delay it (broadside peers list shows them); it completes by itself")
     return 0
 
 

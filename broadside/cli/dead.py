@@ -1,4 +1,4 @@
-"""``broadside dead``: the tokens that providers refuse, the questions about them, and the undo."""
+"""``broadside dead``: lists refused tokens, answers the questions about them, and undoes deletions."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ Examples:
     broadside dead restore ios-news                  undo a day's deletions
     broadside dead restore 2qbsgz3kxm4ta
 
-A provider's "no" is a phone that is gone, or a key, an app or an environment
-that is wrong. Broadside deletes by itself what can only be the first, and a
-share below the channel's dead_limit. Above it nothing is deleted, and one
-question stands until you answer:
+A provider refuses a token because the phone is gone, or because the key, the
+app or the environment is wrong. Broadside deletes tokens by itself if only the
+first can be true, or if their share is at most the channel's dead_limit. Above
+the limit it deletes nothing, and asks one question until you answer:
 
-  confirm   the phones are gone: their tokens are deleted, and pushes that
-            were held for them end as rejected or dead.
-  keep      the phones are alive: nothing is deleted; what was held goes out
-            once the key is mended (mend it in broadside.toml, then restart).
+  confirm   the phones are gone: their tokens are deleted, and pushes held for
+            them end as rejected or dead.
+  keep      the phones are alive: nothing is deleted, and pushes held for them
+            go out once the key is right (fix broadside.toml, then restart).
 
-Whatever was deleted can be restored for a day."""
+Deleted tokens can be restored for a day."""
 
-_Campaign = Annotated[str | None, Parameter(help="Only this campaign's question; without it all of the channel's.")]
-_Channel = Annotated[str, Parameter(help="A channel, as dead list shows it.")]
+_Campaign = Annotated[str | None, Parameter(help="Only this campaign's question. Default: all of the channel's.")]
+_Channel = Annotated[str, Parameter(help="A channel, as `dead list` shows it.")]
 
 
 def register(app: App) -> None:
@@ -48,20 +48,20 @@ def register(app: App) -> None:
 
 
 def list_(*, json: Json = False, config: ConfigFile = None, data: DataDir = None) -> int:
-    """Show the questions that stand, what waits for a verdict, and what was deleted in the last day."""
+    """Show open questions, refused tokens that wait for a verdict, and deletions of the last day."""
     with client(config, data) as node:
         report = node.dead()
     if json:
         say_json(report)
         return 0
     if not (report.questions or report.kept or report.removed):
-        say("nothing: no question stands, no refused token waits, and nothing was deleted in the last day")
+        say("nothing: no question is open, no refused token waits, and nothing was deleted in the last day")
         return 0
     parts = [_asked(entry) for entry in report.questions]
     if parts:
         say("\n\n".join(parts))
     if report.kept:
-        say(("\n" if parts else "") + "refused tokens that wait:")
+        say(("\n" if parts else "") + "refused tokens that wait for a verdict:")
         columns = ("channel", "campaign", "state", "refused", "delivered", "share", "kept")
         table(columns, [_row(entry) for entry in report.kept])
     if report.removed:
@@ -79,7 +79,7 @@ def confirm(
     config: ConfigFile = None,
     data: DataDir = None,
 ) -> int:
-    """Answer "they are dead": delete the refused tokens, and let held pushes end. It can be undone for a day."""
+    """Answer "they are dead": delete the refused tokens, and end held pushes. This can be undone for a day."""
     return _answer("confirm", channel, campaign, json, config, data)
 
 
@@ -92,19 +92,19 @@ def keep(
     config: ConfigFile = None,
     data: DataDir = None,
 ) -> int:
-    """Answer "the key is wrong": delete nobody. Held pushes go out once the key is mended."""
+    """Answer "the key is wrong": delete nothing. Held pushes go out once the key is right."""
     return _answer("keep", channel, campaign, json, config, data)
 
 
 def restore(
-    what: Annotated[str, Parameter(help="A channel or a campaign, as dead list shows them.")],
+    what: Annotated[str, Parameter(help="A channel or a campaign, as `dead list` shows them.")],
     /,
     *,
     json: Json = False,
     config: ConfigFile = None,
     data: DataDir = None,
 ) -> int:
-    """Give back what was deleted as dead in the last day, each subscriber under the old id."""
+    """Restore the subscribers deleted as dead in the last day, each under the old id."""
     with client(config, data) as node:
         channels = {entry.channel for entry in node.dead().removed}
         campaign = None if what in channels or not _is_campaign(what) else what.lower()
@@ -112,7 +112,7 @@ def restore(
     if json:
         say_json(answer)
         return 0
-    again = f"; {answer.registered_again:,} phones had registered anew" if answer.registered_again else ""
+    again = f"; {answer.registered_again:,} phones had registered again" if answer.registered_again else ""
     say(f"{answer.restored:,} subscribers are back{again}")
     return 0
 
@@ -127,7 +127,7 @@ def _answer(act: str, channel: str, campaign: str | None, json: bool, config: Pa
     elif act == "confirm":
         say(f"{channel}: {answer.kept:,} refused tokens are being deleted (undo for a day: dead restore {channel})")
     else:
-        say(f"{channel}: nobody is deleted; what is held goes out once the key is mended")
+        say(f"{channel}: nothing is deleted; held pushes go out once the key is right")
     return 0
 
 
@@ -138,7 +138,7 @@ def _asked(entry: DeadEntry) -> str:
     waits += [f"{entry.postponed:,} pushes wait"] if entry.postponed else []
     lines = [entry.text, f"  since {moment(entry.since)}; {', '.join(waits) or 'nothing waits'}"]
     lines += [f"  reasons: {reasons}"] if reasons else []
-    lines += [f"  for example the subscribers {examples}"] if examples else []
+    lines += [f"  for example subscribers {examples}"] if examples else []
     return "\n".join(lines)
 
 

@@ -1,4 +1,4 @@
-"""``broadside doctor``: what is right, what is not, and what to do."""
+"""``broadside doctor``: checks the installation, and says what to do about each fault."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ Examples:
     broadside doctor
     broadside doctor --config /etc/broadside/broadside.toml --json
 
-It changes nothing, and may be run while the node runs. The exit code is 1 if
-anything is wrong."""
+The doctor changes nothing, and may run beside a running node. The exit code is
+1 if anything is wrong."""
 
 
 def register(app: App) -> None:
@@ -29,8 +29,8 @@ def register(app: App) -> None:
 
 
 def doctor(*, config: ConfigFile = None, data: DataDir = None, json: Json = False) -> int:
-    """Check configuration, data folder, Tarantool, credentials and the way to the providers: one line each."""
-    from broadside.doctor.checks import examine  # brings the transports with it, which no other command needs
+    """Check configuration, data folder, Tarantool, credentials and the path to the providers: one line each."""
+    from broadside.doctor.checks import examine  # imports the transports, which no other command needs
 
     findings: list[Finding] = []
     for finding in examine(config, None if data is None else Path(data).expanduser().absolute()):

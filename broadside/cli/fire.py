@@ -1,4 +1,4 @@
-"""``broadside fire``: send the news."""
+"""``broadside fire``: creates a campaign and fires it."""
 
 from __future__ import annotations
 
@@ -31,13 +31,14 @@ Examples:
     broadside fire --title Hello --body World --dry-run
     broadside fire --title Goal --body 2:1 --key match-4711-goal-3
 
-An answer that is lost is asked for again, for a minute, under one key: nothing
-is fired twice. A script that may be run again should give its own --key.
+If the answer is lost, the request is repeated for up to a minute under the same
+key, so nothing is fired twice. A script that may run again should give its own
+--key.
 
-With --wait the exit code is 0 when the campaign is done, and 1 when it was
-cancelled. Ctrl-C ends only the waiting. With --dry-run it is 0 when nobody
-objects, 1 when a provider does or gives no answer, 2 when the message cannot
-be."""
+With --wait the exit code is 0 if the campaign is done, and 1 if it was
+cancelled. Ctrl-C ends only the waiting. With --dry-run it is 0 if nobody
+objects, 1 if a provider refuses the message or does not answer, and 2 if the
+message breaks a platform's rules."""
 
 
 def register(app: App) -> None:
@@ -48,29 +49,29 @@ def register(app: App) -> None:
 def fire(
     *,
     title: Annotated[str, Parameter(help="The first line on the phone.", allow_leading_hyphen=True)] = "",
-    body: Annotated[str, Parameter(help="The text below it.", allow_leading_hyphen=True)] = "",
+    body: Annotated[str, Parameter(help="The text below the title.", allow_leading_hyphen=True)] = "",
     channel: Annotated[
-        list[str] | None, Parameter(help="Send to this channel only; repeat it for several. Without it: to all.")
+        list[str] | None, Parameter(help="Send to this channel only; repeat the option for several. Default: all.")
     ] = None,
-    url: Annotated[str | None, Parameter(help="What a tap on the message opens.")] = None,
+    url: Annotated[str | None, Parameter(help="The link that a tap on the message opens.")] = None,
     options: Annotated[
-        Path | None, Parameter(help="A JSON file with what only a platform knows: an object for each platform.")
+        Path | None, Parameter(help="A JSON file of options that only one platform has: an object for each platform.")
     ] = None,
     ttl: Annotated[
-        str | None, Parameter(help="How long the news is news: 90s, 15m, 2h, 1d. A phone reached later gets nothing.")
+        str | None, Parameter(help="When the news expires: after 90s, 15m, 2h, 1d. A phone reached later gets nothing.")
     ] = None,
     dry_run: Annotated[
         bool,
         Parameter(
             name="--dry-run",
-            help="Ask the platforms, and the providers that can say, whether they take it. Fire nothing.",
+            help="Check the message by the platforms' rules, and ask providers that have a dry run. Fire nothing.",
         ),
     ] = False,
     key: Annotated[
         str | None,
         Parameter(
-            help="Fire once under this key: the same command again answers with the same campaign, for 30 days. "
-            "Without it a key is drawn for this call.",
+            help="Fire once under this key: for 30 days the same command returns the same campaign. "
+            "Default: a random key for this call.",
             allow_leading_hyphen=True,
         ),
     ] = None,
@@ -79,9 +80,9 @@ def fire(
     config: ConfigFile = None,
     data: DataDir = None,
 ) -> int:
-    """Create a campaign and fire it at once, to everybody."""
+    """Create a campaign and fire it at once, to every subscriber."""
     special = _options(options) if options is not None else {}
-    # with options, a push may need no text: the platforms know
+    # with options a push may need no text: the platforms decide
     if not special and not (title.strip() and body.strip()):
         raise UsageError(f"--{'body' if title.strip() else 'title'}: is empty (write what the phone should show)")
     request = FireRequest(
@@ -96,7 +97,7 @@ def fire(
     folder = data_folder(config, data)
     if dry_run:
         if wait:
-            raise UsageError("--wait: a dry run fires nothing to wait for (take one of the two away)")
+            raise UsageError("--wait: a dry run fires nothing to wait for (leave one of the two out)")
         return _rehearse(folder, request, json)
     report = fire_once(folder, request, key)
     for note in report.notes:
@@ -143,7 +144,7 @@ def _options(path: Path) -> dict[str, dict[str, Any]]:
         return msgspec.json.decode(content, type=dict[str, dict[str, Any]])
     except msgspec.ValidationError:
         platform = next(iter(registry.platforms()), "")
-        remedy = f'write platforms and their options, as in {{"{platform}": {{"NAME": "value"}}}}'
-        raise UsageError(f"{where} holds no object of objects ({remedy})") from None
+        remedy = f'write the options by platform, as in {{"{platform}": {{"NAME": "value"}}}}'
+        raise UsageError(f"{where} is not an object of objects ({remedy})") from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise UsageError(f"{where} is not JSON: {error} (write it in UTF-8)") from None

@@ -1,4 +1,4 @@
-"""Fire from the command line, once: what got no answer is asked again, under the same idempotency key."""
+"""Fires once from the command line: a request without an answer is repeated under the same idempotency key."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from broadside.datafolder import DataFolder
 from broadside.errors import ApiError, NodeUnreachable
 
 PATIENCE = 30.0
-"""Seconds from the first try after which no other is begun."""
+"""Seconds from the first try after which no other try begins."""
 PAUSES = (0.1, 0.25, 0.5, 1.0, 2.0)
 
 
 def fire_once(folder: DataFolder, request: FireRequest, key: str) -> CampaignReport:
-    """Fire, and repeat it under ``key`` while answers are lost or the node's Tarantool is away.
+    """Fire, and repeat the request under ``key`` while answers are lost or the node's Tarantool is away.
 
-    Raises ``NodeUnreachable`` or ``ApiError``. Where the campaign may be firing all the same the error says so, with
-    the campaign's id if a node has named it, and how to be sure.
+    Raises ``NodeUnreachable`` or ``ApiError``. If the campaign may be firing nevertheless, the error says so and how to
+    check, with the campaign's id if a node has given it.
     """
     deadline = time.monotonic() + PATIENCE
     maybe, campaign, tries = False, "", 0
     try:
         while True:
             try:
-                # found anew each time: a restarted node may have another port
+                # looked up each time: a restarted node may have another port
                 with Client.of(folder) as client:
                     return client.fire(request, key)
             except NodeUnreachable as error:
@@ -42,7 +42,7 @@ def fire_once(folder: DataFolder, request: FireRequest, key: str) -> CampaignRep
                         error.args = (f"{error}; {_unsure(campaign, key)}",)
                     raise
             if tries == 0:
-                complain("no answer yet: asking again under the same key, so that nothing is fired twice")
+                complain("no answer yet: repeating the request under the same key, so nothing is fired twice")
             time.sleep(PAUSES[min(tries, len(PAUSES) - 1)])
             tries += 1
     except KeyboardInterrupt:
@@ -53,4 +53,4 @@ def fire_once(folder: DataFolder, request: FireRequest, key: str) -> CampaignRep
 def _unsure(campaign: str, key: str) -> str:
     look = f"campaign show {campaign}" if campaign else "campaign list"
     which = f"campaign {campaign}" if campaign else "the campaign"
-    return f"{which} may be firing: broadside {look}; the same command with --key {key} never fires it twice"
+    return f"{which} may be firing: broadside {look}; the same command with --key {key} does not fire it twice"

@@ -14,8 +14,8 @@ Examples:
     broadside node --config /etc/broadside/broadside.toml
     broadside node --data /tmp/try --no-demo
 
-Ctrl-C or SIGTERM drains what is in hand and stops everything;
-a second one is faster."""
+Ctrl-C or SIGTERM finishes the batches in hand and stops everything;
+a second one stops at once."""
 
 
 def register(app: App) -> None:
@@ -31,7 +31,7 @@ def node(
         bool, Parameter(name="--no-demo", help="Start with an empty base, and fire no sample campaign.")
     ] = False,
 ) -> int:
-    """Run the node: Tarantool, the workers that send, the HTTP API, and the twins of channels that have one."""
+    """Run the node: Tarantool, the workers that send, the HTTP API, and the twins that channels ask for."""
     loaded = configuration(config)
     from broadside.node.program import run_node
 

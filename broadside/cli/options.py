@@ -1,4 +1,4 @@
-"""Options that several commands share, and what follows from them."""
+"""Options that several commands share, and the functions that interpret them."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from broadside.errors import UsageError, shown
 
 ConfigFile: TypeAlias = Annotated[
     Path | None,
-    Parameter(name="--config", help="The configuration; without it broadside.toml here, and without that the demo."),
+    Parameter(name="--config", help="The configuration. Default: broadside.toml in this folder, else the demo."),
 ]
 DataDir: TypeAlias = Annotated[
-    Path | None, Parameter(name="--data", help="The node's data folder, in place of the configured one (demo: var).")
+    Path | None, Parameter(name="--data", help="The node's data folder, instead of the configured one (demo: var).")
 ]
-Json: TypeAlias = Annotated[bool, Parameter(name="--json", help="Print the result as one line of JSON, for programs.")]
+Json: TypeAlias = Annotated[bool, Parameter(name="--json", help="Print the result as one line of JSON, for scripts.")]
 
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 def data_folder(config: Path | None, data: Path | None) -> DataFolder:
-    """Find the data folder: ``data`` if given (the configuration then need not be right), else the configured one."""
+    """Return the data folder: ``data`` if given (the configuration is then not read), else the configured one."""
     return DataFolder(data.expanduser().absolute() if data is not None else configuration(config).node.data)
 
 
@@ -37,13 +37,13 @@ def configuration(path: Path | None) -> Config:
 
 
 def client(config: Path | None, data: Path | None) -> Client:
-    """Reach the running node."""
+    """Return a client of the running node."""
     return Client.of(data_folder(config, data))
 
 
 def duration(option: str, text: str) -> int:
-    """Read ``90``, ``90s``, ``15m``, ``2h``, ``1d`` as seconds (raises ``UsageError``)."""
+    """Parse ``90``, ``90s``, ``15m``, ``2h``, ``1d`` into seconds (raises ``UsageError``)."""
     found = re.fullmatch(r"(\d{1,9})([smhd]?)", text.strip())
     if not found or int(found[1]) == 0:
-        raise UsageError(f"{option}: {shown(text)} is not a time (write 90s, 15m, 2h or 1d)")
+        raise UsageError(f"{option}: {shown(text)} is not a duration (write 90s, 15m, 2h or 1d)")
     return int(found[1]) * _UNITS[found[2]]

@@ -1,4 +1,4 @@
-"""Where words go: results to stdout, everything said meanwhile to stderr; colours and bars on terminals alone."""
+"""Output: results to stdout, progress and messages to stderr; colours and progress bars only on a terminal."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ def say_json(value: object) -> None:
 
 
 def complain(text: str) -> None:
-    """Print what is not the result: errors, warnings, hints."""
+    """Print an error, a warning or a hint."""
     sys.stderr.write(text + "\n")
     sys.stderr.flush()
 
 
 def table(columns: Iterable[str], rows: Iterable[Iterable[object]]) -> None:
-    """Print a table: drawn on a terminal; tab-separated with a header line elsewhere."""
+    """Print a table: aligned columns on a terminal, tab-separated lines with a header elsewhere."""
     names = list(columns)
     cells = [[_cell(value) for value in row] for row in rows]
     if not sys.stdout.isatty():
@@ -41,12 +41,12 @@ def table(columns: Iterable[str], rows: Iterable[Iterable[object]]) -> None:
         drawn.add_column(name, justify="right" if numeric else "left")
     for line in cells:
         drawn.add_row(*line)
-    # markup off: a title with [brackets] is no style
+    # markup off: [brackets] in a title are not a style
     Console(markup=False, highlight=False).print(drawn)
 
 
 def bars(*, counted: bool = True) -> Progress:
-    """Make progress bars on stderr; invisible unless that is a terminal."""
+    """Make progress bars on stderr, shown only if stderr is a terminal."""
     count = [MofNCompleteColumn()] if counted else []
     return Progress(
         TextColumn("{task.description}", markup=False),

@@ -1,4 +1,4 @@
-"""``broadside peers``: the nodes of the ring."""
+"""``broadside peers``: lists the nodes of the ring, and forgets one."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ Examples:
     broadside peers list
     broadside peers forget node-2
 
-Forget a node whose server is lost, or that is taken out of the ring: its
-unfinished pages are walked again by the others. A node that only restarts
-needs none of this: it goes on by itself."""
+Forget a node if its server is lost, or if you take it out of the ring: the
+others then walk its unfinished pages again. A node that only restarts need not
+be forgotten: it continues by itself."""
 
 
 def register(app: App) -> None:
     """Add the group."""
-    group = App(name="peers", help="Show the nodes of the ring, and forget one that is lost.", help_epilogue=_EPILOGUE)
+    group = App(name="peers", help="List the nodes of the ring, and forget a lost one.", help_epilogue=_EPILOGUE)
     group.command(list_, name="list")
     group.command(forget)
     app.command(group)
 
 
 def list_(*, json: Json = False, config: ConfigFile = None, data: DataDir = None) -> int:
-    """List every node that ever joined."""
+    """List every node that has ever joined."""
     with client(config, data) as node:
         peers = node.peers()
     if json:
@@ -52,15 +52,15 @@ def list_(*, json: Json = False, config: ConfigFile = None, data: DataDir = None
 
 
 def forget(
-    name: Annotated[str, Parameter(help="The node's name, as peers list shows it.")],
+    name: Annotated[str, Parameter(help="The node's name, as `peers list` shows it.")],
     /,
     *,
-    force: Annotated[bool, Parameter(help="Also a node that was seen within the last seconds.")] = False,
+    force: Annotated[bool, Parameter(help="Forget it even if it was seen in the last 10 seconds.")] = False,
     json: Json = False,
     config: ConfigFile = None,
     data: DataDir = None,
 ) -> int:
-    """Take a node out of the ring: the others walk its unfinished pages again. It may join anew."""
+    """Take a node out of the ring: the others walk its unfinished pages again. It may join again later."""
     with client(config, data) as node:
         answer = node.forget(name, force)
     if json:

@@ -1,4 +1,4 @@
-"""``broadside store`` and ``broadside schema``: Tarantool servers of their own, by their admin sockets."""
+"""``broadside store`` and ``broadside schema``: Tarantool servers outside the node, through their admin sockets."""
 
 from __future__ import annotations
 
@@ -18,33 +18,33 @@ Examples:
     broadside store status /var/lib/broadside/store
     broadside store promote /var/lib/broadside/store --quorum 1
 
-Run them on the server itself, as the user that Tarantool runs as. Before a
-promotion the old master must be down, and stay down (docs/cluster.md)."""
+Run these commands on the server itself, as the user that runs Tarantool. Before
+a promotion the old master must be down, and stay down (docs/cluster.md)."""
 _SCHEMA = """\
 Examples:
     tarantool "$(broadside schema server)" /etc/broadside/store.yaml
     broadside schema apply /var/lib/broadside/store
 
-The first is what a unit of systemd runs. The second is for a server that is
-running while a newer Broadside is installed: the master first."""
+The first command belongs in a systemd unit. The second upgrades a running
+server after a newer Broadside is installed: upgrade the master first."""
 
 Folder: TypeAlias = Annotated[Path, Parameter(help="The server's data folder, with its admin.sock.")]
 
 
 def register(app: App) -> None:
     """Add both groups."""
-    store = App(name="store", help="Ask a store's server who is master; make it the master.", help_epilogue=_STORE)
+    store = App(name="store", help="Show which server is the store's master, or promote one.", help_epilogue=_STORE)
     store.command(status)
     store.command(promote)
     app.command(store)
-    schema = App(name="schema", help="Run store and queue as Tarantool servers.", help_epilogue=_SCHEMA)
+    schema = App(name="schema", help="Run the store and the queue as Tarantool servers.", help_epilogue=_SCHEMA)
     schema.command(server)
     schema.command(apply)
     app.command(schema)
 
 
 def status(folder: Folder, /, *, json: Json = False) -> int:
-    """Tell whether this instance is the master, and how the others follow."""
+    """Show whether this instance is the master, and how the others follow."""
     _tell(_ask(folder, "status"), json)
     return 0
 
@@ -54,11 +54,11 @@ def promote(
     /,
     *,
     quorum: Annotated[
-        int, Parameter(help="Instances that must have a write before it is acknowledged, this one counted. Default 1.")
+        int, Parameter(help="Instances, with this one, that must have a write before it is acknowledged. Default: 1.")
     ] = 1,
     json: Json = False,
 ) -> int:
-    """Make this instance the master, whoever was it before; on the master itself, change its quorum."""
+    """Make this instance the master; on the master itself, change its quorum."""
     if quorum < 1:
         raise UsageError(f"--quorum: {quorum} is too few (1 is this instance alone)")
     _tell(_ask(folder, "promote", quorum=quorum), json)
@@ -66,13 +66,13 @@ def promote(
 
 
 def server() -> int:
-    """Print the path of what Tarantool runs, for a unit file."""
+    """Print the path of the script that Tarantool runs, for a unit file."""
     say(str(admin.SERVER))
     return 0
 
 
 def apply(folder: Folder, /, *, json: Json = False) -> int:
-    """Bring a running server's spaces and verbs to this version of Broadside."""
+    """Upgrade a running server's spaces and verbs to this version of Broadside."""
     done = _ask(folder, "apply")
     if json:
         say_json(done)
@@ -89,7 +89,7 @@ def _ask(folder: Path, command: str, **arguments: Any) -> dict[str, Any]:
         raise BroadsideError(f"{path}: {error}") from None
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
-        raise UsageError(f"{path}: {reason} (is the server running, and this the user it runs as?)") from None
+        raise UsageError(f"{path}: {reason} (is the server running, and are you the user that runs it?)") from None
     return answer
 
 
@@ -97,7 +97,7 @@ def _tell(status: dict[str, Any], json: bool) -> None:
     if json:
         say_json(status)
         return
-    role = "read replica" if status["read_only"] else f"master, a write is confirmed by {status['quorum']}"
+    role = "read replica" if status["read_only"] else f"master, quorum {status['quorum']}"
     say(f"{status['uuid']}: {role} (term {status['term']})")
     for other in status["instances"]:
         if status["read_only"]:

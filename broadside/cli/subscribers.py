@@ -1,4 +1,4 @@
-"""``broadside subscribers``: the base in, out, and counted."""
+"""``broadside subscribers``: imports, exports, edits and counts the base."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from broadside.imports.export import export as export_base
 from broadside.imports.importer import Summary, import_file
 from transports import registry
 
-Channel: TypeAlias = Annotated[str, Parameter(help="The subscriber's channel, as in ios-news.")]
-Token: TypeAlias = Annotated[str, Parameter(help="The device's token, as the app gave it.")]
+Channel: TypeAlias = Annotated[str, Parameter(help="The subscriber's channel, such as ios-news.")]
+Token: TypeAlias = Annotated[str, Parameter(help="The device's token, as the app reported it.")]
 
 _EPILOGUE = """\
 Examples:
@@ -36,21 +36,21 @@ Examples:
     broadside subscribers count --json"""
 
 _IMPORT_EPILOGUE = """\
-CSV has a header line, NDJSON one JSON object a line; the first line tells
-which it is. Names of columns and keys:
-    channel, token    needed; together they say who it is: a row that is
-                      there already is updated
-    kind              {kinds}; token where none is given
+A CSV file has a header line; an NDJSON file has one JSON object a line. The
+format is recognised by the first line. Names of columns and keys:
+    channel, token    required; together they identify the subscriber: one who
+                      is in the base already is updated
+    kind              {kinds}; default: token
     locale tz country app_version screen
     best_minute       0 to 1439
     tags              CSV: sport|weather; NDJSON: an array
     fields            an object; CSV: also as columns fields.first_name, ...
     registered_at     milliseconds since 1970, UTC
 
-A bad line stops nothing: it is reported, and kept in FILE.rejected (mend it
-there, and import that file). The exit code is then 1.
-A file should hold each (channel, token) once: requests overlap, so of two
-rows either may be the last.
+A bad line does not stop the import: it is reported, and kept in FILE.rejected
+(fix it there, and import that file). The exit code is then 1.
+A file should contain each (channel, token) once: requests overlap, so either
+of two rows may win.
 
 Examples:
     broadside subscribers import base.csv
@@ -75,18 +75,18 @@ def import_(
     /,
     *,
     rejected: Annotated[
-        Path | None, Parameter(help="Where bad lines go; without it FILE.rejected (stdin: stdin.rejected).")
+        Path | None, Parameter(help="The file for bad lines. Default: FILE.rejected (stdin: stdin.rejected).")
     ] = None,
     json: Json = False,
     config: ConfigFile = None,
     data: DataDir = None,
 ) -> int:
-    """Add subscribers from a file, or update those that are there."""
+    """Add subscribers from a file, or update existing ones."""
     if file.startswith("-") and file != "-":
-        raise UsageError(f"subscribers import: unknown option {file} (a file of that name: ./{file})")
+        raise UsageError(f"subscribers import: unknown option {file} (for a file of that name write ./{file})")
     with client(config, data) as node, _opened(file) as source:
         name = "stdin" if file == "-" else file
-        # rows are made by the thousand and die at once: the collector would look at them for nothing
+        # rows are made by the thousand and freed at once: the collector would scan them for nothing
         gc.disable()
         try:
             summary = _import(node, source, name, rejected or Path(f"{name}.rejected"))
@@ -98,7 +98,7 @@ def import_(
         done = f"{summary.inserted:,} new, {summary.updated:,} updated, {summary.rejected:,} rejected"
         say(f"{name}: {done}; {summary.seconds:.1f} s, {summary.rate:,.0f} rows/s")
         if summary.rejected_file:
-            complain(f"the rejected lines are in {summary.rejected_file}: mend them and import that file")
+            complain(f"the rejected lines are in {summary.rejected_file}: fix them and import that file")
     return 1 if summary.rejected else 0
 
 
@@ -107,16 +107,16 @@ def put(
     token: Token,
     /,
     *,
-    kind: Annotated[str, Parameter(help="What the token is, where its platform has several kinds.")] = "token",
-    locale: Annotated[str, Parameter(help="A language tag, as in pt-BR.")] = "",
-    tz: Annotated[str, Parameter(help="An IANA time zone, as in Europe/Berlin.")] = "",
-    country: Annotated[str, Parameter(help="Two capital letters, as in DE.")] = "",
-    tag: Annotated[list[str] | None, Parameter(help="A tag; repeat it for several.")] = None,
+    kind: Annotated[str, Parameter(help="The kind of token, if the platform has several.")] = "token",
+    locale: Annotated[str, Parameter(help="A language tag, such as pt-BR.")] = "",
+    tz: Annotated[str, Parameter(help="An IANA time zone, such as Europe/Berlin.")] = "",
+    country: Annotated[str, Parameter(help="Two capital letters, such as DE.")] = "",
+    tag: Annotated[list[str] | None, Parameter(help="A tag; repeat the option for several.")] = None,
     json: Json = False,
     config: ConfigFile = None,
     data: DataDir = None,
 ) -> int:
-    """Add one subscriber, or update the one that is there."""
+    """Add one subscriber, or update an existing one."""
     row = Subscriber(channel=channel, token=token, kind=kind, locale=locale, tz=tz, country=country, tags=tag or [])
     if found := check(row, latest_registration()):
         raise UsageError(str(found))
@@ -138,7 +138,7 @@ def remove(
     config: ConfigFile = None,
     data: DataDir = None,
 ) -> int:
-    """Delete one subscriber; exit code 1 when there is none of that token."""
+    """Delete one subscriber; exit code 1 if none has that token."""
     with client(config, data) as node:
         removed = node.remove(channel, token)
     if json:
@@ -146,12 +146,12 @@ def remove(
     elif removed:
         say(f"removed one subscriber of {channel}")
     else:
-        complain(f"{channel} has no subscriber of that token")
+        complain(f"{channel} has no subscriber with that token")
     return 0 if removed else 1
 
 
 def count(*, json: Json = False, config: ConfigFile = None, data: DataDir = None) -> int:
-    """Count the subscribers, in all and per channel."""
+    """Count the subscribers, in total and per channel."""
     with client(config, data) as node:
         counted = node.count()
     if json:
@@ -164,18 +164,18 @@ def count(*, json: Json = False, config: ConfigFile = None, data: DataDir = None
 def export(
     *,
     output: Annotated[
-        Path | None, Parameter(help="Write to this file, readable by you alone; without it to stdout.")
+        Path | None, Parameter(help="Write to this file, readable only by you. Default: standard output.")
     ] = None,
     format: Annotated[
-        Literal["csv", "ndjson"] | None, Parameter(help="Without it: by the file's name, else ndjson.")
+        Literal["csv", "ndjson"] | None, Parameter(help="Default: csv if the file's name ends in .csv, else ndjson.")
     ] = None,
     json: Json = False,
     config: ConfigFile = None,
     data: DataDir = None,
 ) -> int:
-    """Write the whole base, tokens in full, as a file that import takes back."""
+    """Write the whole base, with full tokens, as a file that can be imported again."""
     if json and output is None:
-        raise UsageError("--json: needs --output FILE here (without it stdout is the export itself)")
+        raise UsageError("--json: needs --output FILE here (without it the export itself goes to stdout)")
     chosen: Literal["csv", "ndjson"] = format or ("csv" if output and output.suffix.lower() == ".csv" else "ndjson")
     with client(config, data) as node:
         total = node.count().total
@@ -212,7 +212,7 @@ def _import(node: Client, source: BinaryIO, name: str, rejected: Path) -> Summar
 
 def _opened(file: str) -> BinaryIO:
     if file == "-":
-        # a copy, so that closing it leaves stdin alone
+        # a duplicate, so that closing it leaves stdin open
         return os.fdopen(os.dup(sys.stdin.fileno()), "rb")
     try:
         return Path(file).open("rb")
@@ -222,7 +222,7 @@ def _opened(file: str) -> BinaryIO:
 
 
 class _Replaced:
-    """A file written beside its place and moved there when whole: a broken export leaves nothing half."""
+    """Replaces a file once the new one is complete: an export that fails leaves no partial file."""
 
     def __init__(self, path: Path) -> None:
         self._path = path

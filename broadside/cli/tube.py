@@ -1,4 +1,4 @@
-"""``broadside tube``: what lies on a node's tubes."""
+"""``broadside tube``: lists a node's tubes, and kicks or ends buried batches."""
 
 from __future__ import annotations
 
@@ -19,20 +19,21 @@ Examples:
     broadside tube kick ios-news --count 10
     broadside tube bury --end ios-news
 
-A batch is buried when nobody can read it, when three crashes were blamed on
-it, when its result cannot be written, or when five takes of it ended in
-nothing: `tube buried` says why, and whom it may have reached. `tube kick`
-puts it back on its tube once the cause is mended; what may have been sent is
-then sent again. `tube bury --end` rejects its recipients, so that their
-campaigns can be done; when the news expires this happens by itself."""
+A batch is buried if it cannot be read, if its result cannot be written, if its
+handler crashed three times, or if a worker died or hung five times with the
+batch in hand. `tube buried` shows why, and how many phones may have been sent
+to. Once the cause is fixed, `tube kick` puts the batch back on its tube; pushes
+that may have been sent are then sent again. `tube bury --end` rejects the
+batch's recipients, so that their campaigns can finish; this happens by itself
+when the news expires."""
 
 _STATES = ("ready", "taken", "delayed", "buried", "total")
-ChannelName: TypeAlias = Annotated[str, Parameter(help="A channel of this node, as in ios-news.")]
+ChannelName: TypeAlias = Annotated[str, Parameter(help="A channel of this node, such as ios-news.")]
 
 
 def register(app: App) -> None:
     """Add the group."""
-    group = App(name="tube", help="Look at the node's tubes, and decide about what is buried.", help_epilogue=_EPILOGUE)
+    group = App(name="tube", help="Show the node's tubes, and kick or end buried batches.", help_epilogue=_EPILOGUE)
     group.command(list_, name="list")
     group.command(buried)
     group.command(kick)
@@ -41,7 +42,7 @@ def register(app: App) -> None:
 
 
 def list_(*, json: Json = False, config: ConfigFile = None, data: DataDir = None) -> int:
-    """List the tubes with their tasks by state."""
+    """List the tubes, with the number of tasks in each state."""
     with client(config, data) as node:
         found = node.tubes()
     if json:
@@ -52,7 +53,7 @@ def list_(*, json: Json = False, config: ConfigFile = None, data: DataDir = None
         ("tube", *_STATES),
         [[name, *(tasks.get(state, 0) for state in _STATES)] for name, tasks in sorted(tubes.items())],
     )
-    say(f"\n{found['parked']:,} batches parked for paused campaigns, {found['outbox']:,} lines owed to the store")
+    say(f"\n{found['parked']:,} batches parked for paused campaigns, {found['outbox']:,} reports not yet in the store")
     return 0
 
 
@@ -60,7 +61,7 @@ def buried(
     channel: ChannelName,
     /,
     *,
-    limit: Annotated[int, Parameter(help="Show at most so many.")] = 100,
+    limit: Annotated[int, Parameter(help="Show at most this many.")] = 100,
     json: Json = False,
     config: ConfigFile = None,
     data: DataDir = None,
@@ -74,7 +75,7 @@ def buried(
         head = ("task", "campaign", "segment", "page", "attempt", "crashes", "maybe sent", "why")
         table(head, [_row(task) for task in tasks])
     else:
-        complain(f"nothing is buried on {channel}")
+        complain(f"no batch is buried on {channel}")
     return 0
 
 
@@ -82,20 +83,20 @@ def kick(
     channel: ChannelName,
     /,
     *,
-    count: Annotated[int, Parameter(help="Bring back at most so many, the oldest first.")] = 1,
-    yes: Annotated[bool, Parameter(negative="", help="Do not ask, even if phones may get their push again.")] = False,
+    count: Annotated[int, Parameter(help="Put back at most this many, the oldest first.")] = 1,
+    yes: Annotated[bool, Parameter(negative="", help="Do not ask, even if phones may get the push again.")] = False,
     json: Json = False,
     config: ConfigFile = None,
     data: DataDir = None,
 ) -> int:
-    """Put buried batches back onto their tube."""
+    """Put buried batches back on their tube."""
     if json and not yes:
-        complain("with --json nobody is asked: say --yes, and what may have been sent is sent again")
+        complain("--json cannot ask: add --yes, and pushes that may have been sent are sent again")
         return 2
     with client(config, data) as node:
         again = 0 if yes else sum(task["maybe_sent"] for task in node.buried(channel, min(max(count, 0), 1000)))
         if again and not _agreed(f"up to {again:,} phones may have this push already, and would get it again"):
-            complain("nothing was brought back")
+            complain("nothing was put back")
             return 1
         kicked = node.kick(channel, count)
     if json:
@@ -109,14 +110,14 @@ def bury(
     channel: ChannelName,
     /,
     *,
-    end: Annotated[bool, Parameter(negative="", help="Reject the recipients of all that is buried.")] = False,
+    end: Annotated[bool, Parameter(negative="", help="Reject the recipients of all buried batches.")] = False,
     json: Json = False,
     config: ConfigFile = None,
     data: DataDir = None,
 ) -> int:
-    """End a channel's buried batches now: their recipients are rejected, and their campaigns can be done."""
+    """End a channel's buried batches now: their recipients are rejected, so that their campaigns can finish."""
     if not end:
-        complain("say --end: batches are buried by themselves, and this ends them")
+        complain("add --end: Broadside buries batches by itself, and this command ends them")
         return 2
     ended = {"batches": 0, "recipients": 0}
     with client(config, data) as node:
@@ -125,16 +126,16 @@ def bury(
     if json:
         say_json(ended)
     else:
-        say(f"{ended['batches']:,} of {channel}'s buried batches are over, {ended['recipients']:,} recipients rejected")
+        say(f"{ended['batches']:,} of {channel}'s buried batches ended, {ended['recipients']:,} recipients rejected")
     return 0
 
 
 def _agreed(warning: str) -> bool:
-    """Ask a person on the terminal. Nobody there: no."""
+    """Ask for confirmation on the terminal. Without a terminal the answer is no."""
     if not sys.stdin.isatty():
-        complain(f"{warning} (say --yes)")
+        complain(f"{warning} (add --yes)")
         return False
-    return input(f"{warning}. Bring them back all the same? [y/N] ").strip().lower() in ("y", "yes")
+    return input(f"{warning}. Put them back anyway? [y/N] ").strip().lower() in ("y", "yes")
 
 
 def _row(task: dict[str, Any]) -> list[object]:

@@ -1,4 +1,4 @@
-"""``broadside twin``: a provider's twin on its own, to try things against."""
+"""``broadside twin``: runs a provider's twin on its own, for trials."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ Examples:
     broadside twin {first} --port 2197 --ledger pushes.jsonl
     broadside twin {last} --script faults.toml --latency 20
 
-A twin speaks the provider's real protocol on 127.0.0.1: HTTP/2 over TLS with
-an authority of its own. Its first line says how to reach it: origin, authority,
-credentials. The ledger is a line of JSON for each accepted push."""
+A twin speaks the provider's real protocol on 127.0.0.1: HTTP/2 over TLS, with a
+certificate authority of its own. Its first line says how to reach it: origin,
+authority and credentials. The ledger has a line of JSON for each accepted push."""
 
-Port: TypeAlias = Annotated[int, Parameter(help="The port to listen on; 0, the default, takes any free one.")]
+Port: TypeAlias = Annotated[int, Parameter(help="The port to listen on. Default: 0, any free port.")]
 ScriptFile: TypeAlias = Annotated[
-    Path | None, Parameter(help="Faults to play, by share or by token: dead, 429, 503, slow (see docs/twins.md).")
+    Path | None, Parameter(help="Faults to simulate, by share or by token: dead, 429, 503, slow (see docs/twins.md).")
 ]
 LedgerFile: TypeAlias = Annotated[Path | None, Parameter(help="Append a line of JSON for each accepted push.")]
 Latency: TypeAlias = Annotated[float, Parameter(help="Milliseconds to wait before each answer.")]
 Directory: TypeAlias = Annotated[
     Path | None,
-    Parameter(help="Where its throw-away credentials are, made if missing; without it twins/ in the data folder."),
+    Parameter(help="The folder of its test credentials, made if missing. Default: twins/ in the data folder."),
 ]
 Apps: TypeAlias = Annotated[
     list[str] | None,
     Parameter(
-        name="--app", help="The id of an app (topic, project) it serves; repeat it for several. Without it: any."
+        name="--app", help="The id of an app (topic, project) to accept; repeat the option for several. Default: any."
     ),
 ]
 

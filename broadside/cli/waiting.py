@@ -1,4 +1,4 @@
-"""Watching a campaign until it ends, through restarts of the node."""
+"""Watches a campaign until it ends, through restarts of the node."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from broadside.datafolder import DataFolder
 from broadside.errors import ApiError, NodeUnreachable
 
 PATIENCE = 120.0
-"""Seconds without a node after which waiting is given up; the campaign itself waits for ever."""
+"""Seconds without a node after which the command stops waiting; the campaign itself does not give up."""
 _PAUSES = (0.1, 0.25, 0.5, 1.0, 2.0)
 
 
@@ -39,7 +39,7 @@ def _watch(folder: DataFolder, report: CampaignReport, shown: _Bars, patience: f
     tries = 0
     while True:
         try:
-            # found anew each time: a restarted node may have another port
+            # looked up each time: a restarted node may have another port
             with Client.of(folder) as client:
                 for latest in client.progress(report.id):
                     lost_at, tries = None, 0
@@ -55,13 +55,13 @@ def _watch(folder: DataFolder, report: CampaignReport, shown: _Bars, patience: f
             if now - lost_at > patience:
                 raise
             if tries == 0:
-                complain("the node is away; waiting for it")
+                complain("the node does not answer; waiting for it")
         time.sleep(_PAUSES[min(tries, len(_PAUSES) - 1)])
         tries += 1
 
 
 class _Bars:
-    """One bar per channel. Says once why a channel is paused."""
+    """One bar per channel. Prints once why a channel is paused."""
 
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
@@ -76,7 +76,7 @@ class _Bars:
             total = max(tally.audience, tally.settled + tally.remaining)
             paused = report.paused_channels.get(name)
             note = "paused" if paused else f"{tally.delivered:,} delivered, {tally.dead:,} dead"
-            # nobody on this channel is a full bar, not an endless one
+            # a channel without subscribers is a full bar, not an endless one
             self._progress.update(self._tasks[name], completed=tally.settled or not total, total=total or 1, note=note)
             if paused and self._said.get(name) != paused:
                 complain(f"{name} is paused: {paused}")

@@ -87,7 +87,7 @@ def test_version(broadside: Said) -> None:
         (["fire", "--titel", "x"], "Did you mean --title"),
         (["campain"], "campaign"),
         (["fire", "--title", " ", "--body", "x"], "--title: is empty"),
-        (["fire", "--title", "x", "--body", "x", "--ttl", "soon"], '--ttl: "soon" is not a time (write 90s, 15m'),
+        (["fire", "--title", "x", "--body", "x", "--ttl", "soon"], '--ttl: "soon" is not a duration (write 90s, 15m'),
         (["campaign", "show", "abc"], "an id has 13"),
         (["subscribers", "import", "none.csv"], "none.csv: no such file or directory (name a CSV or NDJSON file"),
         (["subscribers", "import", "--no-such"], "option"),
@@ -157,7 +157,7 @@ def test_fire_hands_over_options_and_then_leaves_the_texts_to_the_platforms(
     [
         (None, "not found (name a JSON file)"),
         ("{", "is not JSON: "),
-        ("[]", 'holds no object of objects (write platforms and their options, as in {"apns": {"NAME": "value"}})'),
+        ("[]", 'is not an object of objects (write the options by platform, as in {"apns": {"NAME": "value"}})'),
         ('{"apns": 5}', "holds no object of objects"),
     ],
 )
@@ -236,7 +236,7 @@ def test_waiting_follows_a_node_to_its_new_port_and_gives_up_in_the_end(
     other.close()
     with pytest.raises(NodeUnreachable, match="the campaign goes on: broadside campaign show"):
         waiting.wait_for(folder, fired, patience=0.05)
-    assert capfd.readouterr().err.count("the node is away") == 1
+    assert capfd.readouterr().err.count("the node does not answer") == 1
 
 
 def test_interrupting_the_wait_says_that_the_campaign_goes_on(node: FakeNode) -> None:
@@ -299,7 +299,7 @@ def test_import_count_export(broadside: Said, node: FakeNode, tmp_path: Path) ->
     assert out.startswith("b.csv: 2 new, 0 updated, 1 rejected; ")
     assert err.splitlines() == [
         'b.csv line 3: tz: "Tokyo" is not valid (an IANA time zone, as in Europe/Berlin)',
-        "the rejected lines are in b.csv.rejected: mend them and import that file",
+        "the rejected lines are in b.csv.rejected: fix them and import that file",
     ]
     assert (tmp_path / "b.csv.rejected").read_text() == "channel,token,tz\nios,b,Tokyo\n"
     assert broadside("subscribers", "count")[1] == "channel\tsubscribers\nios\t2\ntotal\t2\n"

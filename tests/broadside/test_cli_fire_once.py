@@ -52,7 +52,7 @@ def test_who_gives_up_is_told_the_campaign_and_how_to_be_sure(broadside: Said, n
     assert (code, out) == (1, "")
     last = err.splitlines()[-1]
     assert f"campaign {ID} may be firing: broadside campaign show {ID}" in last
-    assert "the same command with --key k1 never fires it twice" in last
+    assert "the same command with --key k1 does not fire it twice" in last
 
 
 @pytest.mark.usefixtures("impatient")
@@ -61,7 +61,7 @@ def test_a_node_that_answers_no_more_leaves_it_open_and_says_so(broadside: Said,
     code, _, err = broadside(*FIRE)
     assert code == 3
     assert "the campaign may be firing: broadside campaign list" in err
-    assert f"--key {node.keys[0]} never fires it twice" in err
+    assert f"--key {node.keys[0]} does not fire it twice" in err
 
 
 @pytest.mark.usefixtures("impatient")

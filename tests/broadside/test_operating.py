@@ -214,7 +214,7 @@ def test_peers_tubes_and_single_subscribers_answer_good_and_bad_input(node: Node
     assert 'tz: "Europe/Berlim"' in err
     assert command("subscribers", "remove", "ios-news", "f" * 64)[:2] == (0, "removed one subscriber of ios-news\n")
     code, out, err = command("subscribers", "remove", "ios-news", "f" * 64)
-    assert (code, out, err) == (1, "", "ios-news has no subscriber of that token\n")
+    assert (code, out, err) == (1, "", "ios-news has no subscriber with that token\n")
     code, out, _ = command("subscribers", "remove", "ios-news", "f" * 64, "--json")
     assert (code, json.loads(out)) == (1, {"removed": False})
 
@@ -228,13 +228,13 @@ def test_peers_tubes_and_single_subscribers_answer_good_and_bad_input(node: Node
 
     code, out, _ = command("tube", "list")
     assert {line.split("\t")[0] for line in out.splitlines()[1:4]} == {"batons", "push_android-news", "push_ios-news"}
-    assert out.endswith("0 batches parked for paused campaigns, 0 lines owed to the store\n")
+    assert out.endswith("0 batches parked for paused campaigns, 0 reports not yet in the store\n")
     assert set(json.loads(command("tube", "list", "--json")[1])) >= {"tubes", "parked", "outbox"}
     for act in ("buried", "kick"):
         code, out, err = command("tube", act, "nowhere")
         assert (code, out) == (2, "")
         assert err == 'no channel "nowhere" on this node (known: android-news, ios-news)\n'
-    assert command("tube", "buried", "ios-news") == (0, "", "nothing is buried on ios-news\n")
+    assert command("tube", "buried", "ios-news") == (0, "", "no batch is buried on ios-news\n")
     assert command("tube", "kick", "ios-news")[:2] == (0, "0 of ios-news's buried batches are back on the tube\n")
     code, out, err = command("tube", "kick", "ios-news", "--count", "-1")
     assert (code, out) == (2, "")
@@ -276,7 +276,7 @@ def test_peers_tubes_and_single_subscribers_answer_good_and_bad_input(node: Node
     node.until(lambda: command("tube", "buried", "ios-news")[1], "batch that is buried again")
     assert command("tube", "bury", "ios-news")[0] == 2, "--end is missing"
     code, out, _ = command("tube", "bury", "--end", "ios-news")
-    assert (code, out) == (0, "1 of ios-news's buried batches are over, 0 recipients rejected\n")
+    assert (code, out) == (0, "1 of ios-news's buried batches ended, 0 recipients rejected\n")
     assert command("tube", "buried", "ios-news")[1] == ""
     tubes = json.loads(command("tube", "list", "--json")[1])["tubes"]
     assert tubes["batons"]["buried"] == 1, "S8: what is no baton ends no walker"

@@ -75,7 +75,7 @@ def test_a_replica_takes_over_in_mid_walk_and_the_old_master_comes_back_as_a_rep
     old.kill()
     acknowledged = set(importer.acknowledged)
     assert cli.run(["store", "promote", str(new.socket.parent)]) == 0
-    assert "master, a write is confirmed by 1 (term 2)" in capfd.readouterr().out
+    assert "master, quorum 1 (term 2)" in capfd.readouterr().out
     run.until(lambda: run.state() == "done", "end of the campaign", 60.0)
     importer.ending.set()
     importer.join(30)
@@ -101,7 +101,7 @@ def test_a_replica_takes_over_in_mid_walk_and_the_old_master_comes_back_as_a_rep
     assert "follows, 0 writes behind" in said
     assert "takes batons" in said
     assert cli.run(["store", "promote", str(new.socket.parent), "--quorum", "2"]) == 0
-    assert "confirmed by 2 (term 2)" in capfd.readouterr().out
+    assert "quorum 2 (term 2)" in capfd.readouterr().out
     ring.live |= newcomers
     again = ring.fire()
     again.done()
