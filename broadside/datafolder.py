@@ -1,7 +1,7 @@
-"""The data folder: what one node keeps on disk, closed to everybody else.
+"""The data folder: the files of one node, closed to other users.
 
-``lock`` (held while a node runs) · ``node.json`` (who runs, and where its API is) · ``api.sock`` (the API for the
-command line) · ``api.key`` · ``tarantool/`` · ``queue/`` · ``twins/`` · ``logs/``. Mode 0700; files 0600.
+``lock`` (locked while a node runs) · ``node.json`` (which node runs, and where its API is) · ``api.sock`` (the API for
+the command line) · ``api.key`` · ``tarantool/`` · ``queue/`` · ``twins/`` · ``logs/``. Mode 0700; files 0600.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class NodeInfo(msgspec.Struct, frozen=True, kw_only=True):
 
     pid: int
     url: str
-    """Base URL of the HTTP API, without a slash at its end."""
+    """Base URL of the HTTP API, without a trailing slash."""
     socket: str
     """The Unix socket at which the same API listens for the folder's owner; its path, or its name in the folder."""
     started: int
@@ -37,7 +37,7 @@ class NodeInfo(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DataFolder:
-    """Paths and files of one data folder. Making the object touches nothing."""
+    """Paths and files of one data folder. Creating the object touches nothing on disk."""
 
     def __init__(self, root: Path) -> None:
         """Refer to the folder ``root``."""
@@ -68,7 +68,7 @@ class DataFolder:
         try:
             mode = self.root.stat().st_mode
         except FileNotFoundError:
-            raise self._error("does not exist", "a node makes it at its first start: broadside node") from None
+            raise self._error("does not exist", "the first start of a node makes it: broadside node") from None
         except OSError as error:
             raise self._error(f"cannot be read: {error.strerror}", "name another with --data") from None
         if not self.root.is_dir():
@@ -78,9 +78,9 @@ class DataFolder:
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Create the folder and hold it for this node alone; raises ``DataFolderError`` while another node has it.
+        """Create the folder and lock it for this node; raises ``DataFolderError`` while another node has the lock.
 
-        The kernel drops the lock with the process, so nothing has to be cleaned up after a ``kill -9``.
+        The kernel releases the lock when the process ends, so a ``kill -9`` leaves nothing to clean up.
         """
         self.create()
         descriptor = os.open(self.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -90,9 +90,9 @@ class DataFolder:
             except BlockingIOError:
                 holder = self._holder(descriptor)
                 raise self._error(
-                    f"another node is running on it{holder}", "stop that one, or give this one another --data"
+                    f"another node is running on it{holder}", "stop that node, or give this one another --data"
                 ) from None
-            self.forget_node()  # of a node that was killed: somebody else may listen at its port by now
+            self.forget_node()  # left by a killed node: somebody else may listen at its port by now
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
             try:
@@ -106,8 +106,8 @@ class DataFolder:
     def socket(self) -> Iterator[Path]:
         """A path for the API's Unix socket that only the folder's owner can reach.
 
-        It lies in the folder itself; where that path is too long, or the file system has no sockets, in a private
-        folder of its own, which goes at the end.
+        It lies in the folder itself. If that path is too long, or the file system has no sockets, it lies in a private
+        temporary folder, which is removed at the end.
         """
         path = self.root / "api.sock"
         if socket_path.fits(path) and _takes_sockets(path):
@@ -122,7 +122,7 @@ class DataFolder:
             shutil.rmtree(private, ignore_errors=True)
 
     def in_use(self) -> bool:
-        """Tell whether a node holds the folder now."""
+        """Whether a node has locked the folder now."""
         try:
             descriptor = os.open(self.lock, os.O_RDONLY | os.O_CLOEXEC)
         except OSError:
@@ -137,15 +137,15 @@ class DataFolder:
             os.close(descriptor)
 
     def write_node(self, info: NodeInfo) -> None:
-        """Tell the command line where the node is."""
+        """Write ``node.json``, by which the command line finds the node."""
         write_private(self.node_json, msgspec.json.encode(info) + b"\n")
 
     def forget_node(self) -> None:
-        """Take the address away: nobody is to look for the node there."""
+        """Remove ``node.json``, so that nobody looks for the node at its address."""
         self.node_json.unlink(missing_ok=True)
 
     def read_node(self) -> NodeInfo | None:
-        """Return the node that runs; None if there is none, or it has not written its address yet.
+        """Return the running node; None if there is none, or it has not written its address yet.
 
         ``node.json`` is believed only if the process that wrote it holds the lock.
         """
@@ -157,7 +157,7 @@ class DataFolder:
         return info if self.in_use() and holder == str(info.pid).encode() else None
 
     def owns(self, socket: Path) -> bool:
-        """Tell whether ``socket`` is there, and nobody but this folder's owner can listen at it, or reach it."""
+        """Whether ``socket`` exists, and only this folder's owner can listen on it or reach it."""
         try:
             there = socket.parent.lstat()
             socket.lstat()
@@ -168,7 +168,7 @@ class DataFolder:
         return stat.S_ISDIR(there.st_mode) and not there.st_mode & 0o077 and there.st_uid == self.root.stat().st_uid
 
     def key(self) -> str:
-        """Return the API's key; made at the first call."""
+        """Return the API's key; the first call creates it."""
         try:
             key = self.api_key.read_text(encoding="ascii").strip()
         except FileNotFoundError:
@@ -183,7 +183,7 @@ class DataFolder:
         return key
 
     def read_key(self) -> str | None:
-        """Return the API's key as the node left it; None when there is none, or it is not ours to read."""
+        """Return the API's key; None if there is none, or this user cannot read it."""
         try:
             return self.api_key.read_text(encoding="ascii").strip() or None
         except (OSError, UnicodeDecodeError):
@@ -209,7 +209,7 @@ def _takes_sockets(path: Path) -> bool:
 
 
 def write_private(path: Path, content: bytes) -> None:
-    """Write ``path`` with mode 0600 in one step: a reader sees the old content or the new, never half."""
+    """Write ``path`` with mode 0600, atomically: a reader sees the old content or the new, never a part."""
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
     temporary = Path(name)
     try:

@@ -1,6 +1,6 @@
-"""What a person who runs Broadside can get wrong, or find broken. Each error is one line that says what to do.
+"""Errors that a user of Broadside can cause or meet. Each is one line that says what to do.
 
-The command line prints ``str(error)`` and leaves with ``error.exit_code``; no traceback reaches a person for these.
+The command line prints ``str(error)``, without a traceback, and exits with ``error.exit_code``.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ class BroadsideError(Exception):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Problem:
-    """One mistake in what somebody gave us, told in one line."""
+    """One mistake in an input, as one line."""
 
     where: str
     """The key path (``channels.ios.key``) or field (``tz``)."""
@@ -38,19 +38,19 @@ class ConfigError(BroadsideError):
     exit_code = 2
 
     def __init__(self, problems: list[Problem]) -> None:
-        """Hold ``problems``, at least one."""
+        """Keep ``problems``, at least one."""
         self.problems = problems
         super().__init__("\n".join(f"configuration: {problem}" for problem in problems))
 
 
 class DataFolderError(BroadsideError):
-    """The data folder cannot be used: taken by another node, open to others, not writable."""
+    """The data folder cannot be used: another node uses it, other users can read it, or it is not writable."""
 
     exit_code = 2
 
 
 class UsageError(BroadsideError):
-    """A command was given something it cannot work with (a missing file, contradicting options)."""
+    """A command got an argument that it cannot use (a missing file, contradictory options)."""
 
     exit_code = 2
 
@@ -61,7 +61,7 @@ class NodeUnreachable(BroadsideError):
     exit_code = 3
 
     def __init__(self, text: str, *, sent: bool = False) -> None:
-        """Hold the sentence for a person."""
+        """Keep the sentence for the user."""
         self.sent = sent
         super().__init__(text)
 
@@ -69,7 +69,7 @@ class NodeUnreachable(BroadsideError):
 class ApiError(BroadsideError):
     """The node refused a request. ``status`` is the HTTP status; a 4xx is the caller's mistake.
 
-    ``campaign`` and ``fired`` (``no`` or ``maybe``) are given by a Fire that failed.
+    A failed Fire sets ``campaign`` and ``fired`` (``no`` or ``maybe``).
     """
 
     campaign = ""
@@ -84,7 +84,7 @@ class ApiError(BroadsideError):
         remedy: str = "",
         index: int | None = None,
     ) -> None:
-        """Hold the node's answer as it came; ``index`` is the record's position where several were sent."""
+        """Keep the node's answer unchanged; ``index`` is the record's position if several were sent."""
         self.index = index
         self.status, self.message, self.field, self.value, self.remedy = status, message, field, value, remedy
         self.exit_code = 2 if 400 <= status < 500 else 1
@@ -96,26 +96,26 @@ class RecordError(BroadsideError):
     """A record (a subscriber, a message) breaks a rule. ``problem`` names the field, the value and the remedy."""
 
     def __init__(self, problem: Problem, index: int | None = None) -> None:
-        """Hold ``problem``; ``index`` is the record's position where several were given."""
+        """Keep ``problem``; ``index`` is the record's position if there were several."""
         self.problem = problem
         self.index = index
         super().__init__(str(problem) if index is None else f"record {index}: {problem}")
 
 
 class Conflict(BroadsideError):
-    """What was asked does not go with how things stand. ``missing``: there is no such thing at all."""
+    """The request conflicts with the current state. ``missing``: the thing asked for does not exist."""
 
     def __init__(self, what: str, remedy: str = "", *, missing: bool = False) -> None:
-        """Hold what stands in the way, and what to do about it."""
+        """Keep what the conflict is, and what to do about it."""
         self.what, self.remedy, self.missing = what, remedy, missing
         super().__init__(what + (f" ({remedy})" if remedy else ""))
 
 
 class FireFailed(BroadsideError):
-    """A Fire that did not end as it should. ``maybe``: the campaign may be firing all the same."""
+    """A Fire failed. ``maybe``: the campaign may be firing nevertheless."""
 
     def __init__(self, campaign: str, why: str, remedy: str = "", *, maybe: bool, status: int = 503) -> None:
-        """Hold the campaign's id (empty: none was made), and ``status``, the HTTP status that says the same."""
+        """Keep the campaign's id (empty: none was made), and ``status``, the HTTP status to answer with."""
         self.campaign, self.remedy, self.maybe, self.status = campaign, remedy, maybe, status
         outcome = f"campaign {campaign} may be firing" if maybe else "nothing was fired"
         self.message = f"{outcome}: {why}"
@@ -138,7 +138,7 @@ def shown(value: object, limit: int = 60) -> str:
 
 
 def first_error(error: BaseException) -> BaseException:
-    """The error itself, or the first that a group of groups holds."""
+    """The error itself, or the first error in a group, however deep."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return error

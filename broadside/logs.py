@@ -1,6 +1,6 @@
 """Logs: children write one JSON object a line to standard error; the node shows them, and keeps them in a file.
 
-No log line ends an actor, whatever becomes of it (`outlet`).
+A log line that cannot be written never ends an actor (`outlet`).
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ _SHARED: list[Any] = [
 
 
 _TAKEN = frozenset(("self", "level", "event", "method_name"))
-"""Names of structlog's own arguments."""
+"""Names that structlog uses for its own arguments."""
 _Filtering: Any = structlog.make_filtering_bound_logger(logging.INFO)
 _outlets: list[Outlet] = []
 
 
 class _Logger(_Filtering):  # type: ignore[misc]  # structlog makes the class it is made from
-    """A logger whose lines never end an actor: one that cannot be rendered is said to be so."""
+    """A logger that never raises: a line that cannot be rendered is reported in another line."""
 
     def _proxy_to_logger(self, method_name: str, event: str | None = None, *args: Any, **values: Any) -> Any:
         try:
@@ -56,12 +56,12 @@ class _Logger(_Filtering):  # type: ignore[misc]  # structlog makes the class it
 
 
 class _Bridge(logging.Handler):
-    """Hands the records of libraries and of ``supervision``, which use the standard library's logging, to structlog."""
+    """Passes records of the standard library's logging, which libraries and ``supervision`` use, to structlog."""
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
             text = record.getMessage()
-        except Exception as error:  # its arguments do not go with its text
+        except Exception as error:  # the arguments do not fit the text
             text = f"{record.msg!r} ({error!r})"
         exc_info = record.exc_info if record.exc_info and record.exc_info[0] else None
         structlog.get_logger(record.name).log(record.levelno, text, exc_info=exc_info)
@@ -76,7 +76,7 @@ def _bridge() -> None:
 
 
 def configure_child() -> None:
-    """For a child process: JSON lines on standard error, which the node reads."""
+    """Set up a child process's logs: JSON lines on standard error, which the node reads."""
     open_standard_streams()
     outlet = standard(sys.stderr, "standard error", _lost_json)
     _outlets.append(outlet)
@@ -90,7 +90,7 @@ def configure_child() -> None:
 
 
 def configure_node(folder: Path, show: Callable[[str], None], level: str = "info") -> None:
-    """For the node: from INFO on into ``folder/node.log`` (3 × 10 MB), from ``level`` on to ``show`` as text."""
+    """Set up the node's logs: INFO and above to ``folder/node.log`` (3 × 10 MB), ``level`` and above to ``show``."""
     file = Outlet("node.log", RotatingFile(folder / "node.log", largest=10_000_000, keep=2).write, _lost_json)
     _outlets.append(file)
     least = LEVELS[level]
@@ -99,7 +99,7 @@ def configure_node(folder: Path, show: Callable[[str], None], level: str = "info
     def split(logger: Any, method: str, event: Any) -> Any:
         file.write(json.dumps(event, default=repr, ensure_ascii=False) + "\n")
         if LEVELS.get(event.get("level", "info"), 20) >= least:
-            # a person gets one line; the traceback is in the file
+            # the terminal shows one line; the traceback is in the file
             line = {key: value for key, value in event.items() if key != "exception"}
             show(str(plain(logger, method, line)).splitlines()[0])
         raise structlog.DropEvent
@@ -119,14 +119,14 @@ def _lost_json(lines: int, why: str) -> str:
 
 
 def said(stream: TextIO | None, name: str) -> TextIO:
-    """An outlet to a person: standard output or error, whether anybody takes it or not."""
+    """An outlet for text to a person: standard output or error, whether or not anybody reads it."""
     outlet = standard(stream, name, lambda lines, why: f"broadside: {lines} lines could not be written here: {why}")
     _outlets.append(outlet)
     return cast(TextIO, outlet)
 
 
 def alarms() -> list[str]:
-    """A sentence while node.log cannot be written."""
+    """An alarm while node.log cannot be written."""
     return [
         f"{outlet.name} cannot be written: {outlet.trouble}; make room on its disk"
         for outlet in _outlets
@@ -135,14 +135,14 @@ def alarms() -> list[str]:
 
 
 def close() -> None:
-    """Write what waits to be written; at the process's end."""
+    """Write the waiting lines; at the process's end."""
     for outlet in _outlets:
         outlet.close()
     _outlets.clear()
 
 
 def child_line(process: str) -> Callable[[str, str], None]:
-    """Log one output line of the child named ``process``: parsed where it is ours, as it is where not."""
+    """Log one output line of the child named ``process``: parsed if it is one of our JSON lines, else unchanged."""
     log = structlog.get_logger("child")
 
     def line(stream: str, text: str) -> None:
@@ -161,7 +161,7 @@ def child_line(process: str) -> Callable[[str, str], None]:
 
 
 def observe(event: SupervisionEvent, quiet: bool = False) -> None:
-    """Log what a supervisor tells: one line each, the traceback of a crash beside it. ``quiet``: nothing above INFO."""
+    """Log a supervisor's event as one line, with a crash's traceback. ``quiet``: failed starts are logged at INFO."""
     log = structlog.get_logger("supervision")
     actor = "/".join(filter(None, (event.supervisor, getattr(event, "child", ""))))
     if isinstance(event, Escalated):
@@ -187,7 +187,7 @@ def observe(event: SupervisionEvent, quiet: bool = False) -> None:
 
 
 def first_line(error: BaseException) -> str:
-    """What an error says, in one line: of a group, its first error."""
+    """An error's text as one line; of a group, its first error's."""
     error = first_error(error)
     if not str(error).strip():
         return type(error).__name__

@@ -1,6 +1,6 @@
-"""Where log lines and the words of a node leave the process. Each is written, or counted as lost, and harms nobody.
+"""Writes a node's log lines and terminal output. A line that cannot be written is counted as lost, and blocks nobody.
 
-A thread of its own writes, because a write may block for ever: a pipe that nobody reads, a disk that hangs.
+Each outlet writes in its own thread, because a write may block for ever: a pipe that nobody reads, a disk that hangs.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from pathlib import Path
 from typing import TextIO
 
 LARGEST_BACKLOG = 4 << 20
-"""Bytes that may wait to be written; what comes beyond is lost."""
+"""Bytes that may wait to be written; further lines are lost."""
 
 
 class Outlet:
-    """A text stream for ``write``, which takes bytes and may raise OSError or block.
+    """A text stream on top of ``write``, which takes bytes and may raise OSError or block.
 
-    ``notice(lines, why)`` is the line that says, once writing works again, how many were lost.
+    ``notice(lines, why)`` returns the line to write, once writing works again, about the lines that were lost.
     """
 
     def __init__(self, name: str, write: Callable[[bytes], None], notice: Callable[[int, str], str]) -> None:
@@ -43,16 +43,16 @@ class Outlet:
 
     @property
     def trouble(self) -> str:
-        """Why lines are being lost, and how many were; empty when they are not."""
+        """Why lines are being lost, and how many have been; empty if none are."""
         with self._changed:
             return f"{self._why} ({self._lost:,} lines lost so far)" if self._lost else ""
 
     def write(self, text: str) -> int:
-        """Have ``text`` written soon."""
+        """Queue ``text`` for writing."""
         data = text.encode(self.encoding, "backslashreplace")
         with self._changed:
             if self._size + len(data) > LARGEST_BACKLOG:
-                self._lose(data, "nobody takes them")
+                self._lose(data, "nobody reads them")
             else:
                 self._waiting.append(data)
                 self._size += len(data)
@@ -60,14 +60,14 @@ class Outlet:
         return len(text)
 
     def flush(self) -> None:
-        """Nothing: `close` waits."""
+        """Do nothing: `close` waits."""
 
     def isatty(self) -> bool:
         """Whether it is a terminal."""
         return self.terminal
 
     def close(self, seconds: float = 1.0) -> None:
-        """Write what waits, for ``seconds`` at most."""
+        """Write the waiting lines, for ``seconds`` at most."""
         with self._changed:
             self._closing = True
             self._changed.notify()
@@ -87,7 +87,7 @@ class Outlet:
                 data = b"".join(self._waiting)
                 self._waiting.clear()
                 lost, why = self._lost, self._why
-            # a line that was cut off ends here, too
+            # the first newline ends a line that was cut off
             notice = f"\n{self._notice(lost, why)}\n".encode(self.encoding, "backslashreplace") if lost else b""
             try:
                 self._write(notice + data)
@@ -109,7 +109,7 @@ def standard(stream: TextIO | None, name: str, notice: Callable[[int, str], str]
             stream.flush()
         try:
             write = _Descriptor(stream.fileno()).write
-        except (OSError, ValueError, io.UnsupportedOperation):  # a stream of Python's own
+        except (OSError, ValueError, io.UnsupportedOperation):  # a Python stream without a descriptor
 
             def write(data: bytes, to: TextIO = stream) -> None:
                 to.write(data.decode(errors="replace"))
@@ -124,7 +124,7 @@ def standard(stream: TextIO | None, name: str, notice: Callable[[int, str], str]
 
 
 def open_standard_streams() -> None:
-    """Open what was closed of the descriptors 0, 1 and 2, so that no file of ours gets their numbers."""
+    """Open the descriptors 0, 1 and 2 if they are closed, so that no file of ours gets their numbers."""
     while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
         os.set_inheritable(descriptor, True)
     os.close(descriptor)
@@ -143,7 +143,7 @@ class _Descriptor:
         while rest:
             try:
                 rest = rest[os.write(self._descriptor, rest) :]
-            except BlockingIOError:  # whoever shares this terminal wants it so
+            except BlockingIOError:  # another process on this terminal made it non-blocking
                 select.select([], [self._descriptor], [])
 
 
@@ -155,7 +155,7 @@ class RotatingFile:
         self._descriptor: int | None = None
 
     def write(self, data: bytes) -> None:
-        """Write all of ``data``, or raise OSError; the next call then opens the file anew."""
+        """Write all of ``data``, or raise OSError; the next call then reopens the file."""
         try:
             if self._descriptor is None:
                 self._open()

@@ -1,6 +1,6 @@
-"""One provider token for all processes: made in the node's own, handed to the workers, used by their transports.
+"""One provider token for all processes: made in the node's process, passed to the workers, used by their transports.
 
-Apple counts how often a key's token changes and refuses too many, so that processes must not each make their own.
+Apple counts how often a key's token changes and refuses too many changes, so the processes must not each make one.
 """
 
 from __future__ import annotations
@@ -16,28 +16,28 @@ from transports.contract import SharedCredential, Sharing, Transport
 log = structlog.get_logger(__name__)
 
 LOOK_EVERY = 30.0
-"""Seconds between two looks at the tokens' age, which counts sleep: a machine that slept is found out soon."""
+"""Seconds between two checks of the tokens' age. It counts sleep: tokens are renewed soon after a machine wakes."""
 
 
 def shared(transport: Transport) -> SharedCredential | None:
-    """What a transport has to share with those in other processes."""
+    """The credential that a transport shares with transports in other processes, or None."""
     return transport.shared if isinstance(transport, Sharing) else None
 
 
 class TokenMaker:
-    """The node's side: keeps one token per credential fresh, and tells of each new one."""
+    """The node's side: renews one token per credential, and sends each new token to the workers."""
 
     def __init__(
         self, transports: Callable[[], Mapping[str, Transport]], tell: Callable[[wire.SharedToken], Awaitable[None]]
     ) -> None:
-        """``transports``: those of all channels, asked when the first token is wanted; ``tell`` reaches all workers."""
+        """``transports``: returns all channels' transports, called at the first token; ``tell`` reaches all workers."""
         self._transports = transports
         self._tell = tell
         self._credentials: dict[str, SharedCredential] | None = None
         self._life = trio.CancelScope()
 
     def current(self) -> list[wire.SharedToken]:
-        """Every credential's token, fresh: what a worker is told first."""
+        """Every credential's token, renewed if needed. A worker gets them in its hello."""
         if self._credentials is None:
             found = (shared(transport) for transport in self._transports().values())
             self._credentials = {credential.name: credential for credential in found if credential is not None}
@@ -45,7 +45,7 @@ class TokenMaker:
 
     async def run(self, ready: Callable[[], None]) -> None:
         """Renew until stopped."""
-        told: dict[str, wire.SharedToken] = {}  # a new incarnation tells all: what workers have they pass over
+        told: dict[str, wire.SharedToken] = {}  # a new incarnation sends all; workers ignore tokens that they have
         self.current()
         self._life = trio.CancelScope()
         ready()
@@ -65,14 +65,14 @@ class TokenMaker:
 
 
 class TokenHolder:
-    """A worker's side: the node's latest tokens, which outlive the transports that use them."""
+    """A worker's side: keeps the node's latest tokens, which outlive the transports that use them."""
 
     def __init__(self, tokens: list[wire.SharedToken]) -> None:
         self._tokens = {token.name: token for token in tokens}
         self._users: dict[str, SharedCredential] = {}
 
     def receive(self, token: wire.SharedToken) -> None:
-        """Use this one from now on, in every channel whose credential it is."""
+        """Use this token from now on, in every channel with its credential."""
         if token == self._tokens.get(token.name):
             return
         self._tokens[token.name] = token
@@ -81,7 +81,7 @@ class TokenHolder:
                 credential.set_token(token.text, token.issued_at, token.made_at)
 
     def lend(self, channel: str, transport: Transport) -> None:
-        """Let a channel's new transport use what is here, and what will come. It takes the place of the last one."""
+        """Give a channel's new transport the current token, and each later one. It replaces the channel's last one."""
         credential = shared(transport)
         if credential is None:
             return

@@ -1,4 +1,4 @@
-"""The only wiring: which actor gets which collaborator, and the trees that they hang in (ARCHITECTURE, §5)."""
+"""The only wiring: which actor gets which collaborator, and the trees that supervise them (ARCHITECTURE, §5)."""
 
 from __future__ import annotations
 
@@ -33,18 +33,18 @@ from transports.contract import Transport, TransportSettings
 from transports.registry import load
 
 HANDS_A_CONNECTION = 5
-"""Batches of 500 that a channel holds, and sends at once, per connection. Two fill 1,000 streams, but a batch
-ends with its slowest answer: where one push of 200 took a second, 4 in a channel's hands made 7,500 pushes a
-second, 8 made 12,800, 12 made 16,800. They bound what a crash may repeat."""
+"""Batches of 500 that a channel has in hand, and sends at once, per connection. Two would fill 1,000 streams, but a
+batch ends with its slowest answer, so more of them are faster (`./dev bench choices`). They bound what a crash may
+repeat."""
 PAGES_IN_HAND = 2
 BUGS = Intensity(5, 30.0)
-"""Restarts inside a worker: outages are waited out inside the actors, so these are bugs, and few are borne."""
+"""Restarts allowed inside a worker: actors wait outages out by themselves, so every restart is a bug."""
 ON_TRIAL = Intensity(0, 30.0)
 """The same for a channel that was parked."""
 
 
 def settings(setup: wire.ChannelSetup) -> TransportSettings:
-    """What a channel's transport is built from."""
+    """The settings from which a channel's transport is built."""
     return TransportSettings(
         channel=setup.name,
         platform=setup.platform,
@@ -58,7 +58,7 @@ def settings(setup: wire.ChannelSetup) -> TransportSettings:
 
 
 def build_transport(setup: wire.ChannelSetup) -> Transport:
-    """A channel's transport (CredentialsError, naming field and remedy, for a setup that cannot work)."""
+    """Build a channel's transport (CredentialsError, naming field and remedy, if the setup cannot work)."""
     return load(setup.platform).build(settings(setup))
 
 
@@ -100,12 +100,12 @@ class ChannelGroup:
         self._done_in, self._done_out = trio.open_memory_channel[Answered](hands)
 
     def parking(self) -> Parking:
-        """The group where it harms no other: when it crashes too often it is parked, and tried again every minute."""
+        """The group, isolated from other channels: if it crashes too often it is parked, and retried every minute."""
         parking = self.gate.parking = Parking(f"channel:{self._setup.name}", self._supervisor, observe=observe)
         return parking
 
     def _supervisor(self, trial: bool) -> Supervisor:
-        # sinks start first, so that a stop drains from the source
+        # sinks start first, so that a stop begins at the source
         return Supervisor(
             f"channel:{self._setup.name}",
             [
@@ -156,29 +156,29 @@ class ChannelGroup:
 
 
 class WorkerSupervisor(Supervisor):
-    """A worker's root. At a stop it informs the queue first."""
+    """A worker's root supervisor. At a stop it informs the queue first."""
 
     def __init__(self, name: str, children: list[ChildSpec], *, farewell: Callable[[], None]) -> None:
         super().__init__(name, children, strategy=REST_FOR_ONE, intensity=BUGS, observe=observe)
         self._farewell = farewell
 
     def stop(self) -> None:
-        """Drain, then end. Batches that are not settled by then are not held against themselves."""
+        """Drain, then end. Batches not settled by then keep their poison counters unchanged."""
         self._farewell()
         super().stop()
 
 
 class WorkerTree:
-    """A worker's supervisor, and what is to be seen of it from outside."""
+    """A worker's supervisor, and the state of its channels for the node."""
 
     def __init__(self, supervisor: Supervisor, groups: Mapping[str, ChannelGroup]) -> None:
         self.supervisor = supervisor
         self._groups = groups
         self.refusals = {name: group.gate.refusals for name, group in groups.items()}
-        """Channel → who must hear of questions about refused tokens, and of their answers."""
+        """Channel → the part of its gate that must know of questions about refused tokens, and of answers."""
 
     def states(self) -> list[ChannelState]:
-        """Why channels stand still, a record for each that does."""
+        """Why channels stand still: a record for each such channel."""
         return [state for group in self._groups.values() if (state := group.gate.state()) is not None]
 
     def sending(self) -> list[int]:
@@ -199,7 +199,7 @@ class CampaignGroup:
         self._intake, self._pages = trio.open_memory_channel[Page](PAGES_IN_HAND)
 
     def supervisor(self) -> Supervisor:
-        """Batcher first: a restart of it takes the walkers along, whose pages it had in hand."""
+        """Batcher first: if it restarts, so do the walkers, because it had their pages in hand."""
         children = [
             ChildSpec("batcher", self._batcher, shutdown=self._hello.drain),
             ChildSpec("walker", self._walker, shutdown=self._hello.drain),
@@ -209,7 +209,7 @@ class CampaignGroup:
         return Supervisor("campaigns", children, strategy=REST_FOR_ONE, intensity=BUGS, observe=observe)
 
     def _tubes(self, where: str = "queue") -> Tubes:
-        # walkers give back their own batons at a restart, so they hold them under a name of their own
+        # walkers give back their own batons at a restart, so they take them under a name of their own
         return Tubes(self._link, f"{self._hello.worker}/walker", where)
 
     def _batcher(self) -> Actor:
@@ -242,7 +242,7 @@ def endpoints(
     peers: dict[str, wire.TarantoolLogin],
     replica: wire.TarantoolLogin | None = None,
 ) -> dict[str, Endpoint]:
-    """The link's endpoints: ``store``, ``queue``, ``peer:NAME``, and ``replica`` where the store has a read replica."""
+    """The link's endpoints: ``store``, ``queue``, ``peer:NAME``, and ``replica`` if the store has a read replica."""
     servers = {"store": store, "queue": queue, **{f"peer:{name}": server for name, server in peers.items()}}
     if replica is not None:
         servers["replica"] = replica
@@ -258,7 +258,7 @@ def ring(node: str, peers: Iterable[str]) -> list[str]:
 
 
 def limiters(setups: Iterable[wire.ChannelSetup]) -> dict[str, Limiter]:
-    """One limiter a bucket: channels of one project share it."""
+    """One limiter per bucket: channels of one project share it."""
     paces = {setup.pace.bucket: setup.pace for setup in setups if setup.pace is not None}
     return {name: Limiter(pace.rate, pace.burst, ramp=pace.ramp) for name, pace in paces.items()}
 
@@ -269,7 +269,7 @@ def worker_tree(
     tokens: TokenHolder,
     clock: Clock = wall_clock,
 ) -> WorkerTree:
-    """A worker's whole tree. ``tokens``: the node's, which each new transport borrows."""
+    """Build a worker's whole tree. ``tokens``: the node's provider tokens, which each new transport uses."""
     link = Link(
         endpoints(hello.store, hello.queue, hello.peers, hello.replica),
         greetings={"queue": ("tubes.identify", hello.worker)},
@@ -307,7 +307,7 @@ def worker_tree(
         hello.worker,
         [
             ChildSpec("link", lambda: link),
-            # neither waits for the other at a stop: the walk is asked first, as the source, then every channel at once
+            # at a stop neither waits for the other: the walk, as the source, stops first, then all channels at once
             ChildSpec("delivery", delivery, shutdown=hello.drain, together=True),
             ChildSpec("campaigns", campaigns.supervisor, shutdown=hello.drain, together=True),
         ],

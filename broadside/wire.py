@@ -1,4 +1,4 @@
-"""What the node and its workers say to each other: length-prefixed JSON over one inherited socket pair."""
+"""The messages between the node and its workers: length-prefixed JSON over one inherited socket pair."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from broadside.errors import BroadsideError
 from campaigns.channel_state import ChannelState
 
 LARGEST = 16 * 1024 * 1024
-"""Bytes of one message. More than that is no message of ours."""
+"""Bytes of one message. A longer one is not ours."""
 _LENGTH = struct.Struct("!I")
 
 
 class WireError(BroadsideError):
-    """The other process said something that is none of our messages."""
+    """The other process sent bytes that are not one of our messages."""
 
 
 class TarantoolLogin(msgspec.Struct, frozen=True):
-    """Where a Tarantool listens, and as whom to come. Travels over the socket pair only, never in argv or logs."""
+    """A Tarantool's address, user and password. Travels only over the socket pair, never in argv or logs."""
 
     uri: str
     user: str
@@ -38,16 +38,16 @@ class Pace(msgspec.Struct, frozen=True, kw_only=True):
     """How fast one worker may send on a channel."""
 
     bucket: str
-    """Channels of one bucket share it."""
+    """Channels with the same bucket share the rate."""
     rate: float
     """Pushes a second."""
     burst: float
     ramp: float
-    """Seconds over which the rate rises from a small start; 0: at once."""
+    """Seconds over which the rate rises from a small start; 0: the full rate at once."""
 
 
 class ChannelSetup(msgspec.Struct, frozen=True, kw_only=True):
-    """One channel as a worker builds it."""
+    """The settings from which a worker builds one channel."""
 
     name: str
     platform: str
@@ -63,7 +63,7 @@ class ChannelSetup(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SharedToken(msgspec.Struct, frozen=True, tag="provider-token"):
-    """Node → worker, in the hello and at each renewal: show the provider this one (``SharedCredential``)."""
+    """Node → worker, in the hello and at each renewal: the token to send to the provider (``SharedCredential``)."""
 
     name: str
     text: str
@@ -78,7 +78,7 @@ class SharedToken(msgspec.Struct, frozen=True, tag="provider-token"):
 
 
 class RefusalState(msgspec.Struct, frozen=True):
-    """What stands of the dead ledger for one campaign and channel, as far as a worker acts by it."""
+    """The dead ledger's state for one campaign and channel, as far as workers act on it."""
 
     campaign: int
     channel: str
@@ -87,13 +87,13 @@ class RefusalState(msgspec.Struct, frozen=True):
 
 
 class DeadNews(msgspec.Struct, frozen=True, tag="dead-news"):
-    """Node → worker, whenever it has changed: all that stands of the dead ledger."""
+    """Node → worker, on each change: all current states of the dead ledger."""
 
     standings: list[RefusalState]
 
 
 class Hello(msgspec.Struct, frozen=True, kw_only=True, tag="hello"):
-    """Node → worker, first: who you are, and where everything is."""
+    """Node → worker, first: the worker's name, the servers' addresses, and the channels' settings."""
 
     node: str
     worker: str
@@ -121,24 +121,24 @@ class WorkerReady(msgspec.Struct, frozen=True, tag="ready"):
 
 
 class Beat(msgspec.Struct, frozen=True, tag="beat"):
-    """Worker → node, every second: the loop turns."""
+    """Worker → node, every second: the event loop is running."""
 
 
 class Stats(msgspec.Struct, frozen=True, kw_only=True, tag="stats"):
-    """Worker → node, every second: what a person should see."""
+    """Worker → node, every second: figures for people."""
 
     rss: int
     """Peak resident memory, bytes."""
     cpu: float
     """Seconds of processor time since the start."""
     sending: list[int] = []
-    """Campaigns of which it has batches in hand."""
+    """Campaigns with batches in this worker's hands."""
     stages: dict[str, float] = {}
     """Stage of a push → seconds of processor time since the start."""
     tasks: int = 0
-    """Trio tasks that live."""
+    """Living Trio tasks."""
     at: float = 0.0
-    """When this was so: ``time.monotonic``, which all processes of a machine share."""
+    """When this was measured: ``time.monotonic``, which all processes of a machine share."""
     states: list[ChannelState] = []
     """Why channels stand still in this worker, a record for each that does."""
 
@@ -160,10 +160,10 @@ class MessageStream:
     def __init__(self, stream: trio.abc.Stream) -> None:
         self._stream = stream
         self._buffer = bytearray()
-        self._sending = trio.Lock()  # a frame is one piece: two tasks of a worker may speak at once
+        self._sending = trio.Lock()  # two tasks of a worker may send at once; their frames must not mix
 
     async def send(self, *messages: Frame) -> None:
-        """Send messages in one write (trio.BrokenResourceError when the other side is gone)."""
+        """Send messages in one write (trio.BrokenResourceError if the other side is gone)."""
         frames = bytearray()
         for message in messages:
             body = _ENCODER.encode(message)
@@ -172,7 +172,7 @@ class MessageStream:
             await self._stream.send_all(frames)
 
     async def receive(self) -> Frame | None:
-        """What the other side says next; None when it is gone (WireError for what is no message)."""
+        """Return the other side's next message; None if that side is gone (WireError for anything else)."""
         while True:
             body = self._whole()
             if body is not None:
@@ -190,7 +190,7 @@ class MessageStream:
             self._buffer += data
 
     def _whole(self) -> bytes | None:
-        """The next message, if all of it is here."""
+        """Take the next message from the buffer, if it is complete."""
         buffer = self._buffer
         if len(buffer) < _LENGTH.size:
             return None

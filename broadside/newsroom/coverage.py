@@ -1,6 +1,6 @@
-"""The proof that a campaign's walk missed nobody: computed from the ledger's pages, and checked against the base.
+"""Proves that a campaign's walk missed nobody: computed from the ledger's pages, and checked against the base.
 
-The counters that people watch are sums; a sum may be right by two mistakes. Here every id range is looked at.
+The counters that people watch are sums, and two mistakes may cancel out in a sum. This module checks every id range.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ PROBLEMS_TOLD = 50
 
 
 async def coverage(store: Store, campaign: Campaign) -> Coverage:
-    """A campaign's ranges and gaps, from its ledger."""
+    """Return a campaign's walked ranges and gaps, from its ledger."""
     cursors, pages = await store.campaign_cursors(campaign.id), await store.campaign_pages(campaign.id)
     gaps = [*_gaps(campaign, cursors, pages)]
     return Coverage(id=campaign_text(campaign.id), state=campaign.state, walked=_merge(pages), gaps=gaps)
 
 
 async def verify(store: Store, campaign: Campaign) -> Verification:
-    """Check that the pages tile the base, that their sums are right, and count the base in each page's range."""
+    """Check that the pages tile the base and that their sums are right, and count the base in each page's range."""
     cursors, pages = await store.campaign_cursors(campaign.id), await store.campaign_pages(campaign.id)
     problems = [_told(gap) for gap in _gaps(campaign, cursors, pages)]
     channels: dict[str, Checked] = {}
@@ -40,13 +40,13 @@ async def verify(store: Store, campaign: Campaign) -> Verification:
             problems += _compare(page, base, campaign, channels)
     removed = await store.removals()
     fired = campaign.fired_at or 0
-    # who was deleted before Fire and restored after it is in `removed_before`, and no more in the count of today
+    # a subscriber deleted before Fire and restored after it is in `removed_before`, but no longer in today's count
     returned = await store.restored_in(0, max((page.to_id for page in pages), default=0), fired, fired)
     for name, checked in sorted(channels.items()):
         since = removed.get(name, 0) + returned.get(name, 0) - campaign.removed_before.get(name, 0)
         if checked.left > since:
             problems.append(
-                f"{name}: {checked.left:,} recipients of the ledger are not in the base, and only {since:,} have left "
+                f"{name}: {checked.left:,} recipients of the ledger are not in the base, but only {since:,} have left "
                 "it since Fire: somebody was enqueued twice"
             )
     return Verification(
@@ -60,7 +60,7 @@ async def verify(store: Store, campaign: Campaign) -> Verification:
 
 
 async def _away(store: Store, campaign: Campaign, page: LedgerPage) -> dict[str, int]:
-    """Who of a page's ids was deleted as dead when the campaign went by, and is restored: nobody missed them."""
+    """Count a page's subscribers who were deleted as dead during the campaign and restored: they were not missed."""
     end = campaign.finished_at or campaign.expires_at
     return await store.restored_in(page.from_id, page.to_id, campaign.fired_at or 0, end)
 
@@ -70,7 +70,7 @@ def _enqueued(page: LedgerPage, name: str) -> int:
 
 
 def _merge(pages: Sequence[LedgerPage]) -> list[Walked]:
-    """Neighbouring pages of one owner as one range, per segment and channel."""
+    """Merge neighbouring pages of one owner into one range, per segment and channel."""
     walked: list[Walked] = []
     last: dict[tuple[int, str], Walked] = {}
     for page in pages:
@@ -78,7 +78,7 @@ def _merge(pages: Sequence[LedgerPage]) -> list[Walked]:
             continue
         for channel, tallies in sorted(page.tallies.items()):
             known = last.get((page.segment, channel))
-            # a page without anybody on this channel, or anybody at all, does not part its neighbours
+            # a page without subscribers, or without any on this channel, does not separate its neighbours
             if known is None or (known.node, known.epoch) != (page.node, page.epoch):
                 known = Walked(
                     segment=page.segment,
@@ -98,7 +98,7 @@ def _merge(pages: Sequence[LedgerPage]) -> list[Walked]:
 
 
 def _gaps(campaign: Campaign, cursors: Sequence[Cursor], pages: Sequence[LedgerPage]) -> Iterator[Gap]:
-    """What the pages do not tile of (0, end_id], or only claim to; a cancelled campaign's end need not be reached."""
+    """Find gaps in (0, end_id]: in no page, in two, or only claimed. A cancelled campaign need not reach the end."""
     reached = 0
     by_segment: dict[int, list[LedgerPage]] = {cursor.segment: [] for cursor in cursors}
     for page in pages:
@@ -149,7 +149,7 @@ def _compare(page: LedgerPage, base: dict[str, int], campaign: Campaign, channel
         checked = channels.setdefault(name, Checked())
         checked.enqueued += enqueued
         checked.base += there
-        # what was claimed, and never put on tubes before its campaign was cancelled, is in nobody's tube
+        # a page that was claimed, and not put on tubes before its campaign was cancelled, missed nobody
         if there > enqueued and not (campaign.state == "cancelled" and page.recipients == 0):
             missed = there - enqueued
             yield f"{_name(page)}: {missed:,} of the {there:,} subscribers on {name} were not enqueued"

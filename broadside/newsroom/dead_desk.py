@@ -1,4 +1,4 @@
-"""What a person hears of the dead ledger, and answers: the questions that stand, and the undo of a day's deletions."""
+"""The dead ledger for people: lists questions about refused tokens, takes the answers, undoes a day's deletions."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ _LIST = "`broadside dead list` shows what can be answered and restored"
 
 
 class DeadDesk:
-    """One node's way to the dead ledger. Every answer is logged: it changes the base."""
+    """One node's access to the dead ledger. Every answer is logged, because it changes the base."""
 
     def __init__(self, store: Store, clock: Clock = wall_clock) -> None:
         self._store = store
         self._clock = clock
 
     async def list(self) -> DeadReport:
-        """What stands, what is kept, and what can be restored."""
+        """Return the open questions, the tokens that are kept, and the deletions that can be restored."""
         entries = [_entry(row) for row in await self._store.dead_list(_SHOWN)]
         return DeadReport(
             questions=[entry for entry in entries if entry.state in QUESTIONS],
@@ -37,20 +37,20 @@ class DeadDesk:
         )
 
     async def confirm(self, channel: str, campaign: int | None) -> DeadAnswered:
-        """They are dead: delete what is kept, let what is held be settled. ``Conflict``: there is no such question."""
+        """The phones are dead: delete kept tokens, settle held pushes. ``Conflict``: there is no such question."""
         return await self._answer(channel, campaign, "confirmed")
 
     async def keep(self, channel: str, campaign: int | None) -> DeadAnswered:
-        """They live, the key was wrong: forget what is kept. ``Conflict``: there is no such question."""
+        """The phones live, the key was wrong: forget kept tokens. ``Conflict``: there is no such question."""
         return await self._answer(channel, campaign, "denied")
 
     async def restore(self, channel: str | None, campaign: int | None) -> DeadRestored:
-        """Undo a day's deletions. ``Conflict``: nothing of it was deleted."""
+        """Undo a day's deletions. ``Conflict``: there were none."""
         back, again = await self._store.dead_restore(channel, campaign, self._clock())
         names = [channel] if channel is not None else []
         what = " of ".join([*names, *([] if campaign is None else [f"campaign {campaign_text(campaign)}"])])
         if not back and not again:
-            raise Conflict(f"nothing was deleted as dead within a day for {what}", _LIST, missing=True)
+            raise Conflict(f"nothing was deleted as dead in the last day for {what}", _LIST, missing=True)
         log.info("deleted tokens are restored", what=what, restored=back, registered_again=again)
         return DeadRestored(restored=back, registered_again=again)
 
@@ -58,7 +58,7 @@ class DeadDesk:
         campaigns, kept = await self._store.dead_answer(channel, campaign, word, self._clock())
         if not campaigns:
             which = "" if campaign is None else f" and campaign {campaign_text(campaign)}"
-            raise Conflict(f"no question stands about {channel}{which}", _LIST, missing=True)
+            raise Conflict(f"no question is open about {channel}{which}", _LIST, missing=True)
         names = [campaign_text(id) for id in campaigns]
         log.info(
             "a question about refused tokens is answered", answer=word, channel=channel, campaigns=names, kept=kept
@@ -67,7 +67,7 @@ class DeadDesk:
 
 
 def questions(standings: Iterable[DeadStanding]) -> dict[str, str]:
-    """The questions that stand: channel → a sentence, for alarms and reports."""
+    """The open questions, for alarms and reports: channel → a sentence."""
     return {
         each.channel: _question(
             each.state,
@@ -88,13 +88,13 @@ def _question(state: str, channel: str, campaign: str, refused: int, delivered: 
     answers = f"`broadside dead confirm {channel}`: they are dead; `broadside dead keep {channel}`: the key is wrong"
     if state == "stopped":
         return (
-            f"{channel} has stopped: of campaign {campaign} the provider has refused {refused:,} phones{said} and"
+            f"{channel} has stopped: in campaign {campaign} the provider has refused {refused:,} phones{said} and"
             f" accepted {delivered:,}. This looks like a wrong key, app or environment. Nothing is deleted ({answers})"
         )
     share = refused / max(1, refused + delivered)
     return (
-        f"{channel}: of campaign {campaign} the provider refused {refused:,} of {refused + delivered:,} phones{said},"
-        f" {share:.0%} where {limit:.0%} is the limit. Nothing is deleted until a person answers ({answers})"
+        f"{channel}: in campaign {campaign} the provider refused {refused:,} of {refused + delivered:,} phones{said},"
+        f" {share:.0%}; the limit is {limit:.0%}. Nothing is deleted until a person answers ({answers})"
     )
 
 

@@ -1,4 +1,4 @@
-"""A dry run: what the platforms and the providers would say to a message, before it is fired. Nothing is stored."""
+"""The dry run: asks platforms and providers whether they would accept a message. Nothing is stored or fired."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from transports.contract import Outcomes, Transport
 from transports.errors import PayloadError, TransportError
 
 PHONES = 5
-"""Subscribers of each channel whose provider is asked: the message is judged alike for all."""
+"""Subscribers of each channel that the provider is asked about: it judges the message alike for all."""
 LONGEST = 18.0
-"""Seconds for the answers of one channel …"""
+"""Seconds to wait for one channel's answers …"""
 CLOSING = 2.0
-"""… and then for closing its connections."""
+"""… and then for its connections to close."""
 BEGIN_WITHIN = 12.0
-"""Seconds to wait for a connection and a credential: so their own reason is told, not ours."""
+"""Seconds to wait for a connection and a credential: less than `LONGEST`, so that the verdict gives their reason."""
 
 
 class DryRun:
-    """Asks a channel's platform. ``open`` builds its transport, which lives no longer than the question."""
+    """Asks a channel's platform and provider. ``open`` builds a transport, which is closed after the answer."""
 
     def __init__(
         self, *, platforms: Mapping[str, str], open: Callable[[str], Transport], clock: Clock = wall_clock
@@ -40,10 +40,9 @@ class DryRun:
         self._clock = clock
 
     async def ask(self, channel: str, message: Message, rows: Sequence[Row], campaign: int, ttl: int) -> Verdict:
-        """What would become of ``message`` on ``channel``. It takes 20 s at most.
+        """Return the verdict on ``message`` for ``channel``. Takes 20 s at most.
 
-        ``rows``: subscribers of the channel, at most :data:`PHONES`. ``campaign``: an id that is nobody's. ``ttl``: in
-        seconds.
+        ``rows``: subscribers of the channel, at most :data:`PHONES`. ``campaign``: an unused id. ``ttl``: seconds.
         """
         provider = registry.load(self._platforms[channel]).provider
         try:
@@ -54,7 +53,7 @@ class DryRun:
         except TransportError as error:
             return Verdict("refused", f"cannot be opened: {error}")
         if not rows:
-            return Verdict("checked", "checked here only; the channel has no subscriber to try it on")
+            return Verdict("checked", "checked here only; the channel has no subscriber to try it with")
         now = self._clock()
         batch = Batch(
             campaign,
@@ -67,7 +66,7 @@ class DryRun:
         )
         outcomes = await _sent(transport, batch)
         if outcomes is None:
-            return Verdict("unanswered", f"{provider} does not answer within {LONGEST:g} s", len(rows))
+            return Verdict("unanswered", f"{provider} did not answer within {LONGEST:g} s", len(rows))
         return _judged(provider, outcomes, len(rows))
 
 

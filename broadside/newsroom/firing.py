@@ -1,7 +1,7 @@
-"""Fire, from a request to a campaign under way: once, whatever is lost on the way.
+"""Fires a campaign once, from the request to the first batons, even if answers are lost on the way.
 
-Each step may be repeated: the draft is written under its id and its idempotency key, and a campaign that is firing
-already answers with itself. So a lost answer is asked for again here, within bounds, before anybody hears of it.
+Each step can be repeated: the draft is written under its id and its idempotency key, and firing a campaign that is
+firing already changes nothing. So a call whose answer is lost is repeated here, for a limited time, before it fails.
 """
 
 from __future__ import annotations
@@ -33,24 +33,24 @@ T = TypeVar("T")
 FIRE_WITHIN = 15.0
 """Seconds for a Fire to be written, all repeats included."""
 AGAIN_AFTER = 0.1
-"""Seconds until a lost call is repeated."""
+"""Seconds before a lost call is repeated."""
 SPREAD_WITHIN = 3.0
-"""Seconds to put the first batons round the ring; the shepherd makes those again that are lost."""
+"""Seconds to distribute the first batons round the ring; the shepherd replaces lost ones."""
 _EPOCH = 1_577_836_800_000  # 2020-01-01: campaign ids are ms since then, 22 random bits below
 
 
 class KeyReused(FireFailed):
-    """An idempotency key that stands for another request. Nothing was fired."""
+    """The idempotency key was used for another request. Nothing was fired."""
 
     def __init__(self, key: str, campaign: str, fields: Sequence[str]) -> None:
-        """Name the campaign that the key has made, and the fields in which the requests differ."""
+        """Name the campaign that the key belongs to, and the fields in which the requests differ."""
         self.key = key
         why = f"{HEADER} {shown(key)} was used for campaign {campaign}, with another {', '.join(fields)}"
-        super().__init__(campaign, why, "take a new key for a new campaign", maybe=False, status=422)
+        super().__init__(campaign, why, "use a new key for a new campaign", maybe=False, status=422)
 
 
 class Firing:
-    """Writes campaigns and sets them going. ``segments``: in how many parts a base is walked at once."""
+    """Writes campaigns and starts them. ``segments``: the number of parts in which a base is walked in parallel."""
 
     def __init__(self, *, store: Store, tubes: Tubes, peers: Sequence[Tubes], segments: int, clock: Clock) -> None:
         self._store = store
@@ -67,10 +67,10 @@ class Firing:
         key: str | None,
         owner: str,
     ) -> Campaign:
-        """Fire a campaign, or find the one that ``key`` has fired already.
+        """Fire a campaign, or return the one that ``key`` has fired already.
 
-        ``check`` is asked before anything is written, and raises for what cannot be. Raises ``KeyReused`` for a key of
-        another request, ``FireFailed`` otherwise: it says whether the campaign may be firing.
+        ``check`` runs before anything is written, and raises if the request is invalid. Raises ``KeyReused`` if the key
+        belongs to another request, and ``FireFailed``, which says whether the campaign may be firing.
         """
         once = None if key is None else Once(owner, key, digest(request))
         now = self._clock()
@@ -90,7 +90,7 @@ class Firing:
         def failed(why: str, remedy: str, status: int = 503) -> FireFailed:
             campaign = campaign_text(id) if written else ""
             if maybe:
-                again = "repeat with the same key to be sure" if key is not None else "look before you fire again"
+                again = "repeat with the same key to be sure" if key is not None else "check before you fire again"
                 remedy = f"`broadside campaign show {campaign}`; {again}"
             return FireFailed(campaign, why, remedy, maybe=maybe, status=status)
 
@@ -114,7 +114,7 @@ class Firing:
                 try:
                     batons = await insist(lambda: self._store.campaign_fire(id, self._segments, now))
                 except VerbRefused:
-                    maybe = began  # what is refused is not written
+                    maybe = began  # a refused call has written nothing
                     raise
                 if batons:
                     await self.spread(batons)
@@ -126,10 +126,10 @@ class Firing:
         except OutOfMemory as error:
             raise failed(f"Tarantool's memory is full: {error.text}", REMEDY, 507) from error
         except VerbRefused as error:
-            raise failed(f"Tarantool refuses: {error.text}", "`broadside doctor` tells more", 500) from error
+            raise failed(f"Tarantool refuses: {error.text}", "`broadside doctor` says more", 500) from error
         if campaign is None:
             maybe = False
-            raise failed("the store does not know the draft any more", _AGAIN)
+            raise failed("the store no longer knows the draft", _AGAIN)
         return campaign
 
     def _same(self, once: Once, first: Keyed) -> None:
@@ -137,7 +137,7 @@ class Firing:
             raise KeyReused(once.key, campaign_text(first.campaign), fields)
 
     async def spread(self, batons: list[Baton]) -> None:
-        """Put batons round the ring, so that every node walks at once. What gets lost here the shepherd makes again."""
+        """Distribute batons round the ring, so that all nodes walk in parallel. The shepherd replaces lost ones."""
         with trio.move_on_after(SPREAD_WITHIN):
             try:
                 await self._spread(batons)
@@ -157,9 +157,9 @@ class Firing:
         await self._tubes.baton_put(own)
 
 
-_AGAIN = "try again in a moment, with the same key; `broadside doctor` tells more"
+_AGAIN = "try again in a moment, with the same key; `broadside doctor` says more"
 
 
 def new_id(now: int) -> int:
-    """An id for a new campaign: ids are in the order of time. ``now``: ms UTC."""
+    """Return an id for a new campaign; ids increase with time. ``now``: ms UTC."""
     return now - _EPOCH << 22 | secrets.randbits(22)

@@ -1,4 +1,4 @@
-"""What an editor may ask of a node: fire, look, count, write subscribers. The API and the demo both go through here."""
+"""The operations that an editor may ask of a node: campaigns and subscribers. The API and the demo both use them."""
 
 from __future__ import annotations
 
@@ -37,23 +37,23 @@ PAGE_SIZE = 2000
 """Subscribers a page (`./dev bench choices`): with 1,000 a push costs 18 % more CPU, with 4,000 it costs 4 %
 less, and small calls of others wait 4.3 to 5.2 ms at p99 where they now wait 3.6 to 3.9."""
 TTL = 4 * 3600
-"""Seconds after which nobody wants a piece of news any more, unless the campaign says otherwise."""
+"""Seconds after which news expires, unless the campaign sets another time."""
 SERVED_FOR = 1.0
-"""Seconds for which the ring's channels are remembered while subscribers come in."""
+"""Seconds for which the ring's channels are cached while subscribers come in."""
 LOOK_EVERY = 0.2
-"""Seconds between two looks at a campaign under way."""
+"""Seconds between two reads of a campaign under way."""
 
 MessageCheck = Callable[[Message], None]
-"""Raises ``PayloadError`` when a platform cannot carry a message."""
+"""Raises ``PayloadError`` if a platform cannot carry a message."""
 
 
 class Newsroom:
     """One node's editor desk.
 
-    ``node``: this node's name; ``checks``: channel → its platform's word on a message; ``states``: why this node's
-    channels stand still; ``segments``: in how many parts a base is walked at once; ``peers``: the other nodes' tubes,
-    which get their share of the first batons; ``device_tokens``: the only door into the base writes tokens as their
-    platforms do; ``standing``: what stands of the dead ledger.
+    ``node``: this node's name; ``checks``: channel → its platform's check of a message; ``states``: why this node's
+    channels stand still; ``segments``: the number of parts in which a base is walked in parallel; ``peers``: the other
+    nodes' tubes, which get their share of the first batons; ``device_tokens``: the rules by which every token is
+    normalised before it is stored; ``standing``: the dead ledger's current states.
     """
 
     def __init__(
@@ -87,10 +87,11 @@ class Newsroom:
         self._served_until = -math.inf
 
     async def fire(self, request: FireRequest, key: str | None = None, owner: str = "local") -> CampaignReport:
-        """Create a campaign and fire it; once, however often the same request comes under the same ``key``.
+        """Create a campaign and fire it once, however often the same request comes with the same ``key``.
 
-        ``owner``: whose key it is. Raises ``RecordError`` when the message or the channels cannot be, ``KeyReused`` for
-        a key of another request, and ``FireFailed``, which says whether the campaign may be firing.
+        ``owner``: the owner of the key. Raises ``RecordError`` if the message or the channels are invalid,
+        ``KeyReused`` if the key belongs to another request, and ``FireFailed``, which says whether the campaign may be
+        firing.
         """
 
         async def check() -> None:
@@ -101,22 +102,22 @@ class Newsroom:
         return report(campaign, self._clock(), self._states())
 
     async def pause(self, id: int) -> CampaignReport:
-        """Begin a pause: nothing more is claimed or sent. Raises ``Conflict`` where there is nothing to pause."""
+        """Begin a pause: nothing more is claimed or sent. Raises ``Conflict`` if the campaign is not firing."""
         return await self._moved(id, "pause", await self._store.campaign_pause(id, self._clock()))
 
     async def cancel(self, id: int) -> CampaignReport:
-        """Begin to cancel: who has not been reached will not be. Raises ``Conflict`` for a campaign that is done."""
+        """Begin to cancel: subscribers not yet reached get nothing. Raises ``Conflict`` for a campaign that is done."""
         return await self._moved(id, "cancel", await self._store.campaign_cancel(id, self._clock()))
 
     async def resume(self, id: int) -> CampaignReport:
-        """Go on. Raises ``Conflict`` for a draft, and for a campaign that is cancelled."""
+        """Resume a paused campaign. Raises ``Conflict`` for a draft, and for a cancelled campaign."""
         state, batons = await self._store.campaign_resume(id, self._clock()) or (None, [])
         if batons:
             await self._firing.spread(batons)
         return await self._moved(id, "resume", state)
 
     async def _moved(self, id: int, act: str, state: str | None) -> CampaignReport:
-        """The report, if ``state`` is one that ``act`` leads to: then a repeat of the call changes nothing."""
+        """Return the report if ``act`` leads to ``state``, also when the call is a repeat; else raise ``Conflict``."""
         now = await self.campaign(id)
         if now is None or state is None:
             raise Conflict(f"no campaign {campaign_text(id)}", "`campaign list` shows the ids", missing=True)
@@ -126,7 +127,7 @@ class Newsroom:
         return now
 
     async def coverage(self, id: int) -> Coverage | None:
-        """Which id ranges a campaign has walked, from the ledger."""
+        """Return the id ranges that a campaign has walked, from the ledger."""
         campaign = await self._store.campaign_get(id)
         return None if campaign is None else await coverage(self._store, campaign)
 
@@ -136,9 +137,9 @@ class Newsroom:
         return None if campaign is None else await verify(self._store, campaign)
 
     async def rehearse(self, request: FireRequest) -> DryRunReport:
-        """Ask every channel's platform, and its provider where that has a dry run. Fires and stores nothing.
+        """Ask every channel's platform, and its provider if that has a dry run. Fires and stores nothing.
 
-        Raises ``RecordError`` for channels that cannot be, and while another dry run is under way.
+        Raises ``RecordError`` for invalid channels, and while another dry run is under way.
         """
         names = self._channels(request)
         id, ttl = new_id(self._clock()), request.ttl_seconds or TTL
@@ -163,7 +164,7 @@ class Newsroom:
     async def _check(self, request: FireRequest) -> None:
         known = await self._store.channels_served()
         for name in self._channels(request, known or ()):
-            if name in self._checks:  # another node's channel is for that node to judge
+            if name in self._checks:  # only the node that serves a channel can check its messages
                 try:
                     self._checks[name](request.message)
                 except PayloadError as error:
@@ -171,7 +172,7 @@ class Newsroom:
         served.refuse(await self._store.campaign_audience(request.channels), request.channels, known or self._checks)
 
     def _channels(self, request: FireRequest, others: Collection[str] = ()) -> list[str]:
-        """The channels that a request means; raises ``RecordError`` for what none of them can read.
+        """Return the channels of a request; raises ``RecordError`` for unknown channels and platforms.
 
         ``others``: channels that other nodes serve.
         """
@@ -187,28 +188,28 @@ class Newsroom:
                 what = f"unknown channel {shown(name)}"
                 raise RecordError(Problem("channels", what, meant(name, known), name))
         if request.channels is not None and not request.channels:
-            raise RecordError(Problem("channels", "names none", "leave it away for all channels"))
+            raise RecordError(Problem("channels", "names none", "leave it out for all channels"))
         return list(request.channels or self._checks)
 
     async def campaign(self, id: int) -> CampaignReport | None:
-        """How a campaign stands."""
+        """Return a campaign's report; None if there is no such campaign."""
         campaign = await self._store.campaign_get(id)
         if campaign is None:
             return None
         return report(campaign, self._clock(), await self.channel_states(), self._standing())
 
     async def campaigns(self) -> list[CampaignReport]:
-        """The newest hundred first."""
+        """Return the reports of the newest hundred campaigns, newest first."""
         states = await self.channel_states()
         now, standing = self._clock(), self._standing()
         return [report(campaign, now, states, standing) for campaign in await self._store.campaign_list()]
 
     def questions(self) -> dict[str, str]:
-        """The questions about refused tokens that wait for a person's answer: channel → a sentence."""
+        """Return the questions about refused tokens that wait for an answer: channel → a sentence."""
         return questions(self._standing())
 
     async def channel_states(self) -> list[ChannelState]:
-        """Why channels stand still, on every node of the ring; of this node alone while the store is away."""
+        """Why channels stand still, on every node of the ring; while the store is away, only on this node."""
         try:
             others = [state for state in await self._store.channel_states() if state.node != self._node]
             others += served.missing(await self._store.channels_missing())
@@ -217,13 +218,13 @@ class Newsroom:
         return [*self._states(), *others]
 
     async def served(self) -> list[str] | None:
-        """The channels that the ring serves, sorted; None: no node has joined yet."""
+        """Return the channels that the ring serves, sorted; None: no node has joined yet."""
         known = await self._store.channels_served()
         return None if known is None else sorted(known)
 
     @trio.as_safe_channel
     async def progress(self, id: int) -> AsyncGenerator[CampaignReport, None]:
-        """A campaign's reports, whenever something has changed, until it has ended. Waits while the store is away."""
+        """Yield a campaign's report on every change until it has ended. Waits while the store is away."""
         last = None
         while True:
             try:
@@ -245,9 +246,9 @@ class Newsroom:
             await trio.sleep(LOOK_EVERY)
 
     async def put(self, subscribers: Iterable[Subscriber]) -> tuple[int, int]:
-        """Write subscribers; answers (inserted, updated).
+        """Write subscribers; returns (inserted, updated).
 
-        Raises ``RecordError`` for a channel that no node serves, and for a token that is none.
+        Raises ``RecordError`` for a channel that no node serves, and for an invalid token.
         """
         now, rows = self._clock(), list(subscribers)
         if found := first_unserved([row.channel for row in rows], await self._served_lately()):
@@ -257,49 +258,49 @@ class Newsroom:
         return await self._store.subscribers_put([_wire(*row, now) for row in zip(rows, tokens, strict=True)])
 
     async def _served_lately(self) -> frozenset[str] | None:
-        """What the ring serves, asked for once in ``SERVED_FOR`` seconds: apps register phones one by one."""
+        """The channels that the ring serves, cached for ``SERVED_FOR`` seconds: apps register phones one by one."""
         if trio.current_time() >= self._served_until:
             self._served, self._served_until = await self._store.channels_served(), trio.current_time() + SERVED_FOR
         return self._served
 
     async def count(self) -> dict[str, int]:
-        """Subscribers by channel."""
+        """Count subscribers by channel."""
         return await self._store.subscribers_count()
 
     async def page(self, after: int, limit: int) -> list[Subscriber]:
-        """Up to ``limit`` subscribers with id > ``after``."""
+        """Return up to ``limit`` subscribers with id > ``after``."""
         return [_subscriber(row) for row in await self._store.subscribers_page(after, limit)]
 
     async def remove(self, channel: str, token: str) -> bool:
-        """Delete one subscriber, however its token is written; answers whether it was there."""
+        """Delete one subscriber, in whatever form its token is given; returns whether it existed."""
         return any([await self._store.subscribers_remove(channel, text) for text in self._spellings(channel, token)])
 
     def _spellings(self, channel: str, token: str) -> set[str]:
-        """The spellings of a token: as given, and as its platform writes it."""
+        """The forms of a token: as given, and as its platform writes it."""
         written = [self.device_tokens.one(channel, kind, token) for kind in self.device_tokens.kinds(channel)]
         return {token, *(text for text in written if isinstance(text, str))}
 
     async def tubes(self) -> dict[str, Any]:
-        """Tasks by tube and state, outbox, memory."""
+        """Return the numbers of tasks by tube and state, of parked batches, and of reports in the outbox."""
         return await self._tubes.statistics()
 
     async def buried(self, channel: str, limit: int) -> list[Buried]:
-        """Buried batches of a channel, as they are there. Raises ``Conflict`` for no such channel."""
+        """Return buried batches of a channel. Raises ``Conflict`` if there is no such channel."""
         self._known(channel)
         return await self._tubes.tube_buried(channel, limit)
 
     async def kick(self, channel: str, count: int) -> int:
-        """Bring buried batches back; answers how many. Raises ``Conflict`` for no such channel."""
+        """Put buried batches back on their tube; returns how many. Raises ``Conflict`` if there is no such channel."""
         self._known(channel)
         return await self._tubes.tube_kick(channel, count)
 
     async def end_buried(self, channel: str, limit: int) -> tuple[int, int]:
-        """End buried batches; answers how many, and how many recipients. Raises ``Conflict`` for no such channel."""
+        """End buried batches; returns (batches, recipients). Raises ``Conflict`` if there is no such channel."""
         self._known(channel)
         return await self._tubes.tube_end(channel, limit)
 
     async def outbox_age(self) -> float:
-        """For how many seconds the store has been owed this node's first report."""
+        """For how many seconds this node's oldest report has waited for the store."""
         return await self._tubes.outbox_age()
 
     def _known(self, channel: str) -> None:
@@ -308,7 +309,7 @@ class Newsroom:
             raise Conflict(f"no channel {shown(channel)} on this node", f"known: {known}", missing=True)
 
     async def memory(self) -> dict[str, Memory]:
-        """How full the store's and the queue's memory is; one entry where they are one instance."""
+        """Return how full the store's and the queue's memory is; one entry if they are one instance."""
         store, queue = await self._store.memory(), await self._tubes.memory()
         return {"store": store} if store.uuid == queue.uuid else {"store": store, "queue": queue}
 
@@ -317,19 +318,19 @@ _ACTS = {
     "pause": (("pausing", "paused"), "only a campaign that is firing can be paused"),
     "cancel": (("cancelling", "cancelled"), "it has ended already"),
     # a resumed campaign whose last batches ended during the pause is done at once
-    "resume": (("firing", "done"), "only a paused campaign can go on"),
+    "resume": (("firing", "done"), "only a paused campaign can be resumed"),
 }
-"""Act → the states it leads to, and why it cannot be in any other."""
+"""Act → the states it leads to, and the message if the campaign is in another state."""
 
 
 def _problem(said: str) -> Problem:
-    """A platform's objection, ``message.title: is empty; write …``, taken apart."""
+    """Parse a platform's objection, ``message.title: is empty; write …``."""
     found = re.fullmatch(r"(message[\w.\[\]-]*): (.*?)(?:; (.*))?", said, re.DOTALL)
     return Problem(found[1], found[2], found[3] or "") if found else Problem("message", said)
 
 
 def _wire(s: Subscriber, token: str, now: int) -> tuple[Any, ...]:
-    """As ``store.subscribers_put`` wants a row."""
+    """A row as ``store.subscribers_put`` expects it."""
     registered = now if s.registered_at is None else s.registered_at
     return (
         s.channel, token, s.kind, registered, s.locale, s.tz, s.country, s.app_version, s.screen, s.best_minute,

@@ -1,4 +1,4 @@
-"""A campaign as people see it: the ledger's sums, turned into the API's report."""
+"""Turns a campaign and the ledger's sums into the API's report."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from storage.records import DeadStanding
 def report(
     campaign: Campaign, now: int, states: Iterable[ChannelState], standing: Sequence[DeadStanding] = ()
 ) -> CampaignReport:
-    """The report of a campaign. ``now``: ms UTC; ``states``: why channels stand still, on any node.
+    """Return the report of a campaign. ``now``: ms UTC; ``states``: why channels stand still, on any node.
 
-    ``standing``: what stands of the dead ledger.
+    ``standing``: the dead ledger's current states.
     """
     channels = {name: Tally.of(sums, walked=campaign.walked) for name, sums in sorted(campaign.tallies.items())}
     settled = sum(tally.settled for tally in channels.values())
@@ -52,7 +52,7 @@ def report(
 
 
 def paused_channels(states: Iterable[ChannelState]) -> dict[str, str]:
-    """Channel → the worst of why it stands still, in a sentence. One that keeps its own rate is not paused."""
+    """Channel → the worst reason why it stands still, a sentence. A channel that keeps its own rate is not paused."""
     return {
         name: state.sentence + (f" (on {state.node})" if state.node else "")
         for name, state in worst(states).items()

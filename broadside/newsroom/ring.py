@@ -1,4 +1,4 @@
-"""The ring as its operator sees it: which nodes there are, and how one is forgotten."""
+"""The ring for its operator: lists the nodes, and forgets one."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ RECENTLY = 10.0
 
 
 class Ring:
-    """``node``: the name of the node that answers."""
+    """Lists and forgets nodes. ``node``: the name of this node."""
 
     def __init__(self, *, store: Store, node: str, clock: Clock = wall_clock) -> None:
         self._store = store
@@ -21,7 +21,7 @@ class Ring:
         self._clock = clock
 
     async def peers(self) -> list[PeerReport]:
-        """Every node that ever joined."""
+        """Return every node that has ever joined."""
         now = self._clock()
         return [self._report(row, now) for row in await self._store.node_list()]
 
@@ -39,7 +39,7 @@ class Ring:
         )
 
     async def forget(self, name: str, force: bool = False) -> Forgotten:
-        """Fence a node and give its unfinished pages to the others. Raises ``Conflict`` where that cannot be meant."""
+        """Fence a node and give its unfinished pages to the others. Raises ``Conflict`` if that is likely a mistake."""
         peers = {peer.name: peer for peer in await self.peers()}
         peer = peers.get(name)
         if peer is None:
@@ -50,7 +50,7 @@ class Ring:
             raise Conflict(f"{name} is the only node: nobody could go on with its pages", "start another one first")
         if peer.status == "current" and peer.seconds_ago < RECENTLY and not force:
             what = f"{name} was seen {peer.seconds_ago:.0f} s ago: it is probably alive"
-            raise Conflict(what, "stop it first, or forget it all the same with --force")
+            raise Conflict(what, "stop it first, or forget it anyway with --force")
         status = await self._store.node_forget(name)
         return Forgotten(
             name=name,
@@ -62,16 +62,16 @@ class Ring:
 
 
 def _consequence(name: str, status: str, pages: int) -> str:
-    """What happens now to the node's unfinished pages."""
-    back = f"If {name} comes back it throws away what is on its tubes and joins anew."
+    """Describe what now happens to the node's unfinished pages."""
+    back = f"If {name} comes back it empties its tubes and joins again."
     if not pages:
         return f"{name} is {status}; it has no unfinished pages. {back}"
     what = f"{pages:,} unfinished page{'' if pages == 1 else 's'}"
     whose = "is walked again by the other nodes" if pages == 1 else "are walked again by the other nodes"
-    again = "Recipients whose end it had not reported get their push again, under the same collapse id."
+    again = "Recipients whose outcome it had not reported get the push again, under the same collapse id."
     if status == "fenced":
         return (
-            f"{name} is fenced: it claims nothing more. Within about 11 s its last lease is over; then its {what} "
-            f"{whose}, less what it has reported as settled. {again} {back}"
+            f"{name} is fenced: it claims nothing more. Within about 11 s its last lease ends; then its {what} "
+            f"{whose}, except for batches it has reported as settled. {again} {back}"
         )
-    return f"{name} is forgotten: its {what} {whose}, less what it had reported as settled. {again} {back}"
+    return f"{name} is forgotten: its {what} {whose}, except for batches it had reported as settled. {again} {back}"

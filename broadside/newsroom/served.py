@@ -13,11 +13,11 @@ SERVE = "give a node the channel in its broadside.toml and start it again"
 
 
 def refuse(audience: Audience, wanted: Collection[str] | None, known: Collection[str]) -> None:
-    """Raise ``RecordError`` for a Fire that would reach nobody, or not all that the editor has named."""
+    """Raise ``RecordError`` for a Fire that would reach nobody, or not all channels that the editor has named."""
     if audience.unserved and (wanted is not None or not audience.channels):
         name = min(audience.unserved)
         whom = ", ".join(f"{each}: {_phones(n)}" for each, n in sorted(audience.unserved.items()))
-        remedy = meant(name, known) if wanted is not None else f"{meant(name, known)}; import them anew, or {SERVE}"
+        remedy = meant(name, known) if wanted is not None else f"{meant(name, known)}; import them again, or {SERVE}"
         raise RecordError(Problem("channels", f"no node serves {whom}", remedy, name))
     if not audience.together:
         remedy = "fire one campaign for each (--channel NAME), or give one node all of them"
@@ -25,7 +25,7 @@ def refuse(audience: Audience, wanted: Collection[str] | None, known: Collection
 
 
 def notes(unserved_: Mapping[str, int]) -> list[str]:
-    """A sentence for each channel that a campaign leaves out, because no node served it at Fire."""
+    """Return a sentence for each channel that a campaign leaves out because no node served it at Fire."""
     return [
         f"no node serves {name}: {_phones(n)} get nothing; {SERVE}, and fire for them"
         for name, n in sorted(unserved_.items())
@@ -33,7 +33,7 @@ def notes(unserved_: Mapping[str, int]) -> list[str]:
 
 
 def missing(channels: Mapping[str, tuple[bool, int]]) -> list[ChannelState]:
-    """Why firing campaigns are not walked just now, from ``Store.channels_missing``."""
+    """Why firing campaigns are not walked now, from ``Store.channels_missing``."""
     together = ", ".join(sorted(name for name, (alone, _) in channels.items() if not alone))
     return [
         ChannelState(
@@ -42,7 +42,7 @@ def missing(channels: Mapping[str, tuple[bool, int]]) -> list[ChannelState]:
             sentence=(
                 f"no living node serves {name}: its campaigns wait for one until they expire"
                 if alone
-                else f"no living node serves all of {together}, to which one campaign goes: it waits until it expires"
+                else f"no living node serves all of {together}, which one campaign needs: it waits until it expires"
             ),
             since=since,
             remedy=SERVE,

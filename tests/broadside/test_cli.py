@@ -354,7 +354,7 @@ def test_an_unexpected_error_is_short_and_has_a_traceback_on_request(
 
 def test_a_second_node_on_the_same_folder_is_told_who_has_it(folder: DataFolder) -> None:
     with folder.locked():
-        expected = rf"another node is running on it \(pid {os.getpid()}\) \(stop that one"
+        expected = rf"another node is running on it \(pid {os.getpid()}\) \(stop that node"
         with pytest.raises(DataFolderError, match=expected), DataFolder(folder.root).locked():
             pass
     assert not folder.in_use()

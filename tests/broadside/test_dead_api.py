@@ -15,7 +15,7 @@ __all__ = ["api", "app"]
 async def test_an_answer_to_no_question_is_refused(api: httpx.AsyncClient, act: str) -> None:
     answer = await api.post(f"/api/dead/{act}", json={"channel": "ios"})
     assert answer.status_code == 404
-    assert answer.json()["error"]["message"] == "no question stands about ios"
+    assert answer.json()["error"]["message"] == "no question is open about ios"
 
 
 @pytest.mark.parametrize(

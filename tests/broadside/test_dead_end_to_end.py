@@ -131,7 +131,7 @@ def test_what_a_person_calls_dead_goes_and_can_be_brought_back(node: WrongKey, c
     assert node.count() == PHONES
     code, out, err = command("dead", "restore", "ios-news")
     assert (code, out) == (2, "")
-    assert "nothing was deleted as dead within a day for ios-news" in err
+    assert "nothing was deleted as dead in the last day for ios-news" in err
     verified = node.api(f"/api/campaigns/{campaign}/verify")
     assert verified["ok"], verified["problems"]
 

@@ -165,7 +165,7 @@ async def test_a_provider_out_of_reach_is_told_in_time(house: House, monkeypatch
     house.settings["android"] = _but(house.settings["android"], origin=f"https://127.0.0.1:{port}")
     with trio.fail_after(5):
         verdict = (await house.ask(channels=["android"]))["android"]
-    assert verdict == Verdict("unanswered", "Google does not answer within 0.5 s", 5)
+    assert verdict == Verdict("unanswered", "Google did not answer within 0.5 s", 5)
     await listener[0].aclose()
     house.settings["android"] = _but(house.settings["android"], origin=origin)
     assert (await house.ask(channels=["android"]))["android"].verdict == "accepted", "the next one is welcome"

@@ -95,7 +95,7 @@ def test_an_import_into_too_small_a_memory_stops_in_plain_words_and_goes_on_in_a
         assert node.api("/api/status")["alarms"] == [alarm]
         code, out, err = command("doctor")
         assert code == 1
-        assert "no subscribers are taken, and campaigns wait until there is room" in out
+        assert "no subscribers are accepted, and campaigns wait until there is room" in out
         assert "{" not in out, "words, not a dump"
 
         node.process.kill()  # what was acknowledged was written, too

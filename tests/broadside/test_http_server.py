@@ -396,7 +396,7 @@ def test_a_console_that_fails_too_often_is_an_alarm_and_is_tried_again(served: S
     while not served.setbacks.down:
         assert time.monotonic() < deadline
         time.sleep(0.01)
-    assert "it is down and tried again" in served.setbacks.alarms()[0]
+    assert "it is down and retried" in served.setbacks.alarms()[0]
     served.broken = False
     while served.setbacks.down:
         assert time.monotonic() < deadline

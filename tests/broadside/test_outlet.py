@@ -74,7 +74,7 @@ def test_a_pipe_that_nobody_reads_holds_up_nobody() -> None:
             outlet.write(line)
         outlet.close(0.1)
         assert time.monotonic() - began < 5
-        assert "nobody takes them" in outlet.trouble
+        assert "nobody reads them" in outlet.trouble
         threading.Thread(target=drain, args=(reader,)).start()
         outlet.close(10)
     wait_for(lambda: not outlet._thread.is_alive())

@@ -63,7 +63,7 @@ async def _mended(run: Run, values: dict[str, Any], platform: str) -> None:
     accepted = run.twins[platform].accepted()
     code, said = await run.cli("dead", "keep", channel)
     # a probe may be faster than a person: once pushes are delivered the question is withdrawn by itself
-    moot = code == 2 and "no question stands" in said and run.twins[platform].accepted() > accepted
+    moot = code == 2 and "no question is open" in said and run.twins[platform].accepted() > accepted
     run.law("`dead keep` answers the question", code == 0 or moot, f"exit code {code}: {said[-300:]}")
     run.over()
     with trio.move_on_after(TAKEN_UP) as waiting:
