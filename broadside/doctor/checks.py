@@ -1,4 +1,4 @@
-"""The doctor's checks. Each looks at one thing, changes nothing, and says what to do when it is wrong."""
+"""The doctor's checks. Each checks one thing, changes nothing, and says what to do if it is wrong."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _TIMEOUT = 4.0
 
 
 def examine(config_file: Path | None, data: Path | None) -> Iterator[Finding]:
-    """Check everything, one thing after the other; later checks use what earlier ones found."""
+    """Run all checks in order; later checks use the results of earlier ones."""
     try:
         config = load_or_demo(config_file)
     except ConfigError as error:
@@ -72,7 +72,7 @@ def tarantool_program() -> Finding:
         return Finding("tarantool", False, f"{program} does not run: {error}", remedy)
     found = re.search(r"Tarantool(?: Enterprise)? (\d+)\.(\d+)\S*", answer.stdout)
     if not found:
-        return Finding("tarantool", False, f"{program} does not tell its version", remedy)
+        return Finding("tarantool", False, f"{program} does not print its version", remedy)
     if (int(found[1]), int(found[2])) < OLDEST_TARANTOOL:
         wanted = ".".join(map(str, OLDEST_TARANTOOL))
         return Finding("tarantool", False, f"{found[0]} is too old, {wanted} is needed", remedy)
@@ -126,7 +126,7 @@ def _node(folder: DataFolder) -> Iterator[Finding]:
 
 
 def _states(detail: dict[str, Any]) -> list[ChannelState]:
-    """Why channels stand still, from the answer of ``/readyz``; nothing where it does not say."""
+    """Why channels stand still, from the answer of ``/readyz``; empty if it does not say."""
     try:
         return msgspec.convert(detail.get("channels", []), list[ChannelState])
     except msgspec.ValidationError:
@@ -164,7 +164,7 @@ def _credentials(name: str, channel: Channel) -> Finding:
 
 
 def reachable(name: str, origin: str, ca: Path | None) -> Finding:
-    """Go the way to a provider as far as HTTP/2: name, connection, certificate, ALPN."""
+    """Check the path to a provider up to HTTP/2: name, connection, certificate, ALPN."""
     parts = urlsplit(origin)
     host, port = parts.hostname or "", parts.port or 443
     where = f"{host}:{port}"
@@ -184,10 +184,10 @@ def reachable(name: str, origin: str, ca: Path | None) -> Finding:
         return Finding(name, False, f"{host} has no address", "check DNS, and that this machine may reach the internet")
     except ssl.SSLError as error:
         text = error.reason or str(error)
-        remedy = "check the clock and the trusted authorities; a proxy that opens TLS cannot be used"
+        remedy = "check the clock and the trusted authorities; a proxy that decrypts TLS cannot be used"
         return Finding(name, False, f"{where}: TLS fails: {text}", remedy if ca is None else f"is {ca} the right ca?")
     except OSError as error:
         return Finding(name, False, f"{where}: {reason(error)}", "does a firewall let this port out?")
     if chosen != "h2":
-        return Finding(name, False, f"{where} does not speak HTTP/2", "is origin right, or a proxy in between?")
+        return Finding(name, False, f"{where} does not speak HTTP/2", "is origin right? is a proxy in between?")
     return Finding(name, True, f"{where} answers ({spoken}, HTTP/2)")

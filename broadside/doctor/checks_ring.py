@@ -1,4 +1,4 @@
-"""The doctor's look at a ring: who is the store's master, how far its replicas are behind, which peers take batons."""
+"""The doctor's checks of a ring: the store's master, how far its replicas are behind, which peers take batons."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from storage.link import Endpoint, Link
 _TIMEOUT = 4.0
 _pack = msgspec.msgpack.encode
 MOST_BEHIND = 1000
-"""Writes that a replica may be behind before the doctor calls it ill: less than a second of a large campaign."""
+"""Writes that a replica may be behind before it is a fault: less than a second of a large campaign."""
 MOST_LAG = 1.0
-"""Seconds, seen from the replica."""
+"""Seconds, measured by the replica."""
 
 
 def store(config: StoreConfig) -> Iterator[Finding]:
-    """One line for each instance of the store that the configuration names."""
+    """Check each instance of the store that the configuration names."""
     uris = list(dict.fromkeys([config.uri, *config.others, *([config.replica] if config.replica else [])]))
     masters = 0
     for uri in uris:
@@ -43,23 +43,23 @@ def store(config: StoreConfig) -> Iterator[Finding]:
     if masters != 1 and len(uris) > 1:
         what = "none of them takes writes" if not masters else f"{masters} of them take writes"
         yield Finding(
-            "store", False, what, "there must be one master: docs/cluster.md says how to promote, and to retire"
+            "store", False, what, "there must be one master: docs/cluster.md says how to promote and retire one"
         )
 
 
 def _strangers(uri: str, hosts: list[str] | None) -> Finding:
-    """Whether whoever connects may run SQL there: Tarantool asks a guest for no password."""
+    """Check whether anybody who connects may run SQL: Tarantool asks a guest for no password."""
     if not guest_runs_sql(uri):
-        return Finding("store", True, f"{uri}: refuses SQL of whoever has no password")
+        return Finding("store", True, f"{uri}: refuses SQL without a password")
     if hosts is None and not isinstance(tarantool_address(uri), Path):
         remedy = "list the machines that may connect under hosts in that server's settings (docs/cluster.md)"
-        return Finding("store", False, f"{uri}: runs SQL of whoever connects, without a password", remedy)
+        return Finding("store", False, f"{uri}: runs SQL for anybody who connects, without a password", remedy)
     allowed = "this machine alone" if not hosts else ", ".join(hosts)
-    return Finding("store", True, f"{uri}: runs SQL without a password, so it is open to nobody but {allowed}")
+    return Finding("store", True, f"{uri}: runs SQL without a password, so it is open only to {allowed}")
 
 
 def guest_runs_sql(uri: str) -> bool:
-    """Try ``SELECT 1`` without a log-in."""
+    """Whether ``SELECT 1`` works without a log-in."""
     request = _pack({0x00: 11, 0x01: 1}) + _pack({0x40: "SELECT 1", 0x41: []})  # IPROTO_EXECUTE
     try:
         with _connected(tarantool_address(uri)) as link, link.makefile("rb") as answers:
@@ -83,8 +83,8 @@ def _instance(uri: str, said: dict[str, Any]) -> Iterator[Finding]:
             yield Finding("store", lag <= MOST_LAG, f"{uri}: read replica, {lag * 1000:.1f} ms behind its master")
         return
     follows = [other for other in said["instances"] if other["follows"]]
-    text = f"{uri}: master (term {said['term']}), a write is confirmed by {said['quorum']}"
-    remedy = "replicas that are away hold up every write: start them, or broadside store promote --quorum 1"
+    text = f"{uri}: master (term {said['term']}), quorum {said['quorum']}"
+    remedy = "writes wait for replicas that are away: start them, or broadside store promote --quorum 1"
     yield Finding(
         "store", len(follows) + 1 >= said["quorum"], text, remedy if len(follows) + 1 < said["quorum"] else ""
     )
@@ -98,19 +98,19 @@ def _instance(uri: str, said: dict[str, Any]) -> Iterator[Finding]:
 
 
 def peer(config: Peer) -> Finding:
-    """Whether another node's queue takes batons from us."""
+    """Check whether another node's queue takes batons from this node."""
     found = greeting(config.name, config.uri)
     if not found.ok:
         return found
     said, error = _ask(config.uri, config.user, config.password(), "tubes.baton_put", [])
     if said is None:
-        remedy = "is that node up, and are uri and password right? Until then it is passed over"
+        remedy = "is that node up, and are uri and password right? Until then it is skipped"
         return Finding(config.name, False, f"{config.uri}: {error}", remedy)
     return Finding(config.name, True, f"{config.uri}: takes batons")
 
 
 def _ask(uri: str, user: str, password: str, verb: str, *args: Any) -> tuple[Any, str]:
-    """The verb's first result and no error, or None and why."""
+    """Call a verb: its first result and no error, or None and the reason."""
     with capture_logs() as logged:
         answer = trio.run(_call, Endpoint(uri, user, password), verb, *args)
     if not isinstance(answer, StorageError):
@@ -137,7 +137,7 @@ async def _run(link: Link, task_status: trio.TaskStatus[None]) -> None:
 
 
 def greeting(name: str, uri: str) -> Finding:
-    """Whether a Tarantool greets there."""
+    """Check whether a Tarantool answers at ``uri`` with its greeting."""
     address = tarantool_address(uri)
     try:
         with _connected(address) as link:
@@ -145,7 +145,7 @@ def greeting(name: str, uri: str) -> Finding:
     except OSError as error:
         return Finding(name, False, f"{uri}: {reason(error)}", "is that Tarantool up, and the uri right?")
     if not said.startswith(b"Tarantool"):
-        return Finding(name, False, f"{uri}: something answers, but no Tarantool", "check the uri's port")
+        return Finding(name, False, f"{uri}: something answers, but it is not a Tarantool", "check the uri's port")
     return Finding(name, True, f"{uri}: {said.decode('ascii', 'replace').split('(')[0].strip()}")
 
 

@@ -1,4 +1,4 @@
-"""What the doctor finds."""
+"""The results of the doctor's checks."""
 
 from __future__ import annotations
 

@@ -52,15 +52,15 @@ from transports.errors import TransportError
 log = structlog.get_logger(__name__)
 
 TARANTOOL_START = 600.0
-"""Seconds: a large base takes its time to load."""
+"""Seconds: loading a large base takes long."""
 WORKER_STOP = 5.0
-"""Seconds beside all that its own process object allows."""
+"""Seconds on top of the time that the worker's process object allows."""
 CONSOLE_STOP = 7.0
-"""Seconds: the HTTP server inside gets 5."""
+"""Seconds: more than the 5 of the HTTP server inside."""
 
 
 class Node:
-    """Everything that one node runs. ``run`` returns after `stop`, or raises StartFailed."""
+    """One node and all its processes. ``run`` returns after `stop`, or raises StartFailed."""
 
     def __init__(self, config: Config, folder: DataFolder) -> None:
         self._config = config
@@ -79,7 +79,7 @@ class Node:
         self._peers = peers
         self._dead: list[DeadStanding] = []
         self.allowances = self._shared_out({})
-        """Channel → how fast it may send; what the providers allow is known after `check_channels`."""
+        """Channel → how fast it may send; the providers' quotas are included after `check_channels`."""
         self._link = Link(endpoints(self._store(), self._queue(), peers))
         self._tubes = Tubes(self._link, "node")
         self._store_verbs = Store(self._link)
@@ -94,7 +94,7 @@ class Node:
             node=config.node.name,
             states=self._states,
             standing=lambda: self._dead,
-            # a segment for each walker of the ring, and never so few that one slow page holds all of it up
+            # a segment for each walker of the ring, and at least two, so that one slow page does not delay everything
             segments=max(2, (1 + len(peers)) * config.node.workers),
             peers=[Tubes(self._link, "node", f"peer:{name}") for name in peers],
             device_tokens=DeviceTokens({name: channel.platform for name, channel in config.channels.items()}),
@@ -115,7 +115,7 @@ class Node:
         )
 
     def _own_tarantool(self) -> Embedded | None:
-        """Store and queue in one, or the queue alone, or nothing: what the configuration leaves to the node."""
+        """The node's own Tarantool: store and queue, the queue alone, or none, as the configuration says."""
         config, channels = self._config, list(self._config.channels)
         if config.store is None:
             return Embedded(self._folder.tarantool, channels, memory=config.node.memory_bytes)
@@ -132,7 +132,7 @@ class Node:
         )
 
     async def run(self, ready: Callable[[], None]) -> None:
-        """Run until stopped. ``ready`` is called when the whole tree serves."""
+        """Run until stopped. ``ready`` is called once the whole tree is up."""
 
         def up() -> None:
             self._ready = True
@@ -147,12 +147,12 @@ class Node:
                 self._embedded.remove_runtime()
 
     def stop(self) -> None:
-        """Drain and stop all of it."""
+        """Drain and stop everything."""
         self._ready = False
         self.tree.stop()
 
     def _observe(self, event: SupervisionEvent) -> None:
-        # a start that fails is told once, by the program; here it only goes to the file
+        # the program reports a failed start once; here it only goes to the file
         logs.observe(event, quiet=not self._ready and isinstance(event, ChildStartFailed | Escalated))
 
     # -- the tree ------------------------------------------------------------------------------------------------
@@ -179,7 +179,7 @@ class Node:
             for worker in self._workers
         ]
         console = lambda: contained(self._console, self._setbacks, self._observe)  # noqa: E731
-        # asked with the workers: an open connection of a reader does not keep them sending
+        # stopped together with the workers: an open connection of a reader does not keep the workers running
         children.append(ChildSpec("console", console, shutdown=CONSOLE_STOP, together=True))
         return children
 
@@ -197,7 +197,7 @@ class Node:
         )
 
     async def _hear_of_the_dead(self, standings: list[DeadStanding]) -> None:
-        """Tell the workers whenever a question stands, is withdrawn or has been answered, anywhere in the ring."""
+        """Inform the workers whenever a question is asked, withdrawn or answered, anywhere in the ring."""
         before, self._dead = self._dead_news(), standings
         news = self._dead_news()
         if news != before:
@@ -228,8 +228,8 @@ class Node:
         return Console(api.app(), host, port, self._socket, bound=self._bound, closing=self._folder.forget_node)
 
     def _built(self) -> dict[str, Transport]:
-        """Each channel's transport, never run: its word on a message, and the credential it shares."""
-        if not self._transports:  # after the twins are up: their credentials are known
+        """Each channel's transport, built but never run: for its check of messages and its shared credential."""
+        if not self._transports:  # called after the twins are up, when their credentials are known
             self._transports = {setup.name: build_transport(setup) for setup in self._setups()}
         return self._transports
 
@@ -240,7 +240,7 @@ class Node:
 
     def _bound(self, url: str) -> None:
         self.url = url.rstrip("/")
-        if self._ready:  # before that, `up` writes it once everything serves
+        if self._ready:  # at the first start `up` writes the address, once the whole tree is up
             self._tell_where()
 
     def _tell_where(self) -> None:
@@ -254,7 +254,7 @@ class Node:
         )
         self._folder.write_node(info)
 
-    # -- what the children are told --------------------------------------------------------------------------------
+    # -- what the children get -------------------------------------------------------------------------------------
 
     def _hello(self, worker: str) -> wire.Hello:
         return wire.Hello(
@@ -293,9 +293,9 @@ class Node:
         )
 
     def check_channels(self) -> None:
-        """Build every channel's transport that has credentials (ConfigError for one that cannot be).
+        """Build the transport of every channel with credentials (ConfigError for one that cannot be built).
 
-        Their quotas are known from then on.
+        From then on their quotas are known.
         """
         quotas: dict[str, Quota | None] = {}
         for name, channel in self._config.channels.items():
@@ -341,18 +341,18 @@ class Node:
     def _server(server: ServerConfig) -> wire.TarantoolLogin:
         return wire.TarantoolLogin(server.uri, server.user, server.password())
 
-    # -- what people are told --------------------------------------------------------------------------------------
+    # -- what people see -------------------------------------------------------------------------------------------
 
     def _alarms(self) -> list[str]:
         return [*self._setbacks.alarms(), *logs.alarms()]
 
     def _states(self) -> list[ChannelState]:
-        """Why this node's channels stand still: for each the worst that one of its workers reports."""
+        """Why this node's channels stand still: per channel the worst reason that any worker reports."""
         live = [worker.stats for worker in self._workers if worker.stats is not None and worker.pid is not None]
         return list(worst(state for stats in live for state in stats.states).values())
 
     def _serving(self) -> bool:
-        """Can a campaign be fired now? Not while its Tarantools or all of its workers are away."""
+        """Whether a campaign can be fired now: not while a Tarantool or all workers are away."""
         connected = self._link.connected("store") and self._link.connected("queue")
         return self._ready and connected and any(worker.serving for worker in self._workers)
 
@@ -384,5 +384,5 @@ class Node:
 
     @property
     def twins(self) -> list[str]:
-        """Platforms that are served by twins, not by their providers."""
+        """Platforms served by twins instead of their providers."""
         return list(self._twins)

@@ -18,13 +18,13 @@ from supervision import ChildProcess, Snapshot
 HANG = 10.0
 """Seconds without a beat after which a worker is killed."""
 STOP_MARGIN = 1.0
-"""Seconds that a worker gets beside its drain to end by itself, before it is sent a signal."""
+"""Seconds on top of the drain in which a worker may end by itself, before it gets a signal."""
 STOP_GRACE = 5.0
 """Seconds from that signal to SIGKILL."""
 
 
 def tarantool(embedded: Embedded) -> ChildProcess:
-    """The embedded Tarantool. SIGTERM is its orderly end; its data survive every other one too."""
+    """The embedded Tarantool. SIGTERM stops it in an orderly way; its data survive any other end too."""
     return ChildProcess(
         "tarantool",
         embedded.command,
@@ -35,7 +35,7 @@ def tarantool(embedded: Embedded) -> ChildProcess:
 
 
 class TwinState:
-    """What is known of one provider's twin: how to start it again just as it was, and how to reach it."""
+    """The state of one provider's twin: how to restart it unchanged, and how to reach it."""
 
     def __init__(self, platform: str, apps: Sequence[str], folder: Path) -> None:
         self.platform = platform
@@ -48,16 +48,16 @@ class TwinState:
 
     @property
     def ledger(self) -> Path:
-        """Every push that the twin accepted, one line of JSON each."""
+        """The file with every push that the twin accepted, one line of JSON each."""
         return self.folder / f"{self.platform}.ledger"
 
     @property
     def script(self) -> Path:
-        """How the twin answers other than 200; optional."""
+        """The file with the twin's answers other than 200; optional."""
         return self.folder / f"{self.platform}.script.toml"
 
     def process(self) -> ChildProcess:
-        """One incarnation of the twin; from the second on at the port of the first."""
+        """One incarnation of the twin; every later one listens on the first one's port."""
         command = [sys.executable, "-m", "simulators.twin", self.platform, "--guard", "--port", str(self.port)]
         command += ["--directory", str(self.folder), "--ledger", str(self.ledger)]
         for app in self.apps:
@@ -83,12 +83,12 @@ class WorkerState:
         self.stats: wire.Stats | None = None
         self.tree: dict[str, Any] = {}
         self.serving = False
-        """Whether its present incarnation has said that its tree is up."""
+        """Whether its current incarnation has reported that its tree is up."""
         self.line: wire.MessageStream | None = None
-        """To its present incarnation, once that has been greeted."""
+        """To its current incarnation, once the handshake has begun."""
 
     async def tell(self, message: wire.Frame) -> None:
-        """Say it to the present incarnation, if there is one: the next hears all that matters in its hello."""
+        """Send ``message`` to the current incarnation, if there is one. The next one gets the same in its hello."""
         if self.line is not None:
             try:
                 await self.line.send(message)
@@ -139,7 +139,7 @@ class WorkerProcess:
         self._process.stop()
 
     def snapshot(self) -> Snapshot:
-        """The worker's tree as it last told it."""
+        """The worker's tree as last reported."""
         tree: Snapshot = self._state.tree  # type: ignore[assignment]  # came as JSON from the worker's own snapshot
         return tree
 
@@ -147,7 +147,7 @@ class WorkerProcess:
         self._theirs.close()
         self._state.pid = process.pid
         hello = self._hello()
-        # Nothing runs between these three: what is told later comes after the hello, and is newer.
+        # No checkpoint between these three: any message sent later comes after the hello, and is newer.
         self._state.line = self._line
         await self._line.send(hello)
         await self._answered.wait()

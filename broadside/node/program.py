@@ -1,4 +1,4 @@
-"""A node as a program: from its command line to its exit code, and what the terminal sees on the way."""
+"""Runs a node as a program: from its command line to its exit code, with its output on the terminal."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ from transports.errors import TransportError
 log = structlog.get_logger(__name__)
 
 CANNOT_START = "cannot start: "
-"""How storage/lua/embedded.lua begins the line that says why."""
+"""The prefix of the line in which storage/lua/embedded.lua gives the reason."""
 
 FORCE = 6.0
-"""Seconds after the second signal until what is left is killed."""
+"""Seconds from the second signal until the remaining processes are killed."""
 
 
 class StartError(BroadsideError):
@@ -38,12 +38,12 @@ class StartError(BroadsideError):
 
 
 def run_node(config: Config, data: Path | None = None, demo_wanted: bool = True) -> int:
-    """Run a node until SIGINT or SIGTERM; answers the exit code.
+    """Run a node until SIGINT or SIGTERM; returns the exit code.
 
     Args:
-        config: the configuration; with ``demo`` set the node fills an empty base and fires at it.
-        data: data folder in place of the configured one.
-        demo_wanted: False takes the demo away.
+        config: the configuration; with ``demo`` set the node fills an empty base and fires a sample campaign.
+        data: data folder instead of the configured one.
+        demo_wanted: False turns the demo off.
     """
     open_standard_streams()
     folder = DataFolder(config.node.data if data is None else data.absolute())
@@ -93,7 +93,7 @@ async def _main(config: Config, folder: DataFolder, terminal: demo.Terminal, fir
 
 
 def _why(error: BaseException, folder: DataFolder) -> str:
-    """One line for a start that failed, from the deepest cause that says something to a person."""
+    """Return one line for a failed start, from the deepest cause that a person can use."""
     cause: BaseException | None = error
     deepest = error
     while cause is not None:
@@ -107,13 +107,13 @@ def _why(error: BaseException, folder: DataFolder) -> str:
                 if line.startswith(CANNOT_START):
                     return f"{cause.name}: {line.removeprefix(CANNOT_START)}"
         deepest, cause = cause, cause.__cause__
-    return f"the node cannot start: {logs.first_line(deepest)} (the whole story is in {folder.logs}/node.log)"
+    return f"the node cannot start: {logs.first_line(deepest)} (the traceback is in {folder.logs}/node.log)"
 
 
 async def _signals(node: Node, terminal: demo.Terminal, life: trio.CancelScope) -> None:
-    """The first signal drains; the second waits for nothing, and ends the node within `FORCE` seconds in any case.
+    """Drain at the first signal; at the second cancel everything, and end the node within `FORCE` seconds.
 
-    SIGHUP ends nothing.
+    SIGHUP is ignored.
     """
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
         _force_at_second(signal.SIGINT, signal.SIGTERM)
@@ -121,7 +121,7 @@ async def _signals(node: Node, terminal: demo.Terminal, life: trio.CancelScope) 
             if number == signal.SIGHUP:
                 log.warning("SIGHUP: there is no reload yet; restart the node to read its configuration anew")
                 continue
-            terminal.say(f"{signal.Signals(number).name}: draining; once more stops at once")
+            terminal.say(f"{signal.Signals(number).name}: draining; a second signal stops at once")
             node.stop()
             break
         async for number in signals:
@@ -131,7 +131,7 @@ async def _signals(node: Node, terminal: demo.Terminal, life: trio.CancelScope) 
 
 
 def _force_at_second(*numbers: signal.Signals) -> None:
-    """Count signals where they arrive, before Trio's own handler: its loop may be what stands still."""
+    """Count signals where they arrive, before Trio's own handler: Trio's loop itself may hang."""
     came = 0
 
     def handler(number: int, frame: FrameType | None) -> None:

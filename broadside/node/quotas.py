@@ -1,4 +1,4 @@
-"""How fast each channel may send: what its provider allows, or its ``rate``, shared out over workers and nodes."""
+"""How fast each channel may send: its provider's quota, or its ``rate``, divided among workers and nodes."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from campaigns.batch import RECIPIENTS_A_BATCH
 from transports.contract import Quota
 
 BATCH = float(RECIPIENTS_A_BATCH)
-"""They go out at once: no limit below can be finer."""
+"""The pushes of a batch go out at once, so no limit can be finer."""
 
 
 @dataclass(frozen=True, slots=True)
 class Allowance:
-    """One channel's share, and the same in words."""
+    """One channel's share, as a number and in words."""
 
     pace: Pace | None
-    """For one worker; None: no limit of ours."""
+    """For one worker; None: no limit."""
     text: str
 
 
 def allowances(
     channels: Mapping[str, Channel], quotas: Mapping[str, Quota | None], workers: int, nodes: int
 ) -> dict[str, Allowance]:
-    """Share the quotas out. ``quotas``: what the channels' transports say; ``nodes``: of the whole ring.
+    """Divide the quotas. ``quotas``: as the channels' transports report them; ``nodes``: nodes in the ring.
 
-    Channels whose quota has one owner share one bucket, at the lowest ``rate`` that any of them sets.
+    Channels with the same quota owner share one bucket, at the lowest ``rate`` that any of them sets.
     """
     owned: dict[str, list[str]] = {}
     for name, channel in channels.items():
@@ -58,7 +58,7 @@ def _allowance(
         text = f"{rate:,.10g} a second by {'the lowest ' if len(names) > 1 else ''}rate"
     elif quota is not None:
         share = quota.a_minute / (workers * nodes)
-        # what may go out at once beside the steady flow has its place in the minute too
+        # the bursts on top of the steady flow count towards the minute too
         at_once = BATCH * (1 + len(names))
         pace = Pace(bucket=owner, rate=max(share - at_once, share / 2) / 60, burst=BATCH, ramp=quota.ramp)
         text = f"{quota.a_minute:,.10g} a minute"

@@ -2,10 +2,10 @@
 
 import sys
 
-# structlog and httpx import these where they are installed: a third of a worker's start, for tracebacks and a command
-# line that it never shows
+# structlog and httpx import these if they are installed: a third of a worker's start-up, for tracebacks and a command
+# line that a worker never shows
 for name in ("rich", "click"):
-    sys.modules[name] = None  # type: ignore[assignment]  # Python's own way to say that there is none
+    sys.modules[name] = None  # type: ignore[assignment]  # Python's way to say that a module is missing
 
 from broadside.worker.worker import main  # noqa: E402
 

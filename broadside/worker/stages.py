@@ -1,4 +1,4 @@
-"""Where a worker's CPU goes, by stage of a push: walk, batch, take, send, settle, link."""
+"""Measures a worker's CPU by stage of a push: walk, batch, take, send, settle, link."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ _FUNCTIONS = (
     ("storage.link.", "link"),
     ("trio_asyncio", "link"),
 )
-"""Beginnings of the names of tasks that actors start → the stage."""
+"""Prefixes of the names of tasks that actors start → the stage."""
 
 
 def stage(task: str) -> str:
-    """The stage of a task by its name: ``NODE/…/ACTOR #INCARNATION``, or the function that it runs."""
+    """Return the stage of a task by its name: ``NODE/…/ACTOR #INCARNATION``, or the function that it runs."""
     path, _, incarnation = task.rpartition(" #")
     if incarnation.isdigit():
         return _ACTORS.get(path.rpartition("/")[2], "rest")
@@ -35,15 +35,15 @@ def stage(task: str) -> str:
 
 
 LOOK = 0.01
-"""Seconds of one look …"""
+"""Seconds of one sample."""
 EVERY = 7
-"""… of which one in so many is taken, and counts for the others: a trace of every step takes 4 % of a worker's CPU."""
+"""One interval of `LOOK` in `EVERY` is sampled and stands for the others: tracing every step costs CPU."""
 
 
 class Stages(trio.abc.Instrument):
-    """Adds up the CPU of the steps of all tasks (a batch of 500 pushes takes some fifty).
+    """Adds up the CPU of all tasks' steps (a batch of 500 pushes takes about fifty).
 
-    What the steps leave of the process's CPU is the loop's own: epoll, and choosing the next task.
+    The rest of the process's CPU is the event loop's own: epoll, and choosing the next task.
     """
 
     def __init__(self) -> None:
@@ -52,7 +52,7 @@ class Stages(trio.abc.Instrument):
         self._started = 0
 
     async def run(self) -> None:
-        """Look now and then, until cancelled."""
+        """Sample until cancelled."""
         while True:
             began = self._started = time.thread_time_ns()
             trio.lowlevel.add_instrument(self)
@@ -68,11 +68,11 @@ class Stages(trio.abc.Instrument):
             self._seen.clear()
 
     def before_task_step(self, task: trio.lowlevel.Task) -> None:
-        """A task goes on."""
+        """Note when a task's step begins."""
         self._started = time.thread_time_ns()
 
     def after_task_step(self, task: trio.lowlevel.Task) -> None:
-        """It waits for something again, or is over."""
+        """Add the step's time when the task waits again, or ends."""
         self._seen[task.name] += time.thread_time_ns() - self._started
 
     def seconds(self) -> Mapping[str, float]:

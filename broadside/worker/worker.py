@@ -24,16 +24,16 @@ from broadside.worker.stages import Stages
 log = structlog.get_logger(__name__)
 
 ORPHAN_DRAIN = 5.0
-"""Seconds to drain in when the node is gone."""
+"""Seconds to drain once the node is gone."""
 ORPHAN_LIFE = 10
 """Seconds after which an orphan is ended by the kernel."""
 BEAT_EVERY = 1.0
 
 
 class Telemetry:
-    """Reports every second that the loop turns, and what a person should see.
+    """Reports every second that the event loop is running, with the worker's figures and states.
 
-    It hangs in no supervision tree: a beat says that this process lives, whatever the tree is restarting.
+    It is in no supervision tree: a beat says that this process is alive, whatever the tree is restarting.
     """
 
     def __init__(
@@ -65,12 +65,12 @@ class Telemetry:
                     wire.Tree(dict(self._tree.supervisor.snapshot())),
                 )
             except trio.BrokenResourceError:
-                return  # the listener sees the same and drains
+                return  # the listener notices it too, and drains
             await trio.sleep(BEAT_EVERY)
 
 
 async def serve(stream: trio.abc.Stream) -> None:
-    """Be a worker over ``stream`` until told to stop, signalled, or left alone."""
+    """Run a worker over ``stream`` until a Stop, a signal, or the node's end."""
     line = wire.MessageStream(stream)
     hello = await line.receive()
     if hello is None:
@@ -87,7 +87,7 @@ async def serve(stream: trio.abc.Stream) -> None:
         life = nursery.cancel_scope
 
         def stop(seconds: float) -> None:
-            """Drain; one deadline holds for the whole tree."""
+            """Drain; one deadline applies to the whole tree."""
             life.deadline = min(life.deadline, trio.current_time() + seconds)
             tree.stop()
 
@@ -98,8 +98,8 @@ async def serve(stream: trio.abc.Stream) -> None:
 
         def ready() -> None:
             nursery.start_soon(line.send, wire.WorkerReady())
-            # what is here now stays for ever: the collector need not look at it again. Its thresholds are Python's
-            # own: at 5,000 a push cost 6 % more and the worker 9 MB, at 50,000 18 % and 43 MB (`./dev bench choices`)
+            # these objects live for ever: the collector need not scan them again. Its thresholds are Python's default:
+            # higher ones cost more CPU and memory (`./dev bench choices`)
             gc.collect()
             gc.freeze()
 
@@ -127,7 +127,7 @@ async def _listen(
                 tokens.receive(message)
             case wire.DeadNews(standings):
                 _hear(refusals, standings)
-    signal.alarm(ORPHAN_LIFE)  # whatever holds the drain up, an orphan does not live on
+    signal.alarm(ORPHAN_LIFE)  # even if the drain hangs, an orphan must end
     log.warning("the node is gone: draining")
     left_alone()
 
@@ -145,9 +145,9 @@ async def _main(descriptor: int) -> None:
 
 
 def main() -> None:
-    """``python -m broadside.worker FD``: the inherited end of the socket pair."""
+    """Run ``python -m broadside.worker FD``; FD is the inherited end of the socket pair."""
     logs.configure_child()
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # `kill -HUP` to everything of a node ends none of it
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # `kill -HUP` to a node's process group must end nothing
     os.set_inheritable(int(sys.argv[1]), False)
     try:
         trio.run(_main, int(sys.argv[1]))

@@ -131,8 +131,8 @@ def test_the_doctor_says_where_sql_is_open_to_whoever_connects(guarded: int) -> 
     assert checks_ring.guest_runs_sql(f"127.0.0.1:{guarded}")
     found = checks_ring._strangers(f"127.0.0.1:{guarded}", None)
     assert not found.ok
-    assert found.text == f"127.0.0.1:{guarded}: runs SQL of whoever connects, without a password"
+    assert found.text == f"127.0.0.1:{guarded}: runs SQL for anybody who connects, without a password"
     listed = checks_ring._strangers(f"127.0.0.1:{guarded}", ["10.0.0.6"])
     assert listed.ok
-    assert listed.text.endswith("open to nobody but 10.0.0.6")
+    assert listed.text.endswith("open only to 10.0.0.6")
     assert not checks_ring.guest_runs_sql("127.0.0.1:9")
