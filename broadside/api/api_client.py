@@ -1,7 +1,7 @@
-"""The node's HTTP API, as the command line speaks it: over the data folder's Unix socket, with plain errors.
+"""A client of the node's HTTP API, for the command line: over the data folder's Unix socket, with plain errors.
 
-Synchronous on purpose: a command does one thing after the other. Only the import has several requests in flight; it
-brings threads of its own (a client may be used by several).
+Synchronous on purpose: a command does one thing after the other. Only the import has several requests in flight, from
+its own threads; they can share a client.
 """
 
 from __future__ import annotations
@@ -35,19 +35,19 @@ class Imported(msgspec.Struct, frozen=True):
 
 
 class BaseCount(msgspec.Struct, frozen=True):
-    """How large the base is."""
+    """The size of the base."""
 
     total: int
     channels: dict[str, int] = {}
 
 
 class Channels(msgspec.Struct, frozen=True):
-    """Answer to what there is to send to."""
+    """Answer to ``GET /api/channels``."""
 
     channels: dict[str, dict[str, str]]
-    """The node's own: name → ``platform``, by whose rules the import recognises tokens."""
+    """The node's own channels: name → ``platform``. The import checks tokens by the platform's rules."""
     served: frozenset[str] | None = None
-    """The ring's; None: no node has joined yet."""
+    """The channels that the ring serves; None: no node has joined yet."""
 
     @property
     def platforms(self) -> dict[str, str]:
@@ -59,14 +59,14 @@ class Client:
     """A connection to one node. Every method raises ``NodeUnreachable`` or ``ApiError``."""
 
     def __init__(self, url: str, socket: Path, key: str, timeout: float = 60.0) -> None:
-        """Speak to the node of ``url`` at its Unix ``socket``, with the API key ``key``.
+        """Connect to the node of ``url`` through its Unix ``socket``, with the API key ``key``.
 
-        ``timeout`` in seconds bounds each wait for the node. Whoever may listen at ``url`` now, or relays it, sees
-        nothing of this: a socket in a closed folder is the node's own, at every connection.
+        ``timeout`` in seconds bounds each wait for the node. Requests never go to ``url``, where another program may
+        listen by now: a socket in a closed folder is always the node's own.
         """
         self.url = url.rstrip("/")
         limits = httpx.Limits(max_connections=8)
-        # trust_env=False: no proxy of the environment may stand between us and the node; verify=False: no TLS to set up
+        # trust_env=False: no proxy from the environment between us and the node; verify=False: there is no TLS
         self._http = httpx.Client(
             base_url=self.url,
             transport=httpx.HTTPTransport(uds=str(socket), verify=False, limits=limits, trust_env=False),
@@ -85,11 +85,11 @@ class Client:
             raise NodeUnreachable(f"no node is running on the data folder {folder.root} ({_START})")
         socket = folder.root / node.socket
         if not folder.owns(socket):
-            raise NodeUnreachable(f"the node's socket {socket} is gone, or not its own any more (restart the node)")
+            raise NodeUnreachable(f"the node's socket {socket} is gone, or no longer its own (restart the node)")
         return cls(node.url, socket, key)
 
     def __enter__(self) -> Client:
-        """Nothing to open: connections are made when needed."""
+        """Open nothing: connections are made when needed."""
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
@@ -101,7 +101,7 @@ class Client:
         self._http.close()
 
     def ready(self) -> tuple[bool, dict[str, Any]]:
-        """Ask ``/readyz``: whether the node can fire, and what it says about its parts."""
+        """Fetch ``/readyz``: whether the node can fire, and the state of its parts."""
         try:
             answer = self._http.get("/readyz", timeout=5.0)
         except httpx.TransportError as error:
@@ -117,17 +117,17 @@ class Client:
         return msgspec.json.decode(self._call("GET", "/api/status"), type=dict[str, Any])
 
     def fire(self, request: FireRequest, key: str = "") -> CampaignReport:
-        """Create a campaign and fire it; with an idempotency ``key`` once, however often this is called."""
+        """Create a campaign and fire it; with an idempotency ``key`` only once, however often this is called."""
         headers = {HEADER: key} if key else {}
         return REPORT.decode(self._call("POST", "/api/campaigns", msgspec.json.encode(request), 30.0, headers))
 
     def dry_run(self, request: FireRequest) -> DryRunReport:
-        """Ask what the platforms and providers would say to a campaign."""
+        """Ask whether the platforms and providers would accept a campaign."""
         body = msgspec.json.encode(msgspec.structs.replace(request, dry_run=True))
         return msgspec.json.decode(self._call("POST", "/api/campaigns", body), type=DryRunReport)
 
     def campaigns(self) -> list[CampaignReport]:
-        """List campaigns, newest first as the node gives them."""
+        """List campaigns, newest first."""
         return _REPORTS.decode(self._call("GET", "/api/campaigns")).get("campaigns", [])
 
     def campaign(self, campaign: str) -> CampaignReport:
@@ -135,15 +135,15 @@ class Client:
         return REPORT.decode(self._call("GET", f"/api/campaigns/{campaign}"))
 
     def move(self, campaign: str, act: str) -> CampaignReport:
-        """``pause``, ``resume`` or ``cancel`` a campaign: begins it."""
+        """Begin to ``pause``, ``resume`` or ``cancel`` a campaign."""
         return REPORT.decode(self._call("POST", f"/api/campaigns/{campaign}/{act}"))
 
     def coverage(self, campaign: str) -> Coverage:
-        """Fetch which id ranges a campaign has walked."""
+        """Fetch the id ranges that a campaign has walked."""
         return msgspec.json.decode(self._call("GET", f"/api/campaigns/{campaign}/coverage"), type=Coverage)
 
     def verify(self, campaign: str) -> Verification:
-        """Have a campaign's ledger checked against the base; a large base takes its time."""
+        """Have a campaign's ledger checked against the base. For a large base this takes long."""
         answer = self._call("GET", f"/api/campaigns/{campaign}/verify", timeout=600.0)
         return msgspec.json.decode(answer, type=Verification)
 
@@ -157,26 +157,26 @@ class Client:
         return msgspec.json.decode(self._call("POST", path), type=Forgotten)
 
     def tubes(self) -> dict[str, Any]:
-        """Fetch the node's tubes: tasks by state, what is parked, the outbox."""
+        """Fetch the node's tubes: tasks by state, parked batches, the outbox."""
         return msgspec.json.decode(self._call("GET", "/api/tubes"), type=dict[str, Any])
 
     def buried(self, channel: str, limit: int) -> list[dict[str, Any]]:
-        """Fetch batches that were put aside."""
+        """Fetch buried batches."""
         answer = self._call("GET", f"/api/tubes/{quote(channel, safe='')}/buried?limit={limit}")
         return msgspec.json.decode(answer, type=dict[str, list[dict[str, Any]]])["buried"]
 
     def end_buried(self, channel: str) -> dict[str, int]:
-        """End buried batches: how many ``batches``, with how many ``recipients``."""
+        """End buried batches; returns the numbers of ``batches`` and of their ``recipients``."""
         answer = self._call("POST", f"/api/tubes/{quote(channel, safe='')}/end")
         return msgspec.json.decode(answer, type=dict[str, int])
 
     def kick(self, channel: str, count: int) -> int:
-        """Bring buried batches back."""
+        """Put buried batches back on their tube; returns how many."""
         answer = self._call("POST", f"/api/tubes/{quote(channel, safe='')}/kick?count={count}")
         return msgspec.json.decode(answer, type=dict[str, int])["kicked"]
 
     def dead(self) -> DeadReport:
-        """Fetch what the dead ledger has."""
+        """Fetch the dead ledger's report."""
         return msgspec.json.decode(self._call("GET", "/api/dead"), type=DeadReport)
 
     def dead_answer(self, act: str, channel: str, campaign: str | None) -> DeadAnswered:
@@ -185,7 +185,7 @@ class Client:
         return msgspec.json.decode(self._call("POST", f"/api/dead/{act}", body), type=DeadAnswered)
 
     def dead_restore(self, channel: str | None, campaign: str | None) -> DeadRestored:
-        """Undo a day's deletions; a large undo takes its time."""
+        """Undo a day's deletions. A large undo takes long."""
         body = msgspec.json.encode(DeadRestore(channel=channel, campaign=campaign))
         return msgspec.json.decode(self._call("POST", "/api/dead/restore", body, timeout=600.0), type=DeadRestored)
 
@@ -195,10 +195,10 @@ class Client:
         return msgspec.json.decode(self._call("DELETE", path), type=dict[str, bool])["removed"]
 
     def progress(self, campaign: str) -> Iterator[CampaignReport]:
-        """Yield the report whenever it changes; ends with the campaign, or early with ``NodeUnreachable``."""
+        """Yield the report on every change until the campaign ends (``NodeUnreachable`` if the node goes away)."""
         path = f"/api/campaigns/{campaign}/progress"
         try:
-            # a campaign that waits for a sick provider is silent for as long: no read timeout
+            # a campaign that waits for its provider may send nothing for long: no read timeout
             with self._http.stream("GET", path, timeout=httpx.Timeout(None, connect=5.0)) as answer:
                 if not answer.is_success:
                     answer.read()
@@ -214,7 +214,7 @@ class Client:
         return msgspec.json.decode(self._call("POST", "/api/subscribers", body), type=Imported)
 
     def channels(self) -> Channels:
-        """Fetch the node's channels, and those that the ring serves."""
+        """Fetch the node's channels, and the channels that the ring serves."""
         return msgspec.json.decode(self._call("GET", "/api/channels"), type=Channels)
 
     def count(self) -> BaseCount:
@@ -245,7 +245,7 @@ class Client:
 
     def _unreachable(self, error: httpx.TransportError) -> NodeUnreachable:
         if isinstance(error, httpx.TimeoutException) and not isinstance(error, httpx.ConnectTimeout):
-            text = f"the node at {self.url} does not answer in time (is it overloaded? see its log)"
+            text = f"the node at {self.url} did not answer in time (is it overloaded? see its log)"
             return NodeUnreachable(text, sent=True)
         sent = not isinstance(error, httpx.ConnectError | httpx.ConnectTimeout)
         what = "nothing listens" if isinstance(error, httpx.ConnectError) else f"the connection broke: {error}"
@@ -262,7 +262,7 @@ def _api_error(answer: httpx.Response) -> ApiError:
         fire = {name: str(error.get(name) or "") for name in fire}
     except (ValueError, KeyError, TypeError, AttributeError):
         fields = {"message": f"the node answered {answer.status_code}: {answer.text.strip()[:200]}"}
-    # a node tells a record's position in words
+    # a node gives a record's position in words
     if index is None and (found := re.match(r"record (\d+): ", fields["message"])):
         index = int(found[1])
     if answer.status_code == 401:

@@ -1,4 +1,4 @@
-"""The API's records about campaigns: what a Fire asks for, and what is reported of it."""
+"""The API's records about campaigns: requests to fire, and reports."""
 
 from __future__ import annotations
 
@@ -24,24 +24,24 @@ class CampaignReport(msgspec.Struct, frozen=True, kw_only=True):
     fired_at: int | None = None
     finished_at: int | None = None
     seconds: float | None = None
-    """From Fire to the end, or until now."""
+    """Seconds from Fire to the end, or until now."""
     rate: float = 0.0
     """Pushes settled a second, over ``seconds``."""
     walked: bool = False
     """Whether the whole base has been walked; until then an ``audience`` may still be an estimate."""
     channels: dict[str, Tally] = {}
     paused_channels: dict[str, str] = {}
-    """Channel → one sentence that says why: the worst of ``channel_states``."""
+    """Channel → the worst of ``channel_states``, as one sentence."""
     channel_states: list[ChannelState] = []
-    """Why channels with something left to send stand still, or send less than they could: one for each node."""
+    """Why channels with pushes left stand still, or send less than they could: one record for each node."""
     questions: dict[str, str] = {}
     """Channel → the question about refused tokens that waits for a person's answer."""
     reasons: dict[str, dict[str, int]] = {}
-    """Channel → reason → count, of what was not delivered."""
+    """Channel → reason → number of pushes that were not delivered."""
     unserved: dict[str, int] = {}
-    """Channel → subscribers that it does not go to, as no node served their channel at Fire."""
+    """Channel → subscribers left out because no node served their channel at Fire."""
     notes: list[str] = []
-    """What a person should know of it, a sentence each."""
+    """Sentences for the editor."""
 
     @property
     def ended(self) -> bool:
@@ -56,21 +56,22 @@ class FireRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     channels: list[str] | None = None
     """None: all."""
     ttl_seconds: Annotated[int, Meta(ge=1, le=30 * 86400)] | None = None
-    """After so long nobody wants this news any more; None: the node's default."""
+    """When the news expires; None: after the node's default."""
     dry_run: bool | msgspec.UnsetType = msgspec.UNSET
-    """Ask what the platforms and providers say to it; fire nothing."""
+    """Ask whether the platforms and providers would accept the message; fire nothing."""
 
 
 class Verdict(msgspec.Struct, frozen=True):
-    """What one channel's platform and provider say to a message."""
+    """One channel's answer to a dry run."""
 
     verdict: Literal["accepted", "checked", "invalid", "refused", "unanswered"]
-    """``checked``: found right here, the provider was not asked; ``invalid``: the message breaks the platform's rules;
-    ``refused``: the provider's word; ``unanswered``: there was none."""
+    """``accepted``: by the provider; ``checked``: valid by the platform's rules, but the provider was not asked;
+    ``invalid``: the message breaks the platform's rules; ``refused``: by the provider; ``unanswered``: no answer came.
+    """
     text: str
-    """The same in words."""
+    """The verdict in words."""
     asked: int = 0
-    """Subscribers for whom the provider was asked."""
+    """Subscribers that the provider was asked about."""
     accepted: int = 0
 
 

@@ -6,12 +6,12 @@ import msgspec
 
 
 class DeadEntry(msgspec.Struct, frozen=True, kw_only=True):
-    """What providers refused of one campaign on one channel. Times are milliseconds UTC."""
+    """The tokens that a provider refused in one campaign on one channel. Times are milliseconds UTC."""
 
     channel: str
     campaign: str
     state: str
-    """``stopped`` and ``asked``: a question stands; ``collecting``: not yet judged; ``few``: too few to judge;
+    """``stopped`` and ``asked``: a question is open; ``collecting``: not yet judged; ``few``: too few to judge;
     ``deleting``; ``confirmed``, ``denied`` and ``forgetting``: a person has answered; ``closed``."""
     since: int
     delivered: int
@@ -24,7 +24,7 @@ class DeadEntry(msgspec.Struct, frozen=True, kw_only=True):
     kept: int
     """Refused tokens that wait for a verdict or an answer."""
     removed: int
-    """Deleted within the last day: `restore` gives them back."""
+    """Tokens deleted within the last day; `restore` brings them back."""
     share: float
     """Refused ÷ (delivered + refused)."""
     limit: float
@@ -59,7 +59,7 @@ class DeadRestore(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DeadAnswered(msgspec.Struct, frozen=True, kw_only=True):
-    """What an answer applies to."""
+    """The questions that an answer has settled."""
 
     channel: str
     campaigns: list[str]
@@ -68,8 +68,8 @@ class DeadAnswered(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DeadRestored(msgspec.Struct, frozen=True, kw_only=True):
-    """What came back."""
+    """The result of an undo."""
 
     restored: int
     registered_again: int
-    """Phones that had registered anew: there is nothing to give back."""
+    """Phones that had registered again, so there was nothing to restore."""

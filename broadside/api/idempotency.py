@@ -1,4 +1,4 @@
-"""Fire happens once: what an idempotency key is, and whether a request is the one that it stands for."""
+"""Idempotency keys: checks a key, and compares a request with the one that the key was used for."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from broadside.errors import Problem, RecordError, shown
 HEADER = "Idempotency-Key"
 LONGEST_KEY = 255
 NODE_KEY = "api.key"
-"""The owner of a key that came with a node's own API key. Each node's file holds another secret, but whoever fires by
-one of them fires for the same newsroom: a repeat at another node must find the campaign of the first."""
+"""The owner of an idempotency key that came with a node's API key. Each node has another API key, but all of them fire
+for the same newsroom: a repeat at another node must find the first request's campaign."""
 
 
 def check_key(text: str, where: str = HEADER) -> str:
-    """Return ``text`` if it can be an idempotency key (raises ``RecordError`` naming ``where`` otherwise)."""
+    """Return ``text`` if it is a valid idempotency key (else raises ``RecordError``, naming ``where``)."""
     if not 1 <= len(text) <= LONGEST_KEY or not text.isascii() or not text.isprintable():
-        what = f"{shown(text, 40)} is no key" if len(text) <= LONGEST_KEY else f"has {len(text)} characters"
+        what = f"{shown(text, 40)} is not a key" if len(text) <= LONGEST_KEY else f"has {len(text)} characters"
         raise RecordError(Problem(where, what, f"1 to {LONGEST_KEY} printable ASCII characters", text[:40]))
     return text
 
 
 def digest(request: FireRequest) -> dict[str, str]:
-    """Field → digest of its value, for all that the request sets; the order of channels means nothing."""
+    """Field → digest of its value, for all fields that the request sets. The order of channels does not matter."""
     return {name: hashlib.sha256(_ENCODER.encode(value)).hexdigest()[:16] for name, value in _fields(request)}
 
 
 def differing(first: Mapping[str, str], again: Mapping[str, str]) -> list[str]:
-    """The fields in which two requests differ, by their digests."""
+    """Return the fields in which two requests differ, by their digests."""
     return sorted(name for name in {*first, *again} if first.get(name) != again.get(name))
 
 
@@ -44,6 +44,6 @@ def _fields(request: FireRequest) -> Iterator[tuple[str, Any]]:
     message = plain.pop("message")
     plain["channels"] = None if request.channels is None else sorted(set(request.channels))
     for name, value in [*plain.items(), *((f"message.{name}", value) for name, value in message.items())]:
-        # what says nothing is left out: a field that a later version adds then changes no digest of today
+        # empty fields are left out: a field that a later version adds then changes no existing digest
         if value is not None and value is not False and value not in ({}, [], ""):
             yield name, value

@@ -1,4 +1,4 @@
-"""The API's records for operators: the ring's nodes, and proofs of what was walked."""
+"""The API's records for operators: the ring's nodes, and checks of a campaign's walk."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ class PeerReport(msgspec.Struct, frozen=True, kw_only=True):
     """Its queue instance's uuid."""
     epoch: int
     status: str
-    """``current``; ``fenced``: forgotten, and its lease may still hold; ``forgotten``."""
+    """``current``; ``fenced``: forgotten, but its lease may still be valid; ``forgotten``."""
     seen_at: int
     """Ms UTC of its last heartbeat."""
     seconds_ago: float
     leased: bool
-    """Whether its queue may hold a lease, so that it may be sending."""
+    """Whether its queue may have a lease, so that it may be sending."""
     unsettled_pages: int
     this: bool = False
-    """The node that answers."""
+    """Whether this is the node that answers."""
 
 
 class Forgotten(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,7 +35,7 @@ class Forgotten(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Walked(msgspec.Struct, kw_only=True):
-    """The ids in (from_id, to_id], walked for one channel by one owner: as many neighbouring pages as had the same."""
+    """The ids in (from_id, to_id], walked for one channel by one owner, in neighbouring pages."""
 
     segment: int
     channel: str
@@ -49,7 +49,7 @@ class Walked(msgspec.Struct, kw_only=True):
 
 
 class Gap(msgspec.Struct, frozen=True, kw_only=True):
-    """Ids in (from_id, to_id] of which nothing is on any tube, and why."""
+    """Ids in (from_id, to_id] that the pages do not cover exactly once, or that are not on any tube yet, and why."""
 
     segment: int
     from_id: int
@@ -58,7 +58,7 @@ class Gap(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Coverage(msgspec.Struct, frozen=True, kw_only=True):
-    """Which id ranges a campaign has walked, on which channel, by whom; and which not."""
+    """The id ranges that a campaign has walked, by channel and node; and the gaps."""
 
     id: str
     state: str
@@ -67,18 +67,18 @@ class Coverage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Checked(msgspec.Struct, kw_only=True):
-    """One channel, added up over all pages."""
+    """One channel's counts, summed over all pages."""
 
     enqueued: int = 0
     """Recipients in the ledger."""
     base: int = 0
-    """Subscribers that the base has now in the ranges walked."""
+    """Subscribers now in the base, in the walked ranges."""
     left: int = 0
-    """Recipients that the base has no more; they left it since Fire, as dead or removed."""
+    """Recipients no longer in the base: dead or removed since Fire."""
 
 
 class Verification(msgspec.Struct, frozen=True, kw_only=True):
-    """What a look at every id range came to."""
+    """The result of checking every id range."""
 
     id: str
     state: str
@@ -86,4 +86,4 @@ class Verification(msgspec.Struct, frozen=True, kw_only=True):
     pages: int
     channels: dict[str, Checked]
     problems: list[str]
-    """What differs, a sentence each; at most fifty are told."""
+    """The differences, a sentence each; at most fifty."""

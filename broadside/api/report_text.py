@@ -16,14 +16,14 @@ def moment(ms: int | None) -> str:
 
 
 def describe(report: CampaignReport) -> str:
-    """Say in half a line where a campaign is going."""
+    """Describe a campaign's channels and audience in half a line."""
     names = ", ".join(report.channels) or "no channel yet"
     audience = sum(tally.audience for tally in report.channels.values())
     return f"{names}" + (f" ({audience:,} subscribers)" if audience else "")
 
 
 def standing(report: CampaignReport) -> str:
-    """Say how many have an end, how many wait on tubes, and how many nobody has claimed yet."""
+    """Say how many recipients are settled, how many are on tubes, and how many are not yet claimed."""
     tallies = report.channels.values()
     settled, audience = sum(tally.settled for tally in tallies), sum(tally.audience for tally in tallies)
     if report.ended:
@@ -32,11 +32,11 @@ def standing(report: CampaignReport) -> str:
         )
     enqueued = sum(tally.enqueued for tally in tallies)
     unclaimed = 0 if report.walked else max(0, audience - enqueued)
-    return f"{settled:,} have an end, {max(0, enqueued - settled):,} are on tubes, {unclaimed:,} not yet claimed"
+    return f"{settled:,} are settled, {max(0, enqueued - settled):,} are on tubes, {unclaimed:,} not yet claimed"
 
 
 def summary(report: CampaignReport) -> str:
-    """Tell how a campaign ended, a line per channel."""
+    """Summarise how a campaign ended, a line per channel."""
     seconds = report.seconds or 0.0
     lines = [f"campaign {report.id} is {report.state}: {seconds:.1f} s, {report.rate:,.0f} pushes/s"]
     for name, tally in report.channels.items():
@@ -49,7 +49,7 @@ def summary(report: CampaignReport) -> str:
 
 
 def standing_still(report: CampaignReport) -> list[str]:
-    """Say why channels send nothing, or less than they could: since when, until when, and what to do."""
+    """List why channels send nothing, or less than they could: since when, until when, and what to do."""
     lines = []
     for state in report.channel_states:
         where = f" on {state.node}" if state.node else ""

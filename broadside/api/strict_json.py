@@ -1,7 +1,7 @@
-"""JSON into msgspec Structs at the border, strictly: a key that nobody knows is an error, however deep it lies.
+"""Decodes JSON from outside strictly into msgspec Structs: an unknown key at any depth is an error.
 
-Stored records are read leniently instead, so that another version's can be read; that is why the Structs themselves do
-not forbid unknown fields.
+Stored records are read leniently, because another version may have written them; so the Structs themselves do not
+forbid unknown fields.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def unknown_field(plain: object, cls: type[msgspec.Struct], where: str = "") -> 
 
 
 def unknown(where: str, name: str, known: Collection[str], noun: str = "field") -> Problem:
-    """An unknown ``name`` at ``where``: with the nearest that is known, and all of these."""
+    """The problem of an unknown ``name`` at ``where``, with the nearest known name, and all of them."""
     near = difflib.get_close_matches(name, list(known), 1)
     guess = f'did you mean "{near[0]}"? ' if near else ""
     return Problem(where, f"unknown {noun}", f"{guess}known: {', '.join(known) or 'none'}", shown(name, 40))

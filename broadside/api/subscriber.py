@@ -1,7 +1,7 @@
 """Subscribers as the HTTP API takes and returns them, and the rules that each must keep.
 
-Node and command line share them, so a rule is written once: the import finds the mistake on the line where it stands,
-and the node refuses it from anybody else. As there may be millions, a chunk is checked as a whole (1 µs a row).
+Node and command line share the rules: the import reports a mistake with its line, and the node refuses it from any
+other client. As there may be millions of rows, a chunk is checked as a whole (1 µs a row).
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ class Subscriber(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, omit_
     """One app installation on one device. A file's columns and an API record's keys have these names."""
 
     id: int | None = None
-    """The store's own number: there on the way out, ignored on the way in (so that an export can be imported)."""
+    """The store's number: written by an export, ignored by an import (so that an export can be imported)."""
     channel: str
     token: Token
     kind: ShortText = "token"
-    """Which of its platform's kinds of token it is."""
+    """The kind of token, one of its platform's."""
     locale: ShortText = ""
     """BCP 47, as in ``pt-BR``; empty: the campaign's default text."""
     tz: ShortText = ""
@@ -68,7 +68,7 @@ ADVICE = {
     "fields": "an object of at most 50 texts, names to 64 characters, values to 1024",
     "registered_at": "milliseconds since 1970, UTC",
 }
-"""Per field, what is right: the remedy of every message about it."""
+"""Field → the remedy of every message about it."""
 
 FIELDS = ("id", *ADVICE)
 
@@ -79,14 +79,14 @@ _ZONES: frozenset[str] = frozenset()
 _EARLIEST = 1_230_768_000_000  # 2009: no push service is older
 _DAY = 86_400_000
 
-# Channel, locale, zone, country, version and screen of the rows seen to be right. A base has few of them, so a row
-# costs one look-up here instead of six checks. Cleared before a strange file can turn it into a leak.
+# Cache of valid combinations of channel, locale, zone, country, version and screen. A base has few of them, so a row
+# costs one look-up instead of six checks. Cleared at `_GOOD_MAX`, so that a strange file cannot make it a leak.
 _good: set[tuple[str, str, str, str, str, str]] = set()
 _GOOD_MAX = 50_000
 
 
 def zones() -> frozenset[str]:
-    """Return every IANA zone name known here (read once, 10 ms)."""
+    """Return every IANA zone name known on this machine (read once, 10 ms)."""
     global _ZONES
     if not _ZONES:
         _ZONES = frozenset(zoneinfo.available_timezones())
@@ -94,9 +94,9 @@ def zones() -> frozenset[str]:
 
 
 def check(row: Subscriber, latest: int) -> Problem | None:
-    """Check what types cannot say, but for token and kind, which are their platform's matter (``token_rules``).
+    """Check what types cannot express, except token and kind, which the platform checks (``token_rules``).
 
-    ``latest``: ms UTC after which a registration lies in the future.
+    ``latest``: ms UTC after which a registration is in the future.
     """
     if found := _check_shape(row):
         return found
@@ -113,7 +113,7 @@ def check(row: Subscriber, latest: int) -> Problem | None:
 
 
 def all_good(rows: list[Subscriber], latest: int) -> bool:
-    """Tell whether ``check`` finds nothing in any of ``rows``, at a third of its cost: by columns, not by rows."""
+    """Whether ``check`` finds nothing in any of ``rows``, at a third of its cost: by columns, not by rows."""
     if not rows:
         return True
     shapes = {(row.channel, row.locale, row.tz, row.country, row.app_version, row.screen): row for row in rows}
@@ -132,7 +132,7 @@ def all_good(rows: list[Subscriber], latest: int) -> bool:
 
 
 def latest_registration() -> int:
-    """Return the ``latest`` of :func:`check`: a day from now, as phones' clocks are wrong."""
+    """Return the ``latest`` of :func:`check`: a day from now, because phones' clocks may be wrong."""
     return time.time_ns() // 1_000_000 + _DAY
 
 
@@ -154,7 +154,7 @@ def decode_subscribers(body: bytes) -> list[Subscriber]:
 
 
 def explain(record: object, error: Exception) -> Problem:
-    """Say what msgspec found wrong with ``record`` (its plain decoded form, or None when it is not even JSON)."""
+    """Explain msgspec's error about ``record`` (its decoded form, or None if it is not JSON)."""
     text, _, path = str(error).partition(" - at ")
     if isinstance(error, UnicodeDecodeError):
         return Problem("line", "is not UTF-8", "save the file as UTF-8")

@@ -1,7 +1,7 @@
-"""Device tokens by the rules of their channels' platforms: recognised, and written in one form before they are stored.
+"""Checks device tokens by their platforms' rules, and normalises them before they are stored.
 
-The node and the import share this as they share ``records``: the import names the line, and the node refuses the token
-from anybody else.
+The node and the import share these rules: the import reports a bad token with its line, and the node refuses it from
+any other client.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _SHOWN = 16
 
 
 class DeviceTokens:
-    """The token rules of a node's channels. A channel that is not the node's has no rule but printable text."""
+    """The token rules of a node's channels. For other channels a token must only be printable text."""
 
     def __init__(self, channels: Mapping[str, str]) -> None:
         """``channels``: name → platform. Raises ``UnknownPlatform``."""
@@ -30,12 +30,12 @@ class DeviceTokens:
         self._platforms: dict[str, Platform] = {name: registry.load(name) for name in set(channels.values())}
 
     def kinds(self, channel: str) -> tuple[str, ...]:
-        """The kinds of token that a channel may have."""
+        """Return the kinds of token that a channel may have."""
         platform = self.channels.get(channel)
         return () if platform is None else self._platforms[platform].kinds
 
     def normalised(self, rows: Sequence[Subscriber]) -> list[str]:
-        """Each row's token as its platform writes it. Raises ``RecordError`` with the index of the first bad one."""
+        """Return each row's token in its platform's form. Raises ``RecordError`` with the first bad one's index."""
         known = self._at_once(rows)
         if known is not None:
             return known
@@ -48,11 +48,11 @@ class DeviceTokens:
         return tokens
 
     def all_good(self, rows: Sequence[Subscriber]) -> bool:
-        """Tell whether each row has a token, at a tenth of the cost of asking ``one`` for each."""
+        """Whether each row has a valid token, at a tenth of the cost of calling ``one`` for each."""
         return self._at_once(rows) is not None
 
     def one(self, channel: str, kind: str, token: str) -> str | Problem:
-        """A token as its platform writes it, or what is wrong with it or its kind."""
+        """Return a token in its platform's form, or the problem with it or its kind."""
         if kind not in self._kinds:
             return Problem("kind", f"{shown(kind)} is not valid", " or ".join(self._kinds), shown(kind))
         platform = self.channels.get(channel)
@@ -68,7 +68,7 @@ class DeviceTokens:
             return Problem("token", said, remedy, _told(token))
 
     def _at_once(self, rows: Sequence[Subscriber]) -> list[str] | None:
-        """All tokens, or None when one of them is none or wants a closer look."""
+        """Return all tokens, or None if one is invalid or must be checked alone."""
         kinds = {(row.channel, row.kind) for row in rows}
         if len(kinds) == 1:
             ((channel, kind),) = kinds
@@ -103,5 +103,5 @@ def _recognised(name: str, text: str) -> bool:
 
 
 def _told(token: str) -> str:
-    """A text as people may see it: one that is long enough to be a token only in part."""
+    """Write ``token`` for a message: shortened if it is long enough to be a real token."""
     return shown(token) if len(token) <= _SHOWN else f"{shown(token[:8] + '…')} ({len(token)} characters)"

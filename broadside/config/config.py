@@ -1,7 +1,7 @@
-"""``broadside.toml``: the whole configuration as frozen records, read strictly.
+"""Reads ``broadside.toml`` strictly, into frozen records.
 
-Every mistake becomes one line naming the key, the value and the remedy, and all of them are told at once. Paths are
-relative to the file's own folder. Secrets are named by file or environment variable, never written into the file.
+Every mistake becomes one line naming the key, the value and the remedy, and all mistakes are reported at once. Paths
+are relative to the file's own folder. Secrets are in files or environment variables, never in the configuration.
 """
 
 from __future__ import annotations
@@ -35,15 +35,14 @@ from transports import registry
 from transports.contract import ENVIRONMENT, CredentialField, Platform
 
 DEFAULT_FILE = "broadside.toml"
-"""The file that is looked for in the current folder where none is named."""
+"""The file to read from the current folder if none is named."""
 CONNECTIONS = 2
-"""Of a worker to a channel's provider, unless the file says otherwise. Each has at most 1,000 pushes under way.
-Where answers came after 50 ms (`./dev bench choices`) two cores pushed 73,000 a second with one, 130,000 with
-two, 163,000 with four, for 7 MB each; without that delay they cost alike."""
+"""Default connections of a worker to a channel's provider, each with at most 1,000 pushes under way: more are faster
+if answers are slow (`./dev bench choices`), and take 7 MB each."""
 
 
 def cores() -> int:
-    """How many cores this process may use, and so how many workers a node has by default."""
+    """Return the number of cores that this process may use: a node's default number of workers."""
     return min(256, len(os.sched_getaffinity(0)))
 
 
@@ -56,10 +55,10 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True):
     workers: Annotated[int, Meta(ge=1, le=256)] = msgspec.field(default_factory=cores)
     """OS processes that send, each with a tree and connections of its own."""
     memory: Annotated[str, Meta(pattern=r"^\d{1,6}(\.\d{1,3})? ?[MG]B$")] = "1 GB"
-    """What the Tarantool that the node runs itself may use for data: 64 MB at least. 1 GB is 1024 MB."""
+    """Memory that the node's own Tarantool may use for data; at least 64 MB. 1 GB is 1024 MB."""
 
     drain: Annotated[float, Meta(ge=1, le=3600)] = 25.0
-    """Seconds in which a stop has settled what is in hand, whatever the number of channels and workers."""
+    """Seconds in which a stop settles the batches in hand, whatever the number of channels and workers."""
 
     @property
     def memory_bytes(self) -> int:
@@ -83,27 +82,27 @@ class Channel(msgspec.Struct, frozen=True, kw_only=True):
 
     platform: str
     app: str
-    """The app's id at the provider, in the form that the platform asks for."""
+    """The app's id at the provider, in the platform's form."""
     credentials: dict[str, str] = {}
-    """Per platform; file names are absolute once loaded."""
+    """The platform's keys; file names are absolute once loaded."""
     twin: bool = False
-    """In place of credentials: pushes go to a simulator of the provider, which the node runs itself."""
+    """Instead of credentials: pushes go to a simulator of the provider, which the node runs itself."""
     rate: Annotated[float, Meta(gt=0)] | None = None
-    """Pushes a second, at most, over all workers and nodes; None: the provider's own quota."""
+    """At most this many pushes a second, over all workers and nodes; None: the provider's own quota."""
     dead_limit: Annotated[float, Meta(gt=0, le=1)] = 0.2
-    """A campaign in which more than this share of 500 or more tokens is refused pauses the channel; 1: never."""
+    """If more than this share of a campaign's 500 or more tokens is refused, the channel pauses; 1: never."""
     connections: Annotated[int, Meta(ge=1, le=64)] = CONNECTIONS
-    """To the provider, per worker."""
+    """Connections to the provider, per worker."""
     warm_up: Annotated[str, Meta(min_length=1, max_length=4096)] | None = None
-    """Token of a device of the newsroom's own, to which each new connection first sends a push that nobody sees."""
+    """Token of the newsroom's own device, to which each new connection first sends a push that nobody sees."""
     origin: str | None = None
-    """``https://host:port`` in place of the provider's own."""
+    """``https://host:port`` instead of the provider's own."""
     ca: Path | None = None
     """PEM file of the authority that signed ``origin``."""
 
 
 class Supervision(msgspec.Struct, frozen=True, kw_only=True):
-    """``[supervision]``: how many restarts of OS processes the node bears before it gives up."""
+    """``[supervision]``: how many restarts of OS processes the node allows before it gives up."""
 
     restarts: Annotated[int, Meta(ge=0)] = 10
     period: Annotated[float, Meta(gt=0)] = 60.0
@@ -118,19 +117,19 @@ class Demo(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True):
-    """All of it. ``source`` is the file it came from; None: the demo."""
+    """The whole configuration. ``source`` is its file; None: the demo."""
 
     node: NodeConfig = NodeConfig()
     http: Http = Http()
     store: StoreConfig | None = None
     """None: the node runs a Tarantool of its own."""
     queue: ServerConfig | OwnQueue | None = None
-    """None: the store's instance serves as queue too."""
+    """None: the store's instance is the queue too."""
     peers: tuple[Peer, ...] = ()
     channels: dict[str, Channel] = {}
     supervision: Supervision = Supervision()
     demo: Demo | None = None
-    """Fill an empty base with sample phones and fire at them. Only where every channel is a twin."""
+    """Fill an empty base with sample phones and fire at them. Only if every channel is a twin."""
     source: Path | None = None
 
 
@@ -146,7 +145,7 @@ def load(path: Path) -> Config:
 
 
 def is_origin(text: str) -> bool:
-    """Tell whether ``text`` is ``https://host[:port]`` and nothing more."""
+    """Whether ``text`` is ``https://host[:port]`` and nothing more."""
     try:
         parts = urlsplit(text)
         _ = parts.port
@@ -156,11 +155,11 @@ def is_origin(text: str) -> bool:
 
 
 _REMEDIES = {
-    "node.workers": "leave it away for one worker per core; 1 is the least",
+    "node.workers": "leave it out for one worker per core; 1 is the least",
     "node.memory": 'write it as in "512 MB" or "2 GB"; 64 MB is the least',
-    "node.drain": "seconds, 1 to 3600; an answer of a provider may take 20",
+    "node.drain": "seconds, 1 to 3600; a provider's answer may take 20",
     "http.bind": 'write host:port, as in "127.0.0.1:8765"',
-    "channels.*.rate": "pushes a second; leave it away for the provider's own quota",
+    "channels.*.rate": "pushes a second; leave it out for the provider's own quota",
     "channels.*.dead_limit": "a share above 0, up to 1; 0.2 is 20 %, 1 never asks",
     "channels.*.connections": "1 to 64 connections per worker",
     "demo.dead_share": "a share between 0 and 1, 0.02 is 2 %",
@@ -215,8 +214,8 @@ def _check_bind(reader: strict_toml.Reader, http: Http) -> None:
         reader.problem("http.bind", f"{shown(http.bind)} is not an address", _REMEDIES["http.bind"], http.bind)
         return
     if not is_loopback(host):
-        remedy = "bind 127.0.0.1 and put a TLS reverse proxy or an SSH tunnel before it"
-        reader.problem("http.bind", f"{shown(http.bind)} can be reached from outside", remedy, http.bind)
+        remedy = "bind 127.0.0.1 and put a TLS reverse proxy or an SSH tunnel in front of it"
+        reader.problem("http.bind", f"{shown(http.bind)} can be reached from other machines", remedy, http.bind)
 
 
 def _channels(reader: strict_toml.Reader, tables: object) -> dict[str, Channel]:
@@ -239,7 +238,7 @@ def _channels(reader: strict_toml.Reader, tables: object) -> dict[str, Channel]:
 
 
 def _platform_remedies() -> dict[str, str]:
-    """What the installed platforms have to say of a channel's table."""
+    """The installed platforms' remedies for a channel's table."""
     platforms = {name: registry.load(name) for name in registry.platforms()}
     return {
         "channels.*.platform": f'as in platform = "{next(iter(platforms), "")}"',
@@ -250,12 +249,12 @@ def _platform_remedies() -> dict[str, str]:
 def _check_twins(reader: strict_toml.Reader, channels: dict[str, Channel], *, demo: bool, shared: bool) -> None:
     real = sorted(name for name, channel in channels.items() if not channel.twin)
     if demo and real:
-        what = f"sample phones would be fired at through the real credentials of {', '.join(real)}"
-        reader.problem("demo", what, "take [demo] away, or make every channel a twin")
+        what = f"would fire at sample phones with the real credentials of {', '.join(real)}"
+        reader.problem("demo", what, "remove [demo], or make every channel a twin")
     for name, channel in channels.items():
         if channel.twin and shared and not demo:
-            what = "true beside [store]: the phones of a shared base would get nothing, and count as reached"
-            remedy = "give the provider's credentials; a ring that is only a trial says so by the table [demo]"
+            what = "true beside [store]: the phones of a shared base would get nothing, but count as reached"
+            remedy = "give the provider's credentials; if the ring is only a trial, add a [demo] table"
             reader.problem(f"channels.{name}.twin", what, remedy, "true")
 
 
@@ -267,22 +266,22 @@ def _checked_channel(reader: strict_toml.Reader, channel: Channel, key: str) -> 
         return channel
     platform = registry.load(channel.platform)
     if not channel.app or any(c.isspace() or not c.isprintable() for c in channel.app):
-        reader.problem(f"{key}.app", f"{shown(channel.app)} is no app id", f"write {platform.app}", channel.app)
+        reader.problem(f"{key}.app", f"{shown(channel.app)} is not an app id", f"write {platform.app}", channel.app)
     if channel.origin is not None and not is_origin(channel.origin):
-        remedy = 'as in "https://127.0.0.1:2197", or leave it away for the provider itself'
+        remedy = 'as in "https://127.0.0.1:2197", or leave it out for the provider itself'
         reader.problem(f"{key}.origin", f"{shown(channel.origin)} is not an origin", remedy, channel.origin)
     if channel.twin and channel.credentials:
-        remedy = "take twin away, or the credentials if no phone is to get anything"
+        remedy = "remove twin, or remove the credentials if no phone should get anything"
         reader.problem(f"{key}.twin", "true beside credentials", remedy, "true")
     elif channel.twin and (channel.origin or channel.ca):
         which = "origin" if channel.origin else "ca"
-        remedy = "a twin is started by the node itself, which knows where it is"
+        remedy = "remove it: the node starts the twin itself and knows its address"
         reader.problem(f"{key}.{which}", "has no use beside twin = true", remedy)
     elif channel.twin and channel.platform not in (there := twins.names()):
         what = f"true, but {channel.platform} has no twin"
         reader.problem(f"{key}.twin", what, f"there are twins of {', '.join(there)}: give credentials", "true")
     elif not channel.twin and not channel.credentials and platform.credentials:
-        remedy = "give the provider's, or twin = true: pushes then go to a simulator on this machine, and to no phone"
+        remedy = "give the provider's, or set twin = true: pushes then go to a local simulator, and no phone gets any"
         reader.problem(f"{key}.credentials", "are missing", remedy)
     if channel.ca is not None:
         reader.file(f"{key}.ca", channel.ca, secret=False)
@@ -321,7 +320,7 @@ def _check_credential(
     if not value:
         reader.problem(where, "is missing", f"{platform} needs it: {field.meaning}")
     elif value.lstrip().startswith(("-----BEGIN", "{")):
-        reader.problem(where, "holds the secret itself", "put it into a file of mode 0600 and name that")
+        reader.problem(where, "is the secret itself", "put it into a file of mode 0600 and name the file")
     elif field.file:
         given[field.name] = str(reader.file(where, value, secret=field.public_beside not in given))
     elif not field.fits(value):

@@ -1,4 +1,4 @@
-"""TOML into frozen msgspec Structs, strictly: every mistake is collected as a ``Problem``, none is guessed away."""
+"""Reads TOML strictly into frozen msgspec Structs: every mistake is collected as a ``Problem``, nothing is guessed."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def parse(path: Path) -> dict[str, Any]:
     try:
         raw = path.read_bytes()
     except FileNotFoundError:
-        remedy = "copy broadside.example.toml, or leave --config away to run the demo"
+        remedy = "copy broadside.example.toml, or leave --config out to run the demo"
         raise ConfigError([Problem(str(path), "no such file", remedy)]) from None
     except OSError as error:
         remedy = "name a file that this user may read"
@@ -45,7 +45,7 @@ def parse(path: Path) -> dict[str, Any]:
 
 
 class Reader:
-    """Turns tables into records and collects what is wrong with them in ``problems``."""
+    """Turns tables into records, and collects their mistakes in ``problems``."""
 
     def __init__(self, folder: Path) -> None:
         """Resolve paths against ``folder``, the file's own."""
@@ -53,11 +53,11 @@ class Reader:
         self.problems: list[Problem] = []
 
     def problem(self, where: str, what: str, remedy: str = "", value: object = None) -> None:
-        """Take down one mistake."""
+        """Add one mistake."""
         self.problems.append(Problem(where, what, remedy, "" if value is None else shown(value)))
 
     def table(self, cls: type[T], table: object, key: str, remedies: Mapping[str, str]) -> T | None:
-        """Build ``cls`` from ``table`` at ``key``; None when something is wrong with it.
+        """Build ``cls`` from ``table`` at ``key``; None if anything in it is wrong.
 
         ``remedies`` maps ``KEY.field`` (``node.workers``, ``channels.*.rate``) to advice for a bad value.
         """
@@ -81,15 +81,15 @@ class Reader:
         return cls(**values) if len(self.problems) == before else None
 
     def unknown(self, table: Mapping[str, object], known: Collection[str], key: str) -> None:
-        """Refuse keys of ``table`` that are not ``known``, with the nearest that is."""
+        """Refuse keys of ``table`` that are not ``known``, and suggest the nearest known key."""
         for name in table:
             if name in known:
                 continue
             where = f"{key}.{name}" if key else name
             if name in _INLINE_SECRETS:
-                remedy = "put it into a file of mode 0600 and name that"
+                remedy = "put it into a file of mode 0600 and name the file"
                 remedy += " as password_file" if "password_file" in known else ""
-                self.problem(where, "a secret is never written into the configuration", remedy)
+                self.problem(where, "a secret does not belong in the configuration", remedy)
                 continue
             near = difflib.get_close_matches(name, list(known), 1)
             guess = f'did you mean "{near[0]}"?' if near else f"known here: {', '.join(sorted(known)) or 'none'}"
@@ -105,7 +105,7 @@ class Reader:
                 self.problem(where, f"{named} is not a file", "name the file itself", str(written))
             elif secret and mode & 0o007:
                 remedy = f"chmod 600 {path}"
-                self.problem(where, f"file {named} is a secret and open to every user", remedy, str(written))
+                self.problem(where, f"file {named} is secret but open to every user", remedy, str(written))
             else:
                 path.open("rb").close()
         except FileNotFoundError:
@@ -122,7 +122,7 @@ class Reader:
         raise ValueError("Expected `str`")
 
     def _invalid(self, where: str, value: object, message: str, remedies: Mapping[str, str]) -> None:
-        """Translate msgspec's message: it names types in Python's way, and knows neither key nor value."""
+        """Translate msgspec's message, which names Python types, and neither key nor value."""
         remedy = remedies.get(_general(where), "broadside.example.toml shows every key")
         text, _, inner = message.partition(" - at ")
         if inner and isinstance(value, dict):
@@ -132,7 +132,7 @@ class Reader:
             if wanted[2]:
                 limit = float(wanted[3])
                 bound = f"{limit:g}" if abs(limit) < 1e6 else f"{limit:.0f}"
-                # what msgspec writes for an exclusive bound of a float: its next neighbour
+                # msgspec writes the exclusive bound of a float as its next neighbour
                 sign = ">" if wanted[2] == ">=" and 0 < limit < 1e-300 else wanted[2]
                 what = f"{shown(value)} is out of range, must be {sign} {bound if sign != '>' else '0'}"
             else:

@@ -56,7 +56,7 @@ def read_password(path: Path) -> str:
 
 
 class ServerConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """``[store]`` or ``[queue]``: a Tarantool that somebody else runs."""
+    """``[store]`` or ``[queue]``: a Tarantool that the node does not run."""
 
     uri: str
     """``host:port`` or ``unix/:/path/to.sock``."""
@@ -77,7 +77,7 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StoreConfig(ServerConfig, frozen=True, kw_only=True):
-    """``[store]``: the Tarantool with subscribers and campaigns, or several of which one is the master."""
+    """``[store]``: the Tarantool with subscribers and campaigns; with replicas, one of them is the master."""
 
     others: tuple[str, ...] = ()
     """Where the master may be instead of ``uri``; tried in order."""
@@ -86,15 +86,15 @@ class StoreConfig(ServerConfig, frozen=True, kw_only=True):
 
 
 class OwnQueue(msgspec.Struct, frozen=True, kw_only=True):
-    """``[queue]`` with ``embedded = true``: a queue that the node runs itself, while the store is elsewhere."""
+    """``[queue]`` with ``embedded = true``: a queue that the node runs itself, beside a shared store."""
 
     embedded: bool
     listen: str | None = None
-    """``host:port`` where the peers reach it; None: this node alone does."""
+    """``host:port`` where the peers reach it; None: only this node does."""
     hosts: tuple[str, ...] = ()
     """Addresses or networks that may connect to ``listen``: the peers. This machine always may."""
     peers_password_file: Path | None = None
-    """The password of the user ``peer``, who may hand batons over and do nothing else."""
+    """The password of the user ``peer``, which may only hand batons over."""
 
     def peers_password(self) -> str | None:
         """Read the peers' password (raises ``ConfigError``); None when there are none."""
@@ -123,7 +123,7 @@ def read_server(reader: strict_toml.Reader, table: object, key: str, cls: type[S
             _check_uri(reader, f"{key}.replica", server.replica)
     if (server.password_file is None) == (server.password_env is None):
         what = "has no password" if server.password_file is None else "has both password_file and password_env"
-        reader.problem(key, what, "give password_file (a file of mode 0600) or password_env (a variable's name)")
+        reader.problem(key, what, "give either password_file (a file of mode 0600) or password_env (a variable's name)")
     if server.password_file is not None:
         reader.file(f"{key}.password_file", server.password_file, secret=True)
     if server.password_env is not None and not os.environ.get(server.password_env):
@@ -149,13 +149,13 @@ def read_queue(reader: strict_toml.Reader, table: object, *, alone: bool) -> Ser
     if queue is None:
         return None
     if not queue.embedded:
-        reader.problem("queue.embedded", "false says nothing", "give a uri, or take [queue] away: the store serves")
+        reader.problem("queue.embedded", "cannot be false", "give a uri, or remove [queue]: the store is the queue")
     if alone:
         what = "there is no [store], so the node's own Tarantool is its queue already"
-        reader.problem("queue.embedded", what, "take [queue] away, or name the store that the nodes share")
+        reader.problem("queue.embedded", what, "remove [queue], or name the store that the nodes share")
     if (queue.listen is None) != (queue.peers_password_file is None):
         what = "listen and peers_password_file belong together"
-        reader.problem("queue", what, "peers come to that address with that password")
+        reader.problem("queue", what, "peers connect to that address with that password")
     if queue.listen is not None and queue.listen.startswith("unix/:"):
         reader.problem("queue.listen", f"{shown(queue.listen)} is not host:port", REMEDIES["queue.listen"])
     elif queue.listen is not None:
@@ -167,7 +167,7 @@ def read_queue(reader: strict_toml.Reader, table: object, *, alone: bool) -> Ser
 
 
 def is_loopback(host: str) -> bool:
-    """Tell whether ``host`` can be reached from this machine alone."""
+    """Whether ``host`` can be reached only from this machine."""
     if host == "localhost":
         return True
     try:
@@ -187,13 +187,13 @@ def _network(entry: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network | None
 def _check_hosts(reader: strict_toml.Reader, queue: OwnQueue) -> None:
     for entry in queue.hosts:
         if _network(entry) is None:
-            what = f"{shown(entry)} is no address"
+            what = f"{shown(entry)} is not an address"
             reader.problem("queue.hosts", what, REMEDIES["queue.hosts"] + "; names are not looked up", entry)
     if queue.listen is None:
         if queue.hosts:
-            reader.problem("queue.hosts", "has no use without listen", "take it away, or say where the peers come to")
+            reader.problem("queue.hosts", "has no use without listen", "remove it, or give listen, where peers connect")
     elif not queue.hosts and not is_loopback(_host(queue.listen)):
-        what = f"is missing, and {queue.listen} can be reached from other machines: whoever connects may run SQL"
+        what = f"is missing, and {queue.listen} can be reached from other machines: anybody who connects may run SQL"
         reader.problem("queue.hosts", what, "list the peers' " + REMEDIES["queue.hosts"])
 
 
@@ -206,7 +206,7 @@ def _host(uri: str) -> str:
 
 
 def check_peers_may_come(reader: strict_toml.Reader, queue: OwnQueue, peers: tuple[Peer, ...]) -> None:
-    """Each peer that is named by its address must be among ``queue.hosts``: its batons come from there."""
+    """Check that each peer named by its address is among ``queue.hosts``: its batons come from that address."""
     networks = [network for entry in queue.hosts if (network := _network(entry)) is not None]
     for number, peer in enumerate(peers if queue.hosts else ()):
         host = _host(peer.uri)

@@ -1,1 +1,1 @@
-"""Subscribers from and to files: CSV and NDJSON, streamed in constant memory."""
+"""Imports subscribers from files and exports them: CSV and NDJSON, streamed in constant memory."""

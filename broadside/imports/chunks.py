@@ -1,7 +1,7 @@
-"""Lines into chunks of checked subscribers, ready to be sent. CSV and NDJSON differ in here and nowhere else.
+"""Turns lines into chunks of checked subscribers, ready to be sent. Only this file knows CSV and NDJSON apart.
 
-Speed: the rows of a slice are decoded in one call and checked in one loop. Only when that call fails is each row looked
-at alone, to say what is wrong with it.
+For speed the rows of a slice are decoded in one call and checked in one loop. Only if that fails is each row checked
+alone, to say what is wrong with it.
 """
 
 from __future__ import annotations
@@ -29,25 +29,25 @@ _ENCODE = msgspec.json.Encoder().encode
 
 
 class Rules:
-    """What a row is held to before it is sent: its channel, the records' own rules, its platform's for its token.
+    """The rules that a row must keep before it is sent: its channel, the record's rules, the platform's token rules.
 
-    ``served``: the channels that the ring serves; None: no node has joined yet, and any may be.
+    ``served``: the channels that the ring serves; None: no node has joined yet, so every channel is accepted.
     """
 
     def __init__(self, device_tokens: DeviceTokens, served: frozenset[str] | None = None) -> None:
-        """Hold rows to these token rules, and their times of registration to this moment."""
+        """Check tokens by ``device_tokens``, and times of registration against the current time."""
         self._device_tokens = device_tokens
         self._served = served
         self._latest = subscriber.latest_registration()
 
     def all_good(self, rows: list[Subscriber]) -> bool:
-        """Tell whether ``check`` finds nothing in any of ``rows``."""
+        """Whether ``check`` finds nothing in any of ``rows``."""
         if self._served is not None and not self._served.issuperset([row.channel for row in rows]):
             return False
         return not rows or (subscriber.all_good(rows, self._latest) and self._device_tokens.all_good(rows))
 
     def check(self, row: Subscriber) -> Problem | None:
-        """Return the first thing that is wrong with a row."""
+        """Return the first problem with a row."""
         if self._served is not None and row.channel not in self._served:
             return unserved(row.channel, self._served)
         token = self._device_tokens.one(row.channel, row.kind, row.token)
@@ -56,14 +56,14 @@ class Rules:
 
 @dataclass(slots=True)
 class Chunk:
-    """Good rows on their way into one request."""
+    """Good rows for one request."""
 
     raw: list[bytes]
-    """What stands in the file for each row, to be given back if the node refuses it."""
+    """Each row's bytes in the file, for the rejects if the node refuses it."""
     numbers: list[int]
-    """Line on which each row begins."""
+    """The line on which each row begins."""
     parts: list[bytes]
-    """JSON objects with commas between them."""
+    """JSON objects, separated by commas."""
 
     @property
     def body(self) -> bytes:
@@ -71,7 +71,7 @@ class Chunk:
         return b"[" + b",".join(self.parts) + b"]"
 
     def without(self, index: int) -> Chunk:
-        """Return this chunk less one row."""
+        """Return this chunk without one row."""
         rows = subscriber.ROWS.decode(self.body)
         return Chunk(
             self.raw[:index] + self.raw[index + 1 :],
@@ -81,7 +81,7 @@ class Chunk:
 
 
 def read_chunks(lines: Lines, name: str, rules: Rules, rejects: Rejects) -> tuple[Format, Iterator[Chunk]]:
-    """Recognise the format by the first line, and read. Raises ``UsageError`` if the file as a whole is unusable."""
+    """Recognise the format by the first line, and read the file. Raises ``UsageError`` if the file is unusable."""
     first = lines.first()
     if not first.strip():
         raise UsageError(f"{name}: is empty (CSV needs a header line, NDJSON one JSON object a line)")
@@ -96,7 +96,7 @@ def read_chunks(lines: Lines, name: str, rules: Rules, rejects: Rejects) -> tupl
 
 
 def _gathered(slices: Iterator[Chunk]) -> Iterator[Chunk]:
-    """Put slices together to requests of a size that is worth a round trip."""
+    """Combine slices into requests that are large enough for a round trip."""
     chunk = Chunk([], [], [])
     size = 0
     for part in slices:
@@ -157,10 +157,10 @@ def _plain(line: bytes) -> object:
 
 
 class Columns:
-    """A CSV header, checked; turns a row of text into a record's fields."""
+    """A checked CSV header; names the cells of a row."""
 
     def __init__(self, name: str, number: int, header: bytes) -> None:
-        """Read ``header``, which stands on line ``number`` of the file ``name`` (raises ``UsageError``)."""
+        """Read ``header``, from line ``number`` of the file ``name`` (raises ``UsageError``)."""
         where = f"{name} line {number}"
         try:
             text = header.decode()
@@ -174,7 +174,7 @@ class Columns:
         known = list(subscriber.FIELDS)
         for index, column in enumerate(names):
             if column in names[:index]:
-                raise UsageError(f"{where}: column {shown(column)} stands twice in the header (remove or rename one)")
+                raise UsageError(f"{where}: column {shown(column)} is in the header twice (remove or rename one)")
             if column not in known and not (column.startswith("fields.") and len(column) > 7):
                 near = difflib.get_close_matches(column.lower(), known, 1)
                 guess = f"did you mean {near[0]}?" if near else "own data goes into columns named fields.NAME"
@@ -187,10 +187,10 @@ class Columns:
     def records(self, rows: list[list[str]]) -> list[dict[str, Any]]:
         """Name the cells of all ``rows``, column by column (three times as fast as row by row).
 
-        Raises ``ValueError`` if any row is bad; ``record`` then tells which.
+        Raises ``ValueError`` if any row is bad; ``record`` then shows which.
         """
         if set(map(len, rows)) - {len(self.names)}:
-            raise ValueError("a row has another number of columns than the header")
+            raise ValueError("a row and the header differ in their number of columns")
         names, columns = [], []
         own: list[tuple[str, tuple[str, ...]]] = []
         for name, cells in zip(self.names, zip(*rows, strict=True), strict=True):
@@ -211,7 +211,7 @@ class Columns:
         """Name the cells (raises ``ValueError`` carrying a ``Problem``)."""
         if len(cells) != len(self.names):
             what = f"has {len(cells)} columns where the header has {len(self.names)}"
-            raise ValueError(Problem("line", what, f"texts with {self.delimiter!r} in them need quotes"))
+            raise ValueError(Problem("line", what, f"quote texts with {self.delimiter!r} in them"))
         try:
             return self.records([cells])[0]
         except (msgspec.DecodeError, RecursionError):
@@ -224,11 +224,11 @@ def _fields(cell: str) -> dict[str, str]:
     return _OBJECT.decode(cell) if cell else {}
 
 
-# Text is right as it is, and empty by default; in these columns an empty cell means "not given".
+# Text columns need no conversion, and are empty by default; in these columns an empty cell means "not given".
 _OBJECT = msgspec.json.Decoder(dict[str, str])
 _CELLS: dict[str, Callable[[str], object]] = {
     "id": lambda cell: cell or None,
-    "kind": lambda cell: sys.intern(cell or "token"),  # omit_defaults leaves away what is the default itself
+    "kind": lambda cell: sys.intern(cell or "token"),  # omit_defaults compares str defaults by identity
     "best_minute": lambda cell: cell or None,
     "registered_at": lambda cell: cell or None,
     "tags": lambda cell: cell.split("|") if cell else [],
@@ -252,7 +252,7 @@ def _csv(lines: Lines, columns: Columns, rules: Rules, rejects: Rejects) -> Iter
 def _parse(
     first: int, lines: list[bytes], delimiter: str, rejects: Rejects, *, last: bool
 ) -> tuple[list[bytes], list[list[str]], list[int], list[bytes]]:
-    """Split ``lines`` into records: raw, cells, line numbers; and the lines of a record still open at the end."""
+    """Split ``lines`` into records: raw bytes, cells, line numbers; and the lines of a record not yet complete."""
     texts = _decoded(first, lines, rejects)
     raw: list[bytes] = []
     rows: list[list[str]] = []
@@ -273,15 +273,15 @@ def _parse(
             is_open = "unexpected end of data" in str(error)
             if is_open and not last and sum(map(len, lines[begin:])) < MAX_LINE:
                 return raw, rows, numbers, lines[begin:]
-            what = "a quote is opened and never closed" if is_open else f"is not CSV: {error}"
-            rejects.reject(first + begin, Problem("line", what, 'a quote within quotes is written ""'), [lines[begin]])
+            what = "a quote is opened but never closed" if is_open else f"is not CSV: {error}"
+            rejects.reject(first + begin, Problem("line", what, 'write a quote within quotes as ""'), [lines[begin]])
             begin += 1
         start = begin
     return raw, rows, numbers, []
 
 
 def _decoded(first: int, lines: list[bytes], rejects: Rejects) -> list[str]:
-    """Decode each line; one that is not UTF-8 is rejected and leaves a blank in its place."""
+    """Decode each line; a line that is not UTF-8 is rejected and replaced by a blank one."""
     try:
         return [line.decode() for line in lines]
     except UnicodeDecodeError:
@@ -293,7 +293,7 @@ def _decoded(first: int, lines: list[bytes], rejects: Rejects) -> list[str]:
             what = f"byte 0x{line[error.start]:02x} at column {error.start + 1} is not UTF-8"
             rejects.reject(number, Problem("line", what, "save the file as UTF-8"), [line])
             texts.append("\n")
-            lines[number - first] = b"\n"  # it may be carried over and seen again
+            lines[number - first] = b"\n"  # the line may be carried over and decoded again
     return texts
 
 

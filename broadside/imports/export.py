@@ -1,4 +1,4 @@
-"""The base out of the node, page by page, as CSV or NDJSON that :mod:`broadside.imports.importer` takes back."""
+"""Exports the base from the node, page by page, as CSV or NDJSON that :mod:`broadside.imports.importer` reads."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Fetch(Protocol):
 
 
 def export(fetch: Fetch, out: BinaryIO, format_: Format, progress: Callable[[int], None] = lambda rows: None) -> int:
-    """Write the whole base to ``out``; returns how many rows. ``progress`` gets the rows written so far."""
+    """Write the whole base to ``out``; returns the number of rows. ``progress`` gets the rows written so far."""
     written = 0
     if format_ == "csv":
         out.write((",".join(FIELDS) + "\n").encode())

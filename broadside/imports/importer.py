@@ -1,4 +1,4 @@
-"""From a file to the node: chunks are read and checked here while a few are on their way."""
+"""Imports a file into the node: reads and checks chunks while a few requests are in flight."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from broadside.imports.lines import Lines, Rejects
 
 _IN_FLIGHT = 3
 _REFUSALS = 100
-"""Single rows that the node may refuse although they passed here; more than these is no matter of rows."""
+"""Rows that the node may refuse although they passed here; if it refuses more, the rows are not the cause."""
 
 
 class Upsert(Protocol):
@@ -29,7 +29,7 @@ class Upsert(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What an import did."""
+    """The result of an import."""
 
     file: str
     format: Format
@@ -41,7 +41,7 @@ class Summary:
 
     @property
     def rate(self) -> float:
-        """Rows a second, good and bad."""
+        """Rows a second, good and bad together."""
         return (self.inserted + self.updated + self.rejected) / max(self.seconds, 1e-9)
 
 
@@ -55,7 +55,7 @@ def import_file(
     tell: Callable[[str], None],
     progress: Callable[[int, int], None] = lambda done, rows: None,
 ) -> Summary:
-    """Send every good row of ``file``, by ``rules``, to ``upsert``, every bad one to ``rejected``.
+    """Send every row of ``file`` that keeps ``rules`` to ``upsert``; write every other row to ``rejected``.
 
     ``tell`` gets one line per bad row (the first 20); ``progress`` the bytes read and rows sent so far. Raises
     ``UsageError`` if the file is unusable, ``ApiError`` or ``NodeUnreachable`` if the node refuses or is gone.
@@ -73,8 +73,8 @@ def import_file(
             answer = future.result()
         except ApiError as error:
             if error.status == 507:
-                again = "then import the file again: rows already there are updated, not doubled"
-                text = f"{error.message}; at least {sum(totals):,} rows of {name} were taken, and stay"
+                again = "then import the file again: existing rows are updated, not doubled"
+                text = f"{error.message}; at least {sum(totals):,} rows of {name} were stored, and stay"
                 raise ApiError(507, text, remedy=f"{error.remedy}, {again}") from error
             if error.index is None or not error.index < len(chunk.raw) or refused >= _REFUSALS:
                 raise
@@ -87,8 +87,8 @@ def import_file(
             return
         except NodeUnreachable as error:
             sent = sum(totals)
-            hint = "import the file again once the node runs: rows already there are updated, not doubled"
-            raise NodeUnreachable(f"{error}; at least {sent:,} rows of {name} were taken ({hint})") from error
+            hint = "import the file again once the node runs: existing rows are updated, not doubled"
+            raise NodeUnreachable(f"{error}; at least {sent:,} rows of {name} were stored ({hint})") from error
         totals[0] += answer.inserted
         totals[1] += answer.updated
 
@@ -111,6 +111,6 @@ def import_file(
     finally:
         rejects.close()
     if not sum(totals) and not rejects.count:
-        raise UsageError(f"{name}: holds no subscribers, only {'a header' if format_ == 'csv' else 'blank lines'}")
+        raise UsageError(f"{name}: has no subscribers, only {'a header' if format_ == 'csv' else 'blank lines'}")
     kept = str(rejected) if rejects.count else None
     return Summary(name, format_, totals[0], totals[1], rejects.count, kept, time.perf_counter() - started)

@@ -1,4 +1,4 @@
-"""A file's lines, numbered, a slice at a time, and the place where bad ones go."""
+"""Reads a file's lines, numbered, a slice at a time, and keeps bad ones."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from typing import BinaryIO
 from broadside.errors import Problem, UsageError
 
 MAX_LINE = 256 * 1024
-"""Bytes. The largest row that keeps every rule is smaller."""
+"""Bytes. The largest valid row is smaller."""
 SLICE = 250
-"""Lines worked on at once. Few: their objects then stay in the processor's cache. 5,000 took three times as long."""
+"""Lines decoded at once. So few that their objects stay in the processor's cache: 5,000 took three times as long."""
 _BLOCK = 256 * 1024
 _TOLD = 20
 
 
 class Rejects:
-    """Bad lines: the first few are told, all are kept in ``path`` as they were, to be mended and imported again."""
+    """Bad lines: reports the first few, and keeps all unchanged in ``path``, to be fixed and imported again."""
 
     def __init__(self, name: str, path: Path, tell: Callable[[str], None]) -> None:
-        """Tell by ``tell``, calling the file ``name``; ``path`` is made at the first bad line, readable by us alone."""
+        """Report lines of the file ``name`` to ``tell``. The first bad line creates ``path``, readable only by us."""
         self.path = path
         self.count = 0
         self.header = b""
@@ -30,7 +30,7 @@ class Rejects:
         self._file: BinaryIO | None = None
 
     def reject(self, line: int, problem: Problem, raw: Iterable[bytes]) -> None:
-        """Take down one bad record that begins on ``line``."""
+        """Report and keep one bad record that begins on ``line``."""
         self.count += 1
         if self.count <= _TOLD:
             self._tell(f"{self._name} line {line}: {problem}")
@@ -44,7 +44,7 @@ class Rejects:
             self._file.write(b"\n")
 
     def close(self) -> None:
-        """Write out what is kept, and tell how many more there were."""
+        """Close the file, and report how many bad lines were not shown."""
         if self._file is not None:
             self._file.close()
         if self.count > _TOLD:
@@ -52,7 +52,7 @@ class Rejects:
 
 
 def create_private(path: Path) -> BinaryIO:
-    """Open ``path`` anew for writing, readable by us alone: it will hold tokens (raises ``UsageError``)."""
+    """Open ``path`` empty for writing, readable only by us because it will contain tokens (raises ``UsageError``)."""
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     except OSError as error:
@@ -62,10 +62,10 @@ def create_private(path: Path) -> BinaryIO:
 
 
 class Lines:
-    """The lines of a binary file, whatever their length, a few at a time."""
+    """The lines of a binary file, of any length, a few at a time."""
 
     def __init__(self, file: BinaryIO, name: str, rejects: Rejects) -> None:
-        """Read ``file``; a line longer than ``MAX_LINE`` goes to ``rejects``. Raises ``UsageError`` for no text."""
+        """Read ``file``; a line longer than ``MAX_LINE`` goes to ``rejects``. ``UsageError``: it is not text."""
         self._file, self._name, self._rejects = file, name, rejects
         self._number = 1
         self.bytes_read = 0
@@ -110,7 +110,7 @@ class Lines:
         while block:
             lines = (carry + block).splitlines(keepends=True)
             carry = b""
-            # the last may go on in the next block, and so may "\r\n"
+            # the last line may continue in the next block, and so may "\r\n"
             if lines and not lines[-1].endswith(b"\n"):
                 carry = lines.pop()
             taken += len(lines)
@@ -126,7 +126,7 @@ class Lines:
             yield carry.splitlines(keepends=True)
 
     def _overlong(self, number: int, begun: bytes) -> bytes:
-        """Pass one endless line on to the rejects, block by block; return what follows it."""
+        """Write one overlong line to the rejects, block by block; return the bytes after it."""
         after = b""
 
         def pieces() -> Iterator[bytes]:

@@ -56,13 +56,13 @@ OPEN_QUEUE = OWN_QUEUE + 'listen = "10.0.0.5:3302"\npeers_password_file = "secre
 MISTAKES = {
     "a queue open to everybody": (
         OPEN_QUEUE,
-        "queue.hosts: is missing, and 10.0.0.5:3302 can be reached from other machines: whoever connects may run SQL",
+        "queue.hosts: is missing, and 10.0.0.5:3302 can be reached from other machines: anybody who connects may run",
     ),
     "a name among the hosts": (
         OPEN_QUEUE + 'hosts = ["node-2"]\n',
-        'queue.hosts: "node-2" is no address (addresses or',
+        'queue.hosts: "node-2" is not an address (addresses or',
     ),
-    "hosts of nothing": (OWN_QUEUE + 'hosts = ["10.0.0.6"]\n', "queue.hosts: has no use without listen (take it away"),
+    "hosts of nothing": (OWN_QUEUE + 'hosts = ["10.0.0.6"]\n', "queue.hosts: has no use without listen (remove it"),
     "a peer that may not come": (
         OPEN_QUEUE + 'hosts = ["10.0.0.7"]\n[[peers]]\nname = "b"\nuri = "10.0.0.6:3302"\npassword_file = "secret"\n',
         "peers[0].uri: 10.0.0.6 is not among queue.hosts, so this node would refuse its batons (add it there)",
@@ -72,7 +72,7 @@ MISTAKES = {
     "an unknown key far from all": (APNS + "[http]\nzzz = 2\n", "http.zzz: unknown key (known here: bind)"),
     "text for a number": (
         APNS + '[node]\nworkers = "two"\n',
-        'node.workers: "two" is not a whole number (leave it away',
+        'node.workers: "two" is not a whole number (leave it out',
     ),
     "a boolean for a number": (APNS + "[node]\nworkers = true\n", "node.workers: true is not a whole number"),
     "a number for a path": (APNS + "[node]\ndata = 7\n", "node.data: 7 is not text in quotes"),
@@ -85,7 +85,7 @@ MISTAKES = {
     "a bad channel name": (APNS.replace("ios", "iOS"), 'channels.iOS: "iOS" cannot be a channel\'s name'),
     "an unknown platform": (APNS.replace('"apns"', '"apple"'), 'unknown platform "apple" (known: apns, fcm)'),
     "no platform": ('[channels.ios]\napp = "a"\n', 'channels.ios.platform: is missing (as in platform = "apns")'),
-    "an empty app": (APNS.replace("com.example.news", ""), 'channels.ios.app: "" is no app id'),
+    "an empty app": (APNS.replace("com.example.news", ""), 'channels.ios.app: "" is not an app id'),
     "rate zero": (APNS + "rate = 0\n", "channels.ios.rate: 0 is out of range, must be > 0 (pushes a second"),
     "a negative rate": (APNS + "rate = -1.5\n", "channels.ios.rate: -1.5 is out of range, must be > 0"),
     "too many connections": (
@@ -96,9 +96,9 @@ MISTAKES = {
         credentials(key="Auth.p8"),
         'channels.ios.credentials.key: file "Auth.p8" not found (paths are relative to broadside.toml)',
     ),
-    "a key file open to all": (credentials(key="open"), 'file "open" is a secret and open to every user (chmod 600 '),
+    "a key file open to all": (credentials(key="open"), 'file "open" is secret but open to every user (chmod 600 '),
     "a folder as key": (credentials(key="sub"), 'credentials.key: "sub" is not a file'),
-    "the key itself": (credentials(key="-----BEGIN PRIVATE KEY"), "credentials.key: holds the secret itself (put it"),
+    "the key itself": (credentials(key="-----BEGIN PRIVATE KEY"), "credentials.key: is the secret itself (put it"),
     "no team": (credentials(team_id=""), "channels.ios.credentials.team_id: is missing (apns needs it: your team's"),
     "a short key id": (credentials(key_id="ABC"), 'credentials.key_id: "ABC" is not 10 letters and digits'),
     "a key and a certificate": (
@@ -110,7 +110,7 @@ MISTAKES = {
         "channels.ios.credentials: has key_id and certificate (give either key",
     ),
     "a certificate that is not there": (certificate(certificate="x.pem"), 'credentials.certificate: file "x.pem" not'),
-    "a certificate with its key open to all": (certificate(certificate="open"), 'file "open" is a secret and open to'),
+    "a certificate with its key open to all": (certificate(certificate="open"), 'file "open" is secret but open to'),
     "a certificate's key open to all": (certificate(certificate_key="open"), "credentials.certificate_key: file"),
     "a certificate's key that is not there": (
         certificate(certificate_key="x.pem"),
@@ -120,7 +120,7 @@ MISTAKES = {
         certificate(certificate="", certificate_key="secret"),
         "channels.ios.credentials.certificate: is missing (apns needs it: the PEM file",
     ),
-    "the certificate itself": (certificate(certificate="-----BEGIN CERT"), "certificate: holds the secret itself"),
+    "the certificate itself": (certificate(certificate="-----BEGIN CERT"), "certificate: is the secret itself"),
     "an unknown environment": (credentials(environment="prod"), 'unknown environment "prod" (production or sandbox)'),
     "an unknown credential": (credentials(keyid="A"), 'credentials.keyid: unknown key (did you mean "key_id"?)'),
     "a number as credential": (
@@ -138,9 +138,9 @@ MISTAKES = {
     "an origin for a twin": (CHANNEL + 'twin = true\norigin = "https://x"\n', "origin: has no use beside twin = true"),
     "neither credentials nor a twin": (
         CHANNEL,
-        "channels.ios.credentials: are missing (give the provider's, or twin =",
+        "channels.ios.credentials: are missing (give the provider's, or set twin =",
     ),
-    "both credentials and a twin": (APNS + "twin = true\n", "channels.ios.twin: true beside credentials (take twin"),
+    "both credentials and a twin": (APNS + "twin = true\n", "channels.ios.twin: true beside credentials (remove twin"),
     "a twin beside a shared store": (
         CHANNEL + 'twin = true\n[store]\nuri = "10.0.0.5:3301"\npassword_file = "secret"\n',
         "channels.ios.twin: true beside [store]: the phones of a shared base would get nothing",
@@ -151,15 +151,15 @@ MISTAKES = {
     "a port out of range": (APNS + '[http]\nbind = "127.0.0.1:99999"\n', "is not an address (write host:port"),
     "a public bind": (
         APNS + '[http]\nbind = "0.0.0.0:80"\n',
-        'http.bind: "0.0.0.0:80" can be reached from outside (bind 127.0.0.1 and',
+        'http.bind: "0.0.0.0:80" can be reached from other machines (bind 127.0.0.1 and',
     ),
     "no period": (APNS + "[supervision]\nperiod = 0\n", "supervision.period: 0 is out of range, must be > 0"),
     "a share above one": (APNS + "[demo]\ndead_share = 2\n", "demo.dead_share: 2 is out of range, must be <= 1"),
     "a password as value": (
         STORE + 'password = "hunter2"\npassword_file = "secret"\n',
-        "store.password: a secret is never written into the configuration (put it into a file of mode 0600",
+        "store.password: a secret does not belong in the configuration (put it into a file of mode 0600",
     ),
-    "no password": (STORE, "store: has no password (give password_file"),
+    "no password": (STORE, "store: has no password (give either password_file"),
     "two passwords": (STORE + 'password_file = "secret"\npassword_env = "PATH"\n', "store: has both password_file and"),
     "a variable that is not set": (
         STORE + 'password_env = "BROADSIDE_NOT_SET"\n',
@@ -173,9 +173,9 @@ MISTAKES = {
     ),
     "an own queue without a store": (
         APNS + "[queue]\nembedded = true\n",
-        "queue.embedded: there is no [store], so the node's own Tarantool is its queue already (take [queue] away",
+        "queue.embedded: there is no [store], so the node's own Tarantool is its queue already (remove [queue]",
     ),
-    "an own queue that is none": (OWN_QUEUE.replace("true", "false"), "queue.embedded: false says nothing (give a uri"),
+    "an own queue that is none": (OWN_QUEUE.replace("true", "false"), "queue.embedded: cannot be false (give a uri"),
     "an own queue that listens to anybody": (
         OWN_QUEUE + 'listen = "10.0.0.5:3302"\nhosts = ["10.0.0.6"]\n',
         "queue: listen and peers_password_file belong together",
@@ -251,7 +251,7 @@ def test_sample_phones_are_never_fired_at_through_real_credentials(folder: Path)
         '[channels.ios]\nplatform = "apns"\napp = "a.b"\n'
         'credentials = { key = "k.p8", key_id = "ABC123DEFG", team_id = "DEF123GHIJ" }\n[demo]\n'
     )
-    with pytest.raises(ConfigError, match="demo: sample phones"):
+    with pytest.raises(ConfigError, match="demo: would fire at sample phones"):
         read(folder, real)
     assert read(
         folder, '[channels.ios]\nplatform = "apns"\napp = "a.b"\ntwin = true\n[demo]\nsubscribers = 5\n'

@@ -229,9 +229,9 @@ async def test_without_a_key_two_requests_are_two_campaigns(own_link: Link) -> N
 @pytest.mark.parametrize(
     ("headers", "expected"),
     [
-        ([("Idempotency-Key", "")], "is no key"),
+        ([("Idempotency-Key", "")], "is not a key"),
         ([("Idempotency-Key", "x" * 256)], "has 256 characters"),
-        ([("Idempotency-Key", "schlüssel".encode())], "is no key"),
+        ([("Idempotency-Key", "schlüssel".encode())], "is not a key"),
         ([("Idempotency-Key", "a"), ("Idempotency-Key", "b")], "stands there twice"),
     ],
 )

@@ -83,7 +83,7 @@ def test_an_import_into_too_small_a_memory_stops_in_plain_words_and_goes_on_in_a
         assert line.startswith("Tarantool's memory is full: ")
         assert "rows of" in line
         assert "raise [node] memory in broadside.toml" in line
-        assert "then import the file again: rows already there are updated, not doubled" in line
+        assert "then import the file again: existing rows are updated, not doubled" in line
         taken = node.api("/api/subscribers/count")["total"]
         assert 0 < taken < ROWS
 

@@ -146,12 +146,12 @@ def test_a_socket_in_a_folder_that_others_can_reach_is_not_believed(folder: Data
             folder.write_node(NodeInfo(pid=os.getpid(), url="http://127.0.0.1:1", socket=str(there), started=0))
             Client.of(folder).close()
             elsewhere.chmod(0o755)
-            with pytest.raises(NodeUnreachable, match="not its own any more"):
+            with pytest.raises(NodeUnreachable, match="no longer its own"):
                 Client.of(folder)
             elsewhere.chmod(0o700)
             if os.geteuid() == 0:
                 os.chown(elsewhere, 65534, -1)
-                with pytest.raises(NodeUnreachable, match="not its own any more"):
+                with pytest.raises(NodeUnreachable, match="no longer its own"):
                     Client.of(folder)
 
 

@@ -205,7 +205,7 @@ def test_a_quote_that_never_closes_costs_one_line(run: Import) -> None:
     rows[10] = 'ios,t10,"x'
     summary = run("channel,token,screen\n" + "\n".join(rows) + "\n")
     assert (summary.inserted, summary.rejected) == (899, 1)
-    assert run.told == ['base line 12: line: a quote is opened and never closed (a quote within quotes is written "")']
+    assert run.told == ['base line 12: line: a quote is opened but never closed (write a quote within quotes as "")']
     assert run.rejected.read_text() == 'channel,token,screen\nios,t10,"x\n'
 
 
@@ -238,9 +238,9 @@ def test_an_endless_line_is_passed_on_in_pieces(run: Import) -> None:
     [
         (b"", "is empty"),
         (b" \n\n", "is empty"),
-        (b"channel,token\n", "holds no subscribers, only a header"),
+        (b"channel,token\n", "has no subscribers, only a header"),
         (b"[]", "is a JSON array"),
-        (b"channel,token,token\n", 'column "token" stands twice'),
+        (b"channel,token,token\n", 'column "token" is in the header twice'),
         (b"channel,tokens\n", 'unknown column "tokens" (did you mean token?'),
         (b"channel,first_name\n", "own data goes into columns named fields.NAME"),
         (b"token\n", "the header has no column channel"),
@@ -309,7 +309,7 @@ def test_a_node_that_goes_away_ends_the_import_with_advice(run: Import) -> None:
             raise NodeUnreachable("no node at http://x")
         return run.node.upsert(body)
 
-    with pytest.raises(NodeUnreachable, match=r"2,500 rows of base were taken .*updated, not doubled"):
+    with pytest.raises(NodeUnreachable, match=r"2,500 rows of base were stored .*updated, not doubled"):
         run(ndjson(10_000), gone)
 
 
