@@ -1,4 +1,4 @@
-"""The console: the API's HTTP server as an actor, and the frame that keeps its failures away from the node."""
+"""The console: the API's HTTP server as an actor, and the supervision that keeps its failures from the node."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ BACKLOG = 100
 SHUTDOWN = 5.0
 """Seconds that the server gets at a stop before it is cancelled."""
 AGAIN = 30.0
-"""Seconds until a console that has given up is tried again."""
+"""Seconds until a console that has given up is started again."""
 
 
 class AddressInUse(BroadsideError):
-    """Somebody else listens where the API should."""
+    """Another program listens at the API's address."""
 
     exit_code = 2
 
@@ -40,9 +40,9 @@ class AddressInUse(BroadsideError):
 class Console:
     """One incarnation of the HTTP server.
 
-    ``host`` and ``port`` (0: any) are for everybody who has the key; ``local`` is the path of a Unix socket for the
+    ``host`` and ``port`` (0: any) are for all clients with the key; ``local`` is the path of a Unix socket for the
     command line, in a folder that only its owner can enter. ``bound`` is called with the base URL once both listen,
-    ``closing`` before they close: from then on somebody else may listen there.
+    ``closing`` before they close: from then on another program may listen there.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class Console:
         self._stopped = False
 
     async def run(self, ready: Callable[[], None]) -> None:
-        """Serve until stopped (AddressInUse when the port is taken)."""
+        """Serve until stopped (AddressInUse if the port is taken)."""
         try:
             listeners = await trio.open_tcp_listeners(self._port, host=self._host, backlog=BACKLOG)
         except OSError as error:
@@ -90,7 +90,7 @@ class Console:
                 self._local.unlink(missing_ok=True)
 
     def stop(self) -> None:
-        """Answer what is being answered, then end."""
+        """Finish the requests under way, then end."""
         self._closing()
         self._stopped = True
         if self._server is not None:
@@ -98,7 +98,7 @@ class Console:
 
 
 def _listen(path: Path) -> trio.SocketListener:
-    path.unlink(missing_ok=True)  # of a node that was killed: this one holds the folder's lock
+    path.unlink(missing_ok=True)  # left by a killed node: this node has the folder's lock
     with contextlib.ExitStack() as undo:
         listener = undo.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
         listener.bind(str(path))
@@ -117,8 +117,8 @@ def contained(
 ) -> Parking:
     """The console under a supervisor of its own, as a part that the node can do without.
 
-    What fails is restarted; what fails too often waits for ``again`` seconds, with a line in the log and an alarm
-    meanwhile, and never ends the node. Only a first start that fails does: somebody is there to read why.
+    A console that fails is restarted. If it fails too often it is parked for ``again`` seconds, with a log line and an
+    alarm, but it never ends the node. Only a failed first start does: then somebody is there to read the reason.
     """
 
     def seen(event: SupervisionEvent) -> None:

@@ -27,7 +27,7 @@ def dead_routes(
     body: Callable[[Request], Awaitable[bytes]],
     refused: Callable[[RecordError], Exception],
 ) -> list[Route]:
-    """``guard`` asks for the key, ``body`` reads a bounded body, ``refused`` answers one with a mistake."""
+    """Build the routes. ``guard`` checks the key, ``body`` reads a bounded body, ``refused`` makes the error answer."""
 
     async def read(request: Request, kind: type[Wanted], noun: str) -> Wanted:
         try:

@@ -1,7 +1,7 @@
-"""A small HTTP/1.1 server for one ASGI application. Everything that a stranger can use up has a bound.
+"""A small HTTP/1.1 server for one ASGI application. Every resource that a stranger can use up has a bound.
 
-h11 reads and writes; one task serves one connection. No body is read before the application asks for it, so none is
-taken in for somebody who has not shown the key. Whatever a connection does ends that connection alone.
+h11 parses and serialises; one task serves one connection. No body is read before the application asks for it, so a
+client without the key cannot make the server read one. An error on a connection ends only that connection.
 """
 
 from __future__ import annotations
@@ -24,25 +24,25 @@ Event = MutableMapping[str, Any]
 Asgi = Callable[[Event, Callable[[], Awaitable[Event]], Callable[[Event], Awaitable[None]]], Awaitable[None]]
 
 ADMITTED = "admitted"
-"""The key of ``scope["state"]`` that the application sets once the caller has shown the key."""
+"""The entry of ``scope["state"]`` that the application sets once the client has sent the API key."""
 LARGEST_HEAD = 8192
-"""Bytes of a request line and its header."""
+"""Bytes of a request line and its header fields."""
 PIECE = 65536
-"""Bytes that are read or written at once."""
+"""Bytes to read or write at once."""
 HEAD_WITHIN = 10.0
-"""Seconds for the whole head of a request, from the connection or the last answer on."""
+"""Seconds for the whole head of a request, counted from the connection or the last answer."""
 IDLE_WITHIN = 30.0
-"""Seconds between two requests of one that has shown the key."""
+"""Seconds between two requests of a client that has sent the key."""
 BODY_WITHIN = 20.0
 """Seconds for the next piece of a body."""
 SEND_WITHIN = 10.0
 """Seconds for a client to take the next piece of an answer."""
 LINGER, LINGER_BYTES = 2.0, 1 << 20
-"""Seconds, and bytes, for which a body that nobody wanted is read and dropped, so that its sender sees the answer."""
+"""Seconds and bytes for which an unread body is read and dropped, so that its sender sees the answer."""
 RATE = 100.0
-"""Connections a second, and as many in a row, from clients that do not show the key: each costs CPU."""
+"""Connections a second, and in one burst, from clients that do not send the key: each costs CPU."""
 GRACE = 1.0
-"""Seconds that a stop leaves to the requests under way."""
+"""Seconds in which requests under way may finish at a stop."""
 
 
 class ClientGone(OSError):
@@ -51,18 +51,18 @@ class ClientGone(OSError):
 
 @dataclass(eq=False)
 class Door:
-    """One listener, and how much of the node those may use who come in by it."""
+    """One listener, and the limits for its clients."""
 
     listener: trio.SocketListener
     trusted: bool = False
-    """Only the data folder's owner can come in: nobody is slowed down or turned away."""
+    """Whether only the data folder's owner can connect: no client is slowed down, and all count as having the key."""
     connections: int = 100
-    """At once. The next one takes the place of the connection that has waited longest for a request."""
+    """Connections at once. A further one replaces the connection that has waited longest for a request."""
     _credit: float = field(default=0.0, init=False)
     _at: float = field(default=-math.inf, init=False)
 
     async def accept(self) -> trio.SocketStream | None:
-        """The next connection; None when there was none to have."""
+        """Return the next connection; None if it could not be accepted."""
         if not self.trusted:
             now = trio.current_time()
             self._credit = min(RATE, self._credit + (now - self._at) * RATE)
@@ -78,12 +78,12 @@ class Door:
             return None
 
     def known(self) -> None:
-        """Give a connection's cost back: whoever it is has shown the key."""
+        """Refund a connection's cost in the rate limit: its client has sent the key."""
         self._credit += 1
 
 
 class HttpServer:
-    """Serves ``app`` at ``doors`` until `stop`, then for `GRACE` seconds what is under way."""
+    """Serves ``app`` at ``doors`` until `stop`, and then finishes requests under way for `GRACE` seconds."""
 
     def __init__(self, app: Asgi, doors: Iterable[Door]) -> None:
         self._app = app
@@ -92,7 +92,7 @@ class HttpServer:
         self._open: dict[Door, dict[HttpConnection, None]] = {door: {} for door in self._doors}
 
     def stop(self) -> None:
-        """Accept nothing more; finish what is being answered."""
+        """Accept nothing more; finish the requests under way."""
         self._stopping.set()
 
     async def run(self) -> None:
@@ -150,15 +150,15 @@ class HttpServer:
 
 
 class HttpConnection:
-    """One client's connection: request after request, until one side has had enough."""
+    """One client's connection: request after request, until one side ends it."""
 
     def __init__(self, stream: trio.SocketStream, app: Asgi, door: Door) -> None:
         self.life = trio.CancelScope()
         self.since = trio.current_time()
         self.waits = True
-        """For the head of a request, so that nothing is lost if it is closed."""
+        """Whether it waits for the head of a request, so that closing it loses nothing."""
         self.known = door.trusted
-        """Whether this client has shown the key."""
+        """Whether this client has sent the key."""
         self._stream, self._app, self._door = stream, app, door
         self._h11 = h11.Connection(h11.SERVER, max_incomplete_event_size=LARGEST_HEAD)
         self._last = False
@@ -167,7 +167,7 @@ class HttpConnection:
         self._held = b""
 
     def last_request(self) -> None:
-        """Close when what is being answered is answered; at once when nothing is."""
+        """Close after the request under way; at once if there is none."""
         self._last = True
         if self.waits:
             self.life.cancel()
@@ -193,7 +193,7 @@ class HttpConnection:
             _check(request)
             await self._answer(request)
             while isinstance(self._h11.next_event(), h11.Data):
-                pass  # the end of a body that came with the head, or of none
+                pass  # read to the end of the body, if it came with the head or is empty
         except h11.RemoteProtocolError as error:
             await self._refuse(error)
             return False
@@ -247,7 +247,7 @@ class HttpConnection:
             return {"type": "http.request", "body": bytes(event.data), "more_body": True}
         if isinstance(event, h11.EndOfMessage):
             return {"type": "http.request", "body": b"", "more_body": False}
-        if event is h11.PAUSED:  # the next request is there already: its client is not gone
+        if event is h11.PAUSED:  # the next request has already arrived, so the client is not gone
             await trio.sleep_forever()
         self._gone = True
         return {"type": "http.disconnect"}
@@ -274,7 +274,7 @@ class HttpConnection:
     # -- bytes ------------------------------------------------------------------------------------------------------
 
     async def _event(self, seconds: float, piece: int = PIECE) -> h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]:
-        """The next event (RemoteProtocolError for nonsense, ClientGone for a silence of ``seconds``)."""
+        """Return the next event (RemoteProtocolError if it is not HTTP, ClientGone after ``seconds`` of silence)."""
         with trio.move_on_after(seconds):
             while True:
                 event = self._h11.next_event()
@@ -288,7 +288,7 @@ class HttpConnection:
         raise ClientGone
 
     async def _write(self, event: h11.Event, *, hold: bool = False) -> None:
-        """Send an event; with ``hold`` together with the next one: a system call less for each answer."""
+        """Send an event; with ``hold`` together with the next event, which saves a system call per answer."""
         held = self._held + (self._h11.send(event) or b"")
         if hold:
             self._held = held
@@ -303,7 +303,7 @@ class HttpConnection:
             raise ClientGone from None
 
     async def _refuse(self, error: h11.RemoteProtocolError) -> None:
-        """Say so and be done, if it is not too late for an answer."""
+        """Answer with the error and close, unless an answer has begun."""
         if self._h11.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
             return
         body = b"" if self._bodiless else msgspec.json.encode({"error": {"message": str(error)}})
@@ -327,9 +327,9 @@ class HttpConnection:
 
 
 def _check(request: h11.Request) -> None:
-    """Raise RemoteProtocolError for what is not plain HTTP/1.1. An ``Upgrade`` is ignored, as RFC 9110 (7.8) allows."""
+    """Raise RemoteProtocolError unless this is plain HTTP/1.1. ``Upgrade`` is ignored, as RFC 9110 (7.8) allows."""
     if request.http_version not in (b"1.0", b"1.1"):
-        raise h11.RemoteProtocolError("only HTTP/1.1 is spoken here", error_status_hint=505)
+        raise h11.RemoteProtocolError("this server speaks only HTTP/1.1", error_status_hint=505)
     names = {name for name, _ in request.headers}
     if {b"content-length", b"transfer-encoding"} <= names:
         raise h11.RemoteProtocolError("Content-Length and Transfer-Encoding exclude each other", error_status_hint=400)

@@ -1,4 +1,4 @@
-"""The node's HTTP API: what `broadside` the command talks to, and any script that has the key."""
+"""The node's HTTP API, for the command `broadside` and for any script that has the key."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ from storage.errors import LinkDown, LinkLost, OutOfMemory, StorageError, VerbRe
 LARGEST_BODY = 32 * 1024 * 1024
 """Bytes of a request's body."""
 LARGEST_NO_BODY = 4096
-"""Bytes of an unwanted body that are read, so that the error can name its first field."""
+"""Bytes of an unexpected body that are read, so that the error can name its first field."""
 READY_WITHIN = 3.0
-"""Seconds for Tarantool to say how full it is."""
+"""Seconds in which Tarantool must answer ``/readyz``."""
 
 
 class ApiFailure(Exception):
-    """An answer other than 2xx."""
+    """The request is answered with a status other than 2xx."""
 
     def __init__(
         self, status: int, message: str, *, field: str = "", value: str = "", remedy: str = "", index: int | None = None
@@ -65,7 +65,7 @@ async def _body(request: Request, largest: int = LARGEST_BODY) -> bytes:
                 raise ApiFailure(413, what, remedy="send it in several requests")
     except ClientDisconnect:
         raise ApiFailure(
-            400, "the body does not come, or is broken", remedy="send all of it, as its length says"
+            400, "the body is incomplete or broken", remedy="send all the bytes that its length says"
         ) from None
     return bytes(body)
 
@@ -78,7 +78,7 @@ def _number(request: Request, name: str, default: int, most: int) -> int:
 
 
 def _check_query(request: Request, known: tuple[str, ...]) -> None:
-    """Raise ``ApiFailure`` for a parameter that is not ``known``, or is given twice."""
+    """Raise ``ApiFailure`` if a parameter is not ``known``, or is given twice."""
     names = [name for name, _ in request.query_params.multi_items()]
     for name in names:
         if name not in known:
@@ -88,7 +88,7 @@ def _check_query(request: Request, known: tuple[str, ...]) -> None:
 
 
 async def _check_no_body(request: Request) -> None:
-    """Raise ``ApiFailure`` for a body where none is read; an empty object is none."""
+    """Raise ``ApiFailure`` if the request has a body although it takes none; an empty object is allowed."""
     body = await _body(request, LARGEST_NO_BODY)
     try:
         plain = msgspec.json.decode(body) if body.strip() else {}
@@ -97,7 +97,7 @@ async def _check_no_body(request: Request) -> None:
     if plain != {}:
         field = next(iter(plain)) if isinstance(plain, dict) else "body"
         raise ApiFailure(
-            400, f"{field[:64]}: this request takes no body", field=field[:64], remedy="leave the body away"
+            400, f"{field[:64]}: this request takes no body", field=field[:64], remedy="leave the body out"
         )
 
 
@@ -117,10 +117,10 @@ def _refused(error: RecordError) -> ApiFailure:
 
 
 def _idempotency_key(request: Request) -> str | None:
-    """The client's key for this Fire; None: it sent none (raises ``RecordError``)."""
+    """Return the client's idempotency key for this Fire; None: it sent none (raises ``RecordError``)."""
     sent = request.headers.getlist(HEADER)
     if len(sent) > 1:
-        raise RecordError(Problem(HEADER, "stands there twice", "send one"))
+        raise RecordError(Problem(HEADER, "is given twice", "send it once"))
     return check_key(sent[0]) if sent else None
 
 
@@ -132,7 +132,7 @@ def _not_fired(error: FireFailed) -> ApiFailure:
 
 
 class _Progress(Response):
-    """A report a line, until the campaign has ended or nobody listens any more."""
+    """Streams a report a line, until the campaign has ended or the client has gone."""
 
     media_type = "application/x-ndjson"
 
@@ -159,7 +159,7 @@ class _Progress(Response):
 
 
 class Api:
-    """The routes. ``ready``: whether the node can fire; ``status``: its trees and figures as plain data."""
+    """The API's routes. ``ready``: whether the node can fire; ``status``: its trees and figures as plain data."""
 
     def __init__(
         self,
@@ -179,7 +179,7 @@ class Api:
         self._alarms = alarms
 
     def app(self) -> Starlette:
-        """The ASGI application."""
+        """Build the ASGI application."""
         guard = self._guarded
         return Starlette(
             routes=[
@@ -216,7 +216,7 @@ class Api:
                 return _json({"error": failure.error}, failure.status)
             except (LinkLost, LinkDown) as error:
                 text = f"the node does not reach its Tarantool: {error}"
-                remedy = "try again in a moment; `broadside doctor` tells more"
+                remedy = "try again in a moment; `broadside doctor` says more"
                 return _json({"error": {"message": text, "remedy": remedy}}, 503)
             except Conflict as conflict:
                 error_ = {"message": conflict.what, "remedy": conflict.remedy}
@@ -232,7 +232,7 @@ class Api:
         return answer
 
     def _guarded(self, endpoint: Handler, *query: str, body: bool = False) -> Handler:
-        """Let in who has the key. ``query``: the parameters there are; ``body``: whether the endpoint reads one."""
+        """Admit only requests with the key. ``query``: known parameters; ``body``: whether the endpoint reads one."""
 
         async def checked(request: Request) -> Response:
             given = request.headers.get("authorization", "").encode()
@@ -260,14 +260,14 @@ class Api:
         with trio.move_on_after(READY_WITHIN):
             alarms, full = memory_alarms(await self._newsroom.memory())
             alarms += outbox_alarms(await self._newsroom.outbox_age())
-            # a sick channel is an alarm, but no reason to fire elsewhere: the others go on, and no other node is better
+            # a sick channel is an alarm, but the node stays ready: its other channels go on, and no other node is better
             states = await self._newsroom.channel_states()
             alarms += [*self._told(states), *self._alarms()]
             return _json({"ready": not full, "alarms": alarms, "channels": states}, 503 if full else 200)
-        return _json({"ready": False, "alarms": ["Tarantool does not answer in time"]}, 503)
+        return _json({"ready": False, "alarms": ["Tarantool did not answer in time"]}, 503)
 
     def _told(self, states: list[ChannelState]) -> list[str]:
-        """Questions to a person, and why channels stand still; of a channel that waits for an answer the question."""
+        """Return questions and channels' alarms; for a channel that waits for an answer only the question."""
         questions = self._newsroom.questions()
         others = [state for state in states if state.reason != "question" or state.channel not in questions]
         return [*questions.values(), *channel_alarms(others)]
@@ -315,7 +315,7 @@ class Api:
         moves = {"pause": self._newsroom.pause, "resume": self._newsroom.resume, "cancel": self._newsroom.cancel}
         act = request.path_params["act"]
         if act not in moves:
-            raise ApiFailure(404, f"no such thing to do with a campaign: {act[:40]}", remedy=", ".join(moves))
+            raise ApiFailure(404, f"unknown action on a campaign: {act[:40]}", remedy=", ".join(moves))
         return _json(await moves[act](_campaign_id(request)))
 
     async def _coverage(self, request: Request) -> Response:

@@ -1,4 +1,4 @@
-"""The demo: a base of sample phones and one campaign, shown in the terminal. Only where every channel is a twin."""
+"""The demo: a base of sample phones and one campaign, shown in the terminal. Only if every channel is a twin."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ NEWS = Message(title="Broadside is alive", body="This push went to every sample 
 KEY = "demo"
 """The sample campaign's idempotency key."""
 AGAIN_AFTER = 1.0
-"""Seconds until a call that failed is repeated."""
+"""Seconds before a failed call is repeated."""
 
 log = structlog.get_logger(__name__)
 
@@ -38,26 +38,26 @@ T = TypeVar("T")
 
 
 class Terminal:
-    """What a person sees of the node: lines on standard output, bars where it is a terminal, logs on standard error."""
+    """The node's terminal: lines on standard output, progress bars if that is a terminal, logs on standard error."""
 
     def __init__(self) -> None:
         self._out = Console(file=logs.said(sys.stdout, "standard output"), highlight=False, soft_wrap=True)
         self._err = Console(file=logs.said(sys.stderr, "standard error"), highlight=False, soft_wrap=True)
 
     def say(self, text: str) -> None:
-        """One line."""
+        """Print one line."""
         self._out.print(text, markup=False)
 
     def log(self, text: str) -> None:
-        """One log line, below no bar."""
+        """Print one log line; on a terminal through the console that draws the bars, so that they stay intact."""
         (self._out if self._out.is_terminal else self._err).print(text, markup=False)
 
     def error(self, text: str) -> None:
-        """What went wrong, for a person."""
+        """Print an error."""
         self._err.print(f"broadside: {text}", markup=False)
 
     def progress(self) -> Progress:
-        """Progress bars; nothing where standard output is no terminal."""
+        """Make progress bars, shown only if standard output is a terminal."""
         return Progress(
             TextColumn("{task.description:<14}"),
             BarColumn(bar_width=40),
@@ -70,7 +70,7 @@ class Terminal:
 
 
 def write_twin_scripts(folder: Path, platforms: Iterable[str]) -> None:
-    """Put each twin's script there, unless somebody has: it may be edited."""
+    """Write each twin's script, unless it exists: somebody may have edited it."""
     for platform in set(platforms):
         path = folder / f"{platform}.script.toml"
         if not path.exists():
@@ -78,12 +78,12 @@ def write_twin_scripts(folder: Path, platforms: Iterable[str]) -> None:
 
 
 async def show(newsroom: Newsroom, config: Config, terminal: Terminal) -> None:
-    """Fill an empty base, fire the sample campaign, show its way and its end. A base that is there is left alone."""
+    """Fill an empty base, fire the sample campaign, and show its progress and result. Leave an existing base alone."""
     counts = await insist(newsroom.count)
     campaigns = await insist(newsroom.campaigns)
     if counts or campaigns:
         there = f"{sum(counts.values()):,} subscribers, {len(campaigns)} campaigns"
-        terminal.say(f"the base is there: {there}; nothing is fired")
+        terminal.say(f"the base is already in use: {there}; nothing is fired")
         return
     await _fill(newsroom, config, terminal)
     fired = await insist(lambda: newsroom.fire(FireRequest(message=NEWS), KEY))
@@ -92,7 +92,7 @@ async def show(newsroom: Newsroom, config: Config, terminal: Terminal) -> None:
 
 
 async def insist(call: Callable[[], Awaitable[T]]) -> T:
-    """Call until it succeeds, whatever the way to Tarantool does meanwhile: each call of the demo may be repeated."""
+    """Repeat a call until it succeeds, while Tarantool is away or full: every call of the demo may be repeated."""
     while True:
         try:
             return await call()
@@ -126,7 +126,7 @@ async def _fill(newsroom: Newsroom, config: Config, terminal: Terminal) -> None:
 
 
 async def watch(newsroom: Newsroom, fired: CampaignReport, terminal: Terminal) -> None:
-    """Bars until a campaign has ended, then its summary."""
+    """Show progress bars until a campaign has ended, then its summary."""
     report = fired
     async with newsroom.progress(parse_campaign(fired.id)) as reports:
         with terminal.progress() as bars:
@@ -141,7 +141,7 @@ async def watch(newsroom: Newsroom, fired: CampaignReport, terminal: Terminal) -
 
 
 def summary(report: CampaignReport) -> str:
-    """A campaign's end in a few lines."""
+    """Return a campaign's result in a few lines."""
     lines = [f"campaign {report.id} is {report.state}: {report.seconds or 0:.1f} s, {report.rate:,.0f} pushes/s"]
     for name, tally in report.channels.items():
         parts = [f"{tally.delivered:,} delivered", f"{tally.dead:,} dead", f"{tally.retried:,} retried"]

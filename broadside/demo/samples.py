@@ -1,4 +1,4 @@
-"""The demo's sample base: phones that could be anybody's, in several countries, some of them long thrown away."""
+"""The demo's sample base: invented phones in several countries, some of them dead."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ _PLACES = (
 _SCREENS = ("390x844", "430x932", "412x915", "360x800")
 _VERSIONS = ("4.0.2", "4.1.0", "4.2.1")
 DEAD = "dead"
-"""Tokens that begin so are answered as gone by the demo's twins (``Platform.sample`` is given hexadecimal digits)."""
+"""The demo's twins answer that tokens with this prefix are dead (``Platform.sample`` takes hexadecimal digits)."""
 REGISTERED = 1_767_225_600_000
 """2026-01-01: the sample phones registered in the weeks after."""
 
 
 def subscribers(count: int, dead_share: float, channels: Mapping[str, str]) -> Iterator[Subscriber]:
-    """``count`` sample subscribers over ``channels`` (name → platform). The same every time."""
+    """Yield ``count`` sample subscribers over ``channels`` (name → platform), the same every time."""
     chance = random.Random(2026)  # noqa: S311 - samples, not secrets
     names = sorted(channels)
     platforms = {channel: registry.load(platform) for channel, platform in channels.items()}

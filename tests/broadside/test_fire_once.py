@@ -232,7 +232,7 @@ async def test_without_a_key_two_requests_are_two_campaigns(own_link: Link) -> N
         ([("Idempotency-Key", "")], "is not a key"),
         ([("Idempotency-Key", "x" * 256)], "has 256 characters"),
         ([("Idempotency-Key", "schlüssel".encode())], "is not a key"),
-        ([("Idempotency-Key", "a"), ("Idempotency-Key", "b")], "stands there twice"),
+        ([("Idempotency-Key", "a"), ("Idempotency-Key", "b")], "is given twice"),
     ],
 )
 async def test_a_key_that_is_none_is_refused_by_the_headers_name(
