@@ -1,13 +1,13 @@
-# Everything a person needs: ./dev RECIPE [ARGUMENTS] (or just RECIPE, once .venv/bin is on the PATH).
+# All commands for people: ./dev RECIPE [ARGUMENTS] (or just RECIPE, once .venv/bin is on the PATH).
 
 set positional-arguments
 
 export UV_PYTHON_DOWNLOADS := "never"
-# a virtual environment that happens to be active is not ours
+# uv must ignore an active virtual environment, which may be another project's
 unexport VIRTUAL_ENV
 
 packages := "supervision campaigns transports storage actors simulators broadside"
-# tests swallow a Cancelled on purpose, leave nurseries in odd orders on purpose, and their fixtures are generators
+# tests swallow Cancelled and leave nurseries in odd orders on purpose, and their fixtures are generators
 async_tests := "tests/*:ASYNC104,ASYNC111,ASYNC113,ASYNC900"
 async_rules := "ASYNC102,ASYNC103,ASYNC104,ASYNC106,ASYNC111,ASYNC112,ASYNC113,ASYNC120,ASYNC123,ASYNC900"
 
@@ -16,7 +16,7 @@ async_rules := "ASYNC102,ASYNC103,ASYNC104,ASYNC106,ASYNC111,ASYNC112,ASYNC113,A
 default:
     @.venv/bin/just --list --unsorted
 
-# install what is needed: Python packages into .venv, Tarantool and the tests' peers by apt or brew
+# install Python packages into .venv, and Tarantool and the tests' peers by apt or brew
 [no-exit-message]
 setup: _packages _tarantool _peers
 
@@ -26,7 +26,7 @@ _tarantool:
     command -v tarantool >/dev/null || .venv/bin/just _install tarantool tarantool || exit 1
     echo "setup: tarantool is here: $(tarantool --version | head -n 1)" >&2
 
-# servers that others wrote, which the transports are tested and measured against
+# third-party servers that the transports are tested and measured against
 [no-exit-message]
 _peers:
     #!/bin/sh
@@ -34,20 +34,20 @@ _peers:
     here() { command -v "$1" >/dev/null; }
     if ! here nginx; then
         .venv/bin/just _install "nginx-light libnginx-mod-http-echo" nginx || exit 1
-        # the package starts a server on port 80, which nobody asked for
+        # the package starts a server on port 80, which we do not need
         { systemctl disable --now nginx || service nginx stop; } >/dev/null 2>&1 || true
     fi
     here nghttpd && here h2load || .venv/bin/just _install "nghttp2-server nghttp2-client" nghttp2 || exit 1
     here node || .venv/bin/just _install nodejs node || exit 1
 
-# a clock that can be set for one process, which faults of the clock need
+# libfaketime sets the clock of one process, for faults of the clock
 [no-exit-message]
 _faketime:
     #!/bin/sh
     for library in /usr/lib/*/faketime/libfaketimeMT.so.1; do [ -r "$library" ] && exit 0; done
     .venv/bin/just _install libfaketime libfaketime
 
-# install DEBIAN packages, or the BREW one
+# install the DEBIAN packages, or the BREW package
 [no-exit-message]
 _install debian brew:
     #!/bin/sh
@@ -62,7 +62,7 @@ _install debian brew:
             exit 1
         fi
         $sudo apt-get update -qq || true
-        # tarantool's service starts the servers in /etc/tarantool/instances.enabled: none, where it was not there before
+        # tarantool's service starts the servers in /etc/tarantool/instances.enabled; after a first install there are none
         $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $1 >/dev/null || {
             say "$1 could not be installed; $how"
             exit 1
@@ -71,21 +71,21 @@ _install debian brew:
         say "installing $2 by brew"
         brew install --quiet $2 || { say "$2 could not be installed; try: brew install $2"; exit 1; }
     else
-        say "neither apt-get nor brew is here; install $2 by hand (Tarantool: 2.6 or later)"
+        say "there is neither apt-get nor brew here; install $2 by hand (Tarantool: 2.6 or later)"
         exit 1
     fi
 
-# run a node; without broadside.toml the demo (arguments: see broadside node --help)
+# run a node, or the demo if there is no broadside.toml (arguments: see broadside node --help)
 [no-exit-message]
 run-node *arguments: _ready
     @exec .venv/bin/broadside node "$@"
 
-# send a campaign through the running node: ./dev fire --title "hot news" --body "..." --wait
+# fire a campaign through the running node: ./dev fire --title "breaking news" --body "..." --wait
 [no-exit-message]
 fire *arguments: _ready
     @exec .venv/bin/broadside fire "$@"
 
-# two nodes and a replicated store on this machine: import, fire, show both at work (SUBSCRIBERS, --stay, --nodes N)
+# run two nodes and a replicated store on this machine: import, fire, watch (SUBSCRIBERS, --stay, --nodes N)
 [no-exit-message]
 cluster *arguments: _ready
     @exec .venv/bin/python -m benchmarks.ring "$@"
@@ -95,17 +95,17 @@ cluster *arguments: _ready
 test *arguments: _ready _peers
     @exec .venv/bin/python -m pytest -n auto --maxprocesses 4 --dist loadgroup "$@"
 
-# crash every actor at every step, draw thousands of trees and schedules: minutes (arguments go to pytest)
+# crash every actor at every step, and draw thousands of trees and schedules; takes minutes (arguments go to pytest)
 [no-exit-message]
 sweep *arguments: _ready _peers
     @exec .venv/bin/python -m pytest tests/sweep tests/cluster -m sweep -n auto --maxprocesses 4 --dist loadgroup --timeout 1800 "$@"
 
-# whole nodes against faults, counted in ledgers: ./dev system [--seed N] [--runs K] [--fault NAME] [--each] [--json]
+# test whole nodes against faults: ./dev system [--seed N] [--runs K] [--fault NAME] [--each] [--json]
 [no-exit-message]
 system *arguments: _ready _faketime
     @exec .venv/bin/python -m tests.system "$@"
 
-# campaigns back to back with random faults: is anything lost, does anything grow? (MINUTES, --seed N, --json)
+# run campaigns back to back with random faults: is anything lost, does anything grow? (MINUTES, --seed N, --json)
 [no-exit-message]
 soak *arguments: _ready
     @exec .venv/bin/python -m tests.system.soak "$@"
@@ -115,7 +115,7 @@ soak *arguments: _ready
 bench *arguments: _ready _peers
     @exec .venv/bin/python -m benchmarks "$@"
 
-# 25 million pushes over one connection: does its memory grow? A minute and a half (--pushes N, --json)
+# send 25 million pushes over one connection: does its memory grow? Takes a minute and a half (--pushes N, --json)
 [no-exit-message]
 soak-connection *arguments: _ready
     @exec .venv/bin/python -m benchmarks.soak_connection "$@"
@@ -134,7 +134,7 @@ _packages:
     @.venv/bin/uv sync --quiet --locked --inexact
     @cat uv.lock pyproject.toml | cksum >.venv/.dev-synced
 
-# packages and Tarantool, when the lock has changed or one is gone; else nothing
+# install packages and Tarantool if the lock has changed or one is missing
 _ready:
     #!/bin/sh
     if command -v tarantool >/dev/null && [ -x .venv/bin/broadside ] &&

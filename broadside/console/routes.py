@@ -260,7 +260,7 @@ class Api:
         with trio.move_on_after(READY_WITHIN):
             alarms, full = memory_alarms(await self._newsroom.memory())
             alarms += outbox_alarms(await self._newsroom.outbox_age())
-            # a sick channel is an alarm, but the node stays ready: its other channels go on, and no other node is better
+            # a sick channel is an alarm, but the node stays ready: other channels go on, and no other node is better
             states = await self._newsroom.channel_states()
             alarms += [*self._told(states), *self._alarms()]
             return _json({"ready": not full, "alarms": alarms, "channels": states}, 503 if full else 200)
