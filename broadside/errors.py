@@ -25,7 +25,7 @@ class Problem:
     remedy: str = ""
     """What to do about it."""
     value: str = ""
-    """The offending value alone, shortened; empty for secrets and for what is missing."""
+    """The offending value alone, shortened; empty for a secret or a missing value."""
 
     def __str__(self) -> str:
         """Write ``where: what (remedy)``."""
@@ -56,7 +56,7 @@ class UsageError(BroadsideError):
 
 
 class NodeUnreachable(BroadsideError):
-    """No node answers where the data folder says it should. ``sent``: the request may have reached it."""
+    """No node answers at the address in the data folder. ``sent``: the request may have reached it."""
 
     exit_code = 3
 

@@ -40,7 +40,7 @@ PAGES_IN_HAND = 2
 BUGS = Intensity(5, 30.0)
 """Restarts allowed inside a worker: actors wait outages out by themselves, so every restart is a bug."""
 ON_TRIAL = Intensity(0, 30.0)
-"""The same for a channel that was parked."""
+"""Restarts allowed for a channel that was parked, while it is on trial."""
 
 
 def settings(setup: wire.ChannelSetup) -> TransportSettings:
@@ -65,7 +65,7 @@ def build_transport(setup: wire.ChannelSetup) -> Transport:
 class ChannelGroup:
     """One channel's settler, transport actor and consumer, and the memory channels between them.
 
-    The gate outlives restarts; the memory channels are made anew with each incarnation of the group.
+    The gate outlives restarts; each incarnation of the group gets new memory channels.
     """
 
     def __init__(

@@ -140,7 +140,7 @@ class Stats(msgspec.Struct, frozen=True, kw_only=True, tag="stats"):
     at: float = 0.0
     """When this was measured: ``time.monotonic``, which all processes of a machine share."""
     states: list[ChannelState] = []
-    """Why channels stand still in this worker, a record for each that does."""
+    """Why channels stand still in this worker: a record for each such channel."""
 
 
 class Tree(msgspec.Struct, frozen=True, tag="tree"):

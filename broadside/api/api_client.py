@@ -28,7 +28,7 @@ _START = "start it: broadside node (from a checkout: ./dev run-node)"
 
 
 class Imported(msgspec.Struct, frozen=True):
-    """Answer to a chunk of subscribers."""
+    """The node's answer to a chunk of subscribers."""
 
     inserted: int
     updated: int

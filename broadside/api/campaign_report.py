@@ -35,7 +35,7 @@ class CampaignReport(msgspec.Struct, frozen=True, kw_only=True):
     channel_states: list[ChannelState] = []
     """Why channels with pushes left stand still, or send less than they could: one record for each node."""
     questions: dict[str, str] = {}
-    """Channel → the question about refused tokens that waits for a person's answer."""
+    """Channel → the open question about refused tokens."""
     reasons: dict[str, dict[str, int]] = {}
     """Channel → reason → number of pushes that were not delivered."""
     unserved: dict[str, int] = {}

@@ -15,7 +15,7 @@ class PeerReport(msgspec.Struct, frozen=True, kw_only=True):
     status: str
     """``current``; ``fenced``: forgotten, but its lease may still be valid; ``forgotten``."""
     seen_at: int
-    """Ms UTC of its last heartbeat."""
+    """Time of its last heartbeat, ms UTC."""
     seconds_ago: float
     leased: bool
     """Whether its queue may have a lease, so that it may be sending."""

@@ -20,7 +20,7 @@ def unserved(name: str, known: Collection[str]) -> Problem:
 
 
 def first_unserved(channels: Sequence[str], known: Collection[str] | None) -> tuple[int, Problem] | None:
-    """Find the first of ``channels`` that is not ``known``; None: all are, or no node has joined yet."""
+    """Find the first of ``channels`` not in ``known``, and its position; None: all are, or no node has joined yet."""
     if known is None or not set(channels).difference(known):
         return None
     return next((index, unserved(name, known)) for index, name in enumerate(channels) if name not in known)

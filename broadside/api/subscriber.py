@@ -43,7 +43,7 @@ class Subscriber(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, omit_
     screen: ShortText = ""
     """Screen class or size, as the app reports it."""
     best_minute: Annotated[int, Meta(ge=0, le=1439)] | None = None
-    """Minute of the local day at which this person usually looks."""
+    """Minute of the local day at which this person usually looks at the phone."""
     tags: Annotated[list[Annotated[str, Meta(min_length=1, max_length=64)]], Meta(max_length=100)] = []
     fields: Annotated[dict[ShortText, Annotated[str, Meta(max_length=1024)]], Meta(max_length=50)] = {}
     """For personal texts: ``{"first_name": "Ada"}``."""

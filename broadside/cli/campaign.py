@@ -1,4 +1,4 @@
-"""``broadside campaign``: lists, shows, moves and verifies campaigns."""
+"""``broadside campaign``: lists, shows, pauses, cancels and verifies campaigns."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ def promote(
     /,
     *,
     quorum: Annotated[
-        int, Parameter(help="Instances, with this one, that must have a write before it is acknowledged. Default: 1.")
+        int, Parameter(help="Instances that must have a write before it is acknowledged, with this one. Default: 1.")
     ] = 1,
     json: Json = False,
 ) -> int:

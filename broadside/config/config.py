@@ -67,7 +67,7 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Http(msgspec.Struct, frozen=True, kw_only=True):
-    """``[http]``: the API, the live page and the metrics."""
+    """``[http]``: the address of the API."""
 
     bind: str = "127.0.0.1:8765"
 

@@ -14,7 +14,7 @@ from broadside.config import strict_toml
 from broadside.errors import ConfigError, Problem, shown
 
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
-"""Names of nodes and channels: they become tube names, metric labels and file names."""
+"""Names of nodes and channels: they become tube names and file names."""
 NAME_RULE = "1 to 32 of a-z, 0-9 and -, not starting with -"
 
 
@@ -82,7 +82,7 @@ class StoreConfig(ServerConfig, frozen=True, kw_only=True):
     others: tuple[str, ...] = ()
     """Where the master may be instead of ``uri``; tried in order."""
     replica: str | None = None
-    """The nearest read replica: pages are read there when it is not behind."""
+    """The nearest read replica: pages are read there if it is not behind."""
 
 
 class OwnQueue(msgspec.Struct, frozen=True, kw_only=True):

@@ -139,7 +139,7 @@ class HttpServer:
                 await connection.run()
         except Exception as error:
             log.error("an API connection broke", why=repr(error), exc_info=error)
-        except BaseExceptionGroup as group:  # an error beside a cancellation from outside
+        except BaseExceptionGroup as group:  # an error together with a cancellation from outside
             errors, rest = group.split(Exception)
             if errors is not None:
                 log.error("an API connection broke", why=repr(errors), exc_info=errors)

@@ -1,4 +1,4 @@
-"""The configuration of a node that has no file: the demo."""
+"""The demo's configuration, for a node without a configuration file."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
 FIRE_WITHIN = 15.0
-"""Seconds for a Fire to be written, all repeats included."""
+"""Seconds in which a Fire must be written, including all repeats."""
 AGAIN_AFTER = 0.1
 """Seconds before a lost call is repeated."""
 SPREAD_WITHIN = 3.0
@@ -107,7 +107,7 @@ class Firing:
                     )
                 if first is not None and once is not None:
                     self._same(once, first)
-                    # an earlier request made it, and may have fired it
+                    # an earlier request created the campaign, and may have fired it
                     id, written, maybe = first.campaign, True, True
                 began = maybe
                 maybe = True

@@ -9,7 +9,7 @@ from storage.records import NodeRow
 from storage.store import Store
 
 RECENTLY = 10.0
-"""Seconds since its last heartbeat within which a node counts as alive."""
+"""A node counts as alive for this many seconds after its last heartbeat."""
 
 
 class Ring:

@@ -147,7 +147,7 @@ class WorkerProcess:
         self._theirs.close()
         self._state.pid = process.pid
         hello = self._hello()
-        # No checkpoint between these three: any message sent later comes after the hello, and is newer.
+        # No other task runs between these three: any message sent later comes after the hello, and is newer.
         self._state.line = self._line
         await self._line.send(hello)
         await self._answered.wait()

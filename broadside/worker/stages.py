@@ -48,7 +48,7 @@ class Stages(trio.abc.Instrument):
 
     def __init__(self) -> None:
         self._seconds: dict[str, float] = defaultdict(float)
-        self._seen: dict[str, int] = defaultdict(int)  # task → nanoseconds, in the latest look
+        self._seen: dict[str, int] = defaultdict(int)  # task → nanoseconds, in the latest sample
         self._started = 0
 
     async def run(self) -> None:

@@ -26,7 +26,7 @@ log = structlog.get_logger(__name__)
 ORPHAN_DRAIN = 5.0
 """Seconds to drain once the node is gone."""
 ORPHAN_LIFE = 10
-"""Seconds after which an orphan is ended by the kernel."""
+"""Seconds after which the kernel ends an orphaned worker."""
 BEAT_EVERY = 1.0
 
 
