@@ -53,7 +53,7 @@ class DryRun:
         except TransportError as error:
             return Verdict("refused", f"cannot be opened: {error}")
         if not rows:
-            return Verdict("checked", "checked here only; the channel has no subscriber to try it with")
+            return Verdict("checked", "checked here only; the channel has no subscriber to try it on")
         now = self._clock()
         batch = Batch(
             campaign,

@@ -158,7 +158,7 @@ def test_fire_hands_over_options_and_then_leaves_the_texts_to_the_platforms(
         (None, "not found (name a JSON file)"),
         ("{", "is not JSON: "),
         ("[]", 'is not an object of objects (write the options by platform, as in {"apns": {"NAME": "value"}})'),
-        ('{"apns": 5}', "holds no object of objects"),
+        ('{"apns": 5}', "is not an object of objects"),
     ],
 )
 def test_a_bad_file_of_options_is_named(

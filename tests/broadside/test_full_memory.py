@@ -91,7 +91,7 @@ def test_an_import_into_too_small_a_memory_stops_in_plain_words_and_goes_on_in_a
         assert (status, said["ready"]) == (503, False)
         (alarm,) = said["alarms"]
         assert "of the store's memory is used" in alarm
-        assert "no subscribers are taken" in alarm
+        assert "no subscribers are accepted" in alarm
         assert node.api("/api/status")["alarms"] == [alarm]
         code, out, err = command("doctor")
         assert code == 1
