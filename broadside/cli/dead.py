@@ -27,9 +27,9 @@ app or the environment is wrong. Broadside deletes tokens by itself if only the
 first can be true, or if their share is at most the channel's dead_limit. Above
 the limit it deletes nothing, and asks one question until you answer:
 
-  confirm   the phones are gone: their tokens are deleted, and pushes held for
-            them end as rejected or dead.
-  keep      the phones are alive: nothing is deleted, and pushes held for them
+  confirm   the phones are gone: their tokens are deleted, and their waiting
+            pushes end as rejected or dead.
+  keep      the phones are alive: nothing is deleted, and their waiting pushes
             go out once the key is right (fix broadside.toml, then restart).
 
 Deleted tokens can be restored for a day."""
@@ -79,7 +79,7 @@ def confirm(
     config: ConfigFile = None,
     data: DataDir = None,
 ) -> int:
-    """Answer "they are dead": delete the refused tokens, and end held pushes. This can be undone for a day."""
+    """Answer "they are dead": delete the refused tokens, and end waiting pushes. This can be undone for a day."""
     return _answer("confirm", channel, campaign, json, config, data)
 
 
@@ -92,7 +92,7 @@ def keep(
     config: ConfigFile = None,
     data: DataDir = None,
 ) -> int:
-    """Answer "the key is wrong": delete nothing. Held pushes go out once the key is right."""
+    """Answer "the key is wrong": delete nothing. Waiting pushes go out once the key is right."""
     return _answer("keep", channel, campaign, json, config, data)
 
 
@@ -127,7 +127,7 @@ def _answer(act: str, channel: str, campaign: str | None, json: bool, config: Pa
     elif act == "confirm":
         say(f"{channel}: {answer.kept:,} refused tokens are being deleted (undo for a day: dead restore {channel})")
     else:
-        say(f"{channel}: nothing is deleted; held pushes go out once the key is right")
+        say(f"{channel}: nothing is deleted; waiting pushes go out once the key is right")
     return 0
 
 

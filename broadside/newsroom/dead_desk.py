@@ -37,7 +37,7 @@ class DeadDesk:
         )
 
     async def confirm(self, channel: str, campaign: int | None) -> DeadAnswered:
-        """The phones are dead: delete kept tokens, settle held pushes. ``Conflict``: there is no such question."""
+        """The phones are dead: delete kept tokens, settle waiting pushes. ``Conflict``: there is no such question."""
         return await self._answer(channel, campaign, "confirmed")
 
     async def keep(self, channel: str, campaign: int | None) -> DeadAnswered:
