@@ -15,6 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from broadside import logs
 from broadside.api.campaign_report import CampaignReport, FireRequest
+from broadside.api.report_text import summary
 from broadside.api.subscriber import Subscriber
 from broadside.config.config import Config, Demo
 from broadside.demo import samples
@@ -22,7 +23,6 @@ from broadside.errors import FireFailed
 from broadside.newsroom.newsroom import Newsroom
 from campaigns.identity import parse_campaign
 from campaigns.message import Message
-from campaigns.tally import ENDS
 from storage.errors import LinkDown, LinkLost, OutOfMemory
 from storage.store import ROWS_A_CALL
 
@@ -138,13 +138,3 @@ async def watch(newsroom: Newsroom, fired: CampaignReport, terminal: Terminal) -
                     note = report.paused_channels.get(name, f"{tally.delivered:,} delivered, {tally.dead:,} dead")
                     bars.update(tasks[name], completed=tally.settled, total=tally.settled + tally.remaining, note=note)
     terminal.say(summary(report))
-
-
-def summary(report: CampaignReport) -> str:
-    """Return a campaign's result in a few lines."""
-    lines = [f"campaign {report.id} is {report.state}: {report.seconds or 0:.1f} s, {report.rate:,.0f} pushes/s"]
-    for name, tally in report.channels.items():
-        parts = [f"{tally.delivered:,} delivered", f"{tally.dead:,} dead", f"{tally.retried:,} retried"]
-        parts += [f"{number:,} {word}" for word in (*ENDS[2:], "remaining") if (number := getattr(tally, word))]
-        lines.append(f"  {name:<14} {', '.join(parts)}")
-    return "\n".join(lines)
