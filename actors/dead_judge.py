@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import structlog
 
-from actors.messages import Clock
 from actors.periodic import Periodic
 from actors.refusals import Ask, Doubt
+from campaigns.clock import Clock
 from campaigns.identity import campaign_text
 from storage.errors import LinkLost, VerbRefused
 from storage.records import DeadVerdict

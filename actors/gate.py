@@ -16,11 +16,11 @@ import trio
 
 from actors.breaker import Breaker
 from actors.limiter import Limiter
-from actors.messages import Clock, wall_clock
 from actors.refusals import LIMIT, Ask, Refusals
 from actors.slowdown import Slowdown
 from campaigns.batch import Batch
 from campaigns.channel_state import ChannelState
+from campaigns.clock import Clock, wall_clock
 from campaigns.outcome import Outcome
 from supervision import Parking
 from transports.contract import Outcomes, Transport

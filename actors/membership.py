@@ -8,8 +8,8 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 import structlog
 import trio
 
-from actors.messages import Clock
 from campaigns.channel_state import ChannelState
+from campaigns.clock import Clock
 from storage.errors import LinkLost, OutOfMemory
 from storage.records import DeadStanding
 from storage.store import Store

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -12,19 +10,10 @@ from campaigns.campaign import Campaign
 from storage.records import Claim, PagePart, TakenBaton
 from transports.contract import Outcomes
 
-Clock = Callable[[], int]
-"""Wall time, ms UTC. Passed in, so that tests can set it."""
-
-
 FENCED_PAUSE = 1.0
 """Seconds before the next try when this node's epoch is not current: the node is about to join again."""
 FULL_PAUSE = 1.0
 """Seconds before the next try when the queue has no memory for a page or a settlement: other settlements free some."""
-
-
-def wall_clock() -> int:
-    """Milliseconds UTC, now."""
-    return time.time_ns() // 1_000_000
 
 
 @dataclass(frozen=True, slots=True)

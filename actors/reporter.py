@@ -8,7 +8,8 @@ from typing import Any
 import structlog
 import trio
 
-from actors.messages import FENCED_PAUSE, Clock
+from actors.messages import FENCED_PAUSE
+from campaigns.clock import Clock
 from campaigns.identity import campaign_text
 from storage.errors import LinkLost, VerbRefused
 from storage.store import Store

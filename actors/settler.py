@@ -9,10 +9,11 @@ import structlog
 import trio
 
 from actors.gate import Gate
-from actors.messages import Answered, Clock
+from actors.messages import Answered
 from actors.poison import why_of
 from actors.settlement import SettlementWriter
 from campaigns.batch import Batch
+from campaigns.clock import Clock
 from campaigns.outcome import AGAIN, Death, Fault, Outcome
 from campaigns.recipient import Recipient, pack_recipients
 from campaigns.tally import RETRIED

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import structlog
 
-from actors.messages import Clock
 from actors.periodic import Periodic
 from campaigns.baton import Baton
+from campaigns.clock import Clock
 from storage.errors import LinkLost, VerbRefused
 from storage.store import Store
 from storage.tubes import Tubes

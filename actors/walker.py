@@ -9,11 +9,12 @@ import structlog
 import trio
 
 from actors.campaign_cache import CampaignCache
-from actors.messages import FENCED_PAUSE, Clock, Page
+from actors.messages import FENCED_PAUSE, Page
 from actors.poison import count_crash, is_outage
 from campaigns.batch import RECIPIENTS_A_BATCH
 from campaigns.baton import Baton
 from campaigns.campaign import Campaign
+from campaigns.clock import Clock
 from storage.errors import LinkLost, VerbRefused
 from storage.records import TakenBaton
 from storage.store import Store

@@ -13,7 +13,7 @@ from actors.consumer import Consumer
 from actors.dead_judge import DeadJudge, asking
 from actors.gate import Gate
 from actors.limiter import Limiter
-from actors.messages import Answered, Clock, Page, wall_clock
+from actors.messages import Answered, Page
 from actors.refusals import Ask
 from actors.reporter import Reporter
 from actors.settler import Settler
@@ -25,6 +25,7 @@ from broadside.logs import observe
 from broadside.shared_tokens import TokenHolder
 from campaigns.batch import Batch
 from campaigns.channel_state import ChannelState
+from campaigns.clock import Clock, wall_clock
 from storage.link import Endpoint, Link
 from storage.store import Store
 from storage.tubes import Tubes

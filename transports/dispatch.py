@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import random
-import time
 from collections.abc import Awaitable, Callable
 
 import structlog
 
 from campaigns.batch import Batch, Leave
+from campaigns.clock import Clock, wall_clock
 from campaigns.outcome import Death, Fault, Outcome
 from transports.contract import Exceptional, Outcomes
 from transports.decision import Decision, Then
@@ -23,11 +23,6 @@ _SAME_CONNECTION = (Then.NOTHING, Then.RENEW)
 _REPEATED = 3  # equal answers in one batch after which a doubtful refusal is the channel's fault
 
 
-def wall_ms() -> int:
-    """Milliseconds UTC."""
-    return time.time_ns() // 1_000_000
-
-
 class Dispatch(Submission):
     """A batch under way: its requests, which the pool drives, and its outcomes so far."""
 
@@ -38,7 +33,7 @@ class Dispatch(Submission):
         template: Callable[[], Template],
         decide: Callable[[Answer, int], Decision],
         renew: Callable[[Answer, Then], bool],
-        clock: Callable[[], int] = wall_ms,
+        clock: Clock = wall_clock,
     ) -> None:
         """``rows``: a request for each recipient with a usable token; its key is the recipient's index in ``batch``.
 

@@ -16,11 +16,12 @@ import trio
 from actors.batcher import Batcher
 from actors.campaign_cache import CampaignCache
 from actors.membership import Membership
-from actors.messages import Page, wall_clock
+from actors.messages import Page
 from actors.reporter import Reporter
 from actors.walker import Walker
 from benchmarks.storage.instance import Instance
 from broadside.newsroom.newsroom import PAGE_SIZE
+from campaigns.clock import wall_clock
 from campaigns.message import Message
 from campaigns.recipient import unpack_recipients
 from storage.link import Link

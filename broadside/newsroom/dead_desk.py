@@ -6,9 +6,9 @@ from collections.abc import Iterable
 
 import structlog
 
-from actors.messages import Clock, wall_clock
 from broadside.api.dead_records import DeadAnswered, DeadEntry, DeadReport, DeadRestored
 from broadside.errors import Conflict
+from campaigns.clock import Clock, wall_clock
 from campaigns.identity import campaign_text
 from storage.records import DeadRow, DeadStanding
 from storage.store import Store

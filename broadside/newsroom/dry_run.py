@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 
 import trio
 
-from actors.messages import Clock, wall_clock
 from broadside.api.campaign_report import Verdict
 from campaigns.batch import Batch
+from campaigns.clock import Clock, wall_clock
 from campaigns.message import Message
 from campaigns.outcome import Outcome
 from campaigns.recipient import Recipient

@@ -13,13 +13,13 @@ from typing import Any, TypeVar
 import structlog
 import trio
 
-from actors.messages import Clock
 from broadside.api.campaign_report import FireRequest
 from broadside.api.idempotency import HEADER, differing, digest
 from broadside.errors import FireFailed, shown
 from broadside.newsroom.alarms import REMEDY
 from campaigns.baton import Baton
 from campaigns.campaign import Campaign
+from campaigns.clock import Clock
 from campaigns.identity import campaign_text
 from storage.errors import LinkDown, LinkLost, OutOfMemory, StorageError, VerbRefused
 from storage.records import Keyed, Once

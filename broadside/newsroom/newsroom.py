@@ -9,7 +9,6 @@ from typing import Any
 
 import trio
 
-from actors.messages import Clock, wall_clock
 from broadside.api import strict_json
 from broadside.api.campaign_report import CampaignReport, DryRunReport, FireRequest, Verdict
 from broadside.api.operations import Coverage, Verification
@@ -24,6 +23,7 @@ from broadside.newsroom.dry_run import PHONES, DryRun
 from broadside.newsroom.firing import Firing, new_id
 from broadside.newsroom.reports import report
 from campaigns.channel_state import ChannelState
+from campaigns.clock import Clock, wall_clock
 from campaigns.identity import campaign_text
 from campaigns.message import Message
 from storage.errors import LinkDown, LinkLost

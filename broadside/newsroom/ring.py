@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from actors.messages import Clock, wall_clock
 from broadside.api.operations import Forgotten, PeerReport
 from broadside.errors import Conflict, shown
+from campaigns.clock import Clock, wall_clock
 from storage.records import NodeRow
 from storage.store import Store
 

@@ -13,7 +13,6 @@ import structlog
 import trio
 
 from actors.membership import Membership
-from actors.messages import wall_clock
 from broadside import logs, wire
 from broadside.api.token_rules import DeviceTokens
 from broadside.config.config import Channel, Config
@@ -31,6 +30,7 @@ from broadside.node.quotas import Allowance, allowances
 from broadside.shared_tokens import TokenMaker
 from broadside.topology import build_transport, endpoints
 from campaigns.channel_state import ChannelState, worst
+from campaigns.clock import wall_clock
 from campaigns.message import Message
 from storage.embedded import Embedded
 from storage.link import Link

@@ -10,11 +10,11 @@ import pytest
 import trio
 
 from actors.membership import Membership
-from actors.messages import wall_clock
 from actors.shepherd import Shepherd
 from broadside import topology, wire
 from broadside.shared_tokens import TokenHolder
 from campaigns.batch import Batch
+from campaigns.clock import wall_clock
 from campaigns.message import Message
 from campaigns.outcome import Outcome
 from storage.store import Store

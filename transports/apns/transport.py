@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from itertools import repeat
 
 from campaigns.batch import Batch
+from campaigns.clock import Clock, wall_clock
 from campaigns.identity import campaign_text
 from campaigns.message import Message
 from campaigns.outcome import Outcome
@@ -23,7 +24,7 @@ from transports.apns.push_types import PUSH_TYPES
 from transports.backoff import Backoff
 from transports.contract import ENVIRONMENT, Exceptional, Outage, Outcomes, TransportSettings, all_alike
 from transports.decision import Decision, Then
-from transports.dispatch import Dispatch, wall_ms
+from transports.dispatch import Dispatch
 from transports.errors import CredentialsError, PayloadError
 from transports.http2.connection import Timing, parse_origin
 from transports.http2.messages import Answer, Header, Row, Template
@@ -40,7 +41,7 @@ class ApnsTransport:
     """Apple names no rate."""
 
     def __init__(
-        self, topic: str, credential: ProviderToken | Certificate, pool: Pool, clock: Callable[[], int] = wall_ms
+        self, topic: str, credential: ProviderToken | Certificate, pool: Pool, clock: Clock = wall_clock
     ) -> None:
         """``topic``: the app's bundle id. ``credential``: the pool shows a certificate, its rules are checked here.
 

@@ -10,6 +10,7 @@ from collections.abc import Callable
 import trio
 
 from campaigns.batch import Batch
+from campaigns.clock import Clock, wall_clock
 from campaigns.identity import campaign_text
 from campaigns.message import Message
 from campaigns.outcome import Outcome
@@ -17,7 +18,7 @@ from campaigns.recipient import Recipient
 from transports.backoff import Backoff
 from transports.contract import Exceptional, Outage, Outcomes, Quota, TransportSettings, all_alike
 from transports.decision import Decision, Then
-from transports.dispatch import Dispatch, wall_ms
+from transports.dispatch import Dispatch
 from transports.errors import CredentialsError, PayloadError
 from transports.fcm import credentials, options, outcomes, payload
 from transports.fcm.fields import ORIGIN
@@ -37,9 +38,7 @@ RAMP = 60.0
 class FcmTransport:
     """Sends one channel's pushes to Google."""
 
-    def __init__(
-        self, project: str, token: credentials.AccessToken, pool: Pool, clock: Callable[[], int] = wall_ms
-    ) -> None:
+    def __init__(self, project: str, token: credentials.AccessToken, pool: Pool, clock: Clock = wall_clock) -> None:
         """``project``: Firebase project id. ``clock``: ms UTC."""
         self.token = token
         self.pool = pool
