@@ -42,7 +42,7 @@ def list_(*, json: Json = False, config: ConfigFile = None, data: DataDir = None
             peer.epoch,
             peer.status,
             f"{peer.seconds_ago:,.0f} s ago",
-            "may hold" if peer.leased else "run out",
+            "may run" if peer.leased else "run out",
             peer.unsettled_pages,
         ]
         for peer in peers

@@ -90,7 +90,7 @@ class Channel(msgspec.Struct, frozen=True, kw_only=True):
     rate: Annotated[float, Meta(gt=0)] | None = None
     """At most this many pushes a second, over all workers and nodes; None: the provider's own quota."""
     dead_limit: Annotated[float, Meta(gt=0, le=1)] = 0.2
-    """If more than this share of a campaign's 500 or more tokens is refused, the channel pauses; 1: never."""
+    """If more than this share of a campaign's phones is refused, a person is asked before any is deleted; 1: never."""
     connections: Annotated[int, Meta(ge=1, le=64)] = CONNECTIONS
     """Connections to the provider, per worker."""
     warm_up: Annotated[str, Meta(min_length=1, max_length=4096)] | None = None

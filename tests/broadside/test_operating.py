@@ -196,7 +196,7 @@ def test_peers_tubes_and_single_subscribers_answer_good_and_bad_input(node: Node
     code, out, _ = command("peers", "list")
     header, row = (line.split("\t") for line in out.splitlines())
     assert header == ["node", "queue", "epoch", "status", "seen", "lease", "unsettled pages"]
-    assert (row[0], row[2], row[3], row[5], row[6]) == ("node-1 (this)", "1", "current", "may hold", "0")
+    assert (row[0], row[2], row[3], row[5], row[6]) == ("node-1 (this)", "1", "current", "may run", "0")
     assert json.loads(command("peers", "list", "--json")[1])["peers"][0]["name"] == "node-1"
     assert command("peers", "forget", "node-9") == (
         2, "", 'no node "node-9" has ever joined (known: node-1)\n'
