@@ -31,7 +31,7 @@ Examples:
     broadside fire --title Hello --body World --dry-run
     broadside fire --title Goal --body 2:1 --key match-4711-goal-3
 
-If the answer is lost, the request is repeated for up to a minute under the same
+If the answer is lost, the request is repeated for half a minute under the same
 key, so nothing is fired twice. A script that may run again should give its own
 --key.
 
