@@ -17,8 +17,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmarks.bench_pipeline import say
-from benchmarks.pipeline.rig import STREAMS, Rig, Row, wait_for_signal
+from benchmarks.pipeline.rig import STREAMS, Rig, Row, end_at_sigterm
+from benchmarks.progress import say
 from broadside.config.config import CONNECTIONS
 
 CAMPAIGNS = 3
@@ -171,7 +171,7 @@ def main() -> None:
     parser.add_argument("--choice", choices=list(CHOICES), action="append", help="this one only (may be repeated)")
     parser.add_argument("--json", action="store_true", help="a list of rows for scripts")
     options = parser.parse_args()
-    wait_for_signal()
+    end_at_sigterm()
     found = measure(options.subscribers, options.rounds, options.choice or list(CHOICES))
     if options.json:
         print(json.dumps([each.plain() for each in found], ensure_ascii=False))

@@ -17,7 +17,7 @@ from typing import Any
 
 import trio
 
-from benchmarks.pipeline.rig import MESSAGE, Rig, phone, wait_for_signal
+from benchmarks.pipeline.rig import MESSAGE, Rig, end_at_sigterm, phone
 from benchmarks.storage.instance import Instance
 from benchmarks.transport.sinks import Files
 from broadside.api.subscriber import Subscriber
@@ -96,7 +96,7 @@ def main() -> None:
     parser.add_argument("--subscribers", type=int, default=50_000, help="iPhones in the base")
     parser.add_argument("--json", action="store_true", help="a list of rows for scripts")
     options = parser.parse_args()
-    wait_for_signal()
+    end_at_sigterm()
     rows = measure(options.subscribers)
     if options.json:
         print(json.dumps(rows, ensure_ascii=False))

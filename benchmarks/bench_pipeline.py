@@ -9,24 +9,19 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 from benchmarks.pipeline.goals import judge
 from benchmarks.pipeline.plots import draw
-from benchmarks.pipeline.rig import SINKS, Rig, Row, wait_for_signal
+from benchmarks.pipeline.rig import SINKS, Rig, Row, end_at_sigterm
+from benchmarks.progress import say
 from broadside.config.config import CONNECTIONS, cores
 
 SIZES = (20_000, 200_000)
 SMALL_RUNS = 5
 """Campaigns over the smallest base; the median is used, because one takes only a fifth of a second."""
-
-
-def say(text: str) -> None:
-    """Progress, for a person."""
-    print(text, file=sys.stderr, flush=True)
 
 
 def measure(sizes: list[int], sinks: list[str], workers: int | None, connections: int) -> Iterator[Row]:
@@ -83,7 +78,7 @@ def main() -> None:
     parser.add_argument("--plots", type=Path, help="write rate.svg and stages.svg there")
     options = parser.parse_args()
     sizes = sorted({size for size in SIZES if size < options.subscribers} | {options.subscribers})
-    wait_for_signal()
+    end_at_sigterm()
     rows = list(measure(sizes, options.sinks.split(","), options.workers, options.connections))
     if options.plots is not None:
         draw(rows, options.plots)

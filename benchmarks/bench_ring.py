@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 import tempfile
 import time
 from collections import Counter
@@ -20,6 +19,7 @@ import trio
 
 from benchmarks.pipeline.rig import MESSAGE, STATS_EVERY, phone, stages
 from benchmarks.pipeline.usage import cpu
+from benchmarks.progress import say
 from benchmarks.ring.cluster import Cluster
 from benchmarks.ring_model import Costs, Ring, simulate
 from broadside.api.campaign_report import FireRequest
@@ -151,11 +151,6 @@ def table(measured: list[dict[str, Any]], simulated: list[dict[str, Any]]) -> st
             f" {row['worker_busy']:>8.0%} {row['queue_busy']:>6.0%} {row['store_busy']:>6.0%} {row['step_ms']:>8.1f}"
         )
     return "\n".join(lines)
-
-
-def say(text: str) -> None:
-    """Progress, for a person."""
-    print(text, file=sys.stderr, flush=True)
 
 
 def main() -> None:

@@ -9,24 +9,19 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
 import trio
 
+from benchmarks.progress import say
 from benchmarks.storage.instance import Instance
 from benchmarks.storage.walk import CHANNELS, Cost, drain, fill, join, pinged, walk
 from storage.tubes import Tubes
 
 SMALL = 20_000
 SMALL_WALKS = 7
-
-
-def say(text: str) -> None:
-    """Progress, for a person."""
-    print(text, file=sys.stderr, flush=True)
 
 
 async def small_base(instance: Instance) -> list[Cost]:

@@ -211,6 +211,6 @@ def stages(client: Client) -> dict[str, float]:
     return dict(total)
 
 
-def wait_for_signal() -> None:
+def end_at_sigterm() -> None:
     """Make SIGTERM end this process as Ctrl-C does, so that no sink is left behind."""
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))

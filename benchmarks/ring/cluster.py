@@ -12,7 +12,6 @@ import os
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -24,6 +23,7 @@ from typing import Any
 
 import msgspec
 
+from benchmarks.ports import free_ports
 from broadside.api.api_client import Client
 from broadside.api.subscriber import MAX_SUBSCRIBERS, Subscriber
 from broadside.datafolder import DataFolder, write_private
@@ -45,13 +45,6 @@ class Place:
 
     address: str = "127.0.0.1"
     prefix: tuple[str, ...] = ()
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports of loopback that are free now."""
-    with contextlib.ExitStack() as held:
-        sockets = [held.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
-        return [int(each.getsockname()[1]) for each in sockets]
 
 
 class Process:
