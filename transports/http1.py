@@ -6,19 +6,40 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import httpx
+import trio
 
 from transports.errors import ConnectionLost
 from transports.tls.context import client_context
 
+LARGEST_ANSWER = 64 * 1024
+"""Bytes of an answer's body. An access token takes two thousand."""
+
 
 async def post_form(url: str, form: Mapping[str, str], ca: Path | None, seconds: float) -> tuple[int, bytes]:
-    """POST a form and return (status, body). Raises ``ConnectionLost`` if no answer came within ``seconds``.
+    """POST a form and return (status, body). Raises ``ConnectionLost`` if no whole answer came within ``seconds``.
 
-    ``ca``: PEM file instead of the system's trust store. Redirects are not followed: a form may hold a secret.
+    Nor is an answer taken that is compressed, or larger than ``LARGEST_ANSWER``. ``ca``: PEM file instead of the
+    system's trust store. Redirects are not followed: a form may hold a secret.
     """
+    body = bytearray()
+    identity = {"accept-encoding": "identity"}
     try:
-        async with httpx.AsyncClient(verify=client_context(ca), timeout=seconds, trust_env=False) as client:
-            response = await client.post(url, data=dict(form))
+        with trio.move_on_after(seconds) as limit:
+            async with (
+                httpx.AsyncClient(verify=client_context(ca), timeout=seconds, trust_env=False) as client,
+                client.stream("POST", url, data=dict(form), headers=identity) as response,
+            ):
+                coding = response.headers.get("content-encoding", "identity")
+                if coding.strip().lower() != "identity":
+                    raise ConnectionLost(f"{url}: the answer is compressed ({coding[:40]!r}), which was not asked for")
+                async for part in response.aiter_raw():
+                    body += part
+                    if len(body) > LARGEST_ANSWER:
+                        limit.cancel()  # a `break` would leave httpx's generators open; this ends the next read
     except httpx.HTTPError as error:
         raise ConnectionLost(f"{url}: {type(error).__name__}: {error}") from error
-    return response.status_code, response.content
+    if len(body) > LARGEST_ANSWER:
+        raise ConnectionLost(f"{url}: the answer is larger than {LARGEST_ANSWER // 1024} KB")
+    if limit.cancelled_caught:
+        raise ConnectionLost(f"{url} did not answer within {seconds:g} s")
+    return response.status_code, bytes(body)
