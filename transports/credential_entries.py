@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -29,9 +30,12 @@ def take(credentials: Mapping[str, str], fields: Sequence[CredentialField], serv
 
 
 def read_file(field: CredentialField, name: str) -> bytes:
-    """The content of the file that an entry names. Raises ``CredentialsError`` if it cannot be read."""
+    """The content of the file that an entry names, without the byte-order mark that some editors write.
+
+    Raises ``CredentialsError`` if it cannot be read.
+    """
     try:
-        return Path(name).read_bytes()
+        return Path(name).read_bytes().removeprefix(codecs.BOM_UTF8)
     except FileNotFoundError:
         raise CredentialsError(f'credentials.{field.name}: file "{name}" not found; it is {field.meaning}') from None
     except OSError as error:

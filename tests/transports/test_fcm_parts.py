@@ -210,3 +210,15 @@ def test_a_bad_service_account_is_named_in_one_line(service_account, tmp_path, c
     assert words in str(caught.value)
     assert "secret" not in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("how", ["marked", "escaped"])
+def test_a_service_account_that_went_through_an_editor_or_a_variable_is_read(service_account, tmp_path, how):
+    """E4: it was not a JSON object; its private_key was not a PEM key. "Download it again" did not help."""
+    path = tmp_path / "account.json"
+    if how == "marked":
+        path.write_bytes(b"\xef\xbb\xbf" + json.dumps(service_account).encode())
+    else:
+        key = service_account["private_key"].replace("\n", "\\n")
+        path.write_text(json.dumps({**service_account, "private_key": key}))
+    assert credentials.load({"service_account": str(path)}).project_id == "news-1a2b3"

@@ -203,7 +203,8 @@ def load(credentials: Mapping[str, str]) -> ServiceAccount:
     if not token_uri.startswith("https://"):
         raise CredentialsError(f'{where}: token_uri "{token_uri}" is not https')
     try:
-        key = load_pem_private_key(text_field("private_key").encode(), password=None)
+        # out of an environment variable or a template it often comes with its line ends escaped twice
+        key = load_pem_private_key(text_field("private_key").replace("\\n", "\n").encode(), password=None)
     except (ValueError, TypeError):
         raise CredentialsError(f'{where}: private_key of "{name}" is not a PEM key; download it again') from None
     if not isinstance(key, rsa.RSAPrivateKey):
