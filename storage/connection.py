@@ -26,10 +26,13 @@ class Endpoint:
     probe: str = ""
 
     def address(self, number: int = 0) -> tuple[str, str]:
-        """Host and port of the uri with that number, as the driver wants them; a Unix socket is host ``unix/``."""
+        """Host and port of the uri with that number, as the driver wants them: an IPv6 address without its brackets.
+
+        A Unix socket is host ``unix/``.
+        """
         uris = (self.uri, *self.others)
         host, _, port = uris[number % len(uris)].rpartition(":")
-        return host, port
+        return host.removeprefix("[").removesuffix("]"), port
 
 
 class _Protocol(Protocol):  # type: ignore[misc]  # asynctnt is untyped

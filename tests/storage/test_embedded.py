@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
+import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -113,3 +115,21 @@ def test_an_instance_reports_nothing_to_the_makers_of_tarantool(tmp_path: Path) 
     finally:
         embedded.remove_runtime()
     assert said == ["false", "false"]
+
+
+async def test_an_instance_that_listens_at_an_ipv6_address_is_reached_there(tmp_path: Path) -> None:
+    """S22: `[::1]:3301` passed the configuration, and its brackets went into the look-up of the name."""
+    with socket.socket(socket.AF_INET6) as probe:
+        probe.bind(("::1", 0))
+        port = probe.getsockname()[1]
+    server = Server(tmp_path / "queue", ["ios"])
+    server.embedded = dataclasses.replace(server.embedded, listen=f"[::1]:{port}")
+    assert server.embedded.endpoint.address() == ("::1", str(port))
+    server.start()
+    try:
+        with trio.fail_after(30):
+            async with linked(server) as link:
+                assert await Tubes(link, "test").epoch()
+    finally:
+        server.stop()
+        server.embedded.remove_runtime()

@@ -26,8 +26,14 @@ class Origin:
 
     @property
     def authority(self) -> bytes:
-        """The value of ``:authority`` (RFC 9113 §8.3.1): without the port if it is the scheme's own."""
-        return (self.host if self.port == 443 else f"{self.host}:{self.port}").encode("ascii")
+        """The value of ``:authority`` (RFC 9113 §8.3.1): without the port if it is the scheme's own.
+
+        An IPv6 address is in brackets (RFC 3986 §3.2.2).
+        """
+        return str(self).removesuffix(":443").encode("ascii")
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
 def parse_origin(text: str) -> Origin:
@@ -65,7 +71,7 @@ async def dial(origin: Origin, context: ssl.SSLContext, seconds: float) -> TlsSt
 
     ``context`` must offer the ALPN protocol ``h2``; a peer that does not choose it is refused (RFC 9113 §3.3).
     """
-    where = f"{origin.host}:{origin.port}"
+    where = str(origin)
     stream: TlsStream | None = None
     try:
         with trio.fail_after(seconds):
