@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
-import os
 import secrets
 import shutil
-import stat
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -56,13 +52,7 @@ class Embedded:
     @property
     def link(self) -> Path:
         """The short link to the data folder, in a private folder of its own; always the same for the same data."""
-        folder = str(self.directory.absolute())
-        name = f"bs-{os.geteuid()}-{hashlib.sha256(folder.encode(errors='surrogateescape')).hexdigest()[:16]}"
-        for place in map(Path, (os.environ.get("XDG_RUNTIME_DIR", ""), tempfile.gettempdir())):
-            link = place / name / "d"
-            if place.is_absolute() and place.is_dir() and socket_path.fits(link / "listen.sock"):
-                return link
-        return Path("/tmp") / name / "d"  # noqa: S108 - the folder is private, and checked before it is used
+        return socket_path.short_folder(self.directory) / "d"
 
     @property
     def command(self) -> list[str]:
@@ -85,7 +75,10 @@ class Embedded:
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         linked = self.listen is None and self.socket.parent == self.link
         if linked:
-            _private(self.link.parent)
+            try:
+                socket_path.make_private(self.link.parent)
+            except PermissionError as error:
+                raise EmbeddedUnavailable(str(error)) from None
             self.link.unlink(missing_ok=True)
             self.link.symlink_to(self.directory.absolute())
         users = [("broadside", self.password, "broadside_verbs")]
@@ -109,18 +102,6 @@ class Embedded:
 
     def remove_runtime(self) -> None:
         """Delete the socket, and the link to it; call it when the instance has ended."""
-        with contextlib.suppress(OSError):
-            self.socket.unlink(missing_ok=True)
-            self.link.unlink(missing_ok=True)
-            self.link.parent.rmdir()
-
-
-def _private(folder: Path) -> None:
-    """Make a folder that is ours alone (EmbeddedUnavailable if somebody else has made it)."""
-    folder.mkdir(mode=0o700, exist_ok=True)
-    found = folder.lstat()
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o077:
-        raise EmbeddedUnavailable(
-            f"{folder} is not a private folder of this user: remove it, or give the data folder a path of at most "
-            f"{socket_path.LONGEST - 30} characters"
-        )
+        for remove in (self.socket.unlink, self.link.unlink, self.link.parent.rmdir):
+            with contextlib.suppress(OSError):
+                remove()
