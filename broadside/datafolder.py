@@ -10,17 +10,21 @@ import contextlib
 import fcntl
 import os
 import secrets
-import shutil
 import socket
 import stat
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 
+from broadside import machine_users
 from broadside.errors import DataFolderError, shown
 from storage import socket_path
+
+LOCK_WITHIN = 1.0
+"""Seconds for which a node tries to lock its folder: a command that only looks at the lock has it for a moment."""
 
 
 class NodeInfo(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,7 +55,12 @@ class DataFolder:
         self.logs = root / "logs"
 
     def create(self) -> None:
-        """Make the folder (0700) and its parts; raises ``DataFolderError`` if it is open to others or not writable."""
+        """Make the folder (0700) and its parts.
+
+        Raises ``DataFolderError`` if it is another user's, open to others or not writable.
+        """
+        if os.fsencode(self.root) != str(self.root).encode("utf-8", "replace"):
+            raise self._error("its path is not UTF-8", "set LC_ALL=C.UTF-8, or name another with --data")
         try:
             if not self.root.exists():
                 self.root.mkdir(parents=True, mode=0o700)
@@ -64,17 +73,31 @@ class DataFolder:
             raise self._error(f"cannot be made: {error.strerror}", "name another with --data") from None
 
     def check(self) -> None:
-        """Raise ``DataFolderError`` unless the folder is there, a folder, and closed to other users."""
+        """Raise ``DataFolderError`` unless the folder is there, a folder, our own, and closed to other users."""
         try:
-            mode = self.root.stat().st_mode
+            there = self.root.stat()
         except FileNotFoundError:
             raise self._error("does not exist", "the first start of a node makes it: broadside node") from None
         except OSError as error:
             raise self._error(f"cannot be read: {error.strerror}", "name another with --data") from None
         if not self.root.is_dir():
             raise self._error("is not a folder", "name another with --data")
-        if mode & 0o077:
+        self._check_owner(there.st_uid)
+        if there.st_mode & 0o077:
             raise self._error("is open to other users, and it holds keys", f"chmod 700 {self.root}")
+
+    def check_owner(self) -> None:
+        """Raise ``DataFolderError`` if the folder is another user's, who could lead us to a node of their own."""
+        try:
+            there = self.root.stat()
+        except OSError:
+            return
+        self._check_owner(there.st_uid)
+
+    def _check_owner(self, number: int) -> None:
+        if (name := machine_users.stranger(number)) is not None:
+            ours = machine_users.own_name()
+            raise self._error(f"belongs to {name}, not to {ours}", f"run the command as {name}, or name another folder")
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
@@ -85,13 +108,11 @@ class DataFolder:
         self.create()
         descriptor = os.open(self.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
+            if not _lock(descriptor, LOCK_WITHIN):
                 holder = self._holder(descriptor)
                 raise self._error(
                     f"another node is running on it{holder}", "stop that node, or give this one another --data"
-                ) from None
+                )
             self.forget_node()  # left by a killed node: somebody else may listen at its port by now
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
@@ -107,19 +128,24 @@ class DataFolder:
         """A path for the API's Unix socket that only the folder's owner can reach.
 
         It lies in the folder itself. If that path is too long, or the file system has no sockets, it lies in a private
-        temporary folder, which is removed at the end.
+        folder with a short path, which is removed at the end.
         """
         path = self.root / "api.sock"
         if socket_path.fits(path) and _takes_sockets(path):
             yield path
             return
-        private = Path(tempfile.mkdtemp(prefix="bs-"))
+        private = socket_path.short_folder(self.root)
         try:
-            if (owner := self.root.stat().st_uid) != private.stat().st_uid:
-                os.chown(private, owner, -1)
-            yield private / "api.sock"
+            socket_path.make_private(private)
+        except OSError as error:
+            raise DataFolderError(str(error)) from None
+        path = private / "api.sock"
+        try:
+            yield path
         finally:
-            shutil.rmtree(private, ignore_errors=True)
+            for remove in (path.unlink, private.rmdir):
+                with contextlib.suppress(OSError):
+                    remove()
 
     def in_use(self) -> bool:
         """Whether a node has locked the folder now."""
@@ -165,7 +191,9 @@ class DataFolder:
             return False
         if socket.parent == self.root:
             return True
-        return stat.S_ISDIR(there.st_mode) and not there.st_mode & 0o077 and there.st_uid == self.root.stat().st_uid
+        return (
+            stat.S_ISDIR(there.st_mode) and not there.st_mode & 0o077 and machine_users.stranger(there.st_uid) is None
+        )
 
     def key(self) -> str:
         """Return the API's key; the first call creates it."""
@@ -195,6 +223,20 @@ class DataFolder:
 
     def _error(self, what: str, remedy: str) -> DataFolderError:
         return DataFolderError(f"data folder {shown(str(self.root))}: {what} ({remedy})")
+
+
+def _lock(descriptor: int, seconds: float) -> bool:
+    """Lock the file for this process alone; False if another process still has it after ``seconds``."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(0.01)
+        else:
+            return True
 
 
 def _takes_sockets(path: Path) -> bool:

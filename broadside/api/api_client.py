@@ -77,7 +77,8 @@ class Client:
 
     @classmethod
     def of(cls, folder: DataFolder) -> Client:
-        """Find the node that runs on ``folder``."""
+        """Find the node that runs on ``folder`` (DataFolderError if the folder is another user's)."""
+        folder.check_owner()
         node, key = folder.read_node(), folder.read_key()
         if node is None or key is None:
             if folder.in_use():

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cyclopts import App
 
+from broadside import machine_users
 from broadside.cli.options import ConfigFile, DataDir, Json
 from broadside.cli.output import say, say_json
 
@@ -33,7 +33,7 @@ def doctor(*, config: ConfigFile = None, data: DataDir = None, json: Json = Fals
     from broadside.doctor.checks import examine  # imports the transports, which no other command needs
 
     findings: list[Finding] = []
-    for finding in examine(config, None if data is None else Path(data).expanduser().absolute()):
+    for finding in examine(config, None if data is None else machine_users.expanded(data).absolute()):
         findings.append(finding)
         if not json:
             say(str(finding))

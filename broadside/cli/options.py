@@ -8,6 +8,7 @@ from typing import Annotated, TypeAlias
 
 from cyclopts import Parameter
 
+from broadside import machine_users
 from broadside.api.api_client import Client
 from broadside.config.config import Config
 from broadside.datafolder import DataFolder
@@ -28,7 +29,7 @@ _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 
 def data_folder(config: Path | None, data: Path | None) -> DataFolder:
     """Return the data folder: ``data`` if given (the configuration is then not read), else the configured one."""
-    return DataFolder(data.expanduser().absolute() if data is not None else configuration(config).node.data)
+    return DataFolder(machine_users.expanded(data).absolute() if data is not None else configuration(config).node.data)
 
 
 def configuration(path: Path | None) -> Config:

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import Meta
 
+from broadside import machine_users
 from broadside.config import strict_toml
 from broadside.config.tarantool import (
     NAME,
@@ -43,7 +44,12 @@ if answers are slow (`./dev bench choices`), and take 7 MB each."""
 
 def cores() -> int:
     """Return the number of cores that this process may use: a node's default number of workers."""
-    return min(256, len(os.sched_getaffinity(0)))
+    return min(256, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+
+
+def machine_memory() -> int:
+    """Return the bytes of memory that this machine has."""
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 class NodeConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -132,10 +138,17 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     """Fill an empty base with sample phones and fire at them. Only if every channel is a twin."""
     source: Path | None = None
 
+    def secret_variables(self) -> frozenset[str]:
+        """The environment variables that hold passwords: no child process inherits them."""
+        servers = [self.store, self.queue, *self.peers]
+        return frozenset(
+            server.password_env for server in servers if isinstance(server, ServerConfig) and server.password_env
+        )
+
 
 def load(path: Path) -> Config:
     """Read ``path``. Raises ``ConfigError`` with every mistake found."""
-    path = path.expanduser().absolute()
+    path = machine_users.expanded(path).absolute()
     table = strict_toml.parse(path)
     reader = strict_toml.Reader(path.parent)
     config = _config(reader, table, path)
@@ -203,6 +216,9 @@ def _check_node(reader: strict_toml.Reader, node: NodeConfig) -> None:
         reader.problem("node.name", f"{shown(node.name)} cannot be a name", NAME_RULE, node.name)
     if node.memory_bytes < 64 << 20:
         reader.problem("node.memory", f"{shown(node.memory)} is too little", _REMEDIES["node.memory"], node.memory)
+    if node.memory_bytes > (there := machine_memory()):
+        what = f"{shown(node.memory)} is more than the {there / (1 << 30):.1f} GB of this machine"
+        reader.problem("node.memory", what, "leave room for the workers, too", node.memory)
     if node.data.exists() and not node.data.is_dir():
         reader.problem("node.data", f"{shown(str(node.data))} is not a folder", "name a folder", str(node.data))
 

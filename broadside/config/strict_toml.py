@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 import re
 import tomllib
 from collections.abc import Collection, Mapping
@@ -11,27 +12,41 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from broadside.errors import ConfigError, Problem, shown
+from broadside import machine_users
+from broadside.errors import ConfigError, Problem, UsageError, shown
 
 T = TypeVar("T", bound=msgspec.Struct)
 
 _KINDS = {"str": "text in quotes", "int": "a whole number", "float": "a number", "bool": "true or false"}
 _KINDS |= {"object": "a table", "array": "an array", "null": "nothing"}
+_ESCAPE = re.compile(r"backslash|hex|escape", re.I)
+"""What tomllib says about a backslash, as in ``"C:\\Users"``."""
 _INLINE_SECRETS = {"password", "secret", "passphrase", "api_key", "private_key"}
 
 
 def parse(path: Path) -> dict[str, Any]:
-    """Read the TOML file ``path`` (raises ``ConfigError``: missing, unreadable, not UTF-8, not TOML)."""
+    """Read the TOML file ``path`` (raises ``ConfigError``: missing, unreadable, another user's, not UTF-8, not TOML).
+
+    A byte-order mark at its start, which some editors write, is ignored.
+    """
     try:
-        raw = path.read_bytes()
+        with path.open("rb") as file:
+            whose, raw = machine_users.stranger(os.fstat(file.fileno()).st_uid), file.read()
     except FileNotFoundError:
         remedy = "copy broadside.example.toml, or leave --config out to run the demo"
         raise ConfigError([Problem(str(path), "no such file", remedy)]) from None
     except OSError as error:
         remedy = "name a file that this user may read"
         raise ConfigError([Problem(str(path), (error.strerror or str(error)).lower(), remedy)]) from None
+    if whose is not None:
+        ours = machine_users.own_name()
+        remedy = f"run the command as {whose}; or read the file, and if it is right: chown {ours} {path}"
+        raise ConfigError([Problem(str(path), f"belongs to {whose}, not to {ours}", remedy)])
     try:
-        return tomllib.loads(raw.decode())
+        return tomllib.loads(raw.decode("utf-8-sig"))
+    except RecursionError:
+        remedy = "no key of broadside.toml needs more than two levels"
+        raise ConfigError([Problem(str(path), "arrays or tables are nested too deeply", remedy)]) from None
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
         what = f"byte 0x{raw[error.start]:02x} is not UTF-8"
@@ -41,6 +56,8 @@ def parse(path: Path) -> dict[str, Any]:
         what = found[1] if found else str(error)
         place = f" line {found[2]}, column {found[3]}" if found and found[2] else " at its end" if found else ""
         remedy = "the file is TOML: key = value, text in quotes"
+        if _ESCAPE.search(what):
+            remedy = "in double quotes a backslash begins an escape: write a path with / or \\, or in 'single quotes'"
         raise ConfigError([Problem(f"{path}{place}", what[:1].lower() + what[1:], remedy)]) from None
 
 
@@ -97,7 +114,11 @@ class Reader:
 
     def file(self, where: str, written: str | Path, *, secret: bool) -> Path:
         """Resolve and check a file that must exist; a ``secret`` must be closed to other users."""
-        path = self.folder / Path(written).expanduser()
+        try:
+            path = self.folder / machine_users.expanded(Path(written))
+        except UsageError as error:
+            self.problem(where, str(error), "paths are relative to broadside.toml", str(written))
+            return Path(written)
         named = shown(str(path.relative_to(self.folder) if path.is_relative_to(self.folder) else path))
         try:
             mode = path.stat().st_mode
@@ -118,7 +139,10 @@ class Reader:
 
     def _path(self, kind: type, value: object) -> object:
         if kind is Path and isinstance(value, str) and value and "\0" not in value:
-            return self.folder / Path(value).expanduser()
+            try:
+                return self.folder / machine_users.expanded(Path(value))
+            except UsageError as error:
+                raise ValueError(str(error)) from None
         raise ValueError("Expected `str`")
 
     def _invalid(self, where: str, value: object, message: str, remedies: Mapping[str, str]) -> None:
@@ -140,7 +164,7 @@ class Reader:
                 kind = "float" if "float" in kinds else kinds[0]
                 what = f"{shown(value)} is not {_KINDS.get(kind, kind)}"
         else:
-            what = f"{shown(value)}: {text}"
+            what = text if text.startswith(shown(value)) else f"{shown(value)}: {text}"
         self.problem(where, what, remedy, value)
 
 

@@ -47,9 +47,9 @@ REMEDIES = {
 
 
 def read_password(path: Path) -> str:
-    """Read the password in ``path``, without the line end (raises ``ConfigError``)."""
+    """Read the password in ``path``, without line end and byte-order mark (raises ``ConfigError``)."""
     try:
-        return path.read_text(encoding="utf-8").rstrip("\r\n")
+        return path.read_text(encoding="utf-8-sig").rstrip("\r\n")
     except (OSError, UnicodeDecodeError) as error:
         what = f'file "{path}" cannot be read: {error}'
         raise ConfigError([Problem("password_file", what, "it holds the password, in UTF-8")]) from error

@@ -205,6 +205,30 @@ MISTAKES = {
     "bad syntax": ("[node\nname = 1\n", "line 1, column 6: expected ']' at the end"),
     "a key twice": ("[node]\nname = 'a'\nname = 'b'\n", "line 3, column 11: cannot overwrite a value"),
     "text that never ends": ('[node]\nname = "a', " at its end: unterminated string"),
+    "a Windows path": (  # E7: "invalid hex value", and no word of the backslash
+        credentials(key="C:\\Users\\ada\\AuthKey.p8"),
+        "line 5, column 28: invalid hex value (in double quotes a backslash begins an escape: write a path with / or",
+    ),
+    "a Windows path with a dot": (
+        credentials(key="C:\\data\\AuthKey.p8"),
+        "(in double quotes a backslash begins an escape",
+    ),
+    "arrays within arrays": (  # S23: unexpected RecursionError
+        f"[node]\nname = {'[' * 20_000}{']' * 20_000}\n",
+        "arrays or tables are nested too deeply (no key of broadside.toml needs more than two levels)",
+    ),
+    "a file of a user who is not there": (  # S23: unexpected RuntimeError
+        credentials(key="~nosuchuser/AuthKey.p8"),
+        'credentials.key: "~nosuchuser/AuthKey.p8": ~nosuchuser has no home folder here; write the whole path (',
+    ),
+    "a folder of a user who is not there": (
+        APNS + '[node]\ndata = "~nosuchuser/var"\n',
+        'node.data: "~nosuchuser/var": ~nosuchuser has no home folder here; write the whole path (',
+    ),
+    "more memory than there is": (  # S23: Tarantool failed at its start, with words about mmap
+        APNS + '[node]\nmemory = "999999 GB"\n',
+        'node.memory: "999999 GB" is more than the ',
+    ),
     "bytes that are no UTF-8": (b'[node]\nname = "\xff"\n', "line 2: byte 0xff is not UTF-8 (save the file as UTF-8)"),
 }
 
@@ -350,3 +374,21 @@ def test_a_value_is_shown_on_one_line() -> None:
     assert shown("x" * 100) == '"' + "x" * 59 + '…"'
     assert shown(False) == "false"
     assert shown({"a": 1}) == "a table"
+
+
+def test_a_byte_order_mark_in_a_file_is_no_mistake(folder: Path) -> None:
+    """E4: the mark of an editor on Windows was "invalid statement", line 1, column 1."""
+    assert read(folder, b"\xef\xbb\xbf" + APNS.encode()).channels["ios"].app == "com.example.news"
+    (folder / "secret").write_bytes(b"\xef\xbb\xbfpa ss\r\n")
+    store = read(folder, STORE + 'password_file = "secret"\n').store
+    assert store is not None
+    assert store.password() == "pa ss"
+
+
+def test_the_variables_that_hold_passwords_are_known(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """S23: children inherited them."""
+    for name in ("IN_STORE", "IN_QUEUE", "IN_PEER"):
+        monkeypatch.setenv(name, "x")
+    text = STORE + 'password_env = "IN_STORE"\n[queue]\nuri = "h:1"\npassword_env = "IN_QUEUE"\n'
+    text += '[[peers]]\nname = "node-2"\nuri = "h:2"\npassword_env = "IN_PEER"\n'
+    assert read(folder, text).secret_variables() == {"IN_STORE", "IN_QUEUE", "IN_PEER"}
