@@ -42,7 +42,7 @@ def ask(path: Path, command: str, **arguments: Any) -> Any:
 
 
 def _connect(link: socket.socket, path: Path) -> None:
-    if socket_path.fits(path) or not Path("/proc/self/fd").exists():
+    if socket_path.fits(path) or not hasattr(os, "O_PATH"):
         link.connect(str(path))
         return
     folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY)

@@ -27,8 +27,11 @@ _CLOCK_SKEW = 60
 
 
 def elapsed() -> float:
-    """Seconds of ``CLOCK_BOOTTIME``, sleep included: the same in all processes of a machine, and nobody can set it."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME)
+    """Seconds of ``CLOCK_BOOTTIME``, sleep included: the same in all processes of a machine, and nobody can set it.
+
+    macOS has no clock of that name: its ``CLOCK_MONOTONIC`` counts sleep.
+    """
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 class ProviderToken:
