@@ -112,7 +112,7 @@ def standard(stream: TextIO | None, name: str, notice: Callable[[int, str], str]
         except (OSError, ValueError, io.UnsupportedOperation):  # a Python stream without a descriptor
 
             def write(data: bytes, to: TextIO = stream) -> None:
-                to.write(data.decode(errors="replace"))
+                to.write(data.decode(getattr(to, "encoding", None) or "utf-8", "replace"))
                 to.flush()
 
     outlet = Outlet(name, write, notice)
@@ -171,6 +171,8 @@ class RotatingFile:
     def _open(self) -> None:
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
         self._descriptor = os.open(self._path, flags, 0o600)
+        if stat.S_ISREG(os.fstat(self._descriptor).st_mode):
+            os.fchmod(self._descriptor, 0o600)  # it may be older, and open to others
 
     def _close(self) -> None:
         if self._descriptor is not None:

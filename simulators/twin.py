@@ -122,8 +122,9 @@ async def _report(ledger: Ledger, platform: str) -> None:
 
 
 def _announce(ready: TwinReady) -> None:
-    sys.stdout.write(msgspec.json.encode(ready).decode() + "\n")
-    sys.stdout.flush()
+    # as bytes: JSON is UTF-8 whatever this process's locale is
+    sys.stdout.buffer.write(msgspec.json.encode(ready) + b"\n")
+    sys.stdout.buffer.flush()
 
 
 def _log(line: str) -> None:

@@ -11,7 +11,7 @@ from importlib import metadata
 from cyclopts import App, CycloptsError, Parameter
 
 from broadside.cli import campaign, dead, doctor, fire, node, output, peers, servers, subscribers, tube, twin
-from broadside.errors import BroadsideError
+from broadside.errors import BroadsideError, shown
 
 _HELP = "Send breaking news to every subscriber's phone at once, and watch it arrive."
 _EPILOGUE = """\
@@ -62,6 +62,7 @@ def version() -> str:
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command line and return its exit code. A user's mistake becomes one line, never a traceback."""
+    output.accept_any_text()
     try:
         result = build()(list(arguments), exit_on_error=False, print_error=False)
         sys.stdout.flush()
@@ -71,6 +72,9 @@ def run(arguments: Sequence[str]) -> int:
     except BroadsideError as error:
         output.complain(str(error))
         return error.exit_code
+    except UnicodeEncodeError as error:  # an argument's bytes were no text in this locale; output accepts any text
+        output.complain(f"broadside: {shown(error.object)} is not UTF-8 text (correct it, or set LC_ALL=C.UTF-8)")
+        return 2
     except BrokenPipeError:
         # the reader (head, less) closed the pipe; keep Python from complaining at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

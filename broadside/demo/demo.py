@@ -74,7 +74,7 @@ def write_twin_scripts(folder: Path, platforms: Iterable[str]) -> None:
     for platform in set(platforms):
         path = folder / f"{platform}.script.toml"
         if not path.exists():
-            path.write_text(samples.TWIN_SCRIPT)
+            path.write_text(samples.TWIN_SCRIPT, encoding="utf-8")
 
 
 async def show(newsroom: Newsroom, config: Config, terminal: Terminal) -> None:

@@ -113,6 +113,16 @@ def test_a_log_file_is_rotated_private_and_found_again_when_it_was_taken_away(tm
     assert all(path.stat().st_size <= 100 for path in tmp_path.iterdir())
 
 
+def test_a_log_file_that_was_open_to_others_is_closed_to_them(tmp_path: Path) -> None:
+    """S23: log files had mode 0644, and one that was there kept it."""
+    older = tmp_path / "node.log"
+    older.write_text("old\n")
+    older.chmod(0o644)
+    RotatingFile(older, largest=100, keep=2).write(b"new\n")
+    assert older.read_text() == "old\nnew\n"
+    assert older.stat().st_mode & 0o777 == 0o600
+
+
 @pytest.fixture
 def node_logs(tmp_path: Path) -> Iterator[list[str]]:
     before = structlog.get_config()
