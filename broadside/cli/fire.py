@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import secrets
 from pathlib import Path
 from typing import Annotated, Any
@@ -136,7 +137,7 @@ def _options(path: Path) -> dict[str, dict[str, Any]]:
     """Read the file of ``--options`` (raises ``UsageError``)."""
     where = f"--options: file {shown(str(path))}"
     try:
-        content = path.read_bytes()
+        content = path.read_bytes().removeprefix(codecs.BOM_UTF8)  # some editors write this mark
     except OSError as error:
         reason = "not found" if isinstance(error, FileNotFoundError) else f"cannot be read: {error.strerror}"
         raise UsageError(f"{where} {reason} (name a JSON file)") from None

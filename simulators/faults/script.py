@@ -6,6 +6,7 @@ misspelt fault never happens proves nothing.
 
 from __future__ import annotations
 
+import codecs
 import tomllib
 from pathlib import Path
 from typing import Annotated, Literal
@@ -171,7 +172,7 @@ class Script(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 def load_script(path: Path) -> Script:
     """Read a ``.toml`` or ``.json`` script (raises ``ScriptError``: file, key, remedy)."""
     try:
-        text = path.read_bytes()
+        text = path.read_bytes().removeprefix(codecs.BOM_UTF8)  # some editors write this mark
     except OSError as error:
         raise ScriptError(f"script {path}: {error.strerror}: name a readable .toml or .json file") from None
     try:
@@ -183,7 +184,7 @@ def load_script(path: Path) -> Script:
             raise ScriptError(f"script {path}: its name must end in .toml or .json, which says its format")
     except msgspec.ValidationError as error:
         raise ScriptError(f"script {path}: {_located(str(error))}: see docs/twins.md for the keys") from None
-    except (msgspec.DecodeError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ScriptError(f"script {path}: not valid {path.suffix[1:].upper()}: {error}") from None
     _check(path, script)
     return script

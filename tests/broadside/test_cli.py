@@ -150,6 +150,9 @@ def test_fire_hands_over_options_and_then_leaves_the_texts_to_the_platforms(
     file.write_text(json.dumps(options))
     assert broadside("fire", "--options", str(file))[0] == 0
     assert node.fired[0]["message"] == {"title": "", "body": "", "options": options}
+    file.write_text("\ufeff" + json.dumps(options))  # E4: an editor on Windows adds this mark
+    assert broadside("fire", "--options", str(file))[0] == 0
+    assert node.fired[1]["message"]["options"] == options
 
 
 @pytest.mark.parametrize(

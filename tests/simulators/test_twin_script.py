@@ -241,3 +241,15 @@ async def sign_in(client: Client, account: str) -> dict[str, str]:
     fields = {"content-type": FORM[b"content-type"].decode()}
     granted = await client.ask("/token", fields, form(assertion=assertion(held)))
     return {"authorization": "Bearer " + json.loads(granted.body)["access_token"], "content-type": "application/json"}
+
+
+@pytest.mark.parametrize(("name", "text"), [("s.toml", "latency_ms = 5\n"), ("s.json", '{"latency_ms": 5}')])
+def test_a_script_with_a_byte_order_mark_is_read(tmp_path: Path, name: str, text: str) -> None:
+    """E4: an editor on Windows adds the mark when it saves the file."""
+    assert load_script(write(tmp_path, "\ufeff" + text, name)).latency_ms == 5
+
+
+def test_a_script_nested_too_deeply_is_no_script(tmp_path: Path) -> None:
+    """S23: unexpected RecursionError."""
+    with pytest.raises(ScriptError, match="not valid TOML"):
+        load_script(write(tmp_path, f"rules = {'[' * 20_000}{']' * 20_000}\n"))
