@@ -14,7 +14,7 @@ import os
 import signal
 import subprocess
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import Literal
 
@@ -52,6 +52,7 @@ class ChildProcess:
 
     - `pass_fds`: as for `subprocess.Popen`. The descriptors passed on stay open in this process: close this side's copy
       once the process runs, or its channel never ends (`ready_on` is a good place).
+    - `env`: its environment; None: this process's own.
     - `first_line`: bytes written to standard input before all else, a newline added. Standard input then stays open.
     - `ready_on`: "stdout" waits for a first line with a JSON object and hands it to `on_ready`; an async function,
       called with this object once the process runs, makes the process ready by returning.
@@ -69,6 +70,7 @@ class ChildProcess:
         argv: Sequence[str | os.PathLike[str]],
         *,
         pass_fds: Sequence[int] = (),
+        env: Mapping[str, str] | None = None,
         first_line: bytes | None = None,
         ready_on: Literal["stdout"] | Callable[[ChildProcess], Awaitable[None]] = "stdout",
         on_ready: Callable[[dict[str, object]], None] | None = None,
@@ -83,6 +85,7 @@ class ChildProcess:
         self.name = name
         self._argv = [os.fspath(part) for part in argv]
         self._pass_fds = tuple(pass_fds)
+        self._env = env
         self._first_line = first_line
         self._ready_on = ready_on
         self._on_ready = on_ready
@@ -128,6 +131,7 @@ class ChildProcess:
             stderr=subprocess.PIPE,
             start_new_session=True,
             pass_fds=self._pass_fds,
+            env=self._env,
         )
         _running.add(process)
         try:

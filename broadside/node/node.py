@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import resource
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,9 @@ class Node:
     def __init__(self, config: Config, folder: DataFolder) -> None:
         self._config = config
         self._folder = folder
+        secret = config.secret_variables()
+        self._environment = {name: value for name, value in os.environ.items() if name not in secret}
+        """The child processes' environment: passwords reach them in the handshake, if they need them at all."""
         self._embedded = self._own_tarantool()
         self._twins = {
             platform: processes.TwinState(
@@ -164,11 +168,20 @@ class Node:
             embedded = self._embedded
             children.append(
                 ChildSpec(
-                    "tarantool", lambda: processes.tarantool(embedded), start_timeout=TARANTOOL_START, shutdown=15.0
+                    "tarantool",
+                    lambda: processes.tarantool(embedded, self._environment),
+                    start_timeout=TARANTOOL_START,
+                    shutdown=15.0,
                 )
             )
         children += [
-            ChildSpec(f"twin-{twin.platform}", twin.process, start_timeout=60.0, shutdown=10.0, together=True)
+            ChildSpec(
+                f"twin-{twin.platform}",
+                partial(twin.process, self._environment),
+                start_timeout=60.0,
+                shutdown=10.0,
+                together=True,
+            )
             for twin in self._twins.values()
         ]
         children.append(ChildSpec("link", lambda: self._link))
@@ -217,8 +230,8 @@ class Node:
         return frozenset(id for stats in running if stats is not None for id in stats.sending)
 
     def _worker(self, worker: processes.WorkerState) -> Callable[[], Actor]:
-        drain = self._config.node.drain
-        return lambda: processes.WorkerProcess(worker, lambda: self._hello(worker.name), drain)
+        drain, environment = self._config.node.drain, self._environment
+        return lambda: processes.WorkerProcess(worker, lambda: self._hello(worker.name), drain, environment)
 
     def _console(self) -> Console:
         self._checks.update({name: transport.check for name, transport in self._built().items()})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +23,12 @@ STOP_GRACE = 5.0
 """Seconds from that signal to SIGKILL."""
 
 
-def tarantool(embedded: Embedded) -> ChildProcess:
+def tarantool(embedded: Embedded, env: Mapping[str, str]) -> ChildProcess:
     """The embedded Tarantool. SIGTERM stops it in an orderly way; its data survive any other end too."""
     return ChildProcess(
         "tarantool",
         embedded.command,
+        env=env,
         first_line=embedded.handshake.rstrip(b"\n"),
         log_line=child_line("tarantool"),
         grace=10.0,  # its workers are gone by then; alone, it waits for them (lua/leaving.lua)
@@ -56,7 +57,7 @@ class TwinState:
         """The file with the twin's answers other than 200; optional."""
         return self.folder / f"{self.platform}.script.toml"
 
-    def process(self) -> ChildProcess:
+    def process(self, env: Mapping[str, str]) -> ChildProcess:
         """One incarnation of the twin; every later one listens on the first one's port."""
         command = [sys.executable, "-m", "simulators.twin", self.platform, "--guard", "--port", str(self.port)]
         command += ["--directory", str(self.folder), "--ledger", str(self.ledger)]
@@ -65,7 +66,7 @@ class TwinState:
         if self.script.exists():
             command += ["--script", str(self.script)]
         name = f"twin-{self.platform}"
-        return ChildProcess(name, command, on_ready=self._ready, log_line=child_line(name))
+        return ChildProcess(name, command, env=env, on_ready=self._ready, log_line=child_line(name))
 
     def _ready(self, said: dict[str, Any]) -> None:
         self.port = int(said["port"])
@@ -99,7 +100,9 @@ class WorkerState:
 class WorkerProcess:
     """One incarnation of a worker: the process, and our end of its socket pair."""
 
-    def __init__(self, state: WorkerState, hello: Callable[[], wire.Hello], drain: float) -> None:
+    def __init__(
+        self, state: WorkerState, hello: Callable[[], wire.Hello], drain: float, env: Mapping[str, str]
+    ) -> None:
         self._state = state
         self._hello = hello
         self._answered = trio.Event()
@@ -111,6 +114,7 @@ class WorkerProcess:
             state.name,
             [sys.executable, "-m", "broadside.worker", str(self._theirs.fileno())],
             pass_fds=[self._theirs.fileno()],
+            env=env,
             ready_on=self._shake_hands,
             log_line=child_line(state.name),
             request_stop=self._stop_wanted.set,

@@ -21,7 +21,7 @@ from broadside.errors import BroadsideError, first_error
 from broadside.node.node import Node
 from broadside.outlet import open_standard_streams
 from storage.errors import EmbeddedUnavailable, VerbRefused
-from supervision import ProcessDied, StartFailed, kill_running
+from supervision import IntensityExceeded, ProcessDied, StartFailed, kill_running
 from transports.errors import TransportError
 
 log = structlog.get_logger(__name__)
@@ -35,6 +35,10 @@ FORCE = 6.0
 
 class StartError(BroadsideError):
     """The node cannot start; the text says why and what to do."""
+
+
+class GaveUp(BroadsideError):
+    """The node's processes failed more often than ``[supervision]`` allows; the text names the last failure."""
 
 
 def run_node(config: Config, data: Path | None = None, demo_wanted: bool = True) -> int:
@@ -87,6 +91,12 @@ async def _main(config: Config, folder: DataFolder, terminal: demo.Terminal, fir
             await node.run(lambda: nursery.start_soon(serving))
         except StartFailed as error:
             raise StartError(_why(error, folder)) from error
+        except IntensityExceeded as error:
+            limit = config.supervision
+            raise GaveUp(
+                f"the node gives up: {error.child} failed again after {limit.restarts} restarts in {limit.period:g} s: "
+                f"{logs.first_line(error.__cause__ or error)} (the tracebacks are in {folder.logs}/node.log)"
+            ) from error
         nursery.cancel_scope.cancel()
     terminal.say("stopped")
     return 0
