@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 import structlog
@@ -161,5 +162,11 @@ _AGAIN = "try again in a moment, with the same key; `broadside doctor` says more
 
 
 def new_id(now: int) -> int:
-    """Return an id for a new campaign; ids increase with time. ``now``: ms UTC."""
+    """Return an id for a new campaign; ids increase with time. ``now``: ms UTC.
+
+    Raises ``FireFailed`` before 2020, the zero of these ids: a machine without a battery starts in 1970.
+    """
+    if now < _EPOCH:
+        day = datetime.fromtimestamp(now / 1000, UTC).date()
+        raise FireFailed("", f"this machine's clock says {day}", "set its clock, best by NTP", maybe=False)
     return now - _EPOCH << 22 | secrets.randbits(22)

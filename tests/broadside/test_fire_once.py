@@ -290,3 +290,14 @@ async def test_a_campaign_that_is_firing_answers_to_another_fire_with_itself(own
     assert await store.campaign_fire(7, 2, 2) == []
     assert await store.campaign_cursors(7) == before
     assert await store.campaign_fire(8, 2, 2) is None
+
+
+async def test_a_machine_whose_clock_is_before_2020_fires_nothing_and_says_why(link: Link) -> None:
+    """S23: the campaign's id was negative, and the answer a 500."""
+    async with client(link, clock=lambda: 86_400_000) as api:
+        for more in ({}, {"dry_run": True}):
+            answer = await fire(api, None, channels=["ios"], **more)
+            assert answer.status_code == 503
+            error = answer.json()["error"]
+            assert error["message"] == "nothing was fired: this machine's clock says 1970-01-02"
+            assert (error["fired"], error["remedy"]) == ("no", "set its clock, best by NTP")
