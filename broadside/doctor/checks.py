@@ -167,7 +167,7 @@ def reachable(name: str, origin: str, ca: Path | None) -> Finding:
     """Check the path to a provider up to HTTP/2: name, connection, certificate, ALPN."""
     parts = urlsplit(origin)
     host, port = parts.hostname or "", parts.port or 443
-    where = f"{host}:{port}"
+    where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     try:
         context: ssl.SSLContext
         if ca is None:

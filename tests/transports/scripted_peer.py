@@ -96,6 +96,7 @@ class Link:
 @dataclass
 class Peer:
     port: int = 0
+    host: str = "localhost"
     answer: Callable[[Seen], Reply | None] = lambda seen: (200, {}, b"")
     settings: dict[int, int] = field(default_factory=dict)
     credit: bool = True
@@ -109,7 +110,8 @@ class Peer:
 
     @property
     def origin(self) -> str:
-        return f"https://localhost:{self.port}"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"https://{host}:{self.port}"
 
     async def on_connect(self, stream: trio.SSLStream[trio.SocketStream]) -> None:
         self.accepted += 1
@@ -125,7 +127,7 @@ class Peer:
         """Serve until ``scope`` is cancelled; started once ``port`` is known."""
         with self.scope:
             async with trio.open_nursery() as nursery:
-                serve = partial(trio.serve_ssl_over_tcp, self.on_connect, self.port, context, host="localhost")
+                serve = partial(trio.serve_ssl_over_tcp, self.on_connect, self.port, context, host=self.host)
                 listeners = await nursery.start(serve)
                 self.port = listeners[0].transport_listener.socket.getsockname()[1]
                 task_status.started()

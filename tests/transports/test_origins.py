@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-import pytest
+import ssl
+from typing import Any
 
+import pytest
+import trustme
+
+from tests.transports.scripted_peer import Peer
 from transports.http2.connection import parse_origin
 
 
@@ -21,3 +26,17 @@ def test_an_ipv6_address_is_in_brackets_in_authority_and_nowhere_else(text: str,
     """E7, S22: `:authority` was ::1:2197, which servers refuse (RFC 3986 §3.2.2)."""
     origin = parse_origin(text)
     assert (origin.host, origin.authority) == (host, authority)
+
+
+async def test_pushes_reach_a_provider_at_an_ipv6_address(
+    start_peer: Any, authority: trustme.CA, make_apns: Any, make_batch: Any, running: Any
+) -> None:
+    """E7: from the look-up of the address to its certificate."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("::1").configure_cert(context)
+    context.set_alpn_protocols(["h2"])
+    peer = await start_peer(Peer(host="::1"), context)
+    async with running(make_apns(peer)) as transport:
+        outcomes = await transport.send(make_batch(3))
+    assert outcomes.delivered == 3
+    assert {seen.headers[":authority"] for seen in peer.seen} == {f"[::1]:{peer.port}"}
