@@ -415,3 +415,11 @@ def test_a_taken_port_fails_the_first_start(served: Served, tmp_path: Path) -> N
     with pytest.raises(Exception, match="Address already in use") as raised:
         trio.run(second)
     assert "set [http] bind" in str(raised.value.__cause__)
+
+
+def test_a_request_with_two_framings_is_refused_and_nothing_after_it_is_read(lasting: Served) -> None:
+    """S23: a proxy in front may end such a request elsewhere than this server does, and smuggle another one in."""
+    answer = lasting.knock(WAYS["two framings"] + b"0\r\n\r\nGET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert b"\r\nconnection: close\r\n" in answer.lower()
+    assert answer.count(b"HTTP/1.1 ") == 1
