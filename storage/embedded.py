@@ -77,7 +77,7 @@ class Embedded:
         if linked:
             try:
                 socket_path.make_private(self.link.parent)
-            except PermissionError as error:
+            except OSError as error:
                 raise EmbeddedUnavailable(str(error)) from None
             self.link.unlink(missing_ok=True)
             self.link.symlink_to(self.directory.absolute())

@@ -6,6 +6,7 @@ are relative to the file's own folder. Secrets are in files or environment varia
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
 from typing import Annotated
@@ -48,8 +49,8 @@ def cores() -> int:
 
 
 def machine_memory() -> int:
-    """Return the bytes of memory that this machine has."""
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    """Return the GB of memory that this machine has, rounded up: its system keeps some of them for itself."""
+    return math.ceil(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / (1 << 30))
 
 
 class NodeConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -216,8 +217,8 @@ def _check_node(reader: strict_toml.Reader, node: NodeConfig) -> None:
         reader.problem("node.name", f"{shown(node.name)} cannot be a name", NAME_RULE, node.name)
     if node.memory_bytes < 64 << 20:
         reader.problem("node.memory", f"{shown(node.memory)} is too little", _REMEDIES["node.memory"], node.memory)
-    if node.memory_bytes > (there := machine_memory()):
-        what = f"{shown(node.memory)} is more than the {there / (1 << 30):.1f} GB of this machine"
+    if node.memory_bytes > (there := machine_memory()) << 30:
+        what = f"{shown(node.memory)} is more than the {there} GB of this machine"
         reader.problem("node.memory", what, "leave room for the workers, too", node.memory)
     if node.data.exists() and not node.data.is_dir():
         reader.problem("node.data", f"{shown(str(node.data))} is not a folder", "name a folder", str(node.data))
