@@ -320,10 +320,3 @@ def test_bad_credentials_are_named_in_one_line(apns_credentials, change, words):
 def test_no_secret_is_in_a_repr(token):
     token.header()
     assert repr(token) == "ProviderToken(key_id='ABCDE12345', team_id='TEAM123456')"
-
-
-def test_a_signing_key_with_a_byte_order_mark_is_read(apns_credentials, tmp_path):
-    """E4: an editor on Windows adds the mark when it saves the file."""
-    marked = tmp_path / "AuthKey.p8"
-    marked.write_bytes(b"\xef\xbb\xbf" + Path(apns_credentials["key"]).read_bytes())
-    assert credentials.load({**apns_credentials, "key": str(marked)}).team_id == "TEAM123456"
