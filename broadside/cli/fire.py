@@ -84,8 +84,8 @@ def fire(
     """Create a campaign and fire it at once, to every subscriber."""
     special = _options(options) if options is not None else {}
     # with options a push may need no text: the platforms decide
-    if not special and not (title.strip() and body.strip()):
-        raise UsageError(f"--{'body' if title.strip() else 'title'}: is empty (write what the phone should show)")
+    if not special and not title.strip() and not body.strip():
+        raise UsageError("--title: is empty, and so is --body (write what the phone should show)")
     request = FireRequest(
         message=Message(title=title, body=body, url=url, options=special),
         channels=list(dict.fromkeys(channel)) if channel else None,

@@ -125,7 +125,7 @@ def _data(value: Any, at: str) -> Rejection | None:
     if wrong is not None:
         return wrong
     for key in value:
-        if key in ("from", "gcm", "message_type") or key.startswith(("google", "gcm.")):
+        if key in ("from", "gcm", "message_type") or key.startswith(("google.", "gcm.")):
             return invalid(f"Invalid data payload key: {key}", at)
     return None
 

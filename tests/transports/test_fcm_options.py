@@ -167,10 +167,42 @@ def test_a_message_of_data_alone_needs_no_text_and_shows_nothing() -> None:
     assert said["apns"]["headers"]["apns-priority"] == "5"
 
 
-@pytest.mark.parametrize(("title", "body", "named"), [("", "b", "title"), ("t", " ", "body"), ("", "", "title")])
-def test_a_text_that_nobody_would_read_is_refused(title: str, body: str, named: str) -> None:
-    with pytest.raises(PayloadError, match=rf"^message\.{named}: is empty; write"):
+@pytest.mark.parametrize(("title", "body"), [("", ""), (" ", "\n")])
+def test_a_text_that_nobody_would_read_is_refused(title: str, body: str) -> None:
+    with pytest.raises(PayloadError, match=r"^message\.title: is empty, and so is message\.body; write"):
         sent({}, title=title, body=body)
+
+
+@pytest.mark.parametrize(("title", "body"), [("", "b"), ("t", " ")])
+def test_a_title_or_a_body_alone_is_sent_alone(title: str, body: str) -> None:
+    """D3: a body without a title was refused, though Google takes it."""
+    assert sent({}, title=title, body=body)["notification"] == ({"title": "t"} if title else {"body": "b"})
+
+
+@pytest.mark.parametrize("where", ["message", "android"])
+def test_only_the_words_and_prefixes_that_google_reserves_are_refused(where: str) -> None:
+    """D8: google_article_id and gcm_campaign were refused."""
+
+    def with_key(name: str) -> dict[str, Any]:
+        if where == "message":
+            return sent({}, data={name: "1"})["data"]
+        return sent({"android": {"data": {name: "1"}}})["android"]["data"]
+
+    for name in ("google_article_id", "gcm_campaign", "googleplay"):
+        assert name in with_key(name)
+    for name in ("from", "google.x", "gcm.notification.x"):
+        with pytest.raises(PayloadError, match="is reserved by FCM; rename it"):
+            with_key(name)
+
+
+def test_a_browser_opens_the_messages_address() -> None:
+    """D7: webpush.fcm_options.link was not filled from the message's url."""
+    assert sent({}, url="HTTPS://example.com/A")["webpush"]["fcm_options"] == {"link": "https://example.com/A"}
+    own = sent({"webpush": {"fcm_options": {"link": "https://own.example"}}}, url="https://example.com")
+    assert own["webpush"]["fcm_options"] == {"link": "https://own.example"}
+    assert "fcm_options" not in sent({"webpush": {"fcm_options": None}}, url="https://example.com")["webpush"]
+    for unopened in ("http://example.com", "newsapp://story/7"):
+        assert "fcm_options" not in sent({}, url=unopened)["webpush"], "Google takes only https"
 
 
 def test_a_text_may_be_the_apps_own() -> None:

@@ -153,8 +153,7 @@ def _told(message: Message, given: str | Alert | UnsetType, *, live: bool = Fals
 
 def _complete(alert: str | Alert | UnsetType) -> str | Alert | UnsetType:
     if isinstance(alert, Alert):
-        if alert.title is None and alert.title_loc_key is None:
-            raise PayloadError("message.title: is empty; write what people should read")
-        if alert.body is None and alert.loc_key is None:
-            raise PayloadError("message.body: is empty; write what people should read")
+        texts = (alert.title, alert.title_loc_key, alert.body, alert.loc_key)
+        if all(text is None for text in texts):
+            raise PayloadError("message.title: is empty, and so is message.body; write what people should read")
     return alert

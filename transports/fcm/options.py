@@ -186,7 +186,7 @@ _HEADERS: Mapping[str, tuple[str, str]] = {
     "topic": (r"[A-Za-z0-9_-]{1,32}", "1 to 32 of A-Z a-z 0-9 - _"),
 }
 _MOMENT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:]{8}(\.[0-9]{1,9})?(Z|[+-][0-9]{2}:[0-9]{2})")
-_RESERVED = frozenset(("from", "message_type"))
+_RESERVED = frozenset(("from", "gcm", "message_type"))
 
 
 def read(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -217,7 +217,7 @@ def read(given: Mapping[str, Any]) -> dict[str, Any]:
 def check_data(data: Mapping[str, str], where: str) -> None:
     """Raise ``PayloadError`` for a key that FCM reserves."""
     for name in data:
-        if name in _RESERVED or name.startswith(("google", "gcm")):
+        if name in _RESERVED or name.startswith(("google.", "gcm.")):
             raise PayloadError(f'{where}: the key "{name}" is reserved by FCM; rename it')
 
 

@@ -79,7 +79,7 @@ def _defaults(message: Message, given: Mapping[str, Any], campaign: str, ttl: in
         apns["headers"] |= {"apns-push-type": "background", "apns-priority": "5"}
         apns["payload"] = {"aps": {"content-available": 1}}
     else:
-        rest["notification"] = {name: text for name in ("title", "body") if (text := getattr(message, name))}
+        rest["notification"] = {name: text for name in ("title", "body") if (text := getattr(message, name)).strip()}
     if not _silent(given) or _part(given, "android", "notification"):
         android["notification"] = {"tag": campaign}
     if _part(given, "webpush", "notification"):
@@ -92,6 +92,9 @@ def _defaults(message: Message, given: Mapping[str, Any], campaign: str, ttl: in
         for name, default in (("android", android), ("webpush", webpush)):
             if _part(given, name, "data"):
                 default["data"] = {"url": message.url}
+        # a browser opens nothing by itself but this link, and Google takes only https
+        if not _silent(given) and message.url[:8].lower() == "https://":
+            webpush["fcm_options"] = {"link": "https" + message.url[5:]}
     return rest
 
 
@@ -140,11 +143,11 @@ def _check_text(message: Message, given: Mapping[str, Any], rest: Mapping[str, A
             raise PayloadError("message.data: is empty; a message without a notification needs data")
         return
     android = _part(rest, "android", "notification") or {}
-    for name in ("title", "body"):
-        texts = (_part(rest, "notification", name), android.get(name), android.get(f"{name}_loc_key"))
-        if not any(text and text.strip() for text in texts):
-            remedy = "write what people should read, or set message.options.fcm.notification to null to send only data"
-            raise PayloadError(f"message.{name}: is empty; {remedy}")
+    texts = [_part(rest, "notification", name) for name in ("title", "body")]
+    texts += [android.get(name) for name in ("title", "body", "title_loc_key", "body_loc_key")]
+    if not any(text and text.strip() for text in texts):
+        remedy = "write what people should read, or set message.options.fcm.notification to null to send only data"
+        raise PayloadError(f"message.title: is empty, and so is message.body; {remedy}")
 
 
 def _check_size(rest: Mapping[str, Any]) -> None:
