@@ -16,7 +16,7 @@ from typing import Any, TextIO, cast
 import structlog
 
 from broadside.errors import first_error
-from broadside.outlet import Outlet, RotatingFile, open_standard_streams, standard
+from broadside.outlet import Outlet, RotatingFile, harmless, open_standard_streams, standard
 from supervision import (
     ActorParked,
     ChildExited,
@@ -97,7 +97,7 @@ def configure_node(folder: Path, show: Callable[[str], None], level: str = "info
     plain = structlog.dev.ConsoleRenderer(colors=False, pad_event_to=0)
 
     def split(logger: Any, method: str, event: Any) -> Any:
-        file.write(json.dumps(event, default=repr, ensure_ascii=False) + "\n")
+        file.write(harmless(json.dumps(event, default=repr, ensure_ascii=False)) + "\n")
         if LEVELS.get(event.get("level", "info"), 20) >= least:
             # the terminal shows one line; the traceback is in the file
             line = {key: value for key, value in event.items() if key != "exception"}

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import re
 import select
 import stat
 import threading
@@ -18,6 +19,18 @@ from typing import TextIO
 
 LARGEST_BACKLOG = 4 << 20
 """Bytes that may wait to be written; further lines are lost."""
+
+_HARMFUL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
+
+
+def harmless(text: str) -> str:
+    r"""Write control characters as ``\u001b``, so that a text from outside cannot steer a terminal or hide a line.
+
+    Every line for a person or a log goes through here. Tabs and newlines stay. So do JSON's meaning and validity: JSON
+    has control characters only inside texts, and reads this spelling. Characters that change the writing direction are
+    rewritten too, because they could show a line's end before its beginning.
+    """
+    return _HARMFUL.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 class Outlet:

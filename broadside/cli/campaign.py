@@ -85,8 +85,8 @@ def show(
         return 0
     rate = f"{report.rate:,.0f} pushes/s" if report.seconds else "-"
     say(f"campaign  {report.id}, {report.state}")
-    say(f"title     {report.message.title}")
-    say(f"body      {report.message.body}")
+    say(f"title     {_indented(report.message.title)}")
+    say(f"body      {_indented(report.message.body)}")
     if report.message.url:
         say(f"url       {report.message.url}")
     say(f"fired     {moment(report.fired_at)}")
@@ -177,6 +177,11 @@ def _id(text: str) -> str:
     except ValueError as error:
         raise UsageError(f"{error} (broadside campaign list shows the ids)") from None
     return text.lower()
+
+
+def _indented(text: str) -> str:
+    """A text of several lines below its own column, so that none of them looks like a line of the report."""
+    return ("\n" + " " * 10).join(text.splitlines())
 
 
 def _short(title: str) -> str:

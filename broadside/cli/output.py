@@ -1,4 +1,7 @@
-"""Output: results to stdout, progress and messages to stderr; colours and progress bars only on a terminal."""
+"""Output: results to stdout, progress and messages to stderr; colours and progress bars only on a terminal.
+
+Whatever is printed goes through `harmless` first: titles, reasons and names come from outside.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +11,11 @@ from collections.abc import Iterable
 
 import msgspec
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, Task, TaskProgressColumn, TextColumn
 from rich.table import Table
+from rich.text import Text
+
+from broadside.outlet import harmless
 
 
 def accept_any_text() -> None:
@@ -21,7 +27,7 @@ def accept_any_text() -> None:
 
 def say(text: str) -> None:
     """Print a result."""
-    sys.stdout.write(text + "\n")
+    sys.stdout.write(harmless(text) + "\n")
     sys.stdout.flush()
 
 
@@ -32,7 +38,7 @@ def say_json(value: object) -> None:
 
 def complain(text: str) -> None:
     """Print an error, a warning or a hint."""
-    sys.stderr.write(text + "\n")
+    sys.stderr.write(harmless(text) + "\n")
     sys.stderr.flush()
 
 
@@ -57,18 +63,23 @@ def bars(*, counted: bool = True) -> Progress:
     """Make progress bars on stderr, shown only if stderr is a terminal."""
     count = [MofNCompleteColumn()] if counted else []
     return Progress(
-        TextColumn("{task.description}", markup=False),
+        _Words("{task.description}", markup=False),
         BarColumn(),
         TaskProgressColumn(),
         *count,
-        TextColumn("{task.fields[note]}", markup=False),
+        _Words("{task.fields[note]}", markup=False),
         console=Console(stderr=True),
         transient=not counted,
         disable=not sys.stderr.isatty(),
     )
 
 
+class _Words(TextColumn):
+    def render(self, task: Task) -> Text:
+        return Text(harmless(self.text_format.format(task=task)))
+
+
 def _cell(value: object) -> str:
     if isinstance(value, bool) or not isinstance(value, int | float):
-        return "-" if value is None else " ".join(str(value).split())
+        return "-" if value is None else harmless(" ".join(str(value).split()))
     return f"{value:,.1f}" if isinstance(value, float) else f"{value:,}"

@@ -21,6 +21,7 @@ from broadside.config.config import Config, Demo
 from broadside.demo import samples
 from broadside.errors import FireFailed
 from broadside.newsroom.newsroom import Newsroom
+from broadside.outlet import harmless
 from campaigns.identity import parse_campaign
 from campaigns.message import Message
 from storage.errors import LinkDown, LinkLost, OutOfMemory
@@ -46,15 +47,15 @@ class Terminal:
 
     def say(self, text: str) -> None:
         """Print one line."""
-        self._out.print(text, markup=False)
+        self._out.print(harmless(text), markup=False)
 
     def log(self, text: str) -> None:
         """Print one log line; on a terminal through the console that draws the bars, so that they stay intact."""
-        (self._out if self._out.is_terminal else self._err).print(text, markup=False)
+        (self._out if self._out.is_terminal else self._err).print(harmless(text), markup=False)
 
     def error(self, text: str) -> None:
         """Print an error."""
-        self._err.print(f"broadside: {text}", markup=False)
+        self._err.print(harmless(f"broadside: {text}"), markup=False)
 
     def progress(self) -> Progress:
         """Make progress bars, shown only if standard output is a terminal."""

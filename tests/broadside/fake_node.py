@@ -127,7 +127,7 @@ class FakeNode:
         elif path == "/api/campaigns":
             self.answer(to, {"campaigns": self.campaigns})
         elif path == f"/api/campaigns/{ID}":
-            self.answer(to, report())
+            self.answer(to, next(iter(self.campaigns), report()))
         elif path == f"/api/campaigns/{ID}/progress":
             to.send_response(200)
             to.send_header("connection", "close")

@@ -83,10 +83,10 @@ def test_version(broadside: Said) -> None:
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (["fire", "--title", "x"], "--body: is empty (write what the phone should show)"),
+        (["fire"], "--title: is empty, and so is --body (write what the phone should show)"),
         (["fire", "--titel", "x"], "Did you mean --title"),
         (["campain"], "campaign"),
-        (["fire", "--title", " ", "--body", "x"], "--title: is empty"),
+        (["fire", "--title", " ", "--body", "\n"], "--title: is empty"),
         (["fire", "--title", "x", "--body", "x", "--ttl", "soon"], '--ttl: "soon" is not a duration (write 90s, 15m'),
         (["campaign", "show", "abc"], "an id has 13"),
         (["subscribers", "import", "none.csv"], "none.csv: no such file or directory (name a CSV or NDJSON file"),
@@ -149,7 +149,7 @@ def test_fire_hands_over_options_and_then_leaves_the_texts_to_the_platforms(
     options = {"apns": {"push_type": "background"}, "fcm": {"notification": None}}
     file.write_text(json.dumps(options))
     assert broadside("fire", "--options", str(file))[0] == 0
-    assert node.fired[0]["message"] == {"title": "", "body": "", "options": options}
+    assert node.fired[0]["message"] == {"options": options}
     file.write_text("\ufeff" + json.dumps(options))  # E4: an editor on Windows adds this mark
     assert broadside("fire", "--options", str(file))[0] == 0
     assert node.fired[1]["message"]["options"] == options
@@ -285,6 +285,28 @@ def test_campaign_show_tells_channels_and_reasons(broadside: Said, node: FakeNod
     assert "ios\t100\t98\t2\t0\t0\t0\t0\t0\t0" in out
     assert "ios: 2 × Unregistered" in out
     assert json.loads(broadside("campaign", "show", ID, "--json")[1]) | {} == report()
+
+
+EVIL = "a\x1b]0;owned\x07\x9b2J\x00\rb\u202ec\x7f"
+TOLD = r"a\u001b]0;owned\u0007\u009b2J\u0000\u000db\u202ec\u007f"
+
+
+def test_no_text_from_outside_can_steer_the_terminal(broadside: Said, node: FakeNode) -> None:
+    """D5, S13: ESC, NUL and RLO in titles, reasons and sentences were printed as they came."""
+    message = {"title": EVIL, "body": f"one\ncampaign  {ID}, done {EVIL}", "url": EVIL}
+    node.campaigns = [report(message=message, reasons={"ios": {EVIL: 2}}, notes=[EVIL], questions={"ios": EVIL})]
+    for command in (("campaign", "show", ID), ("campaign", "list")):
+        code, out, err = broadside(*command)
+        assert code == 0
+        assert TOLD[:20] in out
+        assert all(character.isprintable() or character in "\n\t" for character in out + err)
+        assert not any(line.startswith("campaign  ") for line in out.splitlines()[1:]), (
+            "a body is no line of the report"
+        )
+        code, out, _ = broadside(*command, "--json")
+        assert all(character.isprintable() or character == "\n" for character in out)
+        found = json.loads(out)
+        assert found.get("campaigns", [found])[0]["message"] == message, "JSON keeps its meaning"
 
 
 def test_no_campaign_yet(broadside: Said, node: FakeNode) -> None:

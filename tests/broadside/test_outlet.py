@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import threading
 import time
@@ -11,9 +12,12 @@ from pathlib import Path
 
 import pytest
 import structlog
+from hypothesis import given
+from hypothesis import strategies as st
 
 from broadside import logs
-from broadside.outlet import LARGEST_BACKLOG, Outlet, RotatingFile, standard
+from broadside.demo.demo import Terminal
+from broadside.outlet import LARGEST_BACKLOG, Outlet, RotatingFile, harmless, standard
 
 
 def notice(lines: int, why: str) -> str:
@@ -165,3 +169,33 @@ def test_a_log_on_a_full_disk_is_an_alarm_until_it_works_again(node_logs: list[s
     log.info("second")
     wait_for(logs.alarms)
     assert "No space left on device (1 lines lost so far)" in logs.alarms()[0]
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"])))
+def test_json_means_the_same_after_it_was_made_harmless(text: str) -> None:
+    """S13."""
+    line = harmless(json.dumps({text: [text]}, ensure_ascii=False))
+    assert json.loads(line) == {text: [text]}
+    assert not {"\x1b", "\x9b", "\x00", "\x7f", "\r", "\u2028", "\u202e", "\u2066"}.intersection(line)
+
+
+def test_no_text_from_outside_can_steer_the_terminal_through_the_nodes_log(
+    node_logs: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """S13: a child's line, and a provider's text in it, reached the terminal and node.log raw."""
+    evil = "a\x1b[2J\x9b2J\u202eb\x7f"
+    logs.child_line("worker-1")("stderr", evil)
+    logs.child_line("worker-1")("stderr", json.dumps({"event": "refused", "level": "info", "why": evil}))
+    terminal = Terminal()
+    for say in (terminal.say, terminal.log, terminal.error):
+        say(evil)
+    for line in node_logs:
+        terminal.log(line)
+    logs.close()
+    printed = "".join(capfd.readouterr())
+    written = (tmp_path / "node.log").read_text()
+    assert printed.count("\\u202e") == 5
+    for text in (printed, written):
+        assert "\\u009b2J" in text
+        assert not {"\x1b", "\x9b", "\u202e", "\x7f"}.intersection(text)
+    assert json.loads(written.splitlines()[-1])["why"] == evil
