@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from campaigns.batch import Batch
 from campaigns.message import Message
@@ -216,6 +216,9 @@ class Platform:
     tokens: Callable[[str, list[str]], list[str] | None]
     """(kind, texts) → the same for many at once, in their order; the list itself if nothing changes. None if one is no
     token or needs a closer look: call ``token`` for each."""
+    options: Callable[[Mapping[str, Any]], object]
+    """Reads ``Message.options`` of this platform. Raises ``PayloadError`` for a wrong one. So options are checked even
+    if the message goes to no channel of this platform."""
 
     def origin(self, credentials: Mapping[str, str]) -> str | None:
         """The service's origin for a channel with these ``credentials``; None: the platform has none."""

@@ -10,7 +10,7 @@ from broadside.errors import Problem, shown
 
 def meant(name: str, known: Collection[str]) -> str:
     """The remedy for an unknown channel: the nearest name, and all served channels."""
-    near = difflib.get_close_matches(name, sorted(known), 1)
+    near = difflib.get_close_matches(name[:64], sorted(known), 1)
     return (f"did you mean {near[0]}? " if near else "") + f"served: {', '.join(sorted(known)) or 'none'}"
 
 

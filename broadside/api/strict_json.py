@@ -1,5 +1,7 @@
 """Decodes JSON from outside strictly into msgspec Structs: an unknown key at any depth is an error.
 
+So is a text with a control character, a number that the store cannot keep, and deep nesting.
+
 Stored records are read leniently, because another version may have written them; so the Structs themselves do not
 forbid unknown fields.
 """
@@ -12,6 +14,7 @@ from typing import Any, TypeVar, get_args
 
 import msgspec
 
+from broadside.api.bounds import plain_problem
 from broadside.errors import Problem, RecordError, shown
 
 T = TypeVar("T", bound=msgspec.Struct)
@@ -21,10 +24,10 @@ def decode(body: bytes, cls: type[T], noun: str) -> T:
     """Decode ``body`` as a ``cls``, called ``noun`` in errors (raises ``RecordError``)."""
     try:
         plain = msgspec.json.decode(body)
-        if problem := unknown_field(plain, cls):
+        if problem := plain_problem(plain) or unknown_field(plain, cls):
             raise RecordError(problem)
         return msgspec.convert(plain, cls)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise RecordError(Problem("body", f"is not {noun}: {error}", "docs/operating.md shows one")) from None
 
 
@@ -48,7 +51,7 @@ def unknown_field(plain: object, cls: type[msgspec.Struct], where: str = "") -> 
 
 def unknown(where: str, name: str, known: Collection[str], noun: str = "field") -> Problem:
     """The problem of an unknown ``name`` at ``where``, with the nearest known name, and all of them."""
-    near = difflib.get_close_matches(name, list(known), 1)
+    near = difflib.get_close_matches(name[:64], list(known), 1)
     guess = f'did you mean "{near[0]}"? ' if near else ""
     return Problem(where, f"unknown {noun}", f"{guess}known: {', '.join(known) or 'none'}", shown(name, 40))
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import hmac
+import secrets
 from collections.abc import AsyncIterable, Callable
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, aclosing
 from typing import Any
 
 import msgspec
+import structlog
 import trio
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
@@ -16,6 +19,7 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from broadside.api import strict_json
+from broadside.api.bounds import LARGEST_ANSWER, LARGEST_CAMPAIGN, LARGEST_SUBSCRIBERS, request_problem
 from broadside.api.campaign_report import CampaignReport, FireRequest
 from broadside.api.idempotency import HEADER, NODE_KEY, check_key
 from broadside.api.subscriber import MAX_SUBSCRIBERS, decode_subscribers
@@ -30,10 +34,8 @@ from campaigns.channel_state import ChannelState
 from campaigns.identity import parse_campaign
 from storage.errors import LinkDown, LinkLost, OutOfMemory, StorageError, VerbRefused
 
-LARGEST_BODY = 32 * 1024 * 1024
-"""Bytes of a request's body."""
-LARGEST_NO_BODY = 4096
-"""Bytes of an unexpected body that are read, so that the error can name its first field."""
+log = structlog.get_logger(__name__)
+
 READY_WITHIN = 3.0
 """Seconds in which Tarantool must answer ``/readyz``."""
 
@@ -55,14 +57,24 @@ def _json(content: Any, status: int = 200) -> Response:
     return Response(msgspec.json.encode(content), status, media_type="application/json")
 
 
-async def _body(request: Request, largest: int = LARGEST_BODY) -> bytes:
+def _broken(request: Request, error: BaseException, message: str, more: dict[str, Any] | None = None) -> Response:
+    """Answer 500 with an id, under which the log has the error and its traceback."""
+    id = secrets.token_hex(4)
+    log.error("a request failed", id=id, path=request.url.path[:200], why=repr(error)[:500], exc_info=error)
+    known = more or {}
+    remedy = "; ".join(filter(None, (known.get("remedy"), f"the node's log has the reason under the id {id}")))
+    return _json({"error": {**known, "message": message, "id": id, "remedy": remedy}}, 500)
+
+
+async def _body(request: Request, largest: int, remedy: str = "send it in several requests") -> bytes:
+    """Read a body of ``largest`` bytes at most (raises ``ApiFailure``)."""
     body = bytearray()
     try:
-        async for part in request.stream():
-            body += part
-            if len(body) > largest:
-                what = f"the body is larger than {largest} bytes"
-                raise ApiFailure(413, what, remedy="send it in several requests")
+        async with aclosing(request.stream()) as parts:
+            async for part in parts:
+                body += part
+                if len(body) > largest:
+                    raise ApiFailure(413, f"the body is larger than {largest:,} bytes", field="body", remedy=remedy)
     except ClientDisconnect:
         raise ApiFailure(
             400, "the body is incomplete or broken", remedy="send all the bytes that its length says"
@@ -70,9 +82,12 @@ async def _body(request: Request, largest: int = LARGEST_BODY) -> bytes:
     return bytes(body)
 
 
+_short_body = functools.partial(_body, largest=LARGEST_ANSWER, remedy="docs/operating.md shows what it holds")
+
+
 def _number(request: Request, name: str, default: int, most: int) -> int:
     text = request.query_params.get(name, str(default))
-    if not (text.isascii() and text.isdigit() and int(text) <= most):
+    if not (text.isascii() and text.isdigit() and len(text) <= len(str(most)) and int(text) <= most):
         raise ApiFailure(400, f"{name}: {text[:40]!r} is not a number up to {most}", field=name, value=text[:40])
     return int(text)
 
@@ -89,10 +104,10 @@ def _check_query(request: Request, known: tuple[str, ...]) -> None:
 
 async def _check_no_body(request: Request) -> None:
     """Raise ``ApiFailure`` if the request has a body although it takes none; an empty object is allowed."""
-    body = await _body(request, LARGEST_NO_BODY)
+    body = await _body(request, LARGEST_ANSWER, "leave the body out")
     try:
         plain = msgspec.json.decode(body) if body.strip() else {}
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except (msgspec.DecodeError, ValueError, RecursionError):
         plain = None
     if plain != {}:
         field = next(iter(plain)) if isinstance(plain, dict) else "body"
@@ -204,7 +219,7 @@ class Api:
                 Route("/api/subscribers", guard(self._page, "after", "limit")),
                 Route("/api/subscribers/count", guard(self._count)),
                 Route("/api/channels", guard(self._channels)),
-                *dead_routes(self._newsroom.dead, guard, _body, _refused),
+                *dead_routes(self._newsroom.dead, guard, _short_body, _refused),
             ]
         )
 
@@ -213,6 +228,8 @@ class Api:
             try:
                 return await endpoint(request)
             except ApiFailure as failure:
+                if failure.status == 500:
+                    return _broken(request, failure.__context__ or failure, str(failure), failure.error)
                 return _json({"error": failure.error}, failure.status)
             except (LinkLost, LinkDown) as error:
                 text = f"the node does not reach its Tarantool: {error}"
@@ -225,9 +242,11 @@ class Api:
                 text = f"Tarantool's memory is full: {error.text}"
                 return _json({"error": {"message": text, "remedy": REMEDY}}, 507)
             except VerbRefused as error:
-                return _json({"error": {"message": f"Tarantool refuses: {error.text}"}}, 500)
+                return _broken(request, error, f"Tarantool refuses: {error.text}")
             except StorageError as error:
-                return _json({"error": {"message": str(error)}}, 500)
+                return _broken(request, error, str(error))
+            except Exception as error:
+                return _broken(request, error, f"the node failed: {type(error).__name__}")
 
         return answer
 
@@ -284,7 +303,10 @@ class Api:
 
     async def _fire(self, request: Request) -> Response:
         try:
-            wanted = strict_json.decode(await _body(request), FireRequest, "a campaign")
+            body = await _body(request, LARGEST_CAMPAIGN, "shorten the message: no platform takes this much")
+            wanted = strict_json.decode(body, FireRequest, "a campaign")
+            if problem := request_problem(wanted):
+                raise RecordError(problem)
             key = _idempotency_key(request)
             if wanted.dry_run is True:
                 return _json(await self._newsroom.rehearse(wanted))
@@ -360,7 +382,7 @@ class Api:
 
     async def _put(self, request: Request) -> Response:
         try:
-            inserted, updated = await self._newsroom.put(decode_subscribers(await _body(request)))
+            inserted, updated = await self._newsroom.put(decode_subscribers(await _body(request, LARGEST_SUBSCRIBERS)))
         except RecordError as error:
             raise _refused(error) from None
         return _json({"inserted": inserted, "updated": updated})

@@ -172,7 +172,7 @@ class Newsroom:
         served.refuse(await self._store.campaign_audience(request.channels), request.channels, known or self._checks)
 
     def _channels(self, request: FireRequest, others: Collection[str] = ()) -> list[str]:
-        """Return the channels of a request; raises ``RecordError`` for unknown channels and platforms.
+        """Return the channels of a request; raises ``RecordError`` for unknown channels, platforms and options.
 
         ``others``: channels that other nodes serve.
         """
@@ -189,7 +189,14 @@ class Newsroom:
                 raise RecordError(Problem("channels", what, meant(name, known), name))
         if request.channels is not None and not request.channels:
             raise RecordError(Problem("channels", "names none", "leave it out for all channels"))
-        return list(request.channels or self._checks)
+        names = list(request.channels or self._checks)
+        # each channel's own check reads its platform's options: these are the others, which nobody else would read
+        for platform in request.message.options.keys() - {self.device_tokens.channels.get(name) for name in names}:
+            try:
+                registry.load(platform).options(request.message.options[platform])
+            except PayloadError as error:
+                raise RecordError(_problem(str(error))) from None
+        return names
 
     async def campaign(self, id: int) -> CampaignReport | None:
         """Return a campaign's report; None if there is no such campaign."""
@@ -257,11 +264,14 @@ class Newsroom:
         tokens = self.device_tokens.normalised(rows)
         return await self._store.subscribers_put([_wire(*row, now) for row in zip(rows, tokens, strict=True)])
 
-    async def _served_lately(self) -> frozenset[str] | None:
-        """The channels that the ring serves, cached for ``SERVED_FOR`` seconds: apps register phones one by one."""
+    async def _served_lately(self) -> frozenset[str]:
+        """The channels that the ring serves, cached for ``SERVED_FOR`` seconds: apps register phones one by one.
+
+        Until a node has joined they are this node's own.
+        """
         if trio.current_time() >= self._served_until:
             self._served, self._served_until = await self._store.channels_served(), trio.current_time() + SERVED_FOR
-        return self._served
+        return frozenset(self._checks) if self._served is None else self._served
 
     async def count(self) -> dict[str, int]:
         """Count subscribers by channel."""

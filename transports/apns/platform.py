@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from transports.apns import fields, tokens
+from transports.apns import fields, options, tokens
 from transports.contract import Platform, Transport, TransportSettings
 
 
@@ -25,4 +25,5 @@ PLATFORM = Platform(
     kinds=tokens.KINDS,
     token=tokens.token,
     tokens=tokens.tokens,
+    options=options.read,
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from transports.contract import Platform, Transport, TransportSettings
-from transports.fcm import fields, tokens
+from transports.fcm import fields, options, tokens
 
 
 def build(settings: TransportSettings) -> Transport:
@@ -25,4 +25,5 @@ PLATFORM = Platform(
     kinds=tokens.KINDS,
     token=tokens.token,
     tokens=tokens.tokens,
+    options=options.read,
 )

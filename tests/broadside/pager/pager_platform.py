@@ -75,4 +75,5 @@ PLATFORM = Platform(
     kinds=("number",),
     token=token,
     tokens=lambda kind, texts: None,
+    options=lambda given: None,
 )

@@ -86,9 +86,22 @@ function subscribers.subscribers_count()
     return counts
 end
 
--- Up to `limit` whole rows with id > after, in the order of their ids.
+local LARGEST_PAGE = 4 * 1024 * 1024 -- bytes
+
+-- Up to `limit` whole rows with id > after, in the order of their ids: at least one if there is any, and else no more
+-- than LARGEST_PAGE bytes. So only an empty page is the last one.
 function subscribers.subscribers_page(after, limit)
-    return box.space.store_subscribers:select({after}, {iterator = 'GT', limit = limit})
+    local rows, size = box.space.store_subscribers:select({after}, {iterator = 'GT', limit = limit}), 0
+    for i, row in ipairs(rows) do
+        size = size + row:bsize()
+        if i > 1 and size > LARGEST_PAGE then
+            for last = #rows, i, -1 do
+                rows[last] = nil
+            end
+            break
+        end
+    end
+    return rows
 end
 
 -- Up to `limit` whole rows of one channel, in the order of their tokens: a random order, and so a fair sample.
