@@ -14,7 +14,7 @@ from typing import Any, TypeVar, get_args
 
 import msgspec
 
-from broadside.api.bounds import plain_problem
+from broadside.api.bounds import DEEPEST, plain_problem
 from broadside.errors import Problem, RecordError, shown
 
 T = TypeVar("T", bound=msgspec.Struct)
@@ -27,7 +27,11 @@ def decode(body: bytes, cls: type[T], noun: str) -> T:
         if problem := plain_problem(plain) or unknown_field(plain, cls):
             raise RecordError(problem)
         return msgspec.convert(plain, cls)
-    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+    except RecursionError:
+        raise RecordError(Problem("body", "is nested too deeply", f"at most {DEEPEST} levels")) from None
+    except UnicodeDecodeError as error:
+        raise RecordError(Problem("body", f"is not UTF-8 (byte {error.start} of a text)", "send UTF-8")) from None
+    except (msgspec.MsgspecError, ValueError) as error:
         raise RecordError(Problem("body", f"is not {noun}: {error}", "docs/operating.md shows one")) from None
 
 
