@@ -57,6 +57,8 @@ class FireRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """None: all."""
     ttl_seconds: Annotated[int, Meta(ge=1, le=30 * 86400)] | None = None
     """When the news expires; None: after the node's default."""
+    on_objection: Literal["refuse", "skip"] | msgspec.UnsetType = msgspec.UNSET
+    """If a channel's platform cannot carry the message: refuse the campaign (the default), or leave the channel out."""
     dry_run: bool | msgspec.UnsetType = msgspec.UNSET
     """Ask whether the platforms and providers would accept the message; fire nothing."""
 

@@ -61,6 +61,9 @@ def fire(
     ttl: Annotated[
         str | None, Parameter(help="When the news expires: after 90s, 15m, 2h, 1d. A phone reached later gets nothing.")
     ] = None,
+    skip: Annotated[
+        bool, Parameter(help="Leave out channels whose platform cannot carry the message, instead of firing nothing.")
+    ] = False,
     dry_run: Annotated[
         bool,
         Parameter(
@@ -90,6 +93,7 @@ def fire(
         message=Message(title=title, body=body, url=url, options=special),
         channels=list(dict.fromkeys(channel)) if channel else None,
         ttl_seconds=None if ttl is None else duration("--ttl", ttl),
+        on_objection="skip" if skip else msgspec.UNSET,
     )
     try:
         key = secrets.token_hex(16) if key is None else check_key(key, "--key")

@@ -64,14 +64,15 @@ class Firing:
         self,
         request: FireRequest,
         policy: dict[str, Any],
-        check: Callable[[], Awaitable[None]],
+        check: Callable[[], Awaitable[list[str] | None]],
         key: str | None,
         owner: str,
     ) -> Campaign:
         """Fire a campaign, or return the one that ``key`` has fired already.
 
-        ``check`` runs before anything is written, and raises if the request is invalid. Raises ``KeyReused`` if the key
-        belongs to another request, and ``FireFailed``, which says whether the campaign may be firing.
+        ``check`` runs before anything is written. It returns the channels to fire to (None: all), and raises if the
+        request is invalid. Raises ``KeyReused`` if the key belongs to another request, and ``FireFailed``, which says
+        whether the campaign may be firing.
         """
         once = None if key is None else Once(owner, key, digest(request))
         now = self._clock()
@@ -101,10 +102,10 @@ class Firing:
                 if once is not None:
                     first = await insist(lambda: self._store.campaign_keyed(owner, once.key, now))
                 if first is None:
-                    await insist(check)
+                    channels = await insist(check)
                     written = True
                     first = await insist(
-                        lambda: self._store.campaign_create(id, request.message, request.channels, policy, now, once)
+                        lambda: self._store.campaign_create(id, request.message, channels, policy, now, once)
                     )
                 if first is not None and once is not None:
                     self._same(once, first)

@@ -93,11 +93,14 @@ class Newsroom:
         ``KeyReused`` if the key belongs to another request, and ``FireFailed``, which says whether the campaign may be
         firing.
         """
+        policy: dict[str, Any] = {"page_size": PAGE_SIZE, "ttl_ms": (request.ttl_seconds or TTL) * 1000}
 
-        async def check() -> None:
-            await self._check(request)
+        async def check() -> list[str] | None:
+            channels, left_out = await self._check(request)
+            if left_out:
+                policy[served.LEFT_OUT] = left_out
+            return channels
 
-        policy = {"page_size": PAGE_SIZE, "ttl_ms": (request.ttl_seconds or TTL) * 1000}
         campaign = await self._firing.fire(request, policy, check, key, owner)
         return report(campaign, self._clock(), self._states())
 
@@ -161,15 +164,26 @@ class Newsroom:
             self._rehearsing.release()
         return DryRunReport({name: verdicts[name] for name in names})
 
-    async def _check(self, request: FireRequest) -> None:
+    async def _check(self, request: FireRequest) -> tuple[list[str] | None, dict[str, str]]:
+        """Return the channels to fire to (None: all), and why others are left out: channel → a sentence."""
         known = await self._store.channels_served()
+        objections: dict[str, Problem] = {}
         for name in self._channels(request, known or ()):
             if name in self._checks:  # only the node that serves a channel can check its messages
                 try:
                     self._checks[name](request.message)
                 except PayloadError as error:
-                    raise RecordError(_problem(str(error))) from None
-        served.refuse(await self._store.campaign_audience(request.channels), request.channels, known or self._checks)
+                    objections[name] = _problem(str(error))
+                    if request.on_objection != "skip":
+                        raise RecordError(objections[name]) from None
+        audience = await self._store.campaign_audience(request.channels)
+        served.refuse(audience, request.channels, known or self._checks)
+        if not objections:
+            return request.channels, {}
+        channels = [name for name in request.channels or audience.channels if name not in objections]
+        if not channels:
+            raise RecordError(next(iter(objections.values())))
+        return channels, served.left_out(objections, audience.unserved)
 
     def _channels(self, request: FireRequest, others: Collection[str] = ()) -> list[str]:
         """Return the channels of a request; raises ``RecordError`` for unknown channels, platforms and options.

@@ -46,7 +46,7 @@ def report(
         channel_states=waiting,
         questions=questions(each for each in standing if each.campaign == campaign.id),
         unserved=dict(sorted(campaign.unserved.items())),
-        notes=served.notes(campaign.unserved),
+        notes=[*served.notes(campaign.unserved), *campaign.policy.get(served.LEFT_OUT, {}).values()],
         reasons={name: why for name, why in sorted(campaign.reasons.items()) if why},
     )
 

@@ -9,6 +9,8 @@ from broadside.errors import Problem, RecordError
 from campaigns.channel_state import ChannelState
 from storage.records import Audience
 
+LEFT_OUT = "left_out"
+"""The entry of a campaign's policy with the channels that Fire left out as the editor asked: channel → a sentence."""
 SERVE = "give a node the channel in its broadside.toml and start it again"
 
 
@@ -30,6 +32,12 @@ def notes(unserved_: Mapping[str, int]) -> list[str]:
         f"no node serves {name}: {_phones(n)} get nothing; {SERVE}, and fire for them"
         for name, n in sorted(unserved_.items())
     ]
+
+
+def left_out(objections: Mapping[str, Problem], unserved_: Mapping[str, int]) -> dict[str, str]:
+    """Channel → why the campaign leaves it out: its platform's objection to the message, or that no node serves it."""
+    found = {name: f"{name} is left out, its platform objects: {problem}" for name, problem in objections.items()}
+    return found | {name: notes({name: n})[0] for name, n in unserved_.items()}
 
 
 def missing(channels: Mapping[str, tuple[bool, int]]) -> list[ChannelState]:

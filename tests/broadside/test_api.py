@@ -175,6 +175,23 @@ async def test_a_platforms_objection_is_told_with_field_and_remedy(api: httpx.As
     assert error["remedy"] == "use 5"
 
 
+async def test_one_platforms_objection_need_not_stop_the_others(api: httpx.AsyncClient) -> None:
+    """D8: a message that Apple could not carry was fired to nobody; the editor had no choice."""
+    rows = [subscriber(1), {"channel": "android", "token": "c" * 64 + ":APA91b"}]
+    assert (await api.post("/api/subscribers", content=json.dumps(rows))).json() == {"inserted": 2, "updated": 0}
+    long: dict[str, Any] = {"message": {"title": "t", "body": "b" * 2000}}
+    refused = (await api.post("/api/campaigns", content=json.dumps(long))).json()["error"]
+    assert refused["field"] == "message"
+    fired = (await api.post("/api/campaigns", content=json.dumps({**long, "on_objection": "skip"}))).json()
+    shown = (await api.get(f"/api/campaigns/{fired['id']}")).json()
+    for report in (fired, shown):
+        assert list(report["channels"]) == ["android"]
+        assert report["notes"] == [f"ios is left out, its platform objects: {refused['message']}"]
+    alone = {**long, "on_objection": "skip", "channels": ["ios"]}
+    answer = await api.post("/api/campaigns", content=json.dumps(alone))
+    assert (answer.status_code, answer.json()["error"]["message"]) == (400, refused["message"]), "nobody is left"
+
+
 async def test_a_push_that_shows_nothing_needs_no_text(api: httpx.AsyncClient) -> None:
     message = {"options": {"apns": {"push_type": "background"}}}
     answer = await api.post("/api/campaigns", content=json.dumps({"message": message}))
