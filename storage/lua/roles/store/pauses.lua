@@ -94,19 +94,24 @@ local function stands_still(c)
     return true
 end
 
--- End up to PAGES_A_STEP unsettled pages of a campaign that stands still. Returns whether there may be more.
-local function cancel_pages(id)
+-- The keys of a campaign's unsettled pages, at most `limit` of them.
+local function unsettled(id, limit)
     local keys = {}
     for _, state in ipairs({'claimed', 'enqueued', 'open'}) do
         for _, page in box.space.store_pages.index.state:pairs({state}) do
-            if page.campaign == id then
+            if #keys == limit then
+                return keys
+            elseif page.campaign == id then
                 table.insert(keys, {id, page.segment, page.seq})
-            end
-            if #keys == PAGES_A_STEP then
-                break
             end
         end
     end
+    return keys
+end
+
+-- End up to PAGES_A_STEP unsettled pages of a campaign that stands still. Returns whether there may be more.
+local function cancel_pages(id)
+    local keys = unsettled(id, PAGES_A_STEP)
     for _, key in ipairs(keys) do
         local page = box.space.store_pages:get(key)
         local tallies, recipients, settled = page.tallies, 0, 0
