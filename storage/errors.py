@@ -13,6 +13,12 @@ class LinkTimeout(LinkLost):
     """No answer within the deadline; the connection was given up."""
 
 
+class DiskFull(LinkLost):
+    """The instance cannot write to its disk: nothing was written. It answers reads, and writes again once there is
+    room.
+    """
+
+
 class LinkDown(StorageError):
     """The link itself is not running, so waiting is useless: its callers are being stopped, or restarted with it."""
 

@@ -20,7 +20,7 @@ from asynctnt.exceptions import TarantoolDatabaseError, TarantoolNotConnectedErr
 
 from storage.connection import Connection, connect
 from storage.connection import Endpoint as Endpoint  # callers need both it and the link
-from storage.errors import LinkDown, LinkLost, LinkTimeout, OutOfMemory, VerbRefused
+from storage.errors import DiskFull, LinkDown, LinkLost, LinkTimeout, OutOfMemory, VerbRefused
 
 log = structlog.get_logger(__name__)
 
@@ -45,6 +45,9 @@ Orphan = Callable[[list[Any]], None]
 MEMORY_PAUSE = 1.0
 """Seconds between two tries of a call that an instance refuses because it is out of memory."""
 ER_MEMORY_ISSUE = 2
+DISK_PAUSE = 0.5
+"""Seconds until a caller learns that the instance's disk is full: who repeats the call at once, does so no faster."""
+ER_WAL_IO = 40
 
 
 class _Line:
@@ -181,6 +184,7 @@ class Link:
         Raises:
             LinkLost: no answer; the verb may have run or not.
             LinkDown: the link is not running.
+            DiskFull: the instance's disk is full (a LinkLost, for waiting is the answer to both).
             VerbRefused: the instance answered with an error, or the arguments cannot be sent.
         """
         line = self._lines[where]
@@ -201,10 +205,14 @@ class Link:
             if trio.current_time() - answer.asked_at > deadline / 2:
                 _give_up(line, answer)
             raise LinkTimeout(f"{line.name}: no answer to {verb} within {deadline:g} s")
-        return _judge(line, verb, answer)
+        try:
+            return _judge(line, verb, answer)
+        except DiskFull:
+            await trio.sleep(DISK_PAUSE)
+            raise
 
     async def insist(self, where: str, verb: str, *args: Any, deadline: float = 10.0) -> list[Any]:
-        """Like ``call``, but waits for ever for a lost link or an instance out of memory.
+        """Like ``call``, but waits for ever for a lost link, or an instance out of memory or disk.
 
         Only for verbs that are safe to repeat.
         """
@@ -212,6 +220,10 @@ class Link:
         while True:
             try:
                 return await self.call(where, verb, *args, deadline=deadline)
+            except DiskFull as error:
+                if not told:
+                    log.warning("tarantool's disk is full: waiting", instance=where, verb=verb, error=str(error))
+                    told = True
             except LinkLost:
                 await self._lines[where].up.wait()
                 await trio.sleep(AGAIN_AFTER)
@@ -355,6 +367,8 @@ def _judge(line: _Line, verb: str, answer: _Answer) -> list[Any]:
         if error.code in _ELSEWHERE:
             _give_up(line, answer)
         raise LinkLost(f"{line.name}: {verb} is not written: {error.message}") from error
+    if isinstance(error, TarantoolDatabaseError) and error.code == ER_WAL_IO:
+        raise DiskFull(f"{line.name}: {verb} is not written: {error.message}") from error
     if isinstance(error, TarantoolDatabaseError):
         kind = OutOfMemory if error.code == ER_MEMORY_ISSUE else VerbRefused
         raise kind(verb, error.code, error.message)

@@ -174,7 +174,7 @@ class NodeRow(NamedTuple):
 
 
 class Memory(NamedTuple):
-    """How full an instance's memory is, in bytes."""
+    """How full an instance is: its memory in bytes, and its disk."""
 
     uuid: str
     """The instance's."""
@@ -182,6 +182,8 @@ class Memory(NamedTuple):
     size: int
     full: bool = False
     """New subscribers are refused: too little is left, or Tarantool itself has refused some just now."""
+    disk_full: bool = False
+    """The disk has refused the last write."""
 
 
 class Cursor(NamedTuple):

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import resource
 import subprocess
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 import pytest
@@ -31,8 +32,9 @@ class Server:
 
     def start(self) -> Server:
         self.process = subprocess.Popen(
-            self.embedded.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-        )
+            self.embedded.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+            restore_signals=False,  # Python ignores SIGXFSZ, and so does its child: ``disk_full``
+        )  # fmt: skip
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         self.process.stdin.write(self.embedded.handshake)
@@ -51,6 +53,16 @@ class Server:
             assert self.process.stdin is not None
             self.process.stdin.close()
             self._gone()
+
+    @contextmanager
+    def disk_full(self) -> Iterator[None]:
+        """Let the instance write to no file, as on a full disk."""
+        assert self.process is not None
+        before = resource.prlimit(self.process.pid, resource.RLIMIT_FSIZE, (1, resource.RLIM_INFINITY))
+        try:
+            yield
+        finally:
+            resource.prlimit(self.process.pid, resource.RLIMIT_FSIZE, before)
 
     def _gone(self) -> None:
         assert self.process is not None

@@ -26,13 +26,13 @@ from broadside.api.subscriber import MAX_SUBSCRIBERS, decode_subscribers
 from broadside.console.dead_routes import Handler, dead_routes
 from broadside.console.http_server import ADMITTED
 from broadside.errors import Conflict, FireFailed, Problem, RecordError
-from broadside.newsroom.alarms import REMEDY, channel_alarms, memory_alarms, outbox_alarms
+from broadside.newsroom.alarms import DISK_REMEDY, REMEDY, channel_alarms, memory_alarms, outbox_alarms
 from broadside.newsroom.firing import KeyReused
 from broadside.newsroom.newsroom import Newsroom
 from broadside.newsroom.ring import Ring
 from campaigns.channel_state import ChannelState
 from campaigns.identity import parse_campaign
-from storage.errors import LinkDown, LinkLost, OutOfMemory, StorageError, VerbRefused
+from storage.errors import DiskFull, LinkDown, LinkLost, OutOfMemory, StorageError, VerbRefused
 
 log = structlog.get_logger(__name__)
 
@@ -231,6 +231,9 @@ class Api:
                 if failure.status == 500:
                     return _broken(request, failure.__context__ or failure, str(failure), failure.error)
                 return _json({"error": failure.error}, failure.status)
+            except DiskFull as error:
+                text = f"Tarantool's disk is full: {error}"
+                return _json({"error": {"message": text, "remedy": DISK_REMEDY}}, 507)
             except (LinkLost, LinkDown) as error:
                 text = f"the node does not reach its Tarantool: {error}"
                 remedy = "try again in a moment; `broadside doctor` says more"

@@ -1,6 +1,7 @@
 """Alarms for people, each a sentence with its remedy.
 
-Causes: memory that is nearly full, reports that do not reach the ledger, an API that breaks, channels that stand still.
+Causes: memory that is nearly full, a full disk, reports that do not reach the ledger, an API that breaks, channels that
+stand still.
 """
 
 from __future__ import annotations
@@ -18,11 +19,17 @@ OWED = 60.0
 """Seconds that a report may wait in the outbox before it is an alarm."""
 REMEDY = "raise [node] memory in broadside.toml (memory of the server that runs it) and restart"
 
+DISK_REMEDY = "make room on the disk of its data folder: all goes on by itself, without a restart"
+
 
 def memory_alarms(memories: Mapping[str, Memory]) -> tuple[list[str], bool]:
-    """Return an alarm for each instance that is nearly full, and whether any is full."""
+    """Return an alarm for each instance that is nearly full or whose disk is full, and whether any is full."""
     sentences, full = [], False
     for name, memory in memories.items():
+        if memory.disk_full:
+            full = True
+            what = f"the disk of the {name} is full: nothing is accepted, and campaigns wait"
+            sentences.append(f"{what}; {DISK_REMEDY}")
         share = memory.used / max(memory.size, 1)
         size = f"{share:.0%} of the {name}'s memory is used ({memory.used / MB:,.0f} of {memory.size / MB:,.0f} MB)"
         if memory.full:

@@ -17,12 +17,12 @@ import trio
 from broadside.api.campaign_report import FireRequest
 from broadside.api.idempotency import HEADER, differing, digest
 from broadside.errors import FireFailed, shown
-from broadside.newsroom.alarms import REMEDY
+from broadside.newsroom.alarms import DISK_REMEDY, REMEDY
 from campaigns.baton import Baton
 from campaigns.campaign import Campaign
 from campaigns.clock import Clock
 from campaigns.identity import campaign_text
-from storage.errors import LinkDown, LinkLost, OutOfMemory, StorageError, VerbRefused
+from storage.errors import DiskFull, LinkDown, LinkLost, OutOfMemory, StorageError, VerbRefused
 from storage.records import Keyed, Once
 from storage.store import Store
 from storage.tubes import Tubes
@@ -77,16 +77,18 @@ class Firing:
         once = None if key is None else Once(owner, key, digest(request))
         now = self._clock()
         id = new_id(now)
-        written = maybe = False
+        written = maybe = unsure = False  # unsure: a call may have run, though nobody has its answer
         lost = "the store does not answer in time"
 
         async def insist(call: Callable[[], Awaitable[T]]) -> T:
-            nonlocal lost
+            nonlocal lost, unsure
             while True:
                 try:
                     return await call()
+                except DiskFull:
+                    raise
                 except LinkLost as error:
-                    lost = str(error)
+                    lost, unsure = str(error), True
                     await trio.sleep(AGAIN_AFTER)
 
         def failed(why: str, remedy: str, status: int = 503) -> FireFailed:
@@ -111,16 +113,18 @@ class Firing:
                     self._same(once, first)
                     # an earlier request created the campaign, and may have fired it
                     id, written, maybe = first.campaign, True, True
-                began = maybe
+                began, unsure = maybe, False
                 maybe = True
                 try:
                     batons = await insist(lambda: self._store.campaign_fire(id, self._segments, now))
-                except VerbRefused:
-                    maybe = began  # a refused call has written nothing
+                except (VerbRefused, DiskFull):
+                    maybe = began or unsure  # a refused call has written nothing
                     raise
                 if batons:
                     await self.spread(batons)
                 campaign = await insist(lambda: self._store.campaign_get(id))
+        except DiskFull as error:
+            raise failed(f"Tarantool's disk is full: {error}", DISK_REMEDY, 507) from error
         except (LinkLost, LinkDown) as error:
             raise failed(f"the node does not reach its Tarantool: {error}", _AGAIN) from error
         except trio.TooSlowError as error:

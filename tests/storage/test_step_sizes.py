@@ -43,7 +43,8 @@ end
 box.space.store_campaigns:insert({7, 3, 'cancelling', '{}', EMPTY, {ttl_ms = 1000}, NOW, NOW, 0, 0, 950})
 box.space.store_pages:on_replace(count)
 store.node_renew('n', epoch, NOW, {{7, 3}}, {})
-print(json.encode({sizes, box.space.store_campaigns:get(7).state, box.space.store_pages.index.state:count({'settled'})}))
+local ended = box.space.store_pages.index.state:count({'settled'})
+print(json.encode({sizes, box.space.store_campaigns:get(7).state, ended}))
 os.exit(0)
 """
 )

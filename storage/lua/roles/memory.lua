@@ -1,5 +1,6 @@
--- How full this instance's memory is. The last part is for work that frees memory: settlements, reports, deletions.
+-- How full this instance is. The last part is for work that frees memory: settlements, reports, deletions.
 
+local disk = require('roles.disk')
 local memory = {}
 
 local REFUSE = 0.95
@@ -17,11 +18,14 @@ local function exhausted(slab)
     return refused_at ~= nil
 end
 
--- This instance's uuid, bytes used, bytes in all, and whether new subscribers are refused.
+-- This instance's uuid, bytes used, bytes in all, whether new subscribers are refused, and whether the disk is full.
 function memory.usage()
     local slab = box.slab.info()
     local full = slab.arena_used > REFUSE * slab.quota_size or exhausted(slab)
-    return {uuid = box.info.uuid, used = tonumber(slab.arena_used), size = tonumber(slab.quota_size), full = full}
+    return {
+        uuid = box.info.uuid, used = tonumber(slab.arena_used), size = tonumber(slab.quota_size), full = full,
+        disk_full = disk.full(),
+    }
 end
 
 -- Whether this is Tarantool's error for memory that is used up.

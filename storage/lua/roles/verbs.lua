@@ -2,8 +2,14 @@
 -- share one namespace, and the user is called `broadside`). `neighbourly`: the verbs that another node may call too,
 -- with the role `broadside_peer`. A read replica gets its functions and grants from its master.
 
+local disk = require('roles.disk')
+
 return function(prefix, verbs, neighbourly)
-    rawset(_G, prefix, verbs)
+    local published = {}
+    for name, verb in pairs(verbs) do
+        published[name] = disk.noticed(verb)
+    end
+    rawset(_G, prefix, published)
     if box.info.ro then
         return
     end
