@@ -110,7 +110,7 @@ class Gate:
             remedy = f"`broadside doctor` tests the connection; once it is back, {BY_ITSELF}"
             yield Obstacle("unreachable", outage.sentence, outage.since, remedy, brief=now - outage.since < BLINK)
         if (since := self._unsettled_since) is not None:
-            sentence = "batches cannot be settled: this node's queue is out of reach, or its memory is full"
+            sentence = "batches cannot be settled: this node's queue is out of reach, or its memory or disk is full"
             yield Obstacle("settling", sentence, since, f"see the log; {BY_ITSELF}", math.inf, now - since < BLINK)
         if (since := self.slowdown.since) is not None:
             seconds = self.slowdown.retry_in(now)

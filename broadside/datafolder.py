@@ -53,6 +53,11 @@ class DataFolder:
         self.queue = root / "queue"
         self.twins = root / "twins"
         self.logs = root / "logs"
+        self.archive = root / "archive"
+
+    def archive_of(self, campaign: str) -> Path:
+        """The file with the ledger of an old campaign, once it has left the store."""
+        return self.archive / f"{campaign}.ndjson.gz"
 
     def create(self) -> None:
         """Make the folder (0700) and its parts.

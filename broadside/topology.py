@@ -7,6 +7,7 @@ from pathlib import Path
 
 import trio
 
+from actors.archivist import Archivist
 from actors.batcher import Batcher
 from actors.campaign_cache import CampaignCache
 from actors.consumer import Consumer
@@ -207,6 +208,8 @@ class CampaignGroup:
         ]
         if self._hello.reports:
             children += [ChildSpec("shepherd", self._shepherd), ChildSpec("dead-judge", self._judge)]
+            if self._hello.archive is not None:
+                children.append(ChildSpec("archivist", self._archivist))
         return Supervisor("campaigns", children, strategy=REST_FOR_ONE, intensity=BUGS, observe=observe)
 
     def _tubes(self, where: str = "queue") -> Tubes:
@@ -232,6 +235,16 @@ class CampaignGroup:
     def _judge(self) -> Actor:
         limits = {setup.name: setup.dead_limit for setup in self._hello.channels}
         return DeadJudge(store=self._store, limits=limits, clock=self._clock)
+
+    def _archivist(self) -> Actor:
+        assert self._hello.archive is not None
+        return Archivist(
+            node=self._hello.node,
+            store=self._store,
+            folder=Path(self._hello.archive),
+            keep=self._hello.keep,
+            clock=self._clock,
+        )
 
     def _shepherd(self) -> Actor:
         return Shepherd(node=self._hello.node, tubes=self._tubes(), store=self._store, clock=self._clock)

@@ -108,6 +108,10 @@ class Hello(msgspec.Struct, frozen=True, kw_only=True, tag="hello"):
     tokens: list[SharedToken] = []
     drain: float = 25.0
     """Seconds for an orderly stop of the whole worker."""
+    archive: str | None = None
+    """The folder for archives of old campaigns; None: their ledgers stay in the store."""
+    keep: int = 90 * 86_400_000
+    """Ms after its end until a campaign's ledger is archived."""
     dead: list[RefusalState] = []
     """See ``DeadNews``."""
 

@@ -251,6 +251,21 @@ class Store:
             back, again = back + came, again + newer
         return back, again
 
+    async def retention_due(self, node: str, age: int, now: int) -> tuple[int, bool] | None:
+        """The oldest campaign that ended more than ``age`` ms ago and still has a ledger; None: there is none, or
+        another node writes its archive. The flag: whether the archive is written already.
+        """
+        id, *rest = await self._link.call(self._where, "store.retention_due", node, age, now)
+        return None if id is None else (int(id), bool(rest[0]))
+
+    async def retention_archived(self, id: int, node: str, sha256: str, now: int) -> bool:
+        """This node's archive of a campaign is on disk. Returns whether it is the first."""
+        return bool((await self._link.call(self._where, "store.retention_archived", id, node, sha256, now))[0])
+
+    async def retention_drop(self, id: int) -> bool:
+        """Delete some rows of an archived ledger; returns whether there may be more."""
+        return bool((await self._link.call(self._where, "store.retention_drop", id))[0])
+
     async def memory(self) -> Memory:
         """How full the store's memory is."""
         return Memory(**(await self._link.call(self._where, "store.memory", deadline=2.0))[0])

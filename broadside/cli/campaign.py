@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import gzip
 import time
+import zlib
 from pathlib import Path
 from typing import Annotated, TypeAlias
 
 from cyclopts import App, Parameter
 
 from broadside.api.report_text import COLUMNS, moment, reasons, standing, standing_still
-from broadside.cli.options import ConfigFile, DataDir, Json, client
+from broadside.cli.options import ConfigFile, DataDir, Json, client, data_folder
 from broadside.cli.output import complain, say, say_json, table
 from broadside.errors import UsageError
 from campaigns.identity import parse_campaign
@@ -31,11 +33,13 @@ Examples:
 def register(app: App) -> None:
     """Add the group."""
     group = App(
-        name="campaign", help="List campaigns; show, pause, resume, cancel or verify one.", help_epilogue=_EPILOGUE
+        name="campaign",
+        help="List campaigns; show, pause, resume, cancel, verify or read one.",
+        help_epilogue=_EPILOGUE,
     )
     group.command(list_, name="list")
     group.command(show)
-    for act in (pause, resume, cancel, verify):
+    for act in (pause, resume, cancel, verify, archive):
         group.command(act)
     app.command(group)
 
@@ -134,6 +138,24 @@ def verify(id: CampaignId, /, *, json: Json = False, config: ConfigFile = None, 
     for problem in found.problems:
         say(f"  {problem}")
     return 1
+
+
+def archive(id: CampaignId, /, *, config: ConfigFile = None, data: DataDir = None) -> int:
+    """Print the archived ledger of an old campaign as NDJSON: the campaign, its segments, its pages."""
+    name = _id(id)
+    path = data_folder(config, data).archive_of(name)
+    try:
+        with gzip.open(path, "rt", encoding="utf-8") as lines:
+            for line in lines:
+                say(line.rstrip("\n"))
+    except FileNotFoundError:
+        where = (
+            f"`broadside campaign verify {name}` says which node has it, or checks a ledger that is still in the store"
+        )
+        raise UsageError(f"{path}: there is no archive of campaign {name} here ({where})") from None
+    except (OSError, EOFError, zlib.error) as error:
+        raise UsageError(f"{path} cannot be read: {error} (restore it from a backup)") from error
+    return 0
 
 
 def _move(id: str, act: str, json: bool, config: Path | None, data: Path | None) -> int:

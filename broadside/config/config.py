@@ -18,6 +18,7 @@ from msgspec import Meta
 from broadside import machine_users
 from broadside.config import strict_toml
 from broadside.config.tarantool import (
+    KEEP_DAYS,
     NAME,
     NAME_RULE,
     OwnQueue,
@@ -26,6 +27,7 @@ from broadside.config.tarantool import (
     StoreConfig,
     check_peers_may_come,
     is_loopback,
+    read_keep,
     read_peers,
     read_queue,
     read_server,
@@ -138,6 +140,13 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     demo: Demo | None = None
     """Fill an empty base with sample phones and fire at them. Only if every channel is a twin."""
     source: Path | None = None
+    keep_days: int = KEEP_DAYS
+    """``[store] keep``: days after its end until a campaign's ledger leaves the store."""
+
+    @property
+    def keep_ms(self) -> int:
+        """``keep_days`` in milliseconds."""
+        return self.keep_days * 86_400_000
 
     def secret_variables(self) -> frozenset[str]:
         """The environment variables that hold passwords: no child process inherits them."""
@@ -181,8 +190,9 @@ _REMEDIES = {
 
 
 def _config(reader: strict_toml.Reader, table: dict[str, object], source: Path) -> Config:
-    sections = [field for field in Config.__struct_fields__ if field != "source"]
+    sections = [field for field in Config.__struct_fields__ if field not in ("source", "keep_days")]
     reader.unknown(table, sections, "")
+    keep_days, table = read_keep(reader, table)
     node = reader.table(NodeConfig, table.get("node", {}), "node", _REMEDIES)
     http = reader.table(Http, table.get("http", {}), "http", _REMEDIES)
     supervision = reader.table(Supervision, table.get("supervision", {}), "supervision", _REMEDIES)
@@ -209,6 +219,7 @@ def _config(reader: strict_toml.Reader, table: dict[str, object], source: Path) 
         supervision=supervision or Supervision(),
         demo=demo,
         source=source,
+        keep_days=keep_days,
     )
 
 

@@ -55,6 +55,28 @@ def read_password(path: Path) -> str:
         raise ConfigError([Problem("password_file", what, "it holds the password, in UTF-8")]) from error
 
 
+KEEP_DAYS = 90
+"""Days for which a campaign's ledger stays in the store after its end, by default."""
+_KEEP = re.compile(r"([1-9]\d{0,4}) days?")
+
+
+def read_keep(reader: strict_toml.Reader, table: dict[str, object]) -> tuple[int, dict[str, object]]:
+    """Read ``[store] keep``: in days. Returns them and the tables without it.
+
+    It holds for the node's own store too, so a ``[store]`` with nothing else in it names no server.
+    """
+    store = table.get("store")
+    if not isinstance(store, dict) or "keep" not in store:
+        return KEEP_DAYS, table
+    rest = {key: value for key, value in store.items() if key != "keep"}
+    table = {key: value for key, value in table.items() if key != "store"} | ({"store": rest} if rest else {})
+    found = _KEEP.fullmatch(store["keep"]) if isinstance(store["keep"], str) else None
+    if found is None:
+        remedy = f'write it as in "{KEEP_DAYS} days"; "1 day" is the least'
+        reader.problem("store.keep", f"{shown(store['keep'])} is not a number of days", remedy, store["keep"])
+    return (KEEP_DAYS if found is None else int(found[1])), table
+
+
 class ServerConfig(msgspec.Struct, frozen=True, kw_only=True):
     """``[store]`` or ``[queue]``: a Tarantool that the node does not run."""
 

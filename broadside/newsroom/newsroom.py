@@ -22,6 +22,7 @@ from broadside.newsroom.dead_desk import DeadDesk, questions
 from broadside.newsroom.dry_run import PHONES, DryRun
 from broadside.newsroom.firing import Firing, new_id
 from broadside.newsroom.reports import report
+from campaigns.campaign import Campaign
 from campaigns.channel_state import ChannelState
 from campaigns.clock import Clock, wall_clock
 from campaigns.identity import campaign_text
@@ -131,13 +132,22 @@ class Newsroom:
 
     async def coverage(self, id: int) -> Coverage | None:
         """Return the id ranges that a campaign has walked, from the ledger."""
-        campaign = await self._store.campaign_get(id)
+        campaign = await self._with_ledger(id)
         return None if campaign is None else await coverage(self._store, campaign)
 
     async def verify(self, id: int) -> Verification | None:
         """Check a campaign's ledger against the base."""
-        campaign = await self._store.campaign_get(id)
+        campaign = await self._with_ledger(id)
         return None if campaign is None else await verify(self._store, campaign)
+
+    async def _with_ledger(self, id: int) -> Campaign | None:
+        """Return a campaign; raises ``Conflict`` if its ledger has left the store."""
+        campaign = await self._store.campaign_get(id)
+        if campaign is not None and (archive := campaign.policy.get("archive")) is not None:
+            text = campaign_text(id)
+            what = f"the ledger of campaign {text} is in node {archive['node']}'s archive/{text}.ndjson.gz"
+            raise Conflict(f"{what} (SHA-256 {archive['sha256']})", f"there: `broadside campaign archive {text}`")
+        return campaign
 
     async def rehearse(self, request: FireRequest) -> DryRunReport:
         """Ask every channel's platform, and its provider if that has a dry run. Fires and stores nothing.

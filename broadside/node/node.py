@@ -281,6 +281,8 @@ class Node:
             reports=worker == self._workers[0].name,
             tokens=self._tokens.current(),
             drain=self._config.node.drain,
+            archive=str(self._folder.archive.absolute()),
+            keep=self._config.keep_ms,
             dead=self._dead_news(),
         )
 

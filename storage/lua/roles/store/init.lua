@@ -17,6 +17,7 @@ local dead_judge = require('roles.store.dead_judge')
 local dead_undo = require('roles.store.dead_undo')
 local nodes = require('roles.store.nodes')
 local pauses = require('roles.store.pauses')
+local retention = require('roles.store.retention')
 local walk = require('roles.store.walk')
 
 local store = {}
@@ -60,6 +61,9 @@ function store.start()
         node_list = nodes.node_list,
         node_forget = nodes.node_forget,
         nodes_release = nodes.release_fenced,
+        retention_due = retention.retention_due,
+        retention_archived = retention.retention_archived,
+        retention_drop = retention.retention_drop,
         page_claim = replicas.positioned(walk.page_claim),
         page_read = page_read,
         page_read_at = replicas.reader(page_read),

@@ -1,0 +1,100 @@
+"""Retention: writes the ledgers of campaigns that ended long ago to archives, then has the store delete them."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import structlog
+import trio
+
+from actors.periodic import Periodic
+from campaigns.campaign import Campaign
+from campaigns.clock import Clock
+from campaigns.identity import campaign_text
+from storage.errors import LinkLost, VerbRefused
+from storage.records import Cursor, LedgerPage
+from storage.store import Store
+
+log = structlog.get_logger(__name__)
+
+LOOK_EVERY = 60.0
+"""Seconds between two looks while nothing is due."""
+AGAIN_AFTER = 5.0
+"""Seconds until a step that the store did not answer, or refused, is tried again."""
+STEP_PAUSE = 0.01
+"""Seconds between two steps of a deletion: other calls go first."""
+
+
+class Archivist(Periodic):
+    """One per node. Of several that find the same campaign, the store lets one write its archive.
+
+    ``folder``: where this node's archives are; ``keep``: ms after its end until a campaign's ledger leaves the store.
+    """
+
+    def __init__(self, *, node: str, store: Store, folder: Path, keep: int, clock: Clock) -> None:
+        super().__init__()
+        self._node = node
+        self._store = store
+        self._folder = folder
+        self._keep = keep
+        self._clock = clock
+
+    async def look(self) -> float:
+        """Take one step of the oldest ledger that is due: its archive, or some of its rows."""
+        try:
+            due = await self._store.retention_due(self._node, self._keep, self._clock())
+            if due is None:
+                return LOOK_EVERY
+            id, archived = due
+            if not archived:
+                await self._archive(id)
+            await self._store.retention_drop(id)
+        except (LinkLost, VerbRefused) as error:
+            log.debug("no ledger leaves the store for now", error=str(error))
+            return AGAIN_AFTER
+        except OSError as error:
+            log.warning("an archive cannot be written: its campaign's ledger stays in the store", error=str(error))
+            return LOOK_EVERY
+        return STEP_PAUSE
+
+    async def _archive(self, id: int) -> None:
+        campaign = await self._store.campaign_get(id)
+        assert campaign is not None, "its ledger is due"
+        pages, cursors = await self._store.campaign_pages(id), await self._store.campaign_cursors(id)
+        path = self._folder / f"{campaign_text(id)}.ndjson.gz"
+        sha256 = await trio.to_thread.run_sync(_write, path, campaign, cursors, pages)
+        if await self._store.retention_archived(id, self._node, sha256, self._clock()):
+            log.info("a campaign's ledger is archived, and leaves the store", file=str(path), pages=len(pages))
+
+
+def _records(campaign: Campaign, cursors: list[Cursor], pages: list[LedgerPage]) -> Iterator[dict[str, Any]]:
+    yield {"kind": "campaign", **msgspec.to_builtins(campaign), "id": campaign_text(campaign.id)}
+    for cursor in cursors:
+        yield {"kind": "segment", **cursor._asdict()}
+    for page in pages:
+        yield {"kind": "page", **page._asdict()}
+
+
+def _write(path: Path, campaign: Campaign, cursors: list[Cursor], pages: list[LedgerPage]) -> str:
+    """Write an archive so that it is there as a whole or not at all; returns the file's SHA-256."""
+    lines = (msgspec.json.encode(record) + b"\n" for record in _records(campaign, cursors, pages))
+    content = gzip.compress(b"".join(lines), mtime=0)
+    path.parent.mkdir(mode=0o700, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.new")
+    with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:  # noqa: PTH123
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+    return hashlib.sha256(content).hexdigest()

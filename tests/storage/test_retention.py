@@ -1,0 +1,123 @@
+"""A ledger leaves the store once it is old and archived; the campaign and its totals stay."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+import trio
+
+from actors.archivist import LOOK_EVERY, Archivist
+from campaigns.identity import campaign_text
+from storage.link import Link
+from tests.storage.test_step_sizes import HEAD, run
+from tests.storage.test_walk_verbs import CAMPAIGN, NOW, House
+
+pytestmark = pytest.mark.tarantool
+DAY = 86_400_000
+KEEP = 90 * DAY
+FILE = f"{campaign_text(CAMPAIGN)}.ndjson.gz"
+
+
+@pytest.fixture
+async def house(own_link: Link) -> House:
+    """With a campaign of ten pages that is done."""
+    house = House(own_link)
+    await house.join()
+    await house.subscribers(100)
+    await house.fire(page_size=10)
+    while await house.walk_page() is not None:
+        pass
+    assert await house.deliver("ios") + await house.deliver("android") == 100
+    await house.report()
+    assert await house.state() == "done"
+    return house
+
+
+def archivist(house: House, folder: Path, at: int, node: str = "n1") -> Archivist:
+    return Archivist(node=node, store=house.store, folder=folder, keep=KEEP, clock=lambda: at)
+
+
+async def done(archivist: Archivist) -> None:
+    """Look until nothing is due."""
+    with trio.fail_after(60):
+        while await archivist.look() < LOOK_EVERY:
+            pass
+
+
+async def test_an_old_ledger_is_archived_and_its_totals_stay(house: House, tmp_path: Path) -> None:
+    """C5: nothing ever left the ledger; the default gigabyte was full after a hundred days."""
+    pages = await house.store.campaign_pages(CAMPAIGN)
+    before = await house.store.campaign_get(CAMPAIGN)
+    assert before is not None
+    folder = tmp_path / "archive"
+    assert await archivist(house, folder, NOW + KEEP).look() == LOOK_EVERY
+    assert await house.store.campaign_pages(CAMPAIGN) == pages, "not yet old enough"
+    old = archivist(house, folder, NOW + KEEP + 1)
+    await done(old)
+    assert await house.store.campaign_pages(CAMPAIGN) == []
+    assert await house.store.campaign_cursors(CAMPAIGN) == []
+    after = await house.store.campaign_get(CAMPAIGN)
+    assert after is not None
+    assert (after.state, after.tallies, after.message) == ("done", before.tallies, before.message)
+    assert [path.name for path in folder.iterdir()] == [FILE]
+    content = (folder / FILE).read_bytes()
+    assert after.policy["archive"] == {
+        "node": "n1", "sha256": hashlib.sha256(content).hexdigest(), "at": NOW + KEEP + 1,
+    }  # fmt: skip
+    campaign, segment, *rows = map(json.loads, gzip.decompress(content).splitlines())
+    assert (campaign["kind"], campaign["id"], campaign["tallies"]) == ("campaign", FILE.split(".")[0], before.tallies)
+    assert (segment["kind"], segment["end_id"]) == ("segment", 100)
+    assert rows == [{"kind": "page", **page._asdict()} for page in pages]
+
+
+async def test_a_ledger_stays_while_its_archive_cannot_be_written(house: House, tmp_path: Path) -> None:
+    """C5: the archive is on disk before the first row is deleted."""
+    (tmp_path / "archive").write_text("a file where the folder belongs")
+    assert await archivist(house, tmp_path / "archive", NOW + 2 * KEEP).look() == LOOK_EVERY
+    assert len(await house.store.campaign_pages(CAMPAIGN)) == 10
+
+
+async def test_of_two_nodes_one_archives_and_the_other_goes_on_where_it_crashed(house: House, tmp_path: Path) -> None:
+    """C5: the node that wins the store's verb writes; once the archive is known, any node deletes the rest."""
+    later = NOW + KEEP + 1
+    assert await house.store.retention_due("n1", KEEP, later) == (CAMPAIGN, False)
+    assert await house.store.retention_due("n2", KEEP, later) is None, "n1 is at it"
+    assert await house.store.retention_due("n1", KEEP, later) == (CAMPAIGN, False), "after its restart"
+    assert not await house.store.retention_drop(CAMPAIGN), "nothing leaves without an archive"
+    assert len(await house.store.campaign_pages(CAMPAIGN)) == 10
+    assert await house.store.retention_archived(CAMPAIGN, "n1", "5ha", later)
+    assert not await house.store.retention_archived(CAMPAIGN, "n2", "0ther", later), "the first one counts"
+    assert await house.store.retention_due("n2", KEEP, later) == (CAMPAIGN, True)
+    await done(archivist(house, tmp_path / "of-n2", later, "n2"))
+    assert not await trio.Path(tmp_path / "of-n2").exists()
+    assert await house.store.campaign_pages(CAMPAIGN) == []
+
+
+DROPPED = (
+    HEAD
+    + """
+for seq = 0, 1049 do
+    box.space.store_pages:insert({7, 0, seq, seq, seq + 1, 'n', 1, NOW, 'settled', 1, 1, EMPTY, {}})
+end
+box.space.store_cursors:insert({5, 0, 1, 1, 1, true, NOW}) -- paused for years: its ledger is still needed
+box.space.store_campaigns:insert({5, 3, 'paused', '{}', EMPTY, {ttl_ms = 1000}, NOW, NOW, 0, 0, 1})
+box.space.store_cursors:insert({7, 0, 1050, 1050, 1050, true, NOW})
+box.space.store_campaigns:insert({7, 3, 'done', '{}', EMPTY, {ttl_ms = 1000}, NOW, NOW, NOW, 0, 0})
+box.space.store_pages:on_replace(count)
+local due = store.retention_due('n', 1000, NOW + 1001)
+store.retention_archived(due, 'n', 'sha', NOW)
+while store.retention_drop(due) do end
+print(json.encode({sizes, due, box.space.store_cursors:count(), box.space.store_pages:count()}))
+os.exit(0)
+"""
+)
+
+
+def test_a_ledger_leaves_a_hundred_rows_at_a_time(tmp_path: Path) -> None:
+    """C5: in small steps, for Tarantool answers nobody in between."""
+    sizes, due, cursors, pages = run(DROPPED, tmp_path)
+    assert (sizes, due, cursors, pages) == ([100] * 10 + [50], 7, 1, 0)
