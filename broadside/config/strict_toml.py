@@ -113,7 +113,7 @@ class Reader:
             self.problem(where, "unknown key", guess)
 
     def file(self, where: str, written: str | Path, *, secret: bool) -> Path:
-        """Resolve and check a file that must exist; a ``secret`` must be closed to other users."""
+        """Resolve and check a file that must exist; a ``secret`` is not empty, and closed to other users."""
         try:
             path = self.folder / machine_users.expanded(Path(written))
         except UsageError as error:
@@ -127,8 +127,8 @@ class Reader:
             elif secret and mode & 0o007:
                 remedy = f"chmod 600 {path}"
                 self.problem(where, f"file {named} is secret but open to every user", remedy, str(written))
-            else:
-                path.open("rb").close()
+            elif not path.read_bytes().strip() and secret:
+                self.problem(where, f"file {named} is empty", "write the secret into it", str(written))
         except FileNotFoundError:
             remedy = "paths are relative to broadside.toml"
             self.problem(where, f"file {named} not found", remedy, str(written))

@@ -6,11 +6,13 @@
 -- died with unconfirmed writes cannot recover from them, and no replica can join a master under load
 -- (docs/adr/0006-answers-wait-for-the-quorum.md).
 
+local digest = require('digest')
 local fiber = require('fiber')
 local hosts = require('hosts')
 local fio = require('fio')
 local log = require('log')
 local netbox = require('net.box')
+local uri = require('uri')
 
 local replication = {}
 
@@ -28,6 +30,22 @@ local function meta()
     return box.space.store_meta
 end
 
+local function source(other, password)
+    return ('%s:%s@%s'):format(USER, password, other)
+end
+
+-- The password of the replicas' user. `box.cfg` takes it within a URI only, which has no escapes: in place of one that
+-- a URI cannot carry (with `/`, `@` or `:`, say) stands its digest, on every instance.
+local function password_of(options)
+    local given = options.password
+    local ok, parsed = pcall(uri.parse, source('127.0.0.1:3301', given))
+    if ok and parsed ~= nil and parsed.login == USER and parsed.password == given and parsed.host == '127.0.0.1'
+        and parsed.service == '3301' then
+        return given
+    end
+    return digest.sha256_hex(given)
+end
+
 -- {uuid, term, quorum} of the master, or nil.
 function replication.master()
     local row = meta() and meta():get('master')
@@ -37,10 +55,10 @@ end
 -- Ask the other instances which one is master. Returns the answer with the highest term.
 local function ask(options)
     local best
-    for _, uri in ipairs(options.others) do
+    for _, other in ipairs(options.others) do
         local ok, found = pcall(function()
-            local link = netbox.connect(uri, {
-                user = USER, password = options.password, wait_connected = ASK_TIMEOUT, connect_timeout = ASK_TIMEOUT,
+            local link = netbox.connect(other, {
+                user = USER, password = password_of(options), wait_connected = ASK_TIMEOUT, connect_timeout = ASK_TIMEOUT,
             })
             local row = link.space.store_meta and link.space.store_meta:get('master', {timeout = ASK_TIMEOUT})
             link:close()
@@ -55,8 +73,8 @@ end
 
 local function sources(options)
     local uris = {}
-    for i, uri in ipairs(options.others) do
-        uris[i] = ('%s:%s@%s'):format(USER, options.password, uri)
+    for i, other in ipairs(options.others) do
+        uris[i] = source(other, password_of(options))
     end
     return uris
 end
@@ -105,7 +123,7 @@ function replication.apply(options)
     end
     quorum = replication.master()[3]
     box.schema.user.create(USER, {if_not_exists = true})
-    box.schema.user.passwd(USER, options.password)
+    box.schema.user.passwd(USER, password_of(options))
     box.schema.user.grant(USER, 'replication', nil, nil, {if_not_exists = true})
 end
 

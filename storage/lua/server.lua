@@ -37,8 +37,22 @@ local function read(path, what)
     return text
 end
 
+-- A password. As in the nodes: the file is not empty, and closed to other users if this user can close it. Where it
+-- cannot (a secret that Docker or Kubernetes mounts), the mode is not ours to judge.
 local function secret(path, what)
-    return (read(path, what):gsub('[\r\n]+$', ''))
+    local password = read(path, what):gsub('[\r\n]+$', '')
+    if password == '' then
+        refuse('%s: file %s is empty (write the password into it)', what, path)
+    end
+    if bit.band(fio.stat(path).mode, tonumber('7', 8)) ~= 0 then
+        local ours = fio.open(path, {'O_WRONLY', 'O_APPEND'})
+        if ours ~= nil then
+            ours:close()
+            refuse('%s: file %s is secret but open to every user (chmod 600 %s)', what, path, path)
+        end
+        io.stderr:write(('settings: %s: file %s is open to every user\n'):format(what, path))
+    end
+    return password
 end
 
 local given = yaml.decode(read(arg[1], 'first argument'))

@@ -27,6 +27,8 @@ def folder(tmp_path: Path) -> Path:
         path = tmp_path / name
         path.write_text("pa ss\n")
         path.chmod(0o644 if name == "open" else 0o600)
+    (tmp_path / "empty").write_text("\n")
+    (tmp_path / "empty").chmod(0o600)
     (tmp_path / "sub").mkdir()
     (tmp_path / "ca.pem").write_text("x")
     return tmp_path
@@ -164,6 +166,10 @@ MISTAKES = {
     "a variable that is not set": (
         STORE + 'password_env = "BROADSIDE_NOT_SET"\n',
         'store.password_env: environment variable "BROADSIDE_NOT_SET" is not set (export it',
+    ),
+    "an empty password file": (
+        STORE + 'password_file = "empty"\n',
+        'store.password_file: file "empty" is empty (write',
     ),
     "a password file that is not there": (STORE + 'password_file = "x"\n', 'store.password_file: file "'),
     "no uri": (APNS + '[store]\npassword_file = "secret"\n', "store.uri: is missing (as in uri ="),
