@@ -22,6 +22,9 @@ async def disk_full(run: Run, values: dict[str, Any]) -> None:
     run.over()
 
 
+fault("disk-full-minute", lambda chance: {"seconds": 60.0}, full=True, slow=True)(disk_full)
+
+
 @fault("memory-full", lambda chance: {"seconds": chance.choice((1.0, 4.0))}, store=True)
 async def memory_full(run: Run, values: dict[str, Any]) -> None:
     free = await run.fill_memory()
