@@ -53,8 +53,8 @@ async def test_the_demo_fills_its_base_and_fires_once_over_a_link_that_is_lost(
         await trio.lowlevel.checkpoint()
 
     monkeypatch.setattr(demo, "watch", watch)
-    real = newsroom(own_link)
     config = msgspec.structs.replace(demo_config(tmp_path), demo=Demo(subscribers=2500))
+    real = newsroom(own_link, channels=config.channels)
     with trio.fail_after(30):
         await demo.show(Blinking(real), config, demo.Terminal())  # type: ignore[arg-type]
     assert sum((await real.count()).values()) == 2500

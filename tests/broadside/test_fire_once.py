@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -33,11 +33,13 @@ DAY = 86_400_000
 NOW = 1_800_000_000_000
 
 
-def newsroom(link: Link, clock: Callable[[], int] = lambda: NOW) -> Newsroom:
+def newsroom(
+    link: Link, clock: Callable[[], int] = lambda: NOW, channels: Iterable[str] = ("ios", "android")
+) -> Newsroom:
     return Newsroom(
         store=Store(link),
         tubes=Tubes(link, "test"),
-        checks={"ios": lambda message: None, "android": lambda message: None},
+        checks={name: lambda message: None for name in channels},
         node="n1",
         states=list,
         segments=2,
