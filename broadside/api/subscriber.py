@@ -1,26 +1,32 @@
 """Subscribers as the HTTP API takes and returns them, and the rules that each must keep.
 
 Node and command line share the rules: the import reports a mistake with its line, and the node refuses it from any
-other client. As there may be millions of rows, a chunk is checked as a whole (1 µs a row).
+other client. As there may be millions of rows, a chunk that is in its stored form is checked as a whole (1 µs a row).
 """
 
 from __future__ import annotations
 
 import re
 import time
-import zoneinfo
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
 
 from broadside.api import strict_json
+from broadside.api.attributes import reading, texts
+from broadside.api.attributes.changes import Change, Changes
+from broadside.api.attributes.times import EARLIEST
 from broadside.errors import Problem, RecordError, shown
 
 MAX_SUBSCRIBERS = 5_000
 """Rows in one ``POST /api/subscribers``, and in one answer to a ``GET``."""
 
-Token = Annotated[str, Meta(min_length=1, max_length=4096)]
+MAX_TOKEN = 512
+"""Characters. The longest that a platform of today gives out is not half of it."""
+
+Token = Annotated[str, Meta(min_length=1, max_length=MAX_TOKEN)]
 ShortText = Annotated[str, Meta(max_length=64)]
 
 
@@ -52,11 +58,10 @@ class Subscriber(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, omit_
 
 
 ROWS = msgspec.json.Decoder(list[Subscriber])
-ROW = msgspec.json.Decoder(Subscriber)
 
 ADVICE = {
     "channel": "a channel's name, as in ios-news",
-    "token": "1 to 4096 printable characters without blanks",
+    "token": f"1 to {MAX_TOKEN} printable characters without blanks",
     "kind": "a kind of token that the channel's platform has, as in token",
     "locale": "a language tag, as in pt-BR",
     "tz": "an IANA time zone, as in Europe/Berlin",
@@ -64,71 +69,74 @@ ADVICE = {
     "app_version": "at most 64 printable characters",
     "screen": "at most 64 printable characters",
     "best_minute": "minutes since midnight, 0 to 1439",
-    "tags": 'at most 100 texts of 1 to 64 characters without "|"',
-    "fields": "an object of at most 50 texts, names to 64 characters, values to 1024",
-    "registered_at": "milliseconds since 1970, UTC",
+    "tags": f'at most 100 texts of 1 to 64 characters without "|", {texts.TAGS_BYTES:,} bytes in all',
+    "fields": "an object of at most 50 texts, names to 64 characters, values to 1024, "
+    f"{texts.FIELDS_BYTES:,} bytes in all",
+    "registered_at": "milliseconds since 1970, UTC, from 2009 to tomorrow",
 }
 """Field → the remedy of every message about it."""
 
 FIELDS = ("id", *ADVICE)
+_NAMES = frozenset(FIELDS)
 
 _CHANNEL = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
-_LOCALE = re.compile(r"[A-Za-z]{2,3}(?:[-_][A-Za-z0-9]{2,8}){0,4}")
-_COUNTRY = re.compile(r"[A-Z]{2}")
-_ZONES: frozenset[str] = frozenset()
-_EARLIEST = 1_230_768_000_000  # 2009: no push service is older
 _DAY = 86_400_000
+_WORDS = ("locale", "tz", "country", "app_version", "screen")
 
-# Cache of valid combinations of channel, locale, zone, country, version and screen. A base has few of them, so a row
-# costs one look-up instead of six checks. Cleared at `_GOOD_MAX`, so that a strange file cannot make it a leak.
+# Cache of combinations of channel, locale, zone, country, version and screen that are in their stored form. A base has
+# few of them, so a row costs one look-up instead of six. Cleared at `_GOOD_MAX`, so that a strange file cannot make it
+# a leak.
 _good: set[tuple[str, str, str, str, str, str]] = set()
 _GOOD_MAX = 50_000
 
 
-def zones() -> frozenset[str]:
-    """Return every IANA zone name known on this machine (read once, 10 ms)."""
-    global _ZONES
-    if not _ZONES:
-        _ZONES = frozenset(zoneinfo.available_timezones())
-    return _ZONES
+def read_subscriber(record: Mapping[str, object], latest: int) -> tuple[Subscriber, list[Change]]:
+    """Read a record, bringing its attributes to their stored form; returns each change as well.
 
-
-def check(row: Subscriber, latest: int) -> Problem | None:
-    """Check what types cannot express, except token and kind, which the platform checks (``token_rules``).
-
-    ``latest``: ms UTC after which a registration is in the future.
+    Raises ``RecordError`` for what identifies a phone: an attribute that cannot be read is dropped instead. Token and
+    kind are checked further by their platform (``token_rules``). ``latest``: milliseconds after which a registration
+    lies in the future.
     """
-    if found := _check_shape(row):
-        return found
-    if row.registered_at is not None and not _EARLIEST <= row.registered_at <= latest:
-        hint = "; this looks like seconds" if 0 < row.registered_at < 10_000_000_000 else ""
-        return _problem("registered_at", row.registered_at, hint)
-    if row.tags:
-        tags = "".join(row.tags)
-        if "|" in tags or not tags.isprintable():
-            return _problem("tags", next(tag for tag in row.tags if "|" in tag or not tag.isprintable()))
-    if row.fields and not all(name.isprintable() and name for name in row.fields):
-        return _problem("fields", next(name for name in row.fields if not (name and name.isprintable())))
-    return None
+    for name in record.keys() - _NAMES:
+        raise RecordError(strict_json.unknown(name[:64], name, FIELDS))
+    attributes, changes = reading.read(record, latest)
+    for name in ("channel", "token", "kind"):
+        if (value := record.get(name)) is not None:
+            attributes[name] = value.strip(reading.BLANKS) if isinstance(value, str) else value
+    if attributes.get("kind") in ("", "token"):
+        del attributes["kind"]  # the default
+    try:
+        row = msgspec.convert(attributes, Subscriber)
+    except msgspec.ValidationError as error:
+        raise RecordError(explain(attributes, error)) from None
+    if not _CHANNEL.fullmatch(row.channel):
+        raise RecordError(_problem("channel", row.channel))
+    return row, changes
 
 
-def all_good(rows: list[Subscriber], latest: int) -> bool:
-    """Whether ``check`` finds nothing in any of ``rows``, at a third of its cost: by columns, not by rows."""
+def refused(changes: list[Change]) -> Problem | None:
+    """Return the problem of the first attribute that was dropped, for who wants no row without it."""
+    return next((_problem(change.field, change.given) for change in changes if change.dropped), None)
+
+
+def all_stored_form(rows: list[Subscriber], latest: int) -> bool:
+    """Whether ``read_subscriber`` would change nothing in any of ``rows``, at a third of its cost: by columns."""
     if not rows:
         return True
-    shapes = {(row.channel, row.locale, row.tz, row.country, row.app_version, row.screen): row for row in rows}
-    if any(_check_shape(shapes[shape]) for shape in shapes.keys() - _good):
-        return False
+    shapes = {(row.channel, row.locale, row.tz, row.country, row.app_version, row.screen) for row in rows}
+    for shape in shapes - _good:
+        named = zip(_WORDS, shape[1:], strict=True)
+        if not (_CHANNEL.fullmatch(shape[0]) and all(reading.is_stored_form(*word) for word in named)):
+            return False
     if len(_good) + len(shapes) > _GOOD_MAX:
         _good.clear()
     _good.update(shapes)
     times = [row.registered_at for row in rows if row.registered_at is not None]
-    if times and not (min(times) >= _EARLIEST and max(times) <= latest):
+    if times and not (min(times) >= EARLIEST and max(times) <= latest):
         return False
-    names = "".join([tag for row in rows for tag in row.tags])
-    if "|" in names or not names.isprintable():
+    if not all(texts.tags(tags) == (list(tags), []) for tags in {tuple(row.tags) for row in rows if row.tags}):
         return False
-    return all(name and name.isprintable() for row in rows if row.fields for name in row.fields)
+    return all(texts.fields(row.fields) == (row.fields, []) for row in rows if row.fields)
 
 
 def latest_registration() -> int:
@@ -136,68 +144,59 @@ def latest_registration() -> int:
     return time.time_ns() // 1_000_000 + _DAY
 
 
-def decode_subscribers(body: bytes) -> list[Subscriber]:
-    """Decode and check the body of ``POST /api/subscribers`` (raises ``RecordError`` with index, field and remedy)."""
+def decode_subscribers(body: bytes, changes: Changes | None = None) -> list[Subscriber]:
+    """Decode the body of ``POST /api/subscribers``, bring it to the stored form, and count ``changes``.
+
+    Raises ``RecordError`` with index, field and remedy.
+    """
+    latest = latest_registration()
     try:
         rows = ROWS.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise _undecodable(body, error) from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        rows = []
+    if not rows or not all_stored_form(rows, latest):
+        rows = []
+        for index, record in enumerate(_plain(body)):
+            try:
+                row, changed = read_subscriber(record, latest)
+            except RecordError as error:
+                raise RecordError(error.problem, index) from None
+            rows.append(row)
+            if changes is not None:
+                changes.add(changed)
     if len(rows) > MAX_SUBSCRIBERS:
         what = f"{len(rows)} records in one request"
         raise RecordError(Problem("body", what, f"send at most {MAX_SUBSCRIBERS} at a time"))
-    latest = latest_registration()
-    if not all_good(rows, latest):
-        for index, row in enumerate(rows):
-            if found := check(row, latest):
-                raise RecordError(found, index)
     return rows
 
 
-def explain(record: object, error: Exception) -> Problem:
-    """Explain msgspec's error about ``record`` (its decoded form, or None if it is not JSON)."""
+def explain(record: Mapping[str, Any], error: msgspec.ValidationError) -> Problem:
+    """Explain msgspec's ``error`` about ``record``."""
     text, _, path = str(error).partition(" - at ")
-    if isinstance(error, UnicodeDecodeError):
-        return Problem("line", "is not UTF-8", "save the file as UTF-8")
-    if not isinstance(error, msgspec.ValidationError) or record is None:
-        return Problem("line", text[:1].lower() + text[1:], "one JSON object a line")
-    if not isinstance(record, dict):
-        return Problem(
-            "line", f"{shown(record)} where an object belongs", 'as in {"channel": "ios-news", "token": "…"}'
-        )
     if missing := re.search(r"missing required field `(\w+)`", text):
         return Problem(missing[1], "is missing", ADVICE.get(missing[1], ""))
-    if unknown := re.search(r"unknown field `(.*)`", text):
-        return strict_json.unknown(unknown[1][:64], unknown[1], FIELDS)
-    name = re.search(r"\$(?:\[\d+\])?\.(\w+)", path)
+    name = re.search(r"\$\.(\w+)", path)
     field = name[1] if name else "line"
     return _problem(field, record.get(field), f"; {text[:1].lower()}{text[1:]}" if field not in ADVICE else "")
 
 
-def _undecodable(body: bytes, error: Exception) -> RecordError:
-    at = re.search(r"\$\[(\d+)\]", str(error))
-    index = int(at[1]) if at else None
+def no_object(value: object) -> Problem:
+    """The problem of a record that is not a JSON object."""
+    return Problem("line", f"{shown(value)} where an object belongs", 'as in {"channel": "ios-news", "token": "…"}')
+
+
+def _plain(body: bytes) -> list[dict[str, object]]:
     try:
         plain = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return RecordError(Problem("body", f"is not JSON: {error}", "send a JSON array of subscribers"))
-    if not isinstance(plain, list) or index is None:
-        return RecordError(Problem("body", "is not an array", "send a JSON array of subscribers"))
-    return RecordError(explain(plain[index], error), index)
-
-
-def _check_shape(row: Subscriber) -> Problem | None:
-    if not _CHANNEL.fullmatch(row.channel):
-        return _problem("channel", row.channel)
-    if row.locale and not _LOCALE.fullmatch(row.locale):
-        return _problem("locale", row.locale)
-    if row.tz and row.tz not in zones():
-        return _problem("tz", row.tz)
-    if row.country and not _COUNTRY.fullmatch(row.country):
-        return _problem("country", row.country)
-    for name in ("app_version", "screen"):
-        if not getattr(row, name).isprintable():
-            return _problem(name, getattr(row, name))
-    return None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        problem = Problem("body", f"is not JSON: {error}", "send a JSON array of subscribers")
+        raise RecordError(problem) from None
+    if not isinstance(plain, list):
+        raise RecordError(Problem("body", "is not an array", "send a JSON array of subscribers"))
+    for index, record in enumerate(plain):
+        if not isinstance(record, dict):
+            raise RecordError(no_object(record), index)
+    return plain
 
 
 def _problem(field: str, value: object, hint: str = "") -> Problem:

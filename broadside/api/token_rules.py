@@ -9,14 +9,14 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
-from broadside.api.subscriber import Subscriber
+from broadside.api.subscriber import ADVICE, Subscriber
 from broadside.errors import Problem, RecordError, shown
 from transports import registry
 from transports.contract import Platform
 from transports.errors import TokenError
 
 _PLAIN = re.compile(r"[!-~]+").fullmatch
-_ADVICE = "1 to 4096 printable characters without blanks"
+_ADVICE = ADVICE["token"]
 _SHOWN = 16
 
 
@@ -28,6 +28,7 @@ class DeviceTokens:
         self.channels = dict(channels)
         self._kinds = registry.kinds()
         self._platforms: dict[str, Platform] = {name: registry.load(name) for name in set(channels.values())}
+        self._installed: dict[str, Platform] = {}
 
     def kinds(self, channel: str) -> tuple[str, ...]:
         """Return the kinds of token that a channel may have."""
@@ -63,9 +64,15 @@ class DeviceTokens:
             return self._platforms[platform].token(kind, token)
         except TokenError as error:
             said = f"{_told(token)}, of channel {channel} ({platform}), {error.what}"
-            others = [name for name in registry.platforms() if name != platform and _recognised(name, token)]
+            others = [name for name, of in self._all().items() if name != platform and _recognised(of, token)]
             remedy = f"this looks like a token of {others[0]}: is the channel right?" if others else error.remedy
             return Problem("token", said, remedy, _told(token))
+
+    def _all(self) -> dict[str, Platform]:
+        """Every installed platform, loaded once: a file may have a million bad tokens."""
+        if not self._installed:
+            self._installed = {name: registry.load(name) for name in registry.platforms()}
+        return self._installed
 
     def _at_once(self, rows: Sequence[Subscriber]) -> list[str] | None:
         """Return all tokens, or None if one is invalid or must be checked alone."""
@@ -91,8 +98,7 @@ class DeviceTokens:
         return self._platforms[platform].tokens(kind, texts)
 
 
-def _recognised(name: str, text: str) -> bool:
-    platform = registry.load(name)
+def _recognised(platform: Platform, text: str) -> bool:
     for kind in platform.kinds:
         try:
             platform.token(kind, text)

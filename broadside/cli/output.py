@@ -11,7 +11,15 @@ from collections.abc import Iterable
 
 import msgspec
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, Task, TaskProgressColumn, TextColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    Task,
+    TaskProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 from rich.text import Text
 
@@ -59,8 +67,8 @@ def table(columns: Iterable[str], rows: Iterable[Iterable[object]]) -> None:
     Console(markup=False, highlight=False).print(drawn)
 
 
-def bars(*, counted: bool = True) -> Progress:
-    """Make progress bars on stderr, shown only if stderr is a terminal."""
+def bars(*, counted: bool = True, eta: bool = False) -> Progress:
+    """Make progress bars on stderr, shown only if stderr is a terminal. ``eta``: with the time that is left."""
     count = [MofNCompleteColumn()] if counted else []
     return Progress(
         _Words("{task.description}", markup=False),
@@ -68,6 +76,7 @@ def bars(*, counted: bool = True) -> Progress:
         TaskProgressColumn(),
         *count,
         _Words("{task.fields[note]}", markup=False),
+        *([TimeRemainingColumn()] if eta else []),
         console=Console(stderr=True),
         transient=not counted,
         disable=not sys.stderr.isatty(),

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import gc
 import os
+import stat
 import sys
-import tempfile
 from pathlib import Path
 from typing import Annotated, BinaryIO, Literal, TypeAlias
 
@@ -13,14 +13,17 @@ import msgspec
 from cyclopts import App, Parameter
 
 from broadside.api.api_client import Client
-from broadside.api.subscriber import Subscriber, check, latest_registration
+from broadside.api.subscriber import latest_registration, read_subscriber, refused
 from broadside.api.token_rules import DeviceTokens
 from broadside.cli.options import ConfigFile, DataDir, Json, client
 from broadside.cli.output import bars, complain, say, say_json, table
-from broadside.errors import UsageError
-from broadside.imports.chunks import Rules
+from broadside.errors import RecordError, UsageError
 from broadside.imports.export import export as export_base
 from broadside.imports.importer import Summary, import_file
+from broadside.imports.mapping import PRESETS, Mapping, preset, read_map
+from broadside.imports.private_file import PrivateFile
+from broadside.imports.resume import Resume
+from broadside.imports.rules import Rules
 from transports import registry
 
 Channel: TypeAlias = Annotated[str, Parameter(help="The subscriber's channel, such as ios-news.")]
@@ -36,16 +39,19 @@ Examples:
     broadside subscribers count --json"""
 
 _IMPORT_EPILOGUE = """\
-A CSV file has a header line; an NDJSON file has one JSON object a line. The
-format is recognised by the first line. Names of columns and keys:
+The format is recognised: CSV with a header line, NDJSON, a JSON array; packed
+with gzip or not; UTF-8 or UTF-16. Names of columns and keys:
     channel, token    required; together they identify the subscriber: one who
                       is in the base already is updated
     kind              {kinds}; default: token
     locale tz country app_version screen
-    best_minute       0 to 1439
+    best_minute       minutes since midnight, or hh:mm
     tags              CSV: sport|weather; NDJSON: an array
     fields            an object; CSV: also as columns fields.first_name, ...
-    registered_at     milliseconds since 1970, UTC
+    registered_at     milliseconds or seconds since 1970, or an ISO date
+Other columns are named once and ignored. What other systems write is converted
+(GMT+3, zh_CN_#Hans, DEU); an attribute that cannot be is dropped and counted:
+the phone is taken. docs/import.md has the tables.
 
 A bad line does not stop the import: it is reported, and kept in FILE.rejected
 (fix it there, and import that file). The exit code is then 1.
@@ -53,7 +59,9 @@ A file should contain each (channel, token) once: requests overlap, so either
 of two rows may win.
 
 Examples:
-    broadside subscribers import base.csv
+    broadside subscribers import base.csv --dry-run
+    broadside subscribers import users.csv.gz --preset onesignal
+    broadside subscribers import tokens.txt --preset tokens --channel ios-news
     zcat base.ndjson.gz | broadside subscribers import -"""
 
 
@@ -74,6 +82,16 @@ def import_(
     ],
     /,
     *,
+    map: Annotated[Path | None, Parameter(help="A map file: which column is which field (docs/import.md).")] = None,
+    preset: Annotated[str | None, Parameter(help=f"A map that comes with Broadside: {', '.join(PRESETS)}.")] = None,
+    channel: Annotated[
+        list[str] | None, Parameter(help="The channel of rows that name none; repeat it, one for each platform.")
+    ] = None,
+    strict: Annotated[
+        bool, Parameter(negative="", help="Refuse unknown columns, and rows with an attribute that cannot be read.")
+    ] = False,
+    dry_run: Annotated[bool, Parameter(negative="", help="Read and check everything, and send nothing.")] = False,
+    resume: Annotated[bool, Parameter(negative="", help="Go on where an interrupted import of FILE ended.")] = False,
     rejected: Annotated[
         Path | None, Parameter(help="The file for bad lines. Default: FILE.rejected (stdin: stdin.rejected).")
     ] = None,
@@ -84,21 +102,27 @@ def import_(
     """Add subscribers from a file, or update existing ones."""
     if file.startswith("-") and file != "-":
         raise UsageError(f"subscribers import: unknown option {file} (for a file of that name write ./{file})")
+    if resume and file == "-":
+        raise UsageError("--resume: needs a file (a pipe cannot be read again)")
+    mapping = _mapping(map, preset)
     with client(config, data) as node, _opened(file) as source:
         name = "stdin" if file == "-" else file
+        there = node.channels()
+        rules = Rules(
+            DeviceTokens(there.platforms), there.served, mapping=mapping, channels=channel or (), strict=strict
+        )
+        kept = None if dry_run else rejected or Path(f"{name}.rejected")
+        state = Resume() if dry_run else _resume(source, file, go_on=resume)
         # rows are made by the thousand and freed at once: the collector would scan them for nothing
         gc.disable()
         try:
-            summary = _import(node, source, name, rejected or Path(f"{name}.rejected"))
+            summary = _import(node, source, name, kept, rules, state)
         finally:
             gc.enable()
     if json:
-        say_json({**_as_dict(summary), "rows_per_second": round(summary.rate)})
+        say_json({**_as_dict(summary), "rows_per_second": round(summary.rate), "dry_run": dry_run})
     else:
-        done = f"{summary.inserted:,} new, {summary.updated:,} updated, {summary.rejected:,} rejected"
-        say(f"{name}: {done}; {summary.seconds:.1f} s, {summary.rate:,.0f} rows/s")
-        if summary.rejected_file:
-            complain(f"the rejected lines are in {summary.rejected_file}: fix them and import that file")
+        _say(summary, rules, dry_run=dry_run)
     return 1 if summary.rejected else 0
 
 
@@ -117,8 +141,12 @@ def put(
     data: DataDir = None,
 ) -> int:
     """Add one subscriber, or update an existing one."""
-    row = Subscriber(channel=channel, token=token, kind=kind, locale=locale, tz=tz, country=country, tags=tag or [])
-    if found := check(row, latest_registration()):
+    record = {"channel": channel, "token": token, "kind": kind, "locale": locale, "tz": tz, "country": country}
+    try:
+        row, changes = read_subscriber({**record, "tags": tag or []}, latest_registration())
+    except RecordError as error:
+        raise UsageError(str(error)) from None
+    if found := refused(changes):
         raise UsageError(str(found))
     with client(config, data) as node:
         answer = node.upsert(msgspec.json.encode([row]))
@@ -179,7 +207,7 @@ def export(
     chosen: Literal["csv", "ndjson"] = format or ("csv" if output and output.suffix.lower() == ".csv" else "ndjson")
     with client(config, data) as node:
         total = node.count().total
-        with bars() as shown:
+        with bars(eta=True) as shown:
             task = shown.add_task("exporting", total=total, note="")
             if output is None:
                 rows = export_base(
@@ -187,7 +215,7 @@ def export(
                 )
                 sys.stdout.buffer.flush()
                 return 0
-            with _Replaced(output) as out:
+            with PrivateFile(output) as out:
                 rows = export_base(node.subscribers, out, chosen, lambda n: shown.update(task, completed=n))
     if json:
         say_json({"file": str(output), "format": chosen, "rows": rows})
@@ -196,18 +224,50 @@ def export(
     return 0
 
 
-def _import(node: Client, source: BinaryIO, name: str, rejected: Path) -> Summary:
+def _mapping(map_file: Path | None, name: str | None) -> Mapping | None:
+    if map_file is not None and name is not None:
+        raise UsageError("--map and --preset: choose one (a preset is a map file; docs/import.md shows how to copy it)")
+    if map_file is not None:
+        return read_map(map_file)
+    return preset(name) if name is not None else None
+
+
+def _resume(source: BinaryIO, file: str, *, go_on: bool) -> Resume:
+    regular = stat.S_ISREG(os.fstat(source.fileno()).st_mode) and file != "-"
+    return Resume(Path(file) if regular else None, go_on=go_on)
+
+
+def _import(node: Client, source: BinaryIO, name: str, rejected: Path | None, rules: Rules, resume: Resume) -> Summary:
     size = os.fstat(source.fileno()).st_size or None
-    with bars(counted=False) as shown:
+    upsert = None if rejected is None else node.upsert
+    with bars(counted=False, eta=True) as shown:
         task = shown.add_task(name, total=size, note="")
 
         def progress(done: int, rows: int) -> None:
             seconds = shown.tasks[0].elapsed or 1e-9
             shown.update(task, completed=done, note=f"{rows:,} rows, {rows / seconds:,.0f}/s")
 
-        there = node.channels()
-        rules = Rules(DeviceTokens(there.platforms), there.served)
-        return import_file(source, name, rejected, node.upsert, rules, tell=complain, progress=progress)
+        return import_file(source, name, rejected, upsert, rules, tell=complain, progress=progress, resume=resume)
+
+
+def _say(summary: Summary, rules: Rules, *, dry_run: bool) -> None:
+    done = f"{summary.inserted:,} new, {summary.updated:,} updated, {summary.rejected:,} rejected"
+    if dry_run:
+        done = f"dry run, nothing was sent: {summary.inserted:,} good, {summary.rejected:,} bad"
+    if summary.sent_before:
+        done += f", {summary.sent_before:,} stored before"
+    say(f"{summary.file}: {done}; {summary.seconds:.1f} s, {summary.rate:,.0f} rows/s")
+    for line in rules.changes.lines():
+        complain(line)
+    for reason, rows in summary.skipped.items():
+        complain(f"{rows:,} left out: {reason}")
+    if dry_run:
+        for kind, fault in summary.faults.items():
+            complain(f"{fault.count:,} bad lines, {kind}")
+            for example in fault.examples:
+                complain(f"    {example}")
+    if summary.rejected_file:
+        complain(f"the rejected lines are in {summary.rejected_file}: fix them and import that file")
 
 
 def _opened(file: str) -> BinaryIO:
@@ -219,30 +279,6 @@ def _opened(file: str) -> BinaryIO:
     except OSError as error:
         reason = (error.strerror or "cannot be opened").lower()
         raise UsageError(f"{file}: {reason} (name a CSV or NDJSON file, or - for stdin)") from None
-
-
-class _Replaced:
-    """Replaces a file once the new one is complete: an export that fails leaves no partial file."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def __enter__(self) -> BinaryIO:
-        try:
-            descriptor, name = tempfile.mkstemp(dir=self._path.parent, prefix=f".{self._path.name}-")
-        except OSError as error:
-            reason = (error.strerror or "unknown reason").lower()
-            raise UsageError(f"--output: {self._path} cannot be written: {reason}") from None
-        self._temporary = Path(name)
-        self._file = os.fdopen(descriptor, "wb")
-        return self._file
-
-    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
-        self._file.close()
-        if kind is None:
-            self._temporary.replace(self._path)
-        else:
-            self._temporary.unlink()
 
 
 def _as_dict(summary: Summary) -> dict[str, object]:

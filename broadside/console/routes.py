@@ -19,6 +19,7 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from broadside.api import strict_json
+from broadside.api.attributes.changes import Changes
 from broadside.api.bounds import LARGEST_ANSWER, LARGEST_CAMPAIGN, LARGEST_SUBSCRIBERS, request_problem
 from broadside.api.campaign_report import CampaignReport, FireRequest
 from broadside.api.idempotency import HEADER, NODE_KEY, check_key
@@ -384,11 +385,13 @@ class Api:
         return _json({"removed": await self._newsroom.remove(channel, token)})
 
     async def _put(self, request: Request) -> Response:
+        changes = Changes()
         try:
-            inserted, updated = await self._newsroom.put(decode_subscribers(await _body(request, LARGEST_SUBSCRIBERS)))
+            rows = decode_subscribers(await _body(request, LARGEST_SUBSCRIBERS), changes)
+            inserted, updated = await self._newsroom.put(rows)
         except RecordError as error:
             raise _refused(error) from None
-        return _json({"inserted": inserted, "updated": updated})
+        return _json({"inserted": inserted, "updated": updated, **changes.report()})
 
     async def _channels(self, request: Request) -> Response:
         platforms = self._newsroom.device_tokens.channels

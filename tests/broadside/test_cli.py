@@ -319,15 +319,16 @@ def test_no_campaign_yet(broadside: Said, node: FakeNode) -> None:
 
 
 def test_import_count_export(broadside: Said, node: FakeNode, tmp_path: Path) -> None:
-    (tmp_path / "b.csv").write_text("channel,token,tz\nios,a,Asia/Tokyo\nios,b,Tokyo\nios,c,\n")
+    (tmp_path / "b.csv").write_text("channel,token,tz\nios,a,Asia/Tokyo\nios,b b,\nios,c,Tokyo time\n")
     code, out, err = broadside("subscribers", "import", "b.csv")
     assert code == 1
     assert out.startswith("b.csv: 2 new, 0 updated, 1 rejected; ")
     assert err.splitlines() == [
-        'b.csv line 3: tz: "Tokyo" is not valid (an IANA time zone, as in Europe/Berlin)',
+        'b.csv line 3: token: "b b" is not valid (1 to 512 printable characters without blanks)',
+        'tz: 1 dropped ("Tokyo time")',
         "the rejected lines are in b.csv.rejected: fix them and import that file",
     ]
-    assert (tmp_path / "b.csv.rejected").read_text() == "channel,token,tz\nios,b,Tokyo\n"
+    assert (tmp_path / "b.csv.rejected").read_text() == "channel,token,tz\nios,b b,\n"
     assert broadside("subscribers", "count")[1] == "channel\tsubscribers\nios\t2\ntotal\t2\n"
     assert json.loads(broadside("subscribers", "count", "--json")[1]) == {"total": 2, "channels": {"ios": 2}}
 

@@ -16,8 +16,8 @@ from broadside.api.token_rules import DeviceTokens
 from broadside.cli.fire import _options
 from broadside.datafolder import DataFolder
 from broadside.errors import RecordError, UsageError
-from broadside.imports.chunks import Rules
 from broadside.imports.importer import import_file
+from broadside.imports.rules import Rules
 
 DEEP = b'{"channel": ' + b"[" * 3_000 + b"]" * 3_000 + b"}"
 

@@ -6,7 +6,6 @@ import contextlib
 import io
 import json
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,9 +19,9 @@ from broadside.api.subscriber import decode_subscribers
 from broadside.api.token_rules import DeviceTokens
 from broadside.errors import ApiError, NodeUnreachable, Problem, UsageError
 from broadside.imports import lines as lines_module
-from broadside.imports.chunks import Rules
 from broadside.imports.export import export
 from broadside.imports.importer import Summary, import_file
+from broadside.imports.rules import Rules
 
 HEADER = "channel,token,kind,locale,tz,country,app_version,screen,best_minute,tags,fields,registered_at\n"
 
@@ -69,7 +68,7 @@ def run(tmp_path: Path) -> Import:
 
 
 def ndjson(n: int, **more: object) -> str:
-    return "".join(json.dumps({"channel": "ios", "token": f"t{i}", **more}) + "\n" for i in range(n))
+    return "".join(json.dumps({"channel": "ios", "token": f"t{i}"} | more) + "\n" for i in range(n))
 
 
 def test_csv_and_ndjson_give_the_same_records(tmp_path: Path) -> None:
@@ -119,20 +118,23 @@ def test_boms_blank_lines_and_any_line_end_are_taken(run: Import, form: str, end
 
 BAD_ROWS = [
     ({"channel": "iOS!"}, 'channel: "iOS!" is not valid (a channel\'s name, as in ios-news)'),
-    ({"token": "a b"}, 'token: "a b" is not valid (1 to 4096 printable characters without blanks)'),
+    ({"token": "a b"}, 'token: "a b" is not valid (1 to 512 printable characters without blanks)'),
     ({"token": ""}, 'token: "" is not valid'),
-    ({"token": "x" * 4097}, "token: "),
+    ({"token": "x" * 513}, "token: "),
     ({"token": "ä"}, 'token: "ä" is not valid'),
     ({"kind": "email"}, 'kind: "email" is not valid (token or fid)'),
+    # attributes: refused with --strict, otherwise dropped
     ({"locale": "english"}, 'locale: "english" is not valid (a language tag, as in pt-BR)'),
     ({"tz": "Berlin"}, 'tz: "Berlin" is not valid (an IANA time zone, as in Europe/Berlin)'),
-    ({"country": "de"}, 'country: "de" is not valid (two capital letters, as in DE)'),
-    ({"country": "DEU"}, 'country: "DEU" is not valid'),
+    ({"country": "Germany"}, 'country: "Germany" is not valid (two capital letters, as in DE)'),
     ({"app_version": "v" * 65}, "app_version: "),
     ({"screen": "a\tb"}, "screen: "),
     ({"best_minute": 1440}, "best_minute: "),
     ({"best_minute": "noon"}, 'best_minute: "noon" is not valid (minutes since midnight, 0 to 1439)'),
-    ({"registered_at": 1_700_000_000}, "is not valid; this looks like seconds (milliseconds since 1970, UTC)"),
+    (
+        {"registered_at": "yesterday"},
+        'registered_at: "yesterday" is not valid (milliseconds since 1970, UTC',
+    ),
     ({"registered_at": 99_000_000_000_000}, "registered_at: "),
 ]
 
@@ -140,6 +142,7 @@ BAD_ROWS = [
 @pytest.mark.parametrize(("change", "expected"), BAD_ROWS, ids=lambda value: str(value)[:30])
 @pytest.mark.parametrize("form", ["csv", "ndjson"])
 def test_a_bad_row_is_named_and_kept_and_the_rest_goes_on(run: Import, change: Any, expected: str, form: str) -> None:
+    run.rules.strict = True
     bad = {"channel": "ios", "token": "bad", **change}
     if form == "csv":
         names = list(bad)
@@ -168,13 +171,9 @@ def test_a_bad_row_is_named_and_kept_and_the_rest_goes_on(run: Import, change: A
         ("nonsense", "line: "),
         ("[1]", "line: an array where an object belongs"),
         ('{"token":"a"}', "channel: is missing"),
-        ('{"channel":"ios","token":"a","tokn":1}', 'tokn: unknown field (did you mean "token"? known: id, channel'),
         ('{"channel":"ios","token":7}', "token: 7 is not valid"),
-        ('{"channel":"ios","token":"a","tags":["a|b"]}', 'tags: "a|b" is not valid'),
-        ('{"channel":"ios","token":"a","tags":"a"}', 'tags: "a" is not valid'),
-        ('{"channel":"ios","token":"a","fields":{"a":1}}', "fields: a table is not valid"),
         ('{"channel":"ios","token":"a"},{"channel":"ios","token":"b"}', "line: "),
-        ('{"channel":"ios","token":"\udcff"}', "line: is not UTF-8"),
+        ('{"channel":"ios","token":"\udcff"}', "line: byte 0xff at column 27 is not UTF-8"),
         ("\x00\x01", "line: "),
     ],
 )
@@ -186,8 +185,8 @@ def test_a_line_that_is_no_record_is_told(run: Import, line: str, expected: str)
 
 
 def test_what_was_rejected_can_be_mended_and_imported_again(run: Import) -> None:
-    run("channel,token,tz\nios,a,Berlin\nios,b,Europe/Berlin\n")
-    mended = run.rejected.read_text().replace("Berlin", "Europe/Berlin")
+    run("channel,token,tz\nios,a b,Europe/Berlin\nios,b,Europe/Berlin\n")
+    mended = run.rejected.read_text().replace("a b", "a")
     assert run(mended).inserted == 1
     assert set(run.node.rows) == {("ios", "a"), ("ios", "b")}
 
@@ -239,17 +238,15 @@ def test_an_endless_line_is_passed_on_in_pieces(run: Import) -> None:
         (b"", "is empty"),
         (b" \n\n", "is empty"),
         (b"channel,token\n", "has no subscribers, only a header"),
-        (b"[]", "is a JSON array"),
-        (b"channel,token,token\n", 'column "token" is in the header twice'),
-        (b"channel,tokens\n", 'unknown column "tokens" (did you mean token?'),
-        (b"channel,first_name\n", "own data goes into columns named fields.NAME"),
+        (b"[]", "has no subscribers"),
+        (b"channel,token,token\n", 'columns "token" and "token" both mean token'),
+        (b"channel,tokens\n", 'the header has no column token (is it "tokens"?'),
         (b"token\n", "the header has no column channel"),
-        (b"ios,abc\n", 'unknown column "ios"'),
+        (b"ios,abc\n", "the header has no column channel"),
         (b"channel,tok\xff\n", "the header is not UTF-8"),
         (b'"channel,token\n', "the header is not CSV"),
-        (b"\x1f\x8b123", "is compressed (gunzip"),
+        (b"\x1f\x8b123", "the gzip data is damaged or cut off"),
         (b"PK\x03\x04abc", "is a spreadsheet"),
-        ("channel,token\n".encode("utf-16"), "is UTF-16"),
     ],
 )
 def test_a_file_that_is_unusable_as_a_whole_is_refused(run: Import, content: bytes, expected: str) -> None:
@@ -261,7 +258,7 @@ def test_a_file_that_is_unusable_as_a_whole_is_refused(run: Import, content: byt
 
 
 def test_only_the_first_bad_lines_are_told(run: Import) -> None:
-    summary = run(ndjson(30, tz="x") + ndjson(1))
+    summary = run(ndjson(30, token="a b") + ndjson(1))
     assert summary.rejected == 30
     assert len(run.told) == 21
     assert run.told[-1] == "base: 10 more bad lines, not shown"
@@ -270,14 +267,16 @@ def test_only_the_first_bad_lines_are_told(run: Import) -> None:
 
 def test_requests_are_bounded_and_overlap(run: Import) -> None:
     under_way, most = 0, 0
-    lock = threading.Lock()
+    lock, overlapped = threading.Lock(), threading.Event()
 
     def slow(body: bytes) -> Imported:
         nonlocal under_way, most
         with lock:
             under_way += 1
             most = max(most, under_way)
-        time.sleep(0.02)
+            if under_way > 1:
+                overlapped.set()
+        overlapped.wait(20)
         with lock:
             under_way -= 1
         return run.node.upsert(body)
