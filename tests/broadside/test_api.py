@@ -126,8 +126,8 @@ async def test_subscribers_go_in_are_counted_and_come_out_as_they_were(api: http
 @pytest.mark.parametrize(
     ("rows", "field", "index"),
     [
-        ([subscriber(1), subscriber(2, tz="Europe/Berlim")], "tz", 1),
-        ([subscriber(1, best_minute=9999)], "best_minute", 0),
+        ([subscriber(1), subscriber(2, token="x" * 513)], "token", 1),
+        ([subscriber(1, kind="email")], "kind", 0),
         ([{"channel": "ios"}], "token", 0),
         ([subscriber(1, nonsense=1)], "nonsense", 0),
         ("not a list", "body", None),
@@ -141,6 +141,16 @@ async def test_a_bad_record_is_named_and_nothing_is_written(
     assert (answer.status_code, error["field"], error.get("index")) == (400, field, index)
     assert error["remedy"]
     assert (await api.get("/api/subscribers/count")).json()["total"] == 0
+
+
+async def test_an_attribute_that_cannot_be_read_does_not_cost_the_phone(api: httpx.AsyncClient) -> None:
+    """A7: it is dropped, and the answer says so."""
+    answer = await api.post("/api/subscribers", content=json.dumps([subscriber(1, tz="Europe/Berlim")]))
+    assert answer.json() == {
+        "inserted": 1,
+        "updated": 0,
+        "dropped": {"tz": {"count": 1, "examples": ['"Europe/Berlim"']}},
+    }
 
 
 @pytest.mark.parametrize(
