@@ -92,7 +92,7 @@ def test_version(broadside: Said) -> None:
         (["subscribers", "import", "none.csv"], "none.csv: no such file or directory (name a CSV or NDJSON file"),
         (["subscribers", "import", "--no-such"], "option"),
         (["subscribers", "export", "--json"], "--json: needs --output FILE"),
-        (["subscribers", "export", "--output", "/no/such/file"], "/no/such/file cannot be written"),
+        (["subscribers", "export", "--output", "/no/such/file"], "/no/such/file: cannot be written"),
         (["fire", "--title", "x", "--body", "x", "--dry-run", "--wait"], "--wait: a dry run fires nothing to wait for"),
         (["twin", "apns", "--port", "x"], '--port: unable to convert "x"'),
         (["doctor", "--config", "none.toml", "--nope"], "--nope"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from babel.core import get_global
+from broadside.api.attributes.cldr import table
 
 _NOWHERE = frozenset({"ZZ", "XX"})
 
@@ -14,7 +14,7 @@ def country(text: str) -> str | None:
     code = text.upper()
     if not re.fullmatch(r"[A-Z]{2,3}", code):
         return None
-    successors = get_global("territory_aliases").get(code, [])
+    successors = table("territory_aliases").get(code, [])
     if len(successors) == 1:
         code = successors[0]
     return code if len(code) == 2 and code not in _NOWHERE else None

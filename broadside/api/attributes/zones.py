@@ -6,7 +6,7 @@ import functools
 import re
 import zoneinfo
 
-from babel.core import get_global
+from broadside.api.attributes.cldr import table
 
 _QUARTER, _WEST, _EAST = 900, -12 * 3600, 14 * 3600
 _PLACES = {
@@ -55,7 +55,7 @@ def zone(text: str) -> str | None:
             return found
     if _SECONDS.fullmatch(text):
         return _of_offset(int(text))
-    place: str | None = get_global("windows_zone_mapping").get(text)
+    place: str | None = table("windows_zone_mapping").get(text)
     return place if place in zones() else None
 
 
