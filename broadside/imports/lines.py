@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+import msgspec
 
 from broadside.errors import Problem
 from broadside.imports.source import Source
@@ -14,8 +15,7 @@ MAX_LINE = 256 * 1024
 _TOO_LONG = Problem("line", f"is longer than {MAX_LINE // 1024} KiB", "one subscriber a line")
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(msgspec.Struct, frozen=True, gc=False):
     """One line with its end. ``problem``: it cannot be read; if it is too long, ``raw`` is a piece of it."""
 
     number: int

@@ -70,6 +70,7 @@ class Mapping:
                 [_folded(value) for value in column.skip],
             )
         self._found: dict[str, Column | None] = {}
+        self._renamed: dict[tuple[str, ...], list[tuple[str, str]] | None] = {}
 
     def has(self, names: list[str], field: str) -> bool:
         """Whether one of the columns ``names`` becomes ``field``."""
@@ -94,6 +95,8 @@ class Mapping:
 
     def apply(self, record: AnyMapping[str, object]) -> dict[str, object]:
         """Return the record by the fields' names. Raises ``Skipped``."""
+        if not self.mapped and (pairs := self._pairs(tuple(record))) is not None:
+            return {field: record[name] for name, field in pairs}
         named: dict[str, object] = {}
         own: dict[str, object] = {}
         for name, value in (self._flat(record) if self.mapped else record).items():
@@ -113,6 +116,23 @@ class Mapping:
             whole = named.get("fields")
             named["fields"] = {**whole, **own} if isinstance(whole, dict) else own
         return named
+
+    def _pairs(self, names: tuple[str, ...]) -> list[tuple[str, str]] | None:
+        """Name and field of each column that means something, if a record of these columns only needs renaming.
+
+        Found once for all records with the same columns: of most files that is every row.
+        """
+        try:
+            return self._renamed[names]
+        except KeyError:
+            pass
+        found = [(name, column) for name in names if (column := self.column(name)) is not None]
+        fields = {column.field for _, column in found}
+        plain = fields <= set(FIELDS) and len(fields) == len(found)
+        pairs = [(name, column.field) for name, column in found] if plain else None
+        if len(self._renamed) < 1000:
+            self._renamed[names] = pairs
+        return pairs
 
     def _flat(self, record: AnyMapping[str, object], within: str = "", depth: int = 0) -> dict[str, object]:
         """Name what lies in objects by its path, as in ``Location.Country``, unless the object itself is wanted."""

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from broadside.errors import Problem
 
 
-@dataclass(slots=True)
-class FileRow:
+class FileRow(msgspec.Struct, gc=False):
     """One record: its values by their names in the file, or the problem that it has none."""
 
     number: int

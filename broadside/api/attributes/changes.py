@@ -10,6 +10,8 @@ import msgspec
 from broadside.errors import shown
 
 _EXAMPLES = 3
+_TRIED = 50
+"""Changes of a field among which examples are looked for: writing one costs as much as reading a row."""
 
 
 class Change(msgspec.Struct, frozen=True, gc=False):
@@ -41,7 +43,7 @@ class Changes:
             counts = self.dropped if change.dropped else self.converted
             counts[change.field] = counts.get(change.field, 0) + 1
             examples = self._examples.setdefault((change.field, change.dropped), {})
-            if len(examples) < _EXAMPLES:
+            if len(examples) < _EXAMPLES and counts[change.field] <= _TRIED:
                 arrow = "" if change.dropped else f" → {shown(change.stored, 40)}"
                 examples[f"{shown(change.given, 40)}{arrow}"] = None
 
