@@ -214,7 +214,7 @@ OTHER = json.dumps({"channel": "android-news", "token": FCM, "fields": {"a": "}{
 @pytest.mark.parametrize(
     "content",
     [
-        gzip.compress(CSV.encode()),
+        gzip.compress(CSV.encode(), mtime=0),
         CSV.encode("utf-16"),
         CSV.encode("utf-16-le"),
         "\ufeff".encode() + CSV.encode(),
@@ -228,7 +228,7 @@ OTHER = json.dumps({"channel": "android-news", "token": FCM, "fields": {"a": "}{
         f"[{ROW},{json.dumps(json.loads(OTHER))}]".encode(),
         f"[\n{ROW},\n{OTHER}\n]".encode(),
         f"{json.dumps(json.loads(ROW), indent=2)}\n{OTHER}".encode(),
-        gzip.compress(f"[{OTHER},{ROW}]".encode()),
+        gzip.compress(f"[{OTHER},{ROW}]".encode(), mtime=0),
     ],
     ids=lambda content: repr(content[:24]),
 )  # fmt: skip
