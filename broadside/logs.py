@@ -71,8 +71,10 @@ def _bridge() -> None:
     root = logging.getLogger()
     root.handlers = [_Bridge()]
     root.setLevel(logging.INFO)
-    for loud in ("asynctnt", "httpx", "httpcore"):
+    for loud in ("httpx", "httpcore"):
         logging.getLogger(loud).setLevel(logging.WARNING)
+    # whatever the driver calls an error the link reports in its own words, or expects: a stop in the midst of a log-in
+    logging.getLogger("asynctnt").setLevel(logging.CRITICAL)
 
 
 def configure_child() -> None:

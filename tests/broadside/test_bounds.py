@@ -110,7 +110,11 @@ async def one_number(api: httpx.AsyncClient, number: bytes) -> None:
         answer = await api.get(path + number.decode())
         assert (answer.status_code, answer.json()["error"]["field"]) == (400, path.rpartition("?")[2][:-1])
     row = json.dumps([subscriber(1)]).encode()[:-2] + b',"registered_at":' + number + b"}]"
-    assert (await api.post("/api/subscribers", content=row)).status_code == 400
+    answer = await api.post("/api/subscribers", content=row)
+    if len(number) > 4_300:  # no JSON for us, as for most
+        assert answer.status_code == 400
+    else:
+        assert answer.json()["dropped"]["registered_at"]["count"] == 1, "the phone is kept without it"
 
 
 async def test_a_body_nested_too_deeply_is_a_mistake_of_the_request(api: httpx.AsyncClient) -> None:
@@ -192,9 +196,9 @@ async def test_a_url_is_a_link_that_a_phone_can_open(api: httpx.AsyncClient) -> 
 
 async def test_a_page_of_the_base_is_bounded_in_bytes_and_the_next_one_goes_on(api: httpx.AsyncClient) -> None:
     """S15: one page had 142 MB."""
-    fields = {f"{n}": "x" * 1024 for n in range(50)}
-    for start in range(0, 200, 50):
-        rows = [subscriber(start + n, fields=fields) for n in range(50)]
+    fields = {f"{n}": "x" * 1024 for n in range(7)}
+    for start in range(0, 800, 200):
+        rows = [subscriber(start + n, fields=fields) for n in range(200)]
         assert (await api.post("/api/subscribers", content=json.dumps(rows))).status_code == 200
     ids: list[int] = []
     pages = 0
@@ -202,7 +206,7 @@ async def test_a_page_of_the_base_is_bounded_in_bytes_and_the_next_one_goes_on(a
         assert sum(map(len, lines)) < 5 << 20
         ids += [json.loads(line)["id"] for line in lines]
         pages += 1
-    assert (len(ids), len(set(ids))) == (200, 200)
+    assert (len(ids), len(set(ids))) == (800, 800)
     assert pages > 1
 
 
