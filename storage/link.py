@@ -207,9 +207,10 @@ class Link:
             raise LinkTimeout(f"{line.name}: no answer to {verb} within {deadline:g} s")
         try:
             return _judge(line, verb, answer)
-        except DiskFull:
-            await trio.sleep(DISK_PAUSE)
-            raise
+        except DiskFull as error:
+            full = error
+        await trio.sleep(DISK_PAUSE)
+        raise full
 
     async def insist(self, where: str, verb: str, *args: Any, deadline: float = 10.0) -> list[Any]:
         """Like ``call``, but waits for ever for a lost link, or an instance out of memory or disk.
