@@ -34,6 +34,7 @@ class Clauses:
     # 7. settle
     settle_asks_for_the_take: bool = True  # (batch, take number) names what is settled; task ids are reused
     settle_is_one_transaction: bool = True  # ack, remainder and outbox line: all or none
+    settled_is_kept_by_id: bool = True  # not as a range, which covers ids of other batches too
     remainders_end: bool = True  # at the last attempt, and when the news expires
     # 8. outbox
     lines_are_numbered: bool = True  # the ledger takes each line once

@@ -30,7 +30,7 @@ def owed(scenario: Scenario, world: World, seq: int) -> tuple[int, ...]:
     everybody = recipients_of(scenario, seq)
     if not scenario.clauses.claim_leaves_out_what_is_settled:
         return everybody
-    return tuple(r for r in everybody if not world.recorded[r])
+    return tuple(r for r in everybody if r not in world.store.pages[seq].believed)
 
 
 def claim(scenario: Scenario, world: World, n: int, epoch: int, seq: int) -> tuple[World, Claim]:
@@ -41,7 +41,7 @@ def claim(scenario: Scenario, world: World, n: int, epoch: int, seq: int) -> tup
         return world, Claim("fenced")
     following = seq + 1 if seq + 1 < len(store.pages) else 0
     firing = store.state == "firing" or (store.state in ("pausing", "paused") and not clauses.pausing_stops_claims)
-    ours = Page("claimed", n, epoch, page.recipients, page.settled)
+    ours = page._replace(state="claimed", node=n, epoch=epoch)
     if firing and (store.cursor == seq or not clauses.claim_asks_for_the_cursor):
         if page.state != "unclaimed":
             world = world._replace(broken=f"page {seq} is claimed from the cursor twice")
@@ -70,9 +70,10 @@ def _apply(scenario: Scenario, world: World, n: int, epoch: int, line: Line) -> 
         for r in line.who:
             recorded[r] += 1
         world = world._replace(recorded=tuple(recorded))
-        page = page._replace(settled=page.settled + len(line.who))
+        believed = tuple(sorted({*page.believed, *line.told}))
+        page = page._replace(settled=page.settled + len(line.who), believed=believed)
     if page.state == "enqueued" and page.settled >= page.recipients:
-        page = page._replace(state="settled")
+        page = page._replace(state="settled", believed=())
     return with_page(world, line.seq, page)
 
 

@@ -58,6 +58,12 @@ REMOVALS = [
     Removal("take_asks_for_the_lease", 6, small("wrong forget"), REPEAT),
     Removal("settle_asks_for_the_take", 7, alone("zombie", workers=2, recipients=2, attempts=2), ""),
     Removal("settle_is_one_transaction", 7, alone("crash"), STUCK),
+    Removal(
+        "settled_is_kept_by_id",
+        7,
+        alone("blank", recipients=3, interleaved=True),
+        "done, and r1 has no outcome",
+    ),
     Removal("remainders_end", 7, alone(faults=0, attempts=2, always_refused=True), STUCK),
     Removal("lines_are_numbered", 8, alone("lost reply"), "is settled, and then gets one more line"),
     Removal("lines_carry_their_epoch", 8, alone("wrong forget", "slow reporter", faults=2), STUCK),

@@ -49,7 +49,9 @@ def test_every_clause_is_removed_by_some_test() -> None:
     assert {removal.number for removal in REMOVALS} == set(range(1, 13))
 
 
-LARGE = Scenario(nodes=3, workers=2, pages=5, recipients=2, attempts=2, pause=True, faults=4, kinds=KINDS)
+LARGE = Scenario(
+    nodes=3, workers=2, pages=5, recipients=3, interleaved=True, attempts=2, pause=True, faults=4, kinds=KINDS
+)
 SCHEDULES = st.tuples(st.lists(st.integers(0, 1 << 16), max_size=80), st.integers(0, 1 << 16))
 
 

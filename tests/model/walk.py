@@ -94,7 +94,10 @@ def put(scenario: Scenario, world: World, n: int, w: int, walking: Walking) -> I
         if seq in node.puts:
             world = world._replace(broken=f"page {seq} is put twice in one epoch")
         here = who if n not in scenario.lacking else ()  # there is no tube for the others
-        with_batches = plus_batch(queue, Batch(0, seq, queue.epoch, 1, here)) if here else queue
+        with_batches = queue
+        for part in (here[::2], here[1::2]) if scenario.interleaved else (here,):
+            if part:
+                with_batches = plus_batch(with_batches, Batch(0, seq, queue.epoch, 1, part))
         after = with_node(world, n, node._replace(queue=with_batches, puts=tuple(sorted({*node.puts, seq}))))
         if not clauses.put_is_one_transaction:
             yield f"{me} puts page {seq}'s batches, without mark and line", staged(after, n, w, "batches put")
@@ -103,7 +106,7 @@ def put(scenario: Scenario, world: World, n: int, w: int, walking: Walking) -> I
         after, with_batches = world, queue
     put_now = marked(with_batches, seq, who)
     if n in scenario.lacking and who:
-        put_now = put_now._replace(outbox=(*put_now.outbox, Line("settled", seq, 0, who)))
+        put_now = put_now._replace(outbox=(*put_now.outbox, Line("settled", seq, 0, who, who)))
     yield f"{me} puts page {seq}", staged(with_queue(after, n, put_now), n, w, "put")
 
 
@@ -139,7 +142,7 @@ def consumer(scenario: Scenario, world: World, n: int, w: int) -> Iterator[Step]
                     taken = batch._replace(holder=w, take=batch.take + 1)
                     after = with_queue(world, n, queue._replace(batches=put_in(queue.batches, i, taken)))
                     after = with_worker(after, n, w, worker._replace(sending=Sending(taken)))
-                    yield f"{me} takes page {batch.seq}'s batch", after
+                    yield f"{me} takes {called(scenario, batch)}", after
     elif not sending.sent:
         who = sending.batch.who
         surplus, reached = list(world.surplus), list(world.reached)
@@ -151,12 +154,12 @@ def consumer(scenario: Scenario, world: World, n: int, w: int) -> Iterator[Step]
             after = after._replace(broken="something is sent while the campaign is paused")
         if not scenario.always_refused:
             answered = with_worker(after, n, w, worker._replace(sending=sending._replace(sent=True)))
-            yield f"{me} sends page {sending.batch.seq}'s batch to {said(who)}", answered
+            yield f"{me} sends {called(scenario, sending.batch)} to {said(who)}", answered
         if scenario.attempts > 1:
             refused = sending._replace(sent=True, refused=who[-1:])
             # a refused push reached nobody: to send it again is no repeat
             answered = with_worker(excuse(after, who[-1:]), n, w, worker._replace(sending=refused))
-            yield f"{me} sends page {sending.batch.seq}'s batch, and {said(who[-1:])} is refused", answered
+            yield f"{me} sends {called(scenario, sending.batch)}, and {said(who[-1:])} is refused", answered
     else:
         yield from settle(scenario, world, n, w, sending)
 
@@ -179,25 +182,37 @@ def settle(scenario: Scenario, world: World, n: int, w: int, sending: Sending) -
     free = with_worker(world, n, w, node.workers[w]._replace(sending=None))
     task = ours(scenario, queue, batch)
     if task is None and not sending.acked:
-        yield f"{me}'s settlement of page {batch.seq}'s batch is not its own any more: dropped", free
+        yield f"{me}'s settlement of {called(scenario, batch)} is not its own any more: dropped", free
         return
     rest = tuple(other for other in queue.batches if other != task)
     if not clauses.settle_is_one_transaction and not sending.acked:
         acked = with_queue(world, n, queue._replace(batches=rest))
         acked = with_worker(acked, n, w, node.workers[w]._replace(sending=sending._replace(acked=True)))
-        yield f"{me} acks page {batch.seq}'s batch, without remainder and line", acked
+        yield f"{me} acks {called(scenario, batch)}, without remainder and line", acked
         return
     last = batch.attempt >= scenario.attempts and clauses.remainders_end
     again = () if last else sending.refused
     terminal = tuple(r for r in batch.who if r not in again)
     # a line that settles nobody tells this ledger nothing: without it a world that goes round stays finite
-    lines = (Line("settled", batch.seq, 0, terminal),) if terminal else ()
+    lines = (Line("settled", batch.seq, 0, terminal, told(scenario, batch, terminal, again)),) if terminal else ()
     after = queue._replace(batches=rest, outbox=queue.outbox + lines)
     if again:
         attempt = batch.attempt + 1 if clauses.remainders_end else batch.attempt
         after = plus_batch(after, Batch(0, batch.seq, batch.epoch, attempt, again))
     what = f", with a remainder of {said(again)}" if again else ""
-    yield f"{me} settles page {batch.seq}'s batch{what}", with_queue(free, n, after)
+    yield f"{me} settles {called(scenario, batch)}{what}", with_queue(free, n, after)
+
+
+def told(scenario: Scenario, batch: Batch, terminal: tuple[int, ...], again: tuple[int, ...]) -> tuple[int, ...]:
+    """Who is settled, as the line says it. A range also covers the ids between; a remainder always lists its own."""
+    if scenario.clauses.settled_is_kept_by_id or batch.attempt > 1:
+        return terminal
+    return tuple(r for r in range(batch.who[0], batch.who[-1] + 1) if r not in again)
+
+
+def called(scenario: Scenario, batch: Batch) -> str:
+    """A batch in a trace."""
+    return f"page {batch.seq}'s batch" + (f" of {said(batch.who)}" if scenario.interleaved else "")
 
 
 def said(who: tuple[int, ...]) -> str:

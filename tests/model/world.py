@@ -23,6 +23,7 @@ class Scenario:
     attempts: int = 1  # the last one is terminal; with more, the provider may refuse a batch's last recipient
     always_refused: bool = False
     lacking: frozenset[int] = frozenset()  # nodes whose configuration lacks the campaign's channel
+    interleaved: bool = False  # a page is put as two batches, and the ids of one lie between those of the other
     pause: bool = False  # the editor may pause once, and resumes
     faults: int = 1
     kinds: frozenset[str] = frozenset()
@@ -37,6 +38,7 @@ class Page(NamedTuple):
     epoch: int = 0
     recipients: int = 0
     settled: int = 0
+    believed: tuple[int, ...] = ()  # who is settled, as the next owner of the page is told
 
 
 class Member(NamedTuple):
@@ -83,6 +85,7 @@ class Line(NamedTuple):
     seq: int
     recipients: int = 0
     who: tuple[int, ...] = ()  # terminal now
+    told: tuple[int, ...] = ()  # who is terminal now, as the line says it
 
 
 class Queue(NamedTuple):
