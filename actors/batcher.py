@@ -15,7 +15,7 @@ from campaigns.outcome import Outcome
 from campaigns.recipient import pack_recipients, unpack_recipients
 from campaigns.tally import ENQUEUED
 from storage.errors import LinkLost
-from storage.records import PagePart, Span
+from storage.records import PagePart
 from storage.tubes import Tubes
 
 log = structlog.get_logger(__name__)
@@ -33,6 +33,8 @@ class Split(NamedTuple):
     recipients: int
     tallies: dict[str, dict[str, int]]
     """channel → word → count: recipients that are enqueued, and recipients that need no batch (expired)."""
+    ended: list[int]
+    """The ids of those that need no batch."""
 
 
 def split(page: Page, channels: Collection[str]) -> Split:
@@ -44,13 +46,13 @@ def split(page: Page, channels: Collection[str]) -> Split:
     parts: list[PagePart] = []
     tallies: dict[str, dict[str, int]] = {}
     recipients = 0
+    ended: list[int] = []
     for part in page.parts:
         channel = part.channel
         if channel not in audience:
             continue
-        spans = [span for span in page.claim.spans if span.channel == channel]
-        if spans:
-            part = _left(part, spans)
+        if page.claim.ended:
+            part = _left(part, page.claim.ended)
         if not part.size:
             continue
         recipients += part.size
@@ -60,14 +62,13 @@ def split(page: Page, channels: Collection[str]) -> Split:
             parts.append(part)
         else:
             tally[_EXPIRED] = tally.get(_EXPIRED, 0) + part.size
-    return Split(parts, page.campaign.expires_at, recipients, tallies)
+            ended += (row.id for row in unpack_recipients(part.recipients))
+    return Split(parts, page.campaign.expires_at, recipients, tallies, ended)
 
 
-def _left(part: PagePart, spans: list[Span]) -> PagePart:
+def _left(part: PagePart, ended: frozenset[int]) -> PagePart:
     """The part without the recipients that an earlier owner of the page has settled."""
-    rows = unpack_recipients(part.recipients)
-    for span in spans:
-        rows = [row for row in rows if not span.first <= row.id <= span.last or row.id in span.left]
+    rows = [row for row in unpack_recipients(part.recipients) if row.id not in ended]
     return part._replace(size=len(rows), recipients=pack_recipients(rows))
 
 

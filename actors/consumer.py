@@ -129,7 +129,6 @@ class Consumer:
             task_id=id,
             number=number,
             refusals=task.refusals,
-            remainder=task.n < 0,
         )
         self._gate.taken(batch)
         return batch

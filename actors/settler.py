@@ -82,22 +82,18 @@ def settle(batch: Batch, outcomes: Outcomes, now: int) -> Settlement:
         tallies[outcome.value] = tallies.get(outcome.value, 0) + 1
         if outcome is not Outcome.DELIVERED:
             reasons[reason] = reasons.get(reason, 0) + 1
-    ids = [recipient.id for recipient in recipients] if batch.remainder else None
-    ends = ids or [recipient.id for recipient in (*recipients[:1], *recipients[-1:])]  # by rising id
+    back = {recipient.id for _, group in again.values() for recipient in group}
     return Settlement(
         task_id=batch.task_id,
         number=batch.number,
         tallies=tallies,
         reasons=reasons,
         dead=dead,
-        first=min(ends, default=0),
-        last=max(ends, default=0),
-        left=[recipient.id for _, group in again.values() for recipient in group],
+        ended=[recipient.id for recipient in recipients if recipient.id not in back],
         remainders=[
             Remainder(delay, encoded, len(group), pack_recipients(group))
             for (encoded, _), (delay, group) in again.items()
         ],
-        ids=ids,
     )
 
 

@@ -55,5 +55,3 @@ class Batch:
     """The number of the take, which a queue never gives twice; 0: on no tube (a dry run)."""
     refusals: int = 0
     """Refusals of these recipients' own so far (``Fault.PHONE``): after too many they are given up."""
-    remainder: bool = False
-    """Came back from an earlier attempt: others have ids between the lowest and the highest one, too."""

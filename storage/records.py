@@ -9,6 +9,7 @@ import msgspec
 
 from campaigns.baton import Baton
 from campaigns.campaign import Campaign
+from campaigns.id_set import pack_ids
 from campaigns.message import Message
 
 _MESSAGE = msgspec.json.Decoder(Message)
@@ -53,16 +54,6 @@ class PagePart(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
-    """A part of a page that an earlier owner settled, except for ``left``."""
-
-    channel: str
-    first: int
-    last: int
-    left: frozenset[int]
-
-
-@dataclass(frozen=True, slots=True)
 class Claim:
     """The store's answer to a baton."""
 
@@ -71,7 +62,8 @@ class Claim:
     from_id: int = 0
     to_id: int = 0
     next: Baton | None = None
-    spans: tuple[Span, ...] = ()
+    ended: frozenset[int] = frozenset()
+    """Subscribers of the page that need nothing any more: an earlier owner of the page has settled them."""
     position: tuple[int, int] | None = None
     """The store's log position: (instance, number). A replica that has reached it has all subscribers of the page."""
 
@@ -296,27 +288,18 @@ class Settlement:
     reasons: dict[str, int]
     dead: list[tuple[int, str, int, str, str]]
     """(subscriber, token, delete if registered at or before this ms, kind, reason): see ``contract.Death``."""
-    first: int
-    last: int
-    """The batch's lowest and highest subscriber id."""
-    left: list[int]
-    """Subscribers that go back to the tube."""
+    ended: list[int]
+    """Subscribers who have their outcome: all of the batch, less those in ``remainders``."""
     remainders: list[Remainder]
-    ids: list[int] | None = None
-    """All subscribers of the batch if it is a remainder itself: its id range also covers others."""
 
     def wire(self) -> list[Any]:
         """As the queue's ``settle`` wants it."""
-        line: dict[str, Any] = {
+        line = {
             "tallies": self.tallies,
             "reasons": self.reasons,
             "dead": [list(entry) for entry in self.dead],
-            "first": self.first,
-            "last": self.last,
-            "left": self.left,
+            "ended": pack_ids(self.ended),
         }
-        if self.ids is not None:
-            line["ids"] = self.ids
         return [self.task_id, self.number, line, [list(rest) for rest in self.remainders]]
 
 

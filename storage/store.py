@@ -11,6 +11,7 @@ import msgspec
 from campaigns.baton import Baton
 from campaigns.campaign import Campaign
 from campaigns.channel_state import MOST, ChannelState
+from campaigns.id_set import unpack_ids
 from campaigns.message import Message
 from storage.errors import LinkLost, VerbRefused
 from storage.link import Link
@@ -30,7 +31,6 @@ from storage.records import (
     PagePart,
     PausedCampaign,
     Row,
-    Span,
     read_campaign,
 )
 
@@ -338,13 +338,13 @@ class Store:
         answer = await self._link.insist(self._where, "store.page_claim", node, epoch, *baton, now)
         if len(answer) < 5:
             return Claim(answer[0])
-        verdict, from_id, to_id, following, spans = answer[:5]
+        verdict, from_id, to_id, following, ended = answer[:5]
         return Claim(
             verdict,
             from_id,
             to_id,
             None if following is None else Baton(*following),
-            tuple(Span(channel, first, last, frozenset(left)) for channel, first, last, left in spans),
+            unpack_ids(ended),
             tuple(answer[5]) if len(answer) > 5 else None,
         )
 

@@ -12,6 +12,7 @@ import structlog
 
 from campaigns.batch import Leave
 from campaigns.baton import Baton
+from campaigns.id_set import pack_ids
 from storage.errors import LinkLost
 from storage.link import Link, Orphan
 from storage.records import TASK_FIELDS, Buried, Lease, Memory, PagePart, Settlement, Standing, TakenBaton
@@ -155,15 +156,18 @@ class Tubes:
         expires_at: int,
         recipients: int,
         tallies: dict[str, dict[str, int]],
+        ended: Sequence[int],
     ) -> str:
         """Clauses 4 and 5: a batch for each part of a page, its mark, its outbox line, and the end of its baton.
+
+        ``ended``: ids of the recipients in ``tallies`` that need no batch.
 
         Returns ``put``, ``marked``, ``fenced`` or ``full``; after the last two the baton is still ours.
         """
         wire = [[part.channel, 0.0, part.size, part.recipients, expires_at] for part in parts]
         return str((await self._link.insist(
-            self._where, "tubes.page_put", taken.epoch, *taken.baton[:3], wire, recipients, tallies, taken.id,
-            taken.number,
+            self._where, "tubes.page_put", taken.epoch, *taken.baton[:3], wire, recipients, tallies,
+            pack_ids(ended), taken.id, taken.number,
         ))[0])  # fmt: skip
 
     async def batch_take(self, channel: str, most: int) -> list[tuple[int, int, Any]]:

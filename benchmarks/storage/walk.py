@@ -181,8 +181,8 @@ async def drain(link: Link, instance: Instance, subscribers: int) -> tuple[Cost,
             settlements = []
             for id, number, data in taken:
                 recipients = unpack_recipients(data[-1])
-                n, first, last = len(recipients), recipients[0].id, recipients[-1].id
-                settlements.append(Settlement(id, number, {"delivered": n}, {}, [], first, last, [], []))
+                n, ended = len(recipients), [recipient.id for recipient in recipients]
+                settlements.append(Settlement(id, number, {"delivered": n}, {}, [], ended, []))
                 left -= n
                 tasks += 1
             if settlements:

@@ -14,7 +14,7 @@ from campaigns.baton import Baton
 from campaigns.campaign import Campaign
 from campaigns.message import Message
 from campaigns.recipient import Recipient, pack_recipients, unpack_recipients
-from storage.records import Claim, PagePart, Span, TakenBaton
+from storage.records import Claim, PagePart, TakenBaton
 
 Row = tuple[int, str]
 """Id and channel."""
@@ -23,7 +23,7 @@ SERVED = {"ios", "android"}
 ALL = ("ios", "android", "elsewhere")
 
 
-def page(rows: list[Row], audience: Sequence[str] = ALL, spans: tuple[Span, ...] = (), most: int = 4) -> Page:
+def page(rows: list[Row], audience: Sequence[str] = ALL, ended: frozenset[int] = frozenset(), most: int = 4) -> Page:
     """A page of these rows, in parts as the store gives them."""
     parts = []
     for channel in sorted({channel for _, channel in rows}):
@@ -35,7 +35,7 @@ def page(rows: list[Row], audience: Sequence[str] = ALL, spans: tuple[Span, ...]
     campaign = Campaign(
         1, 1, "firing", Message(title="t", body="b"), list(audience), {"ttl_ms": 1000}, 10, 20, None, False
     )
-    return Page(TakenBaton(Baton(1, 0, 0, 0), 0, 1, 1), Claim("claimed", 0, 10**9, None, spans), campaign, parts)
+    return Page(TakenBaton(Baton(1, 0, 0, 0), 0, 1, 1), Claim("claimed", 0, 10**9, None, ended), campaign, parts)
 
 
 channels = st.sampled_from(ALL)
@@ -58,6 +58,7 @@ def test_every_row_is_in_one_batch_of_its_channel_or_has_expired(cast: list[str]
     counted = {channel: tally["enqueued"] for channel, tally in result.tallies.items()}
     assert counted == Counter(cast)
     assert result.tallies.get("elsewhere", {}).get("expired", 0) == cast.count("elsewhere")
+    assert result.ended == [id for id, each in rows if each == "elsewhere"]
 
 
 def test_channels_outside_the_audience_are_left_out() -> None:
@@ -67,8 +68,8 @@ def test_channels_outside_the_audience_are_left_out() -> None:
 
 
 def test_what_an_earlier_owner_settled_is_not_put_again() -> None:
-    spans = (Span("ios", 1, 4, frozenset({2})),)
-    result = split(page([*((id, "ios") for id in range(1, 7)), (9, "android")], spans=spans, most=10), SERVED)
+    ended = frozenset({1, 3, 4})
+    result = split(page([*((id, "ios") for id in range(1, 7)), (9, "android")], ended=ended, most=10), SERVED)
     ids = {batch.channel: [r.id for r in unpack_recipients(batch.recipients)] for batch in result.parts}
     assert ids == {"ios": [2, 5, 6], "android": [9]}
     assert result.recipients == 4

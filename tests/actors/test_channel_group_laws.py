@@ -62,7 +62,7 @@ async def test_a_stop_awaits_what_was_begun_and_hands_the_rest_back(autojump_clo
     assert len(transport.sent) == 1
     back = [settlement for settlement in tubes.settled if settlement.remainders]
     assert len(back) == len(tubes.settled) - 1 == 5
-    assert all(len(settlement.left) == 3 for settlement in back)
+    assert all(sum(rest.size for rest in settlement.remainders) == 3 for settlement in back)
 
 
 async def test_leases_of_an_earlier_incarnation_are_given_back_first(autojump_clock: trio.testing.MockClock) -> None:

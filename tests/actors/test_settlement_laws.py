@@ -19,11 +19,9 @@ NOW = 1_800_000_000_000
 HOUR = 3_600_000
 
 
-def done(
-    exceptions: list[Exceptional], *, size: int = 10, attempt: int = 1, n: int = 1, expires_at: int = NOW + HOUR
-) -> Answered:
+def done(exceptions: list[Exceptional], *, size: int = 10, attempt: int = 1, expires_at: int = NOW + HOUR) -> Answered:
     recipients = [Recipient(100 + i, f"token-{i}", "token", NOW - 5000 + i, "en") for i in range(size)]
-    tried = Task(3, 44, 7, 1, 0, 2, n, attempt, expires_at, size, pack_recipients(recipients))
+    tried = Task(3, 44, 7, 1, 0, 2, 1, attempt, expires_at, size, pack_recipients(recipients))
     batch = Batch(
         7,
         Message(title="t", body="b"),
@@ -33,7 +31,6 @@ def done(
         task_id=3,
         number=44,
         refusals=tried.refusals,
-        remainder=n < 0,
     )
     return batch, Outcomes(size - len(exceptions), exceptions)
 
@@ -41,8 +38,8 @@ def done(
 def test_a_batch_delivered_whole_leaves_nothing() -> None:
     result = settle(*done([]), NOW)
     assert result.tallies == {"delivered": 10}
-    assert (result.dead, result.left, result.remainders, result.ids) == ([], [], [], None)
-    assert (result.task_id, result.number, result.first, result.last) == (3, 44, 100, 109)
+    assert (result.dead, result.remainders, result.ended) == ([], [], list(range(100, 110)))
+    assert (result.task_id, result.number) == (3, 44)
 
 
 def test_a_dead_token_is_deleted_only_as_it_was_when_we_sent() -> None:
@@ -137,10 +134,6 @@ def test_a_retry_waits_at_least_as_long_as_the_provider_says() -> None:
         assert delays[100 + i] >= after
 
 
-def test_a_remainder_tells_all_its_ids() -> None:
-    assert settle(*done([], n=-352, size=3), NOW).ids == [100, 101, 102]
-
-
 exceptional = st.tuples(
     st.sampled_from([o for o in Outcome if o is not Outcome.DELIVERED]),
     st.floats(0, 90_000),
@@ -166,7 +159,7 @@ def test_every_recipient_ends_or_goes_on_and_never_both(
     ended = sum(number for word, number in result.tallies.items() if word != "retried")
     going_on = [r.id for rest in result.remainders for r in unpack_recipients(rest.recipients)]
     assert ended + len(going_on) == size
-    assert sorted(going_on) == sorted(result.left)
+    assert sorted([*going_on, *result.ended]) == list(range(100, 100 + size))
     assert len(set(going_on)) == len(going_on)
     assert len(result.remainders) <= 8, "the queue numbers at most eight parts of a remainder"
     assert all(NOW + rest.delay * 1000 < expires_at for rest in result.remainders)

@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from campaigns.id_set import pack_ids, unpack_ids
 from storage.link import Link
 
 NOW = 1_800_000_000_000
@@ -152,9 +153,9 @@ class Hands:
         house = self.house
         answer = await self.link.call("store", "store.page_claim", house.name, baton["epoch"], *baton["data"], NOW)
         if answer[0] == "claimed":
-            _, from_id, to_id, following, spans = answer[:5]
+            _, from_id, to_id, following, ended = answer[:5]
             house.witness.claims(baton["data"][2], from_id, to_id)
-            baton.update(stage="claimed", range=(from_id, to_id), next=following, spans=spans)
+            baton.update(stage="claimed", range=(from_id, to_id), next=following, ended=unpack_ids(ended))
         else:
             verb = "baton_release" if answer[0] == "fenced" else "baton_ack"
             lease = [baton["id"], baton["number"]]
@@ -168,14 +169,12 @@ class Hands:
 
     async def _passed(self, baton: dict[str, Any]) -> None:
         (parts,) = await self.link.call("store", "store.page_read", *baton["range"], 100, 100)
-        ids = [row[0] for part in parts for row in msgspec.msgpack.decode(part[2])]
-        for _, first, last, left in baton["spans"]:
-            ids = [id for id in ids if not first <= id <= last or id in left]
+        ids = [row[0] for part in parts for row in msgspec.msgpack.decode(part[2]) if row[0] not in baton["ended"]]
         batches = [[CHANNEL, 0, len(ids), msgspec.msgpack.encode(ids), NOW]] if ids else []
         tallies = {CHANNEL: {"enqueued": len(ids)}} if ids else {}
         page = baton["data"][:3]
         lease = (baton["id"], baton["number"])
-        verdict, *_ = await self.call("page_put", baton["epoch"], *page, batches, len(ids), tallies, *lease)
+        verdict, *_ = await self.call("page_put", baton["epoch"], *page, batches, len(ids), tallies, [], *lease)
         if verdict == "fenced":
             await self.call("baton_release", [[baton["id"], baton["number"]]])
             self.baton = None
@@ -210,10 +209,8 @@ class Hands:
         ends = [id for id in who if id not in left]
         line: dict[str, Any] = {
             "tallies": {"delivered": len(ends)} if ends else {}, "reasons": {}, "dead": [],
-            "first": min(who), "last": max(who), "left": left, "who": ends,
+            "ended": pack_ids(ends), "who": ends,
         }  # fmt: skip
-        if batch["n"] < 0:
-            line["ids"] = who
         rest = [[0, batch["attempt"] + 1, len(left), msgspec.msgpack.encode(left)]] if left else []
         await self.call("settle", CHANNEL, [[batch["id"], batch["number"], line, rest]])
         if not lost:

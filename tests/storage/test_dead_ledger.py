@@ -75,8 +75,8 @@ def ends(task: Task, recipients: list[Recipient], bad: list[Recipient], kind: st
     dead = [(each.id, each.token, each.registered_at, kind, "Word") for each in bad]
     word = "rejected" if kind == "doubtful" else "dead"
     tallies = {"delivered": len(recipients) - len(bad), word: len(bad)}
-    first, last = recipients[0].id, recipients[-1].id
-    return Settlement(task.id, task.number, tallies, {"Word": len(bad)}, dead, first, last, [], [])
+    ended = [recipient.id for recipient in recipients]
+    return Settlement(task.id, task.number, tallies, {"Word": len(bad)}, dead, ended, [])
 
 
 @pytest.fixture

@@ -50,13 +50,11 @@ async def taken(tubes: Tubes, name: str) -> int:
 async def put_batch(tubes: Tubes, page: int = 0) -> None:
     _, epoch, _ = await tubes.epoch()
     held = TakenBaton(Baton(1, 0, page, 0), 0, 0, epoch)
-    assert await tubes.page_put(held, [PagePart("ios", 0, b"\x90")], 0, 1, {}) == "put"
+    assert await tubes.page_put(held, [PagePart("ios", 0, b"\x90")], 0, 1, {}, []) == "put"
 
 
 def settlement(id: int, number: int) -> Settlement:
-    return Settlement(
-        task_id=id, number=number, tallies={}, reasons={}, dead=[], first=0, last=0, left=[], remainders=[], ids=None
-    )
+    return Settlement(task_id=id, number=number, tallies={}, reasons={}, dead=[], ended=[], remainders=[])
 
 
 async def test_who_hangs_up_before_the_log_in_is_tried_again_at_once() -> None:

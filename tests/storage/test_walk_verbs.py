@@ -137,15 +137,12 @@ def settlement(
     task: Task,
     *,
     dead: list[tuple[int, str, int, str, str]] | None = None,
-    left: list[int] | None = None,
     remainders: list[Remainder] | None = None,
     **tallies: int,
 ) -> Settlement:
-    ids = [recipient.id for recipient in unpack_recipients(task.recipients)]
-    return Settlement(
-        task.id, task.number, tallies, {}, dead or [], ids[0], ids[-1], left or [], remainders or [],
-        ids if task.n < 0 else None,
-    )  # fmt: skip
+    back = {recipient.id for rest in remainders or [] for recipient in unpack_recipients(rest.recipients)}
+    ended = [recipient.id for recipient in unpack_recipients(task.recipients) if recipient.id not in back]
+    return Settlement(task.id, task.number, tallies, {}, dead or [], ended, remainders or [])
 
 
 @pytest.fixture
@@ -293,8 +290,7 @@ async def test_a_remainder_comes_back_with_its_delay_and_its_attempt(house: Hous
     (task,) = await house.batches("ios")
     recipients = unpack_recipients(task.recipients)
     rest = pack_recipients(recipients[:3])
-    ids = [recipient.id for recipient in recipients[:3]]
-    done = settlement(task, delivered=7, retried=3, left=ids, remainders=[Remainder(0.2, 2, 3, rest)])
+    done = settlement(task, delivered=7, retried=3, remainders=[Remainder(0.2, 2, 3, rest)])
     assert await house.tubes.settle("ios", [done]) == [True]
     with trio.fail_after(3):
         found: list[Task] = []
@@ -333,7 +329,7 @@ async def test_a_dead_token_goes_unless_it_registered_again(house: House) -> Non
         [("ios", second.token, "token", NOW + 5, "en", "UTC", "AT", "1", "", None, [], {})]
     )
     dead = [(first.id, first.token, NOW, "certain", "gone"), (second.id, second.token, NOW, "certain", "gone")]
-    ends = Settlement(task.id, task.number, {"dead": 2}, {}, dead, first.id, second.id, [], [])
+    ends = Settlement(task.id, task.number, {"dead": 2}, {}, dead, [first.id, second.id], [])
     assert await house.tubes.settle("ios", [ends]) == [True]
     await house.report()
     rows = await house.store.subscribers_page(0, 100)
@@ -419,8 +415,7 @@ async def test_a_page_that_changes_hands_twice_is_still_walked_less_what_is_sett
     recipients = unpack_recipients(task.recipients)
     for delivered, left in [(recipients[3:], recipients[:3]), (recipients[1:3], recipients[:1])]:
         rest = pack_recipients(left)
-        ids = [recipient.id for recipient in left]
-        done = settlement(task, delivered=len(delivered), left=ids, remainders=[Remainder(60.0, 2, len(left), rest)])
+        done = settlement(task, delivered=len(delivered), remainders=[Remainder(60.0, 2, len(left), rest)])
         assert await house.tubes.settle("ios", [done]) == [True]
         await house.report()
         await come_back_blank(house)

@@ -64,7 +64,7 @@ async def fill(server: Server) -> None:
         dead, again = unpack_recipients(task.recipients)
         ended = Settlement(
             task.id, task.number, {"dead": 1, "retried": 1}, {"Unregistered": 1, "busy": 1},
-            [(dead.id, dead.token, NOW, "likely", "Unregistered")], dead.id, again.id, [again.id],
+            [(dead.id, dead.token, NOW, "likely", "Unregistered")], [dead.id],
             [Remainder(0.0, attempt(2, 0), 1, pack_recipients([again]))],
         )  # fmt: skip
         assert await house.tubes.settle("ios", [ended]) == [True]

@@ -203,7 +203,17 @@ class MemoryQueue:
         self.outbox.append([self.draw("line"), copy.deepcopy(line)])
 
     def page_put(
-        self, epoch: int, c: int, s: int, seq: int, batches: Any, recipients: int, tallies: Any, id: int, number: int
+        self,
+        epoch: int,
+        c: int,
+        s: int,
+        seq: int,
+        batches: Any,
+        recipients: int,
+        tallies: Any,
+        ended: Any,
+        id: int,
+        number: int,
     ) -> list[Any]:
         if not self.leased() or self.state["epoch"] != epoch:
             return ["fenced"]
@@ -219,6 +229,7 @@ class MemoryQueue:
             "seq": seq,
             "recipients": recipients,
             "tallies": tallies,
+            "ended": ended,
         }
         self._append(line)
         return ["put", *self.baton_ack(id, number)]
@@ -350,10 +361,10 @@ class MemoryStore:
         if page is None:
             return ["stale"]
         if page["state"] == "claimed" and (page["node"], page["epoch"]) == (node, epoch):
-            return ["claimed", page["from"], page["to"], self._next(key, page, cursor), copy.deepcopy(page["spans"])]
+            return ["claimed", page["from"], page["to"], self._next(key, page, cursor), list(page["ended"])]
         if page["state"] == "open" and c["state"] == "firing":
             page.update(node=node, epoch=epoch, claimed_at=now, state="claimed")
-            return ["claimed", page["from"], page["to"], None, copy.deepcopy(page["spans"])]
+            return ["claimed", page["from"], page["to"], None, list(page["ended"])]
         return ["stale"]
 
     def _next(self, key: tuple[int, int, int], page: dict[str, Any], cursor: dict[str, Any]) -> list[int] | None:
@@ -367,7 +378,7 @@ class MemoryStore:
         empty = not ids or ids[0] > to
         page = self.pages[key] = {
             "from": after, "to": to, "node": node, "epoch": epoch, "claimed_at": now,
-            "state": "settled" if empty else "claimed", "recipients": 0, "settled": 0, "spans": [],
+            "state": "settled" if empty else "claimed", "recipients": 0, "settled": 0, "ended": [],
         }  # fmt: skip
         cursor.update(moved=now)
         if last:
@@ -411,22 +422,14 @@ class MemoryStore:
         else:
             self._tally(campaign, line["channel"], line["tallies"], line["reasons"])
             page["settled"] += ended(line["tallies"])
-            self._settle_span(page["spans"], line)
             for id, token, bound, *_ in line["dead"]:
                 if id in self.rows and self.rows[id][2] == token and self.rows[id][4] <= bound:
                     del self.rows[id]
+        page["ended"] += line["ended"]
         if page["state"] == "enqueued" and page["settled"] >= page["recipients"]:
-            page.update(state="settled", spans=[])
+            page.update(state="settled", ended=[])
             self.campaigns[campaign]["pages_open"] -= 1
         self._check_done(campaign, now)
-
-    def _settle_span(self, spans: list[Any], line: dict[str, Any]) -> None:
-        for span in spans:
-            if span[0] == line["channel"] and span[1] <= line["first"] and line["last"] <= span[2]:
-                ours = line.get("ids") or range(line["first"], line["last"] + 1)
-                span[3] = [id for id in span[3] if id not in ours] + line["left"]
-                return
-        spans.append([line["channel"], line["first"], line["last"], list(line["left"])])
 
     def strays(self, node: str, epoch: int, now: int, timeout: int) -> list[Any]:
         lost, own = [], []

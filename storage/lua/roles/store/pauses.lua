@@ -121,7 +121,7 @@ local function cancel_pages(id)
             recipients, settled = recipients + (sums.enqueued or ended), settled + campaigns.terminal(sums)
         end
         box.space.store_pages:update(key, {
-            {'=', 'state', 'settled'}, {'=', 'recipients', recipients}, {'=', 'settled', settled}, {'=', 'spans', {}},
+            {'=', 'state', 'settled'}, {'=', 'recipients', recipients}, {'=', 'settled', settled}, {'=', 'ended', {}},
             {'=', 'tallies', setmetatable(tallies, {__serialize = 'map'})},
         })
     end

@@ -15,8 +15,8 @@ local function with_position(verdict, ...)
     if verdict ~= 'claimed' then
         return verdict, ...
     end
-    local from_id, to_id, following, spans = ...
-    return verdict, from_id, to_id, following, spans, replication.position()
+    local from_id, to_id, following, ended = ...
+    return verdict, from_id, to_id, following, ended, replication.position()
 end
 
 -- A claim's answer, and the base's position: a replica that has reached it has every subscriber of the page.

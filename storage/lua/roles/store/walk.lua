@@ -3,6 +3,7 @@
 local atomic = require('roles.atomic')
 local campaigns = require('roles.store.campaigns')
 local dead = require('roles.store.dead')
+local id_ranges = require('roles.store.steps.id_ranges')
 local nodes = require('roles.store.nodes')
 local walk = {}
 
@@ -40,7 +41,7 @@ local function advance(c, cursor, node, epoch, now)
     return page, cursor, empty
 end
 
--- Returns verdict, from_id, to_id, next baton, spans already settled. Verdicts: 'claimed' (read it and put it),
+-- Returns verdict, from_id, to_id, next baton, the ids already settled. Verdicts: 'claimed' (read it and put it),
 -- 'empty' (nothing to put, but pass the baton on), 'stale' (ack and drop), 'fenced' (this node must join again).
 function walk.page_claim(node, epoch, campaign, segment, seq, after_id, now)
     return atomic(function()
@@ -63,46 +64,28 @@ function walk.page_claim(node, epoch, campaign, segment, seq, after_id, now)
         if page.state == 'claimed' and page.node == node and page.epoch == epoch then
             -- written, though nothing changes: so the answer waits until the first claim is on disk and with the quorum
             box.space.store_pages:update({campaign, segment, seq}, {{'=', 'claimed_at', page.claimed_at}})
-            return 'claimed', page.from_id, page.to_id, next_baton(page, cursor), page.spans
+            return 'claimed', page.from_id, page.to_id, next_baton(page, cursor), page.ended
         end
         if page.state == 'open' and c.state == 'firing' then
             box.space.store_pages:update({campaign, segment, seq}, {
                 {'=', 'node', node}, {'=', 'epoch', epoch}, {'=', 'claimed_at', now}, {'=', 'state', 'claimed'},
             })
-            return 'claimed', page.from_id, page.to_id, box.NULL, page.spans
+            return 'claimed', page.from_id, page.to_id, box.NULL, page.ended
         end
         return 'stale'
     end)
 end
 
--- Update a span (one batch's part of a page) with the ids that a settlement leaves: clause 3, "less what is settled".
-local function settle_span(spans, line)
-    for _, span in ipairs(spans) do
-        if span[1] == line.channel and span[2] <= line.first and line.last <= span[3] then
-            -- a remainder has some of the span's ids, and lists them; a batch of a page that changed its owner has all
-            -- the ids that were left between its first and its last
-            local ours, left = {}, {}
-            for _, id in ipairs(line.ids or {}) do
-                ours[tostring(id)] = true
-            end
-            for _, id in ipairs(span[4]) do
-                local settled = ours[tostring(id)]
-                if line.ids == nil then
-                    settled = line.first <= id and id <= line.last
-                end
-                if not settled then
-                    table.insert(left, id)
-                end
-            end
-            for _, id in ipairs(line.left) do
-                table.insert(left, id)
-            end
-            span[4] = left
-            return spans
-        end
+-- Add the ids that a line settles to the page's: clause 3, "less what is settled".
+local function add_ended(ended, line)
+    local more = line.ended
+    if more == nil and line.first ~= nil then -- a line of version 1, which its queue still owed
+        more = id_ranges.settled(line.channel, line.first, line.last, line.left, line.ids)
     end
-    table.insert(spans, {line.channel, line.first, line.last, line.left})
-    return spans
+    for _, number in ipairs(more or {}) do
+        table.insert(ended, number)
+    end
+    return ended
 end
 
 -- The sums that the lines of one report add to each campaign's totals, by channel: written once for all lines.
@@ -164,7 +147,7 @@ local function apply(node, epoch, line, now)
         return -- not the owner any more: the page's new owner reports it
     end
     dead.note(line.campaign, line.channel, line.dead or {}, now)
-    local state, recipients, settled, spans, tallies = page.state, page.recipients, page.settled, page.spans, page.tallies
+    local state, recipients, settled, ended, tallies = page.state, page.recipients, page.settled, page.ended, page.tallies
     if state == 'settled' then
         return correct(page, line, tallies)
     end
@@ -178,14 +161,14 @@ local function apply(node, epoch, line, now)
     else
         add(line, tallies, line.channel, line.tallies, line.reasons)
         settled = settled + campaigns.terminal(line.tallies)
-        spans = settle_span(spans, line)
     end
+    ended = add_ended(ended, line)
     if state == 'enqueued' and settled >= recipients then
-        state, spans = 'settled', {}
+        state, ended = 'settled', {}
         box.space.store_campaigns:update(line.campaign, {{'-', 'pages_open', 1}})
     end
     box.space.store_pages:update(key, {
-        {'=', 'state', state}, {'=', 'recipients', recipients}, {'=', 'settled', settled}, {'=', 'spans', spans},
+        {'=', 'state', state}, {'=', 'recipients', recipients}, {'=', 'settled', settled}, {'=', 'ended', ended},
         {'=', 'tallies', setmetatable(tallies, {__serialize = 'map'})},
     })
     campaigns.check_done(line.campaign, now)

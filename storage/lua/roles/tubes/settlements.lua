@@ -24,11 +24,11 @@ local function unless_full(ok, ...)
 end
 
 -- Clause 4, `page_put`. batches: {{channel, delay in seconds, size, recipients (MessagePack), expires_at}...}; tallies:
--- channel -> outcome -> n of the recipients that need no batch. id, number: the baton's lease, which ends with the
--- page. Returns 'put', 'marked' (was put before), 'fenced', or 'full': nothing was written, because the memory is used
--- up; try again when settlements have freed some. After 'put' and 'marked' also whether the baton was ours and is
--- acked.
-function settlements.page_put(epoch, campaign, segment, seq, batches, recipients, tallies, id, number)
+-- channel -> outcome -> n of the recipients that need no batch; ended: the ids of these (campaigns/id_set.py). id,
+-- number: the baton's lease, which ends with the page. Returns 'put', 'marked' (was put before), 'fenced', or 'full':
+-- nothing was written, because the memory is used up; try again when settlements have freed some. After 'put' and
+-- 'marked' also whether the baton was ours and is acked.
+function settlements.page_put(epoch, campaign, segment, seq, batches, recipients, tallies, ended, id, number)
     return unless_full(pcall(takes.with_taken, function(mine)
         if not state.leased() or state.get('epoch') ~= epoch then
             return 'fenced'
@@ -46,7 +46,7 @@ function settlements.page_put(epoch, campaign, segment, seq, batches, recipients
         end
         box.space.tubes_marks:insert({campaign, segment, seq})
         outbox.append({kind = 'enqueued', campaign = campaign, segment = segment, seq = seq,
-                       recipients = recipients, tallies = setmetatable(tallies, {__serialize = 'map'})})
+                       recipients = recipients, tallies = setmetatable(tallies, {__serialize = 'map'}), ended = ended})
         return 'put', takes.finish(mine, node_tubes.BATONS, id, number) ~= nil
     end))
 end
