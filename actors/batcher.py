@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
+from itertools import accumulate
 from typing import NamedTuple
 
 import structlog
@@ -11,11 +12,14 @@ import trio
 
 from actors.messages import FULL_PAUSE, Page
 from actors.poison import count_crash, is_outage
+from campaigns.campaign import Campaign
+from campaigns.clock import Clock
 from campaigns.outcome import Outcome
 from campaigns.recipient import pack_recipients, unpack_recipients
 from campaigns.tally import ENQUEUED
+from campaigns.windows import QuietRule
 from storage.errors import LinkLost
-from storage.records import PagePart
+from storage.records import PagePart, Placed
 from storage.tubes import Tubes
 
 log = structlog.get_logger(__name__)
@@ -26,27 +30,29 @@ _EXPIRED = Outcome.EXPIRED.value
 class Split(NamedTuple):
     """A page, ready for the tubes."""
 
-    parts: list[PagePart]
+    placed: list[Placed]
     """Each becomes a batch."""
-    expires_at: int
-    """Ms UTC after which nobody wants them."""
     recipients: int
     tallies: dict[str, dict[str, int]]
     """channel → word → count: recipients that are enqueued, and recipients that need no batch (expired)."""
     ended: list[int]
     """The ids of those that need no batch."""
+    held: dict[str, int]
+    """Time zone → recipients who wait for their time."""
 
 
-def split(page: Page, channels: Collection[str]) -> Split:
+def split(page: Page, channels: Collection[str], now: int) -> Split:
     """Select the parts of a page that the campaign goes to, less the recipients that were settled before.
 
     ``channels``: the channels that this node serves. A walker claims pages of others only once the news has expired.
+    ``now``: ms UTC.
     """
     audience = page.campaign.channels
-    parts: list[PagePart] = []
+    placed: list[Placed] = []
     tallies: dict[str, dict[str, int]] = {}
     recipients = 0
     ended: list[int] = []
+    held: dict[str, int] = {}
     for part in page.parts:
         channel = part.channel
         if channel not in audience:
@@ -59,17 +65,45 @@ def split(page: Page, channels: Collection[str]) -> Split:
         tally = tallies.setdefault(channel, {ENQUEUED: 0})
         tally[ENQUEUED] += part.size
         if channel in channels:
-            parts.append(part)
+            place = _place(page.campaign, part, now)
+            placed.append(place)
+            if place.delay > 0:
+                for zone, count in part.zones.items():
+                    held[zone] = held.get(zone, 0) + count
         else:
             tally[_EXPIRED] = tally.get(_EXPIRED, 0) + part.size
             ended += (row.id for row in unpack_recipients(part.recipients))
-    return Split(parts, page.campaign.expires_at, recipients, tallies, ended)
+    return Split(placed, recipients, tallies, ended, held)
+
+
+def _place(campaign: Campaign, part: PagePart, now: int) -> Placed:
+    """When a part may be taken, and until when it is wanted."""
+    start = campaign.fired_at or campaign.created_at
+    ttl = int(campaign.policy["ttl_ms"])
+    window = campaign.windows.window(part.channel, part.window) if campaign.windows is not None else None
+    if campaign.windows is None or window is None or window.rule is not QuietRule.HOLD:
+        return Placed(part, 0.0, start + ttl)
+    due = campaign.windows.classes[part.window - 1].due
+    opens = window.next_open(max(due, now))
+    if opens is None:
+        return Placed(part, 0.0, due + ttl)  # it ends at the take, as expired
+    return Placed(part, (opens - now) / 1000, due + ttl, opens, window.closes(opens) or 0)
 
 
 def _left(part: PagePart, ended: frozenset[int]) -> PagePart:
     """The part without the recipients that an earlier owner of the page has settled."""
     rows = [row for row in unpack_recipients(part.recipients) if row.id not in ended]
-    return part._replace(size=len(rows), recipients=pack_recipients(rows))
+    return part._replace(size=len(rows), recipients=pack_recipients(rows), zones=_shares(part.zones, len(rows)))
+
+
+def _shares(zones: Mapping[str, int], size: int) -> dict[str, int]:
+    """Zones' shares of fewer recipients, for people: a row does not name its zone."""
+    shares: dict[str, int] = {}
+    before = 0
+    for zone, upto in zip(zones, accumulate(zones.values()), strict=True):
+        end = upto * size // max(1, sum(zones.values()))
+        shares[zone], before = end - before, end
+    return shares
 
 
 class Batcher:
@@ -85,11 +119,13 @@ class Batcher:
         pages: trio.MemoryReceiveChannel[Page],
         intake: trio.MemorySendChannel[Page],
         channels: Collection[str],
+        clock: Clock,
     ) -> None:
         self._tubes = tubes
         self._pages = pages
         self._intake = intake
         self._channels = channels
+        self._clock = clock
 
     async def run(self, ready: Callable[[], None]) -> None:
         """Work until the walkers have closed their end."""
@@ -109,7 +145,7 @@ class Batcher:
         self._intake.close()
 
     async def _put(self, page: Page) -> None:
-        page_split = split(page, self._channels)
+        page_split = split(page, self._channels, self._clock())
         told = False
         while True:
             verdict = await self._tubes.page_put(page.taken, *page_split)

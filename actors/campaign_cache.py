@@ -16,12 +16,12 @@ REMEMBERED = 64
 class Campaigns(Protocol):
     """Where campaigns come from: the store."""
 
-    async def campaign_get(self, id: int) -> Campaign | None:
-        """One campaign, or None."""
+    async def campaign_timed(self, id: int) -> Campaign | None:
+        """One campaign with its window classes, or None."""
 
 
 class CampaignCache:
-    """Returns campaigns. Their message and policy never change after Fire, so the store is asked once for each."""
+    """Returns campaigns with their window classes. Nothing of it changes after Fire, so the store is asked once."""
 
     def __init__(self, store: Campaigns) -> None:
         self._store = store
@@ -35,7 +35,7 @@ class CampaignCache:
             return known
         while True:
             try:
-                campaign = await self._store.campaign_get(id)
+                campaign = await self._store.campaign_timed(id)
                 break
             except LinkLost:
                 continue  # the link waits for its connection itself

@@ -129,6 +129,7 @@ class Consumer:
             task_id=id,
             number=number,
             refusals=task.refusals,
+            window=None if campaign.windows is None else campaign.windows.window(self._channel, task.window),
         )
         self._gate.taken(batch)
         return batch

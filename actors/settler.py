@@ -17,6 +17,7 @@ from campaigns.clock import Clock
 from campaigns.outcome import AGAIN, Death, Fault, Outcome
 from campaigns.recipient import Recipient, pack_recipients
 from campaigns.tally import RETRIED
+from campaigns.windows import QuietRule, Window
 from storage.records import Remainder, Settlement, attempt
 from storage.tubes import Tubes
 from transports.contract import Outcomes
@@ -47,6 +48,14 @@ def _delay(outcome: Outcome, after: float, tries: int) -> float:
     return max(after, min(2.0 ** (tries - 1), _LONGEST[outcome]))
 
 
+def _in_window(window: Window, now: int, delay: float) -> float:
+    """Lengthen a delay until the window is open; ``math.inf``: it does not open again."""
+    if window.rule is not QuietRule.HOLD:
+        return delay
+    opens = window.next_open(now + math.ceil(delay * 1000))
+    return math.inf if opens is None else max(delay, (opens - now) / 1000)
+
+
 def settle(batch: Batch, outcomes: Outcomes, now: int) -> Settlement:
     """Turn one batch's outcomes into its settlement. Pure. ``now``: ms UTC."""
     recipients = batch.recipients
@@ -61,12 +70,14 @@ def settle(batch: Batch, outcomes: Outcomes, now: int) -> Settlement:
         recipient = recipients[index]
         if outcome in AGAIN:
             refusals = batch.refusals + (outcome is not Outcome.POSTPONED and fault is Fault.PHONE)
-            if left <= LAST_TRY:
+            delay = min(_delay(outcome, after, batch.attempt), max(LAST_TRY, left / 2))
+            if batch.window is not None:
+                delay = _in_window(batch.window, now, delay)
+            if left <= LAST_TRY or delay >= left:
                 outcome = Outcome.EXPIRED
             elif refusals >= ATTEMPTS:
                 outcome, reason = Outcome.REJECTED, f"given up after {ATTEMPTS} attempts: {reason}"
             else:
-                delay = min(_delay(outcome, after, batch.attempt), max(LAST_TRY, left / 2))
                 tries = batch.attempt + (outcome is not Outcome.POSTPONED)
                 classes = _WAITS if refusals == batch.refusals else _OWN_WAITS
                 key = (attempt(tries, refusals), next(end for end in classes if delay <= end))

@@ -9,7 +9,9 @@ import trio
 from actors.gate import Gate
 from actors.messages import Answered
 from actors.poison import PoisonCounter
+from actors.quiet import heed
 from campaigns.batch import Batch
+from campaigns.clock import Clock
 from campaigns.outcome import Outcome
 from storage.tubes import Tubes
 from transports.contract import Outcomes, Transport, all_alike
@@ -31,6 +33,7 @@ class TransportActor:
         intake: trio.MemorySendChannel[Batch],
         done: trio.MemorySendChannel[Answered],
         gate: Gate,
+        clock: Clock,
         concurrency: int = 4,
     ) -> None:
         self._channel = channel
@@ -40,6 +43,7 @@ class TransportActor:
         self._intake = intake
         self._done = done
         self._gate = gate
+        self._clock = clock
         self._concurrency = concurrency
 
     async def run(self, ready: Callable[[], None]) -> None:
@@ -65,9 +69,13 @@ class TransportActor:
             if self._gate.spares(batch):
                 await self._done.send((batch, all_alike(batch, Outcome.POSTPONED, "the channel is paused")))
                 continue
+            heeded = heed(batch, self._clock())
+            if isinstance(heeded, Outcomes):
+                await self._done.send((batch, heeded))
+                continue
             async with PoisonCounter(self._tubes, self._channel, batch.task_id, batch.number):
                 began = trio.current_time()
-                outcomes = await self._transport.send(batch)
+                outcomes = await self._transport.send(heeded)
             # in its own task: it may have to wait, and other batches need this sender
             nursery.start_soon(self._weigh, batch, outcomes, began)
 

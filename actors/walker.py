@@ -106,7 +106,10 @@ class Walker:
             await self._drop(taken)
             return
         size = int(campaign.policy["page_size"])
-        parts = await self._store.page_read(claim.from_id, claim.to_id, size, RECIPIENTS_A_BATCH, claim.position)
+        parts = await self._store.page_read(
+            claim.from_id, claim.to_id, size, RECIPIENTS_A_BATCH, claim.position,
+            campaign.id if campaign.windowed else None,
+        )  # fmt: skip
         await self._pages.send(Page(taken, claim, campaign, parts))
 
     def _serves(self, campaign: Campaign) -> bool:

@@ -103,6 +103,7 @@ class Cache:
         self.policy = {"page_size": PAGE_SIZE}
         self.channels: frozenset[str] = frozenset()
         self.expires_at = math.inf
+        self.windowed = False
 
     async def get(self, id: int) -> Cache:
         """The campaign."""
@@ -130,7 +131,7 @@ class Store:
         return Claim("claimed", baton.after_id, to, following)
 
     async def page_read(
-        self, from_id: int, to_id: int, limit: int, most: int, position: object = None
+        self, from_id: int, to_id: int, limit: int, most: int, position: object = None, campaign: object = None
     ) -> list[PagePart]:
         """How many phones there are on each channel; their data does not matter."""
         model = self._model

@@ -143,6 +143,7 @@ class ChannelGroup:
             intake=self._work_in,
             done=self._done_in.clone(),
             gate=self.gate,
+            clock=self._clock,
             concurrency=self._in_hands(),
         )
 
@@ -218,7 +219,13 @@ class CampaignGroup:
 
     def _batcher(self) -> Actor:
         self._intake, self._pages = trio.open_memory_channel[Page](PAGES_IN_HAND)
-        return Batcher(tubes=self._tubes(), pages=self._pages, intake=self._intake, channels=self._channels)
+        return Batcher(
+            tubes=self._tubes(),
+            pages=self._pages,
+            intake=self._intake,
+            channels=self._channels,
+            clock=self._clock,
+        )
 
     def _walker(self) -> Actor:
         return Walker(

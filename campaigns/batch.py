@@ -8,7 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from campaigns.message import Message
+from campaigns.presentation import Presentation
 from campaigns.recipient import Recipient
+from campaigns.windows import Window
 
 RECIPIENTS_A_BATCH = 500
 """Size of a task (`./dev bench choices`): with 100 a push costs a third more CPU; with 1,000 a tenth less, but batches
@@ -55,3 +57,14 @@ class Batch:
     """The number of the take, which a queue never gives twice; 0: on no tube (a dry run)."""
     refusals: int = 0
     """Refusals of these recipients' own so far (``Fault.PHONE``): after too many they are given up."""
+    presentation: Presentation = Presentation.AWAKE
+    """How its pushes are shown."""
+    window: Window | None = None
+    """When its pushes may begin; None: no quiet hours hold for these recipients."""
+    closes_at: float = math.inf
+    """Milliseconds UTC at which its window closes: nothing is begun then, and a provider keeps nothing for later."""
+
+    @property
+    def kept_until(self) -> int:
+        """Milliseconds UTC until which a provider may keep a push that it cannot deliver at once."""
+        return int(min(self.expires_at, self.closes_at))

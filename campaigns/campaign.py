@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from campaigns.message import Message
+from campaigns.windows import Windows
 
 State = Literal["draft", "firing", "pausing", "paused", "done", "cancelling", "cancelled"]
 ENDED: tuple[State, ...] = ("done", "cancelled")
@@ -35,6 +36,22 @@ class Campaign:
     """channel -> how many subscribers had ever left it when the campaign was fired."""
     unserved: dict[str, int] = field(default_factory=dict)
     """channel -> subscribers that were left out at Fire, because no node served their channel."""
+    windows: Windows | None = None
+    """When it may reach whom; read by ``Store.campaign_timed`` only."""
+    held: dict[str, int] = field(default_factory=dict)
+    """Time zone -> recipients who were put to wait for their time; read with ``windows``."""
+    active_ms: int | None = None
+    """Milliseconds in which something of it could be sent; read with ``windows``."""
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more will happen to it."""
+        return self.state in ENDED
+
+    @property
+    def windowed(self) -> bool:
+        """Whether quiet hours hold for this campaign: then it has window classes."""
+        return "ends_at" in self.policy
 
     @property
     def channels(self) -> frozenset[str]:
@@ -44,4 +61,5 @@ class Campaign:
     @property
     def expires_at(self) -> int:
         """Milliseconds UTC after which nobody wants its pushes any more."""
-        return (self.fired_at or self.created_at) + int(self.policy["ttl_ms"])
+        ends_at = self.policy.get("ends_at")
+        return int(ends_at or (self.fired_at or self.created_at) + self.policy["ttl_ms"])

@@ -51,6 +51,23 @@ class PagePart(NamedTuple):
     size: int
     recipients: bytes
     """Encoded as a batch carries them (``campaigns.recipient``), so that nothing on the way has to decode them."""
+    window: int = 0
+    """Their window class; 0: no quiet hours hold for them."""
+    zones: dict[str, int] = {}  # noqa: RUF012 - a default that nobody writes to
+    """Time zone → how many of them it has, if they have a window class."""
+
+
+class Placed(NamedTuple):
+    """A part of a page, and the time that it has on its channel's tube."""
+
+    part: PagePart
+    delay: float
+    """Seconds until it may be taken."""
+    expires_at: int
+    """Ms UTC after which nobody wants it."""
+    begin_from: int = 0
+    begin_until: int = 0
+    """The interval in which its pushes may begin, ms UTC; 0: at any time. What counts is asked again at the take."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,6 +252,8 @@ class Task:
     size: int
     recipients: bytes
     """See ``campaigns.recipient``."""
+    window: int = 0
+    """The recipients' window class; 0: no quiet hours hold for them."""
 
     @property
     def tries(self) -> int:
@@ -249,10 +268,10 @@ class Task:
     @classmethod
     def of(cls, id: int, number: int, data: list[Any]) -> Task:
         """Read a task as the tube stores it (ValueError for an unknown version)."""
-        version, campaign, epoch, segment, seq, n, attempt, expires_at, *_reserved, size, recipients = data
+        version, campaign, epoch, segment, seq, n, attempt, expires_at, _lane, window, *_more, size, recipients = data
         if version != 1 or len(data) != TASK_FIELDS:
             raise ValueError(f"task {id} has format {version} and {len(data)} fields, not format 1 and {TASK_FIELDS}")
-        return cls(id, number, campaign, epoch, segment, seq, n, attempt, expires_at, size, recipients)
+        return cls(id, number, campaign, epoch, segment, seq, n, attempt, expires_at, size, recipients, window)
 
 
 class Buried(NamedTuple):

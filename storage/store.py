@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from itertools import islice
 from typing import Any
 
@@ -13,6 +14,7 @@ from campaigns.campaign import Campaign
 from campaigns.channel_state import MOST, ChannelState
 from campaigns.id_set import unpack_ids
 from campaigns.message import Message
+from campaigns.windows import Windows
 from storage.errors import LinkLost, VerbRefused
 from storage.link import Link
 from storage.records import (
@@ -33,6 +35,8 @@ from storage.records import (
     Row,
     read_campaign,
 )
+
+_WINDOWS = msgspec.json.Decoder(Windows)
 
 ROWS_A_CALL = 1000
 """Subscribers written in one transaction: more would hold up every other caller for too long."""
@@ -111,10 +115,27 @@ class Store:
         """Delete some of the idempotency keys that are older than 30 days; returns how many."""
         return int((await self._link.call(self._where, "store.keys_expire", now))[0])
 
-    async def campaign_fire(self, id: int, segments: int, now: int) -> list[Baton] | None:
+    async def campaign_fire(
+        self, id: int, segments: int, now: int, windows: Windows | None = None
+    ) -> list[Baton] | None:
         """Fire a draft. Returns the batons to put, none if it was fired before. None: no such campaign."""
-        (batons,) = await self._link.call(self._where, "store.campaign_fire", id, segments, now)
+        given = None
+        if windows is not None:
+            text = msgspec.json.encode(windows).decode()
+            given = [windows.zones, windows.channels, text, windows.ends_at]
+        (batons,) = await self._link.call(self._where, "store.campaign_fire", id, segments, now, given)
         return None if batons is None else [Baton(*baton) for baton in batons]
+
+    async def campaign_timed(self, id: int) -> Campaign | None:
+        """One campaign with its window classes, if it has any; None: no such campaign."""
+        campaign = await self.campaign_get(id)
+        if campaign is None or not campaign.windowed:
+            return campaign
+        answer = await self._link.call(self._where, "store.campaign_windows", id)
+        if not answer or answer[0] is None:
+            return campaign  # they have left the store with its ledger
+        text, held, active = answer
+        return replace(campaign, windows=_WINDOWS.decode(text), held=dict(held), active_ms=active)
 
     async def campaign_audience(self, channels: Sequence[str] | None) -> Audience:
         """Whom a Fire to ``channels`` (None: to all that have subscribers) would reach now."""
@@ -349,13 +370,21 @@ class Store:
         )
 
     async def page_read(
-        self, from_id: int, to_id: int, limit: int, most: int, position: tuple[int, int] | None = None
+        self,
+        from_id: int,
+        to_id: int,
+        limit: int,
+        most: int,
+        position: tuple[int, int] | None = None,
+        campaign: int | None = None,
     ) -> list[PagePart]:
         """The subscribers of (from_id, to_id], by channel, at most ``most`` in a part.
 
+        ``campaign``: also by its window classes.
+
         From the replica, if there is one and it has reached the claim's ``position``; else from the store itself.
         """
-        wanted = (from_id, to_id, limit, most)
+        wanted = (from_id, to_id, limit, most, campaign)
         if self._replica is not None and position is not None and self._link.connected(self._replica):
             try:
                 (page,) = await self._link.call(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -15,7 +15,7 @@ from campaigns.baton import Baton
 from campaigns.id_set import pack_ids
 from storage.errors import LinkLost
 from storage.link import Link, Orphan
-from storage.records import TASK_FIELDS, Buried, Lease, Memory, PagePart, Settlement, Standing, TakenBaton
+from storage.records import TASK_FIELDS, Buried, Lease, Memory, Placed, Settlement, Standing, TakenBaton
 
 log = structlog.get_logger(__name__)
 
@@ -152,22 +152,26 @@ class Tubes:
     async def page_put(
         self,
         taken: TakenBaton,
-        parts: Sequence[PagePart],
-        expires_at: int,
+        placed: Sequence[Placed],
         recipients: int,
         tallies: dict[str, dict[str, int]],
         ended: Sequence[int],
+        held: Mapping[str, int],
     ) -> str:
         """Clauses 4 and 5: a batch for each part of a page, its mark, its outbox line, and the end of its baton.
 
-        ``ended``: ids of the recipients in ``tallies`` that need no batch.
+        ``ended``: ids of the recipients in ``tallies`` that need no batch. ``held``: time zone → recipients who wait
+        for their time.
 
         Returns ``put``, ``marked``, ``fenced`` or ``full``; after the last two the baton is still ours.
         """
-        wire = [[part.channel, 0.0, part.size, part.recipients, expires_at] for part in parts]
+        wire = [
+            [part.channel, delay, part.size, part.recipients, expires_at, part.window, begin_from, begin_until]
+            for part, delay, expires_at, begin_from, begin_until in placed
+        ]
         return str((await self._link.insist(
             self._where, "tubes.page_put", taken.epoch, *taken.baton[:3], wire, recipients, tallies,
-            pack_ids(ended), taken.id, taken.number,
+            pack_ids(ended), list(held.items()), taken.id, taken.number,
         ))[0])  # fmt: skip
 
     async def batch_take(self, channel: str, most: int) -> list[tuple[int, int, Any]]:

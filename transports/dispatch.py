@@ -10,6 +10,7 @@ import structlog
 from campaigns.batch import Batch, Leave
 from campaigns.clock import Clock, wall_clock
 from campaigns.outcome import Death, Fault, Outcome
+from campaigns.windows import MARGIN
 from transports.contract import Exceptional, Outcomes
 from transports.decision import Decision, Then
 from transports.http2.messages import UNANSWERED, UNPROCESSED, Answer, Row, Template
@@ -81,8 +82,11 @@ class Dispatch(Submission):
 
         If it has expired or is no longer ours, its unsent requests end here.
         """
-        if self._clock() >= self._batch.expires_at:
+        now = self._clock()
+        if now >= self._batch.expires_at:
             self._end_unsent(Outcome.EXPIRED, "expired before it was sent")
+        elif now >= self._batch.closes_at - MARGIN:
+            self.withdraw("quiet hours begin")
         leave = self._batch.leave()
         if leave is Leave.GONE:
             self.withdraw("the batch is in other hands")

@@ -133,7 +133,7 @@ async def walk(link: Link, instance: Instance, subscribers: int) -> Cost:
     campaign = wall_clock() * 1000 + next(_campaigns)
     policy = {"page_size": PAGE_SIZE, "ttl_ms": 3_600_000}
     await store.campaign_create(campaign, Message(title="t", body="b"), None, policy, wall_clock())
-    batcher = Batcher(tubes=tubes, pages=pages_out, intake=pages_in, channels=frozenset(CHANNELS))
+    batcher = Batcher(tubes=tubes, pages=pages_out, intake=pages_in, channels=frozenset(CHANNELS), clock=wall_clock)
     walkers = [
         Walker(
             node=NODE,

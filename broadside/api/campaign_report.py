@@ -11,6 +11,17 @@ from campaigns.campaign import ENDED, State
 from campaigns.channel_state import ChannelState
 from campaigns.message import Message
 from campaigns.tally import Tally
+from campaigns.windows import QuietRule
+
+
+class Scheduled(msgspec.Struct, frozen=True):
+    """People who wait for the end of their quiet hours."""
+
+    at: int
+    """When these end, ms UTC."""
+    recipients: int
+    zones: dict[str, int]
+    """Their time zones → recipients, the largest first."""
 
 
 class CampaignReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -26,7 +37,17 @@ class CampaignReport(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float | None = None
     """Seconds from Fire to the end, or until now."""
     rate: float = 0.0
-    """Pushes settled a second, over ``seconds``."""
+    """Pushes settled a second, over the time in which something could be sent."""
+    active: float | None = None
+    """Seconds in which something could be sent: ``seconds``, less the waits for the end of quiet hours."""
+    quiet: QuietRule | None = None
+    """What quiet hours mean for it; None: there are none."""
+    held: int = 0
+    """Recipients who wait for the end of their quiet hours."""
+    schedule: list[Scheduled] = []
+    """When they get it, the first ones first."""
+    reached: bool = False
+    """Whether everybody who may be reached now has an outcome."""
     walked: bool = False
     """Whether the whole base has been walked; until then an ``audience`` may still be an estimate."""
     channels: dict[str, Tally] = {}
@@ -57,6 +78,9 @@ class FireRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """None: all."""
     ttl_seconds: Annotated[int, Meta(ge=1, le=30 * 86400)] | None = None
     """When the news expires; None: after the node's default."""
+    quiet: QuietRule | msgspec.UnsetType = msgspec.UNSET
+    """What the quiet hours of a subscriber's own time zone mean: wait until they end (the default), show it at once
+    without a sound, leave these people out, or wake them."""
     on_objection: Literal["refuse", "skip"] | msgspec.UnsetType = msgspec.UNSET
     """If a channel's platform cannot carry the message: refuse the campaign (the default), or leave the channel out."""
     dry_run: bool | msgspec.UnsetType = msgspec.UNSET

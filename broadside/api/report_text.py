@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from broadside.api.campaign_report import CampaignReport
+from broadside.api.campaign_report import CampaignReport, Scheduled
 from campaigns.tally import ENQUEUED, Tally
 
 COLUMNS = tuple(word for word in Tally.__struct_fields__ if word != ENQUEUED)
@@ -37,8 +37,7 @@ def standing(report: CampaignReport) -> str:
 
 def summary(report: CampaignReport) -> str:
     """Summarise how a campaign ended, a line per channel."""
-    seconds = report.seconds or 0.0
-    lines = [f"campaign {report.id} is {report.state}: {seconds:.1f} s, {report.rate:,.0f} pushes/s"]
+    lines = [_headline(report)]
     for name, tally in report.channels.items():
         parts = [f"{tally.delivered:,} delivered", f"{tally.dead:,} dead"]
         parts += [f"{value:,} {what}" for what in COLUMNS[3:] if (value := getattr(tally, what))]
@@ -46,6 +45,27 @@ def summary(report: CampaignReport) -> str:
     lines += [f"  {name} is paused: {why}" for name, why in report.paused_channels.items()]
     lines += [f"  {note}" for note in report.notes]
     return "\n".join(lines)
+
+
+def _headline(report: CampaignReport) -> str:
+    if report.ended or not report.held:
+        return f"campaign {report.id} is {report.state}: {report.seconds or 0.0:.1f} s, {report.rate:,.0f} pushes/s"
+    reached = sum(tally.settled for tally in report.channels.values())
+    speed = f"in {report.active or 0.0:.1f} s, {report.rate:,.0f} pushes/s"
+    return f"campaign {report.id}: {reached:,} reached {speed}; {report.held:,} asleep, held (next: {next_up(report)})"
+
+
+def next_up(report: CampaignReport) -> str:
+    """Say who is reached next: ``96 in Asia/Tokyo at 22:00 UTC``."""
+    first = report.schedule[0]
+    at = time.strftime("%H:%M", time.gmtime(first.at / 1000))
+    return f"{first.recipients:,} in {where(first)} at {at} UTC"
+
+
+def where(scheduled: Scheduled) -> str:
+    """Name the zones of people who wait."""
+    first, *others = scheduled.zones
+    return f"{first} and {len(others)} more" if others else first
 
 
 def standing_still(report: CampaignReport) -> list[str]:

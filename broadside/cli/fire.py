@@ -5,7 +5,7 @@ from __future__ import annotations
 import codecs
 import secrets
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from cyclopts import App, Parameter
@@ -21,6 +21,7 @@ from broadside.cli.waiting import wait_for
 from broadside.datafolder import DataFolder
 from broadside.errors import RecordError, UsageError, shown
 from campaigns.message import Message
+from campaigns.windows import QuietRule
 from transports import registry
 
 _EPILOGUE = """\
@@ -36,8 +37,8 @@ If the answer is lost, the request is repeated for half a minute under the same
 key, so nothing is fired twice. A script that may run again should give its own
 --key.
 
-With --wait the exit code is 0 if the campaign is done, and 1 if it was
-cancelled. Ctrl-C ends only the waiting. With --dry-run it is 0 if nobody
+With --wait the exit code is 0 if the campaign is done or everybody awake has
+got it, and 1 if it was cancelled. Ctrl-C ends only the waiting. With --dry-run it is 0 if nobody
 objects, 1 if a provider refuses the message or does not answer, and 2 if the
 message breaks a platform's rules."""
 
@@ -61,6 +62,13 @@ def fire(
     ttl: Annotated[
         str | None, Parameter(help="When the news expires: after 90s, 15m, 2h, 1d. A phone reached later gets nothing.")
     ] = None,
+    quiet: Annotated[
+        QuietRule | None,
+        Parameter(
+            help="What the quiet hours of a subscriber's own time zone mean: hold the push until they end (the "
+            "default), show it silently, drop it, or break through them."
+        ),
+    ] = None,
     skip: Annotated[
         bool, Parameter(help="Leave out channels whose platform cannot carry the message, instead of firing nothing.")
     ] = False,
@@ -79,7 +87,14 @@ def fire(
             allow_leading_hyphen=True,
         ),
     ] = None,
-    wait: Annotated[bool, Parameter(help="Show the progress, and return when the campaign has ended.")] = False,
+    wait: Annotated[
+        bool | Literal["end"],
+        Parameter(
+            help="Show the progress, and return when everybody who may be reached now has got it; --wait=end: when the "
+            "campaign has ended, quiet hours included.",
+            negative="",
+        ),
+    ] = False,
     json: Json = False,
     config: ConfigFile = None,
     data: DataDir = None,
@@ -93,6 +108,7 @@ def fire(
         message=Message(title=title, body=body, url=url, options=special),
         channels=list(dict.fromkeys(channel)) if channel else None,
         ttl_seconds=None if ttl is None else duration("--ttl", ttl),
+        quiet=msgspec.UNSET if quiet is None else quiet,
         on_objection="skip" if skip else msgspec.UNSET,
     )
     try:
@@ -116,12 +132,12 @@ def fire(
         return 0
     if not json:
         complain(f"fired campaign {report.id}")
-    report = wait_for(folder, report)
+    report = wait_for(folder, report, end=wait == "end")
     if json:
         say_json(report)
     else:
         say(summary(report))
-    return 0 if report.state == "done" else 1
+    return 0 if report.state == "done" or report.reached else 1
 
 
 def _rehearse(folder: DataFolder, request: FireRequest, json: bool) -> int:

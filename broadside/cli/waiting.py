@@ -17,16 +17,19 @@ PATIENCE = 120.0
 _PAUSES = (0.1, 0.25, 0.5, 1.0, 2.0)
 
 
-def wait_for(folder: DataFolder, report: CampaignReport, patience: float = PATIENCE) -> CampaignReport:
-    """Show a bar per channel until the campaign has ended; return its last report.
+def wait_for(
+    folder: DataFolder, report: CampaignReport, patience: float = PATIENCE, *, end: bool = False
+) -> CampaignReport:
+    """Show a bar per channel until everybody who may be reached now has an outcome; return the last report.
 
-    Raises ``NodeUnreachable`` after ``patience`` seconds without a node, ``KeyboardInterrupt`` after saying that the
-    campaign goes on, ``ApiError`` if the node no longer knows the campaign.
+    ``end``: until the campaign has ended, however long people wait for the end of their quiet hours. Raises
+    ``NodeUnreachable`` after ``patience`` seconds without a node, ``KeyboardInterrupt`` after saying that the campaign
+    goes on, ``ApiError`` if the node no longer knows the campaign.
     """
     goes_on = f"the campaign goes on: broadside campaign show {report.id}"
     try:
         with bars() as shown:
-            return _watch(folder, report, _Bars(shown), patience)
+            return _watch(folder, report, _Bars(shown), patience, end)
     except KeyboardInterrupt:
         complain(goes_on)
         raise
@@ -34,7 +37,7 @@ def wait_for(folder: DataFolder, report: CampaignReport, patience: float = PATIE
         raise NodeUnreachable(f"{error}; once a node runs, {goes_on}") from error
 
 
-def _watch(folder: DataFolder, report: CampaignReport, shown: _Bars, patience: float) -> CampaignReport:
+def _watch(folder: DataFolder, report: CampaignReport, shown: _Bars, patience: float, end: bool) -> CampaignReport:
     lost_at: float | None = None
     tries = 0
     while True:
@@ -44,7 +47,7 @@ def _watch(folder: DataFolder, report: CampaignReport, shown: _Bars, patience: f
                 for latest in client.progress(report.id):
                     lost_at, tries = None, 0
                     shown.update(latest)
-                    if latest.ended:
+                    if latest.ended or (latest.reached and not end):
                         return latest
         except (NodeUnreachable, ApiError) as error:
             # 5xx: the node is up, its Tarantool is not yet

@@ -34,6 +34,7 @@ from broadside.config.tarantool import (
     split_address,
 )
 from broadside.errors import ConfigError, shown
+from campaigns.quiet_hours import QuietHours, zones_known
 from simulators import twins
 from transports import registry
 from transports.contract import ENVIRONMENT, CredentialField, Platform
@@ -43,6 +44,10 @@ DEFAULT_FILE = "broadside.toml"
 CONNECTIONS = 2
 """Default connections of a worker to a channel's provider, each with at most 1,000 pushes under way: more are faster
 if answers are slow (`./dev bench choices`), and take 7 MB each."""
+
+
+OFF = "off"
+"""No quiet hours."""
 
 
 def cores() -> int:
@@ -108,6 +113,22 @@ class Channel(msgspec.Struct, frozen=True, kw_only=True):
     """``https://host:port`` instead of the provider's own."""
     ca: Path | None = None
     """PEM file of the authority that signed ``origin``."""
+    zone: str | None = None
+    """The time zone of its subscribers without one; None: the newsroom's."""
+
+
+class NewsroomConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """``[newsroom]``: what holds for all campaigns."""
+
+    zone: str | None = None
+    """The time zone of the newsroom, and of subscribers without one; None: for these no quiet hours hold."""
+    quiet: str = "23:00-07:00"
+    """The hours of each subscriber's own day in which nobody is woken; ``off``: none."""
+
+    @property
+    def quiet_hours(self) -> QuietHours | None:
+        """``quiet``, read; None: there are none."""
+        return None if self.quiet == OFF else QuietHours.parse(self.quiet)
 
 
 class Supervision(msgspec.Struct, frozen=True, kw_only=True):
@@ -137,6 +158,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     peers: tuple[Peer, ...] = ()
     channels: dict[str, Channel] = {}
     supervision: Supervision = Supervision()
+    newsroom: NewsroomConfig = NewsroomConfig()
     demo: Demo | None = None
     """Fill an empty base with sample phones and fire at them. Only if every channel is a twin."""
     source: Path | None = None
@@ -196,6 +218,9 @@ def _config(reader: strict_toml.Reader, table: dict[str, object], source: Path) 
     node = reader.table(NodeConfig, table.get("node", {}), "node", _REMEDIES)
     http = reader.table(Http, table.get("http", {}), "http", _REMEDIES)
     supervision = reader.table(Supervision, table.get("supervision", {}), "supervision", _REMEDIES)
+    newsroom = reader.table(NewsroomConfig, table.get("newsroom", {}), "newsroom", _REMEDIES)
+    if newsroom is not None:
+        _check_newsroom(reader, newsroom)
     demo = reader.table(Demo, table["demo"], "demo", _REMEDIES) if "demo" in table else None
     store = read_server(reader, table["store"], "store", StoreConfig) if "store" in table else None
     queue = read_queue(reader, table["queue"], alone="store" not in table) if "queue" in table else None
@@ -217,6 +242,7 @@ def _config(reader: strict_toml.Reader, table: dict[str, object], source: Path) 
         peers=peers,
         channels=channels,
         supervision=supervision or Supervision(),
+        newsroom=newsroom or NewsroomConfig(),
         demo=demo,
         source=source,
         keep_days=keep_days,
@@ -233,6 +259,20 @@ def _check_node(reader: strict_toml.Reader, node: NodeConfig) -> None:
         reader.problem("node.memory", what, "leave room for the workers, too", node.memory)
     if node.data.exists() and not node.data.is_dir():
         reader.problem("node.data", f"{shown(str(node.data))} is not a folder", "name a folder", str(node.data))
+
+
+def _check_newsroom(reader: strict_toml.Reader, newsroom: NewsroomConfig) -> None:
+    _check_zone(reader, newsroom.zone, "newsroom.zone")
+    try:
+        _ = newsroom.quiet_hours
+    except ValueError as error:
+        remedy = f'write the hours of the night, or "{OFF}" if there are none'
+        reader.problem("newsroom.quiet", f"{shown(newsroom.quiet)} {error}", remedy, newsroom.quiet)
+
+
+def _check_zone(reader: strict_toml.Reader, zone: str | None, key: str) -> None:
+    if zone is not None and zone not in zones_known():
+        reader.problem(key, f"{shown(zone)} is not a time zone", "an IANA time zone, as in Europe/Berlin", zone)
 
 
 def _check_bind(reader: strict_toml.Reader, http: Http) -> None:
@@ -311,6 +351,7 @@ def _checked_channel(reader: strict_toml.Reader, channel: Channel, key: str) -> 
     elif not channel.twin and not channel.credentials and platform.credentials:
         remedy = "give the provider's, or set twin = true: pushes then go to a local simulator, and no phone gets any"
         reader.problem(f"{key}.credentials", "are missing", remedy)
+    _check_zone(reader, channel.zone, f"{key}.zone")
     if channel.ca is not None:
         reader.file(f"{key}.ca", channel.ca, secret=False)
     return msgspec.structs.replace(channel, credentials=_credentials(reader, channel, platform, f"{key}.credentials"))

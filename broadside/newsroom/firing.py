@@ -22,6 +22,7 @@ from campaigns.baton import Baton
 from campaigns.campaign import Campaign
 from campaigns.clock import Clock
 from campaigns.identity import campaign_text
+from campaigns.windows import Windows
 from storage.errors import DiskFull, LinkDown, LinkLost, OutOfMemory, StorageError, VerbRefused
 from storage.records import Keyed, Once
 from storage.store import Store
@@ -67,12 +68,14 @@ class Firing:
         check: Callable[[], Awaitable[list[str] | None]],
         key: str | None,
         owner: str,
+        windows: Callable[[int], Windows | None] = lambda _: None,
     ) -> Campaign:
         """Fire a campaign, or return the one that ``key`` has fired already.
 
         ``check`` runs before anything is written. It returns the channels to fire to (None: all), and raises if the
-        request is invalid. Raises ``KeyReused`` if the key belongs to another request, and ``FireFailed``, which says
-        whether the campaign may be firing.
+        request is invalid. ``windows``: the window classes of a campaign that starts at a moment (ms UTC). Raises
+        ``KeyReused`` if the key belongs to another request, and ``FireFailed``, which says whether the campaign may be
+        firing.
         """
         once = None if key is None else Once(owner, key, digest(request))
         now = self._clock()
@@ -116,7 +119,8 @@ class Firing:
                 began, unsure = maybe, False
                 maybe = True
                 try:
-                    batons = await insist(lambda: self._store.campaign_fire(id, self._segments, now))
+                    times = await trio.to_thread.run_sync(windows, now)
+                    batons = await insist(lambda: self._store.campaign_fire(id, self._segments, now, times))
                 except (VerbRefused, DiskFull):
                     maybe = began or unsure  # a refused call has written nothing
                     raise

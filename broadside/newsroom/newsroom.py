@@ -7,6 +7,7 @@ import re
 from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
+import msgspec
 import trio
 
 from broadside.api import strict_json
@@ -21,12 +22,14 @@ from broadside.newsroom.coverage import coverage, verify
 from broadside.newsroom.dead_desk import DeadDesk, questions
 from broadside.newsroom.dry_run import PHONES, DryRun
 from broadside.newsroom.firing import Firing, new_id
+from broadside.newsroom.quiet import NO_QUIET, Quiet
 from broadside.newsroom.reports import report
 from campaigns.campaign import Campaign
 from campaigns.channel_state import ChannelState
 from campaigns.clock import Clock, wall_clock
 from campaigns.identity import campaign_text
 from campaigns.message import Message
+from campaigns.windows import QuietRule, Windows
 from storage.errors import LinkDown, LinkLost
 from storage.records import Buried, DeadStanding, Memory, Row
 from storage.store import Store
@@ -37,6 +40,8 @@ from transports.errors import PayloadError
 PAGE_SIZE = 2000
 """Subscribers a page: smaller pages cost more CPU a push, larger ones delay other clients' small calls to the store
 (`./dev bench choices`)."""
+ZONED_PAGE_SIZE = 8000
+"""The same where quiet hours hold: a page is parted by window classes, too, and small batches cost more."""
 TTL = 4 * 3600
 """Seconds after which news expires, unless the campaign sets another time."""
 SERVED_FOR = 1.0
@@ -54,7 +59,7 @@ class Newsroom:
     ``node``: this node's name; ``checks``: channel → its platform's check of a message; ``states``: why this node's
     channels stand still; ``segments``: the number of parts in which a base is walked in parallel; ``peers``: the other
     nodes' tubes, which get their share of the first batons; ``device_tokens``: the rules by which every token is
-    normalised before it is stored; ``standing``: the dead ledger's current states.
+    normalised before it is stored; ``standing``: the dead ledger's current states; ``quiet``: its quiet hours.
     """
 
     def __init__(
@@ -70,6 +75,7 @@ class Newsroom:
         peers: Sequence[Tubes] = (),
         dry_run: DryRun,
         device_tokens: DeviceTokens,
+        quiet: Quiet = NO_QUIET,
         clock: Clock = wall_clock,
     ) -> None:
         self._store = store
@@ -82,6 +88,7 @@ class Newsroom:
         self.dead = DeadDesk(store, clock)
         self._dry_run = dry_run
         self.device_tokens = device_tokens
+        self._quiet = quiet
         self._rehearsing = trio.Lock()
         self._clock = clock
         self._served: frozenset[str] | None = None
@@ -94,7 +101,11 @@ class Newsroom:
         ``KeyReused`` if the key belongs to another request, and ``FireFailed``, which says whether the campaign may be
         firing.
         """
-        policy: dict[str, Any] = {"page_size": PAGE_SIZE, "ttl_ms": (request.ttl_seconds or TTL) * 1000}
+        ttl = (request.ttl_seconds or TTL) * 1000
+        policy: dict[str, Any] = {"page_size": PAGE_SIZE, "ttl_ms": ttl}
+        rule = QuietRule.HOLD if request.quiet is msgspec.UNSET else request.quiet
+        if self._quiet.hours is not None:
+            policy |= {"quiet": rule, "page_size": ZONED_PAGE_SIZE}
 
         async def check() -> list[str] | None:
             channels, left_out = await self._check(request)
@@ -102,7 +113,10 @@ class Newsroom:
                 policy[served.LEFT_OUT] = left_out
             return channels
 
-        campaign = await self._firing.fire(request, policy, check, key, owner)
+        def windows(start: int) -> Windows | None:
+            return self._quiet.windows(rule, request.channels or self._quiet.zones, start, ttl)
+
+        campaign = await self._firing.fire(request, policy, check, key, owner, windows)
         return report(campaign, self._clock(), self._states())
 
     async def pause(self, id: int) -> CampaignReport:
@@ -224,7 +238,7 @@ class Newsroom:
 
     async def campaign(self, id: int) -> CampaignReport | None:
         """Return a campaign's report; None if there is no such campaign."""
-        campaign = await self._store.campaign_get(id)
+        campaign = await self._store.campaign_timed(id)
         if campaign is None:
             return None
         return report(campaign, self._clock(), await self.channel_states(), self._standing())
@@ -265,11 +279,7 @@ class Newsroom:
                 continue
             if now is None:
                 return
-            if last is None or (now.channels, now.state, now.paused_channels) != (
-                last.channels,
-                last.state,
-                last.paused_channels,
-            ):
+            if last is None or _shown(now) != _shown(last):
                 yield now
                 last = now
             if now.ended:
@@ -355,6 +365,11 @@ _ACTS = {
     "resume": (("firing", "done"), "only a paused campaign can be resumed"),
 }
 """Act → the states it leads to, and the message if the campaign is in another state."""
+
+
+def _shown(report: CampaignReport) -> tuple[object, ...]:
+    """What those who watch a campaign see change."""
+    return report.channels, report.state, report.paused_channels, report.held, report.reached
 
 
 def _problem(said: str) -> Problem:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from broadside.api.campaign_report import CampaignReport
+from broadside.api.campaign_report import CampaignReport, Scheduled
 from broadside.newsroom import served
 from broadside.newsroom.dead_desk import questions
 from campaigns.campaign import Campaign
@@ -31,6 +31,10 @@ def report(
     seconds = None
     if campaign.fired_at is not None:
         seconds = max(0, (campaign.finished_at or now) - campaign.fired_at) / 1000
+    active = seconds if campaign.active_ms is None else campaign.active_ms / 1000
+    waits = schedule(campaign, now)
+    held = sum(each.recipients for each in waits)
+    remaining = sum(tally.remaining for tally in channels.values())
     return CampaignReport(
         id=campaign_text(campaign.id),
         state=campaign.state,
@@ -39,7 +43,12 @@ def report(
         fired_at=campaign.fired_at,
         finished_at=campaign.finished_at,
         seconds=seconds,
-        rate=round(settled / seconds, 1) if seconds else 0.0,
+        rate=round(settled / active, 1) if active else 0.0,
+        active=active,
+        quiet=campaign.policy.get("quiet"),
+        held=held,
+        schedule=waits,
+        reached=campaign.ended or (campaign.walked and remaining <= held),
         walked=campaign.walked,
         channels=channels,
         paused_channels=paused_channels(waiting),
@@ -49,6 +58,18 @@ def report(
         notes=[*served.notes(campaign.unserved), *campaign.policy.get(served.LEFT_OUT, {}).values()],
         reasons={name: why for name, why in sorted(campaign.reasons.items()) if why},
     )
+
+
+def schedule(campaign: Campaign, now: int) -> list[Scheduled]:
+    """Return when those who wait for the end of their quiet hours get the campaign. ``now``: ms UTC."""
+    windows = campaign.windows
+    if windows is None or campaign.ended:
+        return []
+    by_due: dict[int, dict[str, int]] = {}
+    for zone, recipients in sorted(campaign.held.items(), key=lambda each: -each[1]):
+        if (due := windows.due(zone)) > now:
+            by_due.setdefault(due, {})[zone] = recipients
+    return [Scheduled(due, sum(zones.values()), zones) for due, zones in sorted(by_due.items())]
 
 
 def paused_channels(states: Iterable[ChannelState]) -> dict[str, str]:

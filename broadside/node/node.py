@@ -25,6 +25,7 @@ from broadside.errors import ConfigError, Problem
 from broadside.newsroom.alarms import Setbacks
 from broadside.newsroom.dry_run import DryRun
 from broadside.newsroom.newsroom import Newsroom
+from broadside.newsroom.quiet import Quiet
 from broadside.newsroom.ring import Ring
 from broadside.node import processes
 from broadside.node.quotas import Allowance, allowances
@@ -101,6 +102,10 @@ class Node:
             # a segment for each walker of the ring, and at least two, so that one slow page does not delay everything
             segments=max(2, (1 + len(peers)) * config.node.workers),
             peers=[Tubes(self._link, "node", f"peer:{name}") for name in peers],
+            quiet=Quiet(
+                config.newsroom.quiet_hours,
+                {name: channel.zone or config.newsroom.zone for name, channel in config.channels.items()},
+            ),
             device_tokens=DeviceTokens({name: channel.platform for name, channel in config.channels.items()}),
             dry_run=DryRun(
                 platforms={name: channel.platform for name, channel in config.channels.items()},

@@ -203,6 +203,7 @@ class Group:
             intake=work_in,
             done=done_in.clone(),
             gate=gate,
+            clock=clock,
         )
         self.consumer = Consumer(
             channel="c",

@@ -45,11 +45,11 @@ channels = st.sampled_from(ALL)
 def test_every_row_is_in_one_batch_of_its_channel_or_has_expired(cast: list[str]) -> None:
     """A6: nobody is dropped. A page with a channel of other nodes is only walked once the news has expired."""
     rows = list(enumerate(cast, 1))
-    result = split(page(rows), SERVED)
+    result = split(page(rows), SERVED, 10)
     assert result.recipients == len(rows)
-    assert result.expires_at == 1020
     found: dict[str, list[int]] = {}
-    for batch in result.parts:
+    for batch, delay, expires_at, *_ in result.placed:
+        assert (delay, expires_at) == (0, 1020)
         recipients = unpack_recipients(batch.recipients)
         assert 0 < len(recipients) == batch.size
         found.setdefault(batch.channel, []).extend(r.id for r in recipients)
@@ -62,14 +62,14 @@ def test_every_row_is_in_one_batch_of_its_channel_or_has_expired(cast: list[str]
 
 
 def test_channels_outside_the_audience_are_left_out() -> None:
-    result = split(page([(1, "ios"), (2, "android")], audience=["ios"]), SERVED)
-    assert [batch.channel for batch in result.parts] == ["ios"]
+    result = split(page([(1, "ios"), (2, "android")], audience=["ios"]), SERVED, 10)
+    assert [place.part.channel for place in result.placed] == ["ios"]
     assert (result.recipients, result.tallies) == (1, {"ios": {"enqueued": 1}})
 
 
 def test_what_an_earlier_owner_settled_is_not_put_again() -> None:
     ended = frozenset({1, 3, 4})
-    result = split(page([*((id, "ios") for id in range(1, 7)), (9, "android")], ended=ended, most=10), SERVED)
-    ids = {batch.channel: [r.id for r in unpack_recipients(batch.recipients)] for batch in result.parts}
+    result = split(page([*((id, "ios") for id in range(1, 7)), (9, "android")], ended=ended, most=10), SERVED, 10)
+    ids = {place.part.channel: [r.id for r in unpack_recipients(place.part.recipients)] for place in result.placed}
     assert ids == {"ios": [2, 5, 6], "android": [9]}
     assert result.recipients == 4

@@ -197,7 +197,7 @@ class Walk:
     def __init__(self, link: Link, channels: list[str], peers: dict[str, Tubes], now: int = NOW) -> None:
         self.store, self.tubes = Store(link), Tubes(link, "walker")
         send, receive = trio.open_memory_channel[Page](2)
-        self.batcher = Batcher(tubes=self.tubes, pages=receive, intake=send, channels=channels)
+        self.batcher = Batcher(tubes=self.tubes, pages=receive, intake=send, channels=channels, clock=lambda: now)
         self.walker = Walker(
             node="n1",
             tubes=self.tubes,

@@ -20,7 +20,7 @@ local function batch()
     seq = seq + 1
     tubes.adopt(seq)
     tubes.renew(seq, 60, nil, {})
-    tubes.page_put(seq, 7, 0, 0, {{'ios', 0, 3, RECIPIENTS, 2 ^ 40}}, 3, {}, {}, 0, 0)
+    tubes.page_put(seq, 7, 0, 0, {{'ios', 0, 3, RECIPIENTS, 2 ^ 40}}, 3, {}, {}, {}, 0, 0)
 end
 
 local function take(worker, timeout)
@@ -76,7 +76,7 @@ local laws = {
     {'A8: of several settlements, what the tube gave to others is left out and the others are written', function(test)
         test:plan(2)
         batch()
-        tubes.page_put(seq, 7, 0, 1, {{'ios', 0, 3, RECIPIENTS, 2 ^ 40}}, 3, {}, {}, 0, 0)
+        tubes.page_put(seq, 7, 0, 1, {{'ios', 0, 3, RECIPIENTS, 2 ^ 40}}, 3, {}, {}, {}, 0, 0)
         local one, first = take()
         local two, second = take()
         box.space._queue_leases:delete{queue.tube.push_ios.tube_id, one} -- as after a lost session
@@ -128,7 +128,7 @@ local laws = {
     {'S1: when one batch is blamed for a crash the others in the same hands are not', function(test)
         test:plan(2)
         batch()
-        tubes.page_put(seq, 7, 0, 1, {{'ios', 0, 3, RECIPIENTS, 2 ^ 40}}, 3, {}, {}, 0, 0)
+        tubes.page_put(seq, 7, 0, 1, {{'ios', 0, 3, RECIPIENTS, 2 ^ 40}}, 3, {}, {}, {}, 0, 0)
         local id, number = take('w')
         local other = take('w')
         tubes.batch_crashed('ios', id, number, 'boom')
@@ -208,7 +208,7 @@ local laws = {
     {'C3: what a channel that stands still does not take ends with its news, unless its campaign is paused', function(test)
         test:plan(5)
         batch()
-        tubes.page_put(seq, 7, 0, 1, {{'ios', 0, 3, RECIPIENTS, 2 ^ 40}}, 3, {}, {}, 0, 0)
+        tubes.page_put(seq, 7, 0, 1, {{'ios', 0, 3, RECIPIENTS, 2 ^ 40}}, 3, {}, {}, {}, 0, 0)
         local id, number = take()
         tubes.batch_crashed('ios', id, number, 'RuntimeError') -- one is ready, one delayed
         test:is_deeply({tubes.batches_expire(2 ^ 40 + 4999, 10)}, {0, 0}, 'a channel that moves ends it by itself')

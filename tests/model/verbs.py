@@ -174,7 +174,7 @@ class Hands:
         tallies = {CHANNEL: {"enqueued": len(ids)}} if ids else {}
         page = baton["data"][:3]
         lease = (baton["id"], baton["number"])
-        verdict, *_ = await self.call("page_put", baton["epoch"], *page, batches, len(ids), tallies, [], *lease)
+        verdict, *_ = await self.call("page_put", baton["epoch"], *page, batches, len(ids), tallies, [], [], *lease)
         if verdict == "fenced":
             await self.call("baton_release", [[baton["id"], baton["number"]]])
             self.baton = None

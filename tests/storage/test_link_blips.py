@@ -13,7 +13,7 @@ from broadside import topology, wire
 from campaigns.batch import Leave
 from campaigns.baton import Baton
 from storage.link import Endpoint, Link
-from storage.records import PagePart, Settlement, TakenBaton
+from storage.records import PagePart, Placed, Settlement, TakenBaton
 from storage.store import Store
 from storage.tubes import Tubes
 from supervision import ChildExited, ExitKind, SupervisionEvent
@@ -50,7 +50,7 @@ async def taken(tubes: Tubes, name: str) -> int:
 async def put_batch(tubes: Tubes, page: int = 0) -> None:
     _, epoch, _ = await tubes.epoch()
     held = TakenBaton(Baton(1, 0, page, 0), 0, 0, epoch)
-    assert await tubes.page_put(held, [PagePart("ios", 0, b"\x90")], 0, 1, {}, []) == "put"
+    assert await tubes.page_put(held, [Placed(PagePart("ios", 0, b"\x90"), 0.0, 0)], 1, {}, [], {}) == "put"
 
 
 def settlement(id: int, number: int) -> Settlement:

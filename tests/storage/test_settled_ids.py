@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from campaigns.id_set import pack_ids, unpack_ids
 from campaigns.recipient import pack_recipients, unpack_recipients
 from storage.link import Link
-from storage.records import PagePart, Remainder
+from storage.records import PagePart, Placed, Remainder
 from tests.storage.test_walk_verbs import BOTH, CAMPAIGN, NOW, House, come_back_blank, settlement
 
 IDS = st.integers(1, 300) | st.integers(1, 2**53)
@@ -28,6 +28,10 @@ def test_ids_in_a_row_take_a_few_octets_a_hundred(first: int, count: int) -> Non
     packed = pack_ids(row)
     assert unpack_ids(packed) == frozenset(row)
     assert len(packed) <= 2 * (count // 64 + 2)
+
+
+def placed(parts: list[PagePart]) -> list[Placed]:
+    return [Placed(part, 0.0, NOW * 2) for part in parts]
 
 
 @pytest.fixture
@@ -52,7 +56,7 @@ async def test_who_lies_between_the_ids_of_a_settled_batch_is_still_sent_to(hous
         halves = [rows[::2], rows[1::2]] if part.channel == "ios" else [rows]
         parts += [PagePart(part.channel, len(half), pack_recipients(half)) for half in halves]
     counts = {channel: {"enqueued": 10} for channel in BOTH}
-    assert await house.tubes.page_put(held, parts, NOW * 2, 20, counts, []) == "put"
+    assert await house.tubes.page_put(held, placed(parts), 20, counts, [], {}) == "put"
     await house.deliver("android")
     (first, second) = await house.batches("ios")
     early, late = unpack_recipients(first.recipients), unpack_recipients(second.recipients)
@@ -80,7 +84,7 @@ async def test_who_needed_no_batch_is_not_counted_again_by_the_pages_next_owner(
     parts = {part.channel: part for part in await house.store.page_read(claim.from_id, claim.to_id, 1000, 500)}
     expired = [recipient.id for recipient in unpack_recipients(parts["android"].recipients)]
     counts = {"ios": {"enqueued": 10}, "android": {"enqueued": 10, "expired": 10}}
-    assert await house.tubes.page_put(held, [parts["ios"]], NOW * 2, 20, counts, expired) == "put"
+    assert await house.tubes.page_put(held, placed([parts["ios"]]), 20, counts, expired, {}) == "put"
     await house.report()
     await come_back_blank(house)
     assert await house.deliver("ios") == 10

@@ -93,7 +93,7 @@ class House:
         campaign = await self.store.campaign_get(CAMPAIGN)
         assert campaign is not None
         read = await self.store.page_read(claim.from_id, claim.to_id, 1000, RECIPIENTS_A_BATCH)
-        parts = split(Page(held, claim, campaign, read), {"ios", "android"})
+        parts = split(Page(held, claim, campaign, read), {"ios", "android"}, NOW)
         return await self.tubes.page_put(held, *parts)
 
     async def batches(self, channel: str, most: int = 10) -> list[Task]:

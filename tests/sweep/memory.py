@@ -212,6 +212,7 @@ class MemoryQueue:
         recipients: int,
         tallies: Any,
         ended: Any,
+        held: Any,
         id: int,
         number: int,
     ) -> list[Any]:
@@ -219,7 +220,7 @@ class MemoryQueue:
             return ["fenced"]
         if (c, s, seq) in self.marks:
             return ["marked", *self.baton_ack(id, number)]
-        for n, (channel, delay, size, packed, expires_at) in enumerate(batches, 1):
+        for n, (channel, delay, size, packed, expires_at, *_) in enumerate(batches, 1):
             self.tubes[f"push_{channel}"].put([1, c, epoch, s, seq, n, 1, expires_at, *RESERVED, size, packed], delay)
         self.marks.add((c, s, seq))
         line = {
@@ -273,7 +274,7 @@ class MemoryStore:
         }  # fmt: skip
         return [True, None]
 
-    def campaign_fire(self, id: int, segments: int, now: int) -> list[Any]:
+    def campaign_fire(self, id: int, segments: int, now: int, windows: None) -> list[Any]:
         c = self.campaigns.get(id)
         if c is None:
             return [None]
@@ -390,7 +391,7 @@ class MemoryStore:
         self._check_done(c["id"], now)
         return ["empty" if empty else "claimed", after, to, self._next(key, page, cursor), []]
 
-    def page_read(self, after: int, to: int, limit: int, most: int) -> list[Any]:
+    def page_read(self, after: int, to: int, limit: int, most: int, campaign: None) -> list[Any]:
         parts: list[Any] = []
         rows = [self.rows[id] for id in sorted(self.rows) if after < id <= to][:limit]
         for channel in sorted({row[1] for row in rows}):

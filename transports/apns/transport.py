@@ -127,7 +127,7 @@ class ApnsTransport:
             (b"apns-topic", self._topic_of(push).encode("ascii")),
             (b"apns-push-type", push.push_type.encode("ascii")),
             (b"apns-priority", b"%d" % push.priority),
-            (b"apns-expiration", b"%d" % (batch.expires_at // 1_000)),
+            (b"apns-expiration", b"%d" % (batch.kept_until // 1_000)),
             (b"apns-collapse-id", (push.collapse_id or campaign_text(batch.campaign)).encode("ascii")),
         )
         prefix = apns_id_prefix(batch.campaign)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import functools
 import re
-import zoneinfo
 
 from broadside.api.attributes.cldr import table
+from campaigns.quiet_hours import zones_known
 
 _QUARTER, _WEST, _EAST = 900, -12 * 3600, 14 * 3600
 _PLACES = {
@@ -27,14 +27,8 @@ _SECONDS = re.compile(r"[+-]?\d{1,5}")
 
 
 @functools.cache
-def zones() -> frozenset[str]:
-    """Return every IANA zone name known on this machine (read once, 10 ms)."""
-    return frozenset(zoneinfo.available_timezones() - {"Factory", "localtime", "posixrules"})
-
-
-@functools.cache
 def _folded() -> dict[str, str]:
-    return {name.lower(): name for name in zones()}
+    return {name.lower(): name for name in zones_known()}
 
 
 def zone(text: str) -> str | None:
@@ -42,7 +36,7 @@ def zone(text: str) -> str | None:
 
     A number is seconds east of Greenwich, unless it can be read as ``+hhmm``.
     """
-    if text in zones():
+    if text in zones_known():
         return text
     if found := _folded().get(text.lower().replace(" ", "_")):
         return found
@@ -56,7 +50,7 @@ def zone(text: str) -> str | None:
     if _SECONDS.fullmatch(text):
         return _of_offset(int(text))
     place: str | None = table("windows_zone_mapping").get(text)
-    return place if place in zones() else None
+    return place if place in zones_known() else None
 
 
 def _of_offset(seconds: int) -> str | None:

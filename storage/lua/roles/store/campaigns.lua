@@ -3,11 +3,13 @@
 local atomic = require('roles.atomic')
 local keys = require('roles.store.keys')
 local served = require('roles.store.served')
+local windows = require('roles.store.windows')
 local campaigns = {}
 
 local DEFAULT_PAGE = 1000
 local REASONS = 50 -- different reasons for one channel of a campaign; more are counted as `other`
 local LONGEST = 100 -- bytes of a reason
+local LONGEST_TTL = 30 * 86400 * 1000 -- ms
 local TERMINAL = {'delivered', 'dead', 'rejected', 'expired', 'dropped', 'cancelled'} -- campaigns/outcome.py has them too
 
 -- How many recipients have a terminal outcome in these tallies.
@@ -96,8 +98,9 @@ end
 
 -- draft -> firing, with one cursor a segment. Returns the batons {campaign, segment, seq, after_id} to put: none if the
 -- campaign was fired before, nil if there is no such campaign. The audience is fixed and counted here: the channels
--- that a node serves, and the ids up to end_id; higher ids belong to newcomers.
-function campaigns.campaign_fire(id, segments, now)
+-- that a node serves, and the ids up to end_id; higher ids belong to newcomers. `given`: its window classes, see
+-- windows.lua, and the last moment at which anything of it may be begun; nil: no quiet hours hold for it.
+function campaigns.campaign_fire(id, segments, now, given)
     return atomic(function()
         local c = box.space.store_campaigns:get(id)
         if c == nil then
@@ -132,13 +135,24 @@ function campaigns.campaign_fire(id, segments, now)
                 campaigns.tally(id, row.channel, {audience = row.subscribers, removed_before = row.removed})
             end
         end
+        local policy = c.policy
+        if given ~= nil then
+            windows.keep(id, given, now)
+            policy.ends_at = given[4]
+        end
         box.space.store_campaigns:update(id, {
+            {'=', 'policy', setmetatable(policy, {__serialize = 'map'})},
             {'=', 'state', 'firing'}, {'=', 'fired_at', now}, {'=', 'segments_open', open}, {'+', 'version', 1},
             {'=', 'audience', setmetatable(audience, {__serialize = 'map'})},
         })
         campaigns.check_done(id, now)
         return batons
     end)
+end
+
+-- The last moment at which anything of a campaign may be begun, ms UTC.
+function campaigns.ends_at(c)
+    return c.fired_at == 0 and 0 or c.policy.ends_at or c.fired_at + (c.policy.ttl_ms or LONGEST_TTL)
 end
 
 function campaigns.page_size(c)

@@ -19,6 +19,7 @@ local nodes = require('roles.store.nodes')
 local pauses = require('roles.store.pauses')
 local retention = require('roles.store.retention')
 local walk = require('roles.store.walk')
+local windows = require('roles.store.windows')
 
 local store = {}
 
@@ -40,6 +41,7 @@ function store.start()
         nodes_serving = served.nodes_serving,
         campaign_get = campaigns.campaign_get,
         campaign_list = campaigns.campaign_list,
+        campaign_windows = windows.campaign_windows,
         campaigns_over = campaigns.campaigns_over,
         node_join = nodes.node_join,
         campaign_pause = pauses.campaign_pause,

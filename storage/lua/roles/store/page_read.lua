@@ -20,12 +20,17 @@ for _, declaration in ipairs({
     pcall(ffi.cdef, declaration)
 end
 
+local fiber = require('fiber')
+local windows = require('roles.store.windows')
+
 local C = ffi.C
 local GT = 6 -- enum iterator_type
-local ID, CHANNEL, TOKEN, AFTER_LOCALE = 0, 1, 2, 6 -- fields of store_subscribers, from 0
+local ID, CHANNEL, TOKEN, ZONE = 0, 1, 2, 6 -- fields of store_subscribers, from 0; the locale lies before the zone
+local SLICE = 4000 -- rows read without letting others have Tarantool's thread
 local ROW = 0x95 -- an array of five
 local HEAD = 3 -- octets before the first row: the head of an array of up to 65,535
 local BYTES_A_ROW = 200
+local MAP = {__serialize = 'map'}
 
 local octets = ffi.typeof('const uint8_t *')
 local found = ffi.new('box_tuple_t *[1]')
@@ -47,7 +52,7 @@ local function number_at(p)
     return n
 end
 
--- A channel's name has at most 32 letters.
+-- A channel's or a zone's name: shorter than 256 letters.
 local function name_at(p)
     if p[0] == 0xd9 then
         return ffi.string(p + 2, p[1])
@@ -55,64 +60,101 @@ local function name_at(p)
     return ffi.string(p + 1, p[0] - 0xa0)
 end
 
-local function add(parts, part, channel, most)
-    if part == nil or part.size == most then
-        part = {channel = channel, size = 0, rows = buffer.ibuf(HEAD + most * BYTES_A_ROW)}
+local function add(page, open, channel, class)
+    local part = open[channel]
+    if part == nil or part.size == page.most then
+        part = {channel = channel, class = class, zones = setmetatable({}, MAP), size = 0, rows = buffer.ibuf(HEAD + page.most * BYTES_A_ROW)}
         part.rows:alloc(HEAD)
-        table.insert(parts, part)
+        open[channel] = part
+        table.insert(page.parts, part)
     end
     return part
 end
 
--- Needs no transaction: nothing in here yields.
-local function collect(iterator, to_id, limit, most)
-    local parts, open = {}, {}
+-- The open parts of a window class, by channel.
+local function open_parts(page, class)
+    local open = page.open[class]
+    if open == nil then
+        open = {}
+        page.open[class] = open
+    end
+    return open
+end
+
+-- Read up to `limit` rows. Needs no transaction: nothing in here yields. Returns whether there may be more.
+local function collect(page, iterator, limit)
+    local plan = page.plan
+    local open = open_parts(page, 0)
     for _ = 1, limit do
         if C.box_iterator_next(iterator, found) ~= 0 then
             box.error()
         end
         local tuple = found[0]
         if tuple == nil then
-            break
+            return false
         end
         local id_at = ffi.cast(octets, C.box_tuple_field(tuple, ID))
         local id = number_at(id_at)
-        if id > to_id then
-            break
+        if id > page.to_id then
+            return false
         end
         local channel_at = ffi.cast(octets, C.box_tuple_field(tuple, CHANNEL))
         local token_at = ffi.cast(octets, C.box_tuple_field(tuple, TOKEN))
-        local front, rest = channel_at - id_at, ffi.cast(octets, C.box_tuple_field(tuple, AFTER_LOCALE)) - token_at
-        local channel = name_at(channel_at)
-        local part = add(parts, open[channel], channel, most)
-        open[channel] = part
+        local zone_at = ffi.cast(octets, C.box_tuple_field(tuple, ZONE))
+        local front, rest = channel_at - id_at, zone_at - token_at
+        local channel, class, zone = name_at(channel_at), 0, nil
+        if plan ~= nil then
+            zone = name_at(zone_at)
+            class = plan.zones[zone]
+            if class == nil then
+                zone = plan.channels[channel]
+                class = zone ~= nil and plan.zones[zone] or 0
+            end
+            open = open_parts(page, class)
+        end
+        local part = add(page, open, channel, class)
+        if class ~= 0 then
+            part.zones[zone] = (part.zones[zone] or 0) + 1
+        end
         local row = ffi.cast('uint8_t *', part.rows:alloc(1 + front + rest))
         row[0] = ROW
         ffi.copy(row + 1, id_at, front)
         ffi.copy(row + 1 + front, token_at, rest)
         part.size = part.size + 1
+        page.from_id = id
     end
-    return parts
+    return true
 end
 
--- {channel, size, rows} each, of the ids in (from_id, to_id], at most `limit` rows in all.
-return function(from_id, to_id, limit, most)
-    local key = msgpack.encode({from_id})
+local function slice(page, limit)
+    local key = msgpack.encode({page.from_id})
     local start = ffi.cast('const char *', key)
     local iterator = C.box_index_iterator(box.space.store_subscribers.id, 0, GT, start, start + #key)
     if iterator == nil then
         box.error()
     end
-    local ok, parts = pcall(collect, iterator, to_id, limit, most)
+    local ok, more = pcall(collect, page, iterator, limit)
     C.box_iterator_free(iterator)
     if not ok then
-        error(parts, 0)
+        error(more, 0)
+    end
+    return more
+end
+
+-- {channel, size, rows, window class, zone -> rows of the class} each, of the ids in (from_id, to_id], at most `limit` rows in all. `campaign`: the
+-- one whose window classes part the rows; nil: none.
+return function(from_id, to_id, limit, most, campaign)
+    local plan = campaign ~= nil and windows.plan(campaign) or nil
+    local page = {from_id = from_id, to_id = to_id, most = most, plan = plan, open = {}, parts = {}}
+    while slice(page, math.min(limit, SLICE)) and limit > SLICE do
+        limit = limit - SLICE
+        fiber.yield()
     end
     local answer = {}
-    for i, part in ipairs(parts) do
+    for i, part in ipairs(page.parts) do
         local head = ffi.cast('uint8_t *', part.rows.rpos)
         head[0], head[1], head[2] = 0xdc, math.floor(part.size / 0x100), part.size % 0x100
-        answer[i] = {part.channel, part.size, ffi.string(head, part.rows:size())}
+        answer[i] = {part.channel, part.size, ffi.string(head, part.rows:size()), part.class, part.zones}
         part.rows:recycle()
     end
     return answer

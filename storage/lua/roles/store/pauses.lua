@@ -11,11 +11,14 @@ local nodes = require('roles.store.nodes')
 local pauses = {}
 
 local PAGES_A_STEP = 100
-local LONGEST_TTL = 31 * 86400 * 1000
 
 -- What nodes have reported to this instance; repeated every second, so it need not be stored. The version is in the
 -- key: reports about an earlier pause do not count for this one.
 local quiet = {}
+
+-- Cancelled campaign, as text -> the last moment at which a queue that was away might send something of it. It never
+-- changes, and one look at each campaign is enough.
+local ends_at = {}
 
 local function word(node, epoch, id, version)
     return ('%s %s %s %s'):format(node, tostring(epoch), tostring(id), tostring(version))
@@ -178,11 +181,10 @@ local function paused_campaigns(now)
             table.insert(list, {c.id, c.version, state == 'cancelling', state ~= 'paused'})
         end
     end
-    for _, c in box.space.store_campaigns.index.state:pairs({'cancelled'}, {iterator = 'REQ'}) do
-        if c.created_at + LONGEST_TTL < now then
-            break -- ids are ordered by time
-        end
-        if c.fired_at > 0 and c.fired_at + (c.policy.ttl_ms or LONGEST_TTL) > now then
+    for _, c in box.space.store_campaigns.index.state:pairs({'cancelled'}) do
+        local key = tostring(c.id)
+        ends_at[key] = ends_at[key] or campaigns.ends_at(c)
+        if ends_at[key] > now then
             table.insert(list, {c.id, c.version, true, false})
         end
     end

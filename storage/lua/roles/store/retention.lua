@@ -78,6 +78,7 @@ function retention.retention_drop(id)
         for _, cursor in ipairs(cursors) do
             box.space.store_cursors:delete({id, cursor.segment})
         end
+        box.space.store_windows:delete(id)
         return #cursors == ROWS_A_STEP
     end)
 end

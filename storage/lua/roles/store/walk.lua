@@ -5,6 +5,7 @@ local campaigns = require('roles.store.campaigns')
 local dead = require('roles.store.dead')
 local id_ranges = require('roles.store.steps.id_ranges')
 local nodes = require('roles.store.nodes')
+local windows = require('roles.store.windows')
 local walk = {}
 
 local EMPTY = setmetatable({}, {__serialize = 'map'})
@@ -155,6 +156,7 @@ local function apply(node, epoch, line, now)
         state = 'enqueued'
         recipients = settled + line.recipients
         enqueue(line, tallies)
+        windows.held(line.campaign, page.held or {}, line.held or {})
         for _, by in pairs(line.tallies) do
             settled = settled + campaigns.terminal(by)
         end
@@ -170,6 +172,7 @@ local function apply(node, epoch, line, now)
     box.space.store_pages:update(key, {
         {'=', 'state', state}, {'=', 'recipients', recipients}, {'=', 'settled', settled}, {'=', 'ended', ended},
         {'=', 'tallies', setmetatable(tallies, {__serialize = 'map'})},
+        line.kind == 'enqueued' and {'=', 'held', line.held or box.NULL} or nil,
     })
     campaigns.check_done(line.campaign, now)
 end
@@ -193,6 +196,7 @@ function walk.report(node, epoch, lines, now)
         end
         for _, total in pairs(totals) do
             campaigns.tally(total.campaign, total.channel, total.tallies, total.reasons)
+            windows.moved(total.campaign, now)
         end
         box.space.store_nodes:update(node, {{'=', 'reported', reported}})
         return reported

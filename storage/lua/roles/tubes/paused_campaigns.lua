@@ -57,7 +57,8 @@ local function unpark(campaign, purge)
     local rows = box.space.tubes_parked.index.campaign:select({campaign}, {limit = TASKS_A_STEP})
     for _, row in ipairs(rows) do
         if not purge then
-            local task = queue.tube[row.tube]:put(row.data)
+            local wait = tonumber(row.data[batch_format.BEGIN_FROM]) / 1000 - fiber.time() -- for quiet hours to end
+            local task = queue.tube[row.tube]:put(row.data, wait > 0 and {delay = wait} or nil)
             if row.counter ~= nil then
                 box.space.tubes_poison_counters:replace({row.tube, task[1], unpack(row.counter)})
             end

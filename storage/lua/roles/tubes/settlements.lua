@@ -23,12 +23,13 @@ local function unless_full(ok, ...)
     error(err, 0)
 end
 
--- Clause 4, `page_put`. batches: {{channel, delay in seconds, size, recipients (MessagePack), expires_at}...}; tallies:
+-- Clause 4, `page_put`. batches: {{channel, delay in seconds, size, recipients (MessagePack), expires_at, window class,
+-- begin_from, begin_until}...}, the last three 0 where no quiet hours hold; held: {zone, recipients}s; tallies:
 -- channel -> outcome -> n of the recipients that need no batch; ended: the ids of these (campaigns/id_set.py). id,
 -- number: the baton's lease, which ends with the page. Returns 'put', 'marked' (was put before), 'fenced', or 'full':
 -- nothing was written, because the memory is used up; try again when settlements have freed some. After 'put' and
 -- 'marked' also whether the baton was ours and is acked.
-function settlements.page_put(epoch, campaign, segment, seq, batches, recipients, tallies, ended, id, number)
+function settlements.page_put(epoch, campaign, segment, seq, batches, recipients, tallies, ended, held, id, number)
     return unless_full(pcall(takes.with_taken, function(mine)
         if not state.leased() or state.get('epoch') ~= epoch then
             return 'fenced'
@@ -41,12 +42,13 @@ function settlements.page_put(epoch, campaign, segment, seq, batches, recipients
         end
         for n, batch in ipairs(batches) do
             node_tubes.get(node_tubes.of_channel(batch[1])):put(
-                batch_format.first(epoch, campaign, segment, seq, n, batch[5], batch[3], batch[4]),
+                batch_format.first(epoch, campaign, segment, seq, n, batch),
                 batch[2] > 0 and {delay = batch[2]} or nil)
         end
         box.space.tubes_marks:insert({campaign, segment, seq})
         outbox.append({kind = 'enqueued', campaign = campaign, segment = segment, seq = seq,
-                       recipients = recipients, tallies = setmetatable(tallies, {__serialize = 'map'}), ended = ended})
+                       recipients = recipients, tallies = setmetatable(tallies, {__serialize = 'map'}), ended = ended,
+                       held = #held > 0 and held or nil})
         return 'put', takes.finish(mine, node_tubes.BATONS, id, number) ~= nil
     end))
 end

@@ -1,11 +1,20 @@
--- Version 2: the ledger keeps who is settled of a page by id. `ended`: a set of ids, see campaigns/id_set.py.
+-- Version 2: the ledger keeps who is settled of a page by id, and campaigns know time zones.
 
 local id_ranges = require('roles.store.steps.id_ranges')
 
-return function()
+local step = {}
+
+-- `ended`: a set of ids, see campaigns/id_set.py. `held`: {zone, recipients} of those who wait for their time.
+function step.formats()
     local pages = box.space.store_pages
     local format = pages:format()
     format[13] = {name = 'ended', type = 'array'}
+    format[14] = {name = 'held', type = 'array', is_nullable = true}
+    pages:format(format)
+end
+
+local function spans_to_sets()
+    local pages = box.space.store_pages
     for _, state in ipairs({'claimed', 'enqueued', 'open'}) do
         for _, page in ipairs(pages.index.state:select({state})) do
             local ended = {}
@@ -17,5 +26,18 @@ return function()
             pages:update({page[1], page[2], page[3]}, {{'=', 13, ended}})
         end
     end
-    pages:format(format)
 end
+
+function step.rows()
+    spans_to_sets()
+    -- The window classes of a campaign (campaigns/windows.py), fixed when it starts. `zones`: zone -> class; `channels`:
+    -- channel -> the zone of subscribers without one; `text`: all of it, as JSON; `held`: sums of the pages';
+    -- `active`: milliseconds in which its lines came in, the last of them at `moved_at`.
+    local windows = box.schema.space.create('store_windows', {format = {
+        {'campaign', 'unsigned'}, {'zones', 'map'}, {'channels', 'map'}, {'text', 'string'}, {'held', 'array'},
+        {'active', 'unsigned'}, {'moved_at', 'unsigned'},
+    }})
+    windows:create_index('id', {parts = {'campaign'}})
+end
+
+return step

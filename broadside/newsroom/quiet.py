@@ -1,0 +1,40 @@
+"""What quiet hours mean for a campaign that starts now: the newsroom's hours, and the zones of its channels."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+
+from campaigns import windows
+from campaigns.quiet_hours import QuietHours
+from campaigns.windows import QuietRule, Windows
+
+
+@dataclass(frozen=True, slots=True)
+class Quiet:
+    """The newsroom's quiet hours, in the time zone of each subscriber."""
+
+    hours: QuietHours | None = None
+    """None: there are none."""
+    zones: Mapping[str, str | None] = field(default_factory=dict)
+    """Channel → the zone of its subscribers without one; None: nobody knows, and no quiet hours hold for them."""
+    silent: Collection[str] = frozenset()
+    """Channels on which a push can be shown asleep. On the others *silent* means *hold*."""
+
+    def windows(self, rule: QuietRule, channels: Collection[str], start: int, ttl: int) -> Windows | None:
+        """The window classes of a campaign that starts at ``start`` (ms UTC); None: no quiet hours hold for it.
+
+        ``ttl``: milliseconds for which a push is wanted. Takes 0.2 s for the first campaign of a day, later 1 ms.
+        """
+        if self.hours is None or rule is QuietRule.BREAK_THROUGH:
+            return None
+        rules = {name: self._on(name, rule) for name in channels}
+        zones = {name: self.zones.get(name) for name in channels}
+        return windows.compute(quiet=self.hours, rules=rules, zones=zones, start=start, ttl=ttl)
+
+    def _on(self, channel: str, rule: QuietRule) -> QuietRule:
+        return QuietRule.HOLD if rule is QuietRule.SILENT and channel not in self.silent else rule
+
+
+NO_QUIET = Quiet()
+"""Nobody has quiet hours."""

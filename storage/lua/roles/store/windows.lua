@@ -1,0 +1,77 @@
+-- A campaign's window classes: time zones in which it may reach people at the same times (campaigns/windows.py).
+
+local windows = {}
+
+local KNOWN = 64
+local PAUSE = 2000 -- ms
+local plans, count = {}, 0 -- campaign as text -> {zones, channels}: they never change
+
+-- In the transaction that starts the campaign. `given`: {zones, channels, text, ends_at}.
+function windows.keep(campaign, given, now)
+    local map = {__serialize = 'map'}
+    box.space.store_windows:replace({
+        campaign, setmetatable(given[1], map), setmetatable(given[2], map), given[3], {}, 0, now,
+    })
+end
+
+-- zone -> class, and channel -> the zone of subscribers without one; nil: the campaign has no window classes.
+function windows.plan(campaign)
+    local key = tostring(campaign)
+    if plans[key] == nil then
+        local row = box.space.store_windows:get(campaign)
+        if row == nil then
+            return nil
+        end
+        if count >= KNOWN then
+            plans, count = {}, 0
+        end
+        plans[key], count = {zones = row.zones, channels = row.channels}, count + 1
+    end
+    return plans[key]
+end
+
+-- Put the number of a page's recipients who wait for their time, {zone, recipients} each, in place of `before`.
+function windows.held(campaign, before, now)
+    local row = box.space.store_windows:get(campaign)
+    if row == nil then
+        return
+    end
+    local sums = {}
+    for _, each in ipairs(row.held) do
+        sums[each[1]] = each[2]
+    end
+    for sign, list in pairs({[-1] = before, [1] = now}) do
+        for _, each in ipairs(list) do
+            sums[each[1]] = (sums[each[1]] or 0) + sign * each[2]
+        end
+    end
+    local held = {}
+    for zone, n in pairs(sums) do
+        if n > 0 then
+            table.insert(held, {zone, n})
+        end
+    end
+    box.space.store_windows:update(campaign, {{'=', 'held', held}})
+end
+
+-- Lines of the campaign have come in. What lies between two reports counts as active up to PAUSE: longer pauses are those
+-- in which nothing could be sent.
+function windows.moved(campaign, now)
+    local row = box.space.store_windows:get(campaign)
+    if row ~= nil and now > row.moved_at then
+        local gap = math.min(tonumber(now - row.moved_at), PAUSE)
+        box.space.store_windows:update(campaign, {{'+', 'active', gap}, {'=', 'moved_at', now}})
+    end
+end
+
+-- The classes as JSON, how many recipients wait in which zone ({zone, recipients}), and the active milliseconds. Nil: there
+-- are none.
+function windows.campaign_windows(campaign)
+    local row = box.space.store_windows:get(campaign)
+    if row == nil then
+        return nil
+    end
+    return row.text, row.held, row.active
+end
+
+return windows
