@@ -48,8 +48,8 @@ class Window(msgspec.Struct, frozen=True, gc=False):
     def next_open(self, now: int) -> int | None:
         """The first moment from ``now`` on at which a push may begin awake; None: there is none any more."""
         for begin, end in self.intervals:
-            if now < end - MARGIN:
-                return max(begin, now)
+            if (opens := max(begin, now)) < end - MARGIN:
+                return opens
         return None
 
 

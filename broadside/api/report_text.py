@@ -6,7 +6,15 @@ import time
 
 from broadside.api.campaign_report import CampaignReport, Scheduled
 from campaigns.tally import ENQUEUED, Tally
+from campaigns.windows import QuietRule
 
+QUIET = {
+    QuietRule.HOLD: "held until the end of quiet hours",
+    QuietRule.SILENT: "shown at once, without a sound",
+    QuietRule.DROP: "left out",
+    QuietRule.BREAK_THROUGH: "woken",
+}
+"""What becomes of people in quiet hours."""
 COLUMNS = tuple(word for word in Tally.__struct_fields__ if word != ENQUEUED)
 
 
@@ -60,6 +68,15 @@ def next_up(report: CampaignReport) -> str:
     first = report.schedule[0]
     at = time.strftime("%H:%M", time.gmtime(first.at / 1000))
     return f"{first.recipients:,} in {where(first)} at {at} UTC"
+
+
+def waiting(report: CampaignReport) -> list[str]:
+    """List when those who wait get it: ``  22:00 UTC: 120,000 in America/New_York and 11 more``."""
+    return [f"  {_clock(each.at)}: {each.recipients:,} in {where(each)}" for each in report.schedule]
+
+
+def _clock(at: int) -> str:
+    return time.strftime("%a %H:%M UTC", time.gmtime(at / 1000))
 
 
 def where(scheduled: Scheduled) -> str:

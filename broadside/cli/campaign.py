@@ -10,7 +10,7 @@ from typing import Annotated, TypeAlias
 
 from cyclopts import App, Parameter
 
-from broadside.api.report_text import COLUMNS, moment, reasons, standing, standing_still
+from broadside.api.report_text import COLUMNS, QUIET, moment, reasons, standing, standing_still, waiting
 from broadside.cli.options import ConfigFile, DataDir, Json, client, data_folder
 from broadside.cli.output import complain, say, say_json, table
 from broadside.errors import UsageError
@@ -95,11 +95,16 @@ def show(
         say(f"url       {report.message.url}")
     say(f"fired     {moment(report.fired_at)}")
     say(f"finished  {moment(report.finished_at)}" + (f", {report.seconds:,.1f} s" if report.seconds else ""))
-    say(f"rate      {rate}\n")
+    say(f"rate      {rate}")
+    if report.quiet is not None:
+        say(f"at night  {QUIET[report.quiet]}")
+    say("")
     table(
         ("channel", *COLUMNS),
         [[name, *(getattr(tally, what) for what in COLUMNS)] for name, tally in report.channels.items()],
     )
+    if waits := waiting(report):
+        say("\nasleep, held until their quiet hours end:\n" + "\n".join(waits))
     for line in [*standing_still(report), *report.questions.values(), *report.notes]:
         say(f"\n{line}")
     if lines := reasons(report):

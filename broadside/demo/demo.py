@@ -127,7 +127,7 @@ async def _fill(newsroom: Newsroom, config: Config, terminal: Terminal) -> None:
 
 
 async def watch(newsroom: Newsroom, fired: CampaignReport, terminal: Terminal) -> None:
-    """Show progress bars until a campaign has ended, then its summary."""
+    """Show progress bars until everybody who may be reached now has an outcome, then a summary."""
     report = fired
     async with newsroom.progress(parse_campaign(fired.id)) as reports:
         with terminal.progress() as bars:
@@ -138,4 +138,6 @@ async def watch(newsroom: Newsroom, fired: CampaignReport, terminal: Terminal) -
                         tasks[name] = bars.add_task(name, total=tally.audience, note="")
                     note = report.paused_channels.get(name, f"{tally.delivered:,} delivered, {tally.dead:,} dead")
                     bars.update(tasks[name], completed=tally.settled, total=tally.settled + tally.remaining, note=note)
+                if report.reached:
+                    break
     terminal.say(summary(report))

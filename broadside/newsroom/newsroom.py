@@ -247,7 +247,14 @@ class Newsroom:
         """Return the reports of the newest hundred campaigns, newest first."""
         states = await self.channel_states()
         now, standing = self._clock(), self._standing()
-        return [report(campaign, now, states, standing) for campaign in await self._store.campaign_list()]
+        listed = [await self._timed(campaign) for campaign in await self._store.campaign_list()]
+        return [report(campaign, now, states, standing) for campaign in listed]
+
+    async def _timed(self, campaign: Campaign) -> Campaign:
+        """A campaign under way with its window classes, if it has any."""
+        if not campaign.windowed or campaign.ended:
+            return campaign
+        return await self._store.campaign_timed(campaign.id) or campaign
 
     def questions(self) -> dict[str, str]:
         """Return the questions about refused tokens that wait for an answer: channel → a sentence."""

@@ -108,4 +108,39 @@ end},
     t:is_deeply(ids(0, ALL, 100, 1), {10, 20, 30, 40, 50, 60, 70, 80, 90, 100}, 'parts of one')
 end},
 
+{'a large page is read in slices, and has everybody once, in order', function(t)
+    fresh()
+    for id = 1, 9500 do
+        add(id, 'ios', 't' .. id)
+    end
+    local last, ordered, count = 0, true, 0
+    for _, part in ipairs(page_read(0, ALL, 9000, 500)) do
+        for _, row in ipairs(rows_of(part)) do
+            ordered, last, count = ordered and row[1] == last + 1, row[1], count + 1
+        end
+    end
+    t:plan(2)
+    t:ok(ordered)
+    t:is(count, 9000)
+end},
+
+{'with window classes each part has one, and tells how many of which zone it has', function(t)
+    fresh()
+    for id = 1, 60 do
+        add(id, 'ios', 't' .. id)
+        space:update(id, {{'=', 'tz', ({'Europe/Berlin', 'Asia/Tokyo', ''})[id % 3 + 1]}})
+    end
+    require('roles.store.windows').keep(7, {{['Europe/Berlin'] = 2, ['Asia/Tokyo'] = 5}, {android = 'Asia/Tokyo'}, '', 1}, 1)
+    local found = {}
+    for _, part in ipairs(page_read(0, ALL, 1000, 15, 7)) do
+        table.insert(found, {part[4], part[2], part[5]})
+    end
+    t:plan(2)
+    t:is_deeply(found, {
+        {5, 15, {['Asia/Tokyo'] = 15}}, {0, 15, {}}, {2, 15, {['Europe/Berlin'] = 15}},
+        {5, 5, {['Asia/Tokyo'] = 5}}, {0, 5, {}}, {2, 5, {['Europe/Berlin'] = 5}},
+    })
+    t:is(#page_read(0, ALL, 1000, 500, 8), 1, 'another campaign has no classes')
+end},
+
 })

@@ -1,0 +1,86 @@
+"""Window classes: each zone is in one class, whose times are the zone's own."""
+
+from __future__ import annotations
+
+import random
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from campaigns.quiet_hours import DAY, QuietHours, allowed, zones_known
+from campaigns.windows import MARGIN, QuietRule, Window, Windows, compute
+from tests.campaigns.test_quiet_hours import NOW, is_quiet
+
+HOUR = 3_600_000
+NIGHT = QuietHours.parse("23:00-07:00")
+
+
+def computed(start: int = NOW, ttl: int = 4 * HOUR, quiet: QuietHours = NIGHT, **rules: QuietRule) -> Windows:
+    zones = {"ios": None, "android": "Europe/Vienna"}
+    return compute(quiet=quiet, rules=rules or {"ios": QuietRule.HOLD}, zones=zones, start=start, ttl=ttl)
+
+
+def test_every_zone_gets_its_own_times_until_nobody_there_wants_the_news_any_more() -> None:
+    dice = random.Random(23)
+    for _ in range(12):
+        start, ttl = NOW + dice.randrange(400 * DAY), dice.choice([HOUR, 4 * HOUR, 30 * HOUR])
+        windows = computed(start, ttl)
+        assert set(windows.zones) == zones_known()
+        for zone, number in windows.zones.items():
+            due, intervals = windows.classes[number - 1].due, windows.classes[number - 1].intervals
+            assert windows.due(zone) == due
+            assert due - start <= 9 * HOUR
+            assert due == start or is_quiet(zone, due - MARGIN - 1, NIGHT), "nobody waits longer than the night"
+            wanted = [each for each in allowed(zone, NIGHT, start, due + ttl) if each[1] - MARGIN > start]
+            assert list(intervals) == wanted, zone
+            assert windows.ends_at >= due + ttl
+
+
+def test_a_day_of_the_whole_world_has_35_classes_and_one_country_one() -> None:
+    """The figures that the batches' size rests on."""
+    assert 15 <= len(computed(ttl=4 * HOUR).classes) <= 40
+    assert 30 <= len(computed(ttl=24 * HOUR).classes) <= 45
+    assert computed().zones["Europe/Berlin"] == computed().zones["Europe/Vienna"]
+
+
+def test_without_a_zone_the_channels_counts_and_without_that_there_are_no_quiet_hours() -> None:
+    windows = computed(ios=QuietRule.HOLD, android=QuietRule.DROP)
+    assert windows.channels == {"android": "Europe/Vienna"}
+    assert windows.window("ios", 0) is None
+    assert windows.window("ios", 1) == Window(QuietRule.HOLD, windows.classes[0].intervals)
+    assert windows.window("android", 1) == Window(QuietRule.DROP, windows.classes[0].intervals)
+    assert windows.window("elsewhere", 1) == Window(QuietRule.HOLD, windows.classes[0].intervals), "the careful rule"
+
+
+def test_what_breaks_through_has_no_window() -> None:
+    assert computed(ios=QuietRule.BREAK_THROUGH).window("ios", 1) is None
+
+
+def test_a_zone_that_nobody_knows_is_an_error_and_not_utc() -> None:
+    with pytest.raises(KeyError):
+        compute(quiet=NIGHT, rules={}, zones={"ios": "Europe/Berlim"}, start=NOW, ttl=HOUR)
+
+
+def test_windows_are_read_back_as_they_were_written() -> None:
+    windows = computed()
+    assert msgspec.json.decode(msgspec.json.encode(windows), type=Windows) == windows
+
+
+INTERVALS = st.lists(st.integers(0, 200), min_size=2, max_size=8, unique=True).map(
+    lambda edges: tuple(
+        (begin * 1000, end * 1000) for begin, end in zip(sorted(edges)[::2], sorted(edges)[1::2], strict=False)
+    )
+)
+
+
+@given(INTERVALS, st.integers(0, 210_000))
+def test_a_window_is_open_where_an_interval_lasts_for_five_more_seconds(
+    intervals: tuple[tuple[int, int], ...], now: int
+) -> None:
+    window = Window(QuietRule.HOLD, intervals)
+    ends = [end for begin, end in intervals if begin <= now < end - MARGIN]
+    assert window.closes(now) == (ends[0] if ends else None)
+    begins = [begin for begin, end in intervals if begin >= now and end - begin > MARGIN]
+    assert window.next_open(now) == (now if ends else min(begins, default=None))

@@ -1,0 +1,201 @@
+"""Window classes at the store and on the tubes, against a real Tarantool."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from actors.batcher import split
+from actors.messages import Page
+from campaigns.message import Message
+from campaigns.quiet_hours import QuietHours, local_instant
+from campaigns.recipient import unpack_recipients
+from campaigns.windows import QuietRule, Windows, compute
+from storage.link import Link
+from storage.records import Lease, Placed
+from tests.storage.test_walk_verbs import BOTH, CAMPAIGN, House
+
+pytestmark = pytest.mark.tarantool
+
+START = local_instant("Europe/Vienna", "2026-12-01", 22 * 60)  # 16:00 in New York, 6:00 the next day in Tokyo
+HOUR = 3_600_000
+ZONES = ["Europe/Vienna", "Europe/Berlin", "America/New_York", "Asia/Tokyo", "", "Nowhere/Land"]
+
+
+def windows(rule: QuietRule = QuietRule.HOLD, start: int = START) -> Windows:
+    return compute(
+        quiet=QuietHours.parse("23:00-07:00"),
+        rules=dict.fromkeys(BOTH, rule),
+        zones={"ios": None, "android": "Asia/Tokyo"},
+        start=start,
+        ttl=4 * HOUR,
+    )
+
+
+class Night(House):
+    """Subscribers of six zones in turn, and a campaign that starts in the evening of Vienna."""
+
+    async def zoned(self, count: int) -> None:
+        rows = [
+            ("ios" if n % 2 else "android", f"t{n}", "token", 5, "en", ZONES[n // 2 % 6], "", "", "", None, [], {})
+            for n in range(count)
+        ]
+        await self.store.subscribers_put(rows)
+
+    async def fire_at(self, start: int, rule: QuietRule = QuietRule.HOLD) -> None:
+        policy = {"page_size": 200, "ttl_ms": 4 * HOUR}
+        await self.store.campaign_create(CAMPAIGN, Message(title="t", body="b"), None, policy, start)
+        batons = await self.store.campaign_fire(CAMPAIGN, 1, start, windows(rule, start))
+        await self.tubes.baton_put(batons or [])
+
+    async def page(self) -> Page:
+        held = await self.take()
+        assert held is not None
+        claim = await self.store.page_claim("n1", held.epoch, held.baton, START)
+        campaign = await self.store.campaign_timed(CAMPAIGN)
+        assert campaign is not None
+        assert campaign.windows is not None
+        read = await self.store.page_read(claim.from_id, claim.to_id, 1000, 500, None, CAMPAIGN)
+        return Page(held, claim, campaign, read)
+
+
+@pytest.fixture
+async def night(own_link: Link) -> Night:
+    night = Night(own_link)
+    await night.join()
+    return night
+
+
+async def test_a_page_is_parted_by_channel_and_window_class(night: Night) -> None:
+    await night.zoned(120)
+    await night.fire_at(START)
+    page = await night.page()
+    classes = page.campaign.windows
+    assert classes is not None
+    vienna, tokyo = classes.zones["Europe/Vienna"], classes.zones["Asia/Tokyo"]
+    assert vienna == classes.zones["Europe/Berlin"]
+    found = {(part.channel, part.window): part for part in page.parts}
+    zones = {key: dict(part.zones) for key, part in found.items()}
+    assert zones["ios", vienna] == {"Europe/Vienna": 10, "Europe/Berlin": 10}
+    assert zones["ios", tokyo] == {"Asia/Tokyo": 10}
+    assert zones["android", tokyo] == {"Asia/Tokyo": 30}, "who has no zone that we know has the channel's"
+    assert zones["ios", 0] == {}, "no zone is known: no quiet hours, and never UTC by accident"
+    assert sum(part.size for part in page.parts) == 120
+    ids = [recipient.id for part in page.parts for recipient in unpack_recipients(part.recipients)]
+    assert Counter(ids) == Counter(range(1, 121))
+
+
+async def test_who_sleeps_waits_on_the_tube_until_the_morning_of_the_own_zone(night: Night) -> None:
+    await night.zoned(120)
+    await night.fire_at(START)
+    page = await night.page()
+    result = split(page, BOTH, START)
+    waits = {place.part.window: place for place in result.placed if place.part.channel == "ios"}
+    assert page.campaign.windows is not None
+    zones = page.campaign.windows.zones
+    in_vienna, in_tokyo, in_new_york = (waits[zones[z]] for z in ("Europe/Vienna", "Asia/Tokyo", "America/New_York"))
+    assert (in_vienna.delay, in_vienna.expires_at) == (0, START + 4 * HOUR)
+    assert in_vienna.begin_until == START + HOUR
+    assert (in_tokyo.delay, in_tokyo.begin_from) == (3600, START + HOUR), "it is 6:00 there"
+    assert in_tokyo.expires_at == START + 5 * HOUR, "its time to live counts from the morning"
+    assert in_new_york.delay == 0
+    assert result.held == {"Asia/Tokyo": 40}
+    assert await night.tubes.page_put(page.taken, *result) == "put"
+    await night.report()
+    campaign = await night.store.campaign_timed(CAMPAIGN)
+    assert campaign is not None
+    assert campaign.held == {"Asia/Tokyo": 40}
+    assert campaign.expires_at >= START + 12 * HOUR
+    ready = {task.window for task in await night.batches("ios")}
+    assert ready == {0, zones["Europe/Vienna"], zones["America/New_York"]}
+
+
+async def test_a_page_that_is_put_again_is_counted_once_among_those_who_wait(night: Night) -> None:
+    await night.zoned(120)
+    await night.fire_at(START)
+    page = await night.page()
+    assert await night.tubes.page_put(page.taken, *split(page, BOTH, START)) == "put"
+    assert await night.deliver("ios") == 50
+    await night.report()
+    uuid, _, _ = await night.tubes.epoch()
+    granted = await night.store.node_join("n1", uuid, 0, START, BOTH)
+    assert granted is not None
+    night.epoch = granted
+    await night.tubes.adopt(granted)
+    await night.tubes.renew(granted, Lease(30.0, []))
+    anyone, _ = await night.store.strays("n1", granted, START, 0)
+    await night.tubes.baton_put(anyone)
+    page = await night.page()
+    assert await night.tubes.page_put(page.taken, *split(page, BOTH, START)) == "put"
+    await night.report()
+    campaign = await night.store.campaign_timed(CAMPAIGN)
+    assert campaign is not None
+    assert campaign.held == {"Asia/Tokyo": 40}
+    assert campaign.tallies["ios"]["enqueued"] == campaign.tallies["android"]["enqueued"] == 60
+
+
+@pytest.mark.parametrize("rule", [QuietRule.SILENT, QuietRule.DROP])
+async def test_where_nobody_is_held_all_are_ready_at_once(night: Night, rule: QuietRule) -> None:
+    await night.zoned(120)
+    await night.fire_at(START, rule)
+    page = await night.page()
+    result = split(page, BOTH, START)
+    assert {place.delay for place in result.placed} == {0}
+    assert {place.expires_at for place in result.placed} == {START + 4 * HOUR}
+    assert result.held == {}
+
+
+async def test_a_cancelled_campaign_is_held_back_until_its_last_zone_would_have_been_reached(night: Night) -> None:
+    """A node that was away during the cancel sends nothing the next morning: neither age nor time to live is enough."""
+    await night.zoned(120)
+    await night.fire_at(START)
+    page = await night.page()
+    await night.tubes.page_put(page.taken, *split(page, BOTH, START))
+    await night.report()
+    assert await night.store.campaign_cancel(CAMPAIGN, START) == "cancelling"
+    at = START
+    for _ in range(4):
+        standing = await night.tubes.standing()
+        lease = await night.store.node_renew("n1", night.epoch, at, standing.still)
+        assert lease is not None
+        await night.tubes.renew(night.epoch, lease)
+        await night.report()
+    assert await night.state() == "cancelled"
+    assert page.campaign.windows is not None
+    for later, there in ((START + 5 * HOUR, True), (page.campaign.windows.ends_at - 1, True)):
+        lease = await night.store.node_renew("n1", night.epoch, later, [])
+        assert lease is not None
+        assert [paused.campaign for paused in lease.paused] == [CAMPAIGN] * there
+    lease = await night.store.node_renew("n1", night.epoch, page.campaign.windows.ends_at + 1, [])
+    assert lease is not None
+    assert lease.paused == []
+
+
+async def test_what_was_parked_in_the_night_goes_back_to_wait_for_the_morning(night: Night) -> None:
+    await night.zoned(60)
+    far = START + 30 * 365 * 24 * HOUR  # the tube's own clock is the real one
+    await night.fire_at(START)
+    page = await night.page()
+    placed = [replace_time(place, far) for place in split(page, BOTH, START).placed]
+    await night.tubes.page_put(page.taken, placed, 60, {}, [], {})
+    tasks = await night.batches("ios")
+    assert tasks
+    await night.tubes.batch_release("ios", [(task.id, task.number) for task in tasks])
+    await night.store.campaign_pause(CAMPAIGN, START)
+    for _ in range(3):
+        lease = await night.store.node_renew("n1", night.epoch, START, (await night.tubes.standing()).still)
+        assert lease is not None
+        await night.tubes.renew(night.epoch, lease)
+        assert await night.batches("ios") == []
+    await night.store.campaign_resume(CAMPAIGN, START)
+    lease = await night.store.node_renew("n1", night.epoch, START, [])
+    assert lease is not None
+    await night.tubes.renew(night.epoch, lease)
+    assert await night.batches("ios") == []
+    statistics = await night.tubes.statistics()
+    assert statistics["tubes"]["push_ios"]["delayed"] == len(tasks)
+
+
+def replace_time(place: Placed, begin_from: int) -> Placed:
+    return place._replace(delay=0.0, begin_from=begin_from)
