@@ -42,6 +42,8 @@ class Campaign:
     """Time zone -> recipients who were put to wait for their time; read with ``windows``."""
     active_ms: int | None = None
     """Milliseconds in which something of it could be sent; read with ``windows``."""
+    put: bool = False
+    """Whether every page that was claimed is on the tubes; read with ``windows``."""
 
     @property
     def ended(self) -> bool:

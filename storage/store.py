@@ -134,8 +134,8 @@ class Store:
         answer = await self._link.call(self._where, "store.campaign_windows", id)
         if not answer or answer[0] is None:
             return campaign  # they have left the store with its ledger
-        text, held, active = answer
-        return replace(campaign, windows=_WINDOWS.decode(text), held=dict(held), active_ms=active)
+        text, held, active, put = answer
+        return replace(campaign, windows=_WINDOWS.decode(text), held=dict(held), active_ms=active, put=put)
 
     async def campaign_audience(self, channels: Sequence[str] | None) -> Audience:
         """Whom a Fire to ``channels`` (None: to all that have subscribers) would reach now."""

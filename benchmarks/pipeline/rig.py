@@ -72,7 +72,6 @@ def phone(n: int) -> Subscriber:
         channel="ios-news" if n % 2 == 0 else "android-news",
         token=token,
         locale="de" if n % 3 else "fr",
-        tz="Europe/Berlin",
         country="DE",
         app_version="5.1",
     )

@@ -294,7 +294,10 @@ class Cluster:
             store.append(f"others = [{', '.join(uris)}]")
             if number:
                 store.append(f"replica = {uris[(number - 1) % len(uris)]}")
-        text = f'[node]\nname = "{name}"\n{self._workers}\n[http]\nbind = "127.0.0.1:0"\n\n[store]\n' + "\n".join(store)
+        text = '[newsroom]\nquiet = "off"\n\n'
+        text += f'[node]\nname = "{name}"\n{self._workers}\n[http]\nbind = "127.0.0.1:0"\n\n[store]\n' + "\n".join(
+            store
+        )
         text += f'\n\n[queue]\nembedded = true\nlisten = "{at[number]}:{self.queue_ports[name]}"\n'
         text += f"hosts = {json.dumps(self._hosts())}\n"
         text += 'peers_password_file = "../peers.password"\n'

@@ -48,7 +48,7 @@ def report(
         quiet=campaign.policy.get("quiet"),
         held=held,
         schedule=waits,
-        reached=campaign.ended or (campaign.walked and remaining <= held),
+        reached=campaign.ended or (campaign.walked and campaign.put and remaining <= held),
         walked=campaign.walked,
         channels=channels,
         paused_channels=paused_channels(waiting),

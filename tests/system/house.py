@@ -274,6 +274,7 @@ class House(Trial):
 
     def _config(self) -> str:
         parts = [
+            '[newsroom]\nquiet = "off"\n',
             f'[node]\nname = "node-1"\ndata = "{self.node.data}"\nworkers = {self.plan.workers}\n',
             f'[http]\nbind = "127.0.0.1:{self.api_port}"\n',
         ]

@@ -64,14 +64,26 @@ function windows.moved(campaign, now)
     end
 end
 
--- The classes as JSON, how many recipients wait in which zone ({zone, recipients}), and the active milliseconds. Nil: there
--- are none.
+-- Whether every page that was claimed is on the tubes.
+local function is_put(campaign)
+    for _, state in ipairs({'claimed', 'open'}) do
+        for _, page in box.space.store_pages.index.state:pairs({state}) do
+            if page.campaign == campaign then
+                return false
+            end
+        end
+    end
+    return true
+end
+
+-- The classes as JSON, how many recipients wait in which zone ({zone, recipients}), the active milliseconds, and whether
+-- all claimed pages are on the tubes. Nil: there are none.
 function windows.campaign_windows(campaign)
     local row = box.space.store_windows:get(campaign)
     if row == nil then
         return nil
     end
-    return row.text, row.held, row.active
+    return row.text, row.held, row.active, is_put(campaign)
 end
 
 return windows
