@@ -337,6 +337,66 @@ both('statistics: tasks by state, done and total; calls by name', function(t, tu
     t:is_deeply(queue.stats(tube.name), shown, 'by its other name')
 end)
 
+-- E10: the table of statistics, in each state that a tube can have.
+
+-- One task or more in each state, two done: {state = number}.
+local function in_every_state(tube, kind)
+    for i = 0, 6 do
+        tube:put(i)
+    end
+    tube:take(0)
+    tube:ack(0)
+    tube:delete(1)
+    tube:bury(2)
+    tube:take(0)
+    if kind == 'fifottl' then
+        tube:put('later', {delay = 100})
+    end
+    return {ready = 3, taken = 1, buried = 1, delayed = kind == 'fifottl' and 1 or 0, done = 2}
+end
+
+for _, engine in ipairs{'memtx', 'vinyl'} do
+    both(('total is the sum of all tasks that there are, those that are done no longer (%s)'):format(engine),
+        function(t, _, kind)
+            t:plan(4)
+            local tube = new(kind, {engine = engine})
+            local expected = in_every_state(tube, kind)
+            expected.total = 5 + expected.delayed
+            t:is_deeply(queue.statistics(tube.name).tasks, expected, 'every state')
+            tube:delete(2)
+            expected.buried, expected.done, expected.total = 0, 3, expected.total - 1
+            t:is_deeply(queue.statistics(tube.name).tasks, expected, 'one less')
+            tube:release_all()
+            tube:truncate()
+            local none = {ready = 0, taken = 0, buried = 0, delayed = 0, done = 3, total = 0}
+            t:is_deeply(queue.statistics(tube.name).tasks, none, 'truncated: done stays, total does not')
+            tube:drop()
+            tube = queue.create_tube(tube.name, kind, {engine = engine})
+            none.done = 0
+            t:is_deeply(queue.statistics(tube.name).tasks, none, 'a new tube of the name')
+        end)
+end
+
+law('total has the done tasks that a driver keeps; done is how many it has ended since the start', function(t)
+    t:plan(2)
+    local fifo = queue.driver.fifo
+    queue.register_driver('keeps', {create_space = fifo.create_space, new = function(space, ...)
+        local driver = fifo.new(space, ...)
+        function driver.delete(_, id)
+            return space:update(id, {{'=', 2, '-'}})
+        end
+        return driver
+    end})
+    local tube = new('keeps')
+    tube:put('x')
+    tube:put('y')
+    tube:take(0)
+    tube:ack(0)
+    local tasks = queue.statistics(tube.name).tasks
+    t:is(tasks.total, 2, 'total')
+    t:is(tasks.ready, 1, 'ready')
+end)
+
 law('fifo ignores the delay of a release, and refuses touch', function(t)
     t:plan(3)
     local tube = new('fifo')

@@ -12,7 +12,7 @@ local waiters = require('queue.waiters')
 
 local FOREVER = 365 * 86400 * 500   -- seconds
 local BURST = 1000                  -- tasks given back in one transaction
-local STATES = {ready = 'r', taken = 't', buried = '!', delayed = '~'}
+local STATES = {ready = 'r', taken = 't', buried = '!', delayed = '~', done = '-'}
 
 local tube = {run = transaction.run}
 tube.__index = tube
@@ -189,14 +189,18 @@ function tube:on_task_change(callback)
     return old or function() end
 end
 
---- {tasks = {...}, calls = {...}}. Calls are counted in memory: from zero in each process, including those of a
---- transaction that is rolled back. Tasks are counted in the space, so they are always right.
+--- {tasks = {...}, calls = {...}}. Calls, and the tasks that are done, are counted in memory: from zero in each process,
+--- including those of a transaction that is rolled back. Other tasks are counted in the space, by the index that the
+--- rock counts by, so they are always right. Their `total` is the sum of all states, with the done tasks that a driver
+--- keeps; fifo and fifottl keep none. It is not the space's length, which for vinyl is only an estimate.
 function tube:statistics()
-    local space = box.space[self.name]
-    local tasks = {total = space:len(), done = self.done}
+    local by_state = box.space[self.name].index[1]
+    local tasks = {total = 0}
     for name, code in pairs(STATES) do
-        tasks[name] = space.index.status and space.index.status:count{code} or 0
+        tasks[name] = by_state and by_state:count{code} or 0
+        tasks.total = tasks.total + tasks[name]
     end
+    tasks.done = self.done
     return {tasks = tasks, calls = table.copy(self.calls)}
 end
 
