@@ -44,6 +44,19 @@ class Row(NamedTuple):
     fields: dict[str, str]
 
 
+class Stored(NamedTuple):
+    """What became of subscribers that were put: how many were new, and how many known."""
+
+    inserted: int
+    updated: int
+    moved: int = 0
+    """Of the known: their token has replaced another one."""
+    merged: int = 0
+    """Of the known: both tokens had a subscriber. One of the two is left."""
+    unknown: int = 0
+    """Tokens that should be replaced, and are no subscriber's."""
+
+
 class PagePart(NamedTuple):
     """Subscribers of a page on one channel, at most a batch of them. On the channel's tube it becomes a batch."""
 

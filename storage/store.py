@@ -14,6 +14,7 @@ from campaigns.campaign import Campaign
 from campaigns.channel_state import MOST, ChannelState
 from campaigns.id_set import unpack_ids
 from campaigns.message import Message
+from campaigns.recipient import Recipient
 from campaigns.windows import Windows
 from storage.errors import LinkLost, VerbRefused
 from storage.link import Link
@@ -33,6 +34,7 @@ from storage.records import (
     PagePart,
     PausedCampaign,
     Row,
+    Stored,
     read_campaign,
 )
 
@@ -40,6 +42,8 @@ _WINDOWS = msgspec.json.Decoder(Windows)
 
 ROWS_A_CALL = 1000
 """Subscribers written in one transaction: more would hold up every other caller for too long."""
+REPLACEMENTS_A_CALL = 250
+"""The same where some of them replace tokens: each is looked up in the refused tokens of all recent campaigns, too."""
 
 REPLICA_DEADLINE = 3.0
 """Seconds for a read replica to answer with a page; the replica waits up to one of them to catch up."""
@@ -57,16 +61,40 @@ class Store:
         self._where = where
         self._replica = replica
 
-    async def subscribers_put(self, rows: Sequence[Sequence[Any]]) -> tuple[int, int]:
-        """Upsert by (channel, token). Rows as ``storage.records.Row`` without the id. Returns (inserted, updated)."""
-        inserted = updated = 0
-        for start in range(0, len(rows), ROWS_A_CALL):
-            new, old = await self._link.call(
-                self._where, "store.subscribers_put", rows[start : start + ROWS_A_CALL], deadline=30.0
+    async def subscribers_put(self, rows: Sequence[Sequence[Any]]) -> Stored:
+        """Upsert by (channel, token), in this order. Rows as ``storage.records.Row`` without the id.
+
+        A row may have one value more: the token that its own token replaces. It keeps the attributes that it does not
+        give, and so may be repeated.
+        """
+        stored = Stored(0, 0)
+        replacing = any(len(row) == len(Row._fields) for row in rows)
+        step = REPLACEMENTS_A_CALL if replacing else ROWS_A_CALL
+        for start in range(0, len(rows), step):
+            part = rows[start : start + step]
+            counts = await self._link.call(self._where, "store.subscribers_put", part, deadline=30.0)
+            stored = Stored(*map(sum, zip(stored, counts, strict=True)))
+        return stored
+
+    async def subscribers_elsewhere(self, tokens: Sequence[tuple[str, str]]) -> tuple[int, str] | None:
+        """The first of ``tokens``, (channel, token) each, that only another channel has: index and that channel."""
+        for start in range(0, len(tokens), ROWS_A_CALL):
+            index, *channel = await self._link.call(
+                self._where, "store.subscribers_elsewhere", tokens[start : start + ROWS_A_CALL]
             )
-            inserted += new
-            updated += old
-        return inserted, updated
+            if index is not None:
+                return start + int(index), str(channel[0])
+        return None
+
+    async def subscribers_successors(self, channel: str, refused: Sequence[tuple[int, str]]) -> dict[int, Recipient]:
+        """Who of ``refused``, (id, token) each, has another token by now: id → the recipient with that token.
+
+        Does not wait for a store that is away: then nobody has.
+        """
+        if not self._link.connected(self._where):
+            return {}
+        (rows,) = await self._link.call(self._where, "store.subscribers_successors", channel, list(refused))
+        return {row[0]: Recipient(*row) for row in rows}
 
     async def subscribers_remove(self, channel: str, token: str) -> bool:
         """Delete one subscriber; returns whether it was there."""

@@ -32,6 +32,8 @@ class Imported(msgspec.Struct, frozen=True):
 
     inserted: int
     updated: int
+    replaces: dict[str, int] = {}
+    """If rows named the tokens that theirs replace: ``moved``, ``merged``, ``unknown`` → how many."""
 
 
 class BaseCount(msgspec.Struct, frozen=True):

@@ -55,6 +55,8 @@ class Subscriber(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, omit_
     """For personal texts: ``{"first_name": "Ada"}``."""
     registered_at: int | None = None
     """Milliseconds UTC of the token's last registration; None: now."""
+    replaces: Token | None = None
+    """The phone's last token on the same channel: its subscriber gets ``token``, and keeps id and attributes."""
 
 
 ROWS = msgspec.json.Decoder(list[Subscriber])
@@ -73,10 +75,13 @@ ADVICE = {
     "fields": "an object of at most 50 texts, names to 64 characters, values to 1024, "
     f"{texts.FIELDS_BYTES:,} bytes in all",
     "registered_at": "milliseconds since 1970, UTC, from 2009 to tomorrow",
+    "replaces": f"the phone's last token on the same channel, 1 to {MAX_TOKEN} characters, or nothing",
 }
 """Field → the remedy of every message about it."""
 
 FIELDS = ("id", *ADVICE)
+EXPORTED = tuple(name for name in FIELDS if name != "replaces")
+"""What is stored of a subscriber."""
 _NAMES = frozenset(FIELDS)
 
 _CHANNEL = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
@@ -105,6 +110,8 @@ def read_subscriber(record: Mapping[str, object], latest: int) -> tuple[Subscrib
             attributes[name] = value.strip(reading.BLANKS) if isinstance(value, str) else value
     if attributes.get("kind") in ("", "token"):
         del attributes["kind"]  # the default
+    if (last := reading.tidied(record.get("replaces"))) not in (None, ""):
+        attributes["replaces"] = last
     try:
         row = msgspec.convert(attributes, Subscriber)
     except msgspec.ValidationError as error:
@@ -123,6 +130,8 @@ def all_stored_form(rows: list[Subscriber], latest: int) -> bool:
     """Whether ``read_subscriber`` would change nothing in any of ``rows``, at a third of its cost: by columns."""
     if not rows:
         return True
+    if any(row.replaces is not None for row in rows):
+        return False  # to be checked one by one
     shapes = {(row.channel, row.locale, row.tz, row.country, row.app_version, row.screen) for row in rows}
     for shape in shapes - _good:
         named = zip(_WORDS, shape[1:], strict=True)

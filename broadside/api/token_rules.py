@@ -68,6 +68,15 @@ class DeviceTokens:
             remedy = f"this looks like a token of {others[0]}: is the channel right?" if others else error.remedy
             return Problem("token", said, remedy, _told(token))
 
+    def stored(self, channel: str, token: str) -> str:
+        """Return the form in which the base would have ``token``, of whichever kind; as given if no kind has it."""
+        for kind in self.kinds(channel):
+            try:
+                return self._platforms[self.channels[channel]].token(kind, token)
+            except TokenError:
+                continue
+        return token
+
     def _all(self) -> dict[str, Platform]:
         """Every installed platform, loaded once: a file may have a million bad tokens."""
         if not self._installed:
@@ -96,6 +105,12 @@ class DeviceTokens:
         if platform is None:
             return texts if kind in self._kinds and all(texts) and _PLAIN("".join(texts)) else None
         return self._platforms[platform].tokens(kind, texts)
+
+
+def of_another_channel(token: str, channel: str, other: str) -> Problem:
+    """The problem of replacing ``token`` on ``channel``, when the channel ``other`` has it."""
+    what = f"{_told(token)} is a token of channel {other}, not of {channel}"
+    return Problem("replaces", what, "a token is replaced on its own channel: correct one of the two", _told(token))
 
 
 def _recognised(platform: Platform, text: str) -> bool:

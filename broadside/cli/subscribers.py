@@ -29,12 +29,19 @@ from transports import registry
 Channel: TypeAlias = Annotated[str, Parameter(help="The subscriber's channel, such as ios-news.")]
 Token: TypeAlias = Annotated[str, Parameter(help="The device's token, as the app reported it.")]
 
+_REPLACED = {
+    "moved": ": the old token is replaced",
+    "merged": ": both tokens had one, and they are one now",
+    "unknown": "; the old token is no subscriber's",
+}
+
 _EPILOGUE = """\
 Examples:
     broadside subscribers import base.csv
     zcat base.ndjson.gz | broadside subscribers import -
     broadside subscribers export --output base.csv
     broadside subscribers put ios-news 8d1f... --locale de --tz Europe/Berlin
+    broadside subscribers put ios-news 77ab... --replaces 8d1f...
     broadside subscribers remove ios-news 8d1f...
     broadside subscribers count --json"""
 
@@ -49,6 +56,8 @@ with gzip or not; UTF-8 or UTF-16. Names of columns and keys:
     tags              CSV: sport|weather; NDJSON: an array
     fields            an object; CSV: also as columns fields.first_name, ...
     registered_at     milliseconds or seconds since 1970, or an ISO date
+    replaces          the phone's last token: its subscriber gets the new one, and
+                      keeps what the row does not give
 Other columns are named once and ignored. What other systems write is converted
 (GMT+3, zh_CN_#Hans, DEU); an attribute that cannot be is dropped and counted:
 the phone is taken. docs/import.md has the tables.
@@ -136,6 +145,9 @@ def put(
     tz: Annotated[str, Parameter(help="An IANA time zone, such as Europe/Berlin.")] = "",
     country: Annotated[str, Parameter(help="Two capital letters, such as DE.")] = "",
     tag: Annotated[list[str] | None, Parameter(help="A tag; repeat the option for several.")] = None,
+    replaces: Annotated[
+        str, Parameter(help="The phone's last token: its subscriber gets TOKEN, and keeps what you do not give.")
+    ] = "",
     json: Json = False,
     config: ConfigFile = None,
     data: DataDir = None,
@@ -143,7 +155,7 @@ def put(
     """Add one subscriber, or update an existing one."""
     record = {"channel": channel, "token": token, "kind": kind, "locale": locale, "tz": tz, "country": country}
     try:
-        row, changes = read_subscriber({**record, "tags": tag or []}, latest_registration())
+        row, changes = read_subscriber({**record, "tags": tag or [], "replaces": replaces}, latest_registration())
     except RecordError as error:
         raise UsageError(str(error)) from None
     if found := refused(changes):
@@ -153,7 +165,8 @@ def put(
     if json:
         say_json(answer)
     else:
-        say(f"{'added' if answer.inserted else 'updated'} one subscriber of {channel}")
+        note = next((_REPLACED[word] for word, n in answer.replaces.items() if n), "")
+        say(f"{'added' if answer.inserted else 'updated'} one subscriber of {channel}{note}")
     return 0
 
 
@@ -257,6 +270,11 @@ def _say(summary: Summary, rules: Rules, *, dry_run: bool) -> None:
     if summary.sent_before:
         done += f", {summary.sent_before:,} stored before"
     say(f"{summary.file}: {done}; {summary.seconds:.1f} s, {summary.rate:,.0f} rows/s")
+    if any(summary.replaces.values()):
+        complain(
+            "replaced tokens: {moved:,} moved to the new token, {merged:,} merged with its subscriber,"
+            " {unknown:,} unknown".format_map(summary.replaces)
+        )
     for line in rules.changes.lines():
         complain(line)
     for reason, rows in summary.skipped.items():

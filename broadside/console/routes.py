@@ -388,10 +388,13 @@ class Api:
         changes = Changes()
         try:
             rows = decode_subscribers(await _body(request, LARGEST_SUBSCRIBERS), changes)
-            inserted, updated = await self._newsroom.put(rows)
+            stored = await self._newsroom.put(rows)
         except RecordError as error:
             raise _refused(error) from None
-        return _json({"inserted": inserted, "updated": updated, **changes.report()})
+        answer: dict[str, Any] = {"inserted": stored.inserted, "updated": stored.updated}
+        if any(row.replaces is not None for row in rows):
+            answer["replaces"] = {"moved": stored.moved, "merged": stored.merged, "unknown": stored.unknown}
+        return _json({**answer, **changes.report()})
 
     async def _channels(self, request: Request) -> Response:
         platforms = self._newsroom.device_tokens.channels

@@ -9,7 +9,7 @@ from typing import Any, BinaryIO, Literal, Protocol, TypeAlias
 
 import msgspec
 
-from broadside.api.subscriber import FIELDS, MAX_SUBSCRIBERS
+from broadside.api.subscriber import EXPORTED, MAX_SUBSCRIBERS
 from broadside.imports.csv_rows import FORMULA
 
 Format: TypeAlias = Literal["csv", "ndjson"]
@@ -28,7 +28,7 @@ def export(fetch: Fetch, out: BinaryIO, format_: Format, progress: Callable[[int
     """Write the whole base to ``out``; returns the number of rows. ``progress`` gets the rows written so far."""
     written = 0
     if format_ == "csv":
-        out.write((",".join(FIELDS) + "\n").encode())
+        out.write((",".join(EXPORTED) + "\n").encode())
     for page in _pages(fetch):
         if format_ == "csv":
             out.write(_csv(page))
@@ -56,7 +56,7 @@ def _csv(page: list[dict[str, Any]]) -> bytes:
         record = {**row, "tags": "|".join(row.get("tags", []))}
         record["fields"] = msgspec.json.encode(row["fields"]).decode() if row.get("fields") else ""
         record.setdefault("kind", "token")
-        writer.writerow([_harmless(record.get(name)) for name in FIELDS])
+        writer.writerow([_harmless(record.get(name)) for name in EXPORTED])
     return text.getvalue().encode()
 
 

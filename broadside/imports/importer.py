@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -58,6 +58,8 @@ class Summary:
     changes: dict[str, Any] = field(default_factory=dict)
     """``converted`` and ``dropped``: field → count and examples."""
     faults: dict[str, Fault] = field(default_factory=dict)
+    replaces: dict[str, int] = field(default_factory=dict)
+    """``moved``, ``merged``, ``unknown`` → tokens that rows named as replaced."""
 
     @property
     def rate(self) -> float:
@@ -136,6 +138,7 @@ def import_file(
         list(rules.mapping.unknown),
         rules.changes.report(),
         rejects.faults,
+        dict(sender.replaces),
     )
 
 
@@ -196,6 +199,7 @@ class _Sender:
 
     def __init__(self, name: str, upsert: Upsert | None, rejects: Rejects, resume: Resume) -> None:
         self.inserted = self.updated = self.sent_before = 0
+        self.replaces: Counter[str] = Counter()
         self._name, self._upsert, self._rejects, self._resume = name, upsert, rejects, resume
         self._refused = 0
         self._waiting: deque[tuple[_Chunk, Future[Imported]]] = deque()
@@ -243,6 +247,7 @@ class _Sender:
             raise NodeUnreachable(f"{error}; {stored} ({hint})") from error
         self.inserted += answer.inserted
         self.updated += answer.updated
+        self.replaces.update(answer.replaces)
         if not self._refused:  # a resumed import must reject those again
             self._resume.reached(chunk.origins[-1].number)
         return True

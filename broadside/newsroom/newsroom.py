@@ -15,7 +15,7 @@ from broadside.api.campaign_report import CampaignReport, DryRunReport, FireRequ
 from broadside.api.operations import Coverage, Verification
 from broadside.api.served_channels import first_unserved, meant
 from broadside.api.subscriber import Subscriber
-from broadside.api.token_rules import DeviceTokens
+from broadside.api.token_rules import DeviceTokens, of_another_channel
 from broadside.errors import Conflict, Problem, RecordError, shown
 from broadside.newsroom import served
 from broadside.newsroom.coverage import coverage, verify
@@ -24,6 +24,7 @@ from broadside.newsroom.dry_run import PHONES, DryRun
 from broadside.newsroom.firing import Firing, new_id
 from broadside.newsroom.quiet import NO_QUIET, Quiet
 from broadside.newsroom.reports import report
+from broadside.newsroom.successions import Target, put_order
 from campaigns.campaign import Campaign
 from campaigns.channel_state import ChannelState
 from campaigns.clock import Clock, wall_clock
@@ -31,7 +32,7 @@ from campaigns.identity import campaign_text
 from campaigns.message import Message
 from campaigns.windows import QuietRule, Windows
 from storage.errors import LinkDown, LinkLost
-from storage.records import Buried, DeadStanding, Memory, Row
+from storage.records import Buried, DeadStanding, Memory, Row, Stored
 from storage.store import Store
 from storage.tubes import Tubes
 from transports import registry
@@ -293,17 +294,39 @@ class Newsroom:
                 return
             await trio.sleep(LOOK_EVERY)
 
-    async def put(self, subscribers: Iterable[Subscriber]) -> tuple[int, int]:
-        """Write subscribers; returns (inserted, updated).
+    async def put(self, subscribers: Iterable[Subscriber]) -> Stored:
+        """Write subscribers. A token is written before the one that replaces it, in whatever order they are given.
 
-        Raises ``RecordError`` for a channel that no node serves, and for an invalid token.
+        Raises ``RecordError`` for a channel that no node serves, for an invalid token, and for a token that should be
+        replaced on another channel than its own. Then nothing is written.
         """
         now, rows = self._clock(), list(subscribers)
         if found := first_unserved([row.channel for row in rows], await self._served_lately()):
             index, problem = found
             raise RecordError(problem, index)
         tokens = self.device_tokens.normalised(rows)
-        return await self._store.subscribers_put([_wire(*row, now) for row in zip(rows, tokens, strict=True)])
+        wired = [_wire(*row, now) for row in zip(rows, tokens, strict=True)]
+        replaced = {
+            index: (row.channel, self.device_tokens.stored(row.channel, row.replaces))
+            for index, row in enumerate(rows)
+            if row.replaces is not None
+        }
+        if replaced:
+            targets = [(row.channel, token) for row, token in zip(rows, tokens, strict=True)]
+            await self._refuse_elsewhere(replaced, set(targets))
+            wired = [
+                (*wired[index], replaced[index][1]) if index in replaced else wired[index]
+                for index in put_order(targets, replaced)
+            ]
+        return await self._store.subscribers_put(wired)
+
+    async def _refuse_elsewhere(self, replaced: Mapping[int, Target], put: Collection[Target]) -> None:
+        """Raise ``RecordError`` for the first token that is replaced on one channel and known on another."""
+        asked = [index for index, old in replaced.items() if old not in put]
+        if asked and (found := await self._store.subscribers_elsewhere([replaced[index] for index in asked])):
+            index, other = asked[found[0]], found[1]
+            channel, token = replaced[index]
+            raise RecordError(of_another_channel(token, channel, other), index)
 
     async def _served_lately(self) -> frozenset[str]:
         """The channels that the ring serves, cached for ``SERVED_FOR`` seconds: apps register phones one by one.

@@ -182,7 +182,7 @@ async def fill(ring: Ring) -> int:
             for n in range(500)
         ]
         try:
-            inserted, _ = await ring.store.subscribers_put(rows)
+            inserted, *_ = await ring.store.subscribers_put(rows)
         except OutOfMemory:
             return taken
         taken += inserted

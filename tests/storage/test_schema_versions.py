@@ -95,7 +95,7 @@ async def it_goes_on_to_its_end(house: House) -> None:
 
 async def newcomers_get_the_next_ids(house: House) -> None:
     row = ("ios", "token-new", "token", 5, "de", "", "AT", "", "", None, [], {})
-    assert await house.store.subscribers_put([row]) == (1, 0)
+    assert (await house.store.subscribers_put([row])).inserted == 1
     assert [found.id for found in await house.store.subscribers_page(SUBSCRIBERS, 10)] == [SUBSCRIBERS + 1]
 
 

@@ -341,7 +341,7 @@ async def test_a_dead_token_goes_unless_it_registered_again(house: House) -> Non
 async def test_a_re_registration_keeps_its_id(house: House) -> None:
     await house.subscribers(3)
     before = {row.token: row.id for row in await house.store.subscribers_page(0, 10)}
-    inserted, updated = await house.store.subscribers_put(
+    inserted, updated, *_ = await house.store.subscribers_put(
         [("ios", "token-1", "token", NOW + 1, "de", "", "", "", "", 5, ["a"], {"x": "y"})]
     )
     assert (inserted, updated) == (0, 1)

@@ -69,7 +69,7 @@ def _other(name: str, value: object, latest: int) -> tuple[Any, list[object]]:
         return _OTHERS[name](value, latest)
     known = _others_known[name]
     if (found := known.get(value)) is None:
-        tidy = _tidied(value)
+        tidy = tidied(value)
         found = _OTHERS[name](tidy, latest) if tidy else (None, [])
         if len(known) >= _MOST:
             known.clear()
@@ -81,7 +81,7 @@ def _other(name: str, value: object, latest: int) -> tuple[Any, list[object]]:
 def _learn(name: str, value: object) -> str | None:
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         return None
-    tidy = str(_tidied(str(value)))
+    tidy = str(tidied(str(value)))
     normal = _WORDS[name](tidy) if tidy else ""
     known = _known[name]
     if len(known) >= _MOST:
@@ -91,7 +91,7 @@ def _learn(name: str, value: object) -> str | None:
     return normal
 
 
-def _tidied(value: object) -> object:
+def tidied(value: object) -> object:
     """``value`` without blanks around it; empty if it is a word for nothing."""
     if not isinstance(value, str):
         return value

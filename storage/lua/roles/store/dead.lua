@@ -14,7 +14,7 @@ local EXAMPLES = 5
 local TOLD = {'stopped', 'asked', 'confirmed', 'forgetting', 'denied'} -- sent to nodes with their heartbeat
 
 -- Inside the caller's transaction: note the refusals that a line reports. entries: {subscriber, token, bound, kind,
--- reason}.
+-- reason}. A refused token that is no subscriber's any more is no death: the phone has another one, or has left.
 function dead.note(campaign, channel, entries, now)
     if #entries == 0 then
         return
@@ -29,7 +29,7 @@ function dead.note(campaign, channel, entries, now)
         local id, token, bound, kind, reason = unpack(entry, 1, 5)
         if kind == 'certain' then
             removed = removed + rows.remove(campaign, channel, id, token, bound, now, keep)
-        else
+        elseif subscribers.has(channel, id, token) then
             if kind == 'likely' then
                 likely = likely + 1
             else
@@ -52,6 +52,34 @@ function dead.note(campaign, channel, entries, now)
     })
     if likely + doubtful > 0 and (row.state == 'closed' or row.state == 'few') then
         rows.enter(row, 'collecting', now)
+    end
+end
+
+-- Inside the caller's transaction: these subscribers of a channel have new tokens. So their refusals that wait for a
+-- verdict were no deaths. A question that they have raised is judged again if the others would not have raised it.
+function dead.succeeded(channel, ids)
+    for _, row in box.space.store_deaths:pairs() do
+        if row.channel == channel and row.waiting > 0 then
+            local n, kinds, reasons = 0, {likely = 0, doubtful = 0}, {}
+            for _, id in ipairs(ids) do
+                local entry = box.space.store_kept:delete({row.campaign, channel, id})
+                if entry ~= nil then
+                    n, kinds[entry.kind] = n + 1, kinds[entry.kind] + 1
+                    reasons[entry.reason] = (reasons[entry.reason] or 0) + 1
+                end
+            end
+            if n > 0 then
+                row = rows.update(row, {
+                    {'=', 'waiting', math.max(0, tonumber(row.waiting) - n)},
+                    {'=', 'likely', math.max(0, tonumber(row.likely) - kinds.likely)},
+                    {'=', 'doubtful', math.max(0, tonumber(row.doubtful) - kinds.doubtful)},
+                    {'=', 'reasons', rows.less_reasons(row.reasons, reasons)},
+                })
+                if row.state == 'asked' and not rows.too_many(row, row.limit) then
+                    rows.update(row, {{'=', 'state', 'collecting'}})
+                end
+            end
+        end
     end
 end
 

@@ -17,12 +17,10 @@ local NEXT = {deleting = 'collecting', forgetting = 'denied'} -- once nothing is
 
 -- The verdict by the whole ring's answers for a campaign and channel: 'deleting', 'asked' or 'few'.
 local function verdict(row, limit)
-    local good, bad = rows.delivered(row), rows.refused(row)
-    local share = bad / math.max(1, good + bad)
-    if share > limit and bad >= rows.ENOUGH then
+    if rows.too_many(row, limit) then
         return 'asked'
     end
-    return share <= limit and good >= rows.ENOUGH and 'deleting' or 'few'
+    return rows.share(row) <= limit and rows.delivered(row) >= rows.ENOUGH and 'deleting' or 'few'
 end
 
 -- One step: delete expired rows. Returns whether there may be more.

@@ -64,6 +64,26 @@ function rows.add_reasons(sums, more)
     return setmetatable(sums, rows.MAP)
 end
 
+-- Take reasons off the sums again.
+function rows.less_reasons(sums, fewer)
+    for reason, n in pairs(fewer) do
+        local name = sums[reason] ~= nil and reason or 'other'
+        local left = (sums[name] or 0) - n
+        sums[name] = left > 0 and left or nil
+    end
+    return setmetatable(sums, rows.MAP)
+end
+
+-- The share of refused phones among those with an answer.
+function rows.share(row)
+    return rows.refused(row) / math.max(1, rows.delivered(row) + rows.refused(row))
+end
+
+-- Whether a campaign's refusals are so many that a person must be asked.
+function rows.too_many(row, limit)
+    return rows.share(row) > limit and rows.refused(row) >= rows.ENOUGH
+end
+
 -- Delete one target, if it was registered at or before `bound`. With `keep` (there is memory, asked once for all) its
 -- row is kept for the undo, as a tuple: a Lua table would cost twice as much as all the rest.
 function rows.remove(campaign, channel, id, token, bound, now, keep)

@@ -7,6 +7,7 @@ local replicas = require('roles.store.replicas')
 local schema = require('roles.store.schema')
 local page_read = require('roles.store.page_read')
 local subscribers = require('roles.store.subscribers')
+local successions = require('roles.store.successions')
 local campaigns = require('roles.store.campaigns')
 local keys = require('roles.store.keys')
 local channels = require('roles.store.channels')
@@ -26,7 +27,9 @@ local store = {}
 function store.start()
     local version = not box.info.ro and schema.migrate() or 0 -- a read replica has its schema from its master
     publish('store', replication.confirmed({
-        subscribers_put = subscribers.subscribers_put,
+        subscribers_put = successions.subscribers_put,
+        subscribers_elsewhere = successions.subscribers_elsewhere,
+        subscribers_successors = successions.subscribers_successors,
         subscribers_remove = subscribers.subscribers_remove,
         subscribers_count = subscribers.subscribers_count,
         subscribers_page = subscribers.subscribers_page,

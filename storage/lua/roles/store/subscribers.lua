@@ -1,7 +1,6 @@
 -- The base: who gets pushes. Upserts by (channel, token), keeps ids for ever, counts per channel.
 
 local atomic = require('roles.atomic')
-local memory = require('roles.memory')
 local subscribers = {}
 
 -- removed: by how many the count of removals changes; negative for restored ones.
@@ -12,16 +11,25 @@ local function count(channel, by, removed)
     })
 end
 
--- rows: whole tuples without their id, which is inserted here, so that no row is copied.
--- Returns how many were new and how many replaced. A re-registration keeps its id.
-local function put(rows)
+-- A row that is put has the token that it replaces behind its twelve fields, or nothing.
+local REPLACES = 13
+
+-- Inside the caller's transaction. rows: whole tuples without their id, which is inserted here, so that no row is
+-- copied. `succeed(row, token)` finds whose row it is if it replaces `token` (successions.lua).
+-- Returns how many were new and how many known. A re-registration keeps its id.
+function subscribers.put(rows, succeed)
     local space = box.space.store_subscribers
     local target, ids = space.index.target, box.sequence.store_subscriber_id
     local inserted, new, key = 0, {}, {}
     for _, row in ipairs(rows) do
-        local channel = row[1]
-        key[1], key[2] = channel, row[2]
-        local known = target:get(key)
+        local channel, replaced, known = row[1], row[REPLACES], nil
+        if replaced == nil then
+            key[1], key[2] = channel, row[2]
+            known = target:get(key)
+        else
+            row[REPLACES] = nil
+            known = succeed(row, replaced)
+        end
         if known ~= nil then
             table.insert(row, 1, known[1])
             space:replace(row)
@@ -38,11 +46,6 @@ local function put(rows)
     return inserted, #rows - inserted
 end
 
-function subscribers.subscribers_put(rows)
-    memory.refuse_when_full()
-    return memory.noticed(atomic, put, rows)
-end
-
 -- Inside the caller's transaction: delete a target if it was registered at or before `bound` (ms): a later registration
 -- wins. Returns its row, or nil. The caller counts the deleted ones, once for all: `subscribers.left`.
 function subscribers.take_out(channel, id, token, bound)
@@ -52,6 +55,12 @@ function subscribers.take_out(channel, id, token, bound)
         return nil
     end
     return space:delete(id)
+end
+
+-- Whether this subscriber still has this token: else the phone has another one by now, or has left.
+function subscribers.has(channel, id, token)
+    local row = box.space.store_subscribers:get(id)
+    return row ~= nil and row.token == token and row.channel == channel
 end
 
 function subscribers.left(channel, n)

@@ -1,0 +1,135 @@
+-- A phone gets a new token, and its app names the old one: the subscriber keeps id and attributes, under the new token
+-- (docs/adr/0024). A push that was refused under the old token is no death.
+
+local atomic = require('roles.atomic')
+local dead = require('roles.store.dead')
+local memory = require('roles.memory')
+local subscribers = require('roles.store.subscribers')
+local successions = {}
+
+local UNDER_WAY = {'firing', 'pausing', 'paused'}
+
+-- Attributes that `row` (a tuple without its id) does not give are those of `known`.
+local function inherit(row, known)
+    for field = 5, 9 do -- locale to screen
+        row[field] = row[field] ~= '' and row[field] or known[field + 1]
+    end
+    if row[10] == nil then
+        row[10] = known.best_minute or box.NULL
+    end
+    if next(row[11]) == nil then
+        row[11] = known.tags
+    end
+    if next(row[12]) == nil then
+        row[12] = setmetatable(known.fields, {__serialize = 'map'})
+    end
+end
+
+-- The highest id that every campaign under way walks; nil: none is under way.
+local function walked_by_all()
+    local least
+    for _, state in ipairs(UNDER_WAY) do
+        for _, c in ipairs(box.space.store_campaigns.index.state:select({state})) do
+            local last = box.space.store_cursors:select({c.id}, {iterator = 'REQ', limit = 1})[1]
+            if last ~= nil then
+                least = math.min(least or math.huge, tonumber(last.end_id))
+            end
+        end
+    end
+    return least
+end
+
+-- Two subscribers are one phone: `old` has the token that is replaced, `new` the one that replaces it. Returns who
+-- stays and who goes. The old id stays; but while campaigns are under way that walk both of them, the new one: there it
+-- may have been reached already, under the token that it keeps. A campaign that began before `new` came walks `old`
+-- alone.
+local function of_two(old, new)
+    local end_id = walked_by_all()
+    if end_id ~= nil and new.id <= end_id then
+        return new, old
+    end
+    return old, new
+end
+
+-- `succeed(row, replaced)` for one call: gives the row what it inherits, and returns the subscriber whose row it is, or
+-- nil if it is a new one. And the counts of what it found, and who had the replaced tokens: channel -> ids.
+local function begin()
+    local space = box.space.store_subscribers
+    local counts = {moved = 0, merged = 0, unknown = 0}
+    local succeeded = {}
+
+    local function succeed(row, replaced)
+        local channel, token = row[1], row[2]
+        local old, new = space.index.target:get({channel, replaced}), space.index.target:get({channel, token})
+        for _, known in ipairs({new or old, old}) do
+            inherit(row, known)
+        end
+        if old == nil then
+            counts.unknown = counts.unknown + 1
+            return new
+        elseif replaced == token then
+            return old
+        end
+        succeeded[channel] = succeeded[channel] or {}
+        table.insert(succeeded[channel], old.id)
+        if new == nil then
+            counts.moved = counts.moved + 1
+            return old
+        end
+        counts.merged = counts.merged + 1
+        local stays, goes = of_two(old, new)
+        space:delete(goes.id)
+        subscribers.left(channel, 1)
+        return stays
+    end
+    return succeed, counts, succeeded
+end
+
+local function put(rows)
+    local succeed, counts, succeeded = begin()
+    local inserted, known = subscribers.put(rows, succeed)
+    for channel, ids in pairs(succeeded) do
+        dead.succeeded(channel, ids)
+    end
+    return inserted, known, counts.moved, counts.merged, counts.unknown
+end
+
+-- Upsert by (channel, token). rows: whole tuples without their id, and behind them the token that is replaced, if any:
+-- such a row keeps the attributes that it does not give. Returns how many subscribers were new and known; of the known
+-- how many have a new token, and how many were two before; and how many replaced tokens were in no row.
+function successions.subscribers_put(rows)
+    memory.refuse_when_full()
+    return memory.noticed(atomic, put, rows)
+end
+
+-- pairs: {channel, token} each. The first pair (from 0) whose token is unknown on its channel and known on another, and
+-- that channel; or nil.
+function successions.subscribers_elsewhere(pairs)
+    local target = box.space.store_subscribers.index.target
+    for n, pair in ipairs(pairs) do
+        local channel, token = pair[1], pair[2]
+        if target:get({channel, token}) == nil then
+            for _, other in box.space.store_counts:pairs() do
+                if target:get({other.channel, token}) ~= nil then
+                    return n - 1, other.channel
+                end
+            end
+        end
+    end
+    return nil
+end
+
+-- refused: {subscriber, token} each. Those who have another token by now: {subscriber, token, kind, registered_at,
+-- locale} each, as a batch has them.
+function successions.subscribers_successors(channel, refused)
+    local found = {}
+    for _, entry in ipairs(refused) do
+        local row = box.space.store_subscribers:get(entry[1])
+        if row ~= nil and row.channel == channel and row.token ~= entry[2] then
+            table.insert(found, {row.id, row.token, row.kind, row.registered_at, row.locale})
+        end
+    end
+    return found
+end
+
+return successions
