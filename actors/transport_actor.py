@@ -10,6 +10,7 @@ from actors.gate import Gate
 from actors.messages import Answered
 from actors.poison import PoisonCounter
 from actors.quiet import heed
+from actors.successors import Find, follow
 from campaigns.batch import Batch
 from campaigns.clock import Clock
 from campaigns.outcome import Outcome
@@ -20,7 +21,8 @@ from transports.contract import Outcomes, Transport, all_alike
 class TransportActor:
     """Sends up to ``concurrency`` batches at once over one transport, which lives and dies with this actor.
 
-    ``intake``: the sending end of ``work``. The consumer has a clone of it; the actor closes its own to stop.
+    ``intake``: the sending end of ``work``. The consumer has a clone of it; the actor closes its own to stop. ``find``:
+    who of refused phones has a new token.
     """
 
     def __init__(
@@ -34,6 +36,7 @@ class TransportActor:
         done: trio.MemorySendChannel[Answered],
         gate: Gate,
         clock: Clock,
+        find: Find,
         concurrency: int = 4,
     ) -> None:
         self._channel = channel
@@ -44,6 +47,7 @@ class TransportActor:
         self._done = done
         self._gate = gate
         self._clock = clock
+        self._find = find
         self._concurrency = concurrency
 
     async def run(self, ready: Callable[[], None]) -> None:
@@ -80,4 +84,5 @@ class TransportActor:
             nursery.start_soon(self._weigh, batch, outcomes, began)
 
     async def _weigh(self, batch: Batch, outcomes: Outcomes, began: float) -> None:
+        batch, outcomes = await follow(batch, outcomes, self._find)
         await self._done.send((batch, await self._gate.answered(batch, outcomes, began)))

@@ -19,6 +19,7 @@ from actors.refusals import Ask
 from actors.reporter import Reporter
 from actors.settler import Settler
 from actors.shepherd import Shepherd
+from actors.successors import Find, finding
 from actors.transport_actor import TransportActor
 from actors.walker import Walker
 from broadside import wire
@@ -81,12 +82,14 @@ class ChannelGroup:
         tokens: TokenHolder,
         drain: float,
         ask: Ask,
+        find: Find,
     ) -> None:
         self._setup = setup
         self._tubes = tubes
         self._cache = cache
         self._clock = clock
         self.gate = Gate(setup.name, ask=ask, limit=setup.dead_limit, limiter=limiter, clock=clock)
+        self._find = find
         self._tokens = tokens
         self._drain = drain
         self._connect()
@@ -144,6 +147,7 @@ class ChannelGroup:
             done=self._done_in.clone(),
             gate=self.gate,
             clock=self._clock,
+            find=self._find,
             concurrency=self._in_hands(),
         )
 
@@ -309,6 +313,7 @@ def worker_tree(
             tokens=tokens,
             drain=hello.drain,
             ask=asking(store, setup.name, clock),
+            find=finding(store, setup.name),
         )
         for setup in hello.channels
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import trio
@@ -179,6 +179,8 @@ class Group:
         self.word = "stopped"
         """The dead ledger's answer to a doubt."""
         self.doubts: list[Doubt] = []
+        self.successors: dict[int, Recipient] = {}
+        """Subscriber → the recipient under the newest token, where the base has another one than the batch."""
         self.gate = gate = Gate("c", ask=self._ask, limiter=limiter, clock=clock)
         self.breaker, self.refusals = gate.breaker, gate.refusals
         places = trio.Semaphore(hands)
@@ -204,6 +206,7 @@ class Group:
             done=done_in.clone(),
             gate=gate,
             clock=clock,
+            find=self._find,
         )
         self.consumer = Consumer(
             channel="c",
@@ -213,6 +216,11 @@ class Group:
             hands=places,
             gate=gate,
         )
+
+    async def _find(self, refused: Sequence[tuple[int, str]]) -> dict[int, Recipient]:
+        await trio.lowlevel.checkpoint()
+        found = {id: self.successors[id] for id, _ in refused if id in self.successors}
+        return {id: found[id] for id, token in refused if id in found and found[id].token != token}
 
     async def _ask(self, doubt: Doubt) -> str:
         await trio.lowlevel.checkpoint()

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import AsyncIterator
+import os
+import signal
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +16,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from broadside import cli
+from broadside.demo import samples
 from broadside.imports.mapping import MapFile, Mapping
 from broadside.imports.rules import Rules
 from broadside.newsroom.successions import put_order
 from storage.link import Link
 from tests.broadside.test_api import KEY, api_over
+from tests.broadside.test_node_end_to_end import NodeProcess
 from tests.broadside.test_subscriber_files import Import, Node
 from transports import registry
 
@@ -184,3 +190,83 @@ def test_an_import_adds_up_what_the_node_says_of_replaced_tokens(tmp_path: Path)
     rows = "".join(f"ios,{n:064x},{n + 10**6:064x}\n" for n in range(3000))
     summary = run(f"channel,token,replaces\n{rows}", Counting().upsert)
     assert summary.replaces == {"moved": 3000, "unknown": 2}
+
+
+@pytest.fixture
+def node(tmp_path: Path) -> Iterator[NodeProcess]:
+    node = NodeProcess(tmp_path, 20)
+    yield node
+    if node.process is not None and node.process.poll() is None:
+        node.process.kill()
+        node.process.wait(10)
+
+
+@pytest.mark.timeout(300)
+def test_a_push_refused_under_the_old_token_goes_to_the_new_one_and_nobody_died(
+    node: NodeProcess, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Item 2: the app replaces its token while the push is on its way; a node, its twins, the command line."""
+
+    def command(*words: str) -> str:
+        capfd.readouterr()
+        assert cli.run([*words, "--data", str(node.data)]) == 0
+        return capfd.readouterr()[0]
+
+    node.start()
+    node.wait_for("serving;", 150)
+    for row in rows_of(command("subscribers", "export")):
+        if row["token"].startswith(samples.DEAD):
+            command("subscribers", "remove", row["channel"], row["token"])
+    platforms = {"ios-news": registry.load("apns"), "android-news": registry.load("fcm")}
+    old = {channel: platform.sample(samples.DEAD + "1" * 60) for channel, platform in platforms.items()}
+    new = {channel: platform.sample("1" * 64) for channel, platform in platforms.items()}
+    for channel, token in old.items():
+        said = command("subscribers", "put", channel, token, "--locale", "de", "--tag", "sport")
+        assert said == f"added one subscriber of {channel}\n"
+    before = node.ledger()
+    ids = {row["token"]: row["id"] for row in rows_of(command("subscribers", "export"))}
+    twins = node.children("simulators.twin")
+    assert len(twins) == 2
+    for twin in twins:
+        os.kill(twin, signal.SIGSTOP)
+    try:
+        command("fire", "--title", "T", "--body", "B")
+        tubes = [f"push_{channel}" for channel in old]
+        node.until(lambda: all(node.api("/api/tubes")["tubes"][tube]["taken"] for tube in tubes), "batches in hand")
+        for channel, token in new.items():
+            said = command("subscribers", "put", channel, token, "--replaces", old[channel])
+            assert said == f"updated one subscriber of {channel}: the old token is replaced\n"
+            said = command("subscribers", "put", channel, token, "--replaces", old[channel])
+            assert said == f"updated one subscriber of {channel}; the old token is no subscriber's\n"
+    finally:
+        for twin in twins:
+            os.kill(twin, signal.SIGCONT)
+    (campaign,) = node.until(lambda: done(node, "T"), "end of the campaign", 60)
+    sums: Counter[str] = Counter()
+    for tally in campaign["channels"].values():
+        sums.update(tally)
+    rows = rows_of(command("subscribers", "export"))
+    assert (sums["delivered"], sums["dead"], sums["rejected"]) == (len(rows), 0, 0)
+    pushes = node.ledger() - before
+    assert pushes == Counter(row["token"] for row in rows), "each phone once, under the token that it has now"
+    assert set(new.values()) <= set(pushes)
+    assert {row["token"]: row["id"] for row in rows if row["token"] in new.values()} == {
+        new[channel]: ids[old[channel]] for channel in new
+    }
+    assert {tuple(row["tags"]) for row in rows if row["token"] in new.values()} == {("sport",)}
+    assert [
+        entry for part in node.api("/api/dead").values() for entry in part if entry["campaign"] == campaign["id"]
+    ] == []
+    verified = node.api(f"/api/campaigns/{campaign['id']}/verify")
+    assert verified["ok"], verified["problems"]
+    assert "replaces" not in command("subscribers", "export", "--format", "csv").splitlines()[0]
+    assert node.end() == 0
+
+
+def done(node: NodeProcess, title: str) -> list[dict[str, Any]]:
+    campaigns = node.api("/api/campaigns")["campaigns"]
+    return [each for each in campaigns if each["message"]["title"] == title and each["state"] == "done"]
+
+
+def rows_of(exported: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in exported.splitlines()]
