@@ -195,11 +195,7 @@ def no_object(value: object) -> Problem:
 
 
 def _plain(body: bytes) -> list[dict[str, object]]:
-    try:
-        plain = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        problem = Problem("body", f"is not JSON: {error}", "send a JSON array of subscribers")
-        raise RecordError(problem) from None
+    plain = strict_json.read(body, "a JSON array of subscribers")
     if not isinstance(plain, list):
         raise RecordError(Problem("body", "is not an array", "send a JSON array of subscribers"))
     for index, record in enumerate(plain):

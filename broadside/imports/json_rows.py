@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import msgspec
 
+from broadside.api.bounds import DEEPEST
 from broadside.api.subscriber import no_object
 from broadside.errors import Problem, shown
 from broadside.imports.lines import MAX_LINE, Lines
@@ -86,11 +87,13 @@ def _row(number: int, raw: bytes, text: bytes) -> FileRow:
     try:
         record = _DECODE(text)
     except _ERRORS as error:
-        said = "is not UTF-8" if isinstance(error, UnicodeDecodeError) else f"is no object: {error}"
-        if isinstance(error, RecursionError):
-            said = "is nested too deeply"
+        said, remedy = f"is no object: {error}", "one JSON object a line"
+        if isinstance(error, UnicodeDecodeError):
+            said, remedy = "is not UTF-8", "write it in UTF-8"
+        elif isinstance(error, RecursionError):
+            said, remedy = "is nested too deeply", f"at most {DEEPEST} levels"
         written = shown(text[:40].decode(errors="replace"), 40)
-        return FileRow(number, raw, {}, Problem("line", f"{said}: {written}", "one JSON object a line"))
+        return FileRow(number, raw, {}, Problem("line", f"{said}: {written}", remedy))
     if not isinstance(record, dict):
         return FileRow(number, raw, {}, no_object(record))
     return FileRow(number, raw, record)

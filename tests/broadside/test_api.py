@@ -166,7 +166,7 @@ async def test_an_attribute_that_cannot_be_read_does_not_cost_the_phone(api: htt
             "message.options.apns.priority",
         ),
         ({"message": {}}, "message.title"),
-        ({"message": {"title": "t", "body": "b"}, "ttl_seconds": 0}, "body"),
+        ({"message": {"title": "t", "body": "b"}, "ttl_seconds": 0}, "ttl_seconds"),
         ({"message": {"title": "t", "body": "b"}, "chanels": ["ios"]}, "chanels"),
     ],
 )
