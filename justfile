@@ -105,6 +105,11 @@ sweep *arguments: _ready _peers
 system *arguments: _ready _faketime
     @exec .venv/bin/python -m tests.system "$@"
 
+# import, fire and configure with files that once broke something: is each taken or refused as it should be? (FOLDER)
+[no-exit-message]
+inputs *arguments: _ready
+    @exec .venv/bin/python -m tests.inputs "$@"
+
 # run campaigns back to back with random faults: is anything lost, does anything grow? (MINUTES, --seed N, --json)
 [no-exit-message]
 soak *arguments: _ready

@@ -1,0 +1,1 @@
+"""Tries files that once broke something against a real node: ``python -m tests.inputs FOLDER``."""

@@ -1,0 +1,69 @@
+"""Bodies of ``POST /api/campaigns``, and files of ``fire --options``: fired, or refused with an error that helps."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+from tests.inputs.lab import CHANNELS, TRIED, Input, Labs, must
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fired:
+    """A message that every phone of its channels gets."""
+
+    row: str
+
+    async def run(self, file: Input, labs: Labs) -> str:
+        """Fire it as it is, and wait until it is accepted for every phone."""
+        lab = await labs.shared()
+        body = file.content
+        channels = json.loads(body).get("channels") or list(CHANNELS)
+        status, answer = await lab.send(body)
+        must(status == 201, f"{status}: {answer}")
+        report = await lab.done(answer["id"])
+        delivered = {name: tally["delivered"] for name, tally in report["channels"].items()}
+        must(delivered.keys() == set(channels), f"goes to {sorted(delivered)}, not to {sorted(channels)}")
+        must(min(delivered.values()) >= TRIED, f"is not delivered: {report['channels']}, {report['reasons']}")
+        return f"fired, delivered on {', '.join(delivered)}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Refused:
+    """A message that is refused. ``field``: what the error names; ``says``: the value, and words of the remedy."""
+
+    row: str
+    field: str
+    says: tuple[str, ...]
+    status: int = 400
+
+    async def run(self, file: Input, labs: Labs) -> str:
+        """Fire it as it is, and compare the error."""
+        lab = await labs.shared()
+        before = len((await lab.get("/api/campaigns"))["campaigns"])
+        status, answer = await lab.send(file.content)
+        must(status == self.status, f"{status} where {self.status} is right: {str(answer)[:200]}")
+        error = answer["error"]
+        must(error["field"] == self.field, f"names {error['field']!r}, not {self.field!r}: {error['message'][:200]}")
+        must(error["remedy"], f"gives no remedy: {error['message'][:200]}")
+        for words in self.says:
+            must(words in f"{error['message']} {error['remedy']}", f"does not say {words!r}: {error['message'][:200]}")
+        must(len((await lab.get("/api/campaigns"))["campaigns"]) == before, "a campaign was made nevertheless")
+        return f"{status} {error['message'][:100]}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptionsRefused:
+    """A file of ``fire --options`` that is refused."""
+
+    row: str
+    says: tuple[str, ...]
+
+    async def run(self, file: Input, labs: Labs) -> str:
+        """Fire with the file, and compare what is said."""
+        lab = await labs.shared()
+        said = await lab.cli("fire", "--title", "T", "--body", "B", "--options", str(file.path))
+        must(said.code == 2, f"exit code {said.code}: {said.err[:200]}")
+        for words in self.says:
+            must(words in said.err, f"does not say {words!r}: {said.err[:200]}")
+        return f"exit 2, {said.err.strip()[:100]}"
