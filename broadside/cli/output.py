@@ -44,6 +44,22 @@ def say_json(value: object) -> None:
     say(msgspec.json.encode(value).decode())
 
 
+class Results:
+    """Standard output for a result that is a file: exact in a file or a pipe, harmless on a terminal."""
+
+    def write(self, data: bytes, /) -> int:
+        """Write whole characters in UTF-8."""
+        if sys.stdout.isatty():
+            sys.stdout.write(harmless(data.decode(errors="replace")))
+        else:
+            sys.stdout.buffer.write(data)
+        return len(data)
+
+    def flush(self) -> None:
+        """Hand all of it over."""
+        sys.stdout.flush()
+
+
 def complain(text: str) -> None:
     """Print an error, a warning or a hint."""
     sys.stderr.write(harmless(text) + "\n")

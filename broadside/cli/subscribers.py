@@ -16,7 +16,7 @@ from broadside.api.api_client import Client
 from broadside.api.subscriber import latest_registration, read_subscriber, refused
 from broadside.api.token_rules import DeviceTokens
 from broadside.cli.options import ConfigFile, DataDir, Json, client
-from broadside.cli.output import bars, complain, say, say_json, table
+from broadside.cli.output import Results, bars, complain, say, say_json, table
 from broadside.errors import RecordError, UsageError
 from broadside.imports.export import export as export_base
 from broadside.imports.importer import Summary, import_file
@@ -223,10 +223,9 @@ def export(
         with bars(eta=True) as shown:
             task = shown.add_task("exporting", total=total, note="")
             if output is None:
-                rows = export_base(
-                    node.subscribers, sys.stdout.buffer, chosen, lambda n: shown.update(task, completed=n)
-                )
-                sys.stdout.buffer.flush()
+                results = Results()
+                rows = export_base(node.subscribers, results, chosen, lambda n: shown.update(task, completed=n))
+                results.flush()
                 return 0
             with PrivateFile(output) as out:
                 rows = export_base(node.subscribers, out, chosen, lambda n: shown.update(task, completed=n))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Callable, Iterator
-from typing import Any, BinaryIO, Literal, Protocol, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias
 
 import msgspec
 
@@ -24,7 +24,14 @@ class Fetch(Protocol):
         """Return up to ``limit`` subscribers with id > ``after``, as NDJSON in the order of ids."""
 
 
-def export(fetch: Fetch, out: BinaryIO, format_: Format, progress: Callable[[int], None] = lambda rows: None) -> int:
+class ExportOut(Protocol):
+    """Takes the file's bytes, each time whole lines."""
+
+    def write(self, data: bytes, /) -> int:
+        """Return how many it took: all."""
+
+
+def export(fetch: Fetch, out: ExportOut, format_: Format, progress: Callable[[int], None] = lambda rows: None) -> int:
     """Write the whole base to ``out``; returns the number of rows. ``progress`` gets the rows written so far."""
     written = 0
     if format_ == "csv":

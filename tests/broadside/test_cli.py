@@ -310,6 +310,28 @@ def test_no_text_from_outside_can_steer_the_terminal(broadside: Said, node: Fake
         assert found.get("campaigns", [found])[0]["message"] == message, "JSON keeps its meaning"
 
 
+@pytest.mark.parametrize("form", ["ndjson", "csv"])
+def test_an_export_is_harmless_on_a_terminal_and_exact_elsewhere(broadside: Said, node: FakeNode, form: str) -> None:
+    """S13: C1 controls and RLO in attributes reached the terminal as they came."""
+    evil = "a\x9b2J\u202eb\x85"
+    node.rows = {("ios", "a"): {"channel": "ios", "token": "a", "fields": {"name": evil}, "tags": [evil, "ö"]}}
+    parent, child = pty.openpty()
+    command = [sys.executable, "-m", "broadside.cli", "subscribers", "export", "--format", form]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "PYTHONUTF8": "1"}
+    with subprocess.Popen(command, stdout=child, stderr=subprocess.DEVNULL, env=environment) as exporter:
+        os.close(child)
+        assert exporter.wait(20) == 0
+    shown = os.read(parent, 65536).decode().replace("\r\n", "\n")
+    os.close(parent)
+    assert all(character.isprintable() or character == "\n" for character in shown)
+    assert r"a\u009b2J\u202eb\u0085" in shown
+    assert "ö" in shown
+    exact = subprocess.run(command, capture_output=True, env=environment, check=True).stdout
+    assert evil.encode() in exact
+    if form == "ndjson":
+        assert json.loads(shown) == json.loads(exact)
+
+
 def test_no_campaign_yet(broadside: Said, node: FakeNode) -> None:
     node.campaigns = []
     assert broadside("campaign", "list") == (0, "", "no campaign yet (fire one: broadside fire --title T --body B)\n")
