@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from campaigns.identity import campaign_text
 from storage.errors import LinkLost, VerbRefused
 from storage.records import Cursor, LedgerPage
 from storage.store import Store
+from storage.whole_file import write_whole
 
 log = structlog.get_logger(__name__)
 
@@ -86,15 +86,5 @@ def _write(path: Path, campaign: Campaign, cursors: list[Cursor], pages: list[Le
     lines = (msgspec.json.encode(record) + b"\n" for record in _records(campaign, cursors, pages))
     content = gzip.compress(b"".join(lines), mtime=0)
     path.parent.mkdir(mode=0o700, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.new")
-    with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:  # noqa: PTH123
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    write_whole(path, content)
     return hashlib.sha256(content).hexdigest()

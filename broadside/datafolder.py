@@ -12,7 +12,6 @@ import os
 import secrets
 import socket
 import stat
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +21,7 @@ import msgspec
 from broadside import machine_users
 from broadside.errors import DataFolderError, shown
 from storage import socket_path
+from storage.whole_file import write_whole
 
 LOCK_WITHIN = 1.0
 """Seconds for which a node tries to lock its folder: a command that only looks at the lock has it for a moment."""
@@ -169,7 +169,7 @@ class DataFolder:
 
     def write_node(self, info: NodeInfo) -> None:
         """Write ``node.json``, by which the command line finds the node."""
-        write_private(self.node_json, msgspec.json.encode(info) + b"\n")
+        write_whole(self.node_json, msgspec.json.encode(info) + b"\n")
 
     def forget_node(self) -> None:
         """Remove ``node.json``, so that nobody looks for the node at its address."""
@@ -210,7 +210,7 @@ class DataFolder:
             raise DataFolderError(f"api key {self.api_key}: cannot be read: {error}") from None
         if not key:
             key = secrets.token_urlsafe(32)
-            write_private(self.api_key, key.encode() + b"\n")
+            write_whole(self.api_key, key.encode() + b"\n")
         elif self.api_key.stat().st_mode & 0o077:
             raise DataFolderError(f"api key {self.api_key}: is open to other users (chmod 600 {self.api_key})")
         return key
@@ -253,18 +253,3 @@ def _takes_sockets(path: Path) -> bool:
             return False
     path.unlink()
     return True
-
-
-def write_private(path: Path, content: bytes) -> None:
-    """Write ``path`` with mode 0600, atomically: a reader sees the old content or the new, never a part."""
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
-    temporary = Path(name)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise

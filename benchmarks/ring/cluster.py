@@ -26,9 +26,10 @@ import msgspec
 from benchmarks.ports import free_ports
 from broadside.api.api_client import Client
 from broadside.api.subscriber import MAX_SUBSCRIBERS, Subscriber
-from broadside.datafolder import DataFolder, write_private
+from broadside.datafolder import DataFolder
 from broadside.errors import BroadsideError
 from storage import admin
+from storage.whole_file import write_whole
 
 CHANNELS = {"android-news": ("fcm", "example-news"), "ios-news": ("apns", "com.example.news")}
 START_DEADLINE = 60.0
@@ -257,7 +258,7 @@ class Cluster:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         for name in ("store", "peers", "replication"):
-            write_private(folder / f"{name}.password", secrets.token_urlsafe(24).encode() + b"\n")
+            write_whole(folder / f"{name}.password", secrets.token_urlsafe(24).encode() + b"\n")
         ports = free_ports(nodes + stores)
         self.queue_ports = {f"node-{n + 1}": port for n, port in enumerate(ports[:nodes])}
         store_ports = ports[nodes:]

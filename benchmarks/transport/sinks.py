@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from benchmarks.ports import free_ports
-from broadside.datafolder import write_private
+from storage.whole_file import write_whole
 
 CORE = "0"
 STREAMS = (100, 1_000)
@@ -71,7 +71,7 @@ class Files:
         server = authority.issue_cert("localhost", "127.0.0.1")
         server.private_key_pem.write_to_path(str(self.directory / "server.key"))
         (self.directory / "server.pem").write_bytes(b"".join(blob.bytes() for blob in server.cert_chain_pems))
-        write_private(self.apns_key, _pem(ec.generate_private_key(ec.SECP256R1())))
+        write_whole(self.apns_key, _pem(ec.generate_private_key(ec.SECP256R1())))
         account = {
             "type": "service_account",
             "project_id": "news-1a2b3",
@@ -80,7 +80,7 @@ class Files:
             "client_email": "push@news-1a2b3.iam.gserviceaccount.com",
             "token_uri": f"https://localhost:{token_port}/token",
         }
-        write_private(self.service_account, json.dumps(account).encode())
+        write_whole(self.service_account, json.dumps(account).encode())
 
     def server_context(self) -> ssl.SSLContext:
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)

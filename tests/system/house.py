@@ -18,11 +18,11 @@ import trustme
 from benchmarks.ring.cluster import free_ports
 from broadside.api.subscriber import Subscriber
 from broadside.config.config import CONNECTIONS
-from broadside.datafolder import write_private
 from broadside.demo import samples
 from simulators.ledger import Entry, read_ledger
 from storage.errors import VerbRefused
 from storage.link import Link
+from storage.whole_file import write_whole
 from tests.system.plan import LATENCY, STREAMS, Plan
 from tests.system.processes import MARK, Failed, Node, Process, Tarantool, Twin, marked, until
 from tests.system.proxy import Proxy
@@ -297,7 +297,7 @@ class House(Trial):
             return ""
         (self.queue_port,) = free_ports(1)
         password = self.folder / "peers.password"
-        write_private(password, b"peers of a run under fault\n")
+        write_whole(password, b"peers of a run under fault\n")
         return f'listen = "127.0.0.1:{self.queue_port}"\nhosts = ["127.0.0.1"]\npeers_password_file = "{password}"\n'
 
     async def _poison(self, count: int) -> None:
