@@ -86,7 +86,7 @@ def _words(kind: Any, steps: list[str]) -> list[str]:
 
 
 def _found(plain: Any, cls: type[T], path: str) -> tuple[str, Any]:
-    """The place of a misfit, and its value. msgspec does not name a map's key: it is found by trying each alone."""
+    """The place of a misfit, and its value. msgspec does not name a map's key: it is found by halves."""
     where, value = "", plain
     for name, index in _STEPS.findall(path):
         if name:
@@ -94,15 +94,21 @@ def _found(plain: Any, cls: type[T], path: str) -> tuple[str, Any]:
         elif index != "...":
             value, where = value[int(index)], f"{where}[{index}]"
         else:
-            every = dict(value)
-            for key in every:
+            left = list(value.items())
+            while len(left) > 1:
+                half = left[: len(left) // 2]
                 value.clear()
-                value[key] = every[key]
+                value.update(half)
                 try:
                     msgspec.convert(plain, cls)
                 except msgspec.ValidationError:
-                    break
-            value, where = every[key], f"{where}.{key[:64]}"
+                    left = half
+                else:
+                    left = left[len(half) :]
+            ((key, inner),) = left
+            value.clear()
+            value[key] = inner
+            value, where = inner, f"{where}.{key[:64]}"
     return where, value
 
 

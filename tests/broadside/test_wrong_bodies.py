@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import json
+import time
 
 import pytest
 
@@ -40,6 +41,15 @@ def test_a_field_of_the_wrong_type_is_named_with_its_value(body: object, said: s
     found = problem(body)
     assert str(found).startswith(said)
     assert found.remedy
+
+
+def test_the_key_is_found_in_a_time_that_grows_with_the_body() -> None:
+    """D2, S15: trying thousands of keys one by one, each with the rest of the body, would hold the node up."""
+    data: dict[str, object] = {f"k{n}": "" for n in range(6_000)} | {"last": 7}
+    begun = time.process_time()
+    found = problem({"message": {"data": data}, "channels": [""] * 15_000})
+    assert (found.where, found.value) == ("message.data.last", "7")
+    assert time.process_time() - begun < 0.5
 
 
 @pytest.mark.parametrize("form", ["utf-16", "utf-16-le", "utf-16-be"])
