@@ -2,36 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from typing import TypeVar
 
-import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from broadside.api import strict_json
 from broadside.api.dead_records import DeadAnswer, DeadRestore
+from broadside.console.http_answers import Guard, json_answer, refused
+from broadside.console.request_parts import read_short_body
 from broadside.errors import Problem, RecordError
 from broadside.newsroom.dead_desk import DeadDesk
 from campaigns.identity import parse_campaign
 
-Handler = Callable[[Request], Awaitable[Response]]
 Wanted = TypeVar("Wanted", DeadAnswer, DeadRestore)
 _LIST = "`broadside dead list` shows them"
 
 
-def dead_routes(
-    desk: DeadDesk,
-    guard: Callable[..., Handler],
-    body: Callable[[Request], Awaitable[bytes]],
-    refused: Callable[[RecordError], Exception],
-) -> list[Route]:
-    """Build the routes. ``guard`` checks the key, ``body`` reads a bounded body, ``refused`` makes the error answer."""
+def dead_routes(desk: DeadDesk, guard: Guard) -> list[Route]:
+    """Build the routes."""
 
     async def read(request: Request, kind: type[Wanted], noun: str) -> Wanted:
         try:
-            return strict_json.decode(await body(request), kind, noun)
+            return strict_json.decode(await read_short_body(request), kind, noun)
         except RecordError as error:
             raise refused(error) from None
 
@@ -41,25 +35,22 @@ def dead_routes(
         except ValueError as error:
             raise refused(RecordError(Problem("campaign", str(error), _LIST, text[:40] if text else ""))) from None
 
-    def answer(content: Any) -> Response:
-        return Response(msgspec.json.encode(content), media_type="application/json")
-
     async def list_(request: Request) -> Response:
-        return answer(await desk.list())
+        return json_answer(await desk.list())
 
     async def confirm(request: Request) -> Response:
         wanted = await read(request, DeadAnswer, "an answer about refused tokens")
-        return answer(await desk.confirm(wanted.channel, campaign(wanted.campaign)))
+        return json_answer(await desk.confirm(wanted.channel, campaign(wanted.campaign)))
 
     async def keep(request: Request) -> Response:
         wanted = await read(request, DeadAnswer, "an answer about refused tokens")
-        return answer(await desk.keep(wanted.channel, campaign(wanted.campaign)))
+        return json_answer(await desk.keep(wanted.channel, campaign(wanted.campaign)))
 
     async def restore(request: Request) -> Response:
         wanted = await read(request, DeadRestore, "what to restore")
         if wanted.channel is None and wanted.campaign is None:
             raise refused(RecordError(Problem("body", "names neither a channel nor a campaign", _LIST)))
-        return answer(await desk.restore(wanted.channel, campaign(wanted.campaign)))
+        return json_answer(await desk.restore(wanted.channel, campaign(wanted.campaign)))
 
     return [
         Route("/api/dead", guard(list_)),
