@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeAlias
 
 import msgspec
-import structlog
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Match, Route
 
+from broadside.console.request_failure import FAILURE, failure, logged
 from broadside.errors import Conflict, RecordError
 from broadside.newsroom.alarms import DISK_REMEDY, REMEDY
 from storage.errors import DiskFull, LinkDown, LinkLost, OutOfMemory, StorageError, VerbRefused
-
-log = structlog.get_logger(__name__)
 
 Handler: TypeAlias = Callable[[Request], Awaitable[Response]]
 Guard: TypeAlias = Callable[..., Handler]
@@ -50,11 +49,35 @@ def refused(error: RecordError) -> ApiFailure:
 
 def broken(request: Request, error: BaseException, message: str, more: dict[str, Any] | None = None) -> Response:
     """Answer 500 with an id, under which the log has the error and its traceback."""
-    id = secrets.token_hex(4)
-    log.error("a request failed", id=id, path=request.url.path[:200], why=repr(error)[:500], exc_info=error)
-    known = more or {}
-    remedy = "; ".join(filter(None, (known.get("remedy"), f"the node's log has the reason under the id {id}")))
-    return json_answer({"error": {**known, "message": message, "id": id, "remedy": remedy}}, 500)
+    id = logged(request.url.path, error)
+    setattr(request.state, FAILURE, id)
+    return json_answer(failure(id, message, more), 500)
+
+
+async def failed(request: Request, error: Exception) -> Response:
+    """Answer to a request that failed outside of an endpoint."""
+    return broken(request, error, _node_failed(error))
+
+
+async def no_route(request: Request, error: Exception) -> Response:
+    """Answer 404 to an unknown path, and 405 to a method that the path does not take."""
+    assert isinstance(error, HTTPException)
+    path = request.url.path
+    told = {"field": "path", "value": path[:200], "remedy": "docs/operating.md lists the paths"}
+    if error.status_code != 405:
+        return json_answer({"error": {"message": f"there is no {path[:200]}", **told}}, error.status_code)
+    routes = [each for each in request.app.routes if isinstance(each, Route)]
+    fitting = [each.methods or () for each in routes if each.matches(request.scope)[0] is not Match.NONE]
+    takes = {method for methods in fitting for method in methods}
+    allowed = ", ".join(sorted(takes))
+    told = {"field": "method", "value": request.method, "remedy": f"send {allowed}"}
+    answer = json_answer({"error": {"message": f"{path[:200]} does not take {request.method}", **told}}, 405)
+    answer.headers["allow"] = allowed
+    return answer
+
+
+def _node_failed(error: Exception) -> str:
+    return f"the node failed: {type(error).__name__}"
 
 
 def answered(endpoint: Handler) -> Handler:
@@ -85,6 +108,6 @@ def answered(endpoint: Handler) -> Handler:
         except StorageError as error:
             return broken(request, error, str(error))
         except Exception as error:
-            return broken(request, error, f"the node failed: {type(error).__name__}")
+            return broken(request, error, _node_failed(error))
 
     return answer

@@ -18,6 +18,8 @@ import msgspec
 import structlog
 import trio
 
+from broadside.console.request_failure import FAILURE, failure, logged
+
 log = structlog.get_logger(__name__)
 
 Event = MutableMapping[str, Any]
@@ -207,13 +209,18 @@ class HttpConnection:
     async def _answer(self, request: h11.Request) -> None:
         scope = self._scope(request)
         self._bodiless = request.method == b"HEAD"
+        failed: Exception | None = None
         try:
             await self._app(scope, self._receive, self._send_for(scope))
         except Exception as error:
-            if not self._gone:
-                log.error("a request failed", path=scope["path"], why=repr(error), exc_info=error)
-        if self._h11.our_state is h11.SEND_RESPONSE and not self._gone:
-            await self._refuse(h11.RemoteProtocolError("no answer", error_status_hint=500))
+            failed = error
+        if self._gone:
+            return
+        if self._h11.our_state is h11.SEND_RESPONSE:
+            failed = failed or RuntimeError("the application gave no answer")
+        if failed is not None and FAILURE not in scope["state"]:
+            id = logged(scope["path"], failed)
+            await self._reply(500, failure(id, f"the node failed: {type(failed).__name__}"))
 
     def _scope(self, request: h11.Request) -> Event:
         path, _, query = bytes(request.target).partition(b"?")
@@ -304,12 +311,16 @@ class HttpConnection:
 
     async def _refuse(self, error: h11.RemoteProtocolError) -> None:
         """Answer with the error and close, unless an answer has begun."""
+        await self._reply(error.error_status_hint, {"error": {"message": str(error)}})
+
+    async def _reply(self, status: int, content: dict[str, Any]) -> None:
+        """Answer without the application, and close, unless an answer has begun."""
         if self._h11.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
             return
-        body = b"" if self._bodiless else msgspec.json.encode({"error": {"message": str(error)}})
+        body = b"" if self._bodiless else msgspec.json.encode(content)
         headers = [("content-type", "application/json"), ("content-length", str(len(body))), ("connection", "close")]
         try:
-            await self._write(h11.Response(status_code=error.error_status_hint, headers=headers), hold=True)
+            await self._write(h11.Response(status_code=status, headers=headers), hold=True)
             await self._write(h11.Data(data=body))
             await self._write(h11.EndOfMessage())
         except ClientGone:

@@ -8,13 +8,14 @@ from typing import Any
 
 import trio
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from broadside.console.campaign_routes import campaign_routes
 from broadside.console.dead_routes import dead_routes
-from broadside.console.http_answers import ApiFailure, Handler, answered, json_answer
+from broadside.console.http_answers import ApiFailure, Handler, answered, failed, json_answer, no_route
 from broadside.console.http_server import ADMITTED
 from broadside.console.request_parts import check_no_body, check_query
 from broadside.console.ring_routes import ring_routes
@@ -51,7 +52,8 @@ class Api:
     def app(self) -> Starlette:
         """Build the ASGI application."""
         guard = self._guarded
-        return Starlette(
+        app = Starlette(
+            exception_handlers={HTTPException: no_route, Exception: failed},
             routes=[
                 Route("/healthz", answered(self._healthz)),
                 Route("/readyz", answered(self._readyz)),
@@ -60,8 +62,10 @@ class Api:
                 *subscriber_routes(self._newsroom, guard),
                 *ring_routes(self._newsroom, self._ring, guard),
                 *dead_routes(self._newsroom.dead, guard),
-            ]
+            ],
         )
+        app.router.redirect_slashes = False  # a redirect names http://, whatever stands before the node
+        return app
 
     def _guarded(self, endpoint: Handler, *query: str, body: bool = False) -> Handler:
         """Admit only requests with the key. ``query``: known parameters; ``body``: whether the endpoint reads one."""

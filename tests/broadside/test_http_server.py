@@ -7,17 +7,19 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import httpx
 import pytest
+import structlog.testing
 import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import Route
+from starlette.responses import Response, StreamingResponse
+from starlette.routing import Mount, Route
+from starlette.types import Receive, Scope, Send
 
 from broadside.console import http_server
 from broadside.console.console import Console, contained
@@ -101,6 +103,8 @@ class Served:
         app.routes.append(Route("/slow", slow))
         app.routes.append(Route("/large", large))
         app.routes.append(Route("/bug", bug))
+        app.routes.append(Route("/cut", cut))
+        app.routes.append(Mount("/mute", mute))
         return Console(app, "127.0.0.1", self.port, self.local, bound=self._bound, closing=lambda: None)
 
     def _bound(self, url: str) -> None:
@@ -171,6 +175,18 @@ async def bug(request: Request) -> Response:
     raise KeyError("a bug")
 
 
+async def cut(request: Request) -> Response:
+    async def lines() -> AsyncIterator[bytes]:
+        yield b"one\n"
+        raise KeyError("a bug in mid-stream")
+
+    return StreamingResponse(lines())
+
+
+async def mute(scope: Scope, receive: Receive, send: Send) -> None:
+    """An application that does not answer."""
+
+
 @pytest.fixture
 def served(tmp_path: Path) -> Iterator[Served]:
     served = Served(tmp_path)
@@ -233,10 +249,43 @@ def test_any_bytes_at_the_port_end_with_their_own_connection(lasting: Served, pa
     assert lasting.well()
 
 
-def test_a_failing_request_is_answered_and_ends_nothing(served: Served) -> None:
-    """S2."""
-    assert httpx.get(served.url + "/bug").status_code == 500
+@pytest.mark.parametrize("path", ["/bug", "/mute/x"])
+def test_a_failing_request_is_answered_and_ends_nothing(served: Served, path: str) -> None:
+    """S2, S15: the answer was plain text, and had no id that the log knows."""
+    with structlog.testing.capture_logs() as lines:
+        answer = httpx.get(served.url + path)
+    assert answer.status_code == 500
+    (line,) = (line for line in lines if line["event"] == "a request failed")
+    error = answer.json()["error"]
+    assert (line["id"], line["path"]) == (error["id"], path)
+    assert error["id"] in error["remedy"]
+    assert line["exc_info"] is not None
     assert served.well()
+
+
+def test_an_answer_that_fails_on_its_way_is_cut_and_in_the_log_with_an_id(served: Served) -> None:
+    """S15."""
+    with structlog.testing.capture_logs() as lines, pytest.raises(httpx.RemoteProtocolError):
+        httpx.get(served.url + "/cut")
+    (line,) = (line for line in lines if line["event"] == "a request failed")
+    assert (line["path"], len(line["id"])) == ("/cut", 8)
+    assert served.well()
+
+
+def test_what_is_no_route_is_answered_in_json_with_a_remedy(served: Served) -> None:
+    """D4: 404 and 405 were plain text, and a slash at the end led to http:// whatever stood before the node."""
+    for path in ("/", "/api/campaignz", "/api/campaigns/", "/api/a%0ab"):
+        answer = httpx.get(served.url + path)
+        assert (answer.status_code, answer.json()["error"]["field"]) == (404, "path")
+        assert answer.json()["error"]["remedy"]
+    answer = httpx.delete(served.url + "/api/campaigns")
+    assert (answer.status_code, answer.headers["allow"]) == (405, "GET, HEAD, POST")
+    assert answer.json()["error"] == {
+        "message": "/api/campaigns does not take DELETE",
+        "field": "method",
+        "value": "DELETE",
+        "remedy": "send GET, HEAD, POST",
+    }
 
 
 def test_no_body_is_read_for_somebody_who_has_not_shown_the_key(
