@@ -120,7 +120,7 @@ class Consumer:
             return None
         batch = Batch(
             task.campaign,
-            campaign.message,
+            campaign.message_to(self._channel),
             task.tries,
             task.expires_at,
             recipients,

@@ -5,12 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+import msgspec
+
 from campaigns.message import Message
 from campaigns.windows import Windows
 
 State = Literal["draft", "firing", "pausing", "paused", "done", "cancelling", "cancelled"]
 ENDED: tuple[State, ...] = ("done", "cancelled")
 """Nothing more happens to a campaign in one of these states."""
+
+ADAPTED = "adapted"
+"""The entry of a campaign's policy with the messages that Fire adapted as the editor asked: a list of ``channels``,
+``message`` (JSON) and ``notes`` (sentences for the editor)."""
+_MESSAGE = msgspec.json.Decoder(Message)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +66,13 @@ class Campaign:
     def channels(self) -> frozenset[str]:
         """The channels that a fired campaign goes to: those of its audience, fixed by Fire."""
         return frozenset(self.audience or ())
+
+    def message_to(self, channel: str) -> Message:
+        """The message as it goes to a channel: its own, or one that Fire adapted to the channel's platform."""
+        for entry in self.policy.get(ADAPTED, ()):
+            if channel in entry["channels"]:
+                return _MESSAGE.decode(entry["message"])
+        return self.message
 
     @property
     def expires_at(self) -> int:

@@ -81,8 +81,9 @@ class FireRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     quiet: QuietRule | msgspec.UnsetType = msgspec.UNSET
     """What the quiet hours of a subscriber's own time zone mean: wait until they end (the default), show it at once
     without a sound, leave these people out, or wake them."""
-    on_objection: Literal["refuse", "skip"] | msgspec.UnsetType = msgspec.UNSET
-    """If a channel's platform cannot carry the message: refuse the campaign (the default), or leave the channel out."""
+    on_objection: Literal["refuse", "skip", "adapt"] | msgspec.UnsetType = msgspec.UNSET
+    """If a channel's platform cannot carry the message: refuse the campaign (the default), leave the channel out, or
+    adapt the message to the platform, and refuse the campaign if that is not possible."""
     dry_run: bool | msgspec.UnsetType = msgspec.UNSET
     """Ask whether the platforms and providers would accept the message; fire nothing."""
 
@@ -99,6 +100,8 @@ class Verdict(msgspec.Struct, frozen=True):
     asked: int = 0
     """Subscribers that the provider was asked about."""
     accepted: int = 0
+    adapted: list[str] = []
+    """How the message was adapted to the platform, as the request asks, a sentence each."""
 
 
 class DryRunReport(msgspec.Struct, frozen=True):

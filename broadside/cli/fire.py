@@ -72,6 +72,13 @@ def fire(
     skip: Annotated[
         bool, Parameter(help="Leave out channels whose platform cannot carry the message, instead of firing nothing.")
     ] = False,
+    adapt: Annotated[
+        bool,
+        Parameter(
+            help="Adapt the message to a platform that cannot carry it: cut the body, leave out reserved data keys. "
+            "What was changed is said."
+        ),
+    ] = False,
     dry_run: Annotated[
         bool,
         Parameter(
@@ -101,6 +108,8 @@ def fire(
 ) -> int:
     """Create a campaign and fire it at once, to every subscriber."""
     special = _options(options) if options is not None else {}
+    if skip and adapt:
+        raise UsageError("--skip and --adapt: choose one (channels are left out, or get a message adapted to them)")
     # with options a push may need no text: the platforms decide
     if not special and not title.strip() and not body.strip():
         raise UsageError("--title: is empty, and so is --body (write what the phone should show)")
@@ -109,7 +118,7 @@ def fire(
         channels=list(dict.fromkeys(channel)) if channel else None,
         ttl_seconds=None if ttl is None else duration("--ttl", ttl),
         quiet=msgspec.UNSET if quiet is None else quiet,
-        on_objection="skip" if skip else msgspec.UNSET,
+        on_objection="skip" if skip else "adapt" if adapt else msgspec.UNSET,
     )
     try:
         key = secrets.token_hex(16) if key is None else check_key(key, "--key")
@@ -146,7 +155,8 @@ def _rehearse(folder: DataFolder, request: FireRequest, json: bool) -> int:
     if json:
         say_json(report)
     else:
-        say("\n".join(f"{name}: {verdict.text}" for name, verdict in report.channels.items()))
+        for name, verdict in report.channels.items():
+            say("; ".join([f"{name}: {verdict.text}", *(f"adapted: {sentence}" for sentence in verdict.adapted)]))
     verdicts = {verdict.verdict for verdict in report.channels.values()}
     if "invalid" in verdicts:
         return 2

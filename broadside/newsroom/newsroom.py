@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import re
 from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Mapping, Sequence
@@ -18,6 +19,7 @@ from broadside.api.subscriber import Subscriber
 from broadside.api.token_rules import DeviceTokens, of_another_channel
 from broadside.errors import Conflict, Problem, RecordError, shown
 from broadside.newsroom import served
+from broadside.newsroom.adaptation import adapt, policy_entries
 from broadside.newsroom.coverage import coverage, verify
 from broadside.newsroom.dead_desk import DeadDesk, questions
 from broadside.newsroom.dry_run import PHONES, DryRun
@@ -25,7 +27,7 @@ from broadside.newsroom.firing import Firing, new_id
 from broadside.newsroom.quiet import NO_QUIET, Quiet
 from broadside.newsroom.reports import report
 from broadside.newsroom.successions import Target, put_order
-from campaigns.campaign import Campaign
+from campaigns.campaign import ADAPTED, Campaign
 from campaigns.channel_state import ChannelState
 from campaigns.clock import Clock, wall_clock
 from campaigns.identity import campaign_text
@@ -50,6 +52,8 @@ SERVED_FOR = 1.0
 LOOK_EVERY = 0.2
 """Seconds between two reads of a campaign under way."""
 
+Adapted = tuple[Message, list[str]]
+"""A message that a platform carries, and how it was adapted to it."""
 MessageCheck = Callable[[Message], None]
 """Raises ``PayloadError`` if a platform cannot carry a message."""
 
@@ -109,9 +113,8 @@ class Newsroom:
             policy |= {"quiet": rule, "page_size": ZONED_PAGE_SIZE}
 
         async def check() -> list[str] | None:
-            channels, left_out = await self._check(request)
-            if left_out:
-                policy[served.LEFT_OUT] = left_out
+            channels, more = await self._check(request)
+            policy.update(more)
             return channels
 
         def windows(start: int) -> Windows | None:
@@ -174,8 +177,15 @@ class Newsroom:
         phones = {name: await self._store.subscribers_some(name, PHONES) for name in names}
         verdicts: dict[str, Verdict] = {}
 
+        adapted: dict[str, Adapted] = {}
+        for name in names:
+            with contextlib.suppress(PayloadError):  # the dry run says it
+                adapted[name] = self._carried(name, request, adapted)
+
         async def ask(name: str) -> None:
-            verdicts[name] = await self._dry_run.ask(name, request.message, phones[name], id, ttl)
+            message, sentences = adapted.get(name, (request.message, []))
+            verdict = await self._dry_run.ask(name, message, phones[name], id, ttl)
+            verdicts[name] = msgspec.structs.replace(verdict, adapted=sentences)
 
         try:
             self._rehearsing.acquire_nowait()
@@ -189,26 +199,45 @@ class Newsroom:
             self._rehearsing.release()
         return DryRunReport({name: verdicts[name] for name in names})
 
-    async def _check(self, request: FireRequest) -> tuple[list[str] | None, dict[str, str]]:
-        """Return the channels to fire to (None: all), and why others are left out: channel → a sentence."""
+    async def _check(self, request: FireRequest) -> tuple[list[str] | None, dict[str, Any]]:
+        """Return the channels to fire to (None: all), and the policy's entries on what was adapted and left out."""
         known = await self._store.channels_served()
         objections: dict[str, Problem] = {}
+        adapted: dict[str, Adapted] = {}
         for name in self._channels(request, known or ()):
             if name in self._checks:  # only the node that serves a channel can check its messages
                 try:
-                    self._checks[name](request.message)
+                    adapted[name] = self._carried(name, request, adapted)
                 except PayloadError as error:
                     objections[name] = _problem(str(error))
                     if request.on_objection != "skip":
                         raise RecordError(objections[name]) from None
         audience = await self._store.campaign_audience(request.channels)
         served.refuse(audience, request.channels, known or self._checks)
+        changed = {name: found for name, found in adapted.items() if found[1]}
         if not objections:
-            return request.channels, {}
+            return request.channels, {ADAPTED: policy_entries(changed)} if changed else {}
         channels = [name for name in request.channels or audience.channels if name not in objections]
         if not channels:
             raise RecordError(next(iter(objections.values())))
-        return channels, served.left_out(objections, audience.unserved)
+        return channels, {served.LEFT_OUT: served.left_out(objections, audience.unserved)}
+
+    def _carried(self, name: str, request: FireRequest, others: Mapping[str, Adapted]) -> Adapted:
+        """The message that a channel carries: the request's, or one adapted to the platform if the request asks for it.
+
+        ``others``: what channels before it carry; of the same platform it is the same. Raises ``PayloadError``.
+        """
+        check = self._checks[name]
+        if request.on_objection != "adapt":
+            check(request.message)
+            return request.message, []
+        platforms = self.device_tokens.channels
+        for other, found in others.items():
+            if platforms.get(other) == platforms.get(name):
+                with contextlib.suppress(PayloadError):
+                    check(found[0])
+                    return found
+        return adapt(request.message, check)
 
     def _channels(self, request: FireRequest, others: Collection[str] = ()) -> list[str]:
         """Return the channels of a request; raises ``RecordError`` for unknown channels, platforms and options.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from broadside.api.campaign_report import CampaignReport, Scheduled
-from broadside.newsroom import served
+from broadside.newsroom import adaptation, served
 from broadside.newsroom.dead_desk import questions
 from campaigns.campaign import Campaign
 from campaigns.channel_state import ChannelState, worst
@@ -55,7 +55,11 @@ def report(
         channel_states=waiting,
         questions=questions(each for each in standing if each.campaign == campaign.id),
         unserved=dict(sorted(campaign.unserved.items())),
-        notes=[*served.notes(campaign.unserved), *campaign.policy.get(served.LEFT_OUT, {}).values()],
+        notes=[
+            *served.notes(campaign.unserved),
+            *campaign.policy.get(served.LEFT_OUT, {}).values(),
+            *adaptation.notes(campaign.policy),
+        ],
         reasons={name: why for name, why in sorted(campaign.reasons.items()) if why},
     )
 

@@ -17,6 +17,7 @@ from broadside.console.routes import Api
 from broadside.newsroom.dry_run import DryRun
 from broadside.newsroom.newsroom import Newsroom
 from broadside.newsroom.ring import Ring
+from campaigns.identity import parse_campaign
 from campaigns.message import Message
 from storage.link import Link
 from storage.store import Store
@@ -200,6 +201,29 @@ async def test_one_platforms_objection_need_not_stop_the_others(api: httpx.Async
     alone = {**long, "on_objection": "skip", "channels": ["ios"]}
     answer = await api.post("/api/campaigns", content=json.dumps(alone))
     assert (answer.status_code, answer.json()["error"]["message"]) == (400, refused["message"]), "nobody is left"
+
+
+async def test_a_message_is_adapted_to_a_platform_if_the_editor_says_so(api: httpx.AsyncClient, own_link: Link) -> None:
+    """D8: on_objection knew only refuse and skip."""
+    wanted = {"message": {"title": "t", "body": "b" * 2000}, "on_objection": "adapt"}
+    said = "the body is cut to 999 of 2,000 characters (message: 5000 bytes for APNs, which takes 4096; shorten it)"
+    rehearsed = (await api.post("/api/campaigns", content=json.dumps({**wanted, "dry_run": True}))).json()["channels"]
+    assert {name: verdict["adapted"] for name, verdict in rehearsed.items()} == {"ios": [said], "android": []}
+    assert rehearsed["ios"]["verdict"] == "checked"
+    rows = [subscriber(1), {"channel": "android", "token": "c" * 64 + ":APA91b"}]
+    assert (await api.post("/api/subscribers", content=json.dumps(rows))).json() == {"inserted": 2, "updated": 0}
+    fired = (await api.post("/api/campaigns", content=json.dumps(wanted))).json()
+    shown = (await api.get(f"/api/campaigns/{fired['id']}")).json()
+    for report in (fired, shown):
+        assert report["channels"].keys() == {"ios", "android"}
+        assert report["notes"] == [f"adapted for ios: {said}"]
+        assert report["message"] == wanted["message"]
+    campaign = await Store(own_link).campaign_get(parse_campaign(fired["id"]))
+    assert campaign is not None
+    assert campaign.message_to("ios").body == "b" * 999 + "…"
+    assert campaign.message_to("android").body == "b" * 2000
+    hopeless = {**wanted, "message": {"options": {"apns": {"priority": 10}}}}
+    assert (await api.post("/api/campaigns", content=json.dumps(hopeless))).status_code == 400
 
 
 async def test_a_push_that_shows_nothing_needs_no_text(api: httpx.AsyncClient) -> None:

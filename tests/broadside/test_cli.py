@@ -94,6 +94,7 @@ def test_version(broadside: Said) -> None:
         (["subscribers", "export", "--json"], "--json: needs --output FILE"),
         (["subscribers", "export", "--output", "/no/such/file"], "/no/such/file: cannot be written"),
         (["fire", "--title", "x", "--body", "x", "--dry-run", "--wait"], "--wait: a dry run fires nothing to wait for"),
+        (["fire", "--title", "x", "--skip", "--adapt"], "--skip and --adapt: choose one"),
         (["twin", "apns", "--port", "x"], '--port: unable to convert "x"'),
         (["doctor", "--config", "none.toml", "--nope"], "--nope"),
         (["node", "--config", "none.toml"], "no such file (copy broadside.example.toml"),
@@ -195,16 +196,23 @@ def test_a_dry_run_is_a_line_a_channel_and_fires_nothing(
     broadside: Said, node: FakeNode, words: list[str], expected: int
 ) -> None:
     node.verdicts = {
-        name: {"verdict": word, "text": f"{word} so", "asked": 5, "accepted": 0}
+        name: {"verdict": word, "text": f"{word} so", "asked": 5, "accepted": 0, "adapted": []}
         for name, word in zip(("android-news", "ios-news"), words, strict=True)
     }
+    node.verdicts["ios-news"]["adapted"] = ["the body is cut"]
     fire = ("fire", "--title", "a", "--body", "b", "--dry-run")
     code, out, err = broadside(*fire)
     assert (code, err) == (expected, "")
-    assert out == f"android-news: {words[0]} so\nios-news: {words[1]} so\n"
+    assert out == f"android-news: {words[0]} so\nios-news: {words[1]} so; adapted: the body is cut\n"
     code, out, _ = broadside(*fire, "--json")
     assert (code, json.loads(out)) == (expected, {"channels": node.verdicts})
     assert node.fired == []
+
+
+def test_fire_asks_for_a_message_adapted_to_each_platform(broadside: Said, node: FakeNode) -> None:
+    """D8"""
+    assert broadside("fire", "--title", "a", "--adapt")[0] == 0
+    assert node.fired[0]["on_objection"] == "adapt"
 
 
 def test_fire_and_wait_returns_when_done(broadside: Said, node: FakeNode) -> None:

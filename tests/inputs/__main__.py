@@ -39,8 +39,10 @@ async def tried(files: Sequence[Input], labs: Labs) -> list[str]:
                     raise Differs("nobody has said what must become of it (tests/inputs/table.py)")
                 with trio.fail_after(LONGEST):
                     verdict, figures = "ok", await case.run(file, labs)
-            except* (Differs, Failed, trio.TooSlowError) as errors:
-                verdict, figures = "DIFFERS", str(first_error(errors)) or f"is not done after {LONGEST:g} s"
+            except* Exception as errors:
+                error = first_error(errors)
+                known = isinstance(error, Differs | Failed)
+                verdict, figures = "DIFFERS", str(error) if known else f"{type(error).__name__}: {error}"
                 differing.append(file.path.name)
             row, took = "" if case is None else case.row, time.monotonic() - began
             print(f"{file.path.name:36} {row:7} {verdict:8} {took:5.1f} s  {figures}", flush=True)

@@ -161,14 +161,22 @@ class Labs:
         self.folder = folder
         self.files = files
         self._shared: Lab | None = None
+        self._tries = 0
 
     async def shared(self) -> Lab:
         """The node with all channels as twins, and a few phones on each; started when it is first asked for."""
         if self._shared is None:
-            self._shared = lab = self.new("shared", TWINS)
-            await lab.start()
-            for channel in CHANNELS:
-                await lab.add(phones(channel, TRIED))
+            self._tries += 1
+            lab = self.new(f"shared-{self._tries}", TWINS)
+            try:
+                await lab.start()
+                for channel in CHANNELS:
+                    await lab.add(phones(channel, TRIED))
+                self._shared = lab
+            finally:
+                if self._shared is None:
+                    with trio.CancelScope(shield=True):
+                        await lab.end()
         return self._shared
 
     def new(self, name: str, config: str) -> Lab:

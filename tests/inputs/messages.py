@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
-from tests.inputs.lab import CHANNELS, TRIED, Input, Labs, must
+from tests.inputs.lab import CHANNELS, TRIED, Input, Lab, Labs, must
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +36,8 @@ class Refused:
     field: str
     says: tuple[str, ...]
     status: int = 400
+    adapted: tuple[str, ...] = ()
+    """The channels to whose platforms the message is adapted if the editor says so; none: that helps nobody."""
 
     async def run(self, file: Input, labs: Labs) -> str:
         """Fire it as it is, and compare the error."""
@@ -49,7 +51,21 @@ class Refused:
         for words in self.says:
             must(words in f"{error['message']} {error['remedy']}", f"does not say {words!r}: {error['message'][:200]}")
         must(len((await lab.get("/api/campaigns"))["campaigns"]) == before, "a campaign was made nevertheless")
+        if self.adapted:
+            return f"{status} {error['message'][:100]}; {await self._adapted(file, lab)}"
         return f"{status} {error['message'][:100]}"
+
+    async def _adapted(self, file: Input, lab: Lab) -> str:
+        body = json.dumps({**json.loads(file.content), "on_objection": "adapt"})
+        status, answer = await lab.send(body.encode())
+        must(status == 201, f"cannot be adapted: {answer}")
+        report = await lab.done(answer["id"])
+        notes = [note.removeprefix("adapted for ").partition(" (")[0] for note in report["notes"]]
+        found = sorted(name for note in notes for name in note.partition(": ")[0].split(", "))
+        must(found == sorted(self.adapted), f"is adapted for {found}, by what is said: {report['notes']}")
+        delivered = {name: tally["delivered"] for name, tally in report["channels"].items()}
+        must(min(delivered.values()) >= TRIED, f"adapted, it is not delivered: {delivered}, {report['reasons']}")
+        return f"adapted for {'; '.join(notes)}"
 
 
 @dataclass(frozen=True, kw_only=True)

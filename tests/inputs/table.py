@@ -72,8 +72,15 @@ CASES: dict[str, Case] = {
     "25c-utf16-body.json": Refused(row="D4", field="body", says=("UTF-16", "send UTF-8")),
     "26-deep.json": Refused(row="D4 S15", field="body", says=("nested too deeply", "16 levels")),
     "28-exactly-4096-apns.json": Fired(row="D6"),
-    "28b-4097-apns.json": Refused(row="D6", field="message", says=("4097 bytes", "4096", "shorten")),
-    "28c-emoji-1100.json": Refused(row="D6", field="message", says=("bytes", "4096", "shorten")),
+    "28b-4097-apns.json": Refused(
+        row="D6 D8", field="message", says=("4097 bytes", "4096", "shorten"), adapted=("ios-news", "ios-sport")
+    ),
+    "28c-emoji-1100.json": Refused(
+        row="D6 D8",
+        field="message",
+        says=("bytes", "4096", "shorten"),
+        adapted=("android-news", "ios-news", "ios-sport"),
+    ),
     "29-string-alert-both-platforms.json": Fired(row="D3"),
     "29b-fcm-body-only.json": Fired(row="D3"),
     "30-data-keys.json": Fired(row="D8"),
