@@ -9,7 +9,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import structlog
 import trio
 
@@ -17,7 +16,6 @@ from actors.membership import Membership
 from broadside import logs, wire
 from broadside.api.token_rules import DeviceTokens
 from broadside.config.config import Channel, Config
-from broadside.config.tarantool import OwnQueue, ServerConfig
 from broadside.console.console import Console, contained
 from broadside.console.routes import Api
 from broadside.datafolder import DataFolder, NodeInfo
@@ -29,12 +27,12 @@ from broadside.newsroom.quiet import Quiet
 from broadside.newsroom.ring import Ring
 from broadside.node import processes
 from broadside.node.quotas import Allowance, allowances
+from broadside.node.tarantools import Tarantools
 from broadside.shared_tokens import TokenMaker
 from broadside.topology import build_transport, endpoints
 from campaigns.channel_state import ChannelState, worst
 from campaigns.clock import wall_clock
 from campaigns.message import Message
-from storage.embedded import Embedded
 from storage.link import Link
 from storage.records import DeadStanding
 from storage.store import Store
@@ -70,7 +68,7 @@ class Node:
         secret = config.secret_variables()
         self._environment = {name: value for name, value in os.environ.items() if name not in secret}
         """The child processes' environment: passwords reach them in the handshake, if they need them at all."""
-        self._embedded = self._own_tarantool()
+        self._tarantools = Tarantools(config, folder)
         self._twins = {
             platform: processes.TwinState(
                 platform,
@@ -80,12 +78,11 @@ class Node:
             for platform in sorted({channel.platform for channel in config.channels.values() if channel.twin})
         }
         self._workers = [processes.WorkerState(f"worker-{n + 1}") for n in range(config.node.workers)]
-        peers = {peer.name: self._server(peer) for peer in config.peers}
-        self._peers = peers
+        peers = self._peers = self._tarantools.peers()
         self._dead: list[DeadStanding] = []
         self.allowances = self._shared_out({})
         """Channel → how fast it may send; the providers' quotas are included after `check_channels`."""
-        self._link = Link(endpoints(self._store(), self._queue(), peers))
+        self._link = Link(endpoints(self._tarantools.store(), self._tarantools.queue(), peers))
         self._tubes = Tubes(self._link, "node")
         self._store_verbs = Store(self._link)
         self._checks: dict[str, Callable[[Message], None]] = {}
@@ -123,23 +120,6 @@ class Node:
             observe=self._observe,
         )
 
-    def _own_tarantool(self) -> Embedded | None:
-        """The node's own Tarantool: store and queue, the queue alone, or none, as the configuration says."""
-        config, channels = self._config, list(self._config.channels)
-        if config.store is None:
-            return Embedded(self._folder.tarantool, channels, memory=config.node.memory_bytes)
-        if not isinstance(config.queue, OwnQueue):
-            return None
-        return Embedded(
-            self._folder.queue,
-            channels,
-            roles=["tubes"],
-            listen=config.queue.listen,
-            hosts=config.queue.hosts,
-            peer_password=config.queue.peers_password(),
-            memory=config.node.memory_bytes,
-        )
-
     async def run(self, ready: Callable[[], None]) -> None:
         """Run until stopped. ``ready`` is called once the whole tree is up."""
 
@@ -152,8 +132,8 @@ class Node:
             with self._folder.socket() as self._socket:
                 await self.tree.run(up)
         finally:
-            if self._embedded is not None:
-                self._embedded.remove_runtime()
+            if self._tarantools.own is not None:
+                self._tarantools.own.remove_runtime()
 
     def stop(self) -> None:
         """Drain and stop everything."""
@@ -169,8 +149,8 @@ class Node:
     def _children(self) -> list[ChildSpec]:
         children = []
         stop = self._config.node.drain + processes.STOP_MARGIN + processes.STOP_GRACE + WORKER_STOP
-        if self._embedded is not None:
-            embedded = self._embedded
+        embedded = self._tarantools.own
+        if embedded is not None:
             children.append(
                 ChildSpec(
                     "tarantool",
@@ -278,10 +258,10 @@ class Node:
         return wire.Hello(
             node=self._config.node.name,
             worker=f"{self._config.node.name}/{worker}",
-            store=self._store(),
-            queue=self._queue(),
+            store=self._tarantools.store(),
+            queue=self._tarantools.queue(),
             peers=self._peers,
-            replica=self._replica(),
+            replica=self._tarantools.replica(),
             channels=self._setups(),
             reports=worker == self._workers[0].name,
             tokens=self._tokens.current(),
@@ -330,36 +310,6 @@ class Node:
     def _shared_out(self, quotas: dict[str, Quota | None]) -> dict[str, Allowance]:
         nodes = len(self._config.peers) + 1
         return allowances(self._config.channels, quotas, self._config.node.workers, nodes)
-
-    def _store(self) -> wire.TarantoolLogin:
-        if self._config.store is None:
-            return self._own_server()
-        server = self._server(self._config.store)
-        return msgspec.structs.replace(server, others=self._config.store.others)
-
-    def _replica(self) -> wire.TarantoolLogin | None:
-        store = self._config.store
-        if store is None or store.replica is None:
-            return None
-        return wire.TarantoolLogin(store.replica, store.user, store.password())
-
-    def _queue(self) -> wire.TarantoolLogin:
-        match self._config.queue:
-            case None:
-                return self._store()
-            case OwnQueue():
-                return self._own_server()
-            case server:
-                return self._server(server)
-
-    def _own_server(self) -> wire.TarantoolLogin:
-        assert self._embedded is not None
-        endpoint = self._embedded.endpoint
-        return wire.TarantoolLogin(endpoint.uri, endpoint.user, endpoint.password)
-
-    @staticmethod
-    def _server(server: ServerConfig) -> wire.TarantoolLogin:
-        return wire.TarantoolLogin(server.uri, server.user, server.password())
 
     # -- what people see -------------------------------------------------------------------------------------------
 

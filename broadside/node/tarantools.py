@@ -1,0 +1,72 @@
+"""The Tarantools of a node: the one that it runs itself, and how to log in to each."""
+
+from __future__ import annotations
+
+import msgspec
+
+from broadside import wire
+from broadside.config.config import Config
+from broadside.config.tarantool import OwnQueue, ServerConfig
+from broadside.datafolder import DataFolder
+from storage.embedded import Embedded
+
+
+class Tarantools:
+    """Reads the configuration. Passwords are read anew for each login."""
+
+    def __init__(self, config: Config, folder: DataFolder) -> None:
+        self._config = config
+        self.own = self._own(folder)
+        """The node's own: store and queue, the queue alone, or None, as the configuration says."""
+
+    def _own(self, folder: DataFolder) -> Embedded | None:
+        config, channels = self._config, list(self._config.channels)
+        if config.store is None:
+            return Embedded(folder.tarantool, channels, memory=config.node.memory_bytes)
+        if not isinstance(config.queue, OwnQueue):
+            return None
+        return Embedded(
+            folder.queue,
+            channels,
+            roles=["tubes"],
+            listen=config.queue.listen,
+            hosts=config.queue.hosts,
+            peer_password=config.queue.peers_password(),
+            memory=config.node.memory_bytes,
+        )
+
+    def store(self) -> wire.TarantoolLogin:
+        """The store's login."""
+        if self._config.store is None:
+            return self._own_login()
+        return msgspec.structs.replace(_login(self._config.store), others=self._config.store.others)
+
+    def replica(self) -> wire.TarantoolLogin | None:
+        """The login of the store's replica from which pages are read; None: there is none."""
+        store = self._config.store
+        if store is None or store.replica is None:
+            return None
+        return wire.TarantoolLogin(store.replica, store.user, store.password())
+
+    def queue(self) -> wire.TarantoolLogin:
+        """The login of this node's queue."""
+        match self._config.queue:
+            case None:
+                return self.store()
+            case OwnQueue():
+                return self._own_login()
+            case server:
+                return _login(server)
+
+    def peers(self) -> dict[str, wire.TarantoolLogin]:
+        """The logins of the other nodes' queues, by the nodes' names."""
+        return {peer.name: _login(peer) for peer in self._config.peers}
+
+    def _own_login(self) -> wire.TarantoolLogin:
+        assert self.own is not None
+        endpoint = self.own.endpoint
+        return wire.TarantoolLogin(endpoint.uri, endpoint.user, endpoint.password)
+
+
+def _login(server: ServerConfig) -> wire.TarantoolLogin:
+    return wire.TarantoolLogin(server.uri, server.user, server.password())
