@@ -24,7 +24,7 @@ from broadside.newsroom.coverage import coverage, verify
 from broadside.newsroom.dead_desk import DeadDesk, questions
 from broadside.newsroom.dry_run import PHONES, DryRun
 from broadside.newsroom.firing import Firing, new_id
-from broadside.newsroom.quiet import NO_QUIET, Quiet
+from broadside.newsroom.quiet_policy import NO_QUIET, Quiet
 from broadside.newsroom.reports import report
 from broadside.newsroom.successions import Target, put_order
 from campaigns.campaign import ADAPTED, Campaign

@@ -23,7 +23,7 @@ from broadside.errors import ConfigError, Problem
 from broadside.newsroom.alarms import Setbacks
 from broadside.newsroom.dry_run import DryRun
 from broadside.newsroom.newsroom import Newsroom
-from broadside.newsroom.quiet import Quiet
+from broadside.newsroom.quiet_policy import Quiet
 from broadside.newsroom.ring import Ring
 from broadside.node import processes
 from broadside.node.quotas import Allowance, allowances
