@@ -143,7 +143,7 @@ def all_stored_form(rows: list[Subscriber], latest: int) -> bool:
     times = [row.registered_at for row in rows if row.registered_at is not None]
     if times and not (min(times) >= EARLIEST and max(times) <= latest):
         return False
-    if not all(texts.tags(tags) == (list(tags), []) for tags in {tuple(row.tags) for row in rows if row.tags}):
+    if not all(texts.tags(list(tags)) == (list(tags), []) for tags in {tuple(row.tags) for row in rows if row.tags}):
         return False
     return all(texts.fields(row.fields) == (row.fields, []) for row in rows if row.fields)
 
