@@ -126,6 +126,11 @@ def refused(changes: list[Change]) -> Problem | None:
     return next((_problem(change.field, change.given) for change in changes if change.dropped), None)
 
 
+def is_channel(name: str) -> bool:
+    """Whether a channel can have this name."""
+    return _CHANNEL.fullmatch(name) is not None
+
+
 def all_stored_form(rows: list[Subscriber], latest: int) -> bool:
     """Whether ``read_subscriber`` would change nothing in any of ``rows``, at a third of its cost: by columns."""
     if not rows:

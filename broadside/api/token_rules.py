@@ -48,9 +48,9 @@ class DeviceTokens:
             tokens.append(found)
         return tokens
 
-    def all_good(self, rows: Sequence[Subscriber]) -> bool:
-        """Whether each row has a valid token, at a tenth of the cost of calling ``one`` for each."""
-        return self._at_once(rows) is not None
+    def all_good(self, channel: str, kind: str, tokens: list[str]) -> bool:
+        """Whether all ``tokens`` of a channel and kind are valid, at a tenth of the cost of ``one`` for each."""
+        return self._of_channel(channel, kind, tokens) is not None
 
     def one(self, channel: str, kind: str, token: str) -> str | Problem:
         """Return a token in its platform's form, or the problem with it or its kind."""

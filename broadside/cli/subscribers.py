@@ -17,11 +17,13 @@ from broadside.api.subscriber import latest_registration, read_subscriber, refus
 from broadside.api.token_rules import DeviceTokens
 from broadside.cli.options import ConfigFile, DataDir, Json, client
 from broadside.cli.output import Results, bars, complain, say, say_json, table
+from broadside.config.config import cores
 from broadside.errors import RecordError, UsageError
 from broadside.imports.export import export as export_base
 from broadside.imports.importer import Summary, import_file
 from broadside.imports.mapping import PRESETS, Mapping, preset, read_map
 from broadside.imports.private_file import PrivateFile
+from broadside.imports.readers.reader_processes import MOST
 from broadside.imports.resume import Resume
 from broadside.imports.rules import Rules
 from transports import registry
@@ -259,7 +261,17 @@ def _import(node: Client, source: BinaryIO, name: str, rejected: Path | None, ru
             seconds = shown.tasks[0].elapsed or 1e-9
             shown.update(task, completed=done, note=f"{rows:,} rows, {rows / seconds:,.0f}/s")
 
-        return import_file(source, name, rejected, upsert, rules, tell=complain, progress=progress, resume=resume)
+        return import_file(
+            source,
+            name,
+            rejected,
+            upsert,
+            rules,
+            tell=complain,
+            progress=progress,
+            resume=resume,
+            processes=min(cores(), MOST),
+        )
 
 
 def _say(summary: Summary, rules: Rules, *, dry_run: bool) -> None:

@@ -10,7 +10,7 @@ from typing import Any, Literal, Protocol, TypeAlias
 import msgspec
 
 from broadside.api.subscriber import EXPORTED, MAX_SUBSCRIBERS
-from broadside.imports.csv_rows import FORMULA
+from broadside.imports.formats.csv_rows import FORMULA
 
 Format: TypeAlias = Literal["csv", "ndjson"]
 _DECODER = msgspec.json.Decoder(dict[str, Any])

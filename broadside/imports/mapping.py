@@ -6,8 +6,10 @@ A preset is a map file that comes with Broadside (the folder ``presets``).
 from __future__ import annotations
 
 from collections.abc import Mapping as AnyMapping
+from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
@@ -19,6 +21,10 @@ from broadside.errors import UsageError, shown
 PRESETS = ("onesignal", "pinpoint", "airship", "gorush", "tokens")
 TARGETS = (*FIELDS, "platform")
 """``platform`` chooses the row's channel: the one of that platform."""
+
+
+UNKNOWN = 100
+"""Columns that mean nothing to us whose names are kept."""
 
 
 class Column(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -48,6 +54,16 @@ class Skipped(Exception):
     """A row is left out, as the map says. The text is the reason."""
 
 
+class Named(NamedTuple):
+    """Columns by the fields that they become, each with a value for each row."""
+
+    fields: dict[str, Sequence[object]]
+    own: dict[str, Sequence[object]]
+    """The columns of ``fields``, by the names of a subscriber's own fields."""
+    odd: set[int]
+    """Rows that must be read one by one: they are left out, or hold what no column can."""
+
+
 class Mapping:
     """Names the values of a record after the fields of a subscriber."""
 
@@ -70,7 +86,7 @@ class Mapping:
                 [_folded(value) for value in column.skip],
             )
         self._found: dict[str, Column | None] = {}
-        self._renamed: dict[tuple[str, ...], list[tuple[str, str]] | None] = {}
+        self._renamed: dict[tuple[str, ...], tuple[list[tuple[str, str]] | None, list[str]]] = {}
 
     def has(self, names: list[str], field: str) -> bool:
         """Whether one of the columns ``names`` becomes ``field``."""
@@ -79,19 +95,22 @@ class Mapping:
     def column(self, name: str) -> Column | None:
         """Return what becomes of the column ``name``; None: it is unknown."""
         try:
-            return self._found[name]
+            column = self._found[name]
         except KeyError:
-            pass
-        folded = _folded(name)
-        column = self._columns.get(folded)
-        if column is None:
-            own = name.strip(BLANKS) if _own(folded) else folded
-            column = Column("fields." + own[7:] if _own(folded) else own) if folded in FIELDS or _own(folded) else None
-        if len(self._found) < 10_000:
-            self._found[name] = column
-        if column is None and folded and len(self.unknown) < 100:
+            column = self._find(name)
+            if len(self._found) < 10_000:
+                self._found[name] = column
+        if column is None and len(self.unknown) < UNKNOWN and name.strip(BLANKS):
             self.unknown[name] = None
         return column
+
+    def _find(self, name: str) -> Column | None:
+        folded = _folded(name)
+        if (column := self._columns.get(folded)) is not None:
+            return column
+        if _own(folded):
+            return Column("fields." + name.strip(BLANKS)[7:])
+        return Column(folded) if folded in FIELDS else None
 
     def apply(self, record: AnyMapping[str, object]) -> dict[str, object]:
         """Return the record by the fields' names. Raises ``Skipped``."""
@@ -99,8 +118,9 @@ class Mapping:
             return {field: record[name] for name, field in pairs}
         named: dict[str, object] = {}
         own: dict[str, object] = {}
-        for name, value in (self._flat(record) if self.mapped else record).items():
-            if (column := self.column(name)) is None or (not column.field and not column.skip):
+        flat = self.flat(record) if self.mapped else record
+        for (name, value), column in zip(flat.items(), list(map(self.column, flat)), strict=True):
+            if column is None or (not column.field and not column.skip):
                 continue
             if column.values or column.skip:
                 value = _chosen(name, column, value)
@@ -123,18 +143,40 @@ class Mapping:
         Found once for all records with the same columns: of most files that is every row.
         """
         try:
-            return self._renamed[names]
+            pairs, unknown = self._renamed[names]
         except KeyError:
-            pass
-        found = [(name, column) for name in names if (column := self.column(name)) is not None]
-        fields = {column.field for _, column in found}
-        plain = fields <= set(FIELDS) and len(fields) == len(found)
-        pairs = [(name, column.field) for name, column in found] if plain else None
-        if len(self._renamed) < 1000:
-            self._renamed[names] = pairs
+            columns = [(name, self.column(name)) for name in names]
+            found = [(name, column.field) for name, column in columns if column is not None]
+            fields = {field for _, field in found}
+            pairs = found if fields <= set(FIELDS) and len(fields) == len(found) else None
+            unknown = [name for name, column in columns if column is None]
+            if len(self._renamed) < 1000:
+                self._renamed[names] = pairs, unknown
+        for name in unknown:
+            self.column(name)
         return pairs
 
-    def _flat(self, record: AnyMapping[str, object], within: str = "", depth: int = 0) -> dict[str, object]:
+    def by_columns(self, columns: AnyMapping[str, Sequence[object]]) -> Named | None:
+        """Do for all rows at once what ``apply`` does for one. ``columns``: name → a value for each row.
+
+        None: the columns must be read row by row, as two of them become the same field.
+        """
+        found = [(name, column) for name in columns if (column := self.column(name)) is not None]
+        fields = [column.field for _, column in found if column.field]
+        if len(set(fields)) < len(fields) or ("fields" in fields and any(_own(field) for field in fields)):
+            return None
+        named = Named({}, {}, set())
+        for name, column in found:
+            values = columns[name]
+            if column.values or column.skip or column.split:
+                values = _converted(name, column, values, named.odd)
+            if _own(column.field):
+                named.own[column.field[7:]] = values
+            elif column.field:
+                named.fields[column.field] = values
+        return named
+
+    def flat(self, record: AnyMapping[str, object], within: str = "", depth: int = 0) -> dict[str, object]:
         """Name what lies in objects by its path, as in ``Location.Country``, unless the object itself is wanted."""
         flat: dict[str, object] = {}
         for name, value in record.items():
@@ -145,7 +187,7 @@ class Mapping:
                 and self._columns.get(_folded(path)) is None
                 and path not in FIELDS
             ):
-                flat.update(self._flat(value, path + ".", depth + 1))
+                flat.update(self.flat(value, path + ".", depth + 1))
             else:
                 flat[path] = value
         return flat
@@ -182,6 +224,21 @@ def _mapping(content: bytes, source: str) -> Mapping:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise UsageError(f"{source}: is no map file: {error} (docs/import.md shows one)") from None
     return Mapping(map_file, source)
+
+
+def _converted(name: str, column: Column, values: Sequence[object], odd: set[int]) -> Sequence[object]:
+    """Do to each value what the map says, once for equal ones. Adds the rows to ``odd`` that are left out."""
+    if not set(map(type, values)) <= {str}:
+        odd.update(index for index, value in enumerate(values) if type(value) is not str)
+    becomes: dict[object, object] = {}
+    for value in {value for value in values if type(value) is str}:
+        try:
+            chosen = _chosen(name, column, value)
+        except Skipped:
+            odd.update(index for index, other in enumerate(values) if other == value)
+            continue
+        becomes[value] = chosen.split(column.split) if column.split and isinstance(chosen, str) else chosen
+    return [becomes.get(value) if type(value) is str else None for value in values]
 
 
 def _chosen(name: str, column: Column, value: object) -> object:

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from broadside.errors import Problem
+from broadside.imports.formats.rows import FileRow
 from broadside.imports.private_file import PrivateFile
-from broadside.imports.rows import FileRow
 
 _TOLD = 20
 _EXAMPLES = 10

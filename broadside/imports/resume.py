@@ -17,18 +17,18 @@ class _State(msgspec.Struct, frozen=True):
     size: int
     changed: int
     """Time of the file's last change, in nanoseconds: another file is not gone on with."""
-    line: int
+    offset: int
 
 
 class Resume:
-    """The line up to which every row was stored, kept in a small file beside the imported one."""
+    """The place in the unpacked file up to which every row was stored, kept in a small file beside the imported one."""
 
     def __init__(self, file: Path | None = None, *, go_on: bool = False) -> None:
         """Keep the state of ``file`` in ``FILE.resume``; None: nowhere. ``go_on``: begin where the last one ended.
 
         Raises ``UsageError`` if there is nothing to go on with, or the file has changed.
         """
-        self.line = 0
+        self.offset = 0
         self._path = None if file is None else file.with_name(f"{file.name}.resume")
         self._written = time.monotonic()
         self._reached = 0
@@ -38,11 +38,16 @@ class Resume:
         found = file.stat()
         self._was = _State(found.st_size, found.st_mtime_ns, 0)
         if go_on:
-            self.line = _read(self._path, self._was)
+            self.offset = _read(self._path, self._was)
 
-    def reached(self, line: int) -> None:
-        """Every row up to ``line`` is stored. Written once a second."""
-        self._reached = max(line, self.line)
+    @property
+    def kept(self) -> bool:
+        """Whether an import that ends before the file does can be gone on with."""
+        return self._path is not None and bool(self._reached)
+
+    def reached(self, offset: int) -> None:
+        """Every row before ``offset`` is stored. Written once a second."""
+        self._reached = max(offset, self.offset)
         if time.monotonic() - self._written >= _EVERY:
             self._write()
 
@@ -71,4 +76,4 @@ def _read(path: Path, now: _State) -> int:
         raise UsageError(f"--resume: {path} cannot be read: {error} (leave --resume out)") from None
     if (state.size, state.changed) != (now.size, now.changed):
         raise UsageError(f"--resume: the file has changed since {path} was written (leave --resume out)")
-    return state.line
+    return state.offset

@@ -350,7 +350,7 @@ def test_an_interrupted_import_goes_on_where_it_ended(run: Import) -> None:
     summary = importing(go_on=True, fails=False)
     assert summary.sent_before >= 5_000
     assert summary.inserted + summary.sent_before == 12_000
-    assert run.tokens[-1] == f"{11_999:064x}"
+    assert f"{11_999:064x}" in run.tokens[-2_500:]  # requests overlap
     with pytest.raises(UsageError, match="no import was interrupted"):
         Resume(file, go_on=True)
 

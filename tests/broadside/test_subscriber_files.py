@@ -18,8 +18,8 @@ from broadside.api.api_client import Imported
 from broadside.api.subscriber import decode_subscribers
 from broadside.api.token_rules import DeviceTokens
 from broadside.errors import ApiError, NodeUnreachable, Problem, UsageError
-from broadside.imports import lines as lines_module
 from broadside.imports.export import export
+from broadside.imports.formats import lines as lines_module
 from broadside.imports.importer import Summary, import_file
 from broadside.imports.rules import Rules
 

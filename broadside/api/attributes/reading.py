@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from broadside.api.attributes import texts, times
@@ -36,25 +36,27 @@ def read(record: Mapping[str, object], latest: int) -> tuple[dict[str, Any], lis
     stored: dict[str, Any] = {}
     changes: list[Change] = []
     for name, value in record.items():
-        if value is None or value == "":
+        if value is None or value == "" or name not in ATTRIBUTES:
             continue
-        if (known := _known.get(name)) is not None:
-            try:
-                normal = known[value]
-            except (KeyError, TypeError):
-                normal = _learn(name, value)
-            if normal != value:
-                changes.append(Change(name, value, normal))
-            if normal:
-                stored[name] = normal
-        elif name in _OTHERS:
-            normal_, dropped = _other(name, value, latest)
-            changes += [Change(name, part, None) for part in dropped]
-            if normal_ not in (None, [], {}):
-                stored[name] = normal_
-                if normal_ != value and not dropped:
-                    changes.append(Change(name, value, normal_))
+        normal, changed = one(name, value, latest)
+        if normal not in (None, "", [], {}):
+            stored[name] = normal
+        changes += changed
     return stored, changes
+
+
+def one(name: str, value: object, latest: int) -> tuple[Any, Sequence[Change]]:
+    """Return the stored form of the attribute ``name``, and each change on the way. ``value`` is not blank."""
+    if (known := _known.get(name)) is not None:
+        try:
+            normal = known[value]
+        except (KeyError, TypeError):
+            normal = _learn(name, value)
+        return normal, () if normal == value else (Change(name, value, normal),)
+    normal_, dropped = _other(name, value, latest)
+    if dropped:
+        return normal_, [Change(name, part, None) for part in dropped]
+    return normal_, () if normal_ in (None, [], {}) or normal_ == value else (Change(name, value, normal_),)
 
 
 def is_stored_form(name: str, value: str) -> bool:
@@ -67,6 +69,8 @@ def _other(name: str, value: object, latest: int) -> tuple[Any, list[object]]:
     """Return the stored form of a time, of tags or fields, and what was dropped of it."""
     if not isinstance(value, str):
         return _OTHERS[name](value, latest)
+    if name == "registered_at" and (at := times.registration(value, latest)) is not None:
+        return at, []  # too many different ones to be cached
     known = _others_known[name]
     if (found := known.get(value)) is None:
         tidy = tidied(value)
@@ -116,3 +120,5 @@ _OTHERS: dict[str, Callable[[object, int], tuple[object, list[object]]]] = {
     "fields": lambda value, _: texts.fields(value),
 }
 _others_known: dict[str, dict[str, tuple[Any, list[object]]]] = {name: {} for name in _OTHERS}
+
+ATTRIBUTES = frozenset({*_WORDS, *_OTHERS})

@@ -1,56 +1,60 @@
-"""Reads a file's records in whatever format it has: CSV, NDJSON, other JSON, or one token a line."""
+"""Recognises how a file's records are written: CSV, NDJSON, other JSON, or one token a line."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
-
-import msgspec
+from itertools import chain
 
 from broadside.api.subscriber import FIELDS
 from broadside.errors import UsageError, shown
-from broadside.imports.csv_rows import CsvHeader, csv_rows
-from broadside.imports.json_rows import is_one_a_line, json_rows, ndjson_rows
-from broadside.imports.lines import Lines
+from broadside.imports.formats.csv_rows import CsvHeader, read_header
+from broadside.imports.formats.json_rows import is_one_a_line
+from broadside.imports.formats.lines import Lines
+from broadside.imports.formats.pieces import Piece, cut_at_lines, cut_at_objects
+from broadside.imports.formats.source import Source
 from broadside.imports.mapping import preset_of
-from broadside.imports.rows import FileRow
+from broadside.imports.readers.piece_reader import Layout
 from broadside.imports.rules import Rules
-from broadside.imports.source import Source
-
-Format = Literal["csv", "ndjson", "json", "tokens"]
 
 
 @dataclass(frozen=True, slots=True)
 class Records:
-    """What a file holds."""
+    """What a file holds: its ``pieces`` begin at ``offset``, after ``line`` lines."""
 
-    format: Format
-    rows: Iterator[FileRow]
-    header: bytes = b""
-    """The header's line, if there is one."""
+    layout: Layout
+    pieces: Iterator[Piece]
+    offset: int = 0
+    line: int = 0
 
 
-def read_records(source: Source, rules: Rules) -> Records:
+def recognise(source: Source, rules: Rules) -> Records:
     """Recognise the format by the first bytes. Raises ``UsageError`` if the file is unusable."""
     first = source.first.lstrip()
     if first.startswith((b"{", b"[")):
-        if first.startswith(b"{") and is_one_a_line(source.first) and not rules.mapping.map_file.each:
-            return Records("ndjson", ndjson_rows(Lines(source)))
         each = rules.mapping.map_file.each
-        rows = json_rows(source.blocks())
-        return Records("json", _exploded(rows, each) if each else rows)
-    lines = Lines(source)
+        if first.startswith(b"{") and not each and is_one_a_line(source.first):
+            return Records(Layout("ndjson"), cut_at_lines(source.blocks()))
+        return Records(Layout("json", each=each), cut_at_objects(source.blocks()))
+    pieces = cut_at_lines(source.blocks())
     if not rules.mapping.map_file.header:
-        return Records("tokens", _tokens(lines))
-    header = CsvHeader(lines, source.name)
-    _check(header, source.name, rules)
-    return Records("csv", csv_rows(lines, header), header.line.raw)
+        return Records(Layout("tokens"), pieces)
+    offset = line = 0
+    for piece in pieces:
+        lines = Lines(piece.text, piece.within)
+        if lines.skip_blank():
+            header = read_header(lines, source.name, line)
+            _check(header, source.name, rules)
+            piece.text = piece.text[lines.offset :]
+            line += lines.number - 1
+            return Records(Layout("csv", header), chain([piece], pieces), offset + lines.offset, line)
+        offset, line = offset + lines.offset, line + lines.number - 1
+    raise UsageError(f"{source.name}: is empty (CSV needs a header line, NDJSON one JSON object a line)")
 
 
 def _check(header: CsvHeader, name: str, rules: Rules) -> None:
-    where = f"{name} line {header.line.number}"
+    where = f"{name} line {header.number}"
     fields: dict[str, str] = {}
     for column in header.names:
         found = rules.mapping.column(column)
@@ -77,21 +81,3 @@ def _remedy(names: list[str], needed: str) -> str:
     guess = f"is it {shown(near[0])}? " if near else ""
     other = "--channel NAME gives all rows one channel" if needed == "channel" else "--preset and --map read others"
     return f"{guess}the first line names the columns; {other}: docs/import.md"
-
-
-def _tokens(lines: Lines) -> Iterator[FileRow]:
-    for line in lines:
-        if line.problem or line.text.strip():
-            yield FileRow(line.number, line.raw, {"token": line.text.strip()}, line.problem, line.more)
-
-
-def _exploded(rows: Iterator[FileRow], each: str) -> Iterator[FileRow]:
-    """Make one row of each entry of the array ``each``."""
-    for row in rows:
-        entries = row.record.get(each)
-        if not isinstance(entries, list):
-            yield row
-            continue
-        for entry in entries:
-            record = {**row.record, each: entry}
-            yield FileRow(row.number, msgspec.json.encode({**row.record, each: [entry]}), record)

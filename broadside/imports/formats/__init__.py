@@ -1,0 +1,1 @@
+"""Files of any format: unpacked, cut into pieces, and read as records."""
