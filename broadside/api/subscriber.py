@@ -158,10 +158,10 @@ def latest_registration() -> int:
     return time.time_ns() // 1_000_000 + _DAY
 
 
-def decode_subscribers(body: bytes, changes: Changes | None = None) -> list[Subscriber]:
+def decode_subscribers(body: bytes, changes: Changes | None = None, *, strict: bool = False) -> list[Subscriber]:
     """Decode the body of ``POST /api/subscribers``, bring it to the stored form, and count ``changes``.
 
-    Raises ``RecordError`` with index, field and remedy.
+    ``strict``: refuse what would have to be dropped. Raises ``RecordError`` with index, field and remedy.
     """
     latest = latest_registration()
     try:
@@ -175,6 +175,8 @@ def decode_subscribers(body: bytes, changes: Changes | None = None) -> list[Subs
                 row, changed = read_subscriber(record, latest)
             except RecordError as error:
                 raise RecordError(error.problem, index) from None
+            if strict and (problem := refused(changed)):
+                raise RecordError(problem, index)
             rows.append(row)
             if changes is not None:
                 changes.add(changed)

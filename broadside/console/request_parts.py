@@ -43,6 +43,14 @@ def number(request: Request, name: str, default: int, most: int) -> int:
     return int(text)
 
 
+def truth(request: Request, name: str) -> bool:
+    """The parameter ``name``, absent for no; raises ``ApiFailure`` unless it is ``true`` or ``false``."""
+    text = request.query_params.get(name, "false")
+    if text not in ("true", "false"):
+        raise ApiFailure(400, f"{name}: {text[:40]!r} is not true or false", field=name, value=text[:40])
+    return text == "true"
+
+
 def check_query(request: Request, known: tuple[str, ...]) -> None:
     """Raise ``ApiFailure`` if a parameter is not ``known``, or is given twice."""
     names = [name for name, _ in request.query_params.multi_items()]

@@ -6,8 +6,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from broadside.console.http_answers import ApiFailure, Guard, json_answer
-from broadside.console.request_parts import number
+from broadside.console.http_answers import Guard, json_answer
+from broadside.console.request_parts import number, truth
 from broadside.newsroom.newsroom import Newsroom
 from broadside.newsroom.ring import Ring
 
@@ -19,10 +19,7 @@ def ring_routes(newsroom: Newsroom, ring: Ring, guard: Guard) -> list[Route]:
         return json_answer({"peers": await ring.peers()})
 
     async def forget(request: Request) -> Response:
-        force = request.query_params.get("force", "false")
-        if force not in ("true", "false"):
-            raise ApiFailure(400, f"force: {force[:40]!r} is not true or false", field="force", value=force[:40])
-        return json_answer(await ring.forget(request.path_params["name"], force == "true"))
+        return json_answer(await ring.forget(request.path_params["name"], truth(request, "force")))
 
     async def tubes(request: Request) -> Response:
         return json_answer(await newsroom.tubes())

@@ -13,7 +13,7 @@ from broadside.api.attributes.changes import Changes
 from broadside.api.bounds import LARGEST_SUBSCRIBERS
 from broadside.api.subscriber import MAX_SUBSCRIBERS, decode_subscribers
 from broadside.console.http_answers import ApiFailure, Guard, json_answer, refused
-from broadside.console.request_parts import number, read_body
+from broadside.console.request_parts import number, read_body, truth
 from broadside.errors import RecordError
 from broadside.newsroom.newsroom import Newsroom
 
@@ -31,7 +31,8 @@ def subscriber_routes(newsroom: Newsroom, guard: Guard) -> list[Route]:
     async def put(request: Request) -> Response:
         changes = Changes()
         try:
-            rows = decode_subscribers(await read_body(request, LARGEST_SUBSCRIBERS), changes)
+            body = await read_body(request, LARGEST_SUBSCRIBERS)
+            rows = decode_subscribers(body, changes, strict=truth(request, "strict"))
             stored = await newsroom.put(rows)
         except RecordError as error:
             raise refused(error) from None
@@ -51,7 +52,7 @@ def subscriber_routes(newsroom: Newsroom, guard: Guard) -> list[Route]:
 
     return [
         Route("/api/subscribers", guard(remove, "channel", "token"), methods=["DELETE"]),
-        Route("/api/subscribers", guard(put, body=True), methods=["POST"]),
+        Route("/api/subscribers", guard(put, "strict", body=True), methods=["POST"]),
         Route("/api/subscribers", guard(page, "after", "limit")),
         Route("/api/subscribers/count", guard(count)),
     ]

@@ -154,6 +154,17 @@ async def test_an_attribute_that_cannot_be_read_does_not_cost_the_phone(api: htt
     }
 
 
+async def test_a_strict_request_is_refused_rather_than_an_attribute_dropped(api: httpx.AsyncClient) -> None:
+    """A7: as the import's --strict."""
+    rows = json.dumps([subscriber(1, tz="GMT+3"), subscriber(2, tz="Europe/Berlim")])
+    answer = await api.post("/api/subscribers?strict=true", content=rows)
+    error = answer.json()["error"]
+    assert (answer.status_code, error["field"], error["index"], error["value"]) == (400, "tz", 1, '"Europe/Berlim"')
+    assert (await api.get("/api/subscribers/count")).json()["total"] == 0
+    assert (await api.post("/api/subscribers?strict=yes", content=rows)).json()["error"]["field"] == "strict"
+    assert (await api.post("/api/subscribers?strict=false", content=rows)).json()["inserted"] == 2
+
+
 @pytest.mark.parametrize(
     ("request_", "field"),
     [
