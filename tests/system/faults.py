@@ -53,6 +53,8 @@ class Fault:
     """The node reaches the twins through proxies."""
     full: bool = False
     """The embedded Tarantool's folder is a small disk of its own (needs root)."""
+    night: bool = False
+    """Quiet hours begin and end during the run (:class:`tests.system.night_hours.Night`)."""
     clock: bool = False
     """The node lives under a clock that can be set (needs libfaketime)."""
     defect: Callable[[Any], str] | None = None

@@ -23,6 +23,7 @@ from simulators.ledger import Entry, read_ledger
 from storage.errors import VerbRefused
 from storage.link import Link
 from storage.whole_file import write_whole
+from tests.system.night_hours import Night
 from tests.system.plan import LATENCY, STREAMS, Plan
 from tests.system.processes import MARK, Failed, Node, Process, Tarantool, Twin, marked, until
 from tests.system.proxy import Proxy
@@ -218,12 +219,16 @@ class House(Trial):
             (self.folder / "defect").mkdir()
             (self.folder / "defect" / "sitecustomize.py").write_text(self.kind.defect(self))
             self.node.environment["PYTHONPATH"] = str(self.folder / "defect")
+        if self.kind.night:
+            self.night = Night.ahead()
         self.node.config.write_text(self._config())
         if self.kind.sink is not None:
             self._pour(self.kind.sink(self.plan.values))
         await self.start_node()
         self.note("start_s", round(self._started, 2))
         rows = list(self.kind.rows(self.plan) if self.kind.rows else self.sample())
+        if self.night is not None:
+            self.night.zones = {row.token: row.tz for row in rows}
         for start in range(0, len(rows), 2000):
             part = rows[start : start + 2000]
             await self.node.post(
@@ -274,7 +279,7 @@ class House(Trial):
 
     def _config(self) -> str:
         parts = [
-            '[newsroom]\nquiet = "off"\n',
+            f'[newsroom]\nquiet = "{"off" if self.night is None else self.night.config}"\n',
             f'[node]\nname = "node-1"\ndata = "{self.node.data}"\nworkers = {self.plan.workers}\n',
             f'[http]\nbind = "127.0.0.1:{self.api_port}"\n',
         ]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from broadside.demo import samples
 from simulators.ledger import Entry
+from tests.system.night_hours import DAY, EVENING, GRACE, Night
 
 if TYPE_CHECKING:
     from tests.system.trial import Trial
@@ -105,6 +107,8 @@ def judge(run: Trial, seconds: float) -> Judgement:
         ("duplicates within the bound", duplicates <= bound, f"{duplicates} > {bound}"),
         ("every recipient is terminal", remaining == 0, f"{remaining} are not"),
     ]
+    if run.night is not None:
+        laws += list(_nights(run.night, ledger))
     rss = max(run.notes.get("rss_mb", [0]), default=0)
     laws.append(("a worker's memory stays small", rss <= MEMORY, f"{rss} MB > {MEMORY}"))
     ratio = rate_kept(run, ledger)
@@ -121,8 +125,18 @@ def judge(run: Trial, seconds: float) -> Judgement:
     return Judgement(plan, seconds, lost, harmed, unexpected, duplicates, bound, remaining, ratio, run.notes, laws)
 
 
+def _nights(night: Night, ledger: dict[str, list[Entry]]) -> Iterator[tuple[str, bool, str]]:
+    """Nobody is woken, by each phone's own zone; and there was a night to be woken in."""
+    entries = [entry for lines in ledger.values() for entry in lines]
+    woken = [entry for entry in entries if night.is_quiet(entry.token, entry.time - GRACE)]
+    yield "nobody is woken at night", not woken, f"{len(woken)} were"
+    zones = Counter(night.zones[entry.token] for entry in entries)
+    yield "some were reached before nightfall, or by day", bool(zones[EVENING] or zones[DAY]), f"{zones}"
+
+
 def _expired(campaign: Campaign) -> int:
-    return sum(tally.get("expired", 0) for tally in campaign.report.get("channels", {}).values())
+    tallies = campaign.report.get("channels", {}).values()
+    return sum(tally.get("expired", 0) for tally in tallies)
 
 
 def _too_often(run: Trial, ledger: dict[str, list[Entry]], campaign: Campaign) -> list[str]:
@@ -159,8 +173,9 @@ def _agree(
             f"{sums['audience']} of {len(campaign.base)}",
         )
     )
+    asleep = 0 if run.night is None else sums["expired"]  # in bed until nobody wanted it any more
     refused = sums["rejected"] + sums["dead"] + sums["expired"] * bool(bad) - dead
-    good = sums["delivered"] + refused == len(live) + bad and 0 <= refused <= bad
+    good = sums["delivered"] + refused + asleep == len(live) + bad and 0 <= refused <= bad
     told = f"delivered {sums['delivered']}, dead {sums['dead']}, rejected {sums['rejected']}, expired {sums['expired']}"
     laws.append(
         (
@@ -173,8 +188,8 @@ def _agree(
     laws.append(
         (
             "nobody ends for a fault that was not theirs",
-            ended <= dead + bad,
-            f"{ended - dead - bad} living ended: {told}",
+            ended - asleep <= dead + bad,
+            f"{ended - asleep - dead - bad} living ended: {told}",
         )
     )
     left = {token for token in campaign.after if not poisoned(token) and not run.odd(token)}

@@ -15,6 +15,7 @@ from broadside.demo import samples
 from simulators.ledger import Entry
 from tests.system.faults import PLATFORMS
 from tests.system.judge import Campaign, poisoned
+from tests.system.night_hours import Night
 
 if TYPE_CHECKING:
     from tests.system.plan import Plan
@@ -45,6 +46,8 @@ class Trial(ABC):
         self.notes: dict[str, Any] = {}
         self.laws: list[tuple[str, bool, str]] = []
         self.campaigns: list[Campaign] = []
+        self.night: Night | None = None
+        """The night that falls during the run, if one does."""
 
     def note(self, name: str, value: Any) -> None:
         """Put a figure into the report."""
