@@ -3,6 +3,7 @@
 local hosts = require('hosts')
 local json = require('json')
 local leaving = require('leaving')
+local quota = require('quota')
 local replication = require('replication')
 
 local instance = {}
@@ -58,7 +59,7 @@ function instance.start(config)
     collectgarbage('setpause', 400)
     local settings = {
         work_dir = config.directory, memtx_dir = '.', wal_dir = '.', vinyl_dir = '.',
-        wal_mode = config.wal_mode, memtx_memory = config.memory, memtx_max_tuple_size = 4 * 1024 * 1024,
+        wal_mode = config.wal_mode, memtx_memory = quota.start(config.memory), memtx_max_tuple_size = 4 * 1024 * 1024,
         net_msg_max = 4096, readahead = 1024 * 1024, checkpoint_count = 2, log_level = 4,
     }
     if box.internal.feedback_daemon ~= nil then

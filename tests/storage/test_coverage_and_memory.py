@@ -21,6 +21,8 @@ from storage.records import Lease
 from storage.tubes import Tubes
 from tests.conftest import Server, linked
 from tests.storage.test_pause_and_forget import Ring
+from tests.storage.test_retention import NO_SLAB
+from tests.storage.test_step_sizes import run
 from tests.storage.test_walk_verbs import CAMPAIGN, NOW
 
 
@@ -228,3 +230,24 @@ async def test_a_full_memory_refuses_subscribers_and_keeps_all_that_it_acknowled
     finally:
         larger.stop()
         larger.embedded.remove_runtime()
+
+
+WAITS = (
+    NO_SLAB
+    + """
+tubes.renew(1, 60, nil, {})
+take_all_slabs()
+local before = tubes.memory().full
+local verdict = tubes.page_put(1, 7, 0, 0, {}, 0, {}, {}, {}, 1, 1)
+print(json.encode({before, verdict, tubes.memory().full, tubes.memory().used / tubes.memory().size}))
+os.exit(0)
+"""
+)
+
+
+def test_a_page_that_waits_for_memory_is_what_people_see_as_a_full_memory(tmp_path: Path) -> None:
+    """C5: a page that Tarantool itself had refused waited, while the memory was reported as not full."""
+    before, verdict, full, share = run(WAITS, tmp_path)
+    assert (before, verdict, full) == (False, "full", True)
+    assert isinstance(share, float)
+    assert share < 0.95, "by its bytes it has room"

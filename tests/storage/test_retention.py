@@ -121,3 +121,52 @@ def test_a_ledger_leaves_a_hundred_rows_at_a_time(tmp_path: Path) -> None:
     """C5: in small steps, for Tarantool answers nobody in between."""
     sizes, due, cursors, pages = run(DROPPED, tmp_path)
     assert (sizes, due, cursors, pages) == ([100] * 10 + [50], 7, 1, 0)
+
+
+NO_SLAB = (
+    HEAD.replace("log_level = 2", "log_level = 0, wal_mode = 'none', memtx_memory = 64 * 1024 * 1024")
+    + """
+require('roles.tubes').start({'ios'})
+store.node_join('n', box.info.uuid, 0, NOW, {'ios'})
+tubes.adopt(1)
+local refused = nil
+local function take_all_slabs() -- by indexes
+    for n = 1, 2000 do
+        local ok, err = pcall(function()
+            local space = box.schema.space.create('filler' .. n)
+            for i = 1, 4 do space:create_index('i' .. i, {parts = {1, 'unsigned'}}) end
+            space:insert({1})
+        end)
+        if not ok then
+            refused = tostring(err)
+            return
+        end
+    end
+end
+"""
+)
+FULL = (
+    NO_SLAB
+    + """
+box.space.store_cursors:insert({7, 0, 10, 10, 10, true, NOW})
+box.space.store_campaigns:insert({7, 3, 'done', '{}', EMPTY, {ttl_ms = 1000}, NOW, NOW, NOW, 0, 0})
+for seq = 0, 9 do
+    box.space.store_pages:insert({7, 0, seq, seq, seq + 1, 'n', 1, NOW, 'settled', 1, 1, EMPTY, {}})
+end
+take_all_slabs()
+local first, again = pcall(store.node_renew, 'n', 1, NOW, {}, {}), pcall(store.node_renew, 'n', 1, NOW, {}, {})
+local due = store.retention_due('n', 1000, NOW + 1001)
+local archived = pcall(store.retention_archived, due, 'n', 'sha', NOW)
+while store.retention_drop(due) do end
+print(json.encode({refused, first, again, archived, box.space.store_pages:count()}))
+os.exit(0)
+"""
+)
+
+
+def test_a_store_without_a_free_slab_still_renews_leases_and_lets_ledgers_leave(tmp_path: Path) -> None:
+    """C5: without one Tarantool refuses each insert and update, an archive's entry too: so nothing was ever freed."""
+    refused, first, again, archived, pages = run(FULL, tmp_path)
+    assert "Failed to allocate 16384 bytes" in str(refused)
+    assert not first, "a refusal is what gets the instance another slab"
+    assert (again, archived, pages) == (True, True, 0)

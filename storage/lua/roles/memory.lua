@@ -1,61 +1,64 @@
 -- How full this instance is. The last part is for work that frees memory: settlements, reports, deletions.
 
+local fiber = require('fiber')
 local disk = require('roles.disk')
+local quota = require('quota')
 local memory = {}
 
 local REFUSE = 0.95
--- Share of all memory that must have become free since Tarantool refused before we try again.
+-- Share of all memory that must have become free since Tarantool refused before new work is accepted again …
 local RELIEF = 0.01
+-- … or seconds since then: what it refused may have been one large row, with room for smaller ones.
+local REMEMBERED = 30
 
--- Bytes that were in use just after Tarantool itself had refused a row. It may refuse well before REFUSE, if the free
--- memory is in slabs of other sizes.
-local refused_at
-
-local function exhausted(slab)
-    if refused_at ~= nil and slab.arena_used < refused_at - RELIEF * slab.quota_size then
-        refused_at = nil
-    end
-    return refused_at ~= nil
-end
-
--- This instance's uuid, bytes used, bytes in all, whether new subscribers are refused, and whether the disk is full.
-function memory.usage()
-    local slab = box.slab.info()
-    local full = slab.arena_used > REFUSE * slab.quota_size or exhausted(slab)
-    return {
-        uuid = box.info.uuid, used = tonumber(slab.arena_used), size = tonumber(slab.quota_size), full = full,
-        disk_full = disk.full(),
-    }
-end
+-- {bytes that were in use when Tarantool itself refused a row, since when}. It may refuse well before REFUSE, if the
+-- free memory is in slabs of other sizes.
+local refused
 
 -- Whether this is Tarantool's error for memory that is used up.
 function memory.is_refusal(err)
     return type(err) == 'cdata' and (err.type == 'OutOfMemory' or err.code == box.error.MEMORY_ISSUE)
 end
 
--- Call `f`; if Tarantool refuses for lack of memory, remember it.
-function memory.noticed(f, ...)
-    local function finish(ok, ...)
-        if not ok then
-            if memory.is_refusal((...)) then
-                refused_at = box.slab.info().arena_used
-            end
-            error((...), 0)
+local function finish(ok, ...)
+    if not ok then
+        local err = (...)
+        if type(err) == 'cdata' and err.type == 'OutOfMemory' then -- Tarantool's own, not `refuse_when_full`'s
+            refused = {tonumber(box.slab.info().arena_used), fiber.clock()}
+            quota.lend()
         end
-        return ...
+        error(err, 0)
     end
+    return ...
+end
+
+-- Call `f`, outside of any transaction; if Tarantool refuses for lack of memory, that is remembered, and it gets some
+-- for the caller's next try.
+function memory.noticed(f, ...)
     return finish(pcall(f, ...))
 end
 
+-- Whether work that would only grow must wait: the one meaning of `full`, in verbs and in what people see.
 function memory.full()
-    local slab = box.slab.info()
-    return slab.arena_used > REFUSE * slab.quota_size
+    local used, size = tonumber(box.slab.info().arena_used), quota.configured()
+    if refused ~= nil and (used < refused[1] - RELIEF * size or fiber.clock() > refused[2] + REMEMBERED) then
+        refused = nil
+    end
+    return refused ~= nil or used > REFUSE * size
 end
 
--- Raise Tarantool's own error for it; Tarantool itself raises it earlier if it has no slab of the right size.
+-- This instance's uuid, bytes used, bytes for data, whether new work is refused, and whether the disk is full.
+function memory.usage()
+    return {
+        uuid = box.info.uuid, used = tonumber(box.slab.info().arena_used), size = quota.configured(),
+        full = memory.full(), disk_full = disk.full(),
+    }
+end
+
+-- Raise Tarantool's own error for it.
 function memory.refuse_when_full()
-    local usage = memory.usage()
-    if usage.full then
+    if memory.full() then
+        local usage = memory.usage()
         box.error({code = box.error.MEMORY_ISSUE, reason = ('%d of %d bytes are used: the rest is for work under way')
             :format(usage.used, usage.size)})
     end

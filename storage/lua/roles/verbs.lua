@@ -3,11 +3,20 @@
 -- with the role `broadside_peer`. A read replica gets its functions and grants from its master.
 
 local disk = require('roles.disk')
+local memory = require('roles.memory')
+
+-- The same verb; if the instance has no room for what it writes, on its disk or in its memory, that is remembered.
+local function noticed(verb)
+    local on_disk = disk.noticed(verb)
+    return function(...)
+        return memory.noticed(on_disk, ...)
+    end
+end
 
 return function(prefix, verbs, neighbourly)
     local published = {}
     for name, verb in pairs(verbs) do
-        published[name] = disk.noticed(verb)
+        published[name] = noticed(verb)
     end
     rawset(_G, prefix, published)
     if box.info.ro then

@@ -99,7 +99,7 @@ end
 -- how many have a new token, and how many were two before; and how many replaced tokens were in no row.
 function successions.subscribers_put(rows)
     memory.refuse_when_full()
-    return memory.noticed(atomic, put, rows)
+    return atomic(put, rows)
 end
 
 -- pairs: {channel, token} each. The first pair (from 0) whose token is unknown on its channel and known on another, and

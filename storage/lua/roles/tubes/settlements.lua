@@ -30,7 +30,7 @@ end
 -- nothing was written, because the memory is used up; try again when settlements have freed some. After 'put' and
 -- 'marked' also whether the baton was ours and is acked.
 function settlements.page_put(epoch, campaign, segment, seq, batches, recipients, tallies, ended, held, id, number)
-    return unless_full(pcall(takes.with_taken, function(mine)
+    return unless_full(pcall(memory.noticed, takes.with_taken, function(mine)
         if not state.leased() or state.get('epoch') ~= epoch then
             return 'fenced'
         end
