@@ -300,12 +300,12 @@ class Store:
             back, again = back + came, again + newer
         return back, again
 
-    async def retention_due(self, node: str, age: int, now: int) -> tuple[int, bool] | None:
-        """The oldest campaign that ended more than ``age`` ms ago and still has a ledger; None: there is none, or
-        another node writes its archive. The flag: whether the archive is written already.
+    async def retention_due(self, node: str, age: int, now: int) -> list[tuple[int, bool]]:
+        """Some of the oldest campaigns that ended more than ``age`` ms ago and still have a ledger, without those of
+        which another node writes the archive. The flag: whether the archive is written already.
         """
-        id, *rest = await self._link.call(self._where, "store.retention_due", node, age, now)
-        return None if id is None else (int(id), bool(rest[0]))
+        (due,) = await self._link.call(self._where, "store.retention_due", node, age, now)
+        return [(int(id), bool(archived)) for id, archived in due]
 
     async def retention_archived(self, id: int, node: str, sha256: str, now: int) -> bool:
         """This node's archive of a campaign is on disk. Returns whether it is the first."""

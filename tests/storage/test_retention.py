@@ -84,14 +84,14 @@ async def test_a_ledger_stays_while_its_archive_cannot_be_written(house: House, 
 async def test_of_two_nodes_one_archives_and_the_other_goes_on_where_it_crashed(house: House, tmp_path: Path) -> None:
     """C5: the node that wins the store's verb writes; once the archive is known, any node deletes the rest."""
     later = NOW + KEEP + 1
-    assert await house.store.retention_due("n1", KEEP, later) == (CAMPAIGN, False)
-    assert await house.store.retention_due("n2", KEEP, later) is None, "n1 is at it"
-    assert await house.store.retention_due("n1", KEEP, later) == (CAMPAIGN, False), "after its restart"
+    assert await house.store.retention_due("n1", KEEP, later) == [(CAMPAIGN, False)]
+    assert await house.store.retention_due("n2", KEEP, later) == [], "n1 is at it"
+    assert await house.store.retention_due("n1", KEEP, later) == [(CAMPAIGN, False)], "after its restart"
     assert not await house.store.retention_drop(CAMPAIGN), "nothing leaves without an archive"
     assert len(await house.store.campaign_pages(CAMPAIGN)) == 10
     assert await house.store.retention_archived(CAMPAIGN, "n1", "5ha", later)
     assert not await house.store.retention_archived(CAMPAIGN, "n2", "0ther", later), "the first one counts"
-    assert await house.store.retention_due("n2", KEEP, later) == (CAMPAIGN, True)
+    assert await house.store.retention_due("n2", KEEP, later) == [(CAMPAIGN, True)]
     await done(archivist(house, tmp_path / "of-n2", later, "n2"))
     assert not await trio.Path(tmp_path / "of-n2").exists()
     assert await house.store.campaign_pages(CAMPAIGN) == []
@@ -108,7 +108,7 @@ box.space.store_campaigns:insert({5, 3, 'paused', '{}', EMPTY, {ttl_ms = 1000}, 
 box.space.store_cursors:insert({7, 0, 1050, 1050, 1050, true, NOW})
 box.space.store_campaigns:insert({7, 3, 'done', '{}', EMPTY, {ttl_ms = 1000}, NOW, NOW, NOW, 0, 0})
 box.space.store_pages:on_replace(count)
-local due = store.retention_due('n', 1000, NOW + 1001)
+local due = store.retention_due('n', 1000, NOW + 1001)[1][1]
 store.retention_archived(due, 'n', 'sha', NOW)
 while store.retention_drop(due) do end
 print(json.encode({sizes, due, box.space.store_cursors:count(), box.space.store_pages:count()}))
@@ -155,7 +155,7 @@ for seq = 0, 9 do
 end
 take_all_slabs()
 local first, again = pcall(store.node_renew, 'n', 1, NOW, {}, {}), pcall(store.node_renew, 'n', 1, NOW, {}, {})
-local due = store.retention_due('n', 1000, NOW + 1001)
+local due = store.retention_due('n', 1000, NOW + 1001)[1][1]
 local archived = pcall(store.retention_archived, due, 'n', 'sha', NOW)
 while store.retention_drop(due) do end
 print(json.encode({refused, first, again, archived, box.space.store_pages:count()}))
