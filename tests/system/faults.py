@@ -51,6 +51,8 @@ class Fault:
     """The second node stands in a network of its own (needs root)."""
     proxies: bool = False
     """The node reaches the twins through proxies."""
+    past: int = 0
+    """Campaigns of long ago in a small store, with their ledgers."""
     full: bool = False
     """The embedded Tarantool's folder is a small disk of its own (needs root)."""
     night: bool = False
@@ -76,6 +78,8 @@ class Fault:
     """Seconds after which nobody wants the news any more."""
     may_expire: bool = False
     """Answers may stop a channel for longer than the news lives: phones that expired, by the report, are not lost."""
+    may_keep_dead: bool = False
+    """While the memory is full no refusal is noted for a judgement: who is dead may stay until the next campaign."""
     at: float | None = None
     """When the fault comes, in place of what the plan draws; 0: with Fire."""
     fire: Callable[[Any, dict[str, Any]], Awaitable[Any]] | None = None

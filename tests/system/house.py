@@ -7,11 +7,12 @@ import os
 import signal
 import ssl
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import httpx
 import trio
 import trustme
 
@@ -24,6 +25,7 @@ from storage.errors import VerbRefused
 from storage.link import Link
 from storage.whole_file import write_whole
 from tests.system.night_hours import Night
+from tests.system.past import fill
 from tests.system.plan import LATENCY, STREAMS, Plan
 from tests.system.processes import MARK, Failed, Node, Process, Tarantool, Twin, marked, until
 from tests.system.proxy import Proxy
@@ -53,6 +55,10 @@ class House(Trial):
         self._environment = environment
         self._link: Link | None = None
         self._started = 0.0
+        self._nursery: trio.Nursery | None = None
+        self._ballast: list[list[object]] = []
+        self.node_began = 0.0
+        """When the node was first started."""
         self.pipe = -1
         """The reading end of what the node says, where that is a pipe."""
         # whoever knocks while the API starts again knocks at the same door
@@ -171,34 +177,49 @@ class House(Trial):
                 pass
         return ballast.unlink
 
-    async def fill_memory(self) -> Callable[[], Awaitable[None]]:
-        """Write rows of ballast until the store has no room; answers what removes them."""
+    async def fill_memory(self, seconds: float = 0.0) -> None:
+        """Write ballast until the store has no room, and for so many seconds more whenever it has some again."""
         fields = {f"f{n}": "x" * 1024 for n in range(40)}
-        rows: list[list[object]] = [
-            ["ballast", f"b{n}", "token", samples.REGISTERED, "", "", "", "", "", None, [], fields] for n in range(4000)
-        ]
-        written = 0
-        with suppress(VerbRefused):
-            for row in rows:
-                await self._direct("store.subscribers_put", [row])
-                written += 1
-        self.note("ballast", written)
 
-        async def free() -> None:
-            for row in rows[:written]:
-                await self._direct("store.subscribers_remove", row[0], row[1])
+        async def fill() -> None:
+            with suppress(VerbRefused):
+                while True:  # a megabyte at a time: the store looks at its memory once a call
+                    first = len(self._ballast)
+                    rows: list[list[object]] = [
+                        ["ballast", f"b{first + n}", "token", samples.REGISTERED, "", "", "", "", "", None, [], fields]
+                        for n in range(25)
+                    ]
+                    await self.direct("store.subscribers_put", rows)
+                    self._ballast += rows
 
-        return free
+        async def go_on() -> None:
+            with trio.move_on_after(seconds):
+                while True:
+                    await trio.sleep(0.2)
+                    await fill()
+
+        await fill()
+        assert self._nursery is not None
+        self._nursery.start_soon(go_on)
+        self.note("ballast", len(self._ballast))
+
+    async def free_memory(self) -> None:
+        """Remove the ballast."""
+        for row in self._ballast:
+            await self.direct("store.subscribers_remove", row[0], row[1])
+        self._ballast = []
 
     def set_clock(self, seconds: int) -> None:
         """Set the node's clock so far off."""
         (self.folder / "clock").write_text(f"{seconds:+d}\n")
 
-    async def _direct(self, verb: str, *args: Any) -> Any:
+    async def direct(self, verb: str, *args: Any) -> Any:
+        """Call a verb of the run's own store."""
         assert self._link is not None
         return await self._link.call("store", verb, *args)
 
     async def _build(self, nursery: trio.Nursery) -> None:
+        self._nursery = nursery
         for platform, twin in self.twins.items():
             await twin.start(self._script(platform, sick=False))
             if self.kind.proxies:
@@ -224,6 +245,7 @@ class House(Trial):
         self.node.config.write_text(self._config())
         if self.kind.sink is not None:
             self._pour(self.kind.sink(self.plan.values))
+        self.node_began = trio.current_time()
         await self.start_node()
         self.note("start_s", round(self._started, 2))
         rows = list(self.kind.rows(self.plan) if self.kind.rows else self.sample())
@@ -231,11 +253,22 @@ class House(Trial):
             self.night.zones = {row.token: row.tz for row in rows}
         for start in range(0, len(rows), 2000):
             part = rows[start : start + 2000]
-            await self.node.post(
-                "/api/subscribers", [{f: getattr(r, f) for f in r.__struct_fields__ if f != "id"} for r in part]
-            )
+            await self._import([{f: getattr(r, f) for f in r.__struct_fields__ if f != "id"} for r in part])
         if "rows" in self.plan.values:
             await self._poison(self.plan.values["rows"])
+
+    async def _import(self, rows: list[dict[str, Any]]) -> None:
+        """Put a part of the base into the store; where old ledgers fill that, as soon as some have left."""
+        while True:
+            try:
+                await self.node.post("/api/subscribers", rows)
+            except httpx.HTTPStatusError as error:
+                if error.response.status_code != 507 or not self.kind.past:
+                    raise
+                self.note("imports_refused", self.notes.get("imports_refused", 0) + 1)
+                await trio.sleep(0.5)
+            else:
+                return
 
     def _pour(self, sink: str) -> None:
         """Let all that the node says go there."""
@@ -245,14 +278,22 @@ class House(Trial):
             self.node.sink = os.open(sink, os.O_WRONLY)
 
     async def _server(self, nursery: trio.Nursery, name: str) -> None:
-        memory = SMALL_MEMORY if self.plan.fault == "memory-full" else 256 << 20
+        small = self.plan.fault == "memory-full" or self.kind.past
+        memory = SMALL_MEMORY if small else 256 << 20
         server = self.servers[name] = Tarantool(name, self.folder, self._environment, CHANNELS, memory)
+        if self.kind.past:
+            server.proxied = False
+            await trio.to_thread.run_sync(fill, server.embedded.directory, memory, self.kind.past)
         await server.start()
         await nursery.start(server.wire.run)
         self.node.environment[server.variable] = server.embedded.password
         if name == "store":
             self._link = Link({"store": server.embedded.endpoint})
             await nursery.start(lambda task_status: self._linked(task_status))
+            if self.kind.past:
+                (memory,) = await self.direct("store.memory")
+                self.note("memory_at_the_start", round(memory["used"] / memory["size"], 2))
+                self.law("the store is full of old ledgers when the node starts", memory["full"], f"{memory}")
 
     async def _linked(self, task_status: trio.TaskStatus[None]) -> None:
         assert self._link is not None
@@ -311,7 +352,7 @@ class House(Trial):
             channel = ("ios", "android")[n % 2]
             token = f"{bad[n % len(bad)]}poison{n}" if n % len(bad) not in (4, 6) else f"poison{n}"
             row = [channel, token, "token", samples.REGISTERED, "\x00", "Nowhere/None", "", "", "", None, [], {}]
-            await self._direct("store.subscribers_put", [row])
+            await self.direct("store.subscribers_put", [row])
 
     def _orphans(self) -> list[int]:
         ours = {process.pid for process in (*self.twins.values(), *self.servers.values()) if process.running}

@@ -9,6 +9,7 @@ from typing import Any
 from tests.system import answers as answers
 from tests.system import canaries as canaries
 from tests.system import nights as nights
+from tests.system import past as past
 from tests.system import people as people
 from tests.system import poison as poison  # which enter their faults
 from tests.system import servers as servers

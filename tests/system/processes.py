@@ -137,11 +137,13 @@ class Process:
 
 
 class Tarantool(Process):
-    """A store or a queue that is not the node's own. The node reaches it through ``wire``."""
+    """A store or a queue that is not the node's own."""
 
     def __init__(self, name: str, folder: Path, environment: Mapping[str, str], channels: Iterable[str], memory: int):
         super().__init__(name, folder, environment)
         self.embedded = Embedded(folder / name, list(channels), memory=memory)
+        self.proxied = True
+        """Whether the node reaches it through ``wire``: else our own work does not delay its calls."""
         self.variable = f"BROADSIDE_SYSTEM_{name.upper()}"
         """The environment variable with its password."""
         socket = Path(self.embedded.endpoint.uri.removeprefix("unix/:"))
@@ -160,7 +162,8 @@ class Tarantool(Process):
 
     def section(self) -> str:
         """Its table of the node's configuration."""
-        return f'[{self.name}]\nuri = "unix/:{self.wire.listen}"\npassword_env = "{self.variable}"\n'
+        uri = f"unix/:{self.wire.listen}" if self.proxied else self.embedded.endpoint.uri
+        return f'[{self.name}]\nuri = "{uri}"\npassword_env = "{self.variable}"\n'
 
 
 class Twin(Process):

@@ -27,12 +27,12 @@ fault("disk-full-minute", lambda chance: {"seconds": 60.0}, full=True, slow=True
 
 @fault("memory-full", lambda chance: {"seconds": chance.choice((1.0, 4.0))}, store=True)
 async def memory_full(run: Run, values: dict[str, Any]) -> None:
-    free = await run.fill_memory()
+    await run.fill_memory()
     try:
         await trio.sleep(values["seconds"])
     finally:
         with trio.move_on_after(30, shield=True):
-            await free()
+            await run.free_memory()
     run.over()
 
 
