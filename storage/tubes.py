@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -25,6 +25,8 @@ POLL = 2.0
 OFFER_DEADLINE = 2.0
 """Seconds for a neighbour to take a baton, before the one after it is asked."""
 
+BATONS_A_CALL = 100
+
 SLEEP = 5.0
 """Seconds that the machine may be suspended while a batch is in hand: a push begins within 25 s of its take and is
 answered within 20 s, and the tube's ttr is 60 s."""
@@ -36,6 +38,12 @@ def suspended() -> float:
 
 
 _BOOTTIME = hasattr(time, "CLOCK_BOOTTIME")
+
+
+def _parts(batons: Sequence[Baton]) -> Iterator[list[list[int]]]:
+    """Parts of a list of batons, as ``tubes.baton_put`` wants them: a part is one transaction."""
+    for first in range(0, len(batons), BATONS_A_CALL):
+        yield [list(baton) for baton in batons[first : first + BATONS_A_CALL]]
 
 
 class Tubes:
@@ -89,15 +97,16 @@ class Tubes:
         return bool((await self._link.call(self._where, "tubes.renew", epoch, lease.seconds, asked, paused))[0])
 
     async def baton_put(self, batons: Sequence[Baton]) -> None:
-        """Put batons. A repeat is harmless: the store recognises a stale one."""
-        await self._link.insist(self._where, "tubes.baton_put", [list(baton) for baton in batons])
+        """Put batons, a hundred a call. A repeat is harmless: the store recognises a stale one."""
+        for some in _parts(batons):
+            await self._link.insist(self._where, "tubes.baton_put", some)
 
     async def baton_offer(self, batons: Sequence[Baton]) -> None:
         """Like ``baton_put``, for a neighbour: LinkLost at once if it is not connected, soon if it is silent."""
         if not self._link.connected(self._where):
             raise LinkLost(f"{self._where}: not connected")
-        wire = [list(baton) for baton in batons]
-        await self._link.call(self._where, "tubes.baton_put", wire, deadline=OFFER_DEADLINE)
+        for some in _parts(batons):
+            await self._link.call(self._where, "tubes.baton_put", some, deadline=OFFER_DEADLINE)
 
     async def baton_take(self) -> TakenBaton | None:
         """Wait up to POLL seconds for a baton. A baton that comes after a cancel is given back.

@@ -44,7 +44,7 @@ class Clauses:
     # 9. forget
     lease_is_waited_for: bool = True  # pages turn open when the forgotten queue's lease has run out, not before
     lease_counts_from_the_question: bool = True  # not from the store's answer, which may be late
-    fencing_is_one_transaction: bool = True  # pages turn open and reports are refused at the same moment
+    reports_are_refused_first: bool = True  # before the first of the forgotten owner's pages turns open
     forgotten_pages_turn_open: bool = True
     # 10. shepherd
     shepherd_looks_at_cursors: bool = True

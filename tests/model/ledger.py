@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from tests.model.world import Line, Member, Page, Scenario, Store, World, excuse, put_in, recipients_of
+from tests.model.world import Line, Member, Page, Scenario, World, excuse, put_in, recipients_of
 
 
 class Claim(NamedTuple):
@@ -112,20 +112,21 @@ def may_fence(scenario: Scenario, world: World, n: int) -> bool:
 
 
 def fence(scenario: Scenario, world: World, n: int) -> World:
-    """Clause 9: this owner's reports are refused from now on, and its unsettled pages are open."""
-    store: Store = world.store
-    member = store.members[n]
-    if scenario.clauses.forgotten_pages_turn_open:
-        pages = tuple(
-            page._replace(state="open")
-            if page.state in ("claimed", "enqueued") and (page.node, page.epoch) == (n, member.epoch)
-            else page
-            for page in store.pages
-        )
-        store = store._replace(pages=pages)
-    status = "fenced" if scenario.clauses.fencing_is_one_transaction else "opened"
-    world = with_member(world._replace(store=store), n, member._replace(status=status))
+    """Clause 9: this owner's reports are refused from now on; afterwards its unsettled pages turn open, one by one."""
+    member, first = world.store.members[n], scenario.clauses.reports_are_refused_first
+    for seq, page in enumerate(world.store.pages):
+        owned = page.state in ("claimed", "enqueued") and (page.node, page.epoch) == (n, member.epoch)
+        if owned and scenario.clauses.forgotten_pages_turn_open:
+            world = with_page(world, seq, page._replace(turning=True) if first else page._replace(state="open"))
+    world = with_member(world, n, member._replace(status="fenced" if first else "opened"))
     return excuse(world, unreported(world, n))
+
+
+def opened(world: World, seq: int) -> World:
+    """Clause 9, the last step: anybody may claim the page."""
+    page = world.store.pages[seq]
+    state = "open" if page.state in ("claimed", "enqueued") else page.state
+    return with_page(world, seq, page._replace(state=state, turning=False))
 
 
 def unreported(world: World, n: int) -> tuple[int, ...]:

@@ -70,7 +70,7 @@ REMOVALS = [
     Removal("report_asks_for_the_epoch", 8, small("wrong forget"), STUCK),
     Removal("lease_is_waited_for", 9, small("wrong forget"), REPEAT),
     Removal("lease_counts_from_the_question", 9, alone("wrong forget", "slow renewal", faults=2), REPEAT),
-    Removal("fencing_is_one_transaction", 9, small("wrong forget"), STUCK),
+    Removal("reports_are_refused_first", 9, small("wrong forget"), STUCK),
     Removal("forgotten_pages_turn_open", 9, small("lost node"), STUCK),
     Removal("shepherd_looks_at_cursors", 10, alone("lost baton", pages=2), STUCK),
     Removal("shepherd_looks_at_open_pages", 10, alone("blank"), STUCK),

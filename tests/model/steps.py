@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tests.model.upkeep import forgetting, membership, pausing, reporter, shepherd
+from tests.model.upkeep import forgetting, membership, opening, pausing, reporter, shepherd
 from tests.model.walk import Step, consumer, walker
 from tests.model.world import Scenario, World
 
@@ -19,6 +19,7 @@ def steps(scenario: Scenario, world: World) -> Iterator[Step]:
                 yield from consumer(scenario, world, n, w)
             yield from reporter(scenario, world, n, node)
         yield from forgetting(scenario, world, n, node)
+    yield from opening(world)
     yield from shepherd(scenario, world)
     if scenario.pause:
         yield from pausing(scenario, world)

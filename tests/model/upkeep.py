@@ -79,12 +79,19 @@ def forgetting(scenario: Scenario, world: World, n: int, node: Node) -> Iterator
         if queue.leased:
             yield f"node {n}'s lease runs out", with_queue(world, n, queue._replace(leased=False))
         if ledger.may_fence(scenario, world, n):
-            yield f"node {n} is fenced: its unsettled pages are open", ledger.fence(scenario, world, n)
+            yield f"node {n} is fenced", ledger.fence(scenario, world, n)
     elif member.status == "opened":
         refused = ledger.with_member(world, n, member._replace(status="fenced"))
         yield f"node {n}'s reports are refused from now on", refused
     elif not queue.leased and queue.epoch == member.epoch and member.status == "current" and node.up:
         yield f"node {n}'s lease is renewed", with_queue(world, n, queue._replace(leased=True))
+
+
+def opening(world: World) -> Iterator[Step]:
+    """Clause 9: pages whose owner may not report any more turn open, one after the other."""
+    for seq, page in enumerate(world.store.pages):
+        if page.turning:
+            yield f"page {seq} turns open", ledger.opened(world, seq)
 
 
 # -- 10. Shepherd ------------------------------------------------------------------------------------------------------

@@ -38,6 +38,7 @@ class Page(NamedTuple):
     epoch: int = 0
     recipients: int = 0
     settled: int = 0
+    turning: bool = False  # it turns open soon: its owner may not report any more
     believed: tuple[int, ...] = ()  # who is settled, as the next owner of the page is told
 
 
@@ -45,7 +46,7 @@ class Member(NamedTuple):
     """What the store knows of a node."""
 
     epoch: int = 1
-    # forgotten: no claims, no renewals; fenced: no reports either, its pages are open (opened: only the latter)
+    # forgotten: no claims, no renewals; fenced: no reports either, its pages turn open (opened: only the latter)
     status: str = "current"
     reported: int = 0
 

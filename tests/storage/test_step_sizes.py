@@ -35,6 +35,7 @@ CANCELLED = (
     + """
 local epoch = store.node_join('n', box.info.uuid, 0, NOW, {'ios'})
 local states = {'claimed', 'enqueued', 'open'}
+box.space.store_nodes:insert({'gone', 'its uuid', 1, 'forgotten', 0, NOW, NOW, {'ios'}})
 for seq = 1, 950 do
     -- 100 of the first state, 150 of the second, 700 of the third
     local state = states[seq <= 100 and 1 or seq <= 250 and 2 or 3]
@@ -65,3 +66,96 @@ def test_a_cancel_never_writes_more_than_a_hundred_pages_in_one_transaction(tmp_
     """C5: the bound held within one state of pages; at 101 pages of two states it never held again."""
     sizes, state, settled = run(CANCELLED, tmp_path)
     assert (sizes, state, settled) == ([100] * 9 + [50], "cancelled", 950)
+
+
+REOPENED = (
+    HEAD
+    + """
+local epoch = store.node_join('n', box.info.uuid, 0, NOW, {'ios'})
+for seq = 1, 250 do
+    local state = seq <= 120 and 'claimed' or 'enqueued'
+    box.space.store_pages:insert({7, 0, seq, seq, seq + 1, 'n', epoch, NOW, state, 1, 0, EMPTY, {}})
+end
+box.space.store_campaigns:insert({7, 3, 'firing', '{}', EMPTY, {ttl_ms = 1000}, NOW, NOW, 0, 0, 250})
+box.space.store_pages:on_replace(count)
+local joined = JOIN()
+local open = box.space.store_pages.index.state:count({'open'})
+print(json.encode({sizes, open, joined, store.report('n', epoch, {}, NOW) == nil}))
+os.exit(0)
+"""
+)
+
+
+def test_pages_of_an_earlier_owner_open_a_hundred_at_a_time(tmp_path: Path) -> None:
+    """C5: a node that came back blank had all of its pages opened in one transaction."""
+    again = "store.node_join('n', box.info.uuid, 0, NOW, {'ios'})"
+    sizes, opened, joined, refused = run(REOPENED.replace("JOIN()", again), tmp_path)
+    assert (sizes, opened, joined) == ([100, 100, 50], 250, 2)
+    assert refused, "the earlier owner is refused before the first page opens"
+
+
+def test_an_opening_of_pages_that_is_interrupted_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    """C5: what a crash between two steps leaves, the shepherds' next call does; nothing is lost, nothing is doubled."""
+    cut = """(function()
+        local cut = box.space.store_pages:on_replace(function()
+            assert(#sizes < 1, 'the instance is killed here')
+        end)
+        local ok = pcall(store.node_join, 'n', box.info.uuid, 0, NOW, {'ios'})
+        box.space.store_pages:on_replace(nil, cut)
+        written = 0
+        local left = 250 - box.space.store_pages.index.state:count({'open'})
+        store.nodes_release()
+        return {ok, left}
+    end)()"""
+    sizes, opened, joined, refused = run(REOPENED.replace("JOIN()", cut), tmp_path)
+    assert joined == [False, 150]
+    assert (sizes, opened, refused) == ([100, 100, 50], 250, True)
+
+
+RESUMED = (
+    HEAD
+    + """
+require('roles.tubes').start({'ios'})
+local epoch = store.node_join('n', box.info.uuid, 0, NOW, {'ios'})
+for segment = 0, 249 do
+    box.space.store_cursors:insert({7, segment, 0, segment * 10, segment * 10 + 10, false, NOW - 9000})
+end
+for seq = 1, 1500 do
+    box.space.store_pages:insert({7, 250, seq, seq, seq + 1, 'n', 9, NOW, 'open', 1, 0, EMPTY, {}})
+end
+box.space.store_campaigns:insert({7, 3, 'paused', '{}', EMPTY, {ttl_ms = 1000}, NOW, NOW, 0, 250, 1500})
+box.space.store_cursors:on_replace(count)
+local interrupted = CUT
+local cut = interrupted and box.space.store_cursors:on_replace(function()
+    assert(#sizes < 1, 'the instance is killed here')
+end)
+local ok, state, batons = pcall(store.campaign_resume, 7, NOW)
+if interrupted then
+    box.space.store_cursors:on_replace(nil, cut)
+end
+local again, none = store.campaign_resume(7, NOW)
+local strays = store.strays('n', epoch, NOW, 5000)
+tubes.baton_put(strays)
+local segments = 0
+for _, baton in ipairs(strays) do
+    segments = segments + (baton[2] < 250 and 1 or 0)
+end
+print(json.encode({sizes, ok, ok and state, ok and #batons, again, #none, #strays, segments}))
+os.exit(0)
+"""
+)
+
+
+def test_a_resume_writes_a_hundred_segments_at_a_time_and_no_more_batons_than_a_call_may_put(tmp_path: Path) -> None:
+    """C5: all segments were written in one transaction; of more than 1,000 open pages no queue took a single baton."""
+    sizes, ok, state, batons, again, none, strays, segments = run(RESUMED.replace("CUT", "false"), tmp_path)
+    assert (sizes, ok, state, batons) == ([100, 100, 50], True, "firing", 1000)
+    assert (again, none) == ("firing", 0), "a repeat resumes nothing"
+    assert (strays, segments) == (1000, 0), "shepherds make the rest, a call at a time"
+
+
+def test_a_resume_that_is_interrupted_leaves_the_rest_to_the_shepherds(tmp_path: Path) -> None:
+    """C5: after its first transaction the campaign is firing; segments that were not reached are strays at once."""
+    sizes, ok, _, _, again, none, strays, segments = run(RESUMED.replace("CUT", "true"), tmp_path)
+    assert (sizes, ok, again, none) == ([100], False, "firing", 0)
+    assert (strays, segments) == (1000, 150)

@@ -1,5 +1,6 @@
 -- Nodes and their epochs. Epochs are granted here; a node gets a new one if its queue is not the one known before.
 
+local fiber = require('fiber')
 local atomic = require('roles.atomic')
 local clock = require('roles.clock')
 local nodes = {}
@@ -39,23 +40,52 @@ function nodes.reports(name, epoch)
     return node ~= nil and node.status ~= 'forgotten' and node.epoch == epoch
 end
 
-local function unsettled(name)
-    local keys = {}
-    for _, state in ipairs({'claimed', 'enqueued'}) do
-        for _, page in box.space.store_pages.index.state:pairs({state, name}) do
-            table.insert(keys, {page.campaign, page.segment, page.seq, tonumber(page.epoch)})
+local OWNED = {'claimed', 'enqueued'} -- states of an unsettled page with an owner
+local PAGES_A_STEP = 100
+local PAGES_LOOKED_AT = 1000 -- between two yields
+
+-- name -> the epoch and status for which no page of an earlier owner is left. Not stored: an instance that has just
+-- started looks through the pages once.
+local opened = {}
+
+local function open(name, keys)
+    return atomic(function()
+        local node = box.space.store_nodes:get(name)
+        for _, key in ipairs(keys) do
+            local page = box.space.store_pages:get(key) -- again: it may have changed during the last commit
+            if page ~= nil and (page.state == 'claimed' or page.state == 'enqueued') and page.node == name
+                and not nodes.reports(name, page.epoch) then
+                box.space.store_pages:update(key, {{'=', 'state', 'open'}})
+            end
         end
-    end
-    return keys
+        return ('%s %s'):format(tostring(node.epoch), node.status)
+    end)
 end
 
--- Open the unsettled pages of a fenced owner: a node that claims one takes over the rest of it.
-local function reopen(name, epoch)
-    for _, key in ipairs(unsettled(name)) do
-        if table.remove(key) == tonumber(epoch) then
-            box.space.store_pages:update(key, {{'=', 'state', 'open'}})
+-- Open the unsettled pages of this name's earlier owners, which may not report any more: a node that claims one takes
+-- over the rest of it. In small steps; who is interrupted begins again, and no owner writes to the rest meanwhile.
+local function reopen(name)
+    local keys, looked, standing = {}, 0, open(name, {})
+    if opened[name] == standing then
+        return
+    end
+    for _, state in ipairs(OWNED) do
+        for _, page in box.space.store_pages.index.state:pairs({state, name}) do
+            looked = looked + 1
+            if not nodes.reports(name, page.epoch) then
+                table.insert(keys, {page.campaign, page.segment, page.seq})
+            end
+            if #keys == PAGES_A_STEP then
+                open(name, keys)
+                keys = {}
+                fiber.yield()
+            elseif looked % PAGES_LOOKED_AT == 0 then
+                fiber.yield()
+            end
         end
     end
+    open(name, keys)
+    opened[name] = standing
 end
 
 -- Clause 1. `epoch`: the queue's epoch (0: none). Returns the epoch to go on with; if it differs from the queue's, the
@@ -63,7 +93,7 @@ end
 -- first. Refuses a second queue under a registered name. `channels`: the names that this node serves.
 function nodes.node_join(name, uuid, epoch, now, channels)
     nodes.release_fenced()
-    return atomic(function()
+    local granted = atomic(function()
         local node = box.space.store_nodes:get(name)
         if node ~= nil and node.status == 'fenced' then
             return nil
@@ -76,14 +106,15 @@ function nodes.node_join(name, uuid, epoch, now, channels)
             box.space.store_nodes:update(name, {{'=', 'channels', channels}})
             return epoch
         end
-        local granted = math.max(tonumber(node and node.epoch or 0), tonumber(epoch)) + 1
-        if node ~= nil then
-            reopen(name, node.epoch)
-        end
-        box.space.store_nodes:replace({name, uuid, granted, 'current', 0, now, now, channels})
+        local next_epoch = math.max(tonumber(node and node.epoch or 0), tonumber(epoch)) + 1
+        box.space.store_nodes:replace({name, uuid, next_epoch, 'current', 0, now, now, channels})
         note_renewal(name, now)
-        return granted
+        return next_epoch
     end)
+    if granted ~= nil then
+        reopen(name)
+    end
+    return granted
 end
 
 -- Renew the lease of this owner's queue. Returns false if its epoch is not current.
@@ -110,19 +141,19 @@ function nodes.node_forget(name)
     return known and box.space.store_nodes:get(name).status or nil
 end
 
--- Clause 9, the second step: once a fenced epoch's lease has run out, its reports are refused too and its pages open,
--- in one transaction. It may be called at any time. Returns the names of the nodes.
+-- Clause 9, the second step: once a fenced epoch's lease has run out, its reports are refused too, and then its pages
+-- open. It may be called at any time. Returns the names of the nodes whose lease has just run out.
 function nodes.release_fenced()
     local released = {}
     for _, row in ipairs(box.space.store_nodes.index.name:select()) do
         atomic(function()
             local node = box.space.store_nodes:get(row.name) -- read again: it may have changed during the last commit
             if node.status == 'fenced' and nodes.lease_over(node) then
-                reopen(node.name, node.epoch)
                 box.space.store_nodes:update(node.name, {{'=', 'status', 'forgotten'}})
                 table.insert(released, node.name)
             end
         end)
+        reopen(row.name)
     end
     return released
 end
@@ -132,7 +163,11 @@ function nodes.node_list()
     local list = {}
     for _, node in ipairs(box.space.store_nodes:select()) do
         local leased = node.status ~= 'forgotten' and not nodes.lease_over(node)
-        table.insert(list, {node.name, node.uuid, node.epoch, node.status, node.seen_at, leased, #unsettled(node.name)})
+        local unsettled = 0
+        for _, state in ipairs(OWNED) do
+            unsettled = unsettled + box.space.store_pages.index.state:count({state, node.name})
+        end
+        table.insert(list, {node.name, node.uuid, node.epoch, node.status, node.seen_at, leased, unsettled})
     end
     return list
 end

@@ -8,9 +8,10 @@ local campaigns = require('roles.store.campaigns')
 local channels = require('roles.store.channels')
 local dead = require('roles.store.dead')
 local nodes = require('roles.store.nodes')
+local walk = require('roles.store.walk')
 local pauses = {}
 
-local PAGES_A_STEP = 100
+local ROWS_A_STEP = 100
 
 -- What nodes have reported to this instance; repeated every second, so it need not be stored. The version is in the
 -- key: reports about an earlier pause do not count for this one.
@@ -54,31 +55,59 @@ function pauses.campaign_cancel(id, now)
     end)
 end
 
--- Also returns the batons to put: one for each segment that has not ended, and one for each open page.
-function pauses.campaign_resume(id, now)
-    return atomic(function()
-        local c = box.space.store_campaigns:get(id)
-        if c == nil then
-            return nil
+-- One transaction: note that these segments of a firing campaign move from now on. Returns their batons.
+local function move_on(id, segments, now)
+    local batons = {}
+    local c = box.space.store_campaigns:get(id)
+    for _, segment in ipairs(c.state == 'firing' and segments or {}) do
+        local cursor = box.space.store_cursors:get({id, segment})
+        if not cursor.ended then
+            box.space.store_cursors:update({id, segment}, {{'=', 'moved_at', now}})
+            table.insert(batons, {id, segment, cursor.seq, cursor.after_id})
         end
-        local batons = {}
-        if c.state == 'pausing' or c.state == 'paused' then
+    end
+    return batons
+end
+
+-- Also returns batons to put: one for each segment that has not ended, and one for each open page, of which the
+-- shepherds make what is more than a call may put. In small steps after the first, which alone resumes the campaign: if
+-- they are interrupted, shepherds make those batons too.
+function pauses.campaign_resume(id, now)
+    local state, resumed = atomic(function()
+        local c = box.space.store_campaigns:get(id)
+        local halted = c ~= nil and (c.state == 'pausing' or c.state == 'paused')
+        if halted then
             set_state(id, 'firing', now)
-            for _, cursor in ipairs(box.space.store_cursors:select({id})) do
-                if not cursor.ended then
-                    box.space.store_cursors:update({id, cursor.segment}, {{'=', 'moved_at', now}})
-                    table.insert(batons, {id, cursor.segment, cursor.seq, cursor.after_id})
-                end
-            end
-            for _, page in box.space.store_pages.index.state:pairs({'open'}) do
-                if page.campaign == id then
-                    table.insert(batons, {id, page.segment, page.seq, page.from_id})
-                end
-            end
             campaigns.check_done(id, now)
         end
-        return box.space.store_campaigns:get(id).state, batons
+        return c and box.space.store_campaigns:get(id).state, halted
     end)
+    if state == nil then
+        return nil
+    end
+    local batons, segments = {}, {}
+    local function step()
+        for _, baton in ipairs(atomic(move_on, id, segments, now)) do
+            table.insert(batons, baton)
+        end
+        segments = {}
+        fiber.yield()
+    end
+    for _, cursor in ipairs(resumed and box.space.store_cursors:select({id}) or {}) do
+        table.insert(segments, cursor.segment)
+        if #segments == ROWS_A_STEP then
+            step()
+        end
+    end
+    if #segments > 0 then
+        step()
+    end
+    if resumed then
+        for _, page in ipairs(walk.open_pages(id, walk.BATONS_A_CALL - #batons)) do
+            table.insert(batons, page)
+        end
+    end
+    return state, batons
 end
 
 local function stands_still(c)
@@ -101,10 +130,11 @@ end
 local function unsettled(id, limit)
     local keys = {}
     for _, state in ipairs({'claimed', 'enqueued', 'open'}) do
-        for _, page in box.space.store_pages.index.state:pairs({state}) do
-            if #keys == limit then
-                return keys
-            elseif page.campaign == id then
+        for _, node in box.space.store_nodes:pairs() do
+            for _, page in box.space.store_pages.index.state:pairs({state, node.name, id}) do
+                if #keys == limit then
+                    return keys
+                end
                 table.insert(keys, {id, page.segment, page.seq})
             end
         end
@@ -112,9 +142,9 @@ local function unsettled(id, limit)
     return keys
 end
 
--- End up to PAGES_A_STEP unsettled pages of a campaign that stands still. Returns whether there may be more.
+-- End up to ROWS_A_STEP unsettled pages of a campaign that stands still. Returns whether there may be more.
 local function cancel_pages(id)
-    local keys = unsettled(id, PAGES_A_STEP)
+    local keys = unsettled(id, ROWS_A_STEP)
     for _, key in ipairs(keys) do
         local page = box.space.store_pages:get(key)
         local tallies, recipients, settled = page.tallies, 0, 0

@@ -203,24 +203,39 @@ function walk.report(node, epoch, lines, now)
     end)
 end
 
--- Clause 10. Returns two lists of batons: any node may put the first; the second is for this owner's claimed pages, of
--- which the pages without a mark need their baton again.
+-- As many as a call may put on a queue (roles/tubes/batons.lua).
+walk.BATONS_A_CALL = 1000
+
+-- Batons for a campaign's open pages, at most `limit`.
+function walk.open_pages(id, limit)
+    local batons = {}
+    for _, node in box.space.store_nodes:pairs() do
+        for _, page in box.space.store_pages.index.state:pairs({'open', node.name, id}) do
+            if #batons >= limit then
+                return batons
+            end
+            table.insert(batons, {id, page.segment, page.seq, page.from_id})
+        end
+    end
+    return batons
+end
+
+-- Clause 10. Returns two lists of batons, each of no more than a call may put: any node may put the first; the second is
+-- for this owner's claimed pages, of which the pages without a mark need their baton again.
 function walk.strays(node, epoch, now, timeout)
     local any, own = {}, {}
     for _, c in ipairs(box.space.store_campaigns.index.state:select({'firing'})) do
         for _, cursor in box.space.store_cursors:pairs({c.id}) do
-            if not cursor.ended and cursor.moved_at + timeout <= now then
+            if not cursor.ended and cursor.moved_at + timeout <= now and #any < walk.BATONS_A_CALL then
                 table.insert(any, {c.id, cursor.segment, cursor.seq, cursor.after_id})
             end
         end
-    end
-    for _, page in box.space.store_pages.index.state:pairs({'open'}) do
-        if box.space.store_campaigns:get(page.campaign).state == 'firing' then
-            table.insert(any, {page.campaign, page.segment, page.seq, page.from_id})
+        for _, baton in ipairs(walk.open_pages(c.id, walk.BATONS_A_CALL - #any)) do
+            table.insert(any, baton)
         end
     end
     for _, page in box.space.store_pages.index.state:pairs({'claimed', node}) do
-        if page.epoch == epoch and page.claimed_at + timeout <= now then
+        if page.epoch == epoch and page.claimed_at + timeout <= now and #own < walk.BATONS_A_CALL then
             table.insert(own, {page.campaign, page.segment, page.seq, page.from_id})
         end
     end

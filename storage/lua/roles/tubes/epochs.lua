@@ -9,6 +9,8 @@ local state = require('roles.tubes.state')
 
 local epochs = {}
 
+local WORK = {'tubes_marks', 'tubes_outbox', 'tubes_taken', 'tubes_parked', 'tubes_poison_counters'}
+
 -- Clause 1: a queue that is blank, restored or forgotten deletes its work and starts in a new epoch.
 function epochs.adopt(epoch)
     if state.get('epoch') == epoch then
@@ -19,19 +21,13 @@ function epochs.adopt(epoch)
     for _, name in ipairs(queue.tube()) do
         queue.tube[name]:truncate()
     end
+    for _, space in ipairs(WORK) do
+        state.clear(space, {})
+    end
+    -- the last step, with what has come during the others: a queue that is interrupted before it begins again
     atomic(function()
-        for _, space in ipairs({'tubes_marks', 'tubes_outbox', 'tubes_taken', 'tubes_parked', 'tubes_poison_counters'}) do
-            local keys = {}
-            for _, row in box.space[space]:pairs() do
-                table.insert(keys, row)
-            end
-            for _, row in ipairs(keys) do
-                local key = {}
-                for i, part in ipairs(box.space[space].index[0].parts) do
-                    key[i] = row[part.fieldno]
-                end
-                box.space[space]:delete(key)
-            end
+        for _, space in ipairs(WORK) do
+            while state.clear_some(space, {}) do end
         end
         state.set('line', 0)
         state.set('epoch', epoch)

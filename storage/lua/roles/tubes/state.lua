@@ -88,17 +88,32 @@ function state.marked_campaigns()
     return list
 end
 
+local ROWS_A_STEP = 100
+
+-- Inside the caller's transaction: delete up to ROWS_A_STEP of a space's rows with this key. Returns whether there may be
+-- more.
+function state.clear_some(space, key)
+    local index = box.space[space].index[0]
+    local rows = index:select(key, {limit = ROWS_A_STEP})
+    for _, row in ipairs(rows) do
+        local whole = {}
+        for i, part in ipairs(index.parts) do
+            whole[i] = row[part.fieldno]
+        end
+        index:delete(whole)
+    end
+    return #rows == ROWS_A_STEP
+end
+
+-- Delete a space's rows with this key, in small steps; if it is interrupted, the next call deletes the rest.
+function state.clear(space, key)
+    while atomic(state.clear_some, space, key) do
+        fiber.yield()
+    end
+end
+
 function state.marks_drop(campaign)
-    return atomic(function()
-        local keys = {}
-        for _, row in box.space.tubes_marks:pairs({campaign}) do
-            table.insert(keys, {row.campaign, row.segment, row.seq})
-        end
-        for _, key in ipairs(keys) do
-            box.space.tubes_marks:delete(key)
-        end
-        return #keys
-    end)
+    state.clear('tubes_marks', {campaign})
 end
 
 return state
