@@ -17,7 +17,8 @@ from benchmarks.pipeline.goals import judge
 from benchmarks.pipeline.plots import draw
 from benchmarks.pipeline.rig import SINKS, Rig, Row, end_at_sigterm
 from benchmarks.progress import say
-from broadside.config.config import CONNECTIONS, cores
+from broadside.config.config import CONNECTIONS
+from broadside.machine_limits import cores
 
 SIZES = (20_000, 200_000)
 SMALL_RUNS = 5

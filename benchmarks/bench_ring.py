@@ -23,7 +23,7 @@ from benchmarks.progress import say
 from benchmarks.ring.cluster import Cluster
 from benchmarks.ring_model import Costs, Ring, simulate
 from broadside.api.campaign_report import FireRequest
-from broadside.config.config import cores
+from broadside.machine_limits import cores
 from broadside.newsroom.newsroom import PAGE_SIZE
 from campaigns.batch import RECIPIENTS_A_BATCH
 from storage.link import Endpoint, Link

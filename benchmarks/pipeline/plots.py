@@ -8,7 +8,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from benchmarks.pipeline.rig import Row
-from broadside.config.config import cores
+from broadside.machine_limits import cores
 
 _STAGES = ["walk", "batch", "take", "send", "settle", "link", "rest", "loop", "node", "tarantool"]
 _WINDOW = 0.5

@@ -16,7 +16,7 @@ import asynctnt
 from aioapns import APNs, NotificationRequest
 from aioapns.connection import APNsBaseConnectionPool
 
-from broadside.config.config import cores
+from broadside.machine_limits import cores
 
 PAGE = 1_000
 

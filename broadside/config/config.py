@@ -6,8 +6,6 @@ are relative to the file's own folder. Secrets are in files or environment varia
 
 from __future__ import annotations
 
-import math
-import os
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
@@ -34,6 +32,7 @@ from broadside.config.tarantool import (
     split_address,
 )
 from broadside.errors import ConfigError, shown
+from broadside.machine_limits import GB, cores, memory
 from campaigns.quiet_hours import QuietHours, zones_known
 from simulators import twins
 from transports import registry
@@ -49,15 +48,12 @@ if answers are slow (`./dev bench choices`), and take 7 MB each."""
 OFF = "off"
 """No quiet hours."""
 
-
-def cores() -> int:
-    """Return the number of cores that this process may use: a node's default number of workers."""
-    return min(256, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+_SIZE = r"^\d{1,6}(\.\d{1,3})? ?[MG]B$"
 
 
-def machine_memory() -> int:
-    """Return the GB of memory that this machine has, rounded up: its system keeps some of them for itself."""
-    return math.ceil(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / (1 << 30))
+def default_memory() -> str:
+    """Return 1 GB, or half of what there is: the workers need some too."""
+    return "1 GB" if memory()[0] >= 2 * GB else f"{max(64, memory()[0] >> 21)} MB"
 
 
 class NodeConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,7 +64,7 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True):
     """The data folder; absolute once loaded."""
     workers: Annotated[int, Meta(ge=1, le=256)] = msgspec.field(default_factory=cores)
     """OS processes that send, each with a tree and connections of its own."""
-    memory: Annotated[str, Meta(pattern=r"^\d{1,6}(\.\d{1,3})? ?[MG]B$")] = "1 GB"
+    memory: Annotated[str, Meta(pattern=_SIZE)] = msgspec.field(default_factory=default_memory)
     """Memory that the node's own Tarantool may use for data; at least 64 MB. 1 GB is 1024 MB."""
 
     drain: Annotated[float, Meta(ge=1, le=3600)] = 25.0
@@ -254,8 +250,10 @@ def _check_node(reader: strict_toml.Reader, node: NodeConfig) -> None:
         reader.problem("node.name", f"{shown(node.name)} cannot be a name", NAME_RULE, node.name)
     if node.memory_bytes < 64 << 20:
         reader.problem("node.memory", f"{shown(node.memory)} is too little", _REMEDIES["node.memory"], node.memory)
-    if node.memory_bytes > (there := machine_memory()) << 30:
-        what = f"{shown(node.memory)} is more than the {there} GB of this machine"
+    there, whose = memory()
+    if node.memory_bytes > there:
+        size = f"{there // GB} GB" if there % GB == 0 else f"{there >> 20} MB"
+        what = f"{shown(node.memory)} is more than the {size} of {whose}"
         reader.problem("node.memory", what, "leave room for the workers, too", node.memory)
     if node.data.exists() and not node.data.is_dir():
         reader.problem("node.data", f"{shown(str(node.data))} is not a folder", "name a folder", str(node.data))

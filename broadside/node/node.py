@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -20,6 +19,7 @@ from broadside.console.console import Console, contained
 from broadside.console.routes import Api
 from broadside.datafolder import DataFolder, NodeInfo
 from broadside.errors import ConfigError, Problem
+from broadside.machine_limits import peak_memory
 from broadside.newsroom.alarms import Setbacks
 from broadside.newsroom.dry_run import DryRun
 from broadside.newsroom.newsroom import Newsroom
@@ -327,12 +327,11 @@ class Node:
         return self._ready and connected and any(worker.serving for worker in self._workers)
 
     def _status(self) -> dict[str, Any]:
-        usage = resource.getrusage(resource.RUSAGE_SELF)
         return {
             "node": self._config.node.name,
             "pid": os.getpid(),
             "ready": self._serving(),
-            "rss": usage.ru_maxrss * 1024,
+            "rss": peak_memory(),
             "tasks": trio.lowlevel.current_statistics().tasks_living,
             "workers": [
                 {

@@ -17,6 +17,7 @@ import trio
 
 from actors.refusals import Refusals
 from broadside import logs, wire
+from broadside.machine_limits import peak_memory
 from broadside.shared_tokens import TokenHolder
 from broadside.topology import WorkerTree, worker_tree
 from broadside.worker.stages import Stages
@@ -54,7 +55,7 @@ class Telemetry:
                 await self._line.send(
                     wire.Beat(),
                     wire.Stats(
-                        rss=usage.ru_maxrss * 1024,
+                        rss=peak_memory(),
                         cpu=usage.ru_utime + usage.ru_stime,
                         sending=self._tree.sending(),
                         stages=dict(self._stages.seconds()),

@@ -18,8 +18,9 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from broadside.config.config import CONNECTIONS, cores
+from broadside.config.config import CONNECTIONS
 from broadside.demo import samples
+from broadside.machine_limits import cores
 from broadside.topology import HANDS_A_CONNECTION
 
 SUBSCRIBERS = 4000

@@ -13,9 +13,10 @@ from typing import Any
 
 from benchmarks.ring.cluster import CHANNELS, Cluster, ClusterNode, StoreServer, gaps
 from broadside.api.campaign_report import FireRequest
-from broadside.config.config import CONNECTIONS, cores
+from broadside.config.config import CONNECTIONS
 from broadside.demo import samples
 from broadside.errors import ApiError, NodeUnreachable
+from broadside.machine_limits import cores
 from broadside.topology import HANDS_A_CONNECTION
 from campaigns.identity import parse_campaign
 from campaigns.message import Message

@@ -282,7 +282,7 @@ class House(Trial):
         memory = SMALL_MEMORY if small else 256 << 20
         server = self.servers[name] = Tarantool(name, self.folder, self._environment, CHANNELS, memory)
         if self.kind.past:
-            server.proxied = False
+            server.proxied, self.node.patience = False, 400.0
             await trio.to_thread.run_sync(fill, server.embedded.directory, memory, self.kind.past)
         await server.start()
         await nursery.start(server.wire.run)

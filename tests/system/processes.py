@@ -223,6 +223,8 @@ class Node(Process):
         self.data = folder / f"{name}-data"
         self.prefix: list[str] = []
         """What stands before the command, as ``unshare``."""
+        self.patience = 90.0
+        """Seconds within which it serves after its start."""
         self.sink: int | None = None
         """Where all goes that it says: a file descriptor; None: into ``output``."""
 
@@ -233,7 +235,7 @@ class Node(Process):
         info.unlink(missing_ok=True)
         command = [*self.prefix, sys.executable, "-m", "broadside.cli", "node", "--config", str(self.config)]
         self.spawn(command, stdout=self.sink, stderr=self.sink)
-        await self.serving(90.0)
+        await self.serving(self.patience)
         return trio.current_time() - began
 
     async def serving(self, seconds: float) -> None:
