@@ -205,12 +205,9 @@ class Link:
             if trio.current_time() - answer.asked_at > deadline / 2:
                 _give_up(line, answer)
             raise LinkTimeout(f"{line.name}: no answer to {verb} within {deadline:g} s")
-        try:
-            return _judge(line, verb, answer)
-        except DiskFull as error:
-            full = error
-        await trio.sleep(DISK_PAUSE)
-        raise full
+        if isinstance(answer.error, TarantoolDatabaseError) and answer.error.code == ER_WAL_IO:
+            await trio.sleep(DISK_PAUSE)
+        return _judge(line, verb, answer)
 
     async def insist(self, where: str, verb: str, *args: Any, deadline: float = 10.0) -> list[Any]:
         """Like ``call``, but waits for ever for a lost link, or an instance out of memory or disk.

@@ -25,6 +25,7 @@ from broadside.demo.demo_config import load_or_demo
 from broadside.doctor import checks_ring
 from broadside.doctor.findings import Finding, reason
 from broadside.errors import BroadsideError, ConfigError
+from broadside.newsroom.alarms import DISK_REMEDY
 from campaigns.channel_state import ALARMING, ChannelState
 from transports import registry
 from transports.contract import TransportSettings
@@ -32,6 +33,8 @@ from transports.errors import TransportError
 
 OLDEST_TARANTOOL = (2, 6)
 _TIMEOUT = 4.0
+ROOM = 1 << 20
+"""Bytes that must be free, or a start waits (storage/lua/room.lua)."""
 
 
 def examine(config_file: Path | None, data: Path | None) -> Iterator[Finding]:
@@ -47,6 +50,7 @@ def examine(config_file: Path | None, data: Path | None) -> Iterator[Finding]:
     yield Finding("configuration", True, f"{source}; channels {channels}")
     folder = DataFolder(config.node.data if data is None else data)
     yield _data_folder(folder)
+    yield from _disk(folder)
     yield from _node(folder)
     own_queue = isinstance(config.queue, OwnQueue)
     if config.store is None or own_queue:
@@ -92,6 +96,15 @@ def _data_folder(folder: DataFolder) -> Finding:
     if not os.access(folder.root, os.W_OK):
         return Finding("data folder", False, f"{folder.root} is not writable", "run as its owner, or name another")
     return Finding("data folder", True, f"{folder.root}, closed to other users")
+
+
+def _disk(folder: DataFolder) -> Iterator[Finding]:
+    """Look for room on the disks of the node's files; quiet while there is some."""
+    for path in (folder.root, folder.tarantool, folder.queue):
+        if path.exists() and (free := shutil.disk_usage(path).free) < ROOM:
+            waits = "a node waits with its start, and a running one with all that it writes"
+            yield Finding("disk", False, f"{path}: only {free >> 10} KB are free: {waits}", DISK_REMEDY)
+            return
 
 
 def _node(folder: DataFolder) -> Iterator[Finding]:

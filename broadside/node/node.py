@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable
 from functools import partial
@@ -51,8 +52,8 @@ from transports.errors import TransportError
 
 log = structlog.get_logger(__name__)
 
-TARANTOOL_START = 600.0
-"""Seconds: loading a large base takes long."""
+JOIN = 600.0
+"""Seconds: a store that is another server may still be loading a large base."""
 WORKER_STOP = 5.0
 """Seconds on top of the time that the worker's process object allows."""
 CONSOLE_STOP = 7.0
@@ -155,7 +156,7 @@ class Node:
                 ChildSpec(
                     "tarantool",
                     lambda: processes.tarantool(embedded, self._environment),
-                    start_timeout=TARANTOOL_START,
+                    start_timeout=math.inf,  # it waits for room on its disk, and says so
                     shutdown=15.0,
                 )
             )
@@ -170,7 +171,7 @@ class Node:
             for twin in self._twins.values()
         ]
         children.append(ChildSpec("link", lambda: self._link))
-        children.append(ChildSpec("membership", self._membership, start_timeout=TARANTOOL_START))
+        children.append(ChildSpec("membership", self._membership, start_timeout=JOIN))
         children.append(ChildSpec("provider-tokens", lambda: self._tokens))
         children += [
             ChildSpec(worker.name, self._worker(worker), start_timeout=60.0, shutdown=stop, together=True)

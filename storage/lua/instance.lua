@@ -5,6 +5,7 @@ local json = require('json')
 local leaving = require('leaving')
 local quota = require('quota')
 local replication = require('replication')
+local room = require('room')
 
 local instance = {}
 
@@ -57,6 +58,7 @@ function instance.start(config)
     -- Little is alive here; the garbage is batches of 80 KB. So the collector may wait for four times as much garbage:
     -- by default it took a seventh of the CPU, now a fifteenth.
     collectgarbage('setpause', 400)
+    room.wait(config.directory)
     local settings = {
         work_dir = config.directory, memtx_dir = '.', wal_dir = '.', vinyl_dir = '.',
         wal_mode = config.wal_mode, memtx_memory = quota.start(config.memory), memtx_max_tuple_size = 4 * 1024 * 1024,

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import gc
+import json
+import subprocess
+import weakref
+from pathlib import Path
+
 import pytest
 import trio
+import trio.lowlevel
 
 from actors.membership import Membership
 from actors.reporter import Reporter
@@ -84,3 +91,50 @@ async def test_a_node_and_its_reports_outlive_a_full_disk(own_tarantool: Server,
     campaign = await house.store.campaign_get(CAMPAIGN)
     assert campaign is not None
     assert sum(tallies["delivered"] for tallies in campaign.tallies.values()) == 100, "no line was given up"
+
+
+@pytest.mark.parametrize("blank", [True, False], ids=["a blank one", "one with data"])
+def test_an_instance_that_starts_on_a_full_disk_waits_for_room(tmp_path: Path, blank: bool) -> None:
+    """S11: it ended at its first write, and the node with it."""
+    server = Server(tmp_path / "tarantool", ["ios"])
+    if not blank:
+        server.start().stop()
+    server.process = process = subprocess.Popen(
+        server.embedded.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        restore_signals=False,
+    )  # fmt: skip
+    assert process.stdin is not None
+    assert process.stdout is not None
+    assert process.stderr is not None
+    try:
+        with server.disk_full():
+            process.stdin.write(server.embedded.handshake)
+            process.stdin.flush()
+            waits = json.loads(process.stderr.readline())
+            assert waits["event"] == "the disk of the data folder is full: the start waits until there is room"
+            assert (waits["level"], process.poll()) == ("warning", None)
+        assert b'"ready":true' in process.stdout.readline()
+        assert b"there is room on the disk" in process.stderr.readline()
+    finally:
+        server.stop()
+        process.stderr.close()
+        server.embedded.remove_runtime()
+
+
+async def test_an_error_for_a_full_disk_is_in_no_reference_cycle(own_tarantool: Server, own_link: Link) -> None:
+    """S11: the call kept its error in a variable, so each held its frames until the collector came."""
+    house = House(own_link)
+    await house.join()
+    gc.disable()
+    try:
+        with own_tarantool.disk_full():
+            try:
+                await house.store.subscribers_put([("ios", "t", "token", NOW, "", "", "", "", "", None, [], {})])
+            except DiskFull as error:
+                seen = weakref.ref(error)
+            else:
+                raise AssertionError("it was written")
+        await trio.lowlevel.checkpoint()
+        assert seen() is None
+    finally:
+        gc.enable()
