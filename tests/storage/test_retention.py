@@ -123,6 +123,58 @@ def test_a_ledger_leaves_a_hundred_rows_at_a_time(tmp_path: Path) -> None:
     assert (sizes, due, cursors, pages) == ([100] * 10 + [50], 7, 1, 0)
 
 
+SEVERAL = (
+    HEAD.replace("log_level = 2", "log_level = 2, wal_mode = 'none'")
+    + """
+local clock = require('clock')
+local tallies = {ios = {enqueued = 500, delivered = 500}, android = {enqueued = 500, delivered = 490, dead = 10}}
+for id, pages in ipairs({200, 200, 200, 600}) do
+    box.begin()
+    for seq = 0, pages - 1 do
+        box.space.store_pages:insert({id, 0, seq, seq, seq + 1, 'n', 1, NOW, 'settled', 1000, 1000, tallies, {}})
+    end
+    box.space.store_cursors:insert({id, 0, pages, pages, pages, true, NOW})
+    box.space.store_campaigns:insert({id, 3, 'done', '{}', EMPTY, {ttl_ms = 1000}, NOW, NOW, NOW, 0, 0})
+    box.commit()
+end
+local function due(node)
+    local ids = setmetatable({}, {__serialize = 'seq'})
+    for _, each in ipairs(store.retention_due(node, 1000, NOW + 1001)) do
+        table.insert(ids, each[1])
+    end
+    return ids
+end
+local mine, others, again = due('n1'), due('n2'), due('n1')
+local took = {}
+local function timed(f, ...)
+    local began = clock.thread()
+    local result = f(...)
+    table.insert(took, clock.thread() - began)
+    return result
+end
+for id = 1, 4 do
+    timed(store.retention_due, 'n1', 1000, NOW + 1001)
+    for n = 0, 400, 200 do
+        timed(store.campaign_pages, id, n > 0 and {0, n} or nil, 200)
+    end
+    timed(store.retention_archived, id, 'n1', 'sha', NOW)
+    while timed(store.retention_drop, id) do end
+end
+table.sort(took)
+print(json.encode({mine, others, again, took[math.ceil(#took * 0.9)] * 1000, box.space.store_pages:count()}))
+os.exit(0)
+"""
+)
+
+
+def test_small_ledgers_are_given_out_together_and_each_to_one_node(tmp_path: Path) -> None:
+    """C5: one ledger after the other, 3,000 took twenty minutes; now as many at once as a node can hold."""
+    mine, others, again, took, pages = run(SEVERAL, tmp_path)
+    assert (mine, others, again) == ([1, 2, 3], [4], [1, 2, 3])
+    assert isinstance(took, float)
+    assert (took < 5.0, pages) == (True, 0), f"a step takes Tarantool's thread for {took:.1f} ms"
+
+
 NO_SLAB = (
     HEAD.replace("log_level = 2", "log_level = 0, wal_mode = 'none', memtx_memory = 64 * 1024 * 1024")
     + """
