@@ -27,10 +27,10 @@ from benchmarks.pipeline.usage import Usage
 from benchmarks.progress import say
 from broadside.api.api_client import Imported
 from broadside.api.token_rules import DeviceTokens
-from broadside.config.config import cores
 from broadside.imports.importer import import_file
 from broadside.imports.readers.reader_processes import MOST
 from broadside.imports.rules import Rules
+from broadside.machine_limits import cores
 
 GOAL = 70_000
 CHANNELS = {"ios-news": "apns", "android-news": "fcm"}

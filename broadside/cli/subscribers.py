@@ -17,7 +17,6 @@ from broadside.api.subscriber import latest_registration, read_subscriber, refus
 from broadside.api.token_rules import DeviceTokens
 from broadside.cli.options import ConfigFile, DataDir, Json, client
 from broadside.cli.output import Results, bars, complain, say, say_json, table
-from broadside.config.config import cores
 from broadside.errors import RecordError, UsageError
 from broadside.imports.export import export as export_base
 from broadside.imports.importer import Summary, import_file
@@ -26,6 +25,7 @@ from broadside.imports.private_file import PrivateFile
 from broadside.imports.readers.reader_processes import MOST
 from broadside.imports.resume import Resume
 from broadside.imports.rules import Rules
+from broadside.machine_limits import cores
 from transports import registry
 
 Channel: TypeAlias = Annotated[str, Parameter(help="The subscriber's channel, such as ios-news.")]
