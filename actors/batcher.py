@@ -38,7 +38,7 @@ class Split(NamedTuple):
     ended: list[int]
     """The ids of those that need no batch."""
     held: dict[str, int]
-    """Time zone → recipients who wait for their time."""
+    """The moment (ms UTC) and a time zone with people who wait for it → how many."""
 
 
 def split(page: Page, channels: Collection[str], now: int) -> Split:
@@ -69,7 +69,8 @@ def split(page: Page, channels: Collection[str], now: int) -> Split:
             placed.append(place)
             if place.delay > 0:
                 for zone, count in part.zones.items():
-                    held[zone] = held.get(zone, 0) + count
+                    key = f"{place.begin_from} {zone}"
+                    held[key] = held.get(key, 0) + count
         else:
             tally[_EXPIRED] = tally.get(_EXPIRED, 0) + part.size
             ended += (row.id for row in unpack_recipients(part.recipients))
@@ -80,14 +81,16 @@ def _place(campaign: Campaign, part: PagePart, now: int) -> Placed:
     """When a part may be taken, and until when it is wanted."""
     start = campaign.fired_at or campaign.created_at
     ttl = int(campaign.policy["ttl_ms"])
-    window = campaign.windows.window(part.channel, part.window) if campaign.windows is not None else None
-    if campaign.windows is None or window is None or window.rule is not QuietRule.HOLD:
+    if campaign.windows is None or part.window == 0:
         return Placed(part, 0.0, start + ttl)
-    due = campaign.windows.classes[part.window - 1].due
-    opens = window.next_open(max(due, now))
+    begin = campaign.windows.begin(part.channel, part.window, start)
+    window = campaign.windows.window(part.channel, part.window)
+    opens: int | None = max(begin, now)
+    if window is not None and window.rule is QuietRule.HOLD:
+        opens = window.next_open(max(begin, now))
     if opens is None:
-        return Placed(part, 0.0, due + ttl)  # it ends at the take, as expired
-    return Placed(part, (opens - now) / 1000, due + ttl, opens, window.closes(opens) or 0)
+        return Placed(part, 0.0, begin + ttl)  # it ends at the take, as expired
+    return Placed(part, (opens - now) / 1000, begin + ttl, opens, (window and window.closes(opens)) or 0)
 
 
 def _left(part: PagePart, ended: frozenset[int]) -> PagePart:

@@ -46,7 +46,7 @@ class Campaign:
     windows: Windows | None = None
     """When it may reach whom; read by ``Store.campaign_timed`` only."""
     held: dict[str, int] = field(default_factory=dict)
-    """Time zone -> recipients who were put to wait for their time; read with ``windows``."""
+    """The moment (ms UTC) and a time zone with people who wait for it -> how many; read with ``windows``."""
     active_ms: int | None = None
     """Milliseconds in which something of it could be sent; read with ``windows``."""
     put: bool = False

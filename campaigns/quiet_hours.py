@@ -71,7 +71,7 @@ def allowed(zone: str, quiet: QuietHours, start: int, until: int) -> list[Interv
 
 def _quiet(zone: str, quiet: QuietHours, start: int, until: int) -> Iterator[Interval]:
     """The quiet times of [start, until), in order."""
-    for begin, end, offset in _pieces(zone, start, until):
+    for begin, end, offset in pieces(zone, start, until):
         night = (begin + offset) // DAY * DAY - DAY - offset + quiet.begin * MINUTE  # yesterday's, by this offset
         while night < end:
             if night + quiet.length > begin:
@@ -79,7 +79,7 @@ def _quiet(zone: str, quiet: QuietHours, start: int, until: int) -> Iterator[Int
             night += DAY
 
 
-def _pieces(zone: str, start: int, until: int) -> Iterator[tuple[int, int, int]]:
+def pieces(zone: str, start: int, until: int) -> Iterator[tuple[int, int, int]]:
     """Cut [start, until) where the zone's offset changes: (from, until, offset), all ms."""
     at = begin = start
     while begin < until:
@@ -106,6 +106,11 @@ def _offset(zone: str, at: int) -> int:
 @functools.cache
 def _zone(name: str) -> zoneinfo.ZoneInfo:
     return zoneinfo.ZoneInfo(name)
+
+
+def local_day(zone: str, at: int) -> str:
+    """Return the day (ISO date) that a zone's calendars show at an instant (ms UTC)."""
+    return datetime.fromtimestamp(at / 1000, _zone(zone)).date().isoformat()
 
 
 def local_instant(zone: str, day: str, minute: int) -> int:

@@ -9,10 +9,20 @@ from collections.abc import Mapping
 from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
+from typing import Final, Literal, NamedTuple
 
 import msgspec
 
-from campaigns.quiet_hours import DAY, Interval, QuietHours, allowed, zones_known
+from campaigns.quiet_hours import (
+    DAY,
+    Interval,
+    QuietHours,
+    allowed,
+    local_day,
+    local_instant,
+    pieces,
+    zones_known,
+)
 
 MARGIN = 5_000
 """Ms before the end of an interval in which nothing more is begun: a provider needs some time to deliver it."""
@@ -54,26 +64,32 @@ class Window(msgspec.Struct, frozen=True, gc=False):
 
 
 class WindowClass(msgspec.Struct, array_like=True, frozen=True):
-    """Zones whose allowed times are the same from a campaign's start to its end."""
+    """People who may be reached at the same times from a campaign's start to its end."""
 
+    start: int
+    """When it starts for them, ms UTC: with the campaign, at a local time, or at their best time …"""
     due: int
-    """The first moment at which these people may get it, ms UTC: their time to live counts from here."""
+    """… and the first moment from then on at which they may be woken: what is held is wanted for its time to live from
+    there."""
     intervals: tuple[Interval, ...]
 
 
 class Windows(msgspec.Struct, frozen=True):
-    """The window classes of a campaign, fixed when it starts. Class 0 is everybody without quiet hours."""
+    """The window classes of a campaign, fixed when it starts. Class 0 is everybody whose zone nobody knows."""
 
     rules: dict[str, QuietRule]
     """Channel → what quiet hours mean there."""
     zones: dict[str, int]
-    """Zone → its class, from 1."""
+    """Zone → its class, from 1; with ``best`` the class of those whose best time is in the first half hour of the day,
+    before those of the 47 others and of those without a best time."""
     channels: dict[str, str]
-    """Channel → the zone of its subscribers without one that we know; for others no quiet hours hold."""
+    """Channel → the zone of its subscribers without one that we know."""
     classes: tuple[WindowClass, ...]
     """The first one is class 1."""
+    best: bool
+    """Whether it starts at each subscriber's best time."""
     quiet: str
-    """The quiet hours, for people."""
+    """The quiet hours, for people; empty: there are none."""
     ends_at: int
     """The last moment at which anything of the campaign may be begun, ms UTC."""
     tzdata: str
@@ -82,44 +98,113 @@ class Windows(msgspec.Struct, frozen=True):
     def window(self, channel: str, number: int) -> Window | None:
         """The window of a class on a channel; None: no quiet hours hold there."""
         rule = self.rules.get(channel, QuietRule.HOLD)
-        if number == 0 or rule is QuietRule.BREAK_THROUGH:
+        if number == 0 or not self.quiet or rule is QuietRule.BREAK_THROUGH:
             return None
         return Window(rule, self.classes[number - 1].intervals)
 
-    def due(self, zone: str) -> int:
-        """The first moment at which a zone's people may get it, ms UTC."""
-        return self.classes[self.zones[zone] - 1].due
+    def begin(self, channel: str, number: int, start: int) -> int:
+        """When a class on a channel may first get it, ms UTC. ``start``: the campaign's."""
+        if number == 0:
+            return start
+        window = self.window(channel, number)
+        one = self.classes[number - 1]
+        return one.due if window is not None and window.rule is QuietRule.HOLD else one.start
+
+
+class LocalTime(NamedTuple):
+    """A campaign starts when the clocks of each zone show this."""
+
+    day: str
+    """ISO date."""
+    minute: int
+    """Of the day."""
+    late: Literal["now", "skip"] = "now"
+    """Zones where this is over: they get it at once, or not at all."""
+
+
+NEVER = -1
+"""A start that is over."""
+BEST: Final = "best"
+"""A campaign starts at each subscriber's best time."""
+SLOT = 30
+"""Minutes: best times within as many are one."""
+Moment = LocalTime | Literal["best"] | None
 
 
 def compute(
-    *, quiet: QuietHours, rules: Mapping[str, QuietRule], zones: Mapping[str, str | None], start: int, ttl: int
+    *,
+    quiet: QuietHours | None,
+    rules: Mapping[str, QuietRule],
+    zones: Mapping[str, str | None],
+    start: int,
+    ttl: int,
+    moment: Moment = None,
 ) -> Windows:
-    """Group all time zones by their allowed times from ``start`` (ms UTC) to the end of the campaign.
+    """Group all time zones by the times at which a campaign that starts at ``start`` (ms UTC) may be begun there.
 
-    ``zones``: channel → the zone of its subscribers without one, None: no quiet hours for them. ``ttl``: milliseconds
-    for which a push is wanted, from the moment at which its recipient may first get it. Raises ``KeyError`` for a zone
-    that nobody knows.
+    ``quiet``: None, there are no quiet hours. ``zones``: channel → the zone of its subscribers without one, None: it is
+    not known. ``ttl``: milliseconds for which a push is wanted, from when its recipient may first get it. ``moment``:
+    when it starts in each zone; None: at once. Raises ``KeyError`` for a zone that nobody knows.
     """
-    until = start + quiet.length + 3_600_000 + ttl  # the clocks may go back an hour while quiet hours last
-    numbers: dict[WindowClass, int] = {}
+    starts = _starts(start, moment)
+    last = max(start, *(max(each) for each in starts.values()))
+    night = 0 if quiet is None else quiet.length + 3_600_000  # the clocks may go back an hour while quiet hours last
+    until = last + night + ttl
+    classes: list[WindowClass] = []
+    firsts: dict[tuple[WindowClass, ...], int] = {}
     by_zone: dict[str, int] = {}
     for intervals, names in _alike(quiet, start // DAY * DAY, -(-until // DAY) * DAY).items():
-        number = numbers.setdefault(_class(intervals, start, ttl, until), len(numbers) + 1)
-        by_zone |= dict.fromkeys(names, number)
+        for zone in names:
+            several = tuple(_class(intervals, begin, ttl, until) for begin in starts[zone])
+            if several not in firsts:
+                firsts[several] = len(classes) + 1
+                classes += several
+            by_zone[zone] = firsts[several]
     return Windows(
         rules=dict(rules),
         zones=by_zone,
         channels={channel: zone for channel, zone in zones.items() if zone is not None and by_zone[zone]},
-        classes=tuple(numbers),
-        quiet=str(quiet),
-        ends_at=max(start, *(each.due for each in numbers)) + ttl,
+        classes=tuple(classes),
+        best=moment == BEST,
+        quiet="" if quiet is None else str(quiet),
+        ends_at=max(start, *(each.due for each in classes)) + ttl,
         tzdata=tzdata_edition(),
     )
 
 
+def _starts(start: int, moment: Moment) -> dict[str, tuple[int, ...]]:
+    """When a campaign starts in each zone, ms UTC: once, or for each half hour of the day and for nobody's."""
+    zones = sorted(zones_known())
+    if moment is None:
+        return dict.fromkeys(zones, (start,))
+    if isinstance(moment, LocalTime):
+        over = start if moment.late == "now" else NEVER
+        instants = {zone: local_instant(zone, moment.day, moment.minute) for zone in zones}
+        return {zone: (at if at >= start else over,) for zone, at in instants.items()}
+    alike: dict[tuple[tuple[int, int, int], ...], tuple[int, ...]] = {}
+    found = {}
+    for zone in zones:
+        offsets = tuple(pieces(zone, start, start + 2 * DAY))
+        if offsets not in alike:
+            alike[offsets] = _best_times(zone, start)
+        found[zone] = alike[offsets]
+    return found
+
+
+def _best_times(zone: str, start: int) -> tuple[int, ...]:
+    """The next moment of each half hour of the zone's day, and the start for those who have no best time."""
+    found = []
+    for minute in range(0, 1440, SLOT):
+        today = local_instant(zone, local_day(zone, start), minute)
+        found.append(today if today >= start else local_instant(zone, local_day(zone, start + DAY), minute))
+    return (*found, start)
+
+
 @functools.lru_cache(maxsize=8)
-def _alike(quiet: QuietHours, start: int, until: int) -> dict[tuple[Interval, ...], list[str]]:
+def _alike(quiet: QuietHours | None, start: int, until: int) -> dict[tuple[Interval, ...], list[str]]:
     """The zones by their allowed times of some whole days. Cached: it takes 0.2 s, and is the same for a whole day."""
+    if quiet is None:
+        return {((start, until),): sorted(zones_known())}
     found: dict[tuple[Interval, ...], list[str]] = {}
     for zone in sorted(zones_known()):
         found.setdefault(tuple(allowed(zone, quiet, start, until)), []).append(zone)
@@ -127,11 +212,13 @@ def _alike(quiet: QuietHours, start: int, until: int) -> dict[tuple[Interval, ..
 
 
 def _class(intervals: tuple[Interval, ...], start: int, ttl: int, until: int) -> WindowClass:
+    if start == NEVER:
+        return WindowClass(0, 0, ())
     ahead = [(max(begin, start), end) for begin, end in intervals if end - MARGIN > start]
     due = ahead[0][0] if ahead else until
     # nothing is wanted after that: zones that differ only later are one class
     ends = due + ttl
-    return WindowClass(due, tuple((begin, min(end, ends)) for begin, end in ahead if begin < ends))
+    return WindowClass(start, due, tuple((begin, min(end, ends)) for begin, end in ahead if begin < ends))
 
 
 @functools.cache

@@ -150,7 +150,7 @@ class Store:
         given = None
         if windows is not None:
             text = msgspec.json.encode(windows).decode()
-            given = [windows.zones, windows.channels, text, windows.ends_at]
+            given = [windows.zones, windows.channels, text, windows.ends_at, windows.best]
         (batons,) = await self._link.call(self._where, "store.campaign_fire", id, segments, now, given)
         return None if batons is None else [Baton(*baton) for baton in batons]
 

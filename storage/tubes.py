@@ -169,8 +169,8 @@ class Tubes:
     ) -> str:
         """Clauses 4 and 5: a batch for each part of a page, its mark, its outbox line, and the end of its baton.
 
-        ``ended``: ids of the recipients in ``tallies`` that need no batch. ``held``: time zone → recipients who wait
-        for their time.
+        ``ended``: ids of the recipients in ``tallies`` that need no batch. ``held``: moment and time
+        zone → recipients who wait for it.
 
         Returns ``put``, ``marked``, ``fenced`` or ``full``; after the last two the baton is still ours.
         """

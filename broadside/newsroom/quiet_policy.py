@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from campaigns import windows
 from campaigns.quiet_hours import QuietHours
-from campaigns.windows import QuietRule, Windows
+from campaigns.windows import Moment, QuietRule, Windows
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,16 +21,19 @@ class Quiet:
     silent: Collection[str] = frozenset()
     """Channels on which a push can be shown asleep. On the others *silent* means *hold*."""
 
-    def windows(self, rule: QuietRule, channels: Collection[str], start: int, ttl: int) -> Windows | None:
-        """The window classes of a campaign that starts at ``start`` (ms UTC); None: no quiet hours hold for it.
+    def windows(
+        self, rule: QuietRule, channels: Collection[str], start: int, ttl: int, moment: Moment = None
+    ) -> Windows | None:
+        """The window classes of a campaign that starts at ``start`` (ms UTC); None: it starts for everybody at once.
 
-        ``ttl``: milliseconds for which a push is wanted. Takes 0.2 s for the first campaign of a day, later 1 ms.
+        ``ttl``: milliseconds for which a push is wanted; ``moment``: when it starts in each zone. Takes 0.2 s for the
+        first campaign of a day, later 1 ms.
         """
-        if self.hours is None or rule is QuietRule.BREAK_THROUGH:
+        if moment is None and (self.hours is None or rule is QuietRule.BREAK_THROUGH):
             return None
         rules = {name: self._on(name, rule) for name in channels}
         zones = {name: self.zones.get(name) for name in channels}
-        return windows.compute(quiet=self.hours, rules=rules, zones=zones, start=start, ttl=ttl)
+        return windows.compute(quiet=self.hours, rules=rules, zones=zones, start=start, ttl=ttl, moment=moment)
 
     def _on(self, channel: str, rule: QuietRule) -> QuietRule:
         return QuietRule.HOLD if rule is QuietRule.SILENT and channel not in self.silent else rule

@@ -66,13 +66,13 @@ def report(
 
 def schedule(campaign: Campaign, now: int) -> list[Scheduled]:
     """Return when those who wait for the end of their quiet hours get the campaign. ``now``: ms UTC."""
-    windows = campaign.windows
-    if windows is None or campaign.ended:
+    if campaign.windows is None or campaign.ended:
         return []
     by_due: dict[int, dict[str, int]] = {}
-    for zone, recipients in sorted(campaign.held.items(), key=lambda each: -each[1]):
-        if (due := windows.due(zone)) > now:
-            by_due.setdefault(due, {})[zone] = recipients
+    for key, recipients in sorted(campaign.held.items(), key=lambda each: -each[1]):
+        moment, zone = key.split(" ", 1)
+        if int(moment) > now:
+            by_due.setdefault(int(moment), {})[zone] = recipients
     return [Scheduled(due, sum(zones.values()), zones) for due, zones in sorted(by_due.items())]
 
 

@@ -71,7 +71,16 @@ class Known:
     """The campaign cache: one campaign with a single window class."""
 
     def __init__(self, rule: QuietRule) -> None:
-        windows = Windows({"c": rule}, {"Europe/Vienna": 1}, {}, (WindowClass(DAY[0][0], DAY),), "", DAY[1][1], "")
+        windows = Windows(
+            {"c": rule},
+            {"Europe/Vienna": 1},
+            {},
+            (WindowClass(DAY[0][0], DAY[0][0], DAY),),
+            False,
+            "at night",
+            DAY[1][1],
+            "",
+        )
         self.campaign = Campaign(
             9, 1, "firing", Message(title="t", body="b"), None, {"ttl_ms": 1}, 1, 1, None, False, windows=windows
         )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+from datetime import datetime
+from zoneinfo import ZoneInfo
 
 import msgspec
 import pytest
@@ -10,16 +12,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from campaigns.quiet_hours import DAY, QuietHours, allowed, zones_known
-from campaigns.windows import MARGIN, QuietRule, Window, Windows, compute
+from campaigns.windows import BEST, MARGIN, SLOT, LocalTime, Moment, QuietRule, Window, Windows, compute
 from tests.campaigns.test_quiet_hours import NOW, is_quiet
 
 HOUR = 3_600_000
 NIGHT = QuietHours.parse("23:00-07:00")
 
 
-def computed(start: int = NOW, ttl: int = 4 * HOUR, quiet: QuietHours = NIGHT, **rules: QuietRule) -> Windows:
+def computed(
+    start: int = NOW, ttl: int = 4 * HOUR, quiet: QuietHours | None = NIGHT, moment: Moment = None, **rules: QuietRule
+) -> Windows:
     zones = {"ios": None, "android": "Europe/Vienna"}
-    return compute(quiet=quiet, rules=rules or {"ios": QuietRule.HOLD}, zones=zones, start=start, ttl=ttl)
+    return compute(
+        quiet=quiet, rules=rules or {"ios": QuietRule.HOLD}, zones=zones, start=start, ttl=ttl, moment=moment
+    )
 
 
 def test_every_zone_gets_its_own_times_until_nobody_there_wants_the_news_any_more() -> None:
@@ -29,8 +35,8 @@ def test_every_zone_gets_its_own_times_until_nobody_there_wants_the_news_any_mor
         windows = computed(start, ttl)
         assert set(windows.zones) == zones_known()
         for zone, number in windows.zones.items():
-            due, intervals = windows.classes[number - 1].due, windows.classes[number - 1].intervals
-            assert windows.due(zone) == due
+            begin, due, intervals = msgspec.structs.astuple(windows.classes[number - 1])
+            assert begin == start
             assert due - start <= 9 * HOUR
             assert due == start or is_quiet(zone, due - MARGIN - 1, NIGHT), "nobody waits longer than the night"
             wanted = [each for each in allowed(zone, NIGHT, start, due + ttl) if each[1] - MARGIN > start]
@@ -61,6 +67,52 @@ def test_what_breaks_through_has_no_window() -> None:
 def test_a_zone_that_nobody_knows_is_an_error_and_not_utc() -> None:
     with pytest.raises(KeyError):
         compute(quiet=NIGHT, rules={}, zones={"ios": "Europe/Berlim"}, start=NOW, ttl=HOUR)
+
+
+def wall(zone: str, at: int) -> datetime:
+    return datetime.fromtimestamp(at / 1000, ZoneInfo(zone))
+
+
+def test_a_local_time_is_each_zones_own_and_waits_for_the_end_of_the_night() -> None:
+    tomorrow = wall("UTC", NOW + 2 * DAY).date().isoformat()
+    for minute, shown in ((8 * 60, "08:00"), (6 * 60, "06:00")):
+        windows = computed(moment=LocalTime(tomorrow, minute), ttl=HOUR)
+        for zone, number in windows.zones.items():
+            one = windows.classes[number - 1]
+            assert wall(zone, one.start).strftime("%H:%M") == shown
+            assert windows.begin("ios", number, NOW) == one.due
+            assert wall(zone, one.due).strftime("%H:%M") == max(shown, "07:00")
+            assert windows.ends_at >= one.due + HOUR
+    silent = computed(moment=LocalTime(tomorrow, 6 * 60), ios=QuietRule.SILENT)
+    number = silent.zones["Asia/Tokyo"]
+    assert silent.begin("ios", number, NOW) == silent.classes[number - 1].start, "at 6:00, without a sound"
+    assert silent.begin("ios", 0, NOW) == NOW, "who has no zone has no local time"
+
+
+def test_where_a_local_time_is_over_it_is_now_or_never() -> None:
+    yesterday = wall("UTC", NOW - DAY).date().isoformat()
+    for late, starts in (("now", {NOW}), ("skip", {0})):
+        moment = LocalTime(yesterday, 8 * 60, "skip" if late == "skip" else "now")
+        windows = computed(moment=moment, quiet=None)
+        assert {one.start for one in windows.classes} == starts
+        assert {bool(one.intervals) for one in windows.classes} == {late == "now"}
+
+
+def test_the_best_time_is_the_next_one_of_the_own_zones_clock() -> None:
+    for quiet in (NIGHT, None):
+        windows = computed(moment=BEST, quiet=quiet)
+        assert windows.best
+        for zone in sorted(zones_known())[::7]:
+            first = windows.zones[zone]
+            for slot in range(48):
+                one = windows.classes[first - 1 + slot]
+                assert NOW <= one.start <= NOW + DAY + HOUR
+                shown = wall(zone, one.start)
+                assert shown.hour * 60 + shown.minute == slot * SLOT
+                if quiet is not None:
+                    assert one.due == one.start or is_quiet(zone, one.start, NIGHT) or one.due - one.start <= MARGIN
+                    assert not is_quiet(zone, one.due, NIGHT)
+            assert windows.classes[first - 1 + 48].start == NOW, "who has none gets it at once"
 
 
 def test_windows_are_read_back_as_they_were_written() -> None:

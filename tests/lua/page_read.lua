@@ -143,4 +143,19 @@ end},
     t:is(#page_read(0, ALL, 1000, 500, 8), 1, 'another campaign has no classes')
 end},
 
+{'at the best time each half hour of the day is a class of its own', function(t)
+    fresh()
+    for id, minute in ipairs({0, 29, 30, 1439, box.NULL}) do
+        add(id, 'ios', 't' .. id)
+        space:update(id, {{'=', 'best_minute', minute}})
+    end
+    require('roles.store.windows').keep(9, {{['Europe/Berlin'] = 100}, {}, '', 1, true}, 1)
+    local found = {}
+    for _, part in ipairs(page_read(0, ALL, 1000, 15, 9)) do
+        table.insert(found, {part[4], part[2]})
+    end
+    t:plan(1)
+    t:is_deeply(found, {{100, 2}, {101, 1}, {147, 1}, {148, 1}})
+end},
+
 })

@@ -100,12 +100,12 @@ async def test_who_sleeps_waits_on_the_tube_until_the_morning_of_the_own_zone(ni
     assert (in_tokyo.delay, in_tokyo.begin_from) == (3600, START + HOUR), "it is 6:00 there"
     assert in_tokyo.expires_at == START + 5 * HOUR, "its time to live counts from the morning"
     assert in_new_york.delay == 0
-    assert result.held == {"Asia/Tokyo": 40}
+    assert result.held == {f"{START + HOUR} Asia/Tokyo": 40}
     assert await night.tubes.page_put(page.taken, *result) == "put"
     await night.report()
     campaign = await night.store.campaign_timed(CAMPAIGN)
     assert campaign is not None
-    assert campaign.held == {"Asia/Tokyo": 40}
+    assert campaign.held == {f"{START + HOUR} Asia/Tokyo": 40}
     assert campaign.expires_at >= START + 12 * HOUR
     ready = {task.window for task in await night.batches("ios")}
     assert ready == {0, zones["Europe/Vienna"], zones["America/New_York"]}
@@ -131,7 +131,7 @@ async def test_a_page_that_is_put_again_is_counted_once_among_those_who_wait(nig
     await night.report()
     campaign = await night.store.campaign_timed(CAMPAIGN)
     assert campaign is not None
-    assert campaign.held == {"Asia/Tokyo": 40}
+    assert campaign.held == {f"{START + HOUR} Asia/Tokyo": 40}
     assert campaign.tallies["ios"]["enqueued"] == campaign.tallies["android"]["enqueued"] == 60
 
 

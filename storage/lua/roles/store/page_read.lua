@@ -25,7 +25,7 @@ local windows = require('roles.store.windows')
 
 local C = ffi.C
 local GT = 6 -- enum iterator_type
-local ID, CHANNEL, TOKEN, ZONE = 0, 1, 2, 6 -- fields of store_subscribers, from 0; the locale lies before the zone
+local ID, CHANNEL, TOKEN, ZONE, BEST = 0, 1, 2, 6, 10 -- fields of store_subscribers, from 0; the locale lies before the zone
 local SLICE = 4000 -- rows read without letting others have Tarantool's thread
 local ROW = 0x95 -- an array of five
 local HEAD = 3 -- octets before the first row: the head of an array of up to 65,535
@@ -58,6 +58,11 @@ local function name_at(p)
         return ffi.string(p + 2, p[1])
     end
     return ffi.string(p + 1, p[0] - 0xa0)
+end
+
+-- The half hour of the day that a subscriber prefers, from 0; 48: none.
+local function best_slot(p)
+    return p[0] == 0xc0 and 48 or math.floor(number_at(p) / 30)
 end
 
 local function add(page, open, channel, class)
@@ -109,6 +114,9 @@ local function collect(page, iterator, limit)
             if class == nil then
                 zone = plan.channels[channel]
                 class = zone ~= nil and plan.zones[zone] or 0
+            end
+            if plan.best and class ~= 0 then
+                class = class + best_slot(ffi.cast(octets, C.box_tuple_field(tuple, BEST)))
             end
             open = open_parts(page, class)
         end

@@ -6,15 +6,16 @@ local KNOWN = 64
 local PAUSE = 2000 -- ms
 local plans, count = {}, 0 -- campaign as text -> {zones, channels}: they never change
 
--- In the transaction that starts the campaign. `given`: {zones, channels, text, ends_at}.
+-- In the transaction that starts the campaign. `given`: {zones, channels, text, ends_at, best}.
 function windows.keep(campaign, given, now)
     local map = {__serialize = 'map'}
     box.space.store_windows:replace({
-        campaign, setmetatable(given[1], map), setmetatable(given[2], map), given[3], {}, 0, now,
+        campaign, setmetatable(given[1], map), setmetatable(given[2], map), given[3], {}, 0, now, given[5] or false,
     })
 end
 
--- zone -> class, and channel -> the zone of subscribers without one; nil: the campaign has no window classes.
+-- zone -> class, channel -> the zone of subscribers without one, and whether a class has one behind it for each half hour
+-- of the day; nil: the campaign has no window classes.
 function windows.plan(campaign)
     local key = tostring(campaign)
     if plans[key] == nil then
@@ -25,12 +26,12 @@ function windows.plan(campaign)
         if count >= KNOWN then
             plans, count = {}, 0
         end
-        plans[key], count = {zones = row.zones, channels = row.channels}, count + 1
+        plans[key], count = {zones = row.zones, channels = row.channels, best = row.best}, count + 1
     end
     return plans[key]
 end
 
--- Put the number of a page's recipients who wait for their time, {zone, recipients} each, in place of `before`.
+-- Put the number of a page's recipients who wait for their time, {moment and zone, recipients} each, in place of `before`.
 function windows.held(campaign, before, now)
     local row = box.space.store_windows:get(campaign)
     if row == nil then

@@ -32,10 +32,11 @@ function step.rows()
     spans_to_sets()
     -- The window classes of a campaign (campaigns/windows.py), fixed when it starts. `zones`: zone -> class; `channels`:
     -- channel -> the zone of subscribers without one; `text`: all of it, as JSON; `held`: sums of the pages';
-    -- `active`: milliseconds in which its lines came in, the last of them at `moved_at`.
+    -- `active`: milliseconds in which its lines came in, the last of them at `moved_at`; `best`: it starts
+    -- at each subscriber's best time, and a class has one behind it for each half hour of the day.
     local windows = box.schema.space.create('store_windows', {format = {
         {'campaign', 'unsigned'}, {'zones', 'map'}, {'channels', 'map'}, {'text', 'string'}, {'held', 'array'},
-        {'active', 'unsigned'}, {'moved_at', 'unsigned'},
+        {'active', 'unsigned'}, {'moved_at', 'unsigned'}, {'best', 'boolean'},
     }})
     windows:create_index('id', {parts = {'campaign'}})
 end
