@@ -173,7 +173,7 @@ def test_an_import_takes_the_old_token_from_a_column_or_a_key(tmp_path: Path) ->
     assert run.told[0].startswith("base line 4: replaces: ")
     run(json.dumps({"channel": "ios", "token": D, "replaces": C}))
     assert run.node.rows["ios", D]["replaces"] == C
-    run.rules = Rules(run.rules._device_tokens, mapping=Mapping(MapFile(columns={"previous": "replaces"}), "map"))
+    run.rules = Rules(run.rules.device_tokens, mapping=Mapping(MapFile(columns={"previous": "replaces"}), "map"))
     run(f"channel,token,previous\nios,{B},{A}\n")
     assert run.node.rows["ios", B]["replaces"] == A
 
