@@ -36,6 +36,13 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fa
     """APNs: the topic. FCM: the project."""
     answered: int = 200
     """The status that was sent; not 200 if a script delivers the push and still refuses it."""
+    expires: int | None = None
+    """Milliseconds UTC until which the provider keeps it for a device that is off; 0: not at all; None: as long as the
+    provider keeps anything."""
+    asleep: bool = False
+    """It was shown so that nobody wakes: without a sound, a lit screen or urgency."""
+    body: str | None = None
+    """The request's body, if the script says ``bodies = true``."""
     validated: bool = False
     """Judged and found valid, but not delivered: FCM's ``validate_only``."""
 

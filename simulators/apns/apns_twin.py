@@ -21,7 +21,7 @@ from simulators import reasons
 from simulators import twin_credentials as keys
 from simulators.answers import STATUS, Rejection, TwinAnswer, is_silent, raw, refusal, scripted
 from simulators.anything import Anything
-from simulators.apns.push_rules import SUFFIXES, TOKEN, UUID, judge_delivery, judge_payload, judge_topic
+from simulators.apns.push_rules import SUFFIXES, TOKEN, UUID, is_asleep, judge_delivery, judge_payload, judge_topic
 from simulators.apns.token_verifier import ProviderKey, TokenVerifier
 from simulators.faults.director import Director
 from simulators.faults.script import CertificateRule, Rule
@@ -48,7 +48,10 @@ class _Terms:
 
     topic: str
     push_type: str
+    priority: str | None
     collapse: str | None
+    expires: int | None
+    """Milliseconds UTC."""
     good_until: float
     """Seconds UTC at which the provider token expires."""
     token: str | None
@@ -81,6 +84,7 @@ class ApnsTwin(Provider):
         self.environment = director.script.environment
         self._revoked = revoked
         self._payloads: dict[tuple[bytes, str], Rejection | None] = {}
+        self._sleeping: dict[tuple[bytes, str, str | None], bool] = {}
         self.anything = Anything("apns", reasons.APNS, director.script.seed)
 
     def session(self, certificate: bytes | None = None) -> ApnsSession:
@@ -98,6 +102,17 @@ class ApnsTwin(Provider):
             if len(self._payloads) >= _CACHED:
                 self._payloads.clear()
             verdict = self._payloads[key] = judge_payload(body, push_type)
+            return verdict
+
+    def is_asleep(self, body: bytes, push_type: str, priority: str | None) -> bool:
+        """Whether an accepted body wakes nobody. Cached as :meth:`check_payload` is."""
+        key = (body, push_type, priority)
+        try:
+            return self._sleeping[key]
+        except KeyError:
+            if len(self._sleeping) >= _CACHED:
+                self._sleeping.clear()
+            verdict = self._sleeping[key] = is_asleep(body, push_type, priority)
             return verdict
 
     def _judge_certificate(self, read: PushCertificate | Rejection) -> PushCertificate | Rejection:
@@ -141,8 +156,8 @@ class ApnsSession:
         token = fields[b":path"][len(_PATH) :].decode()
         rule = apns.director.rule_for(token) if apns.director.script.rules else None
         if rule is not None and rule.answer not in ("accept", "slow"):
-            return self._script(rule, verdict, token, apns_id, now)
-        self._accept(verdict, token, apns_id, now)
+            return self._script(rule, verdict, token, apns_id, now, request.body)
+        self._accept(verdict, token, apns_id, now, request.body)
         answer = TwinAnswer(self._head(200, apns_id), delay=apns.latency())
         return answer if rule is None else scripted(answer, rule, answer.delay)
 
@@ -151,7 +166,7 @@ class ApnsSession:
             return STATUS[status], (b"apns-id", apns_id), (b"apns-unique-id", _new_id())
         return STATUS[status], (b"apns-id", apns_id)
 
-    def _accept(self, terms: _Terms, token: str, apns_id: bytes, now: float, answered: int = 200) -> None:
+    def _accept(self, terms: _Terms, token: str, apns_id: bytes, now: float, body: bytes, answered: int = 200) -> None:
         self._apns.ledger.add(
             Entry(
                 time=int(now * 1000),
@@ -160,14 +175,17 @@ class ApnsSession:
                 id=apns_id.decode(),
                 app=terms.topic,
                 answered=answered,
+                expires=terms.expires,
+                asleep=self._apns.is_asleep(body, terms.push_type, terms.priority),
+                body=body.decode() if self._apns.director.script.bodies else None,
             )
         )
 
-    def _script(self, rule: Rule, terms: _Terms, token: str, apns_id: bytes, now: float) -> TwinAnswer:
+    def _script(self, rule: Rule, terms: _Terms, token: str, apns_id: bytes, now: float, body: bytes) -> TwinAnswer:
         if rule.answer == "anything":
             status, answer = self._apns.anything.draw(token, rule.status)
             if rule.delivered or 200 <= status < 300:
-                self._accept(terms, token, apns_id, now, status)
+                self._accept(terms, token, apns_id, now, body, status)
             else:
                 self._apns.ledger.refuse(f"anything {status}")
             return scripted(answer, rule, self._apns.latency())
@@ -175,7 +193,7 @@ class ApnsSession:
         if rule.answer == "raw":
             status = rule.status or 200
         if rule.delivered:
-            self._accept(terms, token, apns_id, now, 0 if is_silent(rule) else status)
+            self._accept(terms, token, apns_id, now, body, 0 if is_silent(rule) else status)
         latency = self._apns.latency()
         if rule.answer == "raw":
             self._apns.ledger.refuse(f"raw {status}")
@@ -287,7 +305,8 @@ class ApnsSession:
         if certificate is not None and topic not in certificate.topics:
             why = f"{topic!r} is not one of the certificate's topics: {', '.join(sorted(certificate.topics))}"
             return Rejection(400, "TopicDisallowed", why)
-        return _Terms(topic, kind, collapse, good_until, token, key)
+        expires = None if expiration is None else int(expiration) * 1000
+        return _Terms(topic, kind, priority, collapse, expires, good_until, token, key)
 
 
 def _new_id() -> bytes:

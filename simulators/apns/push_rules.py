@@ -37,6 +37,7 @@ SUFFIXES: Final = {
 }
 #: Types whose body need not hold ``aps``.
 _BARE: Final = frozenset({"voip", "mdm", "fileprovider", "complication", "pushtotalk", "location"})
+_LEVELS: Final = ("passive", "active", "time-sensitive", "critical")
 _VISIBLE: Final = frozenset({"alert", "badge", "sound"})
 
 
@@ -101,9 +102,26 @@ def judge_payload(body: bytes, kind: str) -> Rejection | None:
     return _judge_aps(aps, kind)
 
 
+def is_asleep(body: bytes, kind: str, priority: str | None) -> bool:
+    """Whether a push of this accepted body wakes nobody: passive, without a sound, and not at once."""
+    if kind != "alert" or priority in (None, "10"):
+        return False
+    aps = msgspec.json.decode(body).get("aps") or {}
+    return aps.get("interruption-level") == "passive" and "sound" not in aps
+
+
 def _judge_aps(aps: dict[str, Any], kind: str) -> Rejection | None:
     if kind == "background" and (aps.get("content-available") != 1 or _VISIBLE & aps.keys()):
         return Rejection(400, "InvalidPushType", "background: aps has content-available 1 and nothing to show")
+    level = aps.get("interruption-level")
+    if level is not None and level not in _LEVELS:
+        return _bad(f"interruption-level {level!r} is not one of {', '.join(_LEVELS)}")
+    for name in ("category", "thread-id"):
+        if not isinstance(aps.get(name, ""), str):
+            return _bad(f"{name} is not a text")
+    badge = aps.get("badge", 0)
+    if isinstance(badge, bool) or not isinstance(badge, int) or badge < 0:
+        return _bad(f"badge {badge!r} is not a whole number from 0")
     if kind == "alert" and not (_VISIBLE | {"content-available"}) & aps.keys():
         return Rejection(400, "PayloadEmpty", "alert: aps has none of alert, badge, sound")
     if kind == "widgets" and aps.get("content-changed") is not True:

@@ -146,6 +146,8 @@ class Script(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Every answer takes this long (overrides ``--latency``)."""
     latency: Latency | None = None
     """Or answers take times drawn from a distribution."""
+    bodies: bool = False
+    """The ledger also has each accepted request's body."""
     environment: Environment = "production"
     """APNs: which of Apple's two environments this is."""
     keys: tuple[KeyRule, ...] = ()

@@ -21,7 +21,7 @@ from simulators.answers import STATUS, Rejection, TwinAnswer, is_silent, raw, re
 from simulators.anything import Anything
 from simulators.faults.director import Director
 from simulators.faults.script import Rule
-from simulators.fcm.message_rules import TARGETS, check_request, check_target
+from simulators.fcm.message_rules import TARGETS, check_request, check_target, is_asleep
 from simulators.fcm.token_endpoint import TokenEndpoint, refused_by
 from simulators.http2.header_compression import Field
 from simulators.http2.received_request import ReceivedRequest
@@ -46,6 +46,9 @@ class _Shape:
 
     collapse: str | None
     validate_only: bool
+    asleep: bool
+    ttl: float | None
+    """Seconds for which it is kept."""
 
 
 class FcmTwin(Provider):
@@ -102,6 +105,9 @@ class FcmTwin(Provider):
             collapse=shape.collapse,
             id=name,
             app=project,
+            expires=None if shape.ttl is None else int((now + shape.ttl) * 1000) if shape.ttl else 0,
+            asleep=shape.asleep,
+            body=request.body.decode() if self.director.script.bodies else None,
             validated=shape.validate_only,
         )
         if rule is not None and rule.answer not in ("accept", "slow"):
@@ -247,7 +253,16 @@ def _target(request: Any) -> tuple[str, str]:
 
 def _shape_of(request: dict[str, Any]) -> _Shape:
     validate_only = request.get("validate_only", request.get("validateOnly"))
-    return _Shape(_collapse_of(request["message"]), bool(validate_only))
+    message = request["message"]
+    ttl = _android(message).get("ttl")
+    seconds = None if ttl is None else float(ttl[:-1])
+    return _Shape(_collapse_of(message), bool(validate_only), is_asleep(message), seconds)
+
+
+def _android(message: dict[str, Any]) -> dict[str, Any]:
+    """The options for Android in either form."""
+    found: dict[str, Any] = message.get("android") or message.get("android_v2") or message.get("androidV2") or {}
+    return found
 
 
 def _collapse_of(message: dict[str, Any]) -> str | None:
@@ -255,9 +270,10 @@ def _collapse_of(message: dict[str, Any]) -> str | None:
 
     A message with only data has no tag; a message without any of these ids may still have a collapse key.
     """
-    android = message.get("android") or {}
+    android = _android(message)
+    remote = android.get("remote_notification") or android.get("remoteNotification") or {}
     named = [
-        (android.get("notification") or {}).get("tag"),
+        (android.get("notification") or remote.get("notification") or {}).get("tag"),
         _header(message, "apns", "apns-collapse-id"),
         _header(message, "webpush", "topic"),
         android.get("collapse_key", android.get("collapseKey")),

@@ -172,12 +172,16 @@ def _durations(value: Any, at: str) -> Rejection | None:
     return next((wrong for item in value if (wrong := _duration(item, at)) is not None), None)
 
 
+def _camel(name: str) -> str:
+    return re.sub(r"_([a-z0-9])", lambda letter: letter[1].upper(), name)
+
+
 def _fields(known: Mapping[str, Check]) -> Check:
     """An object of known fields, each under its snake_case or its camelCase name, never both."""
     names = dict(known)
     canonical = {name: name for name in known}
     for name, inner_check in known.items():
-        camel = re.sub(r"_([a-z])", lambda letter: letter[1].upper(), name)
+        camel = _camel(name)
         names[camel] = inner_check
         canonical[camel] = name
 
@@ -216,7 +220,7 @@ _LIGHTS = _fields(
         "light_off_duration": _duration,
     }
 )
-_ANDROID_NOTIFICATION = _fields(
+_ANDROID_SHOWN: dict[str, Check] = (
     dict.fromkeys(
         (
             "title",
@@ -257,6 +261,7 @@ _ANDROID_NOTIFICATION = _fields(
         "bypass_proxy_notification": _flag,
     }
 )
+_ANDROID_NOTIFICATION = _fields(_ANDROID_SHOWN)
 _ANDROID = _fields(
     {
         "collapse_key": _text,
@@ -271,6 +276,43 @@ _ANDROID = _fields(
         "restricted_satellite_ok": _flag,
     }
 )
+_REMOTE = _fields(
+    {
+        "notification": _fields(_ANDROID_SHOWN | {"id": _count}),
+        "mutable_content": _flag,
+        "use_as_v1_data_message": _flag,
+    }
+)
+_ANDROID_V2_FIELDS = _fields(
+    {
+        "collapse_key": _text,
+        "ttl": _ttl,
+        "restricted_package_name": _text,
+        "data": _data,
+        "remote_notification": _REMOTE,
+        "background_sync": _fields({}),
+        "fcm_options": _fields(_LABELLED),
+        "direct_boot_ok": _flag,
+        "bandwidth_constrained_ok": _flag,
+        "restricted_satellite_ok": _flag,
+    }
+)
+
+
+def _android_v2(value: Any, at: str) -> Rejection | None:
+    """Google's second form of Android messages: exactly one of a notification and a synchronisation."""
+    wrong = _ANDROID_V2_FIELDS(value, at)
+    if wrong is not None:
+        return wrong
+    remote = value.get("remote_notification", value.get("remoteNotification"))
+    sync = value.get("background_sync", value.get("backgroundSync"))
+    if (remote is None) == (sync is None):
+        return invalid(f"Exactly one of remote_notification and background_sync must be set in {at}.", at)
+    if remote is not None and not remote.get("notification"):
+        return invalid(f"{at}.remote_notification has no notification.", f"{at}.remote_notification")
+    return None
+
+
 _APNS = _fields(
     {
         "headers": _map,
@@ -297,6 +339,7 @@ _MESSAGE = _fields(
         "data": _data,
         "notification": _NOTIFICATION,
         "android": _ANDROID,
+        "android_v2": _android_v2,
         "apns": _APNS,
         "webpush": _WEBPUSH,
         "fcm_options": _fields(_LABELLED),
@@ -316,15 +359,40 @@ def check_request(request: Any) -> Rejection | None:
     targets = [name for name in TARGETS if message.get(name)]
     if len(targets) != 1:
         return invalid("Exactly one of token, fid, topic or condition must be set.", "message")
+    if message.get("android") and message.get("android_v2", message.get("androidV2")):
+        return invalid("Only one of android and android_v2 may be set.", "message.android_v2")
     # The reference calls it the payload: what the app receives. Target and delivery options do not count.
     payload = [message.get(part) for part in ("notification", "data")]
     android = message.get("android") or {}
-    payload += [android.get(part) for part in ("notification", "data")]
+    second = message.get("android_v2", message.get("androidV2")) or {}
+    remote = second.get("remote_notification", second.get("remoteNotification")) or {}
+    payload += [android.get("notification") or remote.get("notification"), android.get("data") or second.get("data")]
     size = sum(len(msgspec.json.encode(part)) for part in payload if part)
     limit = _TOPIC_LIMIT if targets[0] in ("topic", "condition") else _PAYLOAD_LIMIT
     if size > limit:
         return invalid(f"Android message is too big: {size} bytes, {limit} are allowed", "message")
     return None
+
+
+_LOUD: Final = ("sound", "default_sound", "default_vibrate_timings", "vibrate_timings")
+
+
+def is_asleep(message: dict[str, Any]) -> bool:
+    """Whether an accepted message wakes nobody, on any kind of device.
+
+    On Android it is not urgent and goes to a channel that it names; the phone decides by that channel alone, so the
+    sender must know that it is a quiet one.
+    """
+    android = message.get("android") or {}
+    notification = android.get("notification") or {}
+    aps = ((message.get("apns") or {}).get("payload") or {}).get("aps") or {}
+    return (
+        str(android.get("priority")).upper() == "NORMAL"
+        and bool(notification.get("channel_id") or notification.get("channelId"))
+        and not any(notification.get(name) for name in _LOUD)
+        and aps.get("interruption-level") == "passive"
+        and "sound" not in aps
+    )
 
 
 def check_target(kind: str, value: str) -> Rejection | None:

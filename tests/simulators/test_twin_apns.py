@@ -140,6 +140,9 @@ def test_what_apple_allows_is_accepted(ask: Ask, changes: dict[str, str]) -> Non
         ({"body": b""}, 400, "PayloadEmpty"),
         ({"body": b'{"aps":{}}'}, 400, "PayloadEmpty"),
         ({"body": ALERT.ljust(4097)}, 413, "PayloadTooLarge"),
+        ({"body": b'{"aps":{"alert":"x","interruption-level":"loud"}}'}, 400, "BadPayload"),
+        ({"body": b'{"aps":{"alert":"x","badge":"3"}}'}, 400, "BadPayload"),
+        ({"body": b'{"aps":{"alert":"x","thread-id":7}}'}, 400, "BadPayload"),
         ({"body": b"{"}, 400, "BadPayload"),
         ({"body": b"[]"}, 400, "BadPayload"),
         ({"body": b'{"alert":"x"}'}, 400, "BadPayload"),
@@ -226,3 +229,31 @@ async def test_an_accepted_push_is_in_the_ledger_before_its_answer(
         assert (entry.token, entry.collapse, entry.app) == (TOKEN, "CAMPAIGN", "org.example.news")
         assert entry.id == answer.headers["apns-id"]
         assert abs(entry.time - time.time() * 1000) < 5000
+
+
+@pytest.mark.parametrize(
+    ("aps", "priority", "asleep"),
+    [
+        ({"interruption-level": "passive"}, "5", True),
+        ({"interruption-level": "passive"}, "1", True),
+        ({"interruption-level": "passive"}, "10", False),
+        ({"interruption-level": "passive", "sound": "default"}, "5", False),
+        ({"interruption-level": "active"}, "5", False),
+        ({}, "5", False),
+    ],
+)
+async def test_the_ledger_says_of_a_push_that_woke_nobody_that_it_was_asleep(
+    aps: dict[str, str],
+    priority: str,
+    asleep: bool,
+    start_twin: StartTwin,
+    apns_headers: dict[str, str],
+    tmp_path: Path,
+) -> None:
+    ledger = tmp_path / "ledger.jsonl"
+    headers = apns_headers | {"apns-priority": priority, "apns-expiration": "4000000000"}
+    async with start_twin("apns", ledger=ledger, bodies=True) as twin, twin.connect() as client:
+        body = msgspec.json.encode({"aps": {"alert": "x", **aps}})
+        assert (await client.ask(f"/3/device/{TOKEN}", headers, body)).status == 200
+    (entry,) = read_ledger(ledger)
+    assert (entry.asleep, entry.expires, entry.body) == (asleep, 4_000_000_000_000, body.decode())

@@ -21,12 +21,13 @@ from simulators.faults.script import Script
 from simulators.fcm.fcm_twin import FcmTwin
 from simulators.fcm.token_endpoint import GRANT, TokenEndpoint
 from simulators.http2.received_request import ReceivedRequest
-from simulators.ledger import Ledger, read_ledger
+from simulators.ledger import Entry, Ledger, read_ledger
 from tests.simulators.conftest import StartTwin, assertion
 
 PATH = "/v1/projects/twin-project/messages:send"
 FORM = {b":method": b"POST", b"content-type": b"application/x-www-form-urlencoded"}
 NOTE = "message.android.notification"
+V2, REMOTE = "message.android_v2", "remote_notification.notification"
 TARGET = {"token": "device:token-1"}
 HELLO = {"notification": {"title": "Hot"}}
 
@@ -62,6 +63,29 @@ def ask(endpoint: tuple[TokenEndpoint, dict[str, str]]) -> Callable[..., tuple[i
         dry = isinstance(body, dict) and (body.get("validate_only") or body.get("validateOnly"))
         assert fcm.ledger.accepted - before == (status == 200 and not dry)
         return status, told
+
+    return ask
+
+
+AskLedger = Callable[[dict[str, Any]], Entry]
+
+
+@pytest.fixture
+def ask_ledger(endpoint: tuple[TokenEndpoint, dict[str, str]], tmp_path: Path) -> AskLedger:
+    """What the ledger of a twin that keeps bodies says of a message."""
+    tokens, account = endpoint
+    granted, _ = tokens.answer(FORM, form(assertion=assertion(account)), time.time())
+    bearer = b"Bearer " + json.loads(granted.body)["access_token"].encode()
+    ledger = Ledger(tmp_path / "ledger")
+    fcm = FcmTwin(tokens, Director(Script(bodies=True), time.monotonic), ledger, ("twin-project",))
+
+    def ask(message: dict[str, Any]) -> Entry:
+        fields = [(b":method", b"POST"), (b":path", PATH.encode()), (b"authorization", bearer)]
+        answer = fcm.session().answer(ReceivedRequest(1, fields, msgspec.json.encode({"message": message})))
+        assert int(answer.fields[0][1]) == 200
+        ledger.flush()
+        (entry,) = read_ledger(tmp_path / "ledger")
+        return entry
 
     return ask
 
@@ -120,6 +144,9 @@ EVERYTHING: dict[str, Any] = {
         TARGET | {"android": {"notification": {"event_time": "2026-11-23T12:00:00.5Z"}}},
         {"condition": "'a' in topics && ('b' in topics || !('c' in topics))", **HELLO},
         TARGET | {"apns": {"payload": {"aps": {"alert": "x"}}, "live_activity_token": "t"}},
+        TARGET | HELLO | {"android_v2": {"ttl": "60s", "remote_notification": {"notification": {"tag": "C", "id": 7}}}},
+        TARGET | {"androidV2": {"collapseKey": "C", "remoteNotification": {"notification": {"title": "x"}}}},
+        TARGET | {"android_v2": {"data": {"a": "b"}, "background_sync": {}}},
     ],
 )
 def test_what_fcm_allows_is_accepted(ask: Ask, message: dict[str, Any]) -> None:
@@ -183,6 +210,13 @@ def test_what_fcm_allows_is_accepted(ask: Ask, message: dict[str, Any]) -> None:
         (TARGET | {"apns": {"payload": {"aps": {}, "x": "y" * 4096}}}, "message.apns.payload"),
         (TARGET | {"apns": {"fcm_options": {"link": "x"}}}, "message.apns.fcm_options"),
         (TARGET | {"apns": {"live_activity_token": 1}}, "message.apns.live_activity_token"),
+        (TARGET | {"android_v2": {}}, "message.android_v2"),
+        (TARGET | {"android_v2": {"remote_notification": {}}}, "message.android_v2.remote_notification"),
+        (TARGET | {"android_v2": {"remote_notification": {"notification": {"tag": "x"}}, "background_sync": {}}}, V2),
+        (TARGET | {"android_v2": {"priority": "HIGH", "background_sync": {}}}, V2),
+        (TARGET | {"android": {"ttl": "1s"}, "android_v2": {"background_sync": {}}}, V2),
+        (TARGET | {"android_v2": {"remote_notification": {"notification": {"titel": "x"}}}}, f"{V2}.{REMOTE}"),
+        (TARGET | {"android_v2": {"remote_notification": {"notification": {"title": "x" * 4096}}}}, "message"),
         ({"condition": "sports"}, "message.condition"),
         ({"condition": "'a' in topics &&"}, "message.condition"),
         ({"condition": " || ".join(["'a' in topics"] * 6)}, "message.condition"),
@@ -364,3 +398,44 @@ async def test_the_ledger_names_what_a_repeat_would_replace(
         assert answer.status == 200
     (entry,) = read_ledger(ledger)
     assert entry.collapse == collapse
+
+
+QUIET = {
+    "android": {"priority": "NORMAL", "ttl": "60s", "notification": {"channel_id": "quiet"}},
+    "apns": {"payload": {"aps": {"interruption-level": "passive"}}},
+}
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "asleep"),
+    [
+        ((), None, True),
+        (("android", "priority"), "HIGH", False),
+        (("android", "notification", "channel_id"), None, False),
+        (("android", "notification", "sound"), "gong", False),
+        (("android", "notification", "default_sound"), True, False),
+        (("apns", "payload", "aps", "sound"), "default", False),
+        (("apns", "payload", "aps", "interruption-level"), "active", False),
+    ],
+)
+def test_the_ledger_says_of_a_push_that_woke_nobody_that_it_was_asleep(
+    path: tuple[str, ...], value: object, asleep: bool, ask_ledger: AskLedger
+) -> None:
+    sent: dict[str, Any] = json.loads(json.dumps({**TARGET, **HELLO, **QUIET}))
+    part = sent
+    for step in path[:-1]:
+        part = part[step]
+    if path:
+        part[path[-1]] = value
+    entry = ask_ledger(sent)
+    assert entry.asleep is asleep
+    assert entry.expires is not None
+    assert abs(entry.expires - entry.time - 60_000) <= 1
+    assert json.loads(entry.body or "")["message"] == sent, "the script asks for the bodies"
+
+
+@pytest.mark.parametrize(("android", "expires"), [({"ttl": "0s"}, 0), ({}, None), ({"ttl": None}, None)])
+def test_a_push_that_is_not_kept_expires_at_0(
+    android: dict[str, Any], expires: int | None, ask_ledger: AskLedger
+) -> None:
+    assert ask_ledger(TARGET | HELLO | {"android": android}).expires == expires
