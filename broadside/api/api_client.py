@@ -206,9 +206,10 @@ class Client:
                 if not answer.is_success:
                     answer.read()
                     raise _api_error(answer)
-                for line in answer.iter_lines():
-                    if line.strip():
-                        yield REPORT.decode(line)
+                rest = b""
+                for part in answer.iter_bytes():  # not iter_lines: it also ends a line at U+2028, which a text may have
+                    *lines, rest = (rest + part).split(b"\n")
+                    yield from map(REPORT.decode, filter(None, lines))
         except httpx.TransportError as error:
             raise self._unreachable(error) from error
 
