@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 
 
@@ -19,15 +21,30 @@ class Recipient(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """BCP 47; empty: the campaign's default text."""
 
 
+class PersonalRecipient(Recipient, array_like=True, frozen=True, gc=False):
+    """The same with values for the campaign's personal fields: only campaigns that have some carry them."""
+
+    values: tuple[str, ...]
+    """In the order of ``campaigns.personal.fields``; empty: the subscriber has none."""
+
+
 def unpack_recipients(packed: bytes) -> list[Recipient]:
-    """Decode a task's recipients (raises ``msgspec.ValidationError`` for anything else)."""
-    return _DECODER.decode(packed)
+    """Decode a task's recipients (raises ``msgspec.ValidationError`` for anything else).
+
+    They are all personal, or none is: the first one's head says which.
+    """
+    head = packed[:1]
+    first = 1 if head < b"\xdc" else 3 if head == b"\xdc" else 5
+    return _PERSONAL.decode(packed) if packed[first : first + 1] == _SIX else _PLAIN.decode(packed)  # type: ignore[return-value]
 
 
-def pack_recipients(recipients: list[Recipient]) -> bytes:
+def pack_recipients(recipients: Sequence[Recipient]) -> bytes:
     """Encode recipients as a task carries them."""
     return _ENCODER.encode(recipients)
 
 
-_DECODER = msgspec.msgpack.Decoder(list[Recipient])
+_PLAIN = msgspec.msgpack.Decoder(list[Recipient])
+_PERSONAL = msgspec.msgpack.Decoder(list[PersonalRecipient])
+_SIX = b"\x96"
+"""The first octet of an array of six."""
 _ENCODER = msgspec.msgpack.Encoder()
