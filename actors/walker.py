@@ -11,6 +11,7 @@ import trio
 from actors.campaign_cache import CampaignCache
 from actors.messages import FENCED_PAUSE, Page
 from actors.poison import count_crash, is_outage
+from campaigns import personal
 from campaigns.batch import RECIPIENTS_A_BATCH
 from campaigns.baton import Baton
 from campaigns.campaign import Campaign
@@ -108,7 +109,7 @@ class Walker:
         size = int(campaign.policy["page_size"])
         parts = await self._store.page_read(
             claim.from_id, claim.to_id, size, RECIPIENTS_A_BATCH, claim.position,
-            campaign.id if campaign.windowed else None,
+            campaign.id if campaign.windowed else None, personal.fields(campaign.message),
         )  # fmt: skip
         await self._pages.send(Page(taken, claim, campaign, parts))
 

@@ -131,7 +131,14 @@ class Store:
         return Claim("claimed", baton.after_id, to, following)
 
     async def page_read(
-        self, from_id: int, to_id: int, limit: int, most: int, position: object = None, campaign: object = None
+        self,
+        from_id: int,
+        to_id: int,
+        limit: int,
+        most: int,
+        position: object = None,
+        campaign: object = None,
+        fields: object = (),
     ) -> list[PagePart]:
         """How many phones there are on each channel; their data does not matter."""
         model = self._model

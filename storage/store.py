@@ -405,14 +405,16 @@ class Store:
         most: int,
         position: tuple[int, int] | None = None,
         campaign: int | None = None,
+        fields: Sequence[str] = (),
     ) -> list[PagePart]:
         """The subscribers of (from_id, to_id], by channel, at most ``most`` in a part.
 
-        ``campaign``: also by its window classes.
+        ``campaign``: also by its window classes. ``fields``: the campaign's personal fields; only if there are any do
+        recipients carry values.
 
         From the replica, if there is one and it has reached the claim's ``position``; else from the store itself.
         """
-        wanted = (from_id, to_id, limit, most, campaign)
+        wanted: tuple[Any, ...] = (from_id, to_id, limit, most, campaign, *([list(fields)] if fields else []))
         if self._replica is not None and position is not None and self._link.connected(self._replica):
             try:
                 (page,) = await self._link.call(

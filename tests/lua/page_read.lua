@@ -158,4 +158,31 @@ end},
     t:is_deeply(found, {{100, 2}, {101, 1}, {147, 1}, {148, 1}})
 end},
 
+{'a campaign with personal fields carries their values, in its own order, and nothing else', function(t)
+    fresh()
+    local many = {}
+    for i = 1, 50 do
+        many['field_' .. i] = ('v'):rep(i * 20)
+    end
+    many.first_name = 'Zoë'
+    local people = {
+        {{first_name = 'Ada', team = 'Reds'}, {'Reds', 'Ada', ''}},
+        {EMPTY, {'', '', ''}},
+        {{team = ('x'):rep(128), first_name = ('x'):rep(129)}, {('x'):rep(128), '', ''}},
+        {many, {'', 'Zoë', ''}},
+        {{city = '', first_name = ('y'):rep(31), team = ('z'):rep(32)}, {('z'):rep(32), ('y'):rep(31), ''}},
+        {{city = ('c'):rep(1000), team = '"\\ \226\128\168 \240\159\145\169'}, {'"\\ \226\128\168 \240\159\145\169', '', ''}},
+    }
+    for id, person in ipairs(people) do
+        space:insert({id, 'ios', 't' .. id, 'token', 1, 'de', '', '', '', '', box.NULL, {}, person[1]})
+    end
+    local rows = rows_of(page_read(0, ALL, 1000, 500, nil, {'team', 'first_name', 'city'})[1])
+    t:plan(2 * #people + 1)
+    for id, person in ipairs(people) do
+        t:is(#rows[id], 6)
+        t:is_deeply(rows[id][6], person[2], 'values of ' .. id)
+    end
+    t:is(#rows_of(page_read(0, ALL, 1000, 500)[1])[1], 5, 'a campaign without any carries none')
+end},
+
 })
