@@ -60,6 +60,9 @@ class ChannelSetup(msgspec.Struct, frozen=True, kw_only=True):
     """None: as fast as the provider takes it."""
     dead_limit: float
     warm_up: str | None = None
+    quiet_channel: str | None = None
+    android_v2: bool = False
+    collapse_slots: tuple[str, ...] = ()
 
 
 class SharedToken(msgspec.Struct, frozen=True, tag="provider-token"):

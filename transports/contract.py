@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 from campaigns.batch import Batch
 from campaigns.message import Message
 from campaigns.outcome import Death, Fault, Outcome
+from campaigns.presentation import Presentation
 
 LONGEST_PAUSE = 300.0
 """The longest pause of a channel before it tries again, seconds, even if its provider asks for more."""
@@ -82,6 +83,21 @@ class Outage:
     """When it began, on ``trio.current_time()``."""
 
 
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """The exact request that a phone's provider gets."""
+
+    locale: str
+    """The text; empty: the default text."""
+    fields: Mapping[str, str]
+    """The header fields that depend on the message."""
+    body: bytes
+    """The JSON, for a token that belongs to nobody and a subscriber without personal fields."""
+    size: int
+    """Bytes that count against ``limit``, with each personal field as long as it may be."""
+    limit: int
+
+
 class Transport(Protocol):
     """Sends one channel's pushes to its platform. Owns the connections; is a supervised actor (``run``/``stop``)."""
 
@@ -103,8 +119,18 @@ class Transport(Protocol):
         outcome of pushes already sent is unknown to the caller.
         """
 
-    def check(self, message: Message) -> None:
-        """Raise ``PayloadError`` if this platform cannot carry the message. Called before a campaign is fired."""
+    def check(self, message: Message, presentation: Presentation = Presentation.AWAKE) -> None:
+        """Raise ``PayloadError`` if this platform cannot carry one of the message's texts, with its personal fields as
+        long as they may be. Called before a campaign is fired.
+        """
+
+    def preview(
+        self, message: Message, campaign: int, expires_at: int, presentation: Presentation = Presentation.AWAKE
+    ) -> list[Preview]:
+        """Render every text of the message as :meth:`send` does. Raises ``PayloadError`` as :meth:`check`.
+
+        ``expires_at``: ms UTC.
+        """
 
     def stop(self) -> None:
         """Finish what is in flight, then end ``run``. Synchronous."""
@@ -153,6 +179,12 @@ class TransportSettings:
     connections: int = 1
     deadline: float = 20.0
     """Seconds after which an unanswered push is *unknown*."""
+    quiet_channel: str | None = None
+    """The app's own notification channel without sound, for pushes that are asleep; None: the app has none."""
+    android_v2: bool = False
+    """Send Google's second form of Android messages."""
+    collapse_slots: tuple[str, ...] = ()
+    """The named slots of the screen that an editor may use."""
     warm_up: str | None = None
     """Token of a device of our own: each new connection first sends it a push that nobody sees."""
 
@@ -219,6 +251,9 @@ class Platform:
     options: Callable[[Mapping[str, Any]], object]
     """Reads ``Message.options`` of this platform. Raises ``PayloadError`` for a wrong one. So options are checked even
     if the message goes to no channel of this platform."""
+
+    keys: frozenset[str] = frozenset()
+    """Further keys of a channel's table that it understands: ``quiet_channel``, ``android_v2``, ``collapse_slots``."""
 
     def origin(self, credentials: Mapping[str, str]) -> str | None:
         """The service's origin for a channel with these ``credentials``; None: the platform has none."""

@@ -44,6 +44,9 @@ CONNECTIONS = 2
 """Default connections of a worker to a channel's provider, each with at most 1,000 pushes under way: more are faster
 if answers are slow (`./dev bench choices`), and take 7 MB each."""
 
+SLOT = r"^[A-Za-z0-9_-]{1,32}\Z"
+"""A collapse slot's name. The shortest field that it must fit is Web Push's Topic."""
+
 
 OFF = "off"
 """No quiet hours."""
@@ -105,6 +108,12 @@ class Channel(msgspec.Struct, frozen=True, kw_only=True):
     """Connections to the provider, per worker."""
     warm_up: Annotated[str, Meta(min_length=1, max_length=4096)] | None = None
     """Token of the newsroom's own device, to which each new connection first sends a push that nobody sees."""
+    quiet_channel: Annotated[str, Meta(min_length=1, max_length=100)] | None = None
+    """Android: the app's own notification channel without sound, for pushes that are asleep."""
+    android_v2: bool = False
+    """Android: send Google's second form of messages."""
+    collapse_slots: Annotated[tuple[Annotated[str, Meta(pattern=SLOT)], ...], Meta(max_length=4)] = ()
+    """Android: the slots in which an editor may let a push replace an earlier one. FCM keeps four for each device."""
     origin: str | None = None
     """``https://host:port`` instead of the provider's own."""
     ca: Path | None = None
@@ -203,6 +212,8 @@ _REMEDIES = {
     "channels.*.rate": "pushes a second; leave it out for the provider's own quota",
     "channels.*.dead_limit": "a share above 0, up to 1; 0.2 is 20 %, 1 never asks",
     "channels.*.connections": "1 to 64 connections per worker",
+    "channels.*.quiet_channel": "the id that the app gives its notification channel without sound",
+    "channels.*.collapse_slots": "at most four names of 1 to 32 of A-Z a-z 0-9 - _",
     "demo.dead_share": "a share between 0 and 1, 0.02 is 2 %",
 }
 
@@ -333,6 +344,10 @@ def _checked_channel(reader: strict_toml.Reader, channel: Channel, key: str) -> 
     platform = registry.load(channel.platform)
     if not channel.app or any(c.isspace() or not c.isprintable() for c in channel.app):
         reader.problem(f"{key}.app", f"{shown(channel.app)} is not an app id", f"write {platform.app}", channel.app)
+    for name in ("quiet_channel", "android_v2", "collapse_slots"):
+        if getattr(channel, name) and name not in platform.keys:
+            who = ", ".join(each for each in known if name in registry.load(each).keys)
+            reader.problem(f"{key}.{name}", f"has no use on {channel.platform}", f"remove it: it is for {who}")
     if channel.origin is not None and not is_origin(channel.origin):
         remedy = 'as in "https://127.0.0.1:2197", or leave it out for the provider itself'
         reader.problem(f"{key}.origin", f"{shown(channel.origin)} is not an origin", remedy, channel.origin)

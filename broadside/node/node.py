@@ -291,6 +291,9 @@ class Node:
             pace=self.allowances[name].pace,
             dead_limit=channel.dead_limit,
             warm_up=channel.warm_up,
+            quiet_channel=channel.quiet_channel,
+            android_v2=channel.android_v2,
+            collapse_slots=channel.collapse_slots,
         )
 
     def check_channels(self) -> None:

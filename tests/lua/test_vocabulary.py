@@ -11,6 +11,7 @@ from typing import Any, get_args
 import pytest
 
 from actors.refusals import ENOUGH, HARDLY
+from campaigns import personal
 from campaigns.campaign import State
 from campaigns.channel_state import LONGEST, MOST
 from campaigns.outcome import Outcome
@@ -124,3 +125,7 @@ def test_both_sides_bound_the_state_of_a_channel_alike() -> None:
 
 def test_a_worker_and_the_ledger_call_a_campaign_sound_by_the_same_numbers() -> None:
     assert (number("dead_rows.lua", "ENOUGH"), number("dead_rows.lua", "HARDLY")) == (ENOUGH, HARDLY)
+
+
+def test_the_store_carries_no_value_that_a_text_would_not_take() -> None:
+    assert number("page_read.lua", "LONGEST_VALUE") == personal.LONGEST

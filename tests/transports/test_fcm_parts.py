@@ -158,8 +158,9 @@ targets = st.tuples(token_text, st.sampled_from(["token", "fid", "apns"]))
 @given(st.lists(targets, max_size=8), st.booleans())
 def test_a_spliced_body_is_the_json_it_should_be(targets, validate_only):
     message = Message(title='"t"', body="b", url="https://e.com", data={"k": "v"})
-    body = payload.render(message, "aaaaaaaaaaaah", 60, validate_only=validate_only)
-    contents = body.to([Recipient(1, token, kind, 0, "") for token, kind in targets])
+    recipients = [Recipient(1, token, kind, 0, "") for token, kind in targets]
+    tails = [payload.render(message, "aaaaaaaaaaaah", 60).tail] * len(targets)
+    contents = payload.addressed(recipients, tails, validate_only)
     assert len(contents) == len(targets)
     for (token, kind), content in zip(targets, contents, strict=True):
         if kind == "apns":

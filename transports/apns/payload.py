@@ -11,9 +11,10 @@ from typing import Any, NamedTuple
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from campaigns.message import Message
+from campaigns.message import SILENT, Message
+from campaigns.presentation import Presentation
 from transports.apns.options import WHERE, Alert, Aps, Localized, read, shown, wrong
-from transports.apns.push_types import PUSH_TYPES, START_ONLY
+from transports.apns.push_types import PUSH_TYPES, RINGING, START_ONLY
 from transports.errors import PayloadError
 
 _encode = msgspec.json.Encoder().encode
@@ -30,11 +31,11 @@ class Push(NamedTuple):
     body: bytes
 
 
-def render(message: Message) -> Push:
+def render(message: Message, presentation: Presentation = Presentation.AWAKE) -> Push:
     """Build headers and body. Without options: an alert with the default sound, delivered at once.
 
-    ``url`` and the app's own keys stand beside ``aps``. Raises ``PayloadError`` naming the key, its value and the
-    remedy if Apple would refuse the message, or would take it and show it wrongly.
+    ``url``, ``image`` and the app's own keys stand beside ``aps``. Raises ``PayloadError`` naming the key, its value
+    and the remedy if Apple would refuse the message, or would take it and show it wrongly.
     """
     given = message.options.get("apns", {})
     options = read(given)
@@ -49,18 +50,30 @@ def render(message: Message) -> Push:
     score = aps.relevance_score
     if score is not None and not 0 <= score <= 1 and options.push_type != "liveactivity":
         raise wrong("aps.relevance-score", score)
+    priority = options.priority or kind.priorities[0]
+    asleep = presentation is Presentation.ASLEEP
+    if asleep:
+        aps = _asleep(aps, options.push_type)
+        priority = min(priority, 5)
     body: dict[str, object] = {"aps": aps} if kind.keys else {}
-    if message.url is not None:
-        body["url"] = message.url
+    for name in ("url", "image"):
+        if (address := getattr(message, name)) is not None:
+            body[name] = address
     _add(body, message.data, "message.data")
     _add(body, options.data, f"{WHERE}.data")
     if not body:
         raise PayloadError("message.data: is empty, and an mdm push has nothing else; give it the key mdm")
     encoded = _encode(body)
-    if len(encoded) > kind.limit:
-        what = "" if options.push_type == "alert" else f" as {options.push_type}"
-        raise PayloadError(f"message: {len(encoded)} bytes for APNs, which takes {kind.limit}{what}; shorten it")
-    return Push(options.push_type, options.priority or kind.priorities[0], options.collapse_id, encoded)
+    if (over := len(encoded) - kind.limit) > 0:
+        what = ("" if options.push_type == "alert" else f" as {options.push_type}") + (", asleep" if asleep else "")
+        said = f"{len(encoded)} bytes for APNs, which takes {kind.limit}{what}: {over} too many"
+        raise PayloadError(f"message: {said}; shorten it")
+    return Push(options.push_type, priority, options.collapse_id or message.collapse, encoded)
+
+
+def limit(push: Push) -> int:
+    """Most octets of the body of a push of this type."""
+    return PUSH_TYPES[push.push_type].limit
 
 
 def _add(body: dict[str, object], data: Mapping[str, object], where: str) -> None:
@@ -75,13 +88,40 @@ def _as_given(message: Message, aps: Aps) -> Aps:
 
 
 def _alert(message: Message, aps: Aps) -> Aps:
+    aps = _with(
+        aps,
+        badge=message.badge if aps.badge is None else aps.badge,
+        category=aps.category or message.category,
+        thread_id=aps.thread_id or message.thread,
+        # an extension of the app has to fetch the picture before the push is shown
+        mutable_content=1 if message.image is not None else aps.mutable_content,
+    )
     if aps.alert is None:
         if aps.badge is None and not aps.sound:
             remedy = "give a badge or a sound, or use push_type background"
             raise PayloadError(f"{WHERE}.aps.alert: null leaves nothing to show; {remedy}")
         return _as_given(message, aps)
-    sound = "default" if aps.sound is UNSET else aps.sound or UNSET
+    sound = _usual_sound(message) if aps.sound is UNSET else aps.sound or UNSET
     return _with(aps, alert=_complete(_told(message, aps.alert)), sound=sound)
+
+
+def _usual_sound(message: Message) -> str | UnsetType:
+    return UNSET if message.sound == SILENT else message.sound or "default"
+
+
+def _asleep(aps: Aps, push_type: str) -> Aps:
+    """The same without a sound and without lighting the screen."""
+    if push_type in RINGING:
+        remedy = "hold it until the phone may be woken"
+        raise PayloadError(
+            f'{WHERE}.push_type: a push of type "{push_type}" always rings, so it cannot be asleep; {remedy}'
+        )
+    if push_type == "alert":
+        return _with(aps, interruption_level="passive", sound=UNSET)
+    alert = aps.alert
+    return _with(
+        aps, sound=UNSET, alert=msgspec.structs.replace(alert, sound=None) if isinstance(alert, Alert) else alert
+    )
 
 
 def _background(message: Message, aps: Aps) -> Aps:

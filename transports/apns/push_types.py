@@ -58,5 +58,7 @@ PUSH_TYPES = {
     "widgets": PushType(".push-type.widgets", frozenset({"content-changed"})),
     "controls": PushType(".push-type.controls", frozenset({"content-changed"})),
 }
+RINGING = frozenset({"voip", "pushtotalk"})
+"""Types with which the app rings at once, whatever ``aps`` says."""
 TOKEN_ONLY = frozenset({"location"})
 """Types that a certificate may not send."""

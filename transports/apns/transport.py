@@ -5,14 +5,19 @@ Source: developer.apple.com, "Sending notification requests to APNs".
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from itertools import repeat
+import operator
+from collections.abc import Callable
+from functools import partial
+from itertools import compress, repeat
 
 from campaigns.batch import Batch
 from campaigns.clock import Clock, wall_clock
 from campaigns.identity import campaign_text
 from campaigns.message import Message
 from campaigns.outcome import Outcome
+from campaigns.presentation import Presentation
+from campaigns.recipient import Recipient
+from transports import editions
 from transports.apns import certificate, credentials, outcomes, payload
 from transports.apns.apns_id import apns_id_prefix, apns_ids
 from transports.apns.certificate import Certificate
@@ -22,9 +27,10 @@ from transports.apns.options import WHERE
 from transports.apns.payload import Push
 from transports.apns.push_types import PUSH_TYPES
 from transports.backoff import Backoff
-from transports.contract import ENVIRONMENT, Exceptional, Outage, Outcomes, TransportSettings, all_alike
+from transports.contract import ENVIRONMENT, Exceptional, Outage, Outcomes, Preview, TransportSettings, all_alike
 from transports.decision import Decision, Then
 from transports.dispatch import Dispatch
+from transports.editions import Editions
 from transports.errors import CredentialsError, PayloadError
 from transports.http2.connection import Timing, parse_origin
 from transports.http2.messages import Answer, Header, Row, Template
@@ -32,6 +38,10 @@ from transports.http2.pool import Pool
 from transports.retry_after import parse_retry_after
 from transports.tls.context import client_context
 from transports.warm_up import FirstRequest
+
+PLATFORM = "apns"
+"""Under this name a message has texts and options of its own."""
+_content = operator.attrgetter("body")
 
 
 class ApnsTransport:
@@ -53,6 +63,7 @@ class ApnsTransport:
         self._certificate = credential if isinstance(credential, Certificate) else None
         self._clock = clock
         self._topic = topic
+        self._rendered: tuple[tuple[Message, Presentation], Editions[Push]] | None = None
 
     def warm_up_with(self, token: str, channel: str) -> None:
         """Send this device (hex) a background push, which shows nothing, as the first request of each connection."""
@@ -79,9 +90,24 @@ class ApnsTransport:
         """Finish what is in flight, then end :meth:`run`."""
         self.pool.stop()
 
-    def check(self, message: Message) -> None:
-        """Raise ``PayloadError`` if Apple cannot carry this message."""
-        self._render(message)
+    def check(self, message: Message, presentation: Presentation = Presentation.AWAKE) -> None:
+        """Raise ``PayloadError`` if Apple cannot carry one of this message's texts."""
+        editions.check(message, PLATFORM, partial(self._render, presentation=presentation))
+
+    def preview(
+        self, message: Message, campaign: int, expires_at: int, presentation: Presentation = Presentation.AWAKE
+    ) -> list[Preview]:
+        """Render every text of the message (``Transport.preview``)."""
+        self.check(message, presentation)
+        found = []
+        batch = Batch(campaign, message, 1, expires_at, [], presentation=presentation)
+        made = self._editions(batch)
+        for locale, at_longest in editions.longest(message, PLATFORM):
+            push, longest = made.of(locale).made, self._render(at_longest, presentation)
+            fields = {name.decode(): value.decode() for name, value in self._fields(batch, push)}
+            (body,) = made.contents([Recipient(0, "", "token", 0, locale)]).bodies
+            found.append(Preview(locale, fields, body, len(longest.body), payload.limit(push)))
+        return found
 
     async def send(self, batch: Batch) -> Outcomes:
         """Push to every recipient (``Transport.send``). If cancelled, the outcome of what was sent is unknown."""
@@ -90,27 +116,35 @@ class ApnsTransport:
             return all_alike(batch, Outcome.DROPPED, "Apple has no dry run: only checked here")
         if self._clock() >= batch.expires_at:
             return all_alike(batch, Outcome.EXPIRED, "expired before it was sent")
-        try:
-            push = self._render(batch.message)  # 6 µs, once a batch
-        except PayloadError as error:
-            return all_alike(batch, Outcome.REJECTED, str(error))
-        keys: Iterable[int] = range(len(recipients))
-        malformed: list[Exceptional] = []
-        tokens = [recipient.token for recipient in recipients]
+        made = self._editions(batch)
+        keys, bodies, exceptions = made.contents(recipients)
+        if not keys:
+            return Outcomes(0, exceptions)
+        push = made.of(recipients[keys[0]].locale).made  # its headers are those of every text
+        tokens = [recipients[key].token for key in keys]
         paths = _hex(tokens)
         if paths is None:
-            keys = [key for key, token in enumerate(tokens) if _hex([token]) is not None]
-            paths = [tokens[key].lower().encode() for key in keys]
-            wrong = sorted(set(range(len(tokens))).difference(keys))
-            malformed = [Exceptional(key, Outcome.REJECTED, "the token is not hexadecimal") for key in wrong]
+            usable = [_hex([token]) is not None for token in tokens]
+            wrong = [key for key, good in zip(keys, usable, strict=True) if not good]
+            exceptions += [Exceptional(key, Outcome.REJECTED, "the token is not hexadecimal") for key in wrong]
+            keys, bodies = list(compress(keys, usable)), list(compress(bodies, usable))
+            paths = [recipients[key].token.lower().encode() for key in keys]
         idents = apns_ids([recipients[key].id for key in keys])
-        rows: list[Row] = list(zip(keys, paths, idents, repeat(push.body), repeat(()), strict=False))
+        rows: list[Row] = list(zip(keys, paths, idents, bodies, repeat(()), strict=False))
         dispatch = Dispatch(batch, rows, self._template(batch, push), self._decide, self._renew, self._clock)
-        dispatch.outcomes.exceptions += malformed
+        dispatch.outcomes.exceptions += exceptions
         return await dispatch.run(self.pool)
 
-    def _render(self, message: Message) -> Push:
-        push = payload.render(message)
+    def _editions(self, batch: Batch) -> Editions[Push]:
+        """The batch's message, rendered once for all batches of its campaign."""
+        known = (batch.message, batch.presentation)
+        if self._rendered is None or self._rendered[0] != known:
+            render = partial(self._render, presentation=batch.presentation)
+            self._rendered = known, Editions(batch.message, PLATFORM, render, _content)
+        return self._rendered[1]
+
+    def _render(self, message: Message, presentation: Presentation = Presentation.AWAKE) -> Push:
+        push = payload.render(message, presentation)
         if self._certificate is not None:
             objection = self._certificate.objection(push.push_type, self._topic_of(push))
             if objection is not None:
@@ -121,15 +155,19 @@ class ApnsTransport:
     def _topic_of(self, push: Push) -> str:
         return self._topic + PUSH_TYPES[push.push_type].suffix
 
-    def _template(self, batch: Batch, push: Push) -> Callable[[], Template]:
-        authority = self.pool.origin.authority
-        constant: tuple[Header, ...] = (
+    def _fields(self, batch: Batch, push: Push) -> tuple[Header, ...]:
+        """The header fields that depend on the message."""
+        return (
             (b"apns-topic", self._topic_of(push).encode("ascii")),
             (b"apns-push-type", push.push_type.encode("ascii")),
             (b"apns-priority", b"%d" % push.priority),
             (b"apns-expiration", b"%d" % (batch.kept_until // 1_000)),
             (b"apns-collapse-id", (push.collapse_id or campaign_text(batch.campaign)).encode("ascii")),
         )
+
+    def _template(self, batch: Batch, push: Push) -> Callable[[], Template]:
+        authority = self.pool.origin.authority
+        constant = self._fields(batch, push)
         prefix = apns_id_prefix(batch.campaign)
         token = self.shared
         if token is None:

@@ -6,11 +6,12 @@ Source: firebase.google.com/docs/reference/fcm/rest/v1/projects.messages.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
-from campaigns.message import Message
+from campaigns.message import SILENT, Message
+from campaigns.presentation import Presentation
 from campaigns.recipient import Recipient
 from transports.errors import PayloadError
 from transports.fcm import options
@@ -27,63 +28,106 @@ _OWN = {"Android": ("android", "notification", "data"), "iPhones": ("apns", "pay
         "browsers": ("webpush", "notification", "data")}  # fmt: skip
 
 
+class AndroidApp(NamedTuple):
+    """What a channel's app has on Android."""
+
+    quiet_channel: str | None = None
+    """Its own notification channel without sound."""
+    android_v2: bool = False
+    """Send ``android_v2``, the form with which Play services post the notification themselves."""
+    collapse_slots: tuple[str, ...] = ()
+    """The collapse keys that it uses: FCM keeps four for each device."""
+
+
 class Body:
-    """The JSON of one campaign, split where the target goes."""
+    """The JSON of one text, split where the target goes."""
 
-    __slots__ = ("_heads", "_tail")
+    __slots__ = ("size", "tail")
 
-    def __init__(self, rest: bytes, validate_only: bool = False) -> None:
-        self._tail = b'",' + rest
-        self._heads = _VALIDATE_HEADS if validate_only else _HEADS
-
-    def to(self, recipients: Sequence[Recipient]) -> list[bytes | None]:
-        """Return each one's body (``kind``: ``token`` or ``fid``); None for a kind that FCM does not have."""
-        if not recipients:
-            return []
-        tail = self._tail
-        texts = [recipient.token for recipient in recipients]
-        encoded = _encode(texts)
-        # If nothing was escaped (no real token needs it), quotes stand only around the tokens.
-        escaped = b"\\" in encoded
-        tokens = [_encode(text)[1:-1] for text in texts] if escaped else encoded[2:-2].split(b'","')
-        heads = [self._heads.get(recipient.kind) for recipient in recipients]
-        return [None if head is None else head + token + tail for head, token in zip(heads, tokens, strict=True)]
+    def __init__(self, rest: bytes, size: int) -> None:
+        """``rest``: what follows the target; ``size``: the most octets that one kind of device receives of it."""
+        self.tail = b'",' + rest
+        self.size = size
 
 
-def render(message: Message, campaign: str, ttl: int, *, validate_only: bool = False) -> Body:
+def addressed(recipients: Sequence[Recipient], tails: Sequence[bytes], validate_only: bool) -> list[bytes | None]:
+    """Return each one's body (``kind``: ``token`` or ``fid``); None for a kind that FCM does not have."""
+    if not recipients:
+        return []
+    known = _VALIDATE_HEADS if validate_only else _HEADS
+    texts = [recipient.token for recipient in recipients]
+    encoded = _encode(texts)
+    # If nothing was escaped (no real token needs it), quotes stand only around the tokens.
+    escaped = b"\\" in encoded
+    tokens = [_encode(text)[1:-1] for text in texts] if escaped else encoded[2:-2].split(b'","')
+    heads = [known.get(recipient.kind) for recipient in recipients]
+    return [
+        None if head is None else head + token + tail for head, token, tail in zip(heads, tokens, tails, strict=True)
+    ]
+
+
+def render(
+    message: Message,
+    campaign: str,
+    ttl: int,
+    presentation: Presentation = Presentation.AWAKE,
+    app: AndroidApp = AndroidApp(),  # noqa: B008 - immutable
+) -> Body:
     """Build the body. ``campaign``: 13-character text, under which a repeat replaces the first; ``ttl``: seconds.
 
     ``message.options["fcm"]`` overrides Broadside's defaults. Raises ``PayloadError`` for an option that FCM does not
-    take, a reserved key, a missing text, or more than :data:`LIMIT` octets.
+    take, a reserved key, a missing text, or more than :data:`LIMIT` octets; and if an Android phone would ring although
+    the push is asleep.
     """
     given = options.read(message.options.get("fcm", {}))
-    rest = _merged(_defaults(message, given, campaign, max(0, min(ttl, MAX_TTL))), given)
+    if message.collapse is not None and message.collapse not in app.collapse_slots:
+        known = ", ".join(app.collapse_slots) or "none"
+        remedy = "name it in the channel's collapse_slots, at most four: Google keeps no more for a phone"
+        raise PayloadError(
+            f'message.collapse: "{message.collapse}" is no slot of this channel (it has {known}); {remedy}'
+        )
+    rest = _merged(_defaults(message, given, message.collapse or campaign, max(0, min(ttl, MAX_TTL))), given)
     if not rest.get("notification"):
         rest.pop("notification", None)
     _check_text(message, given, rest)
-    _check_size(rest)
-    return Body(_encode(rest)[1:] + b"}", validate_only)
+    asleep = presentation is Presentation.ASLEEP
+    if asleep:
+        _put_to_sleep(rest, app.quiet_channel, shown=not _silent(given) or bool(_part(rest, "android", "notification")))
+    size = _checked_size(rest, asleep)
+    if app.android_v2 and not asleep:
+        _use_v2(rest)
+    return Body(_encode(rest)[1:] + b"}", size)
 
 
-def _defaults(message: Message, given: Mapping[str, Any], campaign: str, ttl: int) -> dict[str, Any]:
-    """What is sent unless an option says otherwise."""
-    # No collapse_key: FCM keeps four of them for each device, and drops messages under any other. By its tag, a repeat
-    # replaces the first on the screen.
+def _defaults(message: Message, given: Mapping[str, Any], slot: str, ttl: int) -> dict[str, Any]:
+    """What is sent unless an option says otherwise. ``slot``: under which a repeat replaces the first."""
+    # A collapse_key only if the editor names a slot: FCM keeps four of them for each device, and drops messages under
+    # any other. By its tag, a repeat replaces the first on the screen.
     android: dict[str, Any] = {"priority": "HIGH", "ttl": f"{ttl}s"}
+    if message.collapse is not None:
+        android["collapse_key"] = message.collapse
     # A registration may be an iPhone's or a browser's: there, too, a repeat replaces the first.
-    apns: dict[str, Any] = {"headers": {"apns-collapse-id": campaign}, "payload": {"aps": {"sound": "default"}}}
-    webpush: dict[str, Any] = {"headers": {"TTL": str(ttl), "Topic": campaign}}
+    apns: dict[str, Any] = {"headers": {"apns-collapse-id": slot}, "payload": {"aps": _aps(message)}}
+    webpush: dict[str, Any] = {"headers": {"TTL": str(ttl), "Topic": slot}}
     rest: dict[str, Any] = {"android": android, "apns": apns, "webpush": webpush}
+    notification: dict[str, Any] = {"tag": slot}
     if _silent(given):
         # Apple wakes an app for data only with this header, this priority and this key together.
         apns["headers"] |= {"apns-push-type": "background", "apns-priority": "5"}
         apns["payload"] = {"aps": {"content-available": 1}}
     else:
         rest["notification"] = {name: text for name in ("title", "body") if (text := getattr(message, name)).strip()}
+        if message.image is not None:
+            rest["notification"]["image"] = message.image
+            apns["fcm_options"] = {"image": message.image}
+        if message.sound not in (None, SILENT):
+            notification["sound"] = message.sound
+        if message.badge is not None:
+            notification["notification_count"] = message.badge
     if not _silent(given) or _part(given, "android", "notification"):
-        android["notification"] = {"tag": campaign}
+        android["notification"] = notification
     if _part(given, "webpush", "notification"):
-        webpush["notification"] = {"tag": campaign}
+        webpush["notification"] = {"tag": slot}
     data = _data(message)
     if data:
         rest["data"] = data
@@ -98,13 +142,76 @@ def _defaults(message: Message, given: Mapping[str, Any], campaign: str, ttl: in
     return rest
 
 
+def _aps(message: Message) -> dict[str, Any]:
+    """What an iPhone that is reached through FCM shows."""
+    aps: dict[str, Any] = {} if message.sound == SILENT else {"sound": message.sound or "default"}
+    if message.badge is not None:
+        aps["badge"] = message.badge
+    if message.category is not None:
+        aps["category"] = message.category
+    if message.thread is not None:
+        aps["thread-id"] = message.thread
+    if message.image is not None:
+        aps["mutable-content"] = 1
+    return aps
+
+
+_LOUD = ("sound", "default_sound", "default_vibrate_timings", "vibrate_timings", "default_light_settings",
+         "light_settings")  # fmt: skip
+
+
+def _put_to_sleep(rest: dict[str, Any], quiet_channel: str | None, *, shown: bool) -> None:
+    """Let nothing ring, on any kind of device. ``shown``: whether Android shows a notification by itself."""
+    android = rest.get("android")
+    if shown:
+        if quiet_channel is None:
+            remedy = "name the app's own channel without sound as quiet_channel in the channel's table"
+            raise PayloadError(f"message: on Android it would ring although it is asleep; {remedy}")
+        android = {} if android is None else android
+        notification = {name: value for name, value in (android.get("notification") or {}).items() if name not in _LOUD}
+        android["notification"] = notification | {"channel_id": quiet_channel, "notification_priority": "PRIORITY_LOW"}
+    if android is not None:
+        rest["android"] = android | {"priority": "NORMAL"}
+    apns = rest.get("apns")
+    if apns is not None:
+        headers = {
+            name: value for name, value in (apns.get("headers") or {}).items() if name.lower() != "apns-priority"
+        }
+        apns["headers"] = headers | {"apns-priority": "5"}
+        aps = _part(apns, "payload", "aps")
+        if aps is not None and not aps.get("content-available"):
+            apns["payload"]["aps"] = {name: value for name, value in aps.items() if name != "sound"} | {
+                "interruption-level": "passive"
+            }
+    webpush = rest.get("webpush")
+    if webpush is not None:
+        headers = {name: value for name, value in (webpush.get("headers") or {}).items() if name.lower() != "urgency"}
+        webpush["headers"] = headers | {"Urgency": "low"}
+        if shown:
+            webpush["notification"] = (webpush.get("notification") or {}) | {"silent": True}
+
+
+def _use_v2(rest: dict[str, Any]) -> None:
+    """Write a notification that is urgent in Google's second form, which has no priority. Anything else stays as it is:
+    there a message with only data may wait, and a notification cannot.
+    """
+    android = rest.get("android") or {}
+    if android.get("priority") != "HIGH" or not android.get("notification"):
+        return
+    kept = {name: value for name, value in android.items() if name not in ("priority", "notification")}
+    rest["android_v2"] = kept | {"remote_notification": {"notification": android["notification"]}}
+    del rest["android"]
+
+
 def _data(message: Message) -> dict[str, str]:
     data = dict(message.data)
     options.check_data(data, "message.data")
-    if message.url is not None:
-        if "url" in data:
-            raise PayloadError('message.data: the key "url" is taken on FCM; rename it')
-        data["url"] = message.url
+    # Android has no fields for a category and a story: the app reads them here
+    for name in ("url", "category", "thread"):
+        if (value := getattr(message, name)) is not None:
+            if name in data:
+                raise PayloadError(f'message.data: the key "{name}" is taken on FCM; rename it')
+            data[name] = value
     return data
 
 
@@ -150,10 +257,16 @@ def _check_text(message: Message, given: Mapping[str, Any], rest: Mapping[str, A
         raise PayloadError(f"message.title: is empty, and so is message.body; {remedy}")
 
 
-def _check_size(rest: Mapping[str, Any]) -> None:
+def _checked_size(rest: Mapping[str, Any], asleep: bool) -> int:
+    """The most octets that one kind of device receives."""
     common = sum(len(_encode(rest[name])) for name in ("notification", "data") if name in rest)
+    sizes: dict[str, int] = {}
     for devices, (platform, *names) in _OWN.items():
         own = _part(rest, platform) or {}
-        size = common + sum(len(_encode(own[name])) for name in names if own.get(name))
-        if size > LIMIT:
-            raise PayloadError(f"message: {size} bytes for FCM ({devices}), which takes {LIMIT}; shorten it")
+        sizes[devices] = common + sum(len(_encode(own[name])) for name in names if own.get(name))
+    devices = max(sizes, key=sizes.__getitem__)
+    size = sizes[devices]
+    if (over := size - LIMIT) > 0:
+        who = f"{devices}, asleep" if asleep else devices
+        raise PayloadError(f"message: {size} bytes for FCM ({who}), which takes {LIMIT}: {over} too many; shorten it")
+    return size

@@ -26,4 +26,5 @@ PLATFORM = Platform(
     token=tokens.token,
     tokens=tokens.tokens,
     options=options.read,
+    keys=frozenset({"quiet_channel", "android_v2", "collapse_slots"}),
 )

@@ -5,7 +5,9 @@ Source: firebase.google.com/docs/cloud-messaging/send/v1-api.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import operator
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import trio
 
@@ -14,12 +16,15 @@ from campaigns.clock import Clock, wall_clock
 from campaigns.identity import campaign_text
 from campaigns.message import Message
 from campaigns.outcome import Outcome
+from campaigns.presentation import Presentation
 from campaigns.recipient import Recipient
+from transports import editions
 from transports.backoff import Backoff
-from transports.contract import Exceptional, Outage, Outcomes, Quota, TransportSettings, all_alike
+from transports.contract import Exceptional, Outage, Outcomes, Preview, Quota, TransportSettings, all_alike
 from transports.decision import Decision, Then
 from transports.dispatch import Dispatch
-from transports.errors import CredentialsError, PayloadError
+from transports.editions import Editions
+from transports.errors import CredentialsError
 from transports.fcm import credentials, options, outcomes, payload
 from transports.fcm.fields import ORIGIN
 from transports.http2.connection import Timing, parse_origin
@@ -34,12 +39,26 @@ A_MINUTE = 600_000
 RAMP = 60.0
 """Seconds over which Google asks senders to rise to the full rate (docs/cloud-messaging/scale-fcm)."""
 
+PLATFORM = "fcm"
+"""Under this name a message has texts and options of its own."""
+NOBODY = f"{'0' * 22}:APA91b{'0' * 64}"
+"""The token of a preview: it belongs to nobody."""
+_tail = operator.attrgetter("tail")
+
 
 class FcmTransport:
     """Sends one channel's pushes to Google."""
 
-    def __init__(self, project: str, token: credentials.AccessToken, pool: Pool, clock: Clock = wall_clock) -> None:
+    def __init__(
+        self,
+        project: str,
+        token: credentials.AccessToken,
+        pool: Pool,
+        clock: Clock = wall_clock,
+        app: payload.AndroidApp = payload.AndroidApp(),  # noqa: B008 - immutable
+    ) -> None:
         """``project``: Firebase project id. ``clock``: ms UTC."""
+        self._app = app
         self.token = token
         self.pool = pool
         self.quota: Quota | None = None
@@ -47,13 +66,13 @@ class FcmTransport:
             self.quota = Quota(f"project {project}", A_MINUTE, RAMP)
         self._clock = clock
         self._made: tuple[bytes, Template] | None = None
-        self._rendered: tuple[tuple[Message, int, int, bool], payload.Body] | None = None
+        self._rendered: tuple[tuple[Message, int, int, Presentation], Editions[payload.Body]] | None = None
         self._path = f"/v1/projects/{project}/messages:send".encode("ascii")
 
     def warm_up_with(self, token: str, channel: str) -> None:
         """Have Google validate a message to this device, which nobody sees, as the first request of each connection."""
-        body = payload.render(Message(title="warm-up", body="warm-up"), campaign_text(0), 60, validate_only=True)
-        (content,) = body.to([Recipient(0, token, "token", 0, "")])
+        body = payload.render(Message(title="warm-up", body="warm-up"), campaign_text(0), 60)
+        (content,) = payload.addressed([Recipient(0, token, "token", 0, "")], [body.tail], validate_only=True)
         assert content is not None
 
         def make() -> FirstRequest | None:
@@ -87,9 +106,26 @@ class FcmTransport:
         self.token.close()
         self.pool.stop()
 
-    def check(self, message: Message) -> None:
-        """Raise ``PayloadError`` if FCM cannot carry this message."""
-        payload.render(message, campaign_text(0), options.MAX_TTL)
+    def check(self, message: Message, presentation: Presentation = Presentation.AWAKE) -> None:
+        """Raise ``PayloadError`` if FCM cannot carry one of this message's texts."""
+        editions.check(message, PLATFORM, partial(self._render, 0, options.MAX_TTL, presentation))
+
+    def preview(
+        self, message: Message, campaign: int, expires_at: int, presentation: Presentation = Presentation.AWAKE
+    ) -> list[Preview]:
+        """Render every text of the message (``Transport.preview``)."""
+        self.check(message, presentation)
+        found = []
+        ttl = max(0, expires_at - self._clock()) // 1_000
+        batch = Batch(campaign, message, 1, expires_at, [], presentation=presentation)
+        made = self._editions(batch, ttl)
+        for locale, at_longest in editions.longest(message, PLATFORM):
+            phone = Recipient(0, NOBODY, "token", 0, locale)
+            (body,) = payload.addressed([phone], made.contents([phone]).bodies, validate_only=False)
+            assert body is not None
+            size = self._render(campaign, ttl, presentation, at_longest).size
+            found.append(Preview(locale, {}, body, size, payload.LIMIT))
+        return found
 
     async def send(self, batch: Batch) -> Outcomes:
         """Push to every recipient (``Transport.send``). If cancelled, the outcome of what was sent is unknown."""
@@ -97,20 +133,22 @@ class FcmTransport:
         if now >= batch.expires_at:
             return all_alike(batch, Outcome.EXPIRED, "expired before it was sent")
         ttl = (batch.expires_at - now) // 1_000
-        try:
-            body = self._body(batch, ttl)
-        except PayloadError as error:
-            return all_alike(batch, Outcome.REJECTED, str(error))
-        recipients = batch.recipients
-        contents = body.to(recipients)
-        rows: list[Row] = [(key, b"", b"", content, ()) for key, content in enumerate(contents) if content is not None]
-        foreign = [
-            Exceptional(key, Outcome.REJECTED, f"FCM has no token kind {recipients[key].kind!r}")
-            for key in (range(len(contents)) if len(rows) < len(contents) else ())
-            if contents[key] is None
+        recipients: Sequence[Recipient] = batch.recipients
+        keys, tails, exceptions = self._editions(batch, ttl).contents(recipients)
+        if exceptions:
+            recipients = [recipients[key] for key in keys]
+        contents = payload.addressed(recipients, tails, batch.validate_only)
+        rows: list[Row] = [
+            (key, b"", b"", content, ()) for key, content in zip(keys, contents, strict=True) if content is not None
         ]
+        if len(rows) < len(contents):
+            exceptions += [
+                Exceptional(key, Outcome.REJECTED, f"FCM has no token kind {batch.recipients[key].kind!r}")
+                for key, content in zip(keys, contents, strict=True)
+                if content is None
+            ]
         dispatch = Dispatch(batch, rows, self._template, self._decide, self._renew, self._clock)
-        dispatch.outcomes.exceptions += foreign
+        dispatch.outcomes.exceptions += exceptions
 
         async def prepare() -> str | None:
             # A batch that expires before Google gives a token goes on to the pool, which lets it expire.
@@ -123,14 +161,17 @@ class FcmTransport:
 
         return await dispatch.run(self.pool, prepare)
 
-    def _body(self, batch: Batch, ttl: int) -> payload.Body:
-        # Cached: it is the same for all batches of a campaign within a second, and takes as long as forty recipients.
-        known = (batch.message, batch.campaign, ttl, batch.validate_only)
+    def _editions(self, batch: Batch, ttl: int) -> Editions[payload.Body]:
+        # Cached: they are the same for all batches of a campaign within a second, and rendering takes as long as forty
+        # recipients.
+        known = (batch.message, batch.campaign, ttl, batch.presentation)
         if self._rendered is None or self._rendered[0] != known:
-            campaign = campaign_text(batch.campaign)
-            body = payload.render(batch.message, campaign, ttl, validate_only=batch.validate_only)
-            self._rendered = known, body
+            render = partial(self._render, batch.campaign, ttl, batch.presentation)
+            self._rendered = known, Editions(batch.message, PLATFORM, render, _tail)
         return self._rendered[1]
+
+    def _render(self, campaign: int, ttl: int, presentation: Presentation, message: Message) -> payload.Body:
+        return payload.render(message, campaign_text(campaign), ttl, presentation, self._app)
 
     def _template(self) -> Template:
         value = self.token.value
@@ -164,7 +205,9 @@ def build(
         timing=timing or Timing(deadline=settings.deadline),
         backoff=backoff,
     )
-    transport = FcmTransport(project, credentials.AccessToken(account, settings.ca, backoff=backoff), pool)
+    app = payload.AndroidApp(settings.quiet_channel, settings.android_v2, settings.collapse_slots)
+    token = credentials.AccessToken(account, settings.ca, backoff=backoff)
+    transport = FcmTransport(project, token, pool, app=app)
     if settings.warm_up is not None:
         transport.warm_up_with(settings.warm_up, settings.channel)
     return transport

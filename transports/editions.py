@@ -1,0 +1,154 @@
+"""The editions of a campaign's message on one platform: each text is rendered once, at its first recipient.
+
+A campaign with one text costs what it cost before there were several: its only edition is rendered once. With several
+texts a recipient costs one look-up by locale, and with personal fields the filling of the gaps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Generic, NamedTuple, TypeVar, cast
+
+from campaigns import personal, text_choice
+from campaigns.message import Message
+from campaigns.outcome import Outcome
+from campaigns.personal import Blanks
+from campaigns.recipient import PersonalRecipient, Recipient
+from campaigns.text_choice import DEFAULT
+from transports.contract import Exceptional
+from transports.errors import PayloadError
+
+T = TypeVar("T")
+
+_MOST = 2_000
+"""Locales that are remembered: more than there are, so that odd ones cannot make the cache a leak."""
+
+
+class Edition(NamedTuple, Generic[T]):
+    """One text of a message, rendered."""
+
+    made: T
+    """What the platform's ``render`` made of it."""
+    blanks: Blanks | None
+    """Its content with gaps for the personal fields; None: it has none, and is the same for everybody."""
+
+
+class Contents(NamedTuple):
+    """What a batch's recipients get."""
+
+    keys: Sequence[int]
+    """Positions of the recipients that get something …"""
+    bodies: list[bytes]
+    """… and each one's JSON."""
+    rejected: list[Exceptional]
+
+
+class Editions(Generic[T]):
+    """A message in all its texts for one platform.
+
+    ``render`` makes one from a message of one text (raises ``PayloadError``), and ``content`` returns its JSON.
+    """
+
+    def __init__(
+        self, message: Message, platform: str, render: Callable[[Message], T], content: Callable[[T], bytes]
+    ) -> None:
+        self._message = message
+        self._platform = platform
+        self._render = render
+        self._content = content
+        self._fields = personal.fields(message)
+        self.alike = not self._fields and len(text_choice.locales(message, platform)) == 1
+        """Whether all recipients get the same bytes."""
+        self._by_locale: dict[str, Edition[T] | PayloadError] = {}
+        self._by_text: dict[tuple[str | None, ...], Edition[T] | PayloadError] = {}
+
+    def of(self, locale: str) -> Edition[T]:
+        """The edition for a phone with this locale. Raises ``PayloadError`` if the platform cannot carry its text."""
+        edition = self._by_locale.get(locale)
+        if edition is None:
+            edition = self._add(locale)
+        if isinstance(edition, PayloadError):
+            raise edition
+        return edition
+
+    def contents(self, recipients: Sequence[Recipient]) -> Contents:
+        """Each recipient's own JSON. Recipients whose text the platform cannot carry are rejected; the others are not
+        affected: only a node that serves the channel has checked the texts before Fire.
+        """
+        everybody = range(len(recipients))
+        if self.alike:
+            edition = self._by_locale.get(DEFAULT) or self._add(DEFAULT)
+            if isinstance(edition, PayloadError):
+                return Contents((), [], [_rejected(key, edition) for key in everybody])
+            return Contents(everybody, [self._content(edition.made)] * len(recipients), [])
+        known, add = self._by_locale, self._add
+        if self._fields:
+            found = [self._own(known.get(each.locale) or add(each.locale), each) for each in recipients]
+        else:
+            by = {
+                locale: self._whole(known.get(locale) or add(locale)) for locale in {each.locale for each in recipients}
+            }
+            found = [by[each.locale] for each in recipients]
+        rejected = [_rejected(key, each) for key, each in enumerate(found) if isinstance(each, PayloadError)]
+        if not rejected:
+            return Contents(everybody, cast("list[bytes]", found), rejected)
+        good = [(key, each) for key, each in enumerate(found) if not isinstance(each, PayloadError)]
+        return Contents([key for key, _ in good], [each for _, each in good], rejected)
+
+    def _whole(self, edition: Edition[T] | PayloadError) -> bytes | PayloadError:
+        return edition if isinstance(edition, PayloadError) else self._content(edition.made)
+
+    def _own(self, edition: Edition[T] | PayloadError, recipient: Recipient) -> bytes | PayloadError:
+        if isinstance(edition, PayloadError) or edition.blanks is None:
+            return self._whole(edition)
+        return edition.blanks.filled(recipient.values if isinstance(recipient, PersonalRecipient) else ())
+
+    def _add(self, locale: str) -> Edition[T] | PayloadError:
+        """Render the text of ``locale``, unless another locale has the same one."""
+        if len(self._by_locale) >= _MOST:
+            self._by_locale.clear()
+        wanted = text_choice.in_words(self._message, self._platform, locale)
+        text = wanted.title, wanted.body, wanted.url, wanted.image
+        edition = self._by_text.get(text)
+        if edition is None:
+            edition = self._by_text[text] = self._rendered(wanted)
+        self._by_locale[locale] = edition
+        return edition
+
+    def _rendered(self, wanted: Message) -> Edition[T] | PayloadError:
+        try:
+            marked = personal.marked(wanted, self._fields) if self._fields else None
+            made = self._render(wanted if marked is None else marked.message)
+            return Edition(made, None if marked is None else marked.cut(self._content(made)))
+        except PayloadError as error:
+            return error
+
+
+def _rejected(key: int, error: PayloadError) -> Exceptional:
+    return Exceptional(key, Outcome.REJECTED, str(error))
+
+
+def check(message: Message, platform: str, render: Callable[[Message], object]) -> None:
+    """Render every text of a message, each personal field at its longest.
+
+    Raises ``PayloadError``, which names the text that the platform cannot carry.
+    """
+    for locale, edition in longest(message, platform):
+        try:
+            render(edition)
+        except PayloadError as error:
+            raise _about(error, locale) from None
+
+
+def longest(message: Message, platform: str) -> Iterator[tuple[str, Message]]:
+    """Every text of a message on a platform with its locale, each personal field at its longest."""
+    for locale in text_choice.locales(message, platform):
+        yield locale, personal.at_longest(text_choice.in_words(message, platform, locale))
+
+
+def _about(error: PayloadError, locale: str) -> PayloadError:
+    """The same error about the text of ``locale``; options and data are the same for all texts."""
+    said = str(error)
+    if not locale or said.startswith(("message.options", "message.data")) or not said.startswith("message"):
+        return error
+    return PayloadError(f"message.texts.{locale}" + said.removeprefix("message"))
