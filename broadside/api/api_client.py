@@ -20,6 +20,7 @@ from broadside.api.campaign_report import REPORT, CampaignReport, DryRunReport, 
 from broadside.api.dead_records import DeadAnswer, DeadAnswered, DeadReport, DeadRestore, DeadRestored
 from broadside.api.idempotency import HEADER
 from broadside.api.operations import Coverage, Forgotten, PeerReport, Verification
+from broadside.api.preview_report import PreviewReport
 from broadside.datafolder import DataFolder
 from broadside.errors import ApiError, NodeUnreachable
 
@@ -128,6 +129,15 @@ class Client:
         """Ask whether the platforms and providers would accept a campaign."""
         body = msgspec.json.encode(msgspec.structs.replace(request, dry_run=True))
         return msgspec.json.decode(self._call("POST", "/api/campaigns", body), type=DryRunReport)
+
+    def preview(self, request: FireRequest) -> PreviewReport:
+        """Fetch the exact requests that the providers would get of a campaign."""
+        answer = self._call("POST", "/api/campaigns/preview", msgspec.json.encode(request))
+        return msgspec.json.decode(answer, type=PreviewReport)
+
+    def preview_of(self, campaign: str) -> PreviewReport:
+        """Fetch the exact requests that the providers get of a campaign."""
+        return msgspec.json.decode(self._call("GET", f"/api/campaigns/{campaign}/preview"), type=PreviewReport)
 
     def campaigns(self) -> list[CampaignReport]:
         """List campaigns, newest first."""

@@ -102,9 +102,9 @@ def message_problem(message: Message) -> Problem | None:
     return None if message.url is None else url_problem(message.url)
 
 
-def url_problem(url: str) -> Problem | None:
+def url_problem(url: str, where: str = "message.url") -> Problem | None:
     """The problem of a link that no phone could open."""
-    where, value = "message.url", shown(url, 60)
+    value = shown(url, 60)
     if not url.strip():
         return Problem(where, "is empty", "leave it out, or write a link as in https://example.com/story/7", value)
     scheme = url.partition(":")[0].lower()

@@ -11,7 +11,7 @@ from __future__ import annotations
 import codecs
 import difflib
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
 import msgspec
@@ -128,12 +128,19 @@ def unknown_field(plain: object, cls: type[msgspec.Struct], where: str = "") -> 
         if name not in fields:
             return unknown(path[:200], name, fields)
         for inner in _structs(fields[name].type):
-            parts = enumerate(value) if isinstance(value, list) else [(None, value)]
-            for number, part in parts:
-                place = path if number is None else f"{path}[{number}]"
+            for place, part in _parts(fields[name].type, value, path):
                 if problem := unknown_field(part, inner, place):
                     return problem
     return None
+
+
+def _parts(kind: Any, value: object, path: str) -> Iterable[tuple[str, object]]:
+    """Where the Structs of a field lie: one in the field itself, or several in its list or map."""
+    if isinstance(value, list):
+        return [(f"{path}[{number}]", part) for number, part in enumerate(value)]
+    if isinstance(value, dict) and get_origin(kind) is dict:
+        return [(f"{path}.{key[:64]}", part) for key, part in value.items()]
+    return [(path, value)]
 
 
 def unknown(where: str, name: str, known: Collection[str], noun: str = "field") -> Problem:

@@ -10,7 +10,9 @@ from typing import Annotated, TypeAlias
 
 from cyclopts import App, Parameter
 
+from broadside.api.preview_report import ChannelPreview
 from broadside.api.report_text import COLUMNS, QUIET, moment, reasons, standing, standing_still, waiting
+from broadside.cli.message_options import Channels, Ttl, Written, request_of
 from broadside.cli.options import ConfigFile, DataDir, Json, client, data_folder
 from broadside.cli.output import complain, say, say_json, table
 from broadside.errors import UsageError
@@ -27,6 +29,7 @@ Examples:
     broadside campaign show 2qbsgz3kxm4ta --coverage
     broadside campaign pause 2qbsgz3kxm4ta
     broadside campaign verify 2qbsgz3kxm4ta
+    broadside campaign preview --title Storm --body "Stay inside" --channel ios-news
     broadside campaign list --json | jq '.campaigns[0].channels'"""
 
 
@@ -34,10 +37,11 @@ def register(app: App) -> None:
     """Add the group."""
     group = App(
         name="campaign",
-        help="List campaigns; show, pause, resume, cancel, verify or read one.",
+        help="List campaigns; preview, show, pause, resume, cancel, verify or read one.",
         help_epilogue=_EPILOGUE,
     )
     group.command(list_, name="list")
+    group.command(preview)
     group.command(show)
     for act in (pause, resume, cancel, verify, archive):
         group.command(act)
@@ -61,7 +65,13 @@ def list_(*, json: Json = False, config: ConfigFile = None, data: DataDir = None
         sums = [
             sum(getattr(tally, name) for tally in tallies) for name in ("delivered", "dead", "rejected", "remaining")
         ]
-        start = [report.id, report.state, _short(report.message.title), moment(report.fired_at), report.seconds]
+        start = [
+            report.id,
+            report.state,
+            _short(report.message.title or report.message.body),
+            moment(report.fired_at),
+            report.seconds,
+        ]
         rows.append([*start, *sums, round(report.rate)])
     table(columns, rows)
     return 0
@@ -110,6 +120,49 @@ def show(
     if lines := reasons(report):
         say("\nnot delivered, by reason:\n" + "\n".join(lines))
     return 0
+
+
+def preview(
+    id: Annotated[str | None, Parameter(help="A campaign's id, to see what its phones get.")] = None,
+    /,
+    *,
+    written: Written | None = None,
+    channel: Channels = None,
+    ttl: Ttl = None,
+    json: Json = False,
+    config: ConfigFile = None,
+    data: DataDir = None,
+) -> int:
+    """Print the exact JSON that each provider would get, for every text, awake and asleep. Fire nothing.
+
+    The exit code is 2 if a platform cannot carry the message.
+    """
+    if id is not None and (written is not None or channel or ttl):
+        raise UsageError("the id of a campaign has its message, channels and time already (leave the options out)")
+    with client(config, data) as node:
+        if id is not None:
+            report = node.preview_of(_id(id))
+        else:
+            report = node.preview(request_of(written or Written(), channel, ttl))
+    if json:
+        say_json(report)
+    else:
+        for name, each in report.channels.items():
+            _say_preview(name, each)
+    return 2 if any("awake" in each.objections for each in report.channels.values()) else 0
+
+
+def _say_preview(channel: str, found: ChannelPreview) -> None:
+    for text in found.texts:
+        locale = text.locale or "default text"
+        say(f"{channel} ({found.platform}), {locale}, {text.presentation}: {text.bytes:,} of {text.limit:,} bytes")
+        for warning in text.warnings:
+            say(f"  note: {warning}")
+        for name, value in text.fields.items():
+            say(f"  {name}: {value}")
+        say(f"{text.body}\n")
+    for presentation, objection in found.objections.items():
+        say(f"{channel} ({found.platform}), {presentation}: {objection}\n")
 
 
 def pause(id: CampaignId, /, *, json: Json = False, config: ConfigFile = None, data: DataDir = None) -> int:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import codecs
 import secrets
-from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import msgspec
 from cyclopts import App, Parameter
@@ -15,14 +13,13 @@ from broadside.api.campaign_report import FireRequest
 from broadside.api.idempotency import check_key
 from broadside.api.report_text import describe, summary
 from broadside.cli.fire_once import fire_once
-from broadside.cli.options import ConfigFile, DataDir, Json, data_folder, duration
+from broadside.cli.message_options import Channels, Ttl, Written, request_of
+from broadside.cli.options import ConfigFile, DataDir, Json, data_folder
 from broadside.cli.output import complain, say, say_json
 from broadside.cli.waiting import wait_for
 from broadside.datafolder import DataFolder
-from broadside.errors import RecordError, UsageError, shown
-from campaigns.message import Message
+from broadside.errors import RecordError, UsageError
 from campaigns.windows import QuietRule
-from transports import registry
 
 _EPILOGUE = """\
 Examples:
@@ -30,6 +27,7 @@ Examples:
     broadside fire --title Goal --body 2:1 --channel ios-news --ttl 10m
     broadside fire --title Hello --body World --url https://example.com --json
     broadside fire --title Goal --body 2:1 --options match.json
+    broadside fire --message storm.json --thread storm-7
     broadside fire --title Hello --body World --dry-run
     broadside fire --title Goal --body 2:1 --key match-4711-goal-3
 
@@ -50,18 +48,9 @@ def register(app: App) -> None:
 
 def fire(
     *,
-    title: Annotated[str, Parameter(help="The first line on the phone.", allow_leading_hyphen=True)] = "",
-    body: Annotated[str, Parameter(help="The text below the title.", allow_leading_hyphen=True)] = "",
-    channel: Annotated[
-        list[str] | None, Parameter(help="Send to this channel only; repeat the option for several. Default: all.")
-    ] = None,
-    url: Annotated[str | None, Parameter(help="The link that a tap on the message opens.")] = None,
-    options: Annotated[
-        Path | None, Parameter(help="A JSON file of options that only one platform has: an object for each platform.")
-    ] = None,
-    ttl: Annotated[
-        str | None, Parameter(help="When the news expires: after 90s, 15m, 2h, 1d. A phone reached later gets nothing.")
-    ] = None,
+    written: Written | None = None,
+    channel: Channels = None,
+    ttl: Ttl = None,
     quiet: Annotated[
         QuietRule | None,
         Parameter(
@@ -107,19 +96,13 @@ def fire(
     data: DataDir = None,
 ) -> int:
     """Create a campaign and fire it at once, to every subscriber."""
-    special = _options(options) if options is not None else {}
     if skip and adapt:
         raise UsageError("--skip and --adapt: choose one (channels are left out, or get a message adapted to them)")
-    # with options a push may need no text: the platforms decide
-    if not special and not title.strip() and not body.strip():
-        raise UsageError("--title: is empty, and so is --body (write what the phone should show)")
-    request = FireRequest(
-        message=Message(title=title, body=body, url=url, options=special),
-        channels=list(dict.fromkeys(channel)) if channel else None,
-        ttl_seconds=None if ttl is None else duration("--ttl", ttl),
-        quiet=msgspec.UNSET if quiet is None else quiet,
-        on_objection="skip" if skip else "adapt" if adapt else msgspec.UNSET,
-    )
+    request = request_of(written or Written(), channel, ttl)
+    if skip or adapt:
+        request = msgspec.structs.replace(request, on_objection="skip" if skip else "adapt")
+    if quiet is not None:
+        request = msgspec.structs.replace(request, quiet=quiet)
     try:
         key = secrets.token_hex(16) if key is None else check_key(key, "--key")
     except RecordError as error:
@@ -161,21 +144,3 @@ def _rehearse(folder: DataFolder, request: FireRequest, json: bool) -> int:
     if "invalid" in verdicts:
         return 2
     return 1 if verdicts & {"refused", "unanswered"} else 0
-
-
-def _options(path: Path) -> dict[str, dict[str, Any]]:
-    """Read the file of ``--options`` (raises ``UsageError``)."""
-    where = f"--options: file {shown(str(path))}"
-    try:
-        content = path.read_bytes().removeprefix(codecs.BOM_UTF8)  # some editors write this mark
-    except OSError as error:
-        reason = "not found" if isinstance(error, FileNotFoundError) else f"cannot be read: {error.strerror}"
-        raise UsageError(f"{where} {reason} (name a JSON file)") from None
-    try:
-        return msgspec.json.decode(content, type=dict[str, dict[str, Any]])
-    except msgspec.ValidationError:
-        platform = next(iter(registry.platforms()), "")
-        remedy = f'write the options by platform, as in {{"{platform}": {{"NAME": "value"}}}}'
-        raise UsageError(f"{where} is not an object of objects ({remedy})") from None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise UsageError(f"{where} is not JSON: {error} (write it in UTF-8)") from None

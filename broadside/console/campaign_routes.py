@@ -16,6 +16,7 @@ from broadside.api import strict_json
 from broadside.api.bounds import LARGEST_CAMPAIGN, request_problem
 from broadside.api.campaign_report import CampaignReport, FireRequest
 from broadside.api.idempotency import HEADER, NODE_KEY, check_key
+from broadside.api.text_rules import texts_problem
 from broadside.console.http_answers import ApiFailure, Guard, json_answer, refused
 from broadside.console.request_parts import campaign_id, read_body
 from broadside.errors import FireFailed, Problem, RecordError
@@ -55,10 +56,7 @@ def campaign_routes(newsroom: Newsroom, guard: Guard) -> list[Route]:
 
     async def fire(request: Request) -> Response:
         try:
-            body = await read_body(request, LARGEST_CAMPAIGN, "shorten the message: no platform takes this much")
-            wanted = strict_json.decode(body, FireRequest, "a campaign")
-            if problem := request_problem(wanted):
-                raise RecordError(problem)
+            wanted = await _wanted(request)
             key = _idempotency_key(request)
             if wanted.dry_run is True:
                 return json_answer(await newsroom.rehearse(wanted))
@@ -67,6 +65,16 @@ def campaign_routes(newsroom: Newsroom, guard: Guard) -> list[Route]:
             raise refused(error) from None
         except FireFailed as error:
             raise _not_fired(error) from None
+
+    async def preview(request: Request) -> Response:
+        try:
+            return json_answer(newsroom.preview(await _wanted(request)))
+        except RecordError as error:
+            raise refused(error) from None
+
+    async def preview_of(request: Request) -> Response:
+        await one(request)
+        return json_answer(await newsroom.preview_of(campaign_id(request)))
 
     async def newest(request: Request) -> Response:
         return json_answer({"campaigns": await newsroom.campaigns()})
@@ -103,12 +111,23 @@ def campaign_routes(newsroom: Newsroom, guard: Guard) -> list[Route]:
     return [
         Route("/api/campaigns", guard(fire, body=True), methods=["POST"]),
         Route("/api/campaigns", guard(newest)),
+        Route("/api/campaigns/preview", guard(preview, body=True), methods=["POST"]),
         Route("/api/campaigns/{id}", guard(one)),
+        Route("/api/campaigns/{id}/preview", guard(preview_of)),
         Route("/api/campaigns/{id}/progress", guard(progress)),
         Route("/api/campaigns/{id}/coverage", guard(coverage)),
         Route("/api/campaigns/{id}/verify", guard(verify)),
         Route("/api/campaigns/{id}/{act:str}", guard(move), methods=["POST"]),
     ]
+
+
+async def _wanted(request: Request) -> FireRequest:
+    """Read a request to fire. Raises ``RecordError`` for the first field that is not as it must be."""
+    body = await read_body(request, LARGEST_CAMPAIGN, "shorten the message: no platform takes this much")
+    wanted = strict_json.decode(body, FireRequest, "a campaign")
+    if problem := request_problem(wanted) or texts_problem(wanted.message):
+        raise RecordError(problem)
+    return wanted
 
 
 def _idempotency_key(request: Request) -> str | None:

@@ -8,11 +8,14 @@ from collections.abc import Callable, Mapping, Sequence
 import trio
 
 from broadside.api.campaign_report import Verdict
+from broadside.api.preview_report import ChannelPreview
+from broadside.newsroom.preview import preview
+from campaigns import personal
 from campaigns.batch import Batch
 from campaigns.clock import Clock, wall_clock
 from campaigns.message import Message
 from campaigns.outcome import Outcome
-from campaigns.recipient import Recipient
+from campaigns.recipient import PersonalRecipient, Recipient
 from storage.records import Row
 from transports import registry
 from transports.contract import Outcomes, Transport
@@ -39,6 +42,15 @@ class DryRun:
         self._open = open
         self._clock = clock
 
+    def preview(self, channel: str, message: Message, campaign: int, expires_at: int) -> ChannelPreview:
+        """Return what the channel's provider would get, without asking it. ``expires_at``: ms UTC."""
+        platform = self._platforms[channel]
+        try:
+            transport = self._open(channel)
+        except TransportError as error:
+            return ChannelPreview(platform=platform, objections={"awake": f"cannot be opened: {error}"})
+        return preview(transport, platform, message, campaign, expires_at)
+
     async def ask(self, channel: str, message: Message, rows: Sequence[Row], campaign: int, ttl: int) -> Verdict:
         """Return the verdict on ``message`` for ``channel``. Takes 20 s at most.
 
@@ -55,12 +67,13 @@ class DryRun:
         if not rows:
             return Verdict("checked", "checked here only; the channel has no subscriber to try it on")
         now = self._clock()
+        fields = personal.fields(message)
         batch = Batch(
             campaign,
             message,
             1,
             now + ttl * 1000,
-            [_recipient(row) for row in rows],
+            [_recipient(row, fields) for row in rows],
             begin_until=trio.current_time() + BEGIN_WITHIN,
             validate_only=True,
         )
@@ -99,5 +112,6 @@ def _judged(provider: str, outcomes: Outcomes, asked: int) -> Verdict:
     return Verdict("refused", f"{provider} accepts none of {asked} ({reasons})", asked)
 
 
-def _recipient(row: Row) -> Recipient:
-    return Recipient(row.id, row.token, row.kind, row.registered_at, row.locale)
+def _recipient(row: Row, fields: Sequence[str]) -> Recipient:
+    plain = row.id, row.token, row.kind, row.registered_at, row.locale
+    return PersonalRecipient(*plain, personal.values(fields, row.fields)) if fields else Recipient(*plain)

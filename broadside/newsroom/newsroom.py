@@ -14,6 +14,7 @@ import trio
 from broadside.api import strict_json
 from broadside.api.campaign_report import CampaignReport, DryRunReport, FireRequest, Verdict
 from broadside.api.operations import Coverage, Verification
+from broadside.api.preview_report import PreviewReport
 from broadside.api.served_channels import first_unserved, meant
 from broadside.api.subscriber import Subscriber
 from broadside.api.token_rules import DeviceTokens, of_another_channel
@@ -199,6 +200,33 @@ class Newsroom:
             self._rehearsing.release()
         return DryRunReport({name: verdicts[name] for name in names})
 
+    def preview(self, request: FireRequest) -> PreviewReport:
+        """Return the exact requests that the providers would get. Fires and stores nothing.
+
+        Raises ``RecordError`` for invalid channels.
+        """
+        now = self._clock()
+        messages = dict.fromkeys(self._channels(request), request.message)
+        return self._previews(messages, new_id(now), now + (request.ttl_seconds or TTL) * 1000)
+
+    async def preview_of(self, id: int) -> PreviewReport | None:
+        """Return the requests that the providers get of a campaign; None if there is no such campaign."""
+        campaign = await self._store.campaign_get(id)
+        if campaign is None:
+            return None
+        here = [name for name in campaign.audience or self._checks if name in self._checks]
+        messages = {name: campaign.message_to(name) for name in here}
+        return self._previews(messages, id, campaign.expires_at)
+
+    def _previews(self, messages: Mapping[str, Message], campaign: int, expires_at: int) -> PreviewReport:
+        return PreviewReport(
+            {
+                name: self._dry_run.preview(name, message, campaign, expires_at)
+                for name, message in messages.items()
+                if name in self._checks
+            }
+        )
+
     async def _check(self, request: FireRequest) -> tuple[list[str] | None, dict[str, Any]]:
         """Return the channels to fire to (None: all), and the policy's entries on what was adapted and left out."""
         known = await self._store.channels_served()
@@ -245,11 +273,11 @@ class Newsroom:
         ``others``: channels that other nodes serve.
         """
         platforms = registry.platforms()
-        for platform in request.message.options:
-            if platform not in platforms:
-                raise RecordError(
-                    strict_json.unknown(f"message.options.{platform[:64]}", platform, platforms, "platform")
-                )
+        for field in ("options", "platforms"):
+            for platform in getattr(request.message, field):
+                if platform not in platforms:
+                    where = f"message.{field}.{platform[:64]}"
+                    raise RecordError(strict_json.unknown(where, platform, platforms, "platform"))
         for name in request.channels or ():
             if name not in self._checks and name not in others:
                 known = {*self._checks, *others}

@@ -319,10 +319,21 @@ async def test_a_nodes_channels_and_their_platforms_are_told(api: httpx.AsyncCli
     [
         (
             {"message": {"title": "t", "body": "b", "urll": "https://x"}},
-            'message.urll: unknown field (did you mean "url"? known: title, body, url, data, options)',
+            'message.urll: unknown field (did you mean "url"? known: title, body, url, image, texts, ',
         ),
         ({"message": {"title": "t", "body": "b", "topic": "weather"}}, "message.topic: unknown field (known: title, "),
-        ({"message": {"title": "t", "body": "b", "image": None}}, "message.image: unknown field (known: title, body"),
+        (
+            {"message": {"title": "t", "body": "b", "picture": None}},
+            "message.picture: unknown field (known: title, body",
+        ),
+        (
+            {"message": {"title": "t", "body": "b", "texts": {"pt": {"titel": "x"}}}},
+            'message.texts.pt.titel: unknown field (did you mean "title"? known: title, body, url, image)',
+        ),
+        (
+            {"message": {"title": "t", "body": "b", "platforms": {"apns": {"texts": {"pt": {"titel": "x"}}}}}},
+            'message.platforms.apns.texts.pt.titel: unknown field (did you mean "title"? known: title, body, url',
+        ),
         (
             {"message": {"title": "t", "body": "b"}, "chanels": ["ios"]},
             'chanels: unknown field (did you mean "channels"? known: message, channels, ttl_seconds',
@@ -384,9 +395,9 @@ async def test_a_stored_message_of_another_version_can_still_be_read(api: httpx.
     """B9: the border is strict, the store is not."""
 
     class Newer(Message, frozen=True, kw_only=True):
-        image: str = ""
+        video: str = ""
 
-    newer = Newer(title="t", body="b", image="https://x")
+    newer = Newer(title="t", body="b", video="https://x")
     policy = {"page_size": 100, "ttl_ms": 1000}
     await Store(own_link).campaign_create(77, newer, None, policy, 1_800_000_000_000)
     (campaign,) = (await api.get("/api/campaigns")).json()["campaigns"]

@@ -13,7 +13,7 @@ from broadside import wire
 from broadside.api.api_client import Imported
 from broadside.api.subscriber import decode_subscribers
 from broadside.api.token_rules import DeviceTokens
-from broadside.cli.fire import _options
+from broadside.cli.message_options import _options
 from broadside.datafolder import DataFolder
 from broadside.errors import RecordError, UsageError
 from broadside.imports.importer import import_file

@@ -1,0 +1,39 @@
+"""The API's records about previews: the exact requests that phones' providers would get."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+
+class TextPreview(msgspec.Struct, frozen=True, kw_only=True):
+    """One text on one channel, awake or asleep."""
+
+    locale: str
+    """The text; empty: the default text."""
+    presentation: Literal["awake", "asleep"]
+    fields: dict[str, str] = {}
+    """Header fields that depend on the message."""
+    body: str
+    """The exact JSON, for a token that belongs to nobody and a phone without personal fields."""
+    bytes: int
+    """What counts against ``limit``, with each personal field as long as it may be."""
+    limit: int
+    warnings: list[str] = []
+    """On its length: they block nothing."""
+
+
+class ChannelPreview(msgspec.Struct, frozen=True, kw_only=True):
+    """All texts on one channel."""
+
+    platform: str
+    texts: list[TextPreview] = []
+    objections: dict[str, str] = {}
+    """``awake`` or ``asleep`` → why the platform cannot show the message so."""
+
+
+class PreviewReport(msgspec.Struct, frozen=True):
+    """Answer to ``POST /api/campaigns/preview`` and ``GET /api/campaigns/{id}/preview``."""
+
+    channels: dict[str, ChannelPreview]
