@@ -13,7 +13,7 @@ from broadside.api.campaign_report import FireRequest
 from broadside.errors import Problem, shown
 from campaigns.message import Message
 
-LARGEST_CAMPAIGN = 128 * 1024
+LARGEST_CAMPAIGN = 256 * 1024
 """Bytes of the body of ``POST /api/campaigns``. JSON may write a character of two bytes in six."""
 LARGEST_SUBSCRIBERS = 32 * 1024 * 1024
 """Bytes of the body of ``POST /api/subscribers``."""

@@ -60,6 +60,14 @@ MISTAKES = {
         OPEN_QUEUE,
         "queue.hosts: is missing, and 10.0.0.5:3302 can be reached from other machines: anybody who connects may run",
     ),
+    "a quiet channel for iPhones": (
+        APNS.replace("app =", 'quiet_channel = "quiet"\napp ='),
+        "channels.ios.quiet_channel: has no use on apns (remove it: it is for fcm)",
+    ),
+    "five slots": (
+        APNS.replace("app =", 'collapse_slots = ["a", "b", "c", "d", "e"]\napp ='),
+        "channels.ios.collapse_slots: ",
+    ),
     "a name among the hosts": (
         OPEN_QUEUE + 'hosts = ["node-2"]\n',
         'queue.hosts: "node-2" is not an address (addresses or',

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from broadside.api.text_rules import LARGEST_TEXTS, texts_problem, warnings
+from broadside.cli.message_options import Written, request_of
+from broadside.errors import UsageError
 from campaigns.message import Message, PlatformText, Text
 
 WRONG = {
@@ -92,3 +96,30 @@ def test_a_message_with_everything_is_taken() -> None:
 def test_length_is_a_warning_and_blocks_nothing(length: int, said: list[str]) -> None:
     assert warnings("Storm", "x" * length) == said
     assert texts_problem(Message(body="x" * length)) is None
+
+
+FILES = {
+    "not JSON": (b"{", r'--message: file "[^"]*m.json": body: is not a message'),
+    "not UTF-8": (b'{"title": "\xe9"}', r'--message: file "[^"]*m.json": body: is not UTF-8'),
+    "an unknown field": (b'{"titel": "x"}', r'titel: unknown field \(did you mean "title"\?'),
+    "an unknown field of a text": (b'{"texts": {"pt": {"bodi": "x"}}}', r"texts.pt.bodi: unknown field"),
+    "a control character": (b'{"title": "\\u001b[2J"}', r"title: holds the control character U\+001B"),
+    "nothing to read": (b"{}", "--title: is empty, and so is --body"),
+}
+
+
+@pytest.mark.parametrize("kind", FILES)
+def test_a_message_file_with_a_mistake_is_refused_by_its_field(kind: str, tmp_path: Path) -> None:
+    content, said = FILES[kind]
+    (tmp_path / "m.json").write_bytes(content)
+    with pytest.raises(UsageError, match=said):
+        request_of(Written(message=tmp_path / "m.json"), None, None)
+
+
+def test_options_win_over_the_message_file(tmp_path: Path) -> None:
+    (tmp_path / "m.json").write_bytes(b'\xef\xbb\xbf{"title": "a", "body": "b", "texts": {"pt": {"body": "c"}}}')
+    request = request_of(Written(message=tmp_path / "m.json", title="z", thread="storm"), ["ios"], "5m")
+    assert request.message == Message(title="z", body="b", thread="storm", texts={"pt": Text(body="c")})
+    assert (request.channels, request.ttl_seconds) == (["ios"], 300)
+    with pytest.raises(UsageError, match=r'--message: file "[^"]*none.json" not found'):
+        request_of(Written(message=tmp_path / "none.json"), None, None)

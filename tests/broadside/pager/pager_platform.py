@@ -12,7 +12,8 @@ from campaigns.batch import Batch
 from campaigns.identity import campaign_text
 from campaigns.message import Message
 from campaigns.outcome import Outcome
-from transports.contract import CredentialField, Exceptional, Outcomes, Platform, TransportSettings
+from campaigns.presentation import Presentation
+from transports.contract import CredentialField, Exceptional, Outcomes, Platform, Preview, TransportSettings
 from transports.errors import PayloadError, TokenError
 
 
@@ -33,9 +34,18 @@ class PagerTransport:
     def stop(self) -> None:
         self._stopped.set()
 
-    def check(self, message: Message) -> None:
+    def check(self, message: Message, presentation: Presentation = Presentation.AWAKE) -> None:
+        if presentation is Presentation.ASLEEP:
+            raise PayloadError("message: a pager always beeps")
         if len(message.title) > 20:
             raise PayloadError("message.title: a pager shows 20 letters; shorten it")
+
+    def preview(
+        self, message: Message, campaign: int, expires_at: int, presentation: Presentation = Presentation.AWAKE
+    ) -> list[Preview]:
+        self.check(message, presentation)
+        fields = {"campaign": campaign_text(campaign)}
+        return [Preview("", fields, message.title.encode(), len(message.title), 20)]
 
     async def send(self, batch: Batch) -> Outcomes:
         outcomes = Outcomes()
