@@ -129,13 +129,16 @@ def _rejected(key: int, error: PayloadError) -> Exceptional:
 
 
 def check(message: Message, platform: str, render: Callable[[Message], object]) -> None:
-    """Render every text of a message, each personal field at its longest.
+    """Render every text of a message, each personal field at its longest, and again with its default.
 
     Raises ``PayloadError``, which names the text that the platform cannot carry.
     """
     for locale, edition in longest(message, platform):
+        defaults = personal.with_defaults(text_choice.in_words(message, platform, locale))
         try:
             render(edition)
+            if defaults != edition:  # an empty default may leave nothing to read
+                render(defaults)
         except PayloadError as error:
             raise _about(error, locale) from None
 

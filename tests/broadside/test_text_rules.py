@@ -99,8 +99,8 @@ def test_length_is_a_warning_and_blocks_nothing(length: int, said: list[str]) ->
 
 
 FILES = {
-    "not JSON": (b"{", r'--message: file "[^"]*m.json": body: is not a message'),
-    "not UTF-8": (b'{"title": "\xe9"}', r'--message: file "[^"]*m.json": body: is not UTF-8'),
+    "not JSON": (b"{", r'--message: file "[^"]*": body: is not a message'),
+    "not UTF-8": (b'{"title": "\xe9"}', r'--message: file "[^"]*": body: is not UTF-8'),
     "an unknown field": (b'{"titel": "x"}', r'titel: unknown field \(did you mean "title"\?'),
     "an unknown field of a text": (b'{"texts": {"pt": {"bodi": "x"}}}', r"texts.pt.bodi: unknown field"),
     "a control character": (b'{"title": "\\u001b[2J"}', r"title: holds the control character U\+001B"),
@@ -121,5 +121,5 @@ def test_options_win_over_the_message_file(tmp_path: Path) -> None:
     request = request_of(Written(message=tmp_path / "m.json", title="z", thread="storm"), ["ios"], "5m")
     assert request.message == Message(title="z", body="b", thread="storm", texts={"pt": Text(body="c")})
     assert (request.channels, request.ttl_seconds) == (["ios"], 300)
-    with pytest.raises(UsageError, match=r'--message: file "[^"]*none.json" not found'):
+    with pytest.raises(UsageError, match=r'--message: file "[^"]*" not found'):
         request_of(Written(message=tmp_path / "none.json"), None, None)

@@ -227,6 +227,22 @@ async def test_a_push_that_is_asleep_rings_nowhere(platform: str, against: Any) 
             assert push["webpush"]["notification"]["silent"] is True
 
 
+async def test_no_option_makes_an_iphone_behind_google_ring(against: Any) -> None:
+    for apns in (None, {"payload": {"aps": {"content-available": 1, "sound": "gong"}}}, {"payload": None}):
+        message = msgspec.structs.replace(NEWS, options={"fcm": {"apns": apns, "webpush": None, "android": None}})
+        async with against("fcm", quiet_channel="quiet") as twin:
+            assert (await twin.transport.send(twin.batch(message, ASLEEP))).delivered == len(PHONES)
+            assert all(entry.asleep for entry in twin.entries())
+
+
+@pytest.mark.parametrize("platform", ["apns", "fcm"])
+async def test_a_text_that_is_empty_for_somebody_without_a_name_is_refused(platform: str, against: Any) -> None:
+    async with against(platform) as twin:
+        with pytest.raises(PayloadError, match=r"message.title: is empty, and so is message.body"):
+            twin.transport.check(Message(title="{first_name|}"))
+        twin.transport.check(Message(title="{first_name|friend}"))
+
+
 async def test_a_push_awake_is_not_asleep_and_says_when_it_expires(against: Any) -> None:
     async with against("apns") as twin:
         await twin.transport.send(twin.batch(NEWS))

@@ -172,23 +172,30 @@ def _put_to_sleep(rest: dict[str, Any], quiet_channel: str | None, *, shown: boo
         android["notification"] = notification | {"channel_id": quiet_channel, "notification_priority": "PRIORITY_LOW"}
     if android is not None:
         rest["android"] = android | {"priority": "NORMAL"}
-    apns = rest.get("apns")
-    if apns is not None:
-        headers = {
-            name: value for name, value in (apns.get("headers") or {}).items() if name.lower() != "apns-priority"
-        }
-        apns["headers"] = headers | {"apns-priority": "5"}
-        aps = _part(apns, "payload", "aps")
-        if aps is not None and not aps.get("content-available"):
-            apns["payload"]["aps"] = {name: value for name, value in aps.items() if name != "sound"} | {
-                "interruption-level": "passive"
-            }
-    webpush = rest.get("webpush")
-    if webpush is not None:
-        headers = {name: value for name, value in (webpush.get("headers") or {}).items() if name.lower() != "urgency"}
-        webpush["headers"] = headers | {"Urgency": "low"}
-        if shown:
-            webpush["notification"] = (webpush.get("notification") or {}) | {"silent": True}
+    _passive(rest)
+    webpush = dict(rest.get("webpush") or {})
+    webpush["headers"] = _headers(webpush, "urgency") | {"Urgency": "low"}
+    if shown:
+        wanted = {name: value for name, value in (webpush.get("notification") or {}).items() if name != "vibrate"}
+        webpush["notification"] = wanted | {"silent": True}
+    rest["webpush"] = webpush
+
+
+def _passive(rest: dict[str, Any]) -> None:
+    """The same for an iPhone that is reached through FCM."""
+    apns = dict(rest.get("apns") or {})
+    payload = dict(apns.get("payload") or {})
+    aps = payload.get("aps") or {}
+    if rest.get("notification") or "alert" in aps or "sound" in aps:
+        quiet = {name: value for name, value in aps.items() if name != "sound"}
+        apns["payload"] = payload | {"aps": quiet | {"interruption-level": "passive"}}
+    apns["headers"] = _headers(apns, "apns-priority") | {"apns-priority": "5"}
+    rest["apns"] = apns
+
+
+def _headers(part: Mapping[str, Any], without: str) -> dict[str, str]:
+    """A part's headers less one, in whatever case it is written."""
+    return {name: value for name, value in (part.get("headers") or {}).items() if name.lower() != without}
 
 
 def _use_v2(rest: dict[str, Any]) -> None:
