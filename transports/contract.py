@@ -255,6 +255,13 @@ class Platform:
     keys: frozenset[str] = frozenset()
     """Further keys of a channel's table that it understands: ``quiet_channel``, ``android_v2``, ``collapse_slots``."""
 
+    sleeps: bool = False
+    """Whether it can show a push asleep. If it understands ``quiet_channel``, only on a channel that names one."""
+
+    def can_be_asleep(self, quiet_channel: str | None) -> bool:
+        """Whether a push to a channel with this ``quiet_channel`` can be shown asleep."""
+        return self.sleeps and ("quiet_channel" not in self.keys or quiet_channel is not None)
+
     def origin(self, credentials: Mapping[str, str]) -> str | None:
         """The service's origin for a channel with these ``credentials``; None: the platform has none."""
         return self.environments.get(credentials.get(ENVIRONMENT, next(iter(self.environments), "")))

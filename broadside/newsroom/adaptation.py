@@ -16,6 +16,7 @@ from msgspec.structs import replace
 
 from broadside.errors import shown
 from broadside.newsroom.graphemes import ends
+from campaigns import personal
 from campaigns.campaign import ADAPTED
 from campaigns.message import Message
 from transports.errors import PayloadError
@@ -46,6 +47,8 @@ def adapt(message: Message, check: Callable[[Message], None]) -> tuple[Message, 
             sentences.append(f"the data key {shown(name, 40)} is left out ({why})")
     adapted = replace(message, data=data)
     if (why := _objection(adapted, check)) is not None:
+        if personal.fields(message):
+            raise why  # a cut might fall into a field, and everybody's body has another end
         adapted, sentence = _cut(adapted, check, why)
         sentences.append(sentence)
     return adapted, sentences

@@ -33,6 +33,7 @@ from campaigns.channel_state import ChannelState
 from campaigns.clock import Clock, wall_clock
 from campaigns.identity import campaign_text
 from campaigns.message import Message
+from campaigns.presentation import Presentation
 from campaigns.windows import QuietRule, Windows
 from storage.errors import LinkDown, LinkLost
 from storage.records import Buried, DeadStanding, Memory, Row, Stored
@@ -55,8 +56,8 @@ LOOK_EVERY = 0.2
 
 Adapted = tuple[Message, list[str]]
 """A message that a platform carries, and how it was adapted to it."""
-MessageCheck = Callable[[Message], None]
-"""Raises ``PayloadError`` if a platform cannot carry a message."""
+MessageCheck = Callable[..., None]
+"""Raises ``PayloadError`` if a platform cannot carry a message: ``Transport.check``."""
 
 
 class Newsroom:
@@ -255,7 +256,12 @@ class Newsroom:
 
         ``others``: what channels before it carry; of the same platform it is the same. Raises ``PayloadError``.
         """
-        check = self._checks[name]
+
+        def check(message: Message) -> None:
+            self._checks[name](message)
+            if request.quiet is QuietRule.SILENT and self._quiet.shows_asleep(name):
+                self._checks[name](message, Presentation.ASLEEP)
+
         if request.on_objection != "adapt":
             check(request.message)
             return request.message, []

@@ -35,6 +35,10 @@ class Quiet:
         zones = {name: self.zones.get(name) for name in channels}
         return windows.compute(quiet=self.hours, rules=rules, zones=zones, start=start, ttl=ttl, moment=moment)
 
+    def shows_asleep(self, channel: str) -> bool:
+        """Whether a campaign with the rule *silent* may show its pushes asleep on this channel."""
+        return self.hours is not None and channel in self.silent
+
     def _on(self, channel: str, rule: QuietRule) -> QuietRule:
         return QuietRule.HOLD if rule is QuietRule.SILENT and channel not in self.silent else rule
 

@@ -47,6 +47,7 @@ from supervision import (
     SupervisionEvent,
     Supervisor,
 )
+from transports import registry
 from transports.contract import Quota, Transport
 from transports.errors import TransportError
 
@@ -86,7 +87,7 @@ class Node:
         self._link = Link(endpoints(self._tarantools.store(), self._tarantools.queue(), peers))
         self._tubes = Tubes(self._link, "node")
         self._store_verbs = Store(self._link)
-        self._checks: dict[str, Callable[[Message], None]] = {}
+        self._checks: dict[str, Callable[..., None]] = {}
         self._transports: dict[str, Transport] = {}
         self._tokens = TokenMaker(self._built, self._tell)
         self.url = ""
@@ -103,6 +104,11 @@ class Node:
             quiet=Quiet(
                 config.newsroom.quiet_hours,
                 {name: channel.zone or config.newsroom.zone for name, channel in config.channels.items()},
+                frozenset(
+                    name
+                    for name, channel in config.channels.items()
+                    if registry.load(channel.platform).can_be_asleep(channel.quiet_channel)
+                ),
             ),
             device_tokens=DeviceTokens({name: channel.platform for name, channel in config.channels.items()}),
             dry_run=DryRun(

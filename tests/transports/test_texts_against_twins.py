@@ -23,6 +23,7 @@ from campaigns.recipient import PersonalRecipient, Recipient
 from campaigns.text_choice import in_words
 from simulators.ledger import Entry, read_ledger
 from simulators.serving.service import serve_twin
+from transports import registry
 from transports.apns.transport import build as build_apns
 from transports.contract import TransportSettings
 from transports.errors import PayloadError
@@ -233,6 +234,26 @@ async def test_no_option_makes_an_iphone_behind_google_ring(against: Any) -> Non
         async with against("fcm", quiet_channel="quiet") as twin:
             assert (await twin.transport.send(twin.batch(message, ASLEEP))).delivered == len(PHONES)
             assert all(entry.asleep for entry in twin.entries())
+
+
+@pytest.mark.parametrize("platform", ["apns", "fcm"])
+async def test_no_provider_keeps_a_push_for_longer_than_its_window_is_open(platform: str, against: Any) -> None:
+    """A phone that is off at ten and switched on at three must stay silent."""
+    closes = EXPIRES - 1_800_000
+    async with against(platform) as twin:
+        batch = dataclasses.replace(twin.batch(NEWS), closes_at=closes)
+        assert (await twin.transport.send(batch)).delivered == len(PHONES)
+        if platform == "apns":
+            assert {entry.expires for entry in twin.entries()} == {closes}
+        else:  # this twin's clock is not the test's: what is left counts
+            assert {(entry.expires or 0) - entry.time for entry in twin.entries()} <= {1_800_000, 1_800_001, 1_799_999}
+            push = json.loads(twin.bodies()[0])["message"]
+            assert (push["android"]["ttl"], push["webpush"]["headers"]["TTL"]) == ("1800s", "1800")
+
+
+def test_a_channel_can_be_asleep_where_its_platform_can_and_android_only_with_a_quiet_channel() -> None:
+    found = {(name, quiet): registry.load(name).can_be_asleep(quiet) for name in APPS for quiet in (None, "quiet")}
+    assert found == {("apns", None): True, ("apns", "quiet"): True, ("fcm", None): False, ("fcm", "quiet"): True}
 
 
 @pytest.mark.parametrize("platform", ["apns", "fcm"])

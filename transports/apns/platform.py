@@ -26,4 +26,5 @@ PLATFORM = Platform(
     token=tokens.token,
     tokens=tokens.tokens,
     options=options.read,
+    sleeps=True,
 )

@@ -26,5 +26,6 @@ PLATFORM = Platform(
     token=tokens.token,
     tokens=tokens.tokens,
     options=options.read,
+    sleeps=True,
     keys=frozenset({"quiet_channel", "android_v2", "collapse_slots"}),
 )

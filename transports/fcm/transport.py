@@ -132,7 +132,7 @@ class FcmTransport:
         now = self._clock()
         if now >= batch.expires_at:
             return all_alike(batch, Outcome.EXPIRED, "expired before it was sent")
-        ttl = (batch.expires_at - now) // 1_000
+        ttl = max(0, batch.kept_until - now) // 1_000
         recipients: Sequence[Recipient] = batch.recipients
         keys, tails, exceptions = self._editions(batch, ttl).contents(recipients)
         if exceptions:
