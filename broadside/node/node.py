@@ -33,7 +33,6 @@ from broadside.shared_tokens import TokenMaker
 from broadside.topology import build_transport, endpoints
 from campaigns.channel_state import ChannelState, worst
 from campaigns.clock import wall_clock
-from campaigns.message import Message
 from storage.link import Link
 from storage.records import DeadStanding
 from storage.store import Store
