@@ -14,6 +14,7 @@ from actors.messages import FULL_PAUSE, Page
 from actors.poison import count_crash, is_outage
 from campaigns.campaign import Campaign
 from campaigns.clock import Clock
+from campaigns.lane import Lane
 from campaigns.outcome import Outcome
 from campaigns.recipient import pack_recipients, unpack_recipients
 from campaigns.tally import ENQUEUED
@@ -39,6 +40,7 @@ class Split(NamedTuple):
     """The ids of those that need no batch."""
     held: dict[str, int]
     """The moment (ms UTC) and a time zone with people who wait for it → how many."""
+    lane: Lane = Lane.MIDDLE
 
 
 def split(page: Page, channels: Collection[str], now: int) -> Split:
@@ -74,7 +76,7 @@ def split(page: Page, channels: Collection[str], now: int) -> Split:
         else:
             tally[_EXPIRED] = tally.get(_EXPIRED, 0) + part.size
             ended += (row.id for row in unpack_recipients(part.recipients))
-    return Split(placed, recipients, tallies, ended, held)
+    return Split(placed, recipients, tallies, ended, held, page.campaign.lane)
 
 
 def _place(campaign: Campaign, part: PagePart, now: int) -> Placed:

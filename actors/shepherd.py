@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import structlog
 
+from actors.campaign_cache import CampaignCache
 from actors.periodic import Periodic
 from campaigns.baton import Baton
 from campaigns.clock import Clock
+from campaigns.lane import Lane
 from storage.errors import LinkLost, VerbRefused
 from storage.store import Store
 from storage.tubes import Tubes
@@ -22,8 +24,18 @@ MARKS_AGE = 120.0
 class Shepherd(Periodic):
     """Looks round every ``timeout`` seconds."""
 
-    def __init__(self, *, node: str, tubes: Tubes, store: Store, clock: Clock, timeout: float = BATON_TIMEOUT) -> None:
+    def __init__(
+        self,
+        *,
+        node: str,
+        tubes: Tubes,
+        store: Store,
+        cache: CampaignCache,
+        clock: Clock,
+        timeout: float = BATON_TIMEOUT,
+    ) -> None:
         super().__init__()
+        self._cache = cache
         self._node = node
         self._tubes = tubes
         self._store = store
@@ -54,7 +66,16 @@ class Shepherd(Periodic):
         lost += await self._unmarked(own)
         if lost:
             log.info("batons made again", batons=len(lost))
-            await self._tubes.baton_put(lost)
+            for lane, batons in (await self._lanes(lost)).items():
+                await self._tubes.baton_put(batons, lane)
+
+    async def _lanes(self, batons: list[Baton]) -> dict[Lane, list[Baton]]:
+        found: dict[Lane, list[Baton]] = {}
+        for baton in batons:
+            campaign = await self._cache.get(baton.campaign)
+            if campaign is not None:
+                found.setdefault(campaign.lane, []).append(baton)
+        return found
 
     async def _unmarked(self, own: list[Baton]) -> list[Baton]:
         if not own:

@@ -16,6 +16,7 @@ from campaigns.batch import RECIPIENTS_A_BATCH
 from campaigns.baton import Baton
 from campaigns.campaign import Campaign
 from campaigns.clock import Clock
+from campaigns.lane import Lane
 from storage.errors import LinkLost, VerbRefused
 from storage.records import TakenBaton
 from storage.store import Store
@@ -102,7 +103,7 @@ class Walker:
             await trio.sleep(FENCED_PAUSE)
             return
         if claim.next is not None:
-            await self._pass_on(claim.next)
+            await self._pass_on(claim.next, Lane.MIDDLE if campaign is None else campaign.lane)
         if campaign is None or claim.verdict != "claimed":
             await self._drop(taken)
             return
@@ -124,26 +125,26 @@ class Walker:
         """
         serving = await self._store.nodes_serving(sorted(campaign.channels))
         for name, peer in self._ring.items():
-            if name in serving and await self._offer(peer, taken.baton):
+            if name in serving and await self._offer(peer, taken.baton, campaign.lane):
                 break
         else:
             log.debug("no living node serves all channels of the campaign", baton=taken.baton)
         await self._drop(taken)
 
-    async def _offer(self, peer: Tubes, baton: Baton) -> bool:
+    async def _offer(self, peer: Tubes, baton: Baton, lane: Lane) -> bool:
         try:
-            await peer.baton_offer([baton])
+            await peer.baton_offer([baton], lane)
         except (LinkLost, VerbRefused) as error:
             log.debug("a neighbour does not take the baton", error=str(error))
             return False
         return True
 
-    async def _pass_on(self, baton: Baton) -> None:
+    async def _pass_on(self, baton: Baton, lane: Lane) -> None:
         """Put the baton on the tubes of the next peer that answers, or on our own."""
         for peer in self._ring.values():
-            if await self._offer(peer, baton):
+            if await self._offer(peer, baton, lane):
                 return
-        await self._tubes.baton_put([baton])
+        await self._tubes.baton_put([baton], lane)
 
     async def _drop(self, taken: TakenBaton) -> None:
         try:

@@ -20,6 +20,7 @@ from broadside.config.config import CONNECTIONS
 from broadside.newsroom.newsroom import PAGE_SIZE
 from broadside.topology import HANDS_A_CONNECTION, PAGES_IN_HAND
 from campaigns.baton import Baton
+from campaigns.lane import Lane
 from storage.records import Claim, PagePart, TakenBaton
 
 CHANNELS = 2
@@ -155,16 +156,16 @@ class Tubes:
         self._model = model
         self._put, self._take = trio.open_memory_channel[Baton](math.inf)
 
-    async def baton_put(self, batons: Sequence[Baton]) -> None:
+    async def baton_put(self, batons: Sequence[Baton], lane: Lane = Lane.MIDDLE) -> None:
         """From this node itself."""
         await trio.lowlevel.checkpoint()
         for baton in batons:
             self._put.send_nowait(baton)
 
-    async def baton_offer(self, batons: Sequence[Baton]) -> None:
+    async def baton_offer(self, batons: Sequence[Baton], lane: Lane = Lane.MIDDLE) -> None:
         """From another node."""
         await self._model.away()
-        await self.baton_put(batons)
+        await self.baton_put(batons, lane)
 
     async def baton_take(self) -> TakenBaton:
         """Wait for a baton."""

@@ -261,7 +261,9 @@ class CampaignGroup:
         )
 
     def _shepherd(self) -> Actor:
-        return Shepherd(node=self._hello.node, tubes=self._tubes(), store=self._store, clock=self._clock)
+        return Shepherd(
+            node=self._hello.node, tubes=self._tubes(), store=self._store, cache=self._cache, clock=self._clock
+        )
 
 
 def endpoints(

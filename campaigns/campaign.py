@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from campaigns.lane import Lane
 from campaigns.message import Message
 from campaigns.windows import Windows
 
@@ -73,6 +74,11 @@ class Campaign:
             if channel in entry["channels"]:
                 return _MESSAGE.decode(entry["message"])
         return self.message
+
+    @property
+    def lane(self) -> Lane:
+        """Which campaigns it overtakes, or is overtaken by: fixed by Fire."""
+        return Lane.named(self.policy.get("lane"))
 
     @property
     def expires_at(self) -> int:

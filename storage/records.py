@@ -10,6 +10,7 @@ import msgspec
 from campaigns.baton import Baton
 from campaigns.campaign import Campaign
 from campaigns.id_set import pack_ids
+from campaigns.lane import Lane
 from campaigns.message import Message
 
 _MESSAGE = msgspec.json.Decoder(Message)
@@ -267,6 +268,8 @@ class Task:
     """See ``campaigns.recipient``."""
     window: int = 0
     """The recipients' window class; 0: no quiet hours hold for them."""
+    lane: int = Lane.MIDDLE
+    """See ``campaigns.lane``."""
 
     @property
     def tries(self) -> int:
@@ -281,10 +284,10 @@ class Task:
     @classmethod
     def of(cls, id: int, number: int, data: list[Any]) -> Task:
         """Read a task as the tube stores it (ValueError for an unknown version)."""
-        version, campaign, epoch, segment, seq, n, attempt, expires_at, _lane, window, *_more, size, recipients = data
+        version, campaign, epoch, segment, seq, n, attempt, expires_at, lane, window, *_more, size, recipients = data
         if version != 1 or len(data) != TASK_FIELDS:
             raise ValueError(f"task {id} has format {version} and {len(data)} fields, not format 1 and {TASK_FIELDS}")
-        return cls(id, number, campaign, epoch, segment, seq, n, attempt, expires_at, size, recipients, window)
+        return cls(id, number, campaign, epoch, segment, seq, n, attempt, expires_at, size, recipients, window, lane)
 
 
 class Buried(NamedTuple):

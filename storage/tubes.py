@@ -13,6 +13,7 @@ import structlog
 from campaigns.batch import Leave
 from campaigns.baton import Baton
 from campaigns.id_set import pack_ids
+from campaigns.lane import Lane
 from storage.errors import LinkLost
 from storage.link import Link, Orphan
 from storage.records import TASK_FIELDS, Buried, Lease, Memory, Placed, Settlement, Standing, TakenBaton
@@ -96,17 +97,17 @@ class Tubes:
         paused = [list(pause) for pause in lease.paused]
         return bool((await self._link.call(self._where, "tubes.renew", epoch, lease.seconds, asked, paused))[0])
 
-    async def baton_put(self, batons: Sequence[Baton]) -> None:
-        """Put batons, a hundred a call. A repeat is harmless: the store recognises a stale one."""
+    async def baton_put(self, batons: Sequence[Baton], lane: Lane = Lane.MIDDLE) -> None:
+        """Put batons of one lane, a hundred a call. A repeat is harmless: the store recognises a stale one."""
         for some in _parts(batons):
-            await self._link.insist(self._where, "tubes.baton_put", some)
+            await self._link.insist(self._where, "tubes.baton_put", some, lane.value)
 
-    async def baton_offer(self, batons: Sequence[Baton]) -> None:
+    async def baton_offer(self, batons: Sequence[Baton], lane: Lane = Lane.MIDDLE) -> None:
         """Like ``baton_put``, for a neighbour: LinkLost at once if it is not connected, soon if it is silent."""
         if not self._link.connected(self._where):
             raise LinkLost(f"{self._where}: not connected")
         for some in _parts(batons):
-            await self._link.call(self._where, "tubes.baton_put", some, deadline=OFFER_DEADLINE)
+            await self._link.call(self._where, "tubes.baton_put", some, lane.value, deadline=OFFER_DEADLINE)
 
     async def baton_take(self) -> TakenBaton | None:
         """Wait up to POLL seconds for a baton. A baton that comes after a cancel is given back.
@@ -166,16 +167,27 @@ class Tubes:
         tallies: dict[str, dict[str, int]],
         ended: Sequence[int],
         held: Mapping[str, int],
+        lane: Lane = Lane.MIDDLE,
     ) -> str:
         """Clauses 4 and 5: a batch for each part of a page, its mark, its outbox line, and the end of its baton.
 
-        ``ended``: ids of the recipients in ``tallies`` that need no batch. ``held``: moment and time
-        zone → recipients who wait for it.
+        ``ended``: ids of the recipients in ``tallies`` that need no batch. ``held``: moment and time zone → recipients
+        who wait for it. ``lane``: the campaign's.
 
         Returns ``put``, ``marked``, ``fenced`` or ``full``; after the last two the baton is still ours.
         """
         wire = [
-            [part.channel, delay, part.size, part.recipients, expires_at, part.window, begin_from, begin_until]
+            [
+                part.channel,
+                delay,
+                part.size,
+                part.recipients,
+                expires_at,
+                part.window,
+                begin_from,
+                begin_until,
+                lane.value,
+            ]
             for part, delay, expires_at, begin_from, begin_until in placed
         ]
         return str((await self._link.insist(
@@ -183,10 +195,10 @@ class Tubes:
             pack_ids(ended), list(held.items()), taken.id, taken.number,
         ))[0])  # fmt: skip
 
-    async def batch_take(self, channel: str, most: int) -> list[tuple[int, int, Any]]:
+    async def batch_take(self, channel: str, most: int, *, upper: bool = False) -> list[tuple[int, int, Any]]:
         """Wait up to POLL seconds for batches, at most ``most``: (id, take number, data as in ``Task.of``).
 
-        Batches that come after a cancel are given back.
+        ``upper``: only batches of the upper lane. Batches that come after a cancel are given back.
         """
 
         def give_back(answer: list[Any]) -> None:
@@ -194,10 +206,10 @@ class Tubes:
             if leases:
                 self._link.tell(self._where, "tubes.batch_release", channel, leases)
 
-        (tasks,) = await self._poll("tubes.batch_take", channel, self._worker, most, orphan=give_back)
+        (tasks,) = await self._poll("tubes.batch_take", channel, self._worker, most, more=(upper,), orphan=give_back)
         return [(id, number, data) for number, (id, _, data) in tasks]
 
-    async def _poll(self, verb: str, *args: Any, orphan: Orphan) -> list[Any]:
+    async def _poll(self, verb: str, *args: Any, more: tuple[Any, ...] = (), orphan: Orphan) -> list[Any]:
         # Leases outlive a lost connection: if a poll's answer is lost on the way, its tasks would stay taken by nobody.
         # So each poll has a number, and the next poll names the unanswered ones: the queue takes their tasks back.
         poll = next(self._polls)
@@ -205,7 +217,7 @@ class Tubes:
         named = sorted(lost)
         try:
             answer = await self._link.call(
-                self._where, verb, *args, poll, named, POLL, poll=True, deadline=POLL + 5.0, orphan=orphan
+                self._where, verb, *args, poll, named, POLL, *more, poll=True, deadline=POLL + 5.0, orphan=orphan
             )
         except BaseException:
             lost.add(poll)

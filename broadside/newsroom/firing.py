@@ -22,6 +22,7 @@ from campaigns.baton import Baton
 from campaigns.campaign import Campaign
 from campaigns.clock import Clock
 from campaigns.identity import campaign_text
+from campaigns.lane import Lane
 from campaigns.windows import Windows
 from storage.errors import DiskFull, LinkDown, LinkLost, OutOfMemory, StorageError, VerbRefused
 from storage.records import Keyed, Once
@@ -125,7 +126,7 @@ class Firing:
                     maybe = began or unsure  # a refused call has written nothing
                     raise
                 if batons:
-                    await self.spread(batons)
+                    await self.spread(batons, Lane.named(policy.get("lane")))
                 campaign = await insist(lambda: self._store.campaign_get(id))
         except DiskFull as error:
             raise failed(f"Tarantool's disk is full: {error}", DISK_REMEDY, 507) from error
@@ -146,25 +147,25 @@ class Firing:
         if fields := differing(first.request, once.request):
             raise KeyReused(once.key, campaign_text(first.campaign), fields)
 
-    async def spread(self, batons: list[Baton]) -> None:
+    async def spread(self, batons: list[Baton], lane: Lane) -> None:
         """Distribute batons round the ring, so that all nodes walk in parallel. The shepherd replaces lost ones."""
         with trio.move_on_after(SPREAD_WITHIN):
             try:
-                await self._spread(batons)
+                await self._spread(batons, lane)
             except StorageError as error:
                 log.warning("batons are not all put: the shepherd makes them again", error=str(error))
 
-    async def _spread(self, batons: list[Baton]) -> None:
+    async def _spread(self, batons: list[Baton], lane: Lane) -> None:
         ring = 1 + len(self._peers)
         own = batons[::ring]
         for number, peer in enumerate(self._peers, 1):
             share = batons[number::ring]
             if share:
                 try:
-                    await peer.baton_offer(share)
+                    await peer.baton_offer(share, lane)
                 except (LinkLost, VerbRefused):
                     own += share
-        await self._tubes.baton_put(own)
+        await self._tubes.baton_put(own, lane)
 
 
 _AGAIN = "try again in a moment, with the same key; `broadside doctor` says more"

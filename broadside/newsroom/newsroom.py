@@ -136,8 +136,8 @@ class Newsroom:
     async def resume(self, id: int) -> CampaignReport:
         """Resume a paused campaign. Raises ``Conflict`` for a draft, and for a cancelled campaign."""
         state, batons = await self._store.campaign_resume(id, self._clock()) or (None, [])
-        if batons:
-            await self._firing.spread(batons)
+        if batons and (campaign := await self._store.campaign_get(id)) is not None:
+            await self._firing.spread(batons, campaign.lane)
         return await self._moved(id, "resume", state)
 
     async def _moved(self, id: int, act: str, state: str | None) -> CampaignReport:

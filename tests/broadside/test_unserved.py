@@ -285,7 +285,14 @@ async def test_where_no_living_node_has_a_channel_the_baton_ends_and_the_shepher
     uuid, epoch, _ = await Tubes(own_link, "n1").epoch()
     await Store(own_link).node_join("n1", uuid, epoch, NOW, BOTH)
     async with trio.open_nursery() as nursery:
-        shepherd = Shepherd(node="n1", tubes=walk.tubes, store=walk.store, clock=lambda: NOW + 60_000, timeout=0.05)
+        shepherd = Shepherd(
+            node="n1",
+            tubes=walk.tubes,
+            store=walk.store,
+            cache=CampaignCache(walk.store),
+            clock=lambda: NOW + 60_000,
+            timeout=0.05,
+        )
         walk = Walk(own_link, BOTH, {})
         await nursery.start(walk.run)
         nursery.start_soon(shepherd.run, lambda: None)

@@ -14,6 +14,7 @@ from actors.refusals import ENOUGH, HARDLY
 from campaigns import personal
 from campaigns.campaign import State
 from campaigns.channel_state import LONGEST, MOST
+from campaigns.lane import Lane
 from campaigns.outcome import Outcome
 from campaigns.recipient import Recipient
 from campaigns.tally import AUDIENCE, ENDS, ENQUEUED, RETRIED, Tally
@@ -110,6 +111,12 @@ def test_a_recipient_is_cut_out_of_its_row_as_it_lies_there(said: dict[str, Any]
 
 def test_a_tally_counts_every_terminal_outcome_and_no_other() -> None:
     assert [*Tally.__struct_fields__] == [AUDIENCE, ENQUEUED, *ENDS[:2], RETRIED, *ENDS[2:], "remaining"]
+
+
+def test_both_sides_know_the_same_lanes() -> None:
+    found = re.search(r"^local lanes = \{(.*?)\}", source(LUA / "roles/tubes/lanes.lua"), re.MULTILINE)
+    assert found
+    assert found[1] == ", ".join(f"{lane.name} = {lane.value}" for lane in Lane)
 
 
 def number(path: str, name: str) -> float:

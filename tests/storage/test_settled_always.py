@@ -85,7 +85,8 @@ async def test_a_settlement_that_nobody_can_write_has_its_batch_buried_and_ended
 
 
 async def look_round(house: House, now: int) -> None:
-    shepherd = Shepherd(node="n1", tubes=house.tubes, store=house.store, clock=lambda: now, timeout=0.05)
+    cache = CampaignCache(house.store)
+    shepherd = Shepherd(node="n1", tubes=house.tubes, store=house.store, cache=cache, clock=lambda: now, timeout=0.05)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(shepherd.run, lambda: None)
         await trio.sleep(0.5)

@@ -14,32 +14,41 @@ from typing import Any
 import msgspec
 import trio
 
+from campaigns.lane import Lane
 from campaigns.tally import ended
 from storage.errors import LinkLost, VerbRefused
 from supervision.testing import seam
 
 REPLY = 0.001
-RESERVED = [0] * 5  # see storage/lua/roles/tubes/batch_format.lua
+RESERVED = [0] * 4  # see storage/lua/roles/tubes/batch_format.lua
+LANE = 8  # where a batch has its lane
+PRIS = {Lane.UPPER: 0, Lane.MIDDLE: 1, Lane.LOWER: 2}  # see storage/lua/roles/tubes/lanes.lua
 
 
 class Tube:
     def __init__(self) -> None:
         self.tasks: dict[int, dict[str, Any]] = {}
 
-    def put(self, data: Any, delay: float = 0.0) -> None:
+    def put(self, data: Any, delay: float = 0.0, lane: int = Lane.MIDDLE) -> None:
         # as the queue does: the lowest free number above the highest, so ids are used again
         id = max(self.tasks, default=-1) + 1
         self.tasks[id] = {
             "data": copy.deepcopy(data),
+            "pri": PRIS[Lane(lane)],
             "at": trio.current_time() + delay,
             "session": None,
             "buried": False,
         }
 
-    def take(self, session: int) -> tuple[int, Any] | None:
-        for id in sorted(self.tasks):
+    def take(self, session: int, pris: frozenset[int] = frozenset(PRIS.values())) -> tuple[int, Any] | None:
+        for id in sorted(self.tasks, key=lambda id: (self.tasks[id]["pri"], id)):
             task = self.tasks[id]
-            if task["session"] is None and not task["buried"] and task["at"] <= trio.current_time():
+            if (
+                task["pri"] in pris
+                and task["session"] is None
+                and not task["buried"]
+                and task["at"] <= trio.current_time()
+            ):
                 task["session"] = session
                 return id, task["data"]
         return None
@@ -118,14 +127,14 @@ class MemoryQueue:
         self.marks = {mark for mark in self.marks if mark[0] != campaign}
         return [0]
 
-    def baton_put(self, batons: list[Any]) -> list[Any]:
+    def baton_put(self, batons: list[Any], lane: int) -> list[Any]:
         for baton in batons:
-            self.tubes["batons"].put(baton)
+            self.tubes["batons"].put(baton, lane=lane)
         return [len(batons)]
 
-    def _take(self, name: str, worker: str, most: int) -> list[Any]:
+    def _take(self, name: str, worker: str, most: int, pris: frozenset[int] = frozenset(PRIS.values())) -> list[Any]:
         tasks: list[Any] = []
-        while self.leased() and len(tasks) < most and (found := self.tubes[name].take(self.session)) is not None:
+        while self.leased() and len(tasks) < most and (found := self.tubes[name].take(self.session, pris)) is not None:
             number = self.draw("take")
             self.taken[name, found[0]] = (number, worker)
             tasks.append([number, [found[0], "t", copy.deepcopy(found[1])]])
@@ -134,8 +143,11 @@ class MemoryQueue:
     def baton_take(self, worker: str, poll: int, lost: list[int], _: float) -> list[Any]:
         return [self.state["epoch"], self._take("batons", worker, 1)]
 
-    def batch_take(self, channel: str, worker: str, most: int, poll: int, lost: list[int], _: float) -> list[Any]:
-        return [self._take(f"push_{channel}", worker, most)]
+    def batch_take(
+        self, channel: str, worker: str, most: int, poll: int, lost: list[int], _: float, upper: bool
+    ) -> list[Any]:
+        pris = frozenset({PRIS[Lane.UPPER]} if upper else PRIS.values())
+        return [self._take(f"push_{channel}", worker, most, pris)]
 
     def _held(self, name: str, id: int, number: int) -> bool:
         return self.taken.get((name, id), (0, ""))[0] == number
@@ -220,8 +232,9 @@ class MemoryQueue:
             return ["fenced"]
         if (c, s, seq) in self.marks:
             return ["marked", *self.baton_ack(id, number)]
-        for n, (channel, delay, size, packed, expires_at, *_) in enumerate(batches, 1):
-            self.tubes[f"push_{channel}"].put([1, c, epoch, s, seq, n, 1, expires_at, *RESERVED, size, packed], delay)
+        for n, (channel, delay, size, packed, expires_at, *_, lane) in enumerate(batches, 1):
+            batch = [1, c, epoch, s, seq, n, 1, expires_at, lane, *RESERVED, size, packed]
+            self.tubes[f"push_{channel}"].put(batch, delay, lane)
         self.marks.add((c, s, seq))
         line = {
             "kind": "enqueued",
@@ -243,7 +256,8 @@ class MemoryQueue:
             if body is None:
                 continue
             for p, (delay, attempt, size, packed) in enumerate(remainders):
-                self.tubes[name].put([*body[:5], -(number * 8 + p), attempt, *body[7:-2], size, packed], delay)
+                rest = [*body[:5], -(number * 8 + p), attempt, *body[7:-2], size, packed]
+                self.tubes[name].put(rest, delay, body[LANE])
             key = {"campaign": body[1], "segment": body[3], "seq": body[4], "channel": channel}
             self._append({**line, **key, "kind": "settled"})
         return [answers]

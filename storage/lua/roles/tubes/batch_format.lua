@@ -1,8 +1,8 @@
 -- A batch as its channel's tube stores it: an array, read by position here and by `Task` in storage/records.py.
 --
--- CLASS: the window class of its recipients' time zones; BEGIN_FROM, BEGIN_UNTIL: the interval, ms UTC, in which its
--- pushes may begin; all three are 0 if no quiet hours hold. LANE and TEXTS, the lane on the tube and the version of the
--- texts, are reserved, and 0 in every batch. A remainder copies all of them from its batch.
+-- LANE: see lanes.lua; 0 is the middle one. CLASS: the window class of its recipients' time zones; BEGIN_FROM, BEGIN_UNTIL:
+-- the interval, ms UTC, in which its pushes may begin; all three are 0 if no quiet hours hold. TEXTS, the version of the
+-- texts, is reserved, and 0 in every batch. A remainder copies all of them from its batch.
 
 local format = {
     VERSION = 1, CAMPAIGN = 2, EPOCH = 3, SEGMENT = 4, SEQ = 5, N = 6, ATTEMPT = 7, EXPIRES_AT = 8,
@@ -17,8 +17,9 @@ end
 
 -- n: the batches of a page are numbered from 1. put: as `page_put` gets it.
 function format.first(epoch, campaign, segment, seq, n, put)
-    local _, _, size, recipients, expires_at, class, from, til = unpack(put, 1, 8)
-    return {NEWEST, campaign, epoch, segment, seq, n, 1, expires_at, 0, class or 0, from or 0, til or 0, 0, size, recipients}
+    local _, _, size, recipients, expires_at, class, from, til, lane = unpack(put, 1, 9)
+    return {NEWEST, campaign, epoch, segment, seq, n, 1, expires_at, lane or 0, class or 0, from or 0, til or 0, 0, size,
+            recipients}
 end
 
 -- One field of a task as the tube returns it. Only this one is read, so that the recipients become no Lua string.

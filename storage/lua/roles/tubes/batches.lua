@@ -6,9 +6,10 @@ local takes = require('roles.tubes.takes')
 
 local batches = {}
 
--- Clause 6. A long poll of at most `timeout` seconds. Returns {number, task}s; a task is [id, state, data].
-function batches.batch_take(channel, worker, max, poll, lost, timeout)
-    return takes.take(node_tubes.of_channel(channel), worker, max, poll, lost, timeout)
+-- Clause 6. A long poll of at most `timeout` seconds. Returns {number, task}s; a task is [id, state, data]. upper: only
+-- batches of the upper lane.
+function batches.batch_take(channel, worker, max, poll, lost, timeout, upper)
+    return takes.take(node_tubes.of_channel(channel), worker, max, poll, lost, timeout, upper)
 end
 
 function batches.batch_release(channel, leases)

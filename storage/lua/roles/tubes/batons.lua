@@ -2,6 +2,7 @@
 
 local atomic = require('roles.atomic')
 local buried = require('roles.tubes.buried')
+local lanes = require('roles.tubes.lanes')
 local node_tubes = require('roles.tubes.node_tubes')
 local state = require('roles.tubes.state')
 local takes = require('roles.tubes.takes')
@@ -29,8 +30,8 @@ local function is_baton(baton)
 end
 
 -- Put batons {campaign, segment, seq, after_id} of this node's walkers or a neighbour's. They are checked, since a
--- neighbour may run another version.
-function batons.baton_put(list)
+-- neighbour may run another version. lane: their campaign's; nil for the middle one.
+function batons.baton_put(list, lane)
     if type(list) ~= 'table' or #list > BATONS_A_CALL then
         error(('baton_put: a list of at most %d batons is accepted'):format(BATONS_A_CALL), 0)
     end
@@ -42,7 +43,7 @@ function batons.baton_put(list)
     end
     atomic(function()
         for _, baton in ipairs(list) do
-            node_tubes.get(node_tubes.BATONS):put(baton)
+            node_tubes.get(node_tubes.BATONS):put(baton, {pri = lanes.pri(lane)})
         end
     end)
     return #list

@@ -5,6 +5,7 @@ local msgpack = require('msgpack')
 local queue = require('queue')
 local atomic = require('roles.atomic')
 local batch_format = require('roles.tubes.batch_format')
+local lanes = require('roles.tubes.lanes')
 local node_tubes = require('roles.tubes.node_tubes')
 local paused_campaigns = require('roles.tubes.paused_campaigns')
 local outbox = require('roles.tubes.outbox')
@@ -14,7 +15,7 @@ local poison_counters = require('roles.tubes.poison_counters')
 local buried = {}
 
 local A_STEP = 50     -- tasks looked at in one transaction
-local LOOKED_AT = 5000 -- tasks of a state, the oldest first: most expired ones are among them
+local LOOKED_AT = 5000 -- tasks of a state and lane, the oldest first: most expired ones are among them
 local LATE = 5000     -- ms for a running channel to end expired batches by itself
 local REASON = 40     -- characters of a bury reason that go into the campaign's reasons
 
@@ -51,9 +52,10 @@ function buried.bury(name, id, known, sent)
     poison_counters.put(name, id, known)
 end
 
--- Call f(id) for the tasks of a tube in one state, the oldest first, until it returns false.
-local function each(name, task_state, f)
-    for _, row in box.space[name].index[1]:pairs({task_state}) do
+-- Call f(id) for the tasks of a tube in one state (and one lane, by its pri), the oldest of a lane first, until it
+-- returns false.
+local function each(name, task_state, f, pri)
+    for _, row in box.space[name].index[1]:pairs({task_state, pri}) do
         if f(row[1]) == false then
             return
         end
@@ -130,7 +132,7 @@ end
 local function finish(channel, task_state, now, limit)
     local name = node_tubes.of_channel(channel)
     local batches, recipients, ids, looked = 0, 0, {}, 0
-    each(name, task_state, function(id)
+    local function look(id)
         looked = looked + 1
         if #ids >= limit or looked > LOOKED_AT then
             return false
@@ -141,7 +143,11 @@ local function finish(channel, task_state, now, limit)
             and not paused_campaigns.is_paused(batch_format.of_row(row, batch_format.CAMPAIGN))) then
             table.insert(ids, id)
         end
-    end)
+    end
+    for _, pri in ipairs(lanes.IN_ORDER) do
+        looked = 0
+        each(name, task_state, look, pri)
+    end
     for from = 1, #ids, A_STEP do
         local work = {}
         for i = from, math.min(from + A_STEP - 1, #ids) do

@@ -9,6 +9,7 @@ local log = require('log')
 local atomic = require('roles.atomic')
 local state = require('roles.tubes.state')
 local batch_format = require('roles.tubes.batch_format')
+local lanes = require('roles.tubes.lanes')
 local node_tubes = require('roles.tubes.node_tubes')
 local poison_counters = require('roles.tubes.poison_counters')
 
@@ -58,7 +59,8 @@ local function unpark(campaign, purge)
     for _, row in ipairs(rows) do
         if not purge then
             local wait = tonumber(row.data[batch_format.BEGIN_FROM]) / 1000 - fiber.time() -- for quiet hours to end
-            local task = queue.tube[row.tube]:put(row.data, wait > 0 and {delay = wait} or nil)
+            local task = queue.tube[row.tube]:put(row.data,
+                {delay = math.max(0, wait), pri = lanes.pri(row.data[batch_format.LANE])})
             if row.counter ~= nil then
                 box.space.tubes_poison_counters:replace({row.tube, task[1], unpack(row.counter)})
             end

@@ -4,6 +4,7 @@
 local queue = require('queue')
 local memory = require('roles.memory')
 local batch_format = require('roles.tubes.batch_format')
+local lanes = require('roles.tubes.lanes')
 local node_tubes = require('roles.tubes.node_tubes')
 local outbox = require('roles.tubes.outbox')
 local state = require('roles.tubes.state')
@@ -24,11 +25,11 @@ local function unless_full(ok, ...)
 end
 
 -- Clause 4, `page_put`. batches: {{channel, delay in seconds, size, recipients (MessagePack), expires_at, window class,
--- begin_from, begin_until}...}, the last three 0 where no quiet hours hold; held: {zone, recipients}s; tallies:
--- channel -> outcome -> n of the recipients that need no batch; ended: the ids of these (campaigns/id_set.py). id,
--- number: the baton's lease, which ends with the page. Returns 'put', 'marked' (was put before), 'fenced', or 'full':
--- nothing was written, because the memory is used up; try again when settlements have freed some. After 'put' and
--- 'marked' also whether the baton was ours and is acked.
+-- begin_from, begin_until, lane}...}, the three before the lane 0 where no quiet hours hold, the lane nil for the middle
+-- one; held: {zone, recipients}s; tallies: channel -> outcome -> n of the recipients that need no batch; ended: the ids of
+-- these (campaigns/id_set.py). id, number: the baton's lease, which ends with the page. Returns 'put', 'marked' (was put
+-- before), 'fenced', or 'full': nothing was written, because the memory is used up; try again when settlements have
+-- freed some. After 'put' and 'marked' also whether the baton was ours and is acked.
 function settlements.page_put(epoch, campaign, segment, seq, batches, recipients, tallies, ended, held, id, number)
     return unless_full(pcall(memory.noticed, takes.with_taken, function(mine)
         if not state.leased() or state.get('epoch') ~= epoch then
@@ -42,8 +43,7 @@ function settlements.page_put(epoch, campaign, segment, seq, batches, recipients
         end
         for n, batch in ipairs(batches) do
             node_tubes.get(node_tubes.of_channel(batch[1])):put(
-                batch_format.first(epoch, campaign, segment, seq, n, batch),
-                batch[2] > 0 and {delay = batch[2]} or nil)
+                batch_format.first(epoch, campaign, segment, seq, n, batch), {delay = batch[2], pri = lanes.pri(batch[9])})
         end
         box.space.tubes_marks:insert({campaign, segment, seq})
         outbox.append({kind = 'enqueued', campaign = campaign, segment = segment, seq = seq,
@@ -69,7 +69,7 @@ function settlements.settle(channel, list)
                 line.seq = batch_format.of(task, batch_format.SEQ)
                 for p, rest in ipairs(remainders) do
                     queue.tube[name]:put(batch_format.remainder(task, number, p, rest[2], rest[3], rest[4]),
-                                         rest[1] > 0 and {delay = rest[1]} or nil)
+                                         {delay = rest[1], pri = lanes.pri(batch_format.of(task, batch_format.LANE))})
                 end
                 outbox.append(line)
             end

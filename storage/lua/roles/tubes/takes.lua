@@ -6,6 +6,7 @@ local log = require('log')
 local queue = require('queue')
 local atomic = require('roles.atomic')
 local buried = require('roles.tubes.buried')
+local lanes = require('roles.tubes.lanes')
 local node_tubes = require('roles.tubes.node_tubes')
 local paused_campaigns = require('roles.tubes.paused_campaigns')
 local poison_counters = require('roles.tubes.poison_counters')
@@ -40,9 +41,10 @@ local function may_go_out(tube, task)
 end
 
 -- Inside the caller's transaction: take up to `max` tasks that are ready now. Also returns whether there may be more.
-local function take_ready(tube, worker, max, poll, tasks)
+-- upper: only tasks of the upper lane, which come first.
+local function take_ready(tube, worker, max, poll, tasks, upper)
     for _ = 1, LOOKED_AT do
-        if #tasks >= max then
+        if #tasks >= max or (upper and not lanes.upper_ready(tube.name)) then
             return tasks, false
         end
         local task = tube:take(0)
@@ -144,8 +146,8 @@ function takes.release_worker(name, worker)
 end
 
 -- `poll`: this poll's number; `lost`: the numbers of this worker's polls that got no answer. Their tasks go back,
--- because nobody knows of them.
-function takes.take(name, worker, max, poll, lost, timeout)
+-- because nobody knows of them. `upper`: take only from the upper lane.
+function takes.take(name, worker, max, poll, lost, timeout, upper)
     local deadline = fiber.clock() + timeout
     for _, gone in ipairs(lost) do
         release_poll(name, worker, gone)
@@ -154,14 +156,22 @@ function takes.take(name, worker, max, poll, lost, timeout)
         return {}
     end
     local tube = node_tubes.get(name)
-    local tasks, more = atomic(take_ready, tube, worker, max, poll, {})
+    local tasks, more = atomic(take_ready, tube, worker, max, poll, {}, upper)
     while #tasks == 0 do
         if more then
             fiber.yield()
             if not state.leased() or workers.is_replaced() then
                 return {}
             end
-            tasks, more = atomic(take_ready, tube, worker, max, poll, {})
+            tasks, more = atomic(take_ready, tube, worker, max, poll, {}, upper)
+        elseif upper then
+            local left = deadline - fiber.clock()
+            -- ready, and yet not taken: the client has gone, or a task came meanwhile; the next poll will find it
+            if left <= 0 or lanes.upper_ready(name) or not lanes.wait_upper(name, left)
+                or not state.leased() or workers.is_replaced() then
+                return {}
+            end
+            tasks, more = atomic(take_ready, tube, worker, max, poll, {}, upper)
         else
             local left = deadline - fiber.clock()
             local first = left > 0 and tube:take(left) or nil
