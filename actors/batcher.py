@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from itertools import accumulate
+from types import MappingProxyType
 from typing import NamedTuple
 
 import structlog
@@ -43,11 +44,11 @@ class Split(NamedTuple):
     lane: Lane = Lane.MIDDLE
 
 
-def split(page: Page, channels: Collection[str], now: int) -> Split:
+def split(page: Page, channels: Collection[str], now: int, sizes: Mapping[str, int] = MappingProxyType({})) -> Split:
     """Select the parts of a page that the campaign goes to, less the recipients that were settled before.
 
     ``channels``: the channels that this node serves. A walker claims pages of others only once the news has expired.
-    ``now``: ms UTC.
+    ``now``: ms UTC. ``sizes``: channel → recipients of a batch, where they are fewer than a part of a page may have.
     """
     audience = page.campaign.channels
     placed: list[Placed] = []
@@ -68,7 +69,7 @@ def split(page: Page, channels: Collection[str], now: int) -> Split:
         tally[ENQUEUED] += part.size
         if channel in channels:
             place = _place(page.campaign, part, now)
-            placed.append(place)
+            placed += [place._replace(part=piece) for piece in _cut(part, sizes.get(channel, part.size))]
             if place.delay > 0:
                 for zone, count in part.zones.items():
                     key = f"{place.begin_from} {zone}"
@@ -111,8 +112,17 @@ def _shares(zones: Mapping[str, int], size: int) -> dict[str, int]:
     return shares
 
 
+def _cut(part: PagePart, most: int) -> list[PagePart]:
+    """The part as parts of at most ``most`` recipients."""
+    if part.size <= most:
+        return [part]
+    rows = unpack_recipients(part.recipients)
+    pieces = [rows[start : start + most] for start in range(0, len(rows), most)]
+    return [part._replace(size=len(piece), recipients=pack_recipients(piece)) for piece in pieces]
+
+
 class Batcher:
-    """Puts pages on the tubes of ``channels``; the same call acks their batons.
+    """Puts pages on the tubes of ``channels``; the same call acks their batons. ``sizes``: see :func:`split`.
 
     ``intake``: the sending end of ``pages``. Each walker has a clone; the batcher closes its own to stop.
     """
@@ -125,12 +135,14 @@ class Batcher:
         intake: trio.MemorySendChannel[Page],
         channels: Collection[str],
         clock: Clock,
+        sizes: Mapping[str, int] = MappingProxyType({}),
     ) -> None:
         self._tubes = tubes
         self._pages = pages
         self._intake = intake
         self._channels = channels
         self._clock = clock
+        self._sizes = sizes
 
     async def run(self, ready: Callable[[], None]) -> None:
         """Work until the walkers have closed their end."""
@@ -150,7 +162,7 @@ class Batcher:
         self._intake.close()
 
     async def _put(self, page: Page) -> None:
-        page_split = split(page, self._channels, self._clock())
+        page_split = split(page, self._channels, self._clock(), self._sizes)
         told = False
         while True:
             verdict = await self._tubes.page_put(page.taken, *page_split)

@@ -10,8 +10,10 @@ import trio
 
 from actors.campaign_cache import CampaignCache
 from actors.gate import Gate
+from actors.hands import Hands
 from actors.poison import PoisonCounter
 from campaigns.batch import Batch, Leave
+from campaigns.lane import Lane
 from campaigns.recipient import unpack_recipients
 from storage.errors import LinkLost
 from storage.records import Task
@@ -24,6 +26,9 @@ TASKS_A_TAKE = 4
 TAKE_LINGER = 0.02
 """Seconds that the first free hand waits for others; without it nearly every batch would need a call of its own."""
 
+GLANCE = 0.05
+"""Seconds without a poll after which the usual hands are busy. An idle channel so has one poll under way, not two."""
+
 BEGIN_WITHIN = 25.0
 """Seconds from before the take within which a push must begin. With up to 20 s for the answer, and the settlement, this
 stays below the tube's ttr of 60 s; after the ttr another worker could take the batch too."""
@@ -35,7 +40,8 @@ too little of its lease would be left to send it."""
 class Consumer:
     """Takes batches while the gate is open and hands are free.
 
-    ``hands`` bounds the channel's leases, and so the pushes that a crash repeats.
+    ``hands`` bounds the channel's leases, and so the pushes that a crash repeats. The last free one takes only from
+    the upper lane, and polls only while the others do not: when they are busy, or wait for the channel's rate.
     """
 
     def __init__(
@@ -45,7 +51,7 @@ class Consumer:
         tubes: Tubes,
         cache: CampaignCache,
         work: trio.MemorySendChannel[Batch],
-        hands: trio.Semaphore,
+        hands: Hands,
         gate: Gate,
     ) -> None:
         self._channel = channel
@@ -55,44 +61,54 @@ class Consumer:
         self._hands = hands
         self._gate = gate
         self._stopping = False
-        self._idle = trio.CancelScope()
+        self._idle: dict[bool, trio.CancelScope] = {}
+        self._polling = False
+        self._polled = trio.Event()
 
     async def run(self, ready: Callable[[], None]) -> None:
         """Take until stopped. First give back the leases of an earlier incarnation: its settler is gone."""
         ready()
         async with self._work:
             await self._tubes.batch_release_worker(self._channel)
-            while not self._stopping:
-                asked, tasks = await self._take()
-                leave = self._tubes.leave()  # of the session of this take, so before any other await
-                for id, number, data in tasks:
-                    async with PoisonCounter(self._tubes, self._channel, id, number):
-                        batch = await self._read(id, number, data, asked, leave)
-                    if batch is not None:
-                        await self._work.send(batch)  # the receiver may have crashed: not this batch's fault
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._consume, True)
+                await self._consume(False)
+
+    async def _consume(self, upper: bool) -> None:
+        while not self._stopping:
+            asked, tasks = await self._take(upper)
+            leave = self._tubes.leave()  # of the session of this take, so before any other await
+            for id, number, data in tasks:
+                async with PoisonCounter(self._tubes, self._channel, id, number):
+                    batch = await self._read(id, number, data, asked, leave, upper)
+                if batch is not None:
+                    await self._work.send(batch)  # the receiver may have crashed: not this batch's fault
 
     def stop(self) -> None:
         """Take nothing more."""
         self._stopping = True
-        self._idle.cancel()
+        for scope in self._idle.values():
+            scope.cancel()
 
-    async def _take(self) -> tuple[float, list[tuple[int, int, Any]]]:
+    async def _take(self, upper: bool) -> tuple[float, list[tuple[int, int, Any]]]:
         # its own scope: a stop ends every wait in here, and batches that the poll was about to take are given back
-        self._idle = trio.CancelScope()
+        self._idle[upper] = scope = trio.CancelScope()
         tasks: list[tuple[int, int, Any]] = []
         asked = trio.current_time()
-        with self._idle:
-            await self._gate.opened()  # before the take, so that no lease ages in a queue of our own
-            await self._hands.acquire()
+        with scope:
+            if upper:
+                await self._others_busy()
+            await self._gate.opened(upper=upper)  # before the take, so that no lease ages in a queue of our own
+            await self._hands.acquire(upper=upper)
             free = 1
-            most = 1 if self._gate.careful else TASKS_A_TAKE
+            most = 1 if upper or self._gate.careful else TASKS_A_TAKE
             try:
                 with trio.move_on_after(TAKE_LINGER):
                     while free < most:
                         await self._hands.acquire()
                         free += 1
                 asked = trio.current_time()
-                tasks = await self._tubes.batch_take(self._channel, free)
+                tasks = await self._poll(free, upper)
                 if tasks:
                     self._gate.probe()
             except LinkLost:
@@ -102,7 +118,29 @@ class Consumer:
                     self._hands.release()
         return asked, tasks
 
-    async def _read(self, id: int, number: int, data: Any, asked: float, leave: Callable[[], Leave]) -> Batch | None:
+    async def _others_busy(self) -> None:
+        """Return once the usual hands do not poll: they would not take a batch of the upper lane now."""
+        busy = False
+        while not busy:
+            while self._polling:
+                await self._polled.wait()
+            await trio.sleep(GLANCE)  # between two polls that find nothing they are not busy
+            busy = not self._polling
+
+    async def _poll(self, most: int, upper: bool) -> list[tuple[int, int, Any]]:
+        if upper:
+            return await self._tubes.batch_take(self._channel, most, upper=True)
+        self._polling = True
+        try:
+            return await self._tubes.batch_take(self._channel, most)
+        finally:
+            self._polling = False
+            self._polled.set()
+            self._polled = trio.Event()
+
+    async def _read(
+        self, id: int, number: int, data: Any, asked: float, leave: Callable[[], Leave], upper: bool
+    ) -> Batch | None:
         try:
             task = Task.of(id, number, data)
             recipients = unpack_recipients(task.recipients)
@@ -128,6 +166,8 @@ class Consumer:
             leave=leave,
             task_id=id,
             number=number,
+            # a batch that an earlier version put lies among those of the upper lane: who takes it there pays as they do
+            lane=Lane.UPPER if upper or task.lane == Lane.UPPER else Lane.MIDDLE,
             refusals=task.refusals,
             window=None if campaign.windows is None else campaign.windows.window(self._channel, task.window),
         )

@@ -21,6 +21,7 @@ from actors.slowdown import Slowdown
 from campaigns.batch import Batch
 from campaigns.channel_state import ChannelState
 from campaigns.clock import Clock, wall_clock
+from campaigns.lane import Lane
 from campaigns.outcome import Outcome
 from supervision import Parking
 from transports.contract import Outcomes, Transport
@@ -142,12 +143,18 @@ class Gate:
             remedy=obstacle.remedy,
         )
 
-    async def opened(self) -> None:
-        """Return when a batch may be taken."""
+    async def opened(self, *, upper: bool = False) -> None:
+        """Return when a batch may be taken. ``upper``: one of the upper lane, which need not wait for the others' rate.
+
+        While the channel is on probation the usual hands take its probe, of the upper lane if there is one.
+        """
         await self._unstopped()
+        while upper and self._on_probation:
+            await trio.sleep(LOOK_EVERY)
+            await self._unstopped()
         if self._limiter is not None:
             # wait for the channel's rate only once: else one of two channels that share a limiter would starve
-            await trio.sleep(self._limiter.delay(0, trio.current_time()))
+            await trio.sleep(self._limiter.delay(0, trio.current_time(), upper=upper))
             await self._unstopped()
 
     async def _unstopped(self) -> None:
@@ -161,7 +168,11 @@ class Gate:
     @property
     def careful(self) -> bool:
         """Whether batches should be taken one at a time: each may be the last for a while."""
-        return self._limiter is not None or self.breaker.reason is not None or self.slowdown.since is not None
+        return self._limiter is not None or self._on_probation
+
+    @property
+    def _on_probation(self) -> bool:
+        return self.breaker.reason is not None or self.slowdown.since is not None
 
     # called by the consumer
 
@@ -174,7 +185,8 @@ class Gate:
     def taken(self, batch: Batch) -> None:
         """A batch is in hand. Its pushes are taken from the rate now; the next take waits for them."""
         now = trio.current_time()
-        if self._limiter is not None and (pause := self._limiter.delay(len(batch.recipients), now)) > 0:
+        n, upper = len(batch.recipients), batch.lane is Lane.UPPER
+        if self._limiter is not None and (pause := self._limiter.delay(n, now, upper=upper)) > 0:
             if now >= self._rated_until + BLINK:
                 self._rated_since = now
             self._rated_until = now + pause

@@ -13,14 +13,18 @@ LONG_IDLE = 300.0
 class Limiter:
     """At most ``rate`` pushes a second in the long run, and ``burst`` at once.
 
-    A batch may be larger than the burst: it drives the bucket into debt, and the batches after it wait. So batches are
-    sent in the order of the calls, and none starves.
+    A batch may be larger than the burst: it drives the bucket into debt, and the batches after it wait. So batches of
+    one lane are sent in the order of the calls.
+
+    The upper lane draws first: it waits only for its own debt, and the other lanes wait for the debt of all. So the
+    upper lane may take all of the rate for as long as it has something to send, and then the others go on. Beyond the
+    rate, this costs one batch of the upper lane at a time.
 
     With a ``ramp`` the rate rises linearly from :data:`START` of the full rate to all of it, over that many seconds *of
     activity*: time in which the bucket was not full. A trickle far below the rate does not end the ramp.
     """
 
-    __slots__ = ("_active", "_filled", "_idle", "_tokens", "burst", "ramp", "rate")
+    __slots__ = ("_active", "_filled", "_idle", "_tokens", "_upper", "burst", "ramp", "rate")
 
     def __init__(self, rate_per_second: float, burst: float, *, ramp: float = 0.0) -> None:
         """Start with a full bucket. ``rate_per_second`` may be ``math.inf`` (no limit). ``ramp``: seconds, 0 for none.
@@ -33,12 +37,16 @@ class Limiter:
         self.burst = burst
         self.ramp = ramp
         self._tokens = burst
+        self._upper = 0.0  # 0, less what the upper lane owes: it saves nothing up
         self._filled = -math.inf
         self._active = 0.0  # seconds of activity since the ramp began
         self._idle = 0.0  # seconds for which the bucket has been full and nothing was taken
 
-    def delay(self, n: float, now: float) -> float:
-        """Take ``n`` tokens at ``now`` (seconds, any monotonic clock); return the seconds to wait before using them."""
+    def delay(self, n: float, now: float, *, upper: bool = False) -> float:
+        """Take ``n`` tokens at ``now`` (seconds, any monotonic clock); return the seconds to wait before using them.
+
+        ``upper``: for the upper lane.
+        """
         if self.rate == math.inf:
             return 0.0
         if self._filled > -math.inf:
@@ -48,11 +56,16 @@ class Limiter:
         if n > 0:
             self._idle = 0.0
         self._tokens -= n
-        return self._seconds(-self._tokens) if self._tokens < 0 else 0.0
+        if upper:
+            self._upper -= n
+        owed = -max(self._tokens, self._upper) if upper else -self._tokens
+        return self._seconds(owed) if owed > 0 else 0.0
 
     def _fill(self, elapsed: float) -> None:
         active = min(elapsed, self._seconds(self.burst - self._tokens))
-        self._tokens = min(self.burst, self._tokens + self._gain(active))
+        gained = self._gain(active)
+        self._tokens = min(self.burst, self._tokens + gained)
+        self._upper = min(0.0, self._upper + gained)  # the bucket is never full before this debt is paid
         self._active = min(self.ramp, self._active + active)
         self._idle += elapsed - active
         if self._idle >= LONG_IDLE:

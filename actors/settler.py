@@ -9,6 +9,7 @@ import structlog
 import trio
 
 from actors.gate import Gate
+from actors.hands import Hands
 from actors.messages import Answered
 from actors.poison import why_of
 from actors.settlement import SettlementWriter
@@ -134,7 +135,7 @@ class Settler:
         tubes: Tubes,
         done: trio.MemoryReceiveChannel[Answered],
         intake: trio.MemorySendChannel[Answered],
-        hands: trio.Semaphore,
+        hands: Hands,
         gate: Gate,
         clock: Clock,
     ) -> None:

@@ -13,6 +13,7 @@ from actors.campaign_cache import CampaignCache
 from actors.consumer import Consumer
 from actors.dead_judge import DeadJudge, asking
 from actors.gate import Gate
+from actors.hands import Hands
 from actors.limiter import Limiter
 from actors.messages import Answered, Page
 from actors.refusals import Ask
@@ -97,15 +98,11 @@ class ChannelGroup:
         self._drain = drain
         self._connect()
 
-    def _in_hands(self) -> int:
-        return HANDS_A_CONNECTION * self._setup.connections
-
     def _connect(self) -> None:
-        hands = self._in_hands()
         self.gate.begin_anew()
-        self._hands = trio.Semaphore(hands)
-        self._work_in, self._work_out = trio.open_memory_channel[Batch](hands)
-        self._done_in, self._done_out = trio.open_memory_channel[Answered](hands)
+        self._hands = Hands(HANDS_A_CONNECTION * self._setup.connections)
+        self._work_in, self._work_out = trio.open_memory_channel[Batch](self._hands.count)
+        self._done_in, self._done_out = trio.open_memory_channel[Answered](self._hands.count)
 
     def parking(self) -> Parking:
         """The group, isolated from other channels: if it crashes too often it is parked, and retried every minute."""
@@ -151,7 +148,7 @@ class ChannelGroup:
             gate=self.gate,
             clock=self._clock,
             find=self._find,
-            concurrency=self._in_hands(),
+            concurrency=self._hands.count,
         )
 
     def _consumer(self) -> Actor:
@@ -231,6 +228,7 @@ class CampaignGroup:
             pages=self._pages,
             intake=self._intake,
             channels=self._channels,
+            sizes={setup.name: setup.pace.batch for setup in self._hello.channels if setup.pace is not None},
             clock=self._clock,
         )
 

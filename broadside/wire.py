@@ -9,6 +9,7 @@ import msgspec
 import trio
 
 from broadside.errors import BroadsideError
+from campaigns.batch import RECIPIENTS_A_BATCH
 from campaigns.channel_state import ChannelState
 
 LARGEST = 16 * 1024 * 1024
@@ -42,6 +43,8 @@ class Pace(msgspec.Struct, frozen=True, kw_only=True):
     rate: float
     """Pushes a second."""
     burst: float
+    batch: int = RECIPIENTS_A_BATCH
+    """Recipients of a batch: at a low rate, one second's worth."""
     ramp: float
     """Seconds over which the rate rises from a small start; 0: the full rate at once."""
 

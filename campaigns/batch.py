@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from campaigns.lane import Lane
 from campaigns.message import Message
 from campaigns.presentation import Presentation
 from campaigns.recipient import Recipient
@@ -55,6 +56,8 @@ class Batch:
     """The task's id on its tube. Tubes reuse ids: only ``task_id`` and ``number`` together name this batch."""
     number: int = 0
     """The number of the take, which a queue never gives twice; 0: on no tube (a dry run)."""
+    lane: Lane = Lane.MIDDLE
+    """A batch of the upper lane goes before the requests of others that wait for a connection."""
     refusals: int = 0
     """Refusals of these recipients' own so far (``Fault.PHONE``): after too many they are given up."""
     presentation: Presentation = Presentation.AWAKE

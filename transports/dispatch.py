@@ -9,6 +9,7 @@ import structlog
 
 from campaigns.batch import Batch, Leave
 from campaigns.clock import Clock, wall_clock
+from campaigns.lane import Lane
 from campaigns.outcome import Death, Fault, Outcome
 from campaigns.windows import MARGIN
 from transports.contract import Exceptional, Outcomes
@@ -41,7 +42,7 @@ class Dispatch(Submission):
         ``decide(answer, attempt)`` is the platform's table. ``renew`` replaces the credential that ``answer`` refused,
         and returns whether that is worth another try. ``clock``: ms UTC.
         """
-        super().__init__(rows, template, batch.begin_until)
+        super().__init__(rows, template, batch.begin_until, first=batch.lane is Lane.UPPER)
         self.outcomes = Outcomes()
         self._batch = batch
         self._decide = decide

@@ -10,8 +10,13 @@ from broadside.wire import Pace
 from campaigns.batch import RECIPIENTS_A_BATCH
 from transports.contract import Quota
 
-BATCH = float(RECIPIENTS_A_BATCH)
-"""The pushes of a batch go out at once, so no limit can be finer."""
+LEAST = 10
+"""Recipients of the smallest batch: a task for each phone would fill the queue's memory."""
+
+
+def batch(rate: float) -> int:
+    """Recipients of a batch at ``rate`` pushes a second: one second's worth, as the pushes of a batch go out at once."""
+    return max(LEAST, min(RECIPIENTS_A_BATCH, int(rate)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,13 +59,17 @@ def _allowance(
     of_ours = f", of which this node takes 1/{nodes}" if nodes > 1 else ""
     if rate is not None:
         share = rate / (workers * nodes)
-        pace = Pace(bucket=owner, rate=share, burst=max(share, BATCH), ramp=quota.ramp if quota else 0.0)
+        size = batch(share)
+        pace = Pace(bucket=owner, rate=share, burst=max(share, size), batch=size, ramp=quota.ramp if quota else 0.0)
         text = f"{rate:,.10g} a second by {'the lowest ' if len(names) > 1 else ''}rate"
     elif quota is not None:
         share = quota.a_minute / (workers * nodes)
-        # the bursts on top of the steady flow count towards the minute too
-        at_once = BATCH * (1 + len(names))
-        pace = Pace(bucket=owner, rate=max(share - at_once, share / 2) / 60, burst=BATCH, ramp=quota.ramp)
+        # the bursts on top of the steady flow count towards the minute too: the bucket's, and of each channel a batch of
+        # the upper lane and one of the others
+        size = batch(share / 60)
+        at_once = float(size * (1 + 2 * len(names)))
+        rate_ = max(share - at_once, share / 2) / 60
+        pace = Pace(bucket=owner, rate=rate_, burst=size, batch=size, ramp=quota.ramp)
         text = f"{quota.a_minute:,.10g} a minute"
     elif channel.twin:
         return Allowance(None, "off (twin)")

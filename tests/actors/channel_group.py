@@ -11,6 +11,7 @@ import trio.testing
 
 from actors.consumer import Consumer
 from actors.gate import Gate
+from actors.hands import Hands
 from actors.limiter import Limiter
 from actors.messages import Answered
 from actors.refusals import Doubt
@@ -18,6 +19,7 @@ from actors.settler import Settler
 from actors.transport_actor import TransportActor
 from campaigns.batch import Batch, Leave, always
 from campaigns.campaign import Campaign
+from campaigns.lane import Lane
 from campaigns.message import Message
 from campaigns.recipient import Recipient, pack_recipients
 from storage.errors import LinkLost
@@ -25,6 +27,14 @@ from storage.records import Settlement
 from transports.contract import Outcomes
 
 FAR = 10**15
+LANE = 8
+PRIS = {Lane.UPPER: 0, Lane.MIDDLE: 1, Lane.LOWER: 2}
+
+
+def lane_of(data: Any) -> Lane:
+    """The lane of a task; the queue gives the middle one to what is no batch."""
+    written = data[LANE] if isinstance(data, list) and len(data) > LANE else None
+    return next((lane for lane in Lane if lane == written), Lane.MIDDLE)
 
 
 class MemoryTubes:
@@ -67,23 +77,26 @@ class MemoryTubes:
         self.ready += [(id, self.taken.pop(id)) for id, _ in leases]
         self.released += len(leases)
 
-    async def batch_take(self, channel: str, most: int) -> list[tuple[int, int, Any]]:
+    async def batch_take(self, channel: str, most: int, *, upper: bool = False) -> list[tuple[int, int, Any]]:
         with trio.move_on_after(2.0):
-            while not self._due():  # noqa: ASYNC110 - virtual time
+            while not self._due(upper):  # noqa: ASYNC110 - virtual time
                 await trio.sleep(0.1)
         await trio.lowlevel.checkpoint()
-        tasks, self.ready = self.ready[:most], self.ready[most:]
+        tasks = self._due(upper)[:most]
+        ids = {id for id, _ in tasks}
+        self.ready = [task for task in self.ready if task[0] not in ids]
         self.taken.update(tasks)
         self.most_taken = max(self.most_taken, len(self.taken))
         if tasks:
             self.takes.append(trio.current_time())
         return [(id, id + 1, data) for id, data in tasks]
 
-    def _due(self) -> bool:
+    def _due(self, upper: bool) -> list[tuple[int, Any]]:
         now = trio.current_time()
         self.ready += [(id, data) for due, id, data in self.later if due <= now]
         self.later = [entry for entry in self.later if entry[0] > now]
-        return bool(self.ready)
+        self.ready.sort(key=lambda task: PRIS[lane_of(task[1])])
+        return [task for task in self.ready if not upper or lane_of(task[1]) is Lane.UPPER]
 
     async def batch_bury(self, channel: str, id: int, number: int, why: str, *, sent: bool = False) -> None:
         await trio.lowlevel.checkpoint()
@@ -172,6 +185,7 @@ class Group:
         transport: Any,
         *,
         hands: int = 6,
+        concurrency: int = 4,
         limiter: Limiter | None = None,
         clock: Callable[[], int] = lambda: 1000,
     ) -> None:
@@ -183,9 +197,9 @@ class Group:
         """Subscriber → the recipient under the newest token, where the base has another one than the batch."""
         self.gate = gate = Gate("c", ask=self._ask, limiter=limiter, clock=clock)
         self.breaker, self.refusals = gate.breaker, gate.refusals
-        places = trio.Semaphore(hands)
-        work_in, work_out = trio.open_memory_channel[Batch](hands)
-        done_in, done_out = trio.open_memory_channel[Answered](hands)
+        places = Hands(hands)
+        work_in, work_out = trio.open_memory_channel[Batch](places.count)
+        done_in, done_out = trio.open_memory_channel[Answered](places.count)
         fake: Any = tubes
         cache: Any = Cache()
         self.settler = Settler(
@@ -207,6 +221,7 @@ class Group:
             gate=gate,
             clock=clock,
             find=self._find,
+            concurrency=concurrency,
         )
         self.consumer = Consumer(
             channel="c",

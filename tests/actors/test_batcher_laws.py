@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,6 +13,7 @@ from actors.batcher import split
 from actors.messages import Page
 from campaigns.baton import Baton
 from campaigns.campaign import Campaign
+from campaigns.lane import Lane
 from campaigns.message import Message
 from campaigns.recipient import Recipient, pack_recipients, unpack_recipients
 from storage.records import Claim, PagePart, TakenBaton
@@ -73,3 +75,25 @@ def test_what_an_earlier_owner_settled_is_not_put_again() -> None:
     ids = {place.part.channel: [r.id for r in unpack_recipients(place.part.recipients)] for place in result.placed}
     assert ids == {"ios": [2, 5, 6], "android": [9]}
     assert result.recipients == 4
+
+
+@given(st.lists(channels, max_size=40), st.dictionaries(channels, st.integers(1, 5)))
+def test_a_rated_channels_batches_are_cut_and_nobody_is_lost_by_it(cast: list[str], sizes: dict[str, int]) -> None:
+    """21.3: below 500 a second a batch is one second's worth."""
+    rows = list(enumerate(cast, 1))
+    whole, cut = split(page(rows), SERVED), split(page(rows), SERVED, sizes)
+    assert cut._replace(parts=[]) == whole._replace(parts=[])
+    assert all(0 < part.size <= sizes.get(part.channel, 4) for part in cut.parts)
+    assert all(len(unpack_recipients(part.recipients)) == part.size for part in cut.parts)
+    for channel in SERVED:
+        ids = [row.id for part in cut.parts if part.channel == channel for row in unpack_recipients(part.recipients)]
+        assert ids == [id for id, each in rows if each == channel]
+
+
+def test_a_split_page_has_the_lane_of_its_campaign() -> None:
+    """21.3: fixed by Fire, so that every node of the ring puts it on the same lane."""
+    given_page = page([(1, "ios")])
+    assert split(given_page, SERVED).lane is Lane.MIDDLE
+    policy = {"ttl_ms": 1000, "lane": "upper"}
+    urgent = replace(given_page, campaign=replace(given_page.campaign, policy=policy))
+    assert split(urgent, SERVED).lane is Lane.UPPER

@@ -9,6 +9,7 @@ import trio
 import trio.testing
 
 from actors.gate import Gate
+from actors.hands import Hands
 from actors.messages import Answered
 from actors.settler import Settler
 from campaigns.batch import Batch
@@ -133,7 +134,7 @@ async def test_a_settler_whose_group_never_came_up_ends_at_once(autojump_clock: 
         tubes=tubes,
         done=done_out,
         intake=done_in,
-        hands=trio.Semaphore(1),
+        hands=Hands(1),
         gate=Gate("c", ask=no_answer),
         clock=lambda: 0,
     )

@@ -147,14 +147,14 @@ class Tubes(MemoryTubes):
         for _, data in self.ready:
             data[7] = int(LIFE * 1000)
 
-    async def batch_take(self, channel: str, most: int) -> list[tuple[int, int, Any]]:
+    async def batch_take(self, channel: str, most: int, *, upper: bool = False) -> list[tuple[int, int, Any]]:
         with trio.move_on_after(2.0):
             while not self.ready and not (self.delayed and self.delayed[0].at <= trio.current_time()):  # noqa: ASYNC110
                 await trio.sleep(0.5)
         while self.delayed and self.delayed[0].at <= trio.current_time():
             due = heapq.heappop(self.delayed)
             self.ready.append((due.id, due.data))
-        return await super().batch_take(channel, most)
+        return await super().batch_take(channel, most, upper=upper)
 
     async def settle(self, channel: str, settlements: list[Settlement]) -> list[bool]:
         for one in settlements:

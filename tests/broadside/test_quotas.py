@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from broadside import wire
 from broadside.config.config import Channel
-from broadside.node.quotas import BATCH, allowances
+from broadside.node.quotas import LEAST, allowances
 from broadside.topology import limiters
 from transports.contract import Quota
 
@@ -73,10 +73,21 @@ def test_the_whole_ring_keeps_a_projects_quota(workers: int, nodes: int, rates: 
     if given_rates:
         assert pace.rate * parts == pytest.approx(min(given_rates))
     elif parts <= 16:
-        # each channel may have drawn one batch more than there was
-        in_a_minute = 60 * pace.rate + pace.burst + BATCH * len(rates)
+        # each channel may have drawn one batch of the upper lane and one of the others more than there was
+        in_a_minute = 60 * pace.rate + pace.burst + 2 * pace.batch * len(rates)
         assert in_a_minute * parts <= 600_000 + 1
         assert pace.rate * parts >= 5_000
+
+
+@given(st.floats(0.01, 20_000), st.integers(1, 16), st.integers(1, 5))
+def test_the_batches_of_a_rated_channel_are_one_seconds_worth(rate: float, workers: int, nodes: int) -> None:
+    """21.3: at most 500, and at least ten; the rate is that of one worker."""
+    pace = allowances({"a": channel("apns", rate=rate)}, {}, workers, nodes)["a"].pace
+    assert pace is not None
+    assert LEAST <= pace.batch <= 500
+    assert pace.batch <= max(LEAST, pace.rate)
+    assert pace.batch > min(499, pace.rate - 1)
+    assert pace.burst <= max(pace.batch, pace.rate)
 
 
 def test_channels_of_one_project_share_a_bucket_and_others_do_not() -> None:

@@ -48,7 +48,7 @@ class Pool:
         self._timing = timing or Timing()
         self._backoff = backoff
         self._client = client
-        self._queue: deque[Submission] = deque()  # submissions with unsent requests, in order of arrival
+        self._queue: deque[Submission] = deque()  # with unsent requests: first ones, then others, as they came
         self._open: set[Submission] = set()  # submissions with a waiter
         self._connections: list[Connection] = []
         self._stop = trio.Event()
@@ -135,7 +135,10 @@ class Pool:
     def _enqueue(self, submission: Submission) -> None:
         if not submission.queued and submission.unsent:
             submission.queued = True
-            self._queue.append(submission)
+            place = len(self._queue)
+            if submission.first:
+                place = next((at for at, other in enumerate(self._queue) if not other.first), place)
+            self._queue.insert(place, submission)
 
     def _settle(self, done: Completions) -> str | None:
         """Report to each submission which of its requests have ended.

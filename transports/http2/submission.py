@@ -19,11 +19,15 @@ class Submission:
     of requests that are never begun.
     """
 
-    def __init__(self, rows: list[Row], template: Callable[[], Template], begin_until: float = math.inf) -> None:
+    def __init__(
+        self, rows: list[Row], template: Callable[[], Template], begin_until: float = math.inf, *, first: bool = False
+    ) -> None:
         """``template`` returns the constant part at the moment of sending: credentials change while requests wait.
 
-        ``begin_until``: ``trio.current_time()`` after which nothing more is begun.
+        ``begin_until``: ``trio.current_time()`` after which nothing more is begun. ``first``: it goes before the
+        submissions that are not first, also before those that wait already.
         """
+        self.first = first
         self.template = template
         self.begin_until = begin_until
         self.queued = False
