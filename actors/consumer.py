@@ -99,9 +99,16 @@ class Consumer:
             if upper:
                 await self._others_busy()
             await self._gate.opened(upper=upper)  # before the take, so that no lease ages in a queue of our own
-            await self._hands.acquire(upper=upper)
+            if upper:
+                await self._hands.last()
+                asked = trio.current_time()
+                tasks = await self._poll(1, upper)
+                for _ in tasks:
+                    self._hands.occupy_last()
+                return asked, tasks
+            await self._hands.acquire()
             free = 1
-            most = 1 if upper or self._gate.careful else TASKS_A_TAKE
+            most = 1 if self._gate.careful else TASKS_A_TAKE
             try:
                 with trio.move_on_after(TAKE_LINGER):
                     while free < most:
@@ -109,10 +116,6 @@ class Consumer:
                         free += 1
                 asked = trio.current_time()
                 tasks = await self._poll(free, upper)
-                if tasks:
-                    self._gate.probe()
-            except LinkLost:
-                pass
             finally:
                 for _ in range(free - len(tasks)):
                     self._hands.release()
@@ -128,15 +131,20 @@ class Consumer:
             busy = not self._polling
 
     async def _poll(self, most: int, upper: bool) -> list[tuple[int, int, Any]]:
-        if upper:
-            return await self._tubes.batch_take(self._channel, most, upper=True)
-        self._polling = True
+        self._polling = self._polling or not upper
+        tasks: list[tuple[int, int, Any]] = []
         try:
-            return await self._tubes.batch_take(self._channel, most)
+            tasks = await self._tubes.batch_take(self._channel, most, upper=upper)
+        except LinkLost:
+            pass
         finally:
-            self._polling = False
-            self._polled.set()
-            self._polled = trio.Event()
+            if not upper:
+                self._polling = False
+                self._polled.set()
+                self._polled = trio.Event()
+        if tasks:
+            self._gate.probe()
+        return tasks
 
     async def _read(
         self, id: int, number: int, data: Any, asked: float, leave: Callable[[], Leave], upper: bool

@@ -19,13 +19,23 @@ class Hands:
         self._free = self.count
         self._changed = trio.Event()
 
-    async def acquire(self, *, upper: bool = False) -> None:
-        """Wait for a hand that may take a batch of any lane; ``upper``: of the upper lane."""
-        await trio.lowlevel.checkpoint()
-        least = 1 if upper else 2
-        while self._free < least:
-            await self._changed.wait()
+    async def acquire(self) -> None:
+        """Wait for a hand that may take a batch of any lane, and occupy it."""
+        await self._at_least(2)
         self._free -= 1
+
+    async def last(self) -> None:
+        """Wait until a hand is free that may take a batch of the upper lane. It stays free until ``occupy_last``."""
+        await self._at_least(1)
+
+    def occupy_last(self) -> None:
+        """Occupy that hand: a batch of the upper lane is taken. Only one task may wait for ``last`` and call this."""
+        self._free -= 1
+
+    async def _at_least(self, free: int) -> None:
+        await trio.lowlevel.checkpoint()
+        while self._free < free:
+            await self._changed.wait()
 
     def release(self) -> None:
         """Return a hand."""

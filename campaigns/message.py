@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import msgspec
+
+Urgency: TypeAlias = Literal["high", "normal", "low"]
+"""How much a push may disturb: each platform translates it, and its own options override it."""
 
 
 class Text(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -53,6 +56,8 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     replaces it."""
     data: dict[str, str] = {}
     """The app's own keys."""
+    urgency: Urgency | None = None
+    """None: normal; in a request, as the campaign's kind says."""
     options: dict[str, dict[str, Any]] = {}
     """Platform → options that only that platform knows (``{PLATFORM: {"priority": 5}}``), parsed strictly. They win
     over everything above."""

@@ -177,18 +177,8 @@ class Tubes:
         Returns ``put``, ``marked``, ``fenced`` or ``full``; after the last two the baton is still ours.
         """
         wire = [
-            [
-                part.channel,
-                delay,
-                part.size,
-                part.recipients,
-                expires_at,
-                part.window,
-                begin_from,
-                begin_until,
-                lane.value,
-            ]
-            for part, delay, expires_at, begin_from, begin_until in placed
+            [part.channel, delay, part.size, part.recipients, until, part.window, begin_from, begin_until, lane.value]
+            for part, delay, until, begin_from, begin_until in placed
         ]
         return str((await self._link.insist(
             self._where, "tubes.page_put", taken.epoch, *taken.baton[:3], wire, recipients, tallies,

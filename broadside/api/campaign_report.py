@@ -9,6 +9,7 @@ from msgspec import Meta
 
 from campaigns.campaign import ENDED, State
 from campaigns.channel_state import ChannelState
+from campaigns.kind import USUAL
 from campaigns.message import Message
 from campaigns.tally import Tally
 from campaigns.windows import QuietRule
@@ -31,6 +32,9 @@ class CampaignReport(msgspec.Struct, frozen=True, kw_only=True):
     """13 base32 characters."""
     state: State
     message: Message
+    kind: str = USUAL
+    lane: str = "middle"
+    """``upper`` overtakes ``middle``, and ``middle`` overtakes ``lower``."""
     created_at: int
     fired_at: int | None = None
     finished_at: int | None = None
@@ -76,11 +80,13 @@ class FireRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     message: Message
     channels: list[str] | None = None
     """None: all."""
+    kind: str | None = None
+    """A built-in kind or one of ``[kinds.NAME]``; None: ``news``."""
     ttl_seconds: Annotated[int, Meta(ge=1, le=30 * 86400)] | None = None
-    """When the news expires; None: after the node's default."""
+    """When the news expires; None: after the kind's time."""
     quiet: QuietRule | msgspec.UnsetType = msgspec.UNSET
-    """What the quiet hours of a subscriber's own time zone mean: wait until they end (the default), show it at once
-    without a sound, leave these people out, or wake them."""
+    """What the quiet hours of a subscriber's own time zone mean: wait until they end, show it at once without a sound,
+    leave these people out, or wake them; left out: as the kind says."""
     on_objection: Literal["refuse", "skip", "adapt"] | msgspec.UnsetType = msgspec.UNSET
     """If a channel's platform cannot carry the message: refuse the campaign (the default), leave the channel out, or
     adapt the message to the platform, and refuse the campaign if that is not possible."""

@@ -105,6 +105,7 @@ def show(
         say(f"url       {report.message.url}")
     if report.message.texts:
         say(f"texts     {', '.join(sorted(report.message.texts))}")
+    say(f"kind      {report.kind}, {report.lane} lane")
     say(f"fired     {moment(report.fired_at)}")
     say(f"finished  {moment(report.finished_at)}" + (f", {report.seconds:,.1f} s" if report.seconds else ""))
     say(f"rate      {rate}")

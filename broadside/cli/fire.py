@@ -26,6 +26,7 @@ Examples:
     broadside fire --title "Storm tonight" --body "Stay inside." --wait
     broadside fire --title Goal --body 2:1 --channel ios-news --ttl 10m
     broadside fire --title Hello --body World --url https://example.com --json
+    broadside fire --title "Your morning" --body "Seven stories" --kind digest
     broadside fire --title Goal --body 2:1 --options match.json
     broadside fire --message storm.json --thread storm-7
     broadside fire --title Hello --body World --dry-run
@@ -50,12 +51,16 @@ def fire(
     *,
     written: Written | None = None,
     channel: Channels = None,
+    kind: Annotated[
+        str | None,
+        Parameter(help="breaking, news, digest, or a kind of [kinds] in broadside.toml. Default: news."),
+    ] = None,
     ttl: Ttl = None,
     quiet: Annotated[
         QuietRule | None,
         Parameter(
-            help="What the quiet hours of a subscriber's own time zone mean: hold the push until they end (the "
-            "default), show it silently, drop it, or break through them."
+            help="What the quiet hours of a subscriber's own time zone mean: hold the push until they end, show "
+            "it silently, drop it, or break through them. Default: as the kind says; news is held."
         ),
     ] = None,
     skip: Annotated[
@@ -103,6 +108,8 @@ def fire(
         request = msgspec.structs.replace(request, on_objection="skip" if skip else "adapt")
     if quiet is not None:
         request = msgspec.structs.replace(request, quiet=quiet)
+    if kind is not None:
+        request = msgspec.structs.replace(request, kind=kind)
     try:
         key = secrets.token_hex(16) if key is None else check_key(key, "--key")
     except RecordError as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Annotated, TypeAlias
 
@@ -14,6 +13,7 @@ from broadside.config.config import Config
 from broadside.datafolder import DataFolder
 from broadside.demo.demo_config import load_or_demo
 from broadside.errors import UsageError, shown
+from campaigns.duration import EXAMPLES, parse_duration
 
 ConfigFile: TypeAlias = Annotated[
     Path | None,
@@ -23,8 +23,6 @@ DataDir: TypeAlias = Annotated[
     Path | None, Parameter(name="--data", help="The node's data folder, instead of the configured one (demo: var).")
 ]
 Json: TypeAlias = Annotated[bool, Parameter(name="--json", help="Print the result as one line of JSON, for scripts.")]
-
-_UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 def data_folder(config: Path | None, data: Path | None) -> DataFolder:
@@ -44,7 +42,7 @@ def client(config: Path | None, data: Path | None) -> Client:
 
 def duration(option: str, text: str) -> int:
     """Parse ``90``, ``90s``, ``15m``, ``2h``, ``1d`` into seconds (raises ``UsageError``)."""
-    found = re.fullmatch(r"(\d{1,9})([smhd]?)", text.strip())
-    if not found or int(found[1]) == 0:
-        raise UsageError(f"{option}: {shown(text)} is not a duration (write 90s, 15m, 2h or 1d)")
-    return int(found[1]) * _UNITS[found[2]]
+    seconds = parse_duration(text)
+    if seconds is None:
+        raise UsageError(f"{option}: {shown(text)} is not a duration (write {EXAMPLES})")
+    return seconds

@@ -15,6 +15,7 @@ from msgspec import Meta
 
 from broadside import machine_users
 from broadside.config import strict_toml
+from broadside.config.kinds import read_kinds
 from broadside.config.tarantool import (
     KEEP_DAYS,
     NAME,
@@ -33,6 +34,7 @@ from broadside.config.tarantool import (
 )
 from broadside.errors import ConfigError, shown
 from broadside.machine_limits import GB, cores, memory
+from campaigns.kind import BUILT_IN, Kind
 from campaigns.quiet_hours import QuietHours, zones_known
 from simulators import twins
 from transports import registry
@@ -164,6 +166,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     channels: dict[str, Channel] = {}
     supervision: Supervision = Supervision()
     newsroom: NewsroomConfig = NewsroomConfig()
+    kinds: dict[str, Kind] = msgspec.field(default_factory=lambda: dict(BUILT_IN))
+    """``[kinds.NAME]``: the kinds of news that an editor can fire."""
     demo: Demo | None = None
     """Fill an empty base with sample phones and fire at them. Only if every channel is a twin."""
     source: Path | None = None
@@ -250,6 +254,7 @@ def _config(reader: strict_toml.Reader, table: dict[str, object], source: Path) 
         channels=channels,
         supervision=supervision or Supervision(),
         newsroom=newsroom or NewsroomConfig(),
+        kinds=read_kinds(reader, table.get("kinds", {})),
         demo=demo,
         source=source,
         keep_days=keep_days,

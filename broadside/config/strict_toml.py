@@ -172,4 +172,4 @@ def _general(where: str) -> str:
     """``channels.ios.rate`` → ``channels.*.rate``; ``peers[1].uri`` → ``peers.uri``."""
     where = re.sub(r"\[\d+\]", "", where)
     parts = where.split(".")
-    return ".".join([parts[0], "*", *parts[2:]]) if parts[0] == "channels" and len(parts) > 2 else where
+    return ".".join([parts[0], "*", *parts[2:]]) if parts[0] in ("channels", "kinds") and len(parts) > 2 else where

@@ -23,6 +23,7 @@ from campaigns.campaign import Campaign
 from campaigns.clock import Clock
 from campaigns.identity import campaign_text
 from campaigns.lane import Lane
+from campaigns.message import Message
 from campaigns.windows import Windows
 from storage.errors import DiskFull, LinkDown, LinkLost, OutOfMemory, StorageError, VerbRefused
 from storage.records import Keyed, Once
@@ -65,13 +66,14 @@ class Firing:
     async def fire(
         self,
         request: FireRequest,
+        message: Message,
         policy: dict[str, Any],
         check: Callable[[], Awaitable[list[str] | None]],
         key: str | None,
         owner: str,
         windows: Callable[[int], Windows | None] = lambda _: None,
     ) -> Campaign:
-        """Fire a campaign, or return the one that ``key`` has fired already.
+        """Fire a campaign, or return the one that ``key`` has fired already. ``message``: as it is sent.
 
         ``check`` runs before anything is written. It returns the channels to fire to (None: all), and raises if the
         request is invalid. ``windows``: the window classes of a campaign that starts at a moment (ms UTC). Raises
@@ -110,9 +112,7 @@ class Firing:
                 if first is None:
                     channels = await insist(check)
                     written = True
-                    first = await insist(
-                        lambda: self._store.campaign_create(id, request.message, channels, policy, now, once)
-                    )
+                    first = await insist(lambda: self._store.campaign_create(id, message, channels, policy, now, once))
                 if first is not None and once is not None:
                     self._same(once, first)
                     # an earlier request created the campaign, and may have fired it

@@ -32,6 +32,7 @@ from campaigns.campaign import ADAPTED, Campaign
 from campaigns.channel_state import ChannelState
 from campaigns.clock import Clock, wall_clock
 from campaigns.identity import campaign_text
+from campaigns.kind import BUILT_IN, USUAL, Kind
 from campaigns.message import Message
 from campaigns.presentation import Presentation
 from campaigns.windows import QuietRule, Windows
@@ -47,8 +48,6 @@ PAGE_SIZE = 2000
 (`./dev bench choices`)."""
 ZONED_PAGE_SIZE = 8000
 """The same where quiet hours hold: a page is parted by window classes, too, and small batches cost more."""
-TTL = 4 * 3600
-"""Seconds after which news expires, unless the campaign sets another time."""
 SERVED_FOR = 1.0
 """Seconds for which the ring's channels are cached while subscribers come in."""
 LOOK_EVERY = 0.2
@@ -66,7 +65,8 @@ class Newsroom:
     ``node``: this node's name; ``checks``: channel → its platform's check of a message; ``states``: why this node's
     channels stand still; ``segments``: the number of parts in which a base is walked in parallel; ``peers``: the other
     nodes' tubes, which get their share of the first batons; ``device_tokens``: the rules by which every token is
-    normalised before it is stored; ``standing``: the dead ledger's current states; ``quiet``: its quiet hours.
+    normalised before it is stored; ``standing``: the dead ledger's current states; ``kinds``: name → kind of news;
+    ``quiet``: its quiet hours.
     """
 
     def __init__(
@@ -82,6 +82,7 @@ class Newsroom:
         peers: Sequence[Tubes] = (),
         dry_run: DryRun,
         device_tokens: DeviceTokens,
+        kinds: Mapping[str, Kind] = BUILT_IN,
         quiet: Quiet = NO_QUIET,
         clock: Clock = wall_clock,
     ) -> None:
@@ -97,6 +98,7 @@ class Newsroom:
         self.device_tokens = device_tokens
         self._quiet = quiet
         self._rehearsing = trio.Lock()
+        self._kinds = kinds
         self._clock = clock
         self._served: frozenset[str] | None = None
         self._served_until = -math.inf
@@ -108,21 +110,28 @@ class Newsroom:
         ``KeyReused`` if the key belongs to another request, and ``FireFailed``, which says whether the campaign may be
         firing.
         """
-        ttl = (request.ttl_seconds or TTL) * 1000
-        policy: dict[str, Any] = {"page_size": PAGE_SIZE, "ttl_ms": ttl}
-        rule = QuietRule.HOLD if request.quiet is msgspec.UNSET else request.quiet
+        kind = self._kind(request)
+        sent = _as(kind, request)
+        ttl = (request.ttl_seconds or kind.ttl) * 1000
+        policy: dict[str, Any] = {
+            "page_size": PAGE_SIZE,
+            "ttl_ms": ttl,
+            "kind": request.kind or USUAL,
+            "lane": kind.lane.word,
+        }
+        rule = kind.quiet if request.quiet is msgspec.UNSET else request.quiet
         if self._quiet.hours is not None:
             policy |= {"quiet": rule, "page_size": ZONED_PAGE_SIZE}
 
         async def check() -> list[str] | None:
-            channels, more = await self._check(request)
+            channels, more = await self._check(sent)
             policy.update(more)
             return channels
 
         def windows(start: int) -> Windows | None:
             return self._quiet.windows(rule, request.channels or self._quiet.zones, start, ttl)
 
-        campaign = await self._firing.fire(request, policy, check, key, owner, windows)
+        campaign = await self._firing.fire(request, sent.message, policy, check, key, owner, windows)
         return report(campaign, self._clock(), self._states())
 
     async def pause(self, id: int) -> CampaignReport:
@@ -174,8 +183,9 @@ class Newsroom:
 
         Raises ``RecordError`` for invalid channels, and while another dry run is under way.
         """
-        names = self._channels(request)
-        id, ttl = new_id(self._clock()), request.ttl_seconds or TTL
+        names, kind = self._channels(request), self._kind(request)
+        request = _as(kind, request)
+        id, ttl = new_id(self._clock()), request.ttl_seconds or kind.ttl
         phones = {name: await self._store.subscribers_some(name, PHONES) for name in names}
         verdicts: dict[str, Verdict] = {}
 
@@ -272,6 +282,13 @@ class Newsroom:
                     check(found[0])
                     return found
         return adapt(request.message, check)
+
+    def _kind(self, request: FireRequest) -> Kind:
+        """Return the kind of a request; raises ``RecordError`` for one that this node does not know."""
+        name = USUAL if request.kind is None else request.kind
+        if name not in self._kinds:
+            raise RecordError(strict_json.unknown("kind", name, sorted(self._kinds), "kind"))
+        return self._kinds[name]
 
     def _channels(self, request: FireRequest, others: Collection[str] = ()) -> list[str]:
         """Return the channels of a request; raises ``RecordError`` for unknown channels, platforms and options.
@@ -463,6 +480,13 @@ _ACTS = {
 def _shown(report: CampaignReport) -> tuple[object, ...]:
     """What those who watch a campaign see change."""
     return report.channels, report.state, report.paused_channels, report.held, report.reached
+
+
+def _as(kind: Kind, request: FireRequest) -> FireRequest:
+    """A request with the message as it is sent: with the urgency of its kind, unless the editor has chosen one."""
+    urgency = request.message.urgency or kind.urgency
+    message = msgspec.structs.replace(request.message, urgency=None if urgency == "normal" else urgency)
+    return msgspec.structs.replace(request, message=message)
 
 
 def _problem(said: str) -> Problem:

@@ -10,6 +10,7 @@ from broadside.newsroom.dead_desk import questions
 from campaigns.campaign import Campaign
 from campaigns.channel_state import ChannelState, worst
 from campaigns.identity import campaign_text
+from campaigns.kind import USUAL
 from campaigns.tally import Tally
 from storage.records import DeadStanding
 
@@ -39,6 +40,8 @@ def report(
         id=campaign_text(campaign.id),
         state=campaign.state,
         message=campaign.message,
+        kind=campaign.policy.get("kind", USUAL),
+        lane=campaign.lane.word,
         created_at=campaign.created_at,
         fired_at=campaign.fired_at,
         finished_at=campaign.finished_at,

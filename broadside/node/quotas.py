@@ -15,8 +15,8 @@ LEAST = 10
 
 
 def batch(rate: float) -> int:
-    """Recipients of a batch at ``rate`` pushes a second: one second's worth, as the pushes of a batch go out at once."""
-    return max(LEAST, min(RECIPIENTS_A_BATCH, int(rate)))
+    """Recipients of a batch at ``rate`` pushes a second: one second's worth, as all of them go out at once."""
+    return max(LEAST, int(min(RECIPIENTS_A_BATCH, rate)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +64,8 @@ def _allowance(
         text = f"{rate:,.10g} a second by {'the lowest ' if len(names) > 1 else ''}rate"
     elif quota is not None:
         share = quota.a_minute / (workers * nodes)
-        # the bursts on top of the steady flow count towards the minute too: the bucket's, and of each channel a batch of
-        # the upper lane and one of the others
+        # the bursts on top of the steady flow count towards the minute too: the bucket's, and of each channel a batch
+        # of the upper lane and one of the others
         size = batch(share / 60)
         at_once = float(size * (1 + 2 * len(names)))
         rate_ = max(share - at_once, share / 2) / 60

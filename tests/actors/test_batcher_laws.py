@@ -81,19 +81,20 @@ def test_what_an_earlier_owner_settled_is_not_put_again() -> None:
 def test_a_rated_channels_batches_are_cut_and_nobody_is_lost_by_it(cast: list[str], sizes: dict[str, int]) -> None:
     """21.3: below 500 a second a batch is one second's worth."""
     rows = list(enumerate(cast, 1))
-    whole, cut = split(page(rows), SERVED), split(page(rows), SERVED, sizes)
-    assert cut._replace(parts=[]) == whole._replace(parts=[])
-    assert all(0 < part.size <= sizes.get(part.channel, 4) for part in cut.parts)
-    assert all(len(unpack_recipients(part.recipients)) == part.size for part in cut.parts)
+    whole, cut = split(page(rows), SERVED, 10), split(page(rows), SERVED, 10, sizes)
+    assert cut._replace(placed=[]) == whole._replace(placed=[])
+    parts = [place.part for place in cut.placed]
+    assert all(0 < part.size <= sizes.get(part.channel, 4) for part in parts)
+    assert all(len(unpack_recipients(part.recipients)) == part.size for part in parts)
     for channel in SERVED:
-        ids = [row.id for part in cut.parts if part.channel == channel for row in unpack_recipients(part.recipients)]
+        ids = [row.id for part in parts if part.channel == channel for row in unpack_recipients(part.recipients)]
         assert ids == [id for id, each in rows if each == channel]
 
 
 def test_a_split_page_has_the_lane_of_its_campaign() -> None:
     """21.3: fixed by Fire, so that every node of the ring puts it on the same lane."""
     given_page = page([(1, "ios")])
-    assert split(given_page, SERVED).lane is Lane.MIDDLE
+    assert split(given_page, SERVED, 10).lane is Lane.MIDDLE
     policy = {"ttl_ms": 1000, "lane": "upper"}
     urgent = replace(given_page, campaign=replace(given_page.campaign, policy=policy))
-    assert split(urgent, SERVED).lane is Lane.UPPER
+    assert split(urgent, SERVED, 10).lane is Lane.UPPER

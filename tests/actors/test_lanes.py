@@ -77,6 +77,14 @@ async def test_the_upper_lane_gets_every_hand_that_is_free_and_then_the_others_g
     assert transport.most_at_once <= 6
 
 
+async def test_other_news_has_as_many_hands_as_before(autojump_clock: trio.testing.MockClock) -> None:
+    """21.3: the hand of the upper lane is one more, and takes none away while it waits."""
+    tubes, transport = MemoryTubes(400), ScriptedTransport(delivered, 1.0)
+    await Group(tubes, transport, hands=5, concurrency=6).run(21)
+    assert transport.most_at_once == 5
+    assert len(tubes.settled) >= 5 * 18, "five a second, but for what a take and a settlement cost"
+
+
 async def test_an_idle_channel_polls_once_and_a_busy_one_keeps_a_second_poll(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
@@ -108,7 +116,11 @@ def test_the_last_free_hand_takes_only_from_the_upper_lane(usual: int, steps: li
         async def take(lane: str) -> None:
             nonlocal in_hand
             waiting[lane] += 1
-            await hands.acquire(upper=lane == "upper")
+            if lane == "upper":
+                await hands.last()
+                hands.occupy_last()
+            else:
+                await hands.acquire()
             waiting[lane] -= 1
             in_hand += 1
 

@@ -18,6 +18,10 @@ from transports.apns.push_types import PUSH_TYPES, RINGING, START_ONLY
 from transports.errors import PayloadError
 
 _encode = msgspec.json.Encoder().encode
+_LEVELS: Mapping[str | None, str] = {"high": "time-sensitive", "low": "passive"}
+"""Urgency → ``interruption-level``; Apple's default is ``active``."""
+_SPARING = 5
+"""``apns-priority`` of an alert of low urgency: Apple may wait for a moment that spares the battery."""
 
 
 class Push(NamedTuple):
@@ -50,7 +54,8 @@ def render(message: Message, presentation: Presentation = Presentation.AWAKE) ->
     score = aps.relevance_score
     if score is not None and not 0 <= score <= 1 and options.push_type != "liveactivity":
         raise wrong("aps.relevance-score", score)
-    priority = options.priority or kind.priorities[0]
+    sparing = message.urgency == "low" and options.push_type == "alert"
+    priority = options.priority or (_SPARING if sparing else kind.priorities[0])
     asleep = presentation is Presentation.ASLEEP
     if asleep:
         aps = _asleep(aps, options.push_type)
@@ -102,7 +107,8 @@ def _alert(message: Message, aps: Aps) -> Aps:
             raise PayloadError(f"{WHERE}.aps.alert: null leaves nothing to show; {remedy}")
         return _as_given(message, aps)
     sound = _usual_sound(message) if aps.sound is UNSET else aps.sound or UNSET
-    return _with(aps, alert=_complete(_told(message, aps.alert)), sound=sound)
+    level = aps.interruption_level or _LEVELS.get(message.urgency)
+    return _with(aps, alert=_complete(_told(message, aps.alert)), sound=sound, interruption_level=level)
 
 
 def _usual_sound(message: Message) -> str | UnsetType:

@@ -21,6 +21,9 @@ LIMIT = 4_096
 """Most octets that an app receives: notification and data, including the platform's own."""
 _encode = msgspec.json.Encoder().encode
 
+_PRESSED = {"high": ("HIGH", "time-sensitive", "10"), "low": ("NORMAL", "passive", "5")}
+"""Urgency → Android's priority, and Apple's interruption level and priority."""
+
 _HEADS = {"token": b'{"message":{"token":"', "fid": b'{"message":{"fid":"'}
 _VALIDATE_HEADS = {kind: b'{"validate_only":true,' + head[1:] for kind, head in _HEADS.items()}
 # What each kind of device receives beside the message's notification and data.
@@ -128,6 +131,8 @@ def _defaults(message: Message, given: Mapping[str, Any], slot: str, ttl: int) -
         android["notification"] = notification
     if _part(given, "webpush", "notification"):
         webpush["notification"] = {"tag": slot}
+    if message.urgency is not None and not _silent(given):
+        _press(message.urgency, android, apns, webpush)
     data = _data(message)
     if data:
         rest["data"] = data
@@ -208,6 +213,14 @@ def _use_v2(rest: dict[str, Any]) -> None:
     kept = {name: value for name, value in android.items() if name not in ("priority", "notification")}
     rest["android_v2"] = kept | {"remote_notification": {"notification": android["notification"]}}
     del rest["android"]
+
+
+def _press(urgency: str, android: dict[str, Any], apns: dict[str, Any], webpush: dict[str, Any]) -> None:
+    """Say how much a push may disturb, to each platform in its own words. Without this it is ``normal``."""
+    android["priority"], level, priority = _PRESSED.get(urgency, ("HIGH", "active", "10"))
+    apns["headers"]["apns-priority"] = priority
+    apns["payload"]["aps"]["interruption-level"] = level
+    webpush["headers"]["Urgency"] = urgency
 
 
 def _data(message: Message) -> dict[str, str]:

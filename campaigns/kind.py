@@ -1,0 +1,28 @@
+"""The kinds of news: how a campaign is sent unless its request says otherwise."""
+
+from __future__ import annotations
+
+import msgspec
+
+from campaigns.lane import Lane
+from campaigns.message import Urgency
+from campaigns.windows import QuietRule
+
+
+class Kind(msgspec.Struct, frozen=True, kw_only=True):
+    """One kind of news. Fire copies it into the campaign: a later change of the configuration changes none."""
+
+    lane: Lane = Lane.MIDDLE
+    quiet: QuietRule = QuietRule.HOLD
+    urgency: Urgency = "normal"
+    ttl: int = 4 * 3600
+    """Seconds after which the news expires."""
+
+
+USUAL = "news"
+"""The kind of a campaign that names none."""
+BUILT_IN = {
+    "breaking": Kind(lane=Lane.UPPER, quiet=QuietRule.BREAK_THROUGH, urgency="high"),
+    USUAL: Kind(),
+    "digest": Kind(lane=Lane.LOWER, urgency="low", ttl=12 * 3600),
+}
