@@ -59,7 +59,7 @@ def test_breaking_news_passes_a_campaign_that_is_on_its_way(node: NodeProcess, c
     node.until(lambda: all(len(accepted(node, twin)) > 100 for twin in TWINS.values()), "the campaign under way", 120)
     before = {twin: len(accepted(node, twin)) for twin in TWINS.values()}
     with Client.of(DataFolder(node.data)) as client:
-        with pytest.raises(ApiError, match='kind: unknown kind .*"breaking"'):
+        with pytest.raises(ApiError, match=r'kind: unknown kind .*"breaking"'):
             client.fire(FireRequest(message=Message(title="Flood", body="Leave"), kind="braking"))
         report = client.fire(FireRequest(message=Message(title="Flood", body="Leave"), kind="breaking"))
         assert isinstance(report, CampaignReport)
