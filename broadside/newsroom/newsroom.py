@@ -119,7 +119,7 @@ class Newsroom:
             "kind": request.kind or USUAL,
             "lane": kind.lane.word,
         }
-        rule = kind.quiet if request.quiet is msgspec.UNSET else request.quiet
+        rule = kind.quiet if sent.quiet is msgspec.UNSET else sent.quiet
         if self._quiet.hours is not None:
             policy |= {"quiet": rule, "page_size": ZONED_PAGE_SIZE}
 
@@ -216,9 +216,9 @@ class Newsroom:
 
         Raises ``RecordError`` for invalid channels.
         """
-        now = self._clock()
-        messages = dict.fromkeys(self._channels(request), request.message)
-        return self._previews(messages, new_id(now), now + (request.ttl_seconds or TTL) * 1000)
+        now, kind = self._clock(), self._kind(request)
+        messages = dict.fromkeys(self._channels(request), _as(kind, request).message)
+        return self._previews(messages, new_id(now), now + (request.ttl_seconds or kind.ttl) * 1000)
 
     async def preview_of(self, id: int) -> PreviewReport | None:
         """Return the requests that the providers get of a campaign; None if there is no such campaign."""
@@ -483,10 +483,11 @@ def _shown(report: CampaignReport) -> tuple[object, ...]:
 
 
 def _as(kind: Kind, request: FireRequest) -> FireRequest:
-    """A request with the message as it is sent: with the urgency of its kind, unless the editor has chosen one."""
+    """A request with the urgency and the rule for quiet hours of its kind, unless the editor has chosen others."""
     urgency = request.message.urgency or kind.urgency
     message = msgspec.structs.replace(request.message, urgency=None if urgency == "normal" else urgency)
-    return msgspec.structs.replace(request, message=message)
+    quiet = kind.quiet if request.quiet is msgspec.UNSET else request.quiet
+    return msgspec.structs.replace(request, message=message, quiet=quiet)
 
 
 def _problem(said: str) -> Problem:
