@@ -82,18 +82,17 @@ def split(page: Page, channels: Collection[str], now: int, sizes: Mapping[str, i
 
 def _place(campaign: Campaign, part: PagePart, now: int) -> Placed:
     """When a part may be taken, and until when it is wanted."""
-    start = campaign.fired_at or campaign.created_at
-    ttl = int(campaign.policy["ttl_ms"])
     if campaign.windows is None or part.window == 0:
-        return Placed(part, 0.0, start + ttl)
-    begin = campaign.windows.begin(part.channel, part.window, start)
+        return Placed(part, 0.0, campaign.wanted_until())
+    begin = campaign.windows.begin(part.channel, part.window, campaign.begun_at)
+    until = campaign.wanted_until(begin)
     window = campaign.windows.window(part.channel, part.window)
     opens: int | None = max(begin, now)
     if window is not None and window.rule is QuietRule.HOLD:
         opens = window.next_open(max(begin, now))
     if opens is None:
-        return Placed(part, 0.0, begin + ttl)  # it ends at the take, as expired
-    return Placed(part, (opens - now) / 1000, begin + ttl, opens, (window and window.closes(opens)) or 0)
+        return Placed(part, 0.0, until)  # it ends at the take, as expired
+    return Placed(part, (opens - now) / 1000, until, opens, (window and window.closes(opens)) or 0)
 
 
 def _left(part: PagePart, ended: frozenset[int]) -> PagePart:

@@ -11,8 +11,8 @@ from campaigns.lane import Lane
 from campaigns.message import Message
 from campaigns.windows import Windows
 
-State = Literal["draft", "firing", "pausing", "paused", "done", "cancelling", "cancelled"]
-ENDED: tuple[State, ...] = ("done", "cancelled")
+State = Literal["draft", "scheduled", "firing", "pausing", "paused", "done", "cancelling", "cancelled", "missed"]
+ENDED: tuple[State, ...] = ("done", "cancelled", "missed")
 """Nothing more happens to a campaign in one of these states."""
 
 ADAPTED = "adapted"
@@ -81,7 +81,22 @@ class Campaign:
         return Lane.named(self.policy.get("lane"))
 
     @property
+    def start(self) -> int | None:
+        """When the editor has said that it starts, ms UTC; None: at Fire."""
+        return self.policy.get("start")
+
+    @property
     def expires_at(self) -> int:
         """Milliseconds UTC after which nobody wants its pushes any more."""
-        ends_at = self.policy.get("ends_at")
-        return int(ends_at or (self.fired_at or self.created_at) + self.policy["ttl_ms"])
+        return int(self.policy.get("ends_at") or self.wanted_until())
+
+    @property
+    def begun_at(self) -> int:
+        """When it starts, or was to start, for people who may get it at once, ms UTC."""
+        return self.start or self.fired_at or self.created_at
+
+    def wanted_until(self, due: int | None = None) -> int:
+        """Milliseconds UTC until which its push is wanted by people who may first get it at ``due``; None: at once."""
+        until = (self.begun_at if due is None else due) + int(self.policy["ttl_ms"])
+        instant = self.policy.get("expires_at")
+        return until if instant is None else min(until, int(instant))

@@ -139,12 +139,14 @@ def compute(
     start: int,
     ttl: int,
     moment: Moment = None,
+    expires_at: int | None = None,
 ) -> Windows:
     """Group all time zones by the times at which a campaign that starts at ``start`` (ms UTC) may be begun there.
 
     ``quiet``: None, there are no quiet hours. ``zones``: channel → the zone of its subscribers without one, None: it is
     not known. ``ttl``: milliseconds for which a push is wanted, from when its recipient may first get it. ``moment``:
-    when it starts in each zone; None: at once. Raises ``KeyError`` for a zone that nobody knows.
+    when it starts in each zone; None: at once. ``expires_at``: a moment (ms UTC) after which nobody gets it, also who
+    could not get it before; ``ttl`` ends there, too. Raises ``KeyError`` for a zone that nobody knows.
     """
     starts = _starts(start, moment)
     last = max(start, *(max(each) for each in starts.values()))
@@ -155,7 +157,7 @@ def compute(
     by_zone: dict[str, int] = {}
     for intervals, names in _alike(quiet, start // DAY * DAY, -(-until // DAY) * DAY).items():
         for zone in names:
-            several = tuple(_class(intervals, begin, ttl, until) for begin in starts[zone])
+            several = tuple(_class(intervals, begin, ttl, until, expires_at) for begin in starts[zone])
             if several not in firsts:
                 firsts[several] = len(classes) + 1
                 classes += several
@@ -167,7 +169,7 @@ def compute(
         classes=tuple(classes),
         best=moment == BEST,
         quiet="" if quiet is None else str(quiet),
-        ends_at=max(start, *(each.due for each in classes)) + ttl,
+        ends_at=max(start, *(each.due for each in classes)) + ttl if expires_at is None else expires_at,
         tzdata=tzdata_edition(),
     )
 
@@ -211,13 +213,13 @@ def _alike(quiet: QuietHours | None, start: int, until: int) -> dict[tuple[Inter
     return found
 
 
-def _class(intervals: tuple[Interval, ...], start: int, ttl: int, until: int) -> WindowClass:
+def _class(intervals: tuple[Interval, ...], start: int, ttl: int, until: int, expires_at: int | None) -> WindowClass:
     if start == NEVER:
         return WindowClass(0, 0, ())
     ahead = [(max(begin, start), end) for begin, end in intervals if end - MARGIN > start]
     due = ahead[0][0] if ahead else until
     # nothing is wanted after that: zones that differ only later are one class
-    ends = due + ttl
+    ends = due + ttl if expires_at is None else expires_at
     return WindowClass(start, due, tuple((begin, min(end, ends)) for begin, end in ahead if begin < ends))
 
 

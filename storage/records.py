@@ -356,6 +356,27 @@ class Keyed(NamedTuple):
     """As in ``Once``, of the request that made the campaign."""
 
 
+class Missed(NamedTuple):
+    """A scheduled campaign that was not started."""
+
+    campaign: int
+    start: int
+    """When it was to start, ms UTC."""
+    why: str
+    """Empty: it expired before any node started it."""
+
+
+class Due(NamedTuple):
+    """What is to be started, by the store's clock."""
+
+    campaigns: list[int]
+    """Scheduled campaigns whose start is now or was before."""
+    wait: float | None
+    """Seconds until the next one is due; None: no other is scheduled."""
+    missed: list[Missed]
+    """Of the last day."""
+
+
 class Audience(NamedTuple):
     """Whom a Fire reaches."""
 

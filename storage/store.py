@@ -25,10 +25,12 @@ from storage.records import (
     DeadRow,
     DeadStanding,
     DeadVerdict,
+    Due,
     Keyed,
     Lease,
     LedgerPage,
     Memory,
+    Missed,
     NodeRow,
     Once,
     PagePart,
@@ -146,13 +148,38 @@ class Store:
     async def campaign_fire(
         self, id: int, segments: int, now: int, windows: Windows | None = None
     ) -> list[Baton] | None:
-        """Fire a draft. Returns the batons to put, none if it was fired before. None: no such campaign."""
-        given = None
-        if windows is not None:
-            text = msgspec.json.encode(windows).decode()
-            given = [windows.zones, windows.channels, text, windows.ends_at, windows.best]
-        (batons,) = await self._link.call(self._where, "store.campaign_fire", id, segments, now, given)
+        """Fire a draft. Returns the batons to put, none if it was fired before. None: no such campaign.
+
+        A draft whose policy has a ``start`` is scheduled: ``campaign_start`` fires it.
+        """
+        (batons,) = await self._link.call(self._where, "store.campaign_fire", id, segments, now, _given(windows))
         return None if batons is None else [Baton(*baton) for baton in batons]
+
+    async def campaigns_due(self) -> Due:
+        """The scheduled campaigns that are to be started now, by the store's clock."""
+        due, wait, missed = await self._link.call(self._where, "store.campaigns_due")
+        return Due(list(due), None if wait is None else wait / 1000, [Missed(*each) for each in missed])
+
+    async def campaign_start(
+        self, id: int, segments: int, channels: list[str] | None, policy: dict[str, Any], windows: Windows | None = None
+    ) -> tuple[str, list[Baton]] | None:
+        """Start a scheduled campaign that is due, to these ``channels`` (None: all) and with this ``policy``.
+
+        Returns its state, and the batons to put: only the caller that started it gets any. If it has expired, or no
+        node can walk it, its state is ``missed``. None: no such campaign.
+        """
+        audience: dict[str, Any] = {} if channels is None else {"channels": channels}
+        state, *rest = await self._link.call(
+            self._where, "store.campaign_start", id, segments, audience, policy, _given(windows)
+        )
+        return None if state is None else (str(state), [Baton(*baton) for baton in rest[0]])
+
+    async def campaign_miss(self, id: int, why: str) -> str | None:
+        """Mark a scheduled campaign as missed that is due and does not pass the checks. Returns its state; None: no
+        such campaign.
+        """
+        (state,) = await self._link.call(self._where, "store.campaign_miss", id, why)
+        return None if state is None else str(state)
 
     async def campaign_timed(self, id: int) -> Campaign | None:
         """One campaign with its window classes, if it has any; None: no such campaign."""
@@ -436,3 +463,11 @@ class Store:
         """Batons that seem lost: any node may put the first list, the second are this owner's own pages."""
         any_, own = await self._link.call(self._where, "store.strays", node, epoch, now, timeout_ms)
         return [Baton(*b) for b in any_], [Baton(*b) for b in own]
+
+
+def _given(windows: Windows | None) -> list[Any] | None:
+    """A campaign's window classes as the store takes them."""
+    if windows is None:
+        return None
+    text = msgspec.json.encode(windows).decode()
+    return [windows.zones, windows.channels, text, windows.ends_at, windows.best]

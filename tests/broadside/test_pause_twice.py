@@ -19,6 +19,8 @@ NONE = "409"
 GOALS = {
     # state before: pause, resume, cancel
     "draft": (NONE, NONE, "cancelled"),
+    "scheduled": (NONE, NONE, "cancelled"),
+    "missed": (NONE, NONE, NONE),
     "firing": ("pausing", "firing", "cancelling"),
     "pausing": ("pausing", "firing", "cancelling"),
     "paused": ("paused", "firing", "cancelling"),
@@ -43,9 +45,15 @@ def newsroom(own_link: Link) -> Newsroom:
 
 
 async def bring(ring: Ring, state: str) -> None:
-    if state == "draft":
-        policy = {"page_size": 100, "ttl_ms": 3_600_000}
+    if state in ("draft", "scheduled", "missed"):
+        start = {} if state == "draft" else {"start": NOW + 9 if state == "scheduled" else 1}
+        policy = {"page_size": 100, "ttl_ms": 3_600_000, **start}
         await ring.store.campaign_create(CAMPAIGN, Message(title="t", body="b"), None, policy, NOW)
+        if state != "draft":
+            await ring.store.campaign_fire(CAMPAIGN, 1, NOW)
+        if state == "missed":
+            await ring.store.campaign_miss(CAMPAIGN, "why")
+        assert await ring.state() == state
         return
     await ring.fire()
     if state == "done":

@@ -60,6 +60,20 @@ def test_without_a_zone_the_channels_counts_and_without_that_there_are_no_quiet_
     assert windows.window("elsewhere", 1) == Window(QuietRule.HOLD, windows.classes[0].intervals), "the careful rule"
 
 
+def test_an_instant_of_expiry_ends_every_class_also_those_that_are_asleep_until_then() -> None:
+    """Issue 21, Time: `expires` as an instant, not counted from each person's own due moment."""
+    expires_at = NOW + 2 * HOUR
+    zones = {"ios": None}
+    windows = compute(quiet=NIGHT, rules={}, zones=zones, start=NOW, ttl=2 * HOUR, expires_at=expires_at)
+    assert windows.ends_at == expires_at
+    assert set(windows.zones) == zones_known()
+    for zone in windows.zones:
+        each = windows.classes[windows.zones[zone] - 1]
+        assert all(end <= expires_at for _, end in each.intervals)
+        assert bool(each.intervals) == (each.due < expires_at)
+    assert any(not each.intervals for each in windows.classes), "somewhere it is night"
+
+
 def test_what_breaks_through_has_no_window() -> None:
     assert computed(ios=QuietRule.BREAK_THROUGH).window("ios", 1) is None
 

@@ -21,6 +21,11 @@ function campaigns.terminal(tallies)
     return n
 end
 
+-- Whether nothing more happens to this campaign.
+function campaigns.over(c)
+    return c.state == 'done' or c.state == 'cancelled' or c.state == 'missed'
+end
+
 -- Only the store sets `done`: when all segments have ended and all pages are enqueued and settled.
 function campaigns.check_done(id, now)
     local c = box.space.store_campaigns:get(id)
@@ -96,63 +101,79 @@ local function bounds(segments, end_id)
     return ends
 end
 
--- draft -> firing, with one cursor a segment. Returns the batons {campaign, segment, seq, after_id} to put: none if the
--- campaign was fired before, nil if there is no such campaign. The audience is fixed and counted here: the channels
--- that a node serves, and the ids up to end_id; higher ids belong to newcomers. `given`: its window classes, see
--- windows.lua, and the last moment at which anything of it may be begun; nil: no quiet hours hold for it.
+-- When nobody wants a campaign any more that has not started, ms UTC. `expires_at`: an instant that the editor has said.
+function campaigns.expiry(policy)
+    return policy.expires_at or policy.start and policy.start + policy.ttl_ms
+end
+
+-- Fire a campaign now, inside the caller's transaction, with one cursor a segment. The audience is fixed and counted
+-- here: the channels that a node serves, and the ids up to end_id; higher ids belong to newcomers. Returns the batons
+-- {campaign, segment, seq, after_id} to put; or nil, with nothing written, and the reason why no node can walk it.
+-- `given`: its window classes, see windows.lua, and the last moment at which anything of it may be begun; nil: no quiet
+-- hours hold for it.
+function campaigns.begin(c, audience, policy, segments, now, given)
+    local channels, unserved, together = served.audience(audience.channels)
+    local refusal = served.refusal(audience.channels, channels, unserved, together)
+    if refusal ~= nil then
+        return nil, refusal
+    end
+    audience.channels, audience.unserved = channels, next(unserved) ~= nil and unserved or nil
+    local last = box.space.store_subscribers.index.id:max()
+    local end_id = last and tonumber(last.id) or 0
+    segments = math.max(1, math.min(segments, end_id))
+    local id, batons, open, from = c.id, {}, 0, 0
+    for s, to in ipairs(end_id > 0 and bounds(segments, end_id) or {}) do
+        if to > from then
+            box.space.store_cursors:insert({id, s - 1, 0, from, to, false, now})
+            table.insert(batons, {id, s - 1, 0, from})
+            open, from = open + 1, to
+        end
+    end
+    for _, name in ipairs(channels) do
+        local row = box.space.store_counts:get(name)
+        if row ~= nil then
+            campaigns.tally(id, row.channel, {audience = row.subscribers, removed_before = row.removed})
+        end
+    end
+    if given ~= nil then
+        windows.keep(id, given, now)
+        policy.ends_at = given[4]
+    end
+    box.space.store_campaigns:update(id, {
+        {'=', 'state', 'firing'}, {'=', 'fired_at', now}, {'=', 'segments_open', open}, {'+', 'version', 1},
+        {'=', 'audience', setmetatable(audience, {__serialize = 'map'})},
+        {'=', 'policy', setmetatable(policy, {__serialize = 'map'})},
+    })
+    campaigns.check_done(id, now)
+    return batons
+end
+
+-- draft -> firing; or -> scheduled if the editor has said when it starts: schedule.lua starts it. Returns the batons to
+-- put: none if the campaign is scheduled or was fired before, nil if there is no such campaign.
 function campaigns.campaign_fire(id, segments, now, given)
     return atomic(function()
         local c = box.space.store_campaigns:get(id)
         if c == nil then
             return nil
-        end
-        if c.state ~= 'draft' then
+        elseif c.state ~= 'draft' then
             -- written, though nothing changes: so the answer waits until the first Fire is on disk and with the quorum
             box.space.store_campaigns:update(id, {{'=', 'state', c.state}})
             return {}
+        elseif c.policy.start ~= nil then
+            box.space.store_campaigns:update(id, {{'=', 'state', 'scheduled'}, {'+', 'version', 1}})
+            return {}
         end
-        local audience = c.audience
-        local channels, unserved, together = served.audience(audience.channels)
-        local refusal = served.refusal(audience.channels, channels, unserved, together)
-        if refusal ~= nil then
-            error(refusal, 0)
-        end
-        audience.channels, audience.unserved = channels, next(unserved) ~= nil and unserved or nil
-        local last = box.space.store_subscribers.index.id:max()
-        local end_id = last and tonumber(last.id) or 0
-        segments = math.max(1, math.min(segments, end_id))
-        local batons, open, from = {}, 0, 0
-        for s, to in ipairs(end_id > 0 and bounds(segments, end_id) or {}) do
-            if to > from then
-                box.space.store_cursors:insert({id, s - 1, 0, from, to, false, now})
-                table.insert(batons, {id, s - 1, 0, from})
-                open, from = open + 1, to
-            end
-        end
-        for _, name in ipairs(channels) do
-            local row = box.space.store_counts:get(name)
-            if row ~= nil then
-                campaigns.tally(id, row.channel, {audience = row.subscribers, removed_before = row.removed})
-            end
-        end
-        local policy = c.policy
-        if given ~= nil then
-            windows.keep(id, given, now)
-            policy.ends_at = given[4]
-        end
-        box.space.store_campaigns:update(id, {
-            {'=', 'policy', setmetatable(policy, {__serialize = 'map'})},
-            {'=', 'state', 'firing'}, {'=', 'fired_at', now}, {'=', 'segments_open', open}, {'+', 'version', 1},
-            {'=', 'audience', setmetatable(audience, {__serialize = 'map'})},
-        })
-        campaigns.check_done(id, now)
-        return batons
+        local batons, refusal = campaigns.begin(c, c.audience, c.policy, segments, now, given)
+        return batons or error(refusal, 0)
     end)
 end
 
 -- The last moment at which anything of a campaign may be begun, ms UTC.
 function campaigns.ends_at(c)
-    return c.fired_at == 0 and 0 or c.policy.ends_at or c.fired_at + (c.policy.ttl_ms or LONGEST_TTL)
+    if c.fired_at == 0 then
+        return 0
+    end
+    return c.policy.ends_at or campaigns.expiry(c.policy) or c.fired_at + (c.policy.ttl_ms or LONGEST_TTL)
 end
 
 function campaigns.page_size(c)
@@ -190,7 +211,7 @@ function campaigns.campaigns_over(ids, now, age)
     local over = {}
     for _, id in ipairs(ids) do
         local c = box.space.store_campaigns:get(id)
-        if c == nil or ((c.state == 'done' or c.state == 'cancelled') and c.finished_at + age < now) then
+        if c == nil or (campaigns.over(c) and c.finished_at + age < now) then
             table.insert(over, id)
         end
     end

@@ -6,6 +6,7 @@
 -- person has said that the key was wrong), 'few' (too few to judge), 'closed'.
 
 local memory = require('roles.memory')
+local campaigns = require('roles.store.campaigns')
 local subscribers = require('roles.store.subscribers')
 local rows = {}
 
@@ -33,7 +34,7 @@ function rows.enter(row, state, now)
 end
 
 function rows.over(c)
-    return c == nil or c.state == 'done' or c.state == 'cancelled'
+    return c == nil or campaigns.over(c)
 end
 
 function rows.delivered(row)

@@ -19,6 +19,7 @@ local dead_undo = require('roles.store.dead_undo')
 local nodes = require('roles.store.nodes')
 local pauses = require('roles.store.pauses')
 local retention = require('roles.store.retention')
+local schedule = require('roles.store.schedule')
 local walk = require('roles.store.walk')
 local windows = require('roles.store.windows')
 
@@ -46,6 +47,9 @@ function store.start()
         campaign_list = campaigns.campaign_list,
         campaign_windows = windows.campaign_windows,
         campaigns_over = campaigns.campaigns_over,
+        campaigns_due = schedule.campaigns_due,
+        campaign_start = schedule.campaign_start,
+        campaign_miss = schedule.campaign_miss,
         node_join = nodes.node_join,
         campaign_pause = pauses.campaign_pause,
         campaign_resume = pauses.campaign_resume,

@@ -46,8 +46,8 @@ end
 function pauses.campaign_cancel(id, now)
     return atomic(function()
         local c = box.space.store_campaigns:get(id)
-        if c ~= nil and c.state == 'draft' then
-            set_state(id, 'cancelled', now)
+        if c ~= nil and (c.state == 'draft' or c.state == 'scheduled') then
+            set_state(id, 'cancelled', now) -- nobody was enqueued
         elseif c ~= nil and (c.state == 'firing' or c.state == 'pausing' or c.state == 'paused') then
             set_state(id, 'cancelling', now)
         end

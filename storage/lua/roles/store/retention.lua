@@ -2,6 +2,7 @@
 -- archive. The campaign itself and its totals stay. Ids grow with time, so the oldest ledger is the first.
 
 local atomic = require('roles.atomic')
+local campaigns = require('roles.store.campaigns')
 local clock = require('roles.clock')
 local retention = {}
 
@@ -14,7 +15,7 @@ local CLAIM = 120 -- seconds for which one node writes an archive alone: afterwa
 local claims = {}
 
 local function over(c, age, now)
-    return (c.state == 'done' or c.state == 'cancelled') and c.finished_at + age < now
+    return campaigns.over(c) and c.finished_at + age < now
 end
 
 -- Whether the node is the one that writes the campaign's archive now.
