@@ -112,12 +112,15 @@ class Conflict(BroadsideError):
 
 
 class FireFailed(BroadsideError):
-    """A Fire failed. ``maybe``: the campaign may be firing nevertheless."""
+    """A Fire failed. ``maybe``: the campaign may be firing nevertheless, or be scheduled if it starts ``later``."""
 
-    def __init__(self, campaign: str, why: str, remedy: str = "", *, maybe: bool, status: int = 503) -> None:
+    def __init__(
+        self, campaign: str, why: str, remedy: str = "", *, maybe: bool, status: int = 503, later: bool = False
+    ) -> None:
         """Keep the campaign's id (empty: none was made), and ``status``, the HTTP status to answer with."""
         self.campaign, self.remedy, self.maybe, self.status = campaign, remedy, maybe, status
-        outcome = f"campaign {campaign} may be firing" if maybe else "nothing was fired"
+        possibly = "scheduled" if later else "firing"
+        outcome = f"campaign {campaign} may be {possibly}" if maybe else "nothing was fired"
         self.message = f"{outcome}: {why}"
         super().__init__(self.message + (f" ({remedy})" if remedy else ""))
 

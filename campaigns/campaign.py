@@ -97,6 +97,8 @@ class Campaign:
 
     def wanted_until(self, due: int | None = None) -> int:
         """Milliseconds UTC until which its push is wanted by people who may first get it at ``due``; None: at once."""
-        until = (self.begun_at if due is None else due) + int(self.policy["ttl_ms"])
         instant = self.policy.get("expires_at")
+        if due is None and instant is not None:
+            return int(instant)
+        until = (self.begun_at if due is None else due) + int(self.policy["ttl_ms"])
         return until if instant is None else min(until, int(instant))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 EXAMPLES = "90s, 15m, 2h or 1d"
-_FORM = re.compile(r"(\d{1,9})([smhd]?)")
+_FORM = re.compile(r"(\d{1,9})([smhd]?)", re.ASCII)
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 
 

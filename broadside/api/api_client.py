@@ -16,7 +16,7 @@ from urllib.parse import quote
 import httpx
 import msgspec
 
-from broadside.api.campaign_report import REPORT, CampaignReport, DryRunReport, FireRequest
+from broadside.api.campaign_report import REPORT, CampaignReport, DryRunReport, FireRequest, NewsroomClock
 from broadside.api.dead_records import DeadAnswer, DeadAnswered, DeadReport, DeadRestore, DeadRestored
 from broadside.api.idempotency import HEADER
 from broadside.api.operations import Coverage, Forgotten, PeerReport, Verification
@@ -230,6 +230,10 @@ class Client:
     def channels(self) -> Channels:
         """Fetch the node's channels, and the channels that the ring serves."""
         return msgspec.json.decode(self._call("GET", "/api/channels"), type=Channels)
+
+    def newsroom(self) -> NewsroomClock:
+        """Fetch the newsroom's time zone and the node's time."""
+        return msgspec.json.decode(self._call("GET", "/api/newsroom"), type=NewsroomClock)
 
     def count(self) -> BaseCount:
         """Count the base."""

@@ -38,6 +38,12 @@ class CampaignReport(msgspec.Struct, frozen=True, kw_only=True):
     created_at: int
     fired_at: int | None = None
     finished_at: int | None = None
+    start: int | None = None
+    """When the editor has said that it starts; None: at Fire."""
+    expires_at: int | None = None
+    """When its news expires, of a campaign with a ``start``, or with an instant for it."""
+    zone: str | None = None
+    """The newsroom's time zone, for people."""
     seconds: float | None = None
     """Seconds from Fire to the end, or until now."""
     rate: float = 0.0
@@ -84,6 +90,10 @@ class FireRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """A built-in kind or one of ``[kinds.NAME]``; None: ``news``."""
     ttl_seconds: Annotated[int, Meta(ge=1, le=30 * 86400)] | None = None
     """When the news expires; None: after the kind's time."""
+    start: str | msgspec.UnsetType = msgspec.UNSET
+    """An instant, ISO 8601 with an offset or ``Z``. Without it the campaign starts at once."""
+    expires: str | msgspec.UnsetType = msgspec.UNSET
+    """Instead of ``ttl_seconds``: an instant, or a duration from the start (``90s``, ``15m``, ``2h``, ``1d``)."""
     quiet: QuietRule | msgspec.UnsetType = msgspec.UNSET
     """What the quiet hours of a subscriber's own time zone mean: wait until they end, show it at once without a sound,
     leave these people out, or wake them; left out: as the kind says."""
@@ -92,6 +102,15 @@ class FireRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     adapt the message to the platform, and refuse the campaign if that is not possible."""
     dry_run: bool | msgspec.UnsetType = msgspec.UNSET
     """Ask whether the platforms and providers would accept the message; fire nothing."""
+
+
+class NewsroomClock(msgspec.Struct, frozen=True, kw_only=True):
+    """Answer to ``GET /api/newsroom``: what makes an instant of a local time."""
+
+    zone: str | None
+    """The newsroom's time zone; None: none is configured."""
+    now: int
+    """The node's time, ms UTC."""
 
 
 class Verdict(msgspec.Struct, frozen=True):

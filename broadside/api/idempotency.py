@@ -9,7 +9,9 @@ from typing import Any
 import msgspec
 
 from broadside.api.campaign_report import FireRequest
+from broadside.api.instants import read_instant
 from broadside.errors import Problem, RecordError, shown
+from campaigns.duration import parse_duration
 
 HEADER = "Idempotency-Key"
 LONGEST_KEY = 255
@@ -36,6 +38,13 @@ def differing(first: Mapping[str, str], again: Mapping[str, str]) -> list[str]:
     return sorted(name for name in {*first, *again} if first.get(name) != again.get(name))
 
 
+def _time(text: str) -> int | str:
+    """The same time has the same digest, however it is written."""
+    if (at := read_instant(text)) is not None:
+        return at
+    return text if (seconds := parse_duration(text)) is None else f"{seconds} s"
+
+
 _ENCODER = msgspec.json.Encoder(order="deterministic")
 
 
@@ -43,6 +52,7 @@ def _fields(request: FireRequest) -> Iterator[tuple[str, Any]]:
     plain = msgspec.to_builtins(request)
     message = plain.pop("message")
     plain["channels"] = None if request.channels is None else sorted(set(request.channels))
+    plain |= {name: _time(plain[name]) for name in ("start", "expires") if name in plain}
     for name, value in [*plain.items(), *((f"message.{name}", value) for name, value in message.items())]:
         # empty fields are left out: a field that a later version adds then changes no existing digest
         if value is not None and value is not False and value not in ({}, [], ""):

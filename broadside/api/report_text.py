@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
 
 from broadside.api.campaign_report import CampaignReport, Scheduled
 from campaigns.tally import ENQUEUED, Tally
@@ -23,6 +25,39 @@ def moment(ms: int | None) -> str:
     return "-" if ms is None else time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(ms / 1000))
 
 
+def instant(ms: int | None, zone: str | None) -> str:
+    """Write an instant (ms UTC) in ``zone`` and in UTC, or in UTC alone; a dash for none."""
+    if ms is None:
+        return "-"
+    utc = datetime.fromtimestamp(ms / 1000, UTC)
+    if zone is None:
+        return f"{utc:%Y-%m-%d} {_hours(utc)} UTC"
+    local = utc.astimezone(ZoneInfo(zone))
+    day = "" if utc.date() == local.date() else f"{utc:%Y-%m-%d} "
+    return f"{local:%Y-%m-%d} {_hours(local)} {zone} ({day}{_hours(utc)} UTC)"
+
+
+def _hours(moment: datetime) -> str:
+    return f"{moment:%H:%M:%S}" if moment.second else f"{moment:%H:%M}"
+
+
+def span(seconds: float) -> str:
+    """Write a duration in its two largest units: ``2 d 3 h``, ``5 min 10 s``, ``1.5 s``."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    parts = [(whole // 86400, "d"), (whole // 3600 % 24, "h"), (whole // 60 % 60, "min"), (whole % 60, "s")]
+    first = next(n for n, (count, _) in enumerate(parts) if count)
+    return " ".join(f"{count} {unit}" for count, unit in parts[first : first + 2] if count)
+
+
+def starts(report: CampaignReport) -> str:
+    """Say when a scheduled campaign starts, and in how long."""
+    assert report.start is not None
+    left = report.start / 1000 - time.time()
+    return f"starts {instant(report.start, report.zone)}" + (f", in {span(left)}" if left > 0 else ", now")
+
+
 def describe(report: CampaignReport) -> str:
     """Describe a campaign's channels and audience in half a line."""
     names = ", ".join(report.channels) or "no channel yet"
@@ -34,6 +69,8 @@ def standing(report: CampaignReport) -> str:
     """Say how many recipients are settled, how many are on tubes, and how many are not yet claimed."""
     tallies = report.channels.values()
     settled, audience = sum(tally.settled for tally in tallies), sum(tally.audience for tally in tallies)
+    if report.state == "scheduled":
+        return starts(report)
     if report.ended:
         return f"{sum(tally.delivered for tally in tallies):,} delivered, " + ", ".join(
             f"{sum(getattr(tally, name) for tally in tallies):,} {name}" for name in ("dead", "rejected", "cancelled")
@@ -56,6 +93,8 @@ def summary(report: CampaignReport) -> str:
 
 
 def _headline(report: CampaignReport) -> str:
+    if report.fired_at is None:
+        return f"campaign {report.id} is {report.state}"
     if report.ended or not report.held:
         return f"campaign {report.id} is {report.state}: {report.seconds or 0.0:.1f} s, {report.rate:,.0f} pushes/s"
     reached = sum(tally.settled for tally in report.channels.values())

@@ -11,7 +11,7 @@ from typing import Annotated, TypeAlias
 from cyclopts import App, Parameter
 
 from broadside.api.preview_report import ChannelPreview
-from broadside.api.report_text import COLUMNS, QUIET, moment, reasons, standing, standing_still, waiting
+from broadside.api.report_text import COLUMNS, QUIET, instant, moment, reasons, standing, standing_still, waiting
 from broadside.cli.message_options import Channels, Ttl, Written, request_of
 from broadside.cli.options import ConfigFile, DataDir, Json, client, data_folder
 from broadside.cli.output import complain, say, say_json, table
@@ -58,7 +58,19 @@ def list_(*, json: Json = False, config: ConfigFile = None, data: DataDir = None
     if not campaigns:
         complain("no campaign yet (fire one: broadside fire --title T --body B)")
         return 0
-    columns = ("id", "state", "title", "fired", "seconds", "delivered", "dead", "rejected", "remaining", "pushes/s")
+    columns = (
+        "id",
+        "state",
+        "title",
+        "fired",
+        "seconds",
+        "delivered",
+        "dead",
+        "rejected",
+        "remaining",
+        "pushes/s",
+        "start",
+    )
     rows = []
     for report in campaigns:
         tallies = report.channels.values()
@@ -72,7 +84,7 @@ def list_(*, json: Json = False, config: ConfigFile = None, data: DataDir = None
             moment(report.fired_at),
             report.seconds,
         ]
-        rows.append([*start, *sums, round(report.rate)])
+        rows.append([*start, *sums, round(report.rate), instant(report.start, report.zone)])
     table(columns, rows)
     return 0
 
@@ -106,6 +118,10 @@ def show(
     if report.message.texts:
         say(f"texts     {', '.join(sorted(report.message.texts))}")
     say(f"kind      {report.kind}, {report.lane} lane")
+    if report.start is not None:
+        say(f"start     {instant(report.start, report.zone)}")
+    if report.expires_at is not None:
+        say(f"expires   {instant(report.expires_at, report.zone)}")
     say(f"fired     {moment(report.fired_at)}")
     say(f"finished  {moment(report.finished_at)}" + (f", {report.seconds:,.1f} s" if report.seconds else ""))
     say(f"rate      {rate}")

@@ -9,14 +9,15 @@ import msgspec
 from cyclopts import App, Parameter
 
 from broadside.api.api_client import Client
-from broadside.api.campaign_report import FireRequest
+from broadside.api.campaign_report import FireRequest, NewsroomClock
 from broadside.api.idempotency import check_key
-from broadside.api.report_text import describe, summary
+from broadside.api.report_text import describe, starts, summary
 from broadside.cli.fire_once import fire_once
 from broadside.cli.message_options import Channels, Ttl, Written, request_of
 from broadside.cli.options import ConfigFile, DataDir, Json, data_folder
 from broadside.cli.output import complain, say, say_json
 from broadside.cli.waiting import wait_for
+from broadside.cli.when import When
 from broadside.datafolder import DataFolder
 from broadside.errors import RecordError, UsageError
 from campaigns.windows import QuietRule
@@ -31,15 +32,20 @@ Examples:
     broadside fire --message storm.json --thread storm-7
     broadside fire --title Hello --body World --dry-run
     broadside fire --title Goal --body 2:1 --key match-4711-goal-3
+    broadside fire --title Morning --body News --at 2026-11-29T08:00+01:00
+    broadside fire --title Polls --body Vote --at 08:00 --expires 2026-11-29T17:00
 
 If the answer is lost, the request is repeated for half a minute under the same
 key, so nothing is fired twice. A script that may run again should give its own
 --key.
 
 With --wait the exit code is 0 if the campaign is done or everybody awake has
-got it, and 1 if it was cancelled. Ctrl-C ends only the waiting. With --dry-run it is 0 if nobody
-objects, 1 if a provider refuses the message or does not answer, and 2 if the
-message breaks a platform's rules."""
+got it, and 1 if it was cancelled or missed its start. Ctrl-C ends only the
+waiting. With --dry-run it is 0 if nobody objects, 1 if a provider refuses the
+message or does not answer, and 2 if the message breaks a platform's rules."""
+
+
+_NOW = When()
 
 
 def register(app: App) -> None:
@@ -96,11 +102,12 @@ def fire(
             negative="",
         ),
     ] = False,
+    when: When = _NOW,
     json: Json = False,
     config: ConfigFile = None,
     data: DataDir = None,
 ) -> int:
-    """Create a campaign and fire it at once, to every subscriber."""
+    """Create a campaign and fire it, at once or later, to every subscriber."""
     if skip and adapt:
         raise UsageError("--skip and --adapt: choose one (channels are left out, or get a message adapted to them)")
     request = request_of(written or Written(), channel, ttl)
@@ -110,11 +117,16 @@ def fire(
         request = msgspec.structs.replace(request, quiet=quiet)
     if kind is not None:
         request = msgspec.structs.replace(request, kind=kind)
+    folder = data_folder(config, data)
+    start, expires = when.times(lambda: _newsroom(folder))
+    if start is not None:
+        request = msgspec.structs.replace(request, start=start)
+    if expires is not None:
+        request = msgspec.structs.replace(request, expires=expires)
     try:
         key = secrets.token_hex(16) if key is None else check_key(key, "--key")
     except RecordError as error:
         raise UsageError(str(error)) from None
-    folder = data_folder(config, data)
     if dry_run:
         if wait:
             raise UsageError("--wait: a dry run fires nothing to wait for (leave one of the two out)")
@@ -122,21 +134,30 @@ def fire(
     report = fire_once(folder, request, key)
     for note in report.notes:
         complain(note)
+    later = report.state == "scheduled"
     if not wait:
         if json:
             say_json(report)
+        elif later:
+            say(f"scheduled campaign {report.id}: {starts(report)}")
+            complain(f"until then it can be cancelled: broadside campaign cancel {report.id}")
         else:
             say(f"fired campaign {report.id}: {describe(report)}")
             complain(f"watch it: broadside campaign show {report.id}")
         return 0
     if not json:
-        complain(f"fired campaign {report.id}")
+        complain(f"scheduled campaign {report.id}: {starts(report)}" if later else f"fired campaign {report.id}")
     report = wait_for(folder, report, end=wait == "end")
     if json:
         say_json(report)
     else:
         say(summary(report))
-    return 0 if report.state == "done" or report.reached else 1
+    return 0 if report.state == "done" or (report.reached and not report.ended) else 1
+
+
+def _newsroom(folder: DataFolder) -> NewsroomClock:
+    with Client.of(folder) as client:
+        return client.newsroom()
 
 
 def _rehearse(folder: DataFolder, request: FireRequest, json: bool) -> int:

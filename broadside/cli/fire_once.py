@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 
+import msgspec
+
 from broadside.api.api_client import Client
 from broadside.api.campaign_report import CampaignReport, FireRequest
 from broadside.cli.output import complain
@@ -34,23 +36,24 @@ def fire_once(folder: DataFolder, request: FireRequest, key: str) -> CampaignRep
                 if not maybe:
                     raise
                 if time.monotonic() > deadline:
-                    raise NodeUnreachable(f"{error}; {_unsure(campaign, key)}", sent=True) from error
+                    raise NodeUnreachable(f"{error}; {_unsure(campaign, key, request)}", sent=True) from error
             except ApiError as error:
                 maybe, campaign = maybe or error.fired == "maybe", error.campaign or campaign
                 if error.status != 503 or time.monotonic() > deadline:
                     if maybe and error.status >= 500:
-                        error.args = (f"{error}; {_unsure(campaign, key)}",)
+                        error.args = (f"{error}; {_unsure(campaign, key, request)}",)
                     raise
             if tries == 0:
                 complain("no answer yet: repeating the request under the same key, so nothing is fired twice")
             time.sleep(PAUSES[min(tries, len(PAUSES) - 1)])
             tries += 1
     except KeyboardInterrupt:
-        complain(_unsure(campaign, key))
+        complain(_unsure(campaign, key, request))
         raise
 
 
-def _unsure(campaign: str, key: str) -> str:
+def _unsure(campaign: str, key: str, request: FireRequest) -> str:
     look = f"campaign show {campaign}" if campaign else "campaign list"
     which = f"campaign {campaign}" if campaign else "the campaign"
-    return f"{which} may be firing: broadside {look}; the same command with --key {key} does not fire it twice"
+    state = "firing" if request.start is msgspec.UNSET else "scheduled"
+    return f"{which} may be {state}: broadside {look}; the same command with --key {key} does not fire it twice"

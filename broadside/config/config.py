@@ -128,7 +128,8 @@ class NewsroomConfig(msgspec.Struct, frozen=True, kw_only=True):
     """``[newsroom]``: what holds for all campaigns."""
 
     zone: str | None = None
-    """The time zone of the newsroom, and of subscribers without one; None: for these no quiet hours hold."""
+    """The time zone of local times of editors, and of subscribers without one; None: such times are refused, and for
+    these subscribers no quiet hours hold."""
     quiet: str = "23:00-07:00"
     """The hours of each subscriber's own day in which nobody is woken; ``off``: none."""
 
@@ -212,6 +213,7 @@ _REMEDIES = {
     "node.workers": "leave it out for one worker per core; 1 is the least",
     "node.memory": 'write it as in "512 MB" or "2 GB"; 64 MB is the least',
     "node.drain": "seconds, 1 to 3600; a provider's answer may take 20",
+    "newsroom.zone": 'an IANA name, as in "Europe/Vienna"',
     "http.bind": 'write host:port, as in "127.0.0.1:8765"',
     "channels.*.rate": "pushes a second; leave it out for the provider's own quota",
     "channels.*.dead_limit": "a share above 0, up to 1; 0.2 is 20 %, 1 never asks",

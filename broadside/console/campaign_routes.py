@@ -14,7 +14,7 @@ from starlette.types import Receive, Scope, Send
 
 from broadside.api import strict_json
 from broadside.api.bounds import LARGEST_CAMPAIGN, request_problem
-from broadside.api.campaign_report import CampaignReport, FireRequest
+from broadside.api.campaign_report import CampaignReport, FireRequest, NewsroomClock
 from broadside.api.idempotency import HEADER, NODE_KEY, check_key
 from broadside.api.text_rules import texts_problem
 from broadside.console.http_answers import ApiFailure, Guard, json_answer, refused
@@ -76,6 +76,9 @@ def campaign_routes(newsroom: Newsroom, guard: Guard) -> list[Route]:
         await one(request)
         return json_answer(await newsroom.preview_of(campaign_id(request)))
 
+    async def clock(request: Request) -> Response:
+        return json_answer(NewsroomClock(zone=newsroom.zone, now=newsroom.now()))
+
     async def newest(request: Request) -> Response:
         return json_answer({"campaigns": await newsroom.campaigns()})
 
@@ -109,6 +112,7 @@ def campaign_routes(newsroom: Newsroom, guard: Guard) -> list[Route]:
         return json_answer(await newsroom.verify(campaign_id(request)))
 
     return [
+        Route("/api/newsroom", guard(clock)),
         Route("/api/campaigns", guard(fire, body=True), methods=["POST"]),
         Route("/api/campaigns", guard(newest)),
         Route("/api/campaigns/preview", guard(preview, body=True), methods=["POST"]),

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
+import msgspec
 import structlog
 import trio
 
@@ -73,7 +74,9 @@ class Firing:
         owner: str,
         windows: Callable[[int], Windows | None] = lambda _: None,
     ) -> Campaign:
-        """Fire a campaign, or return the one that ``key`` has fired already. ``message``: as it is sent.
+        """Fire a campaign, or return the one that ``key`` has fired already. With a ``start`` it is scheduled.
+
+        ``message``: as it is sent.
 
         ``check`` runs before anything is written. It returns the channels to fire to (None: all), and raises if the
         request is invalid. ``windows``: the window classes of a campaign that starts at a moment (ms UTC). Raises
@@ -102,7 +105,9 @@ class Firing:
             if maybe:
                 again = "repeat with the same key to be sure" if key is not None else "check before you fire again"
                 remedy = f"`broadside campaign show {campaign}`; {again}"
-            return FireFailed(campaign, why, remedy, maybe=maybe, status=status)
+            return FireFailed(
+                campaign, why, remedy, maybe=maybe, status=status, later=request.start is not msgspec.UNSET
+            )
 
         try:
             with trio.fail_after(FIRE_WITHIN):
@@ -142,6 +147,16 @@ class Firing:
             maybe = False
             raise failed("the store no longer knows the draft", _AGAIN)
         return campaign
+
+    async def start(self, id: int, channels: list[str] | None, policy: dict[str, Any], windows: Windows | None) -> bool:
+        """Start a scheduled campaign that is due, unless another node has. Returns whether this call put its batons.
+
+        Raises ``StorageError``. If an answer is lost, a repeat changes nothing, and the shepherd puts the batons.
+        """
+        _, batons = await self._store.campaign_start(id, self._segments, channels, policy, windows) or (None, [])
+        if batons:
+            await self.spread(batons, Lane.named(policy.get("lane")))
+        return bool(batons)
 
     def _same(self, once: Once, first: Keyed) -> None:
         if fields := differing(first.request, once.request):

@@ -6,6 +6,7 @@ import contextlib
 import math
 import re
 from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -19,7 +20,7 @@ from broadside.api.served_channels import first_unserved, meant
 from broadside.api.subscriber import Subscriber
 from broadside.api.token_rules import DeviceTokens, of_another_channel
 from broadside.errors import Conflict, Problem, RecordError, shown
-from broadside.newsroom import served
+from broadside.newsroom import served, starts
 from broadside.newsroom.adaptation import adapt, policy_entries
 from broadside.newsroom.coverage import coverage, verify
 from broadside.newsroom.dead_desk import DeadDesk, questions
@@ -51,7 +52,9 @@ ZONED_PAGE_SIZE = 8000
 SERVED_FOR = 1.0
 """Seconds for which the ring's channels are cached while subscribers come in."""
 LOOK_EVERY = 0.2
-"""Seconds between two reads of a campaign under way."""
+"""Seconds between two reads of a campaign under way …"""
+SCHEDULED_EVERY = 1.0
+"""… and of one that has not started yet."""
 
 Adapted = tuple[Message, list[str]]
 """A message that a platform carries, and how it was adapted to it."""
@@ -66,7 +69,7 @@ class Newsroom:
     channels stand still; ``segments``: the number of parts in which a base is walked in parallel; ``peers``: the other
     nodes' tubes, which get their share of the first batons; ``device_tokens``: the rules by which every token is
     normalised before it is stored; ``standing``: the dead ledger's current states; ``kinds``: name → kind of news;
-    ``quiet``: its quiet hours.
+    ``quiet``: its quiet hours; ``zone``: the newsroom's time zone.
     """
 
     def __init__(
@@ -83,6 +86,7 @@ class Newsroom:
         dry_run: DryRun,
         device_tokens: DeviceTokens,
         kinds: Mapping[str, Kind] = BUILT_IN,
+        zone: str | None = None,
         quiet: Quiet = NO_QUIET,
         clock: Clock = wall_clock,
     ) -> None:
@@ -100,39 +104,69 @@ class Newsroom:
         self._rehearsing = trio.Lock()
         self._kinds = kinds
         self._clock = clock
+        self.zone = zone
         self._served: frozenset[str] | None = None
         self._served_until = -math.inf
 
     async def fire(self, request: FireRequest, key: str | None = None, owner: str = "local") -> CampaignReport:
         """Create a campaign and fire it once, however often the same request comes with the same ``key``.
 
-        ``owner``: the owner of the key. Raises ``RecordError`` if the message or the channels are invalid,
-        ``KeyReused`` if the key belongs to another request, and ``FireFailed``, which says whether the campaign may be
-        firing.
+        With a ``start`` it is scheduled, and `start` fires it. ``owner``: the owner of the key. Raises ``RecordError``
+        if the message, the channels or the times are invalid, ``KeyReused`` if the key belongs to another request, and
+        ``FireFailed``, which says whether the campaign may be firing.
         """
         kind = self._kind(request)
         sent = _as(kind, request)
-        ttl = (request.ttl_seconds or kind.ttl) * 1000
-        policy: dict[str, Any] = {
-            "page_size": PAGE_SIZE,
-            "ttl_ms": ttl,
-            "kind": request.kind or USUAL,
-            "lane": kind.lane.word,
-        }
-        rule = kind.quiet if sent.quiet is msgspec.UNSET else sent.quiet
+        policy: dict[str, Any] = {"page_size": PAGE_SIZE, "kind": request.kind or USUAL, "lane": kind.lane.word}
         if self._quiet.hours is not None:
-            policy |= {"quiet": rule, "page_size": ZONED_PAGE_SIZE}
+            policy |= {"quiet": starts.rule(sent), "page_size": ZONED_PAGE_SIZE}
 
         async def check() -> list[str] | None:
+            policy.update(starts.policy(sent, self._clock()))
             channels, more = await self._check(sent)
+            if "start" in policy:  # who is left out, and what is adapted, is decided when it starts
+                return request.channels
             policy.update(more)
             return channels
 
         def windows(start: int) -> Windows | None:
-            return self._quiet.windows(rule, request.channels or self._quiet.zones, start, ttl)
+            return None if request.start is not msgspec.UNSET else self._windows(sent, request.channels, start)
 
         campaign = await self._firing.fire(request, sent.message, policy, check, key, owner, windows)
-        return report(campaign, self._clock(), self._states())
+        return report(campaign, self._clock(), self._states(), zone=self.zone)
+
+    async def start(self, id: int) -> None:
+        """Start a scheduled campaign that is due, from the request that was kept, unless another node has started it.
+
+        It is missed if the request does not pass the checks any more. Raises ``StorageError``: nothing is lost, and the
+        call can be repeated.
+        """
+        campaign = await self._store.campaign_get(id)
+        if campaign is None or campaign.state != "scheduled":
+            return
+        began = False
+        try:
+            request = starts.request_of(campaign)
+            channels, more = await self._check(request)
+        except RecordError as error:
+            await self._store.campaign_miss(id, str(error))
+        else:
+            policy = campaign.policy | more
+            windows = partial(self._windows, request, channels, campaign.start or self._clock())
+            began = await self._firing.start(id, channels, policy, await trio.to_thread.run_sync(windows))
+        if (now := await self._store.campaign_get(id)) is not None:
+            starts.log_start(now, began, self.zone)
+
+    def _windows(self, request: FireRequest, channels: Collection[str] | None, start: int) -> Windows | None:
+        """The window classes of a campaign that is to start at ``start`` (ms UTC), also if it starts late."""
+        ttl, expires_at = starts.life(request, start)
+        return self._quiet.windows(
+            starts.rule(request), channels or self._quiet.zones, start, ttl, expires_at=expires_at
+        )
+
+    def now(self) -> int:
+        """Return this node's time, ms UTC."""
+        return self._clock()
 
     async def pause(self, id: int) -> CampaignReport:
         """Begin a pause: nothing more is claimed or sent. Raises ``Conflict`` if the campaign is not firing."""
@@ -184,8 +218,8 @@ class Newsroom:
         Raises ``RecordError`` for invalid channels, and while another dry run is under way.
         """
         names, kind = self._channels(request), self._kind(request)
-        request = _as(kind, request)
-        id, ttl = new_id(self._clock()), request.ttl_seconds or kind.ttl
+        request, now = _as(kind, request), self._clock()
+        id, ttl = new_id(now), max(1, starts.policy(request, now)["ttl_ms"] // 1000)
         phones = {name: await self._store.subscribers_some(name, PHONES) for name in names}
         verdicts: dict[str, Verdict] = {}
 
@@ -322,14 +356,14 @@ class Newsroom:
         campaign = await self._store.campaign_timed(id)
         if campaign is None:
             return None
-        return report(campaign, self._clock(), await self.channel_states(), self._standing())
+        return report(campaign, self._clock(), await self.channel_states(), self._standing(), self.zone)
 
     async def campaigns(self) -> list[CampaignReport]:
         """Return the reports of the newest hundred campaigns, newest first."""
         states = await self.channel_states()
         now, standing = self._clock(), self._standing()
         listed = [await self._timed(campaign) for campaign in await self._store.campaign_list()]
-        return [report(campaign, now, states, standing) for campaign in listed]
+        return [report(campaign, now, states, standing, self.zone) for campaign in listed]
 
     async def _timed(self, campaign: Campaign) -> Campaign:
         """A campaign under way with its window classes, if it has any."""
@@ -372,7 +406,7 @@ class Newsroom:
                 last = now
             if now.ended:
                 return
-            await trio.sleep(LOOK_EVERY)
+            await trio.sleep(LOOK_EVERY if now.state != "scheduled" else SCHEDULED_EVERY)
 
     async def put(self, subscribers: Iterable[Subscriber]) -> Stored:
         """Write subscribers. A token is written before the one that replaces it, in whatever order they are given.
@@ -469,7 +503,7 @@ class Newsroom:
 
 
 _ACTS = {
-    "pause": (("pausing", "paused"), "only a campaign that is firing can be paused"),
+    "pause": (("pausing", "paused"), "only a campaign that is firing can be paused; a later start can be cancelled"),
     "cancel": (("cancelling", "cancelled"), "it has ended already"),
     # a resumed campaign whose last batches ended during the pause is done at once
     "resume": (("firing", "done"), "only a paused campaign can be resumed"),
@@ -483,11 +517,12 @@ def _shown(report: CampaignReport) -> tuple[object, ...]:
 
 
 def _as(kind: Kind, request: FireRequest) -> FireRequest:
-    """A request with the urgency and the rule for quiet hours of its kind, unless the editor has chosen others."""
+    """A request with its kind's urgency, time to live and rule for quiet hours, where the editor has chosen none."""
     urgency = request.message.urgency or kind.urgency
     message = msgspec.structs.replace(request.message, urgency=None if urgency == "normal" else urgency)
     quiet = kind.quiet if request.quiet is msgspec.UNSET else request.quiet
-    return msgspec.structs.replace(request, message=message, quiet=quiet)
+    ttl = kind.ttl if request.ttl_seconds is None and request.expires is msgspec.UNSET else request.ttl_seconds
+    return msgspec.structs.replace(request, message=message, quiet=quiet, ttl_seconds=ttl)
 
 
 def _problem(said: str) -> Problem:

@@ -22,18 +22,26 @@ class Quiet:
     """Channels on which a push can be shown asleep. On the others *silent* means *hold*."""
 
     def windows(
-        self, rule: QuietRule, channels: Collection[str], start: int, ttl: int, moment: Moment = None
+        self,
+        rule: QuietRule,
+        channels: Collection[str],
+        start: int,
+        ttl: int,
+        moment: Moment = None,
+        expires_at: int | None = None,
     ) -> Windows | None:
         """The window classes of a campaign that starts at ``start`` (ms UTC); None: it starts for everybody at once.
 
-        ``ttl``: milliseconds for which a push is wanted; ``moment``: when it starts in each zone. Takes 0.2 s for the
-        first campaign of a day, later 1 ms.
+        ``ttl``: milliseconds for which a push is wanted; ``moment``: when it starts in each zone; ``expires_at``: a
+        moment (ms UTC) after which nobody gets it. Takes 0.2 s for the first campaign of a day, later 1 ms.
         """
         if moment is None and (self.hours is None or rule is QuietRule.BREAK_THROUGH):
             return None
         rules = {name: self._on(name, rule) for name in channels}
         zones = {name: self.zones.get(name) for name in channels}
-        return windows.compute(quiet=self.hours, rules=rules, zones=zones, start=start, ttl=ttl, moment=moment)
+        return windows.compute(
+            quiet=self.hours, rules=rules, zones=zones, start=start, ttl=ttl, moment=moment, expires_at=expires_at
+        )
 
     def shows_asleep(self, channel: str) -> bool:
         """Whether a campaign with the rule *silent* may show its pushes asleep on this channel."""

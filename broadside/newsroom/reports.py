@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from broadside.api.campaign_report import CampaignReport, Scheduled
-from broadside.newsroom import adaptation, served
+from broadside.newsroom import adaptation, served, starts
 from broadside.newsroom.dead_desk import questions
 from campaigns.campaign import Campaign
 from campaigns.channel_state import ChannelState, worst
@@ -16,11 +16,15 @@ from storage.records import DeadStanding
 
 
 def report(
-    campaign: Campaign, now: int, states: Iterable[ChannelState], standing: Sequence[DeadStanding] = ()
+    campaign: Campaign,
+    now: int,
+    states: Iterable[ChannelState],
+    standing: Sequence[DeadStanding] = (),
+    zone: str | None = None,
 ) -> CampaignReport:
     """Return the report of a campaign. ``now``: ms UTC; ``states``: why channels stand still, on any node.
 
-    ``standing``: the dead ledger's current states.
+    ``standing``: the dead ledger's current states; ``zone``: the newsroom's time zone.
     """
     channels = {name: Tally.of(sums, walked=campaign.walked) for name, sums in sorted(campaign.tallies.items())}
     settled = sum(tally.settled for tally in channels.values())
@@ -45,6 +49,9 @@ def report(
         created_at=campaign.created_at,
         fired_at=campaign.fired_at,
         finished_at=campaign.finished_at,
+        start=campaign.start,
+        expires_at=starts.ends_at(campaign),
+        zone=zone,
         seconds=seconds,
         rate=round(settled / active, 1) if active else 0.0,
         active=active,
@@ -59,6 +66,7 @@ def report(
         questions=questions(each for each in standing if each.campaign == campaign.id),
         unserved=dict(sorted(campaign.unserved.items())),
         notes=[
+            *starts.notes(campaign, zone),
             *served.notes(campaign.unserved),
             *campaign.policy.get(served.LEFT_OUT, {}).values(),
             *adaptation.notes(campaign.policy),

@@ -13,6 +13,7 @@ import structlog
 import trio
 
 from actors.membership import Membership
+from actors.scheduler import Scheduler
 from broadside import logs, wire
 from broadside.api.token_rules import DeviceTokens
 from broadside.config.config import Channel, Config
@@ -26,6 +27,7 @@ from broadside.newsroom.dry_run import DryRun
 from broadside.newsroom.newsroom import Newsroom
 from broadside.newsroom.quiet_policy import Quiet
 from broadside.newsroom.ring import Ring
+from broadside.newsroom.starts import missed_alarms
 from broadside.node import processes
 from broadside.node.quotas import Allowance, allowances
 from broadside.node.tarantools import Tarantools
@@ -100,6 +102,7 @@ class Node:
             # a segment for each walker of the ring, and at least two, so that one slow page does not delay everything
             segments=max(2, (1 + len(peers)) * config.node.workers),
             peers=[Tubes(self._link, "node", f"peer:{name}") for name in peers],
+            zone=config.newsroom.zone,
             quiet=Quiet(
                 config.newsroom.quiet_hours,
                 {name: channel.zone or config.newsroom.zone for name, channel in config.channels.items()},
@@ -116,6 +119,7 @@ class Node:
                 open=lambda name: build_transport(self._setup(name, config.channels[name])),
             ),
         )
+        self._scheduler = Scheduler(store=self._store_verbs, start=self.newsroom.start)
         self._key = folder.key()
         self._socket = folder.root
         self._setbacks = Setbacks("the HTTP API")
@@ -186,6 +190,7 @@ class Node:
         console = lambda: contained(self._console, self._setbacks, self._observe)  # noqa: E731
         # stopped together with the workers: an open connection of a reader does not keep the workers running
         children.append(ChildSpec("console", console, shutdown=CONSOLE_STOP, together=True))
+        children.append(ChildSpec("scheduler", self._scheduling))
         return children
 
     def _membership(self) -> Actor:
@@ -225,8 +230,15 @@ class Node:
         drain, environment = self._config.node.drain, self._environment
         return lambda: processes.WorkerProcess(worker, lambda: self._hello(worker.name), drain, environment)
 
-    def _console(self) -> Console:
+    def _scheduling(self) -> Scheduler:
+        self._learn_checks()
+        return self._scheduler
+
+    def _learn_checks(self) -> None:
         self._checks.update({name: transport.check for name, transport in self._built().items()})
+
+    def _console(self) -> Console:
+        self._learn_checks()
         ring = Ring(store=self._store_verbs, node=self._config.node.name)
         api = Api(self.newsroom, ring, self._key, ready=self._serving, status=self._status, alarms=self._alarms)
         host, port = self._config.http.address
@@ -324,7 +336,8 @@ class Node:
     # -- what people see -------------------------------------------------------------------------------------------
 
     def _alarms(self) -> list[str]:
-        return [*self._setbacks.alarms(), *logs.alarms()]
+        missed = missed_alarms(self._scheduler.missed, self._config.newsroom.zone)
+        return [*missed, *self._setbacks.alarms(), *logs.alarms()]
 
     def _states(self) -> list[ChannelState]:
         """Why this node's channels stand still: per channel the worst reason that any worker reports."""

@@ -36,6 +36,9 @@ def report(state: str = "done", delivered: int = 98, **more: Any) -> dict[str, A
         "created_at": 1_790_000_000_000,
         "fired_at": 1_790_000_000_000,
         "finished_at": 1_790_000_002_000 if state == "done" else None,
+        "start": None,
+        "expires_at": None,
+        "zone": None,
         "seconds": 2.0,
         "rate": 50.0,
         "active": 2.0,
@@ -80,6 +83,9 @@ class FakeNode:
         self.hang = threading.Event()
         self.hang.set()
         self.campaigns = [report()]
+        self.answered = report("firing", 0)
+        """The answer to a Fire."""
+        self.zone: str | None = None
         node = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -144,6 +150,8 @@ class FakeNode:
             to.close_connection = True
         elif path == "/api/subscribers/count":
             self.answer(to, {"total": len(self.rows), "channels": {"ios": len(self.rows)}})
+        elif path == "/api/newsroom":
+            self.answer(to, {"zone": self.zone, "now": 1_795_906_800_000})
         elif path == "/api/channels":
             channels = {name: {"platform": platform} for name, platform in self.channels.items()}
             self.answer(to, {"channels": channels, "served": self.served})
@@ -173,7 +181,7 @@ class FakeNode:
                     self.refuse(to, 503, **loss)
                 to.close_connection = True
                 return
-            self.answer(to, report("firing", 0), 201)
+            self.answer(to, self.answered, 201)
             return
         try:
             rows = decode_subscribers(body)

@@ -76,6 +76,39 @@ def test_every_command_has_help_and_a_sentence_per_option(broadside: Said, comma
     assert all(len(line.split()) >= 2 for line in named), named
 
 
+EIGHT = 1_795_935_600_000
+"""2026-11-29 08:00 in Vienna, in ms UTC."""
+
+
+def test_a_later_start_is_told_with_its_time_and_waited_for(broadside: Said, node: FakeNode) -> None:
+    later = {"start": EIGHT, "zone": "Europe/Vienna", "fired_at": None, "channels": {}}
+    node.zone, node.answered = "Europe/Vienna", report("scheduled", 0, **later)
+    code, out, err = broadside("fire", "--title", "T", "--at", "08:00", "--expires", "12:00")
+    assert code == 0
+    assert out.startswith(f"scheduled campaign {ID}: starts 2026-11-29 08:00 Europe/Vienna (07:00 UTC)")
+    assert f"campaign cancel {ID}" in err
+    (fired,) = node.fired
+    assert (fired["start"], fired["expires"]) == ("2026-11-29T08:00:00+01:00", "2026-11-29T12:00:00+01:00")
+
+    node.streams = [[node.answered, report("missed", 0, **later, notes=["missed its start"], reached=True)]]
+    code, out, err = broadside("fire", "--title", "T", "--at", "08:00", "--wait")
+    assert code == 1
+    assert f"scheduled campaign {ID}: starts 2026-11-29 08:00" in err
+    assert f"campaign {ID} is missed" in out
+    assert "missed its start" in out
+
+    node.campaigns = [node.answered]
+    assert "2026-11-29 08:00 Europe/Vienna (07:00 UTC)" in broadside("campaign", "list")[1]
+    assert "start     2026-11-29 08:00 Europe/Vienna (07:00 UTC)" in broadside("campaign", "show", ID)[1]
+
+
+def test_a_local_start_without_a_newsrooms_zone_is_refused_with_what_to_write(broadside: Said, node: FakeNode) -> None:
+    code, _, err = broadside("fire", "--title", "T", "--at", "08:00")
+    assert code == 2
+    assert "[newsroom]" in err
+    assert node.fired == []
+
+
 def test_version(broadside: Said) -> None:
     assert broadside("--version")[1].startswith("broadside 0.")
 

@@ -164,6 +164,11 @@ MISTAKES = {
         'http.bind: "0.0.0.0:80" can be reached from other machines (bind 127.0.0.1 and',
     ),
     "no period": (APNS + "[supervision]\nperiod = 0\n", "supervision.period: 0 is out of range, must be > 0"),
+    "a zone that is none": (
+        APNS + '[newsroom]\nzone = "../../etc/passwd"\n',
+        'newsroom.zone: "../../etc/passwd" is not a time zone (an IANA time zone, as in',
+    ),
+    "a zone that is a number": (APNS + "[newsroom]\nzone = 1\n", "newsroom.zone: "),
     "a share above one": (APNS + "[demo]\ndead_share = 2\n", "demo.dead_share: 2 is out of range, must be <= 1"),
     "a password as value": (
         STORE + 'password = "hunter2"\npassword_file = "secret"\n',
@@ -374,12 +379,22 @@ def test_the_example_is_right_and_shows_every_key(folder: Path, monkeypatch: pyt
     config = read(folder, text)
     written = set(re.findall(r"^(?:# )?(\w+) = ", text, re.M))
     assert isinstance(config.queue, OwnQueue)
-    for table in (config.node, config.http, config.store, config.queue, config.peers[0], config.supervision, Demo()):
+    sections = (
+        config.node,
+        config.http,
+        config.newsroom,
+        config.store,
+        config.queue,
+        config.peers[0],
+        config.supervision,
+    )
+    for table in (*sections, Demo()):
         assert table is not None
         assert set(table.__struct_fields__) <= written
     assert set(Channel.__struct_fields__) <= written | {"credentials"}
     assert Config().supervision == config.supervision
     assert config.demo is None
+    assert (Config().newsroom.zone, config.newsroom.zone) == (None, "Europe/Vienna")
     assert Config().http == config.http
 
 
