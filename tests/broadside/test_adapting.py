@@ -96,3 +96,11 @@ def test_each_channel_gets_the_message_that_was_adapted_to_it() -> None:
     campaign = Campaign(1, 1, "firing", own, None, {ADAPTED: entries}, 0, 0, None, False)
     assert [campaign.message_to(name) for name in ("ios", "ipad", "android")] == [short, short, own]
     assert notes(campaign.policy) == ["adapted for ios, ipad: cut", "adapted for watch: cut"]
+
+
+@pytest.mark.parametrize("platform", CHECKS)
+def test_a_body_with_a_personal_field_is_not_cut(platform: str) -> None:
+    """A cut could fall into a field, and each recipient carries the values of the whole message's fields."""
+    message = Message(title="{a|x}", body="y" * 5_000 + "{b|x}")
+    with pytest.raises(PayloadError, match="too many"):
+        adapt(message, CHECKS[platform])
