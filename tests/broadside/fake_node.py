@@ -43,6 +43,8 @@ def report(state: str = "done", delivered: int = 98, **more: Any) -> dict[str, A
         "rate": 50.0,
         "active": 2.0,
         "quiet": None,
+        "kind": "news",
+        "lane": "middle",
         "held": 0,
         "schedule": [],
         "reached": state == "done",

@@ -168,12 +168,12 @@ def test_another_folders_key_is_refused_with_advice(broadside: Said, node: FakeN
 def test_fire_hands_the_message_over_whole(broadside: Said, node: FakeNode) -> None:
     code, out, err = broadside(
         *("fire", "--title", "hot  news", "--body", "-20 °C", "--channel", "ios", "--channel", "a", "--ttl", "2h"),
-        *("--url", "https://x", "--skip"),
+        *("--url", "https://x", "--skip", "--kind", "breaking"),
     )
     assert (code, out) == (0, f"fired campaign {ID}: ios (100 subscribers)\n")
     assert f"broadside campaign show {ID}" in err
     message = {"title": "hot  news", "body": "-20 °C", "url": "https://x"}
-    rest = {"channels": ["ios", "a"], "ttl_seconds": 7200, "on_objection": "skip"}
+    rest = {"channels": ["ios", "a"], "kind": "breaking", "ttl_seconds": 7200, "on_objection": "skip"}
     assert node.fired == [{"message": message, **rest}]
 
 
