@@ -12,7 +12,8 @@ from transports import registry
 _PLACES = (
     ("de", "Europe/Berlin", "DE"), ("en-GB", "Europe/London", "GB"), ("en", "America/New_York", "US"),
     ("es", "America/Mexico_City", "MX"), ("pt-BR", "America/Sao_Paulo", "BR"), ("ja", "Asia/Tokyo", "JP"),
-    ("hi", "Asia/Kolkata", "IN"), ("uk", "Europe/Kyiv", "UA"),
+    ("hi", "Asia/Kolkata", "IN"), ("uk", "Europe/Kyiv", "UA"), ("en-US", "America/Los_Angeles", "US"),
+    ("id", "Asia/Jakarta", "ID"), ("ar", "Asia/Dubai", "AE"), ("en-AU", "Australia/Sydney", "AU"),
 )  # fmt: skip
 _SCREENS = ("390x844", "430x932", "412x915", "360x800")
 _VERSIONS = ("4.0.2", "4.1.0", "4.2.1")
