@@ -18,7 +18,7 @@ from campaigns.clock import Clock
 from campaigns.lane import Lane
 from campaigns.outcome import Outcome
 from campaigns.recipient import pack_recipients, unpack_recipients
-from campaigns.tally import ENQUEUED
+from campaigns.tally import ENQUEUED, SKIPPED
 from campaigns.windows import QuietRule
 from storage.errors import LinkLost
 from storage.records import PagePart, Placed
@@ -36,7 +36,8 @@ class Split(NamedTuple):
     """Each becomes a batch."""
     recipients: int
     tallies: dict[str, dict[str, int]]
-    """channel → word → count: recipients that are enqueued, and recipients that need no batch (expired)."""
+    """channel → word → count: recipients that are enqueued, and recipients that need no batch (expired); and rows that
+    are skipped, because they are not in the audience."""
     ended: list[int]
     """The ids of those that need no batch."""
     held: dict[str, int]
@@ -56,6 +57,8 @@ def split(page: Page, channels: Collection[str], now: int, sizes: Mapping[str, i
     recipients = 0
     ended: list[int] = []
     held: dict[str, int] = {}
+    for channel, rows in page.skipped.items():
+        tallies[channel] = {ENQUEUED: 0, SKIPPED: rows}
     for part in page.parts:
         channel = part.channel
         if channel not in audience:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from campaigns.batch import Batch
@@ -24,6 +24,8 @@ class Page:
     claim: Claim
     campaign: Campaign
     parts: list[PagePart]
+    skipped: dict[str, int] = field(default_factory=dict)
+    """channel → rows of the page that are not in the campaign's audience."""
 
 
 Answered: TypeAlias = tuple[Batch, Outcomes]

@@ -108,11 +108,17 @@ class Walker:
             await self._drop(taken)
             return
         size = int(campaign.policy["page_size"])
-        parts = await self._store.page_read(
-            claim.from_id, claim.to_id, size, RECIPIENTS_A_BATCH, claim.position,
-            campaign.id if campaign.windowed else None, personal.fields(campaign.message),
-        )  # fmt: skip
-        await self._pages.send(Page(taken, claim, campaign, parts))
+        rows = await self._store.page_read(
+            claim.from_id,
+            claim.to_id,
+            size,
+            RECIPIENTS_A_BATCH,
+            claim.position,
+            campaign.id if campaign.planned else None,
+            personal.fields(campaign.message),
+            ended=claim.ended,
+        )
+        await self._pages.send(Page(taken, claim, campaign, *rows))
 
     def _serves(self, campaign: Campaign) -> bool:
         """Whether this node may claim the campaign's pages. Once the news has expired any node may: nothing is sent."""

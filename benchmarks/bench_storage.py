@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import statistics
+import subprocess
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,8 @@ from benchmarks.storage.instance import Instance
 from benchmarks.storage.walk import CHANNELS, Cost, drain, fill, join, pinged, walk
 from storage.tubes import Tubes
 
+PAGE_READ = Path(__file__).parent / "storage" / "page_read.lua"
+LUA = Path(__file__).parents[1] / "storage" / "lua"
 SMALL = 20_000
 SMALL_WALKS = 7
 
@@ -62,12 +66,23 @@ async def large_base(instance: Instance, subscribers: int) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def page_read(folder: Path) -> dict[str, float]:
+    """µs of the processor that reading a row of a page costs, by what is asked of it."""
+    folder.mkdir()
+    command = [shutil.which("tarantool") or "tarantool", str(PAGE_READ), str(LUA), str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    found: dict[str, float] = json.loads(done.stdout)
+    return found
+
+
 def measure(subscribers: int) -> list[dict[str, Any]]:
     """All figures: one dict each, with what, value, unit and goal."""
     with tempfile.TemporaryDirectory(prefix="bs-bench-") as folder:
         small = Instance(Path(folder) / "small", CHANNELS, 256 << 20)
         large = Instance(Path(folder) / "large", CHANNELS, 2 << 30)
         try:
+            say("reading pages, with audiences of several conditions")
+            read = page_read(Path(folder) / "read")
             say(f"walking {SMALL:,} subscribers {SMALL_WALKS} times")
             small.start()
             costs = trio.run(small_base, small)
@@ -97,6 +112,12 @@ def measure(subscribers: int) -> list[dict[str, Any]]:
         _row(f"memory of {batches}", found["batches_mb"], "MB"),
         _row("resident, with both", found["rss"], "MB"),
         _row("restart after kill -9, with both", found["restart"], "s"),
+        _row("page read, a row, whole channels", read["none"], "µs"),
+        _row("  of an audience without conditions", read["channel"], "µs"),
+        _row("  locale, country, two tags", read["four"], "µs", "≤ 0.7", read["four"] <= 0.7),
+        _row("  the same after 200 other campaigns", read["later"], "µs", "≤ 0.7", read["later"] <= 0.7),
+        _row("audience counted exactly, a row", read["count"], "µs"),
+        _row("  its longest slice", read["slice_ms"], "ms", "≤ 5", read["slice_ms"] <= 5),
     ]
 
 

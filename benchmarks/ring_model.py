@@ -21,7 +21,7 @@ from broadside.newsroom.newsroom import PAGE_SIZE
 from broadside.topology import HANDS_A_CONNECTION, PAGES_IN_HAND
 from campaigns.baton import Baton
 from campaigns.lane import Lane
-from storage.records import Claim, PagePart, TakenBaton
+from storage.records import Claim, PagePart, PageRows, TakenBaton
 
 CHANNELS = 2
 LINGER = 0.04
@@ -132,21 +132,14 @@ class Store:
         return Claim("claimed", baton.after_id, to, following)
 
     async def page_read(
-        self,
-        from_id: int,
-        to_id: int,
-        limit: int,
-        most: int,
-        position: object = None,
-        campaign: object = None,
-        fields: object = (),
-    ) -> list[PagePart]:
+        self, from_id: int, to_id: int, limit: int, most: int, position: object = None, *chosen: object, **more: object
+    ) -> PageRows:
         """How many phones there are on each channel; their data does not matter."""
         model = self._model
         await model.away()
         await self._reading.work(model.costs.read * (to_id - from_id) / 1e6)
         sizes = [len(range(channel, to_id - from_id, CHANNELS)) for channel in range(CHANNELS)]
-        return [PagePart("", size, b"") for size in sizes]
+        return PageRows([PagePart("", size, b"") for size in sizes], {})
 
 
 class Tubes:

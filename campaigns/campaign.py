@@ -53,6 +53,11 @@ class Campaign:
     put: bool = False
     """Whether every page that was claimed is on the tubes; read with ``windows``."""
 
+    where: dict[str, Any] | None = None
+    """The audience's conditions (``campaigns.where``); None: it goes to whole channels."""
+    estimate: dict[str, int] = field(default_factory=dict)
+    """channel -> about how many were in the audience at Fire, where it has conditions."""
+
     @property
     def ended(self) -> bool:
         """Whether nothing more will happen to it."""
@@ -62,6 +67,11 @@ class Campaign:
     def windowed(self) -> bool:
         """Whether quiet hours hold for this campaign: then it has window classes."""
         return "ends_at" in self.policy
+
+    @property
+    def planned(self) -> bool:
+        """Whether the store looks at each row when it reads a page: for its window class, or for the audience."""
+        return self.windowed or self.where is not None
 
     @property
     def channels(self) -> frozenset[str]:

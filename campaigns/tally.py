@@ -12,6 +12,12 @@ AUDIENCE = "audience"
 """Subscribers that the channel had at Fire."""
 ENQUEUED = "enqueued"
 """Recipients of the pages that have been put on tubes."""
+ROWS = "rows"
+"""Subscribers that the channel had at Fire, if the audience has conditions: the walk finds out who is in it."""
+SKIPPED = "skipped"
+"""Rows of those pages that are not in the audience. Not an outcome: ``enqueued`` and ``skipped`` make up all rows."""
+UNWALKED = "unwalked"
+"""Rows of such a campaign that had not been walked when it was cancelled."""
 RETRIED = "retried"
 """Attempts that led to another one. Not an outcome: a recipient may be counted here many times, or never."""
 ENDS = tuple(outcome.value for outcome in TERMINAL)
@@ -36,6 +42,8 @@ class Tally(msgspec.Struct, frozen=True):
     dropped: int = 0
     cancelled: int = 0
     remaining: int = 0
+    skipped: int = 0
+    unwalked: int = 0
 
     @property
     def settled(self) -> int:
@@ -43,10 +51,16 @@ class Tally(msgspec.Struct, frozen=True):
         return sum(getattr(self, word) for word in ENDS)
 
     @classmethod
-    def of(cls, sums: Mapping[str, int], *, walked: bool) -> Tally:
-        """The tally of a channel's sums. ``walked``: whether every segment of the campaign has been walked."""
+    def of(cls, sums: Mapping[str, int], *, walked: bool, estimate: int = 0) -> Tally:
+        """The tally of a channel's sums. ``walked``: whether no more of the campaign's segments will be walked.
+
+        ``estimate``: the size of an audience with conditions, until the walk has found it.
+        """
         # once the base is walked, the enqueued count is final: subscribers who left since Fire are not waited for
         enqueued = sums.get(ENQUEUED, 0)
-        expected = enqueued if walked else max(sums.get(AUDIENCE, 0), enqueued)
-        counts = {word: sums.get(word, 0) for word in (AUDIENCE, ENQUEUED, RETRIED, *ENDS)}
+        counts = {word: sums.get(word, 0) for word in (AUDIENCE, ENQUEUED, RETRIED, *ENDS, SKIPPED, UNWALKED)}
+        if ROWS in sums:
+            most = sums[ROWS] - counts[SKIPPED]
+            counts[AUDIENCE] = enqueued if walked else max(enqueued, min(estimate, most))
+        expected = enqueued if walked else max(counts[AUDIENCE], enqueued)
         return cls(**counts, remaining=max(0, expected - ended(sums)))

@@ -43,6 +43,8 @@ class Row(NamedTuple):
     best_minute: int | None
     tags: list[str]
     fields: dict[str, str]
+    changed_at: int | None = None
+    """Ms UTC by the store's clock: when the row came, or another locale, zone, country, version, screen or tag."""
 
 
 class Stored(NamedTuple):
@@ -82,6 +84,14 @@ class Placed(NamedTuple):
     begin_from: int = 0
     begin_until: int = 0
     """The interval in which its pushes may begin, ms UTC; 0: at any time. What counts is asked again at the take."""
+
+
+class PageRows(NamedTuple):
+    """The subscribers of a page."""
+
+    parts: list[PagePart]
+    skipped: dict[str, int]
+    """channel → rows that are not in the campaign's audience."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,7 +243,9 @@ class LedgerPage(NamedTuple):
     recipients: int
     settled: int
     tallies: dict[str, dict[str, int]]
-    """channel → ``enqueued`` and outcomes."""
+    """channel → ``enqueued``, ``skipped`` and outcomes."""
+    first_claimed_at: int | None = None
+    """Ms UTC by the store's clock; None: a page of an earlier version."""
 
 
 TASK_FIELDS = 15
@@ -387,6 +399,21 @@ class Audience(NamedTuple):
     """Whether one node serves all of ``channels``, as the walk of a page needs."""
 
 
+class AudienceRows(NamedTuple):
+    """Rows of a channel, by whether they are in an audience now."""
+
+    inside: int = 0
+    outside: int = 0
+    inside_changed: int = 0
+    """Changed since a given moment, and counted in neither of the first two."""
+    outside_changed: int = 0
+
+    @property
+    def total(self) -> int:
+        """All of them."""
+        return sum(self)
+
+
 def read_campaign(answer: list[Any]) -> Campaign:
     """Read ``campaign_get``'s answer."""
     row, channels = answer
@@ -407,4 +434,6 @@ def read_campaign(answer: list[Any]) -> Campaign:
         reasons={name: reasons for name, _, reasons in channels},
         removed_before=removed,
         unserved=dict(audience.get("unserved") or {}),
+        where=audience.get("where"),
+        estimate=dict(audience.get("estimate") or {}),
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from itertools import islice
 from typing import Any
@@ -12,7 +12,7 @@ import msgspec
 from campaigns.baton import Baton
 from campaigns.campaign import Campaign
 from campaigns.channel_state import MOST, ChannelState
-from campaigns.id_set import unpack_ids
+from campaigns.id_set import pack_ids, unpack_ids
 from campaigns.message import Message
 from campaigns.recipient import Recipient
 from campaigns.windows import Windows
@@ -20,6 +20,7 @@ from storage.errors import LinkLost, VerbRefused
 from storage.link import Link
 from storage.records import (
     Audience,
+    AudienceRows,
     Claim,
     Cursor,
     DeadRow,
@@ -34,6 +35,7 @@ from storage.records import (
     NodeRow,
     Once,
     PagePart,
+    PageRows,
     PausedCampaign,
     Row,
     Stored,
@@ -52,6 +54,10 @@ REPLICA_DEADLINE = 3.0
 PAGES_A_CALL = 200
 ROWS_A_COUNT = 5000
 """Rows that one call counts: about 2 ms of Tarantool's thread."""
+ROWS_A_SLICE = 4000
+"""Rows whose audience one call counts: about 2 ms of Tarantool's thread."""
+LOOKUPS_A_CALL = 2000
+"""Subscribers that one call looks up: about 3 ms of Tarantool's thread."""
 
 
 class Store:
@@ -124,15 +130,32 @@ class Store:
         policy: dict[str, Any],
         now: int,
         once: Once | None = None,
+        *,
+        where: dict[str, Any] | None = None,
+        listed: Sequence[int] | None = None,
+        estimate: dict[str, int] | None = None,
     ) -> Keyed | None:
         """Write a draft. The same id again changes nothing.
+
+        ``where``: the audience's conditions, as ``campaigns.where`` writes them; None: whole channels. ``listed``: the
+        ids of the only subscribers that it may go to. ``estimate``: channel → about how many are in the audience.
 
         Returns the campaign that already has the key of ``once``: nothing was written. None: the draft is written.
         """
         audience: dict[str, Any] = {} if channels is None else {"channels": channels}
+        if where is not None:
+            audience |= {"where": where, "estimate": estimate or {}}
         text = msgspec.json.encode(message).decode()
         _, *first = await self._link.call(
-            self._where, "store.campaign_create", id, text, audience, policy, now, None if once is None else list(once)
+            self._where,
+            "store.campaign_create",
+            id,
+            text,
+            audience,
+            policy,
+            now,
+            None if once is None else list(once),
+            None if listed is None else sorted(set(listed)),
         )
         return Keyed(*first[0]) if first and first[0] is not None else None
 
@@ -268,6 +291,75 @@ class Store:
             for channel, n in slice_.items():
                 counts[channel] = counts.get(channel, 0) + n
         return counts
+
+    async def audience_in(
+        self, campaign: int, after: int, to: int, since: int | None = None
+    ) -> dict[str, AudienceRows]:
+        """The rows with an id in (after, to] of a campaign's channels, by whether they are in its audience now.
+
+        ``since``: ms by the store's clock from which a row counts as changed.
+        """
+        return await self._audience_in(campaign, None, None, None, after, to, since)
+
+    async def audience_count(
+        self, channels: list[str] | None, where: dict[str, Any], listed: Sequence[int] | None = None
+    ) -> dict[str, AudienceRows]:
+        """All rows of ``channels`` (None: of all), or those ``listed``, by whether they keep ``where``: in slices."""
+        (to,) = await self._link.call(self._where, "store.highest_id")
+        if listed is None:
+            return await self._audience_in(None, channels, where, None, 0, to, None)
+        counts: dict[str, AudienceRows] = {}
+        ids = sorted(set(listed))
+        for start in range(0, len(ids), LOOKUPS_A_CALL):
+            slice_ = ids[start : start + LOOKUPS_A_CALL]
+            _add(counts, await self._audience_in(None, channels, where, slice_, 0, to, None))
+        return counts
+
+    async def _audience_in(
+        self,
+        campaign: int | None,
+        channels: list[str] | None,
+        where: dict[str, Any] | None,
+        listed: list[int] | None,
+        after: int,
+        to: int,
+        since: int | None,
+    ) -> dict[str, AudienceRows]:
+        counts: dict[str, AudienceRows] = {}
+        while after < to:
+            slice_, after = await self._link.call(
+                self._where, "store.audience_in", campaign, channels, where, listed, after, to, ROWS_A_SLICE, since
+            )
+            _add(counts, {channel: AudienceRows(*sums) for channel, sums in slice_.items()})
+        return counts
+
+    async def audience_sample(
+        self, channels: list[str] | None, where: dict[str, Any], draws: int
+    ) -> dict[str, AudienceRows]:
+        """The same for rows that are drawn: each is as likely as any other."""
+        counts: dict[str, AudienceRows] = {}
+        (sums,) = await self._link.call(self._where, "store.audience_sample", channels, where, draws)
+        _add(counts, {channel: AudienceRows(*each) for channel, each in sums.items()})
+        return counts
+
+    async def subscribers_find(
+        self, channels: Sequence[str], ids: Sequence[int], tokens: Sequence[str]
+    ) -> tuple[list[int], list[int | str]]:
+        """The ids in the base of these ids, and of these tokens on any of ``channels``; and what is not there."""
+        found: list[int] = []
+        missing: list[int | str] = []
+        wanted: list[tuple[list[int], list[str]]] = [
+            ([*ids[start : start + LOOKUPS_A_CALL]], []) for start in range(0, len(ids), LOOKUPS_A_CALL)
+        ]
+        step = max(1, LOOKUPS_A_CALL // max(1, len(channels)))
+        wanted += [([], [*tokens[start : start + step]]) for start in range(0, len(tokens), step)]
+        for some_ids, some_tokens in wanted:
+            there, not_there = await self._link.call(
+                self._where, "store.subscribers_find", list(channels), some_ids, some_tokens
+            )
+            found += there
+            missing += not_there
+        return sorted(set(found)), missing
 
     async def removals(self) -> dict[str, int]:
         """Per channel, how many subscribers have ever left the base."""
@@ -433,26 +525,29 @@ class Store:
         position: tuple[int, int] | None = None,
         campaign: int | None = None,
         fields: Sequence[str] = (),
-    ) -> list[PagePart]:
+        ended: Collection[int] = (),
+    ) -> PageRows:
         """The subscribers of (from_id, to_id], by channel, at most ``most`` in a part.
 
-        ``campaign``: also by its window classes. ``fields``: the campaign's personal fields; only if there are any do
-        recipients carry values.
+        ``campaign``: also by its window classes, and only the subscribers in its audience, less those that have
+        ``ended``. ``fields``: the campaign's personal fields; only if there are any do recipients carry values.
 
         From the replica, if there is one and it has reached the claim's ``position``; else from the store itself.
         """
-        wanted: tuple[Any, ...] = (from_id, to_id, limit, most, campaign, *([list(fields)] if fields else []))
+        wanted: tuple[Any, ...] = (from_id, to_id, limit, most, campaign, list(fields) if fields else None)
+        if campaign is not None:
+            wanted += (pack_ids([*ended]),)
         if self._replica is not None and position is not None and self._link.connected(self._replica):
             try:
-                (page,) = await self._link.call(
+                page, *skipped = await self._link.call(
                     self._replica, "store.page_read_at", list(position), *wanted, deadline=REPLICA_DEADLINE
                 )
             except (LinkLost, VerbRefused):
                 page = None
             if page is not None:
-                return [PagePart(*part) for part in page]
-        (page,) = await self._link.insist(self._where, "store.page_read", *wanted)
-        return [PagePart(*part) for part in page]
+                return PageRows([PagePart(*part) for part in page], dict(*skipped))
+        page, *skipped = await self._link.insist(self._where, "store.page_read", *wanted)
+        return PageRows([PagePart(*part) for part in page], dict(*skipped))
 
     async def report(self, node: str, epoch: int, lines: list[Any], now: int) -> int | None:
         """Copy outbox lines; returns the last number in the ledger, or None when fenced."""
@@ -471,3 +566,9 @@ def _given(windows: Windows | None) -> list[Any] | None:
         return None
     text = msgspec.json.encode(windows).decode()
     return [windows.zones, windows.channels, text, windows.ends_at, windows.best]
+
+
+def _add(counts: dict[str, AudienceRows], more: dict[str, AudienceRows]) -> None:
+    for channel, rows in more.items():
+        known = counts.get(channel, AudienceRows())
+        counts[channel] = AudienceRows(*map(sum, zip(known, rows, strict=True)))

@@ -16,6 +16,7 @@ from urllib.parse import quote
 import httpx
 import msgspec
 
+from broadside.api.audience_request import AudienceCount, CountRequest
 from broadside.api.campaign_report import REPORT, CampaignReport, DryRunReport, FireRequest, NewsroomClock
 from broadside.api.dead_records import DeadAnswer, DeadAnswered, DeadReport, DeadRestore, DeadRestored
 from broadside.api.idempotency import HEADER
@@ -138,6 +139,12 @@ class Client:
     def preview_of(self, campaign: str) -> PreviewReport:
         """Fetch the exact requests that the providers get of a campaign."""
         return msgspec.json.decode(self._call("GET", f"/api/campaigns/{campaign}/preview"), type=PreviewReport)
+
+    def audience_count(self, request: CountRequest) -> AudienceCount:
+        """Count an audience. An exact count of a large base takes seconds."""
+        body = msgspec.json.encode(request)
+        answer = self._call("POST", "/api/audience/count", body, timeout=600.0 if request.exact else 30.0)
+        return msgspec.json.decode(answer, type=AudienceCount)
 
     def campaigns(self) -> list[CampaignReport]:
         """List campaigns, newest first."""

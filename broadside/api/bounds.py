@@ -13,8 +13,9 @@ from broadside.api.campaign_report import FireRequest
 from broadside.errors import Problem, shown
 from campaigns.message import Message
 
-LARGEST_CAMPAIGN = 256 * 1024
-"""Bytes of the body of ``POST /api/campaigns``. JSON may write a character of two bytes in six."""
+LARGEST_CAMPAIGN = 2 * 1024 * 1024
+"""Bytes of the body of ``POST /api/campaigns``: 10,000 subscribers may be listed by their tokens. JSON may write a
+character of two bytes in six."""
 LARGEST_SUBSCRIBERS = 32 * 1024 * 1024
 """Bytes of the body of ``POST /api/subscribers``."""
 LARGEST_ANSWER = 4096
@@ -83,7 +84,12 @@ def unfit(text: str, where: str) -> Problem | None:
 
 def request_problem(request: FireRequest) -> Problem | None:
     """Find the first field of a request to fire that is larger than it may be, or a link that cannot be opened."""
-    return message_problem(request.message) or channels_problem(request.channels or [])
+    audience = request.audience.channels if request.audience else None
+    return (
+        message_problem(request.message)
+        or channels_problem(request.channels or [])
+        or channels_problem(audience or [], "audience.channels")
+    )
 
 
 def message_problem(message: Message) -> Problem | None:
@@ -116,13 +122,13 @@ def url_problem(url: str, where: str = "message.url") -> Problem | None:
     return None
 
 
-def channels_problem(names: list[str]) -> Problem | None:
+def channels_problem(names: list[str], where: str = "channels") -> Problem | None:
     """The problem of too many, or too long, names of channels."""
     if len(names) > MOST_CHANNELS:
         remedy = f"at most {MOST_CHANNELS:,}; leave the field out for all channels"
-        return Problem("channels", f"has {len(names):,} names", remedy)
+        return Problem(where, f"has {len(names):,} names", remedy)
     for number, name in enumerate(names):
         if len(name) > LONGEST_CHANNEL:
             what = f"{shown(name, 40)} has {len(name):,} characters"
-            return Problem(f"channels[{number}]", what, f"a channel's name has at most {LONGEST_CHANNEL}", name[:40])
+            return Problem(f"{where}[{number}]", what, f"a channel's name has at most {LONGEST_CHANNEL}", name[:40])
     return None

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
 
+from broadside.api.audience_request import AudienceRequest
 from campaigns.campaign import ENDED, State
 from campaigns.channel_state import ChannelState
 from campaigns.kind import USUAL
@@ -61,6 +62,8 @@ class CampaignReport(msgspec.Struct, frozen=True, kw_only=True):
     walked: bool = False
     """Whether the whole base has been walked; until then an ``audience`` may still be an estimate."""
     channels: dict[str, Tally] = {}
+    conditions: dict[str, Any] | None = None
+    """Who on these channels, as the store keeps it (``campaigns.where``); None: everybody."""
     paused_channels: dict[str, str] = {}
     """Channel → the worst of ``channel_states``, as one sentence."""
     channel_states: list[ChannelState] = []
@@ -102,6 +105,8 @@ class FireRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     adapt the message to the platform, and refuse the campaign if that is not possible."""
     dry_run: bool | msgspec.UnsetType = msgspec.UNSET
     """Ask whether the platforms and providers would accept the message; fire nothing."""
+    audience: AudienceRequest | msgspec.UnsetType = msgspec.UNSET
+    """Who on these channels; unset: everybody."""
 
 
 class NewsroomClock(msgspec.Struct, frozen=True, kw_only=True):

@@ -45,6 +45,8 @@ class Walked(msgspec.Struct, kw_only=True):
     epoch: int
     pages: int = 0
     recipients: int = 0
+    skipped: int = 0
+    """Subscribers who are not in the campaign's audience."""
     settled: int = 0
 
 
@@ -71,10 +73,12 @@ class Checked(msgspec.Struct, kw_only=True):
 
     enqueued: int = 0
     """Recipients in the ledger."""
+    skipped: int = 0
+    """Subscribers in the ledger who were not in the audience."""
     base: int = 0
     """Subscribers now in the base, in the walked ranges."""
     left: int = 0
-    """Recipients no longer in the base: dead or removed since Fire."""
+    """Recipients, or skipped ones, no longer in the base: dead or removed since Fire."""
 
 
 class Verification(msgspec.Struct, frozen=True, kw_only=True):

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
 from broadside.api.campaign_report import CampaignReport, Scheduled
-from campaigns.tally import ENQUEUED, Tally
+from campaigns.tally import ENQUEUED, SKIPPED, UNWALKED, Tally
 from campaigns.windows import QuietRule
 
 QUIET = {
@@ -58,11 +58,19 @@ def starts(report: CampaignReport) -> str:
     return f"starts {instant(report.start, report.zone)}" + (f", in {span(left)}" if left > 0 else ", now")
 
 
+def shown_columns(report: CampaignReport) -> list[str]:
+    """Return the tallies' words for a table; rows that were skipped or not walked only where there are any."""
+    few = (SKIPPED, UNWALKED)
+    tallies = report.channels.values()
+    return [word for word in COLUMNS if word not in few or any(getattr(tally, word) for tally in tallies)]
+
+
 def describe(report: CampaignReport) -> str:
     """Describe a campaign's channels and audience in half a line."""
     names = ", ".join(report.channels) or "no channel yet"
     audience = sum(tally.audience for tally in report.channels.values())
-    return f"{names}" + (f" ({audience:,} subscribers)" if audience else "")
+    about = "about " if report.conditions is not None and not report.walked else ""
+    return f"{names}" + (f" ({about}{audience:,} subscribers)" if audience else "")
 
 
 def standing(report: CampaignReport) -> str:
@@ -77,7 +85,8 @@ def standing(report: CampaignReport) -> str:
         )
     enqueued = sum(tally.enqueued for tally in tallies)
     unclaimed = 0 if report.walked else max(0, audience - enqueued)
-    return f"{settled:,} are settled, {max(0, enqueued - settled):,} are on tubes, {unclaimed:,} not yet claimed"
+    about = "about " if report.conditions is not None and not report.walked else ""
+    return f"{settled:,} are settled, {max(0, enqueued - settled):,} are on tubes, {about}{unclaimed:,} not yet claimed"
 
 
 def summary(report: CampaignReport) -> str:

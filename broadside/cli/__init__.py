@@ -10,7 +10,7 @@ from importlib import metadata
 
 from cyclopts import App, CycloptsError, Parameter
 
-from broadside.cli import campaign, dead, doctor, fire, node, output, peers, servers, subscribers, tube, twin
+from broadside.cli import audience, campaign, dead, doctor, fire, node, output, peers, servers, subscribers, tube, twin
 from broadside.errors import BroadsideError, shown
 
 _HELP = "Send breaking news to every subscriber's phone at once, and watch it arrive."
@@ -47,7 +47,7 @@ def build() -> App:
         suppress_keyboard_interrupt=False,
         default_parameter=Parameter(negative="", negative_iterable="", show_default=False),
     )
-    for group in (node, fire, campaign, subscribers, peers, tube, dead, twin, doctor, servers):
+    for group in (node, fire, audience, campaign, subscribers, peers, tube, dead, twin, doctor, servers):
         group.register(app)
     return app
 

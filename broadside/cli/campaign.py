@@ -11,7 +11,16 @@ from typing import Annotated, TypeAlias
 from cyclopts import App, Parameter
 
 from broadside.api.preview_report import ChannelPreview
-from broadside.api.report_text import COLUMNS, QUIET, instant, moment, reasons, standing, standing_still, waiting
+from broadside.api.report_text import (
+    QUIET,
+    instant,
+    moment,
+    reasons,
+    shown_columns,
+    standing,
+    standing_still,
+    waiting,
+)
 from broadside.cli.message_options import Channels, Ttl, Written, request_of
 from broadside.cli.options import ConfigFile, DataDir, Json, client, data_folder
 from broadside.cli.output import complain, say, say_json, table
@@ -128,9 +137,10 @@ def show(
     if report.quiet is not None:
         say(f"at night  {QUIET[report.quiet]}")
     say("")
+    shown = shown_columns(report)
     table(
-        ("channel", *COLUMNS),
-        [[name, *(getattr(tally, what) for what in COLUMNS)] for name, tally in report.channels.items()],
+        ("channel", *shown),
+        [[name, *(getattr(tally, what) for what in shown)] for name, tally in report.channels.items()],
     )
     if waits := waiting(report):
         say("\nasleep, held until their quiet hours end:\n" + "\n".join(waits))
@@ -206,8 +216,9 @@ def verify(id: CampaignId, /, *, json: Json = False, config: ConfigFile = None, 
     if json:
         say_json(found)
         return 0 if found.ok else 1
-    columns = ("channel", "enqueued", "in the base now", "left since")
-    table(columns, [[name, each.enqueued, each.base, each.left] for name, each in found.channels.items()])
+    columns = ("channel", "enqueued", "skipped", "in the base now", "left since")
+    rows = [[name, each.enqueued, each.skipped, each.base, each.left] for name, each in found.channels.items()]
+    table(columns, rows)
     if found.ok:
         say(f"\ncampaign {found.id}, {found.state}: OK, {found.pages:,} pages")
         return 0
@@ -257,7 +268,7 @@ def _coverage(name: str, json: bool, config: Path | None, data: Path | None) -> 
     if json:
         say_json(found)
         return 0
-    columns = ("segment", "channel", "ids", "node", "epoch", "pages", "recipients", "settled")
+    columns = ("segment", "channel", "ids", "node", "epoch", "pages", "recipients", "skipped", "settled")
     rows = [
         [each.segment, each.channel, f"{each.from_id + 1}-{each.to_id}", *(getattr(each, what) for what in columns[3:])]
         for each in found.walked

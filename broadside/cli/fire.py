@@ -12,6 +12,7 @@ from broadside.api.api_client import Client
 from broadside.api.campaign_report import FireRequest, NewsroomClock
 from broadside.api.idempotency import check_key
 from broadside.api.report_text import describe, starts, summary
+from broadside.cli.audience_options import AudienceOptions
 from broadside.cli.fire_once import fire_once
 from broadside.cli.message_options import Channels, Ttl, Written, request_of
 from broadside.cli.options import ConfigFile, DataDir, Json, data_folder
@@ -30,6 +31,8 @@ Examples:
     broadside fire --title "Your morning" --body "Seven stories" --kind digest
     broadside fire --title Goal --body 2:1 --options match.json
     broadside fire --message storm.json --thread storm-7
+    broadside fire --title Goal --body 2:1 --tag sport --country DE --locale de
+    broadside fire --title Goal --body 2:1 --share 0.05
     broadside fire --title Hello --body World --dry-run
     broadside fire --title Goal --body 2:1 --key match-4711-goal-3
     broadside fire --title Morning --body News --at 2026-11-29T08:00+01:00
@@ -57,6 +60,7 @@ def fire(
     *,
     written: Written | None = None,
     channel: Channels = None,
+    who: AudienceOptions = AudienceOptions(),  # noqa: B008, it is frozen
     kind: Annotated[
         str | None,
         Parameter(help="breaking, news, digest, or a kind of [kinds] in broadside.toml. Default: news."),
@@ -107,12 +111,14 @@ def fire(
     config: ConfigFile = None,
     data: DataDir = None,
 ) -> int:
-    """Create a campaign and fire it, at once or later, to every subscriber."""
+    """Create a campaign and fire it, at once or later, to every subscriber or to those who keep all conditions."""
     if skip and adapt:
         raise UsageError("--skip and --adapt: choose one (channels are left out, or get a message adapted to them)")
     request = request_of(written or Written(), channel, ttl)
     if skip or adapt:
         request = msgspec.structs.replace(request, on_objection="skip" if skip else "adapt")
+    if (audience := who.request()) is not None:
+        request = msgspec.structs.replace(request, audience=audience)
     if quiet is not None:
         request = msgspec.structs.replace(request, quiet=quiet)
     if kind is not None:

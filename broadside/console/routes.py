@@ -13,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from broadside.console.audience_routes import audience_routes
 from broadside.console.campaign_routes import campaign_routes
 from broadside.console.dead_routes import dead_routes
 from broadside.console.http_answers import ApiFailure, Handler, answered, failed, json_answer, no_route
@@ -61,6 +62,7 @@ class Api:
                 *campaign_routes(self._newsroom, guard),
                 *subscriber_routes(self._newsroom, guard),
                 *ring_routes(self._newsroom, self._ring, guard),
+                *audience_routes(self._newsroom.audience, guard),
                 *dead_routes(self._newsroom.dead, guard),
             ],
         )

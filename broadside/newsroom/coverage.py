@@ -10,8 +10,8 @@ from collections.abc import Iterator, Sequence
 from broadside.api.operations import Checked, Coverage, Gap, Verification, Walked
 from campaigns.campaign import Campaign
 from campaigns.identity import campaign_text
-from campaigns.tally import ENQUEUED, ended
-from storage.records import Cursor, LedgerPage
+from campaigns.tally import ENQUEUED, SKIPPED, ended
+from storage.records import AudienceRows, Cursor, LedgerPage
 from storage.store import Store
 
 PROBLEMS_TOLD = 50
@@ -31,7 +31,9 @@ async def verify(store: Store, campaign: Campaign) -> Verification:
     channels: dict[str, Checked] = {}
     for page in pages:
         problems += _sums(page)
-        if page.state in ("enqueued", "settled"):
+        if page.state in ("enqueued", "settled") and campaign.where is not None:
+            problems += await _compare_audience(store, page, campaign, channels)
+        elif page.state in ("enqueued", "settled"):
             base = await store.subscribers_in(page.from_id, page.to_id)
             if any(there > _enqueued(page, name) for name, there in base.items()):
                 away = await _away(store, campaign, page)
@@ -47,7 +49,7 @@ async def verify(store: Store, campaign: Campaign) -> Verification:
         if checked.left > since:
             problems.append(
                 f"{name}: {checked.left:,} recipients of the ledger are not in the base, but only {since:,} have left "
-                "it since Fire: somebody was enqueued twice"
+                f"it since Fire: somebody was enqueued twice{' or skipped' if campaign.where is not None else ''}"
             )
     return Verification(
         id=campaign_text(campaign.id),
@@ -93,6 +95,7 @@ def _merge(pages: Sequence[LedgerPage]) -> list[Walked]:
             known.to_id = page.to_id
             known.pages += 1
             known.recipients += tallies.get(ENQUEUED, 0)
+            known.skipped += tallies.get(SKIPPED, 0)
             known.settled += ended(tallies)
     return sorted(walked, key=lambda each: (each.segment, each.channel, each.from_id))
 
@@ -154,3 +157,44 @@ def _compare(page: LedgerPage, base: dict[str, int], campaign: Campaign, channel
             missed = there - enqueued
             yield f"{_name(page)}: {missed:,} of the {there:,} subscribers on {name} were not enqueued"
         checked.left += max(0, enqueued - there)
+
+
+async def _compare_audience(
+    store: Store, page: LedgerPage, campaign: Campaign, channels: dict[str, Checked]
+) -> list[str]:
+    """Check that a page enqueued its rows that are in the audience, skipped the others, and missed none.
+
+    Rows that changed since the page was claimed may have been in the audience then, or not: they explain a difference.
+    """
+    rows = await store.audience_in(campaign.id, page.from_id, page.to_id, page.first_claimed_at)
+    if campaign.state == "cancelled" and not any(_then(page, name) for name in page.tallies):
+        return []  # claimed, and not put on tubes before its campaign was cancelled
+    away: dict[str, int] | None = None
+    problems = []
+    for name in sorted(({*rows} | {*page.tallies}) & campaign.channels):
+        now, enqueued, skipped = rows.get(name, AudienceRows()), _enqueued(page, name), _then(page, name)
+        skipped -= enqueued
+        differences = {
+            "were neither enqueued nor skipped": now.total - enqueued - skipped,
+            "are in the audience and were not enqueued": now.inside - enqueued,
+            "are not in the audience and were not skipped": now.outside - skipped,
+        }
+        back = 0
+        if max(differences.values()) > 0:
+            if away is None:
+                away = await _away(store, campaign, page)
+            back = away.get(name, 0)
+        for what, difference in differences.items():
+            if difference > back:
+                problems.append(f"{_name(page)}: {difference - back:,} of the subscribers on {name} {what}")
+        checked = channels.setdefault(name, Checked())
+        checked.enqueued += enqueued
+        checked.skipped += skipped
+        checked.base += now.total
+        checked.left += max(0, enqueued + skipped - max(min(now.total, enqueued + skipped), now.total - back))
+    return problems
+
+
+def _then(page: LedgerPage, name: str) -> int:
+    """A channel's rows of a page, as they were when it was put on tubes."""
+    return _enqueued(page, name) + page.tallies.get(name, {}).get(SKIPPED, 0)

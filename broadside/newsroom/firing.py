@@ -19,6 +19,7 @@ from broadside.api.campaign_report import FireRequest
 from broadside.api.idempotency import HEADER, differing, digest
 from broadside.errors import FireFailed, shown
 from broadside.newsroom.alarms import DISK_REMEDY, REMEDY
+from broadside.newsroom.audience_desk import Chosen
 from campaigns.baton import Baton
 from campaigns.campaign import Campaign
 from campaigns.clock import Clock
@@ -69,7 +70,7 @@ class Firing:
         request: FireRequest,
         message: Message,
         policy: dict[str, Any],
-        check: Callable[[], Awaitable[list[str] | None]],
+        check: Callable[[int], Awaitable[Chosen]],
         key: str | None,
         owner: str,
         windows: Callable[[int], Windows | None] = lambda _: None,
@@ -78,8 +79,8 @@ class Firing:
 
         ``message``: as it is sent.
 
-        ``check`` runs before anything is written. It returns the channels to fire to (None: all), and raises if the
-        request is invalid. ``windows``: the window classes of a campaign that starts at a moment (ms UTC). Raises
+        ``check`` runs before anything is written. It gets the new campaign's id, returns the audience, and raises if
+        the request is invalid. ``windows``: the window classes of a campaign that starts at a moment (ms UTC). Raises
         ``KeyReused`` if the key belongs to another request, and ``FireFailed``, which says whether the campaign may be
         firing.
         """
@@ -115,9 +116,21 @@ class Firing:
                 if once is not None:
                     first = await insist(lambda: self._store.campaign_keyed(owner, once.key, now))
                 if first is None:
-                    channels = await insist(check)
+                    chosen = await insist(lambda: check(id))
                     written = True
-                    first = await insist(lambda: self._store.campaign_create(id, message, channels, policy, now, once))
+                    first = await insist(
+                        lambda: self._store.campaign_create(
+                            id,
+                            message,
+                            chosen.channels,
+                            policy,
+                            now,
+                            once,
+                            where=chosen.where,
+                            listed=chosen.listed,
+                            estimate=chosen.estimate,
+                        )
+                    )
                 if first is not None and once is not None:
                     self._same(once, first)
                     # an earlier request created the campaign, and may have fired it

@@ -22,6 +22,7 @@ from broadside.api.token_rules import DeviceTokens, of_another_channel
 from broadside.errors import Conflict, Problem, RecordError, shown
 from broadside.newsroom import served, starts
 from broadside.newsroom.adaptation import adapt, policy_entries
+from broadside.newsroom.audience_desk import AudienceDesk, Chosen
 from broadside.newsroom.coverage import coverage, verify
 from broadside.newsroom.dead_desk import DeadDesk, questions
 from broadside.newsroom.dry_run import PHONES, DryRun
@@ -98,6 +99,7 @@ class Newsroom:
         self._firing = Firing(store=store, tubes=tubes, peers=peers, segments=segments, clock=clock)
         self._standing = standing
         self.dead = DeadDesk(store, clock)
+        self.audience = AudienceDesk(store)
         self._dry_run = dry_run
         self.device_tokens = device_tokens
         self._quiet = quiet
@@ -115,19 +117,20 @@ class Newsroom:
         if the message, the channels or the times are invalid, ``KeyReused`` if the key belongs to another request, and
         ``FireFailed``, which says whether the campaign may be firing.
         """
+        request = _one_list_of_channels(request)
         kind = self._kind(request)
         sent = _as(kind, request)
         policy: dict[str, Any] = {"page_size": PAGE_SIZE, "kind": request.kind or USUAL, "lane": kind.lane.word}
         if self._quiet.hours is not None:
             policy |= {"quiet": starts.rule(sent), "page_size": ZONED_PAGE_SIZE}
 
-        async def check() -> list[str] | None:
+        async def check(id: int) -> Chosen:
             policy.update(starts.policy(sent, self._clock()))
             channels, more = await self._check(sent)
             if "start" in policy:  # who is left out, and what is adapted, is decided when it starts
-                return request.channels
+                channels, more = request.channels, {}
             policy.update(more)
-            return channels
+            return await self.audience.choose(request.audience or None, channels, campaign_text(id))
 
         def windows(start: int) -> Windows | None:
             return None if request.start is not msgspec.UNSET else self._windows(sent, request.channels, start)
@@ -217,6 +220,7 @@ class Newsroom:
 
         Raises ``RecordError`` for invalid channels, and while another dry run is under way.
         """
+        request = _one_list_of_channels(request)
         names, kind = self._channels(request), self._kind(request)
         request, now = _as(kind, request), self._clock()
         id, ttl = new_id(now), max(1, starts.policy(request, now)["ttl_ms"] // 1000)
@@ -525,6 +529,16 @@ def _as(kind: Kind, request: FireRequest) -> FireRequest:
     return msgspec.structs.replace(request, message=message, quiet=quiet, ttl_seconds=ttl)
 
 
+def _one_list_of_channels(request: FireRequest) -> FireRequest:
+    """Return the request with the channels of its audience as its own (raises ``RecordError`` if it has both)."""
+    named = request.audience.channels if request.audience else None
+    if named is None:
+        return request
+    if request.channels is not None:
+        raise RecordError(Problem("audience.channels", "is given, and so is channels", "give one of them"))
+    return msgspec.structs.replace(request, channels=named)
+
+
 def _problem(said: str) -> Problem:
     """Parse a platform's objection, ``message.title: is empty; write …``."""
     found = re.fullmatch(r"(message[\w.\[\]-]*): (.*?)(?:; (.*))?", said, re.DOTALL)
@@ -541,4 +555,6 @@ def _wire(s: Subscriber, token: str, now: int) -> tuple[Any, ...]:
 
 
 def _subscriber(row: Row) -> Subscriber:
-    return Subscriber(**row._asdict())
+    plain = row._asdict()
+    del plain["changed_at"]
+    return Subscriber(**plain)

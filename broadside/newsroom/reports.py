@@ -26,7 +26,15 @@ def report(
 
     ``standing``: the dead ledger's current states; ``zone``: the newsroom's time zone.
     """
-    channels = {name: Tally.of(sums, walked=campaign.walked) for name, sums in sorted(campaign.tallies.items())}
+    final = campaign.walked or campaign.state == "cancelled"
+    channels = {
+        name: Tally.of(
+            sums,
+            walked=final if campaign.where is not None else campaign.walked,
+            estimate=campaign.estimate.get(name, 0),
+        )
+        for name, sums in sorted(campaign.tallies.items())
+    }
     settled = sum(tally.settled for tally in channels.values())
     waiting = [
         state
@@ -61,6 +69,7 @@ def report(
         reached=campaign.ended or (campaign.walked and campaign.put and remaining <= held),
         walked=campaign.walked,
         channels=channels,
+        conditions=campaign.where,
         paused_channels=paused_channels(waiting),
         channel_states=waiting,
         questions=questions(each for each in standing if each.campaign == campaign.id),

@@ -50,6 +50,7 @@ def report(state: str = "done", delivered: int = 98, **more: Any) -> dict[str, A
         "reached": state == "done",
         "walked": True,
         "channels": {"ios": tally(audience=100, delivered=delivered, dead=2, remaining=98 - delivered)},
+        "conditions": None,
         "paused_channels": {},
         "questions": {},
         "channel_states": [],

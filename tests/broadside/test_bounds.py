@@ -246,7 +246,7 @@ async def test_a_500_of_a_fire_has_an_id_too_and_says_whether_it_fired(
 ) -> None:
     """S15."""
 
-    async def refuses(*arguments: Any) -> None:
+    async def refuses(*arguments: Any, **named: Any) -> None:
         raise VerbRefused("store.campaign_create", 1, "no such index")
 
     monkeypatch.setattr(Store, "campaign_create", refuses)

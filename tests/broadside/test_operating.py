@@ -103,7 +103,17 @@ def test_a_campaign_is_paused_resumed_proved_and_cancelled_from_the_command_line
     # the proof: per segment and channel the ranges, by whom, and that there is no gap
     code, out, _ = command("campaign", "show", id, "--coverage")
     lines = out.splitlines()
-    assert lines[0].split("\t") == ["segment", "channel", "ids", "node", "epoch", "pages", "recipients", "settled"]
+    assert lines[0].split("\t") == [
+        "segment",
+        "channel",
+        "ids",
+        "node",
+        "epoch",
+        "pages",
+        "recipients",
+        "skipped",
+        "settled",
+    ]
     assert lines[-1] == f"campaign {id}, done: no gaps"
     rows = [line.split("\t") for line in lines[1:-2]]
     assert {row[0] for row in rows} == {"0", "1"}, "two workers, two segments"

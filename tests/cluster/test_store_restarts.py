@@ -121,7 +121,7 @@ async def test_a_master_that_lives_on_after_another_was_promoted_acknowledges_no
 
 
 async def tokens(store: Store, position: tuple[int, int]) -> list[str]:
-    parts = await store.page_read(0, 10, 10, 10, position)
+    parts = (await store.page_read(0, 10, 10, 10, position)).parts
     return [row.token for part in parts for row in unpack_recipients(part.recipients)]
 
 

@@ -11,6 +11,10 @@ local space = box.space.store_subscribers
 local EMPTY = setmetatable({}, {__serialize = 'map'})
 local ALL = 2 ^ 53
 
+for id = 7, 9 do -- the campaigns that are read for
+    box.space.store_campaigns:insert({id, 1, 'firing', '', EMPTY, EMPTY, 1, 1, 0, 0, 0})
+end
+
 local function add(id, channel, token, kind, registered_at, locale)
     space:insert({id, channel, token, kind or 'token', registered_at or 1, locale or 'de', 'Europe/Berlin', 'DE', '5.1', '',
                   box.NULL, {'news', 'sport'}, {first_name = 'Ada'}})

@@ -17,7 +17,7 @@ from campaigns.channel_state import LONGEST, MOST
 from campaigns.lane import Lane
 from campaigns.outcome import Outcome
 from campaigns.recipient import Recipient
-from campaigns.tally import AUDIENCE, ENDS, ENQUEUED, RETRIED, Tally
+from campaigns.tally import AUDIENCE, ENDS, ENQUEUED, RETRIED, ROWS, SKIPPED, UNWALKED, Tally
 from storage.records import Row
 
 pytestmark = pytest.mark.tarantool
@@ -89,7 +89,7 @@ def test_lua_counts_under_no_word_that_is_not_in_the_vocabulary() -> None:
     ended = set(re.findall(r"settled_line\([^\n']*'(\w+)', ", text))
     assert ended == {"rejected", "expired"}
     assert {"cancelled", "delivered", "enqueued", "audience"} <= counted
-    assert counted <= {AUDIENCE, ENQUEUED, RETRIED, *ENDS}
+    assert counted <= {AUDIENCE, ENQUEUED, RETRIED, ROWS, SKIPPED, UNWALKED, *ENDS}
 
 
 def test_lua_knows_the_states_of_a_campaign_and_no_others() -> None:
@@ -110,7 +110,8 @@ def test_a_recipient_is_cut_out_of_its_row_as_it_lies_there(said: dict[str, Any]
 
 
 def test_a_tally_counts_every_terminal_outcome_and_no_other() -> None:
-    assert [*Tally.__struct_fields__] == [AUDIENCE, ENQUEUED, *ENDS[:2], RETRIED, *ENDS[2:], "remaining"]
+    ends = [*ENDS[:2], RETRIED, *ENDS[2:]]
+    assert [*Tally.__struct_fields__] == [AUDIENCE, ENQUEUED, *ends, "remaining", SKIPPED, UNWALKED]
 
 
 def test_both_sides_know_the_same_lanes() -> None:

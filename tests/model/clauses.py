@@ -26,6 +26,7 @@ class Clauses:
     put_asks_for_the_mark: bool = True  # a page is put once
     put_is_one_transaction: bool = True  # batches, mark and outbox line: all or none
     put_counts_what_was_settled: bool = True  # the page owes this put and what was settled before
+    put_replaces_what_was_skipped: bool = True  # a page that is put again counts anew who is not in the audience
     # 5. ack
     baton_is_acked: bool = True  # a baton that is dealt with leaves the tube
     ack_follows_the_put: bool = True  # and comes no earlier: not after the claim

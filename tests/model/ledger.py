@@ -64,7 +64,8 @@ def _apply(scenario: Scenario, world: World, n: int, epoch: int, line: Line) -> 
         world = world._replace(broken=f"page {line.seq} is settled, and then gets one more line")
     if line.kind == "enqueued":
         before = page.settled if scenario.clauses.put_counts_what_was_settled else 0
-        page = page._replace(state="enqueued", recipients=line.recipients + before)
+        skipped = 0 if scenario.clauses.put_replaces_what_was_skipped else page.skipped
+        page = page._replace(state="enqueued", recipients=line.recipients + before, skipped=line.skipped + skipped)
     else:
         recorded = list(world.recorded)
         for r in line.who:

@@ -27,7 +27,7 @@ and checks in each of them that these laws hold:
 
 - Every page is put on the tubes at most once in an epoch of its owner, and the pages tile the base.
 - Nobody is lost: when the campaign is *done*, every recipient has exactly one outcome in the ledger and was really sent
-  to.
+  to, or is counted as skipped, because it is not in the audience.
 - Nobody is sent to again, unless the batch was unsettled when its worker crashed, its lease ran out, or its queue was
   lost or forgotten with lines that it had not reported.
 - A row of the ledger is true. A settled page gets no further lines. Nothing is sent while the campaign is paused.

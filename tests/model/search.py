@@ -43,9 +43,14 @@ def broken(scenario: Scenario, world: World) -> str:
         if page.settled != ends:
             return f"page {seq} has {page.settled} ends in its row and {ends} in fact"
     if store.state == "done":
-        for r, recorded in enumerate(world.recorded):
-            if not recorded:
-                return f"done, and r{r} has no outcome"
+        for seq, page in enumerate(store.pages):
+            rows = range(seq * scenario.recipients, (seq + 1) * scenario.recipients)
+            without = [r for r in rows if not world.recorded[r]]
+            if len(without) > page.skipped:
+                return f"done, and r{without[0]} has no outcome"
+            if len(without) < page.skipped:
+                ends = scenario.recipients - len(without)
+                return f"done, and page {seq} has {ends} ends and {page.skipped} skipped of {scenario.recipients} rows"
     return ""
 
 

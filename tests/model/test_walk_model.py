@@ -86,6 +86,18 @@ def test_in_any_interleaving_nobody_is_lost_or_reached_too_often(schedule: tuple
     follow(schedule)
 
 
+FICKLE = replace(LARGE, fickle=True)
+
+
+@given(schedule=SCHEDULES)
+@settings(max_examples=40, deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck))
+def test_each_row_is_skipped_or_ends_once_though_the_audience_changes_between_two_puts(
+    schedule: tuple[list[int], int],
+) -> None:
+    """21.1"""
+    follow(schedule, FICKLE)
+
+
 LACKING = replace(LARGE, lacking=frozenset({0}), kinds=KINDS - {"lost node"})
 
 

@@ -11,8 +11,10 @@ import trio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from campaigns.where import Share, Where
 from storage.link import Link
 from tests.conftest import Server
+from tests.lua.audiences import is_in
 from tests.model.verbs import CHANNEL, NOW, House, Witness, follow
 
 SUBSCRIBERS = 6
@@ -36,7 +38,7 @@ def two_servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Serve
 
 @asynccontextmanager
 async def fired(ring: list[Server]) -> AsyncIterator[tuple[list[House], set[int], int]]:
-    """Two nodes in a new epoch, and a campaign of pages of two that has just been fired."""
+    """Two nodes in a new epoch, and a campaign of pages of two, for some of the base, that has just been fired."""
     campaign, witness = next(_campaigns), Witness()
     async with AsyncExitStack() as stack:
         nursery = await stack.enter_async_context(trio.open_nursery())
@@ -58,11 +60,13 @@ async def fired(ring: list[Server]) -> AsyncIterator[tuple[list[House], set[int]
             ]
             await store.call("store", "store.subscribers_put", new)
         (rows,) = await store.call("store", "store.subscribers_page", 0, 100)
-        everybody = {row[0] for row in rows}
-        await store.call("store", "store.campaign_create", campaign, "{}", {}, {"page_size": 2, "ttl_ms": 1}, NOW)
+        where = Where(share=Share(0.7, str(campaign)))
+        everybody = {row[0] for row in rows if is_in(row[:13], where)}
+        audience = {"where": where.plain()}
+        await store.call("store", "store.campaign_create", campaign, "{}", audience, {"page_size": 2, "ttl_ms": 1}, NOW)
         (batons,) = await store.call("store", "store.campaign_fire", campaign, 1, NOW)
         await houses[0].call("baton_put", batons)
-        yield houses, everybody, max(everybody)
+        yield houses, everybody, max(row[0] for row in rows)
 
 
 async def _run(link: Link, task_status: trio.TaskStatus[None]) -> None:

@@ -26,8 +26,8 @@ def plus_batch(queue: Queue, batch: Batch) -> Queue:
     return queue._replace(batches=tuple(sorted((*queue.batches, batch._replace(id=free)))))
 
 
-def marked(queue: Queue, seq: int, who: tuple[int, ...]) -> Queue:
-    line = Line("enqueued", seq, len(who))
+def marked(queue: Queue, seq: int, who: tuple[int, ...], skipped: int = 0) -> Queue:
+    line = Line("enqueued", seq, len(who), skipped=skipped)
     return queue._replace(marks=tuple(sorted({*queue.marks, seq})), outbox=(*queue.outbox, line))
 
 

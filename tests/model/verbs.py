@@ -168,10 +168,11 @@ class Hands:
         baton["stage"] = "passed"
 
     async def _passed(self, baton: dict[str, Any]) -> None:
-        (parts,) = await self.link.call("store", "store.page_read", *baton["range"], 100, 100)
-        ids = [row[0] for part in parts for row in msgspec.msgpack.decode(part[2]) if row[0] not in baton["ended"]]
+        chosen = (self.house.campaign, None, pack_ids([*baton["ended"]]))
+        parts, skipped = await self.link.call("store", "store.page_read", *baton["range"], 100, 100, *chosen)
+        ids = [row[0] for part in parts for row in msgspec.msgpack.decode(part[2])]
         batches = [[CHANNEL, 0, len(ids), msgspec.msgpack.encode(ids), NOW]] if ids else []
-        tallies = {CHANNEL: {"enqueued": len(ids)}} if ids else {}
+        tallies = {CHANNEL: {"enqueued": len(ids), "skipped": skipped.get(CHANNEL, 0)}}
         page = baton["data"][:3]
         lease = (baton["id"], baton["number"])
         verdict, *_ = await self.call("page_put", baton["epoch"], *page, batches, len(ids), tallies, [], [], *lease)
@@ -282,6 +283,8 @@ async def follow(schedule: list[int], seed: int, houses: list[House], everybody:
             await work(houses, dice)
         assert await state() == "done"
         witness.check_end(everybody, end_id)
+        ((_, ((_, tallies, _),)),) = await store.call("store", "store.campaign_get", campaign)
+        assert (tallies["enqueued"], tallies["enqueued"] + tallies["skipped"]) == (len(everybody), tallies["rows"])
     except AssertionError as broken:
         raise AssertionError("\n".join((str(broken), *trace))) from broken
 

@@ -83,7 +83,16 @@ def put(scenario: Scenario, world: World, n: int, w: int, walking: Walking) -> I
     if seq in queue.marks and clauses.put_asks_for_the_mark:
         yield f"{me}'s put of page {seq} is a no-op: it has its mark", staged(world, n, w, "put")
         return
-    who = walking.owed
+    yield from put_of(scenario, world, n, w, walking, walking.owed)
+    if scenario.fickle and walking.owed and walking.stage == "passed":
+        yield from put_of(scenario, world, n, w, walking, walking.owed[:-1])
+
+
+def put_of(scenario: Scenario, world: World, n: int, w: int, walking: Walking, who: tuple[int, ...]) -> Iterator[Step]:
+    """``who``: those of the owed recipients that are in the audience now."""
+    clauses, node = scenario.clauses, world.nodes[n]
+    queue, seq, me = node.queue, walking.seq, f"worker {n}.{w}"
+    skipped = walking.owed[len(who) :]
     if walking.stage == "passed":
         if not clauses.read_waits_for_the_claim:
             blank = with_queue(world, n, marked(queue, seq, ()))
@@ -104,10 +113,11 @@ def put(scenario: Scenario, world: World, n: int, w: int, walking: Walking) -> I
             return
     else:
         after, with_batches = world, queue
-    put_now = marked(with_batches, seq, who)
+    put_now = marked(with_batches, seq, who, len(skipped))
     if n in scenario.lacking and who:
         put_now = put_now._replace(outbox=(*put_now.outbox, Line("settled", seq, 0, who, who)))
-    yield f"{me} puts page {seq}", staged(with_queue(after, n, put_now), n, w, "put")
+    what = f", and skips {said(skipped)}" if skipped else ""
+    yield f"{me} puts page {seq}{what}", staged(with_queue(after, n, put_now), n, w, "put")
 
 
 def staged(world: World, n: int, w: int, stage: str) -> World:

@@ -24,6 +24,7 @@ class Scenario:
     always_refused: bool = False
     lacking: frozenset[int] = frozenset()  # nodes whose configuration lacks the campaign's channel
     interleaved: bool = False  # a page is put as two batches, and the ids of one lie between those of the other
+    fickle: bool = False  # a page's last recipient may be in the audience at one put, and not at the next
     pause: bool = False  # the editor may pause once, and resumes
     faults: int = 1
     kinds: frozenset[str] = frozenset()
@@ -39,6 +40,7 @@ class Page(NamedTuple):
     recipients: int = 0
     settled: int = 0
     turning: bool = False  # it turns open soon: its owner may not report any more
+    skipped: int = 0
     believed: tuple[int, ...] = ()  # who is settled, as the next owner of the page is told
 
 
@@ -87,6 +89,7 @@ class Line(NamedTuple):
     recipients: int = 0
     who: tuple[int, ...] = ()  # terminal now
     told: tuple[int, ...] = ()  # who is terminal now, as the line says it
+    skipped: int = 0  # who is not in the audience
 
 
 class Queue(NamedTuple):

@@ -17,6 +17,7 @@ from campaigns.batch import Batch
 from campaigns.clock import wall_clock
 from campaigns.message import Message
 from campaigns.outcome import Outcome
+from campaigns.where import Where
 from storage.store import Store
 from storage.tubes import Tubes
 from supervision import REST_FOR_ONE, ChildSpec, Intensity, StartFailed, Supervisor
@@ -99,8 +100,9 @@ class Campaign:
         node: str = "n1",
         clock: Callable[[], int] = wall_clock,
         refusal: Outcome = Outcome.RETRY,
+        where: Where | None = None,
     ) -> None:
-        self.refusal = refusal
+        self.refusal, self.where = refusal, where
         self.ledger = Ledger()
         self.channels, self.id, self.page_size = channels, campaign, page_size
         self.seconds, self.shepherd, self.node, self.clock = seconds, shepherd, node, clock
@@ -183,7 +185,8 @@ class Campaign:
 
     async def fire(self, store: Store, tubes: Tubes) -> None:
         policy = {"page_size": self.page_size, "ttl_ms": 3_600_000}
-        await store.campaign_create(self.id, MESSAGE, self.channels, policy, self.clock())
+        where = None if self.where is None else self.where.plain()
+        await store.campaign_create(self.id, MESSAGE, self.channels, policy, self.clock(), where=where)
         await tubes.baton_put(await store.campaign_fire(self.id, 2, self.clock()) or [])
 
     async def wait_done(self, look: Callable[[], Awaitable[str]], within: float) -> None:

@@ -9,15 +9,19 @@ from __future__ import annotations
 
 import contextlib
 import copy
+from collections import Counter
 from typing import Any
 
 import msgspec
 import trio
 
+from campaigns.id_set import unpack_ids
 from campaigns.lane import Lane
-from campaigns.tally import ended
+from campaigns.tally import SKIPPED, ended
+from campaigns.where import Where
 from storage.errors import LinkLost, VerbRefused
 from supervision.testing import seam
+from tests.lua.audiences import is_in
 
 REPLY = 0.001
 RESERVED = [0] * 4  # see storage/lua/roles/tubes/batch_format.lua
@@ -279,7 +283,9 @@ class MemoryStore:
         self.totals: dict[tuple[int, str], tuple[dict[str, int], dict[str, int]]] = {}
         self.nodes: dict[str, dict[str, Any]] = {}
 
-    def campaign_create(self, id: int, message: str, audience: Any, policy: Any, now: int, once: Any) -> list[Any]:
+    def campaign_create(
+        self, id: int, message: str, audience: Any, policy: Any, now: int, once: Any, listed: Any = None
+    ) -> list[Any]:
         if id in self.campaigns:
             return [False, None]
         self.campaigns[id] = {
@@ -394,6 +400,7 @@ class MemoryStore:
         page = self.pages[key] = {
             "from": after, "to": to, "node": node, "epoch": epoch, "claimed_at": now,
             "state": "settled" if empty else "claimed", "recipients": 0, "settled": 0, "ended": [],
+            "skipped": {},
         }  # fmt: skip
         cursor.update(moved=now)
         if last:
@@ -405,15 +412,31 @@ class MemoryStore:
         self._check_done(c["id"], now)
         return ["empty" if empty else "claimed", after, to, self._next(key, page, cursor), []]
 
-    def page_read(self, after: int, to: int, limit: int, most: int, campaign: None) -> list[Any]:
+    def page_read(
+        self,
+        after: int,
+        to: int,
+        limit: int,
+        most: int,
+        campaign: int | None = None,
+        fields: Any = None,
+        already: Any = (),
+    ) -> list[Any]:
         parts: list[Any] = []
         rows = [self.rows[id] for id in sorted(self.rows) if after < id <= to][:limit]
+        skipped: Counter[str] = Counter()
+        if campaign is not None:
+            where = msgspec.convert(self.campaigns[campaign]["audience"]["where"], Where)
+            settled = unpack_ids(already)
+            rows = [row for row in rows if row[0] not in settled]
+            skipped.update(row[1] for row in rows if not is_in(row, where))
+            rows = [row for row in rows if is_in(row, where)]
         for channel in sorted({row[1] for row in rows}):
             ours = [[row[0], *row[2:6]] for row in rows if row[1] == channel]
             for start in range(0, len(ours), most):
                 part = ours[start : start + most]
                 parts.append([channel, len(part), msgspec.msgpack.encode(part)])
-        return [parts]
+        return [parts] if campaign is None else [parts, dict(skipped)]
 
     def report(self, node: str, epoch: int, lines: list[Any], now: int) -> list[Any]:
         if not self._current(node, epoch):
@@ -431,6 +454,10 @@ class MemoryStore:
             return
         if line["kind"] == "enqueued":
             page.update(state="enqueued", recipients=page["settled"] + line["recipients"])
+            before = page["skipped"]
+            page["skipped"] = {name: sums[SKIPPED] for name, sums in line["tallies"].items() if SKIPPED in sums}
+            for channel, n in before.items():
+                self._tally(campaign, channel, {SKIPPED: -n}, {})
             for channel, tallies in line["tallies"].items():
                 self._tally(campaign, channel, tallies, {})
                 page["settled"] += ended(tallies)

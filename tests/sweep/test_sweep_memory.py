@@ -10,6 +10,7 @@ import trio
 from hypothesis import HealthCheck, given, settings
 
 from broadside import topology
+from campaigns.where import Share, Where
 from storage.store import Store
 from storage.tubes import Tubes
 from supervision.testing import (
@@ -22,6 +23,7 @@ from supervision.testing import (
     run_schedule,
 )
 from supervision.testing.schedules import fault_schedules
+from tests.lua.audiences import is_in
 from tests.sweep.campaign import Campaign, rows
 from tests.sweep.memory import MemoryLink, MemoryQueue, MemoryStore
 
@@ -37,6 +39,8 @@ VERBS = [
     "tubes.outbox_read", "tubes.page_put", "tubes.renew", "tubes.settle", "tubes.standing",
 ]  # fmt: skip
 SUBSCRIBERS = 40
+WHERE = Where(share=Share(0.7, "sweep"))
+"""Pages of an audience: each has rows that are skipped, and rows that are sent."""
 
 
 class Memory:
@@ -52,7 +56,7 @@ class Memory:
         link: Any = MemoryLink(store, queue)
         self.now = campaign = Campaign(
             channels=self.channels, campaign=9, page_size=10, seconds=0.05, shepherd=1.0,
-            clock=lambda: 10**12 + int(trio.current_time() * 1000),
+            clock=lambda: 10**12 + int(trio.current_time() * 1000), where=WHERE,
         )  # fmt: skip
         campaign.wired(self.patch)
         campaign.ledger.unsettled = queue.leased_recipients
@@ -70,7 +74,11 @@ class Memory:
             await campaign.wait_done(state, 60)
             await trio.sleep(4)  # for the shepherd, who has marks to drop
             campaign.stop()
-        campaign.judge(set(range(1, SUBSCRIBERS + 1)), {name: sums[0] for (_, name), sums in store.totals.items()})
+        tallies = {name: sums[0] for (_, name), sums in store.totals.items()}
+        campaign.judge({row[0] for row in subscribers if is_in(row, WHERE)}, tallies)
+        for name in self.channels:
+            rows_ = sum(row[1] == name for row in subscribers)
+            assert tallies[name]["enqueued"] + tallies[name]["skipped"] == rows_, f"{name}: {tallies[name]}"
         assert not queue.outbox, f"outbox lines left behind: {queue.outbox}"
         assert not queue.marks, f"marks left behind: {queue.marks}"
         left = {name: len(tube.tasks) for name, tube in queue.tubes.items() if name != "batons" and tube.tasks}

@@ -60,13 +60,17 @@ end
 
 -- Idempotent: the same id again changes nothing. `once`: nil, or {owner, key, request}; a key that has a campaign
 -- already creates none. Returns whether a campaign was created, and {campaign, request} of a known key.
-function campaigns.campaign_create(id, message, audience, policy, now, once)
+-- `listed`: nil, or the sorted ids of the only subscribers that it may go to.
+function campaigns.campaign_create(id, message, audience, policy, now, once, listed)
     return atomic(function()
         local first = once ~= nil and keys.take(once, id, now) or nil
         if first ~= nil or box.space.store_campaigns:get(id) ~= nil then
             return false, first
         end
         box.space.store_campaigns:insert({id, 1, 'draft', message, audience, policy, now, 0, 0, 0, 0})
+        if listed ~= nil then
+            box.space.store_listed:insert({id, listed})
+        end
         return true
     end)
 end
@@ -77,7 +81,10 @@ local DENSE = 0.9
 local SAMPLES_A_SEGMENT = 128
 
 -- The ids at which segments end, `end_id` the last of them.
-local function bounds(segments, end_id)
+local function bounds(segments, end_id, listed)
+    if listed ~= nil then
+        return {end_id} -- a page or a few
+    end
     local space, rows = box.space.store_subscribers, 0
     for _, row in box.space.store_counts:pairs() do
         rows = rows + row.subscribers
@@ -101,6 +108,18 @@ local function bounds(segments, end_id)
     return ends
 end
 
+-- channel -> how many of these ids are in the base.
+local function counted(listed)
+    local counts, space = {}, box.space.store_subscribers
+    for _, id in ipairs(listed) do
+        local row = space:get(id)
+        if row ~= nil then
+            counts[row.channel] = (counts[row.channel] or 0) + 1
+        end
+    end
+    return counts
+end
+
 -- When nobody wants a campaign any more that has not started, ms UTC. `expires_at`: an instant that the editor has said.
 function campaigns.expiry(policy)
     return policy.expires_at or policy.start and policy.start + policy.ttl_ms
@@ -122,17 +141,22 @@ function campaigns.begin(c, audience, policy, segments, now, given)
     local end_id = last and tonumber(last.id) or 0
     segments = math.max(1, math.min(segments, end_id))
     local id, batons, open, from = c.id, {}, 0, 0
-    for s, to in ipairs(end_id > 0 and bounds(segments, end_id) or {}) do
+    local listed = campaigns.listed(c)
+    for s, to in ipairs(end_id > 0 and bounds(segments, end_id, listed) or {}) do
         if to > from then
             box.space.store_cursors:insert({id, s - 1, 0, from, to, false, now})
             table.insert(batons, {id, s - 1, 0, from})
             open, from = open + 1, to
         end
     end
+    local counts = listed and counted(listed)
     for _, name in ipairs(channels) do
         local row = box.space.store_counts:get(name)
-        if row ~= nil then
+        if row ~= nil and audience.where == nil then
             campaigns.tally(id, row.channel, {audience = row.subscribers, removed_before = row.removed})
+        elseif row ~= nil then -- who of them is in the audience, the walk finds out
+            local rows = counts and (counts[name] or 0) or row.subscribers
+            campaigns.tally(id, row.channel, {rows = rows, removed_before = row.removed})
         end
     end
     if given ~= nil then
@@ -174,6 +198,12 @@ function campaigns.ends_at(c)
         return 0
     end
     return c.policy.ends_at or campaigns.expiry(c.policy) or c.fired_at + (c.policy.ttl_ms or LONGEST_TTL)
+end
+
+-- The sorted ids of an audience that is a list of subscribers, or nil.
+function campaigns.listed(c)
+    local row = box.space.store_listed:get(c.id)
+    return row and row.ids
 end
 
 function campaigns.page_size(c)

@@ -1,68 +1,33 @@
 -- The subscribers of a page, by channel, encoded as batches carry them: parts of at most `most`, each a MessagePack
 -- array of [id, token, kind, registered_at, locale]. The fields are copied from memory by Tarantool's own C API (its
 -- module API, the same from 1.7 to 3), so that no row becomes an object here or on its way to the tube: 0.2 µs a row,
--- where Lua tuples took 0.7 and Python another 1.3 (docs/adr/0008). A campaign whose texts have personal fields names
--- them: its rows then have a sixth part, an array of these fields' values, '' where a subscriber has none.
+-- where Lua tuples took 0.7 and Python another 1.3 (docs/adr/0008).
 
 local buffer = require('buffer')
 local ffi = require('ffi')
-local msgpack = require('msgpack')
-
--- Some versions of Tarantool have declared some of these already.
-for _, declaration in ipairs({
-    'typedef struct tuple box_tuple_t;',
-    'typedef struct iterator box_iterator_t;',
-    [[box_iterator_t *box_index_iterator(uint32_t space_id, uint32_t index_id, int type, const char *key,
-                                         const char *key_end);]],
-    'int box_iterator_next(box_iterator_t *iterator, box_tuple_t **result);',
-    'void box_iterator_free(box_iterator_t *iterator);',
-    'const char *box_tuple_field(box_tuple_t *tuple, uint32_t fieldno);',
-}) do
-    pcall(ffi.cdef, declaration)
-end
-
 local fiber = require('fiber')
+local columns = require('roles.audience.columns')
+local plans = require('roles.store.plans')
+local predicate = require('roles.audience.predicate')
+local row_memory = require('roles.audience.row_memory')
+local settled_ids = require('roles.store.settled_ids')
 local windows = require('roles.store.windows')
 
-local C = ffi.C
-local GT = 6 -- enum iterator_type
--- Fields of store_subscribers, from 0; the locale lies before the zone.
-local ID, CHANNEL, TOKEN, ZONE, BEST, FIELDS = 0, 1, 2, 6, 10, 12
 local SLICE = 4000 -- rows read without letting others have Tarantool's thread
+local LOOKUPS = 2000 -- rows looked up likewise
 local ROW, PERSONAL = 0x95, 0x96 -- an array of five, or of six
 local LONGEST_VALUE = 128 -- octets; a longer one is not put into a text, so it is not carried either
 local NO_VALUE = 0xa0 -- the empty text
 local HEAD = 3 -- octets before the first row: the head of an array of up to 65,535
 local BYTES_A_ROW = 200
+local ID, CHANNEL, TOKEN = row_memory.ID, row_memory.CHANNEL, row_memory.TOKEN
+local ZONE, BEST, FIELDS = row_memory.ZONE, row_memory.BEST, row_memory.FIELDS -- the locale lies before the zone
 local MAP = {__serialize = 'map'}
 
-local octets = ffi.typeof('const uint8_t *')
-local found = ffi.new('box_tuple_t *[1]')
-
--- An unsigned number, below 2^53 as a sequence's are.
-local function number_at(p)
-    local head = p[0]
-    if head < 0x80 then
-        return head
-    elseif head == 0xcc then
-        return p[1]
-    elseif head == 0xcd then
-        return p[1] * 0x100 + p[2]
-    end
-    local n = 0
-    for i = 1, head == 0xce and 4 or 8 do
-        n = n * 0x100 + p[i]
-    end
-    return n
-end
-
--- A channel's or a zone's name: shorter than 256 letters.
-local function name_at(p)
-    if p[0] == 0xd9 then
-        return ffi.string(p + 2, p[1])
-    end
-    return ffi.string(p + 1, p[0] - 0xa0)
-end
+local a_row = ffi.typeof('uint8_t *')
+local field, name_at, number_at = row_memory.field, row_memory.name_at, row_memory.number_at
+local next_row = row_memory.next_row
+local tuples, ids, inside, names = columns.tuples, columns.ids, columns.inside, columns.names
 
 -- The half hour of the day that a subscriber prefers, from 0; 48: none.
 local function best_slot(p)
@@ -125,7 +90,8 @@ end
 local function add(page, open, channel, class)
     local part = open[channel]
     if part == nil or part.size == page.most then
-        part = {channel = channel, class = class, zones = setmetatable({}, MAP), size = 0, rows = buffer.ibuf(HEAD + page.most * BYTES_A_ROW)}
+        part = {channel = channel, class = class, zones = setmetatable({}, MAP), size = 0}
+        part.rows = buffer.ibuf(HEAD + page.most * BYTES_A_ROW)
         part.rows:alloc(HEAD)
         open[channel] = part
         table.insert(page.parts, part)
@@ -143,92 +109,140 @@ local function open_parts(page, class)
     return open
 end
 
--- Read up to `limit` rows. Needs no transaction: nothing in here yields. Returns whether there may be more.
-local function collect(page, iterator, limit)
-    local plan, wanted = page.plan, page.wanted
-    local open = open_parts(page, 0)
-    local kind = wanted == nil and ROW or PERSONAL
-    for _ = 1, limit do
-        if C.box_iterator_next(iterator, found) ~= 0 then
-            box.error()
+-- Copy a row into its part: by channel, and by window class where the campaign has them.
+local function copy(page, tuple, id_at, channel, channel_at)
+    local token_at = field(tuple, TOKEN)
+    local zone_at = field(tuple, ZONE)
+    local front, rest = channel_at - id_at, zone_at - token_at
+    local classes, part = page.classes, nil
+    if classes == nil then
+        part = add(page, page.whole, channel, 0)
+    else
+        local zone = name_at(zone_at)
+        local class = classes.zones[zone]
+        if class == nil then
+            zone = classes.channels[channel]
+            class = zone ~= nil and classes.zones[zone] or 0
         end
-        local tuple = found[0]
+        if classes.best and class ~= 0 then
+            class = class + best_slot(field(tuple, BEST))
+        end
+        part = add(page, open_parts(page, class), channel, class)
+        if class ~= 0 then
+            part.zones[zone] = (part.zones[zone] or 0) + 1
+        end
+    end
+    local row = ffi.cast(a_row, part.rows:alloc(1 + front + rest))
+    row[0] = page.wanted == nil and ROW or PERSONAL
+    ffi.copy(row + 1, id_at, front)
+    ffi.copy(row + 1 + front, token_at, rest)
+    if page.wanted ~= nil then
+        append_values(part.rows, field(tuple, FIELDS), page.wanted, page.fields)
+    end
+    part.size = part.size + 1
+end
+
+-- The first `count` rows of the columns: each of an audience's channels is copied, or counted as skipped. Who is settled
+-- is neither.
+local function choose(page, count)
+    local audience, settled, skipped = page.audience, page.settled, page.skipped
+    predicate.mark(audience.where, count)
+    for i = 0, count - 1 do
+        local channel = names[i]
+        if audience.channels[channel] and (settled == nil or not settled_ids.has(settled, ids[i])) then
+            if inside[i] == 1 then
+                local tuple = tuples[i]
+                copy(page, tuple, field(tuple, ID), channel, field(tuple, CHANNEL))
+            else
+                skipped[channel] = (skipped[channel] or 0) + 1
+            end
+        end
+    end
+end
+
+-- Read up to `limit` rows. Needs no transaction: nothing in here yields. Returns whether there may be more.
+local function collect_all(iterator, page, limit)
+    for _ = 1, limit do
+        local tuple = next_row(iterator)
         if tuple == nil then
             return false
         end
-        local id_at = ffi.cast(octets, C.box_tuple_field(tuple, ID))
+        local id_at = field(tuple, ID)
         local id = number_at(id_at)
         if id > page.to_id then
             return false
         end
-        local channel_at = ffi.cast(octets, C.box_tuple_field(tuple, CHANNEL))
-        local token_at = ffi.cast(octets, C.box_tuple_field(tuple, TOKEN))
-        local zone_at = ffi.cast(octets, C.box_tuple_field(tuple, ZONE))
-        local front, rest = channel_at - id_at, zone_at - token_at
-        local channel, class, zone = name_at(channel_at), 0, nil
-        if plan ~= nil then
-            zone = name_at(zone_at)
-            class = plan.zones[zone]
-            if class == nil then
-                zone = plan.channels[channel]
-                class = zone ~= nil and plan.zones[zone] or 0
-            end
-            if plan.best and class ~= 0 then
-                class = class + best_slot(ffi.cast(octets, C.box_tuple_field(tuple, BEST)))
-            end
-            open = open_parts(page, class)
-        end
-        local part = add(page, open, channel, class)
-        if class ~= 0 then
-            part.zones[zone] = (part.zones[zone] or 0) + 1
-        end
-        local row = ffi.cast('uint8_t *', part.rows:alloc(1 + front + rest))
-        row[0] = kind
-        ffi.copy(row + 1, id_at, front)
-        ffi.copy(row + 1 + front, token_at, rest)
-        if wanted ~= nil then
-            append_values(part.rows, ffi.cast(octets, C.box_tuple_field(tuple, FIELDS)), wanted, page.fields)
-        end
-        part.size = part.size + 1
+        local channel_at = field(tuple, CHANNEL)
+        copy(page, tuple, id_at, name_at(channel_at), channel_at)
         page.from_id = id
     end
     return true
 end
 
-local function slice(page, limit)
-    local key = msgpack.encode({page.from_id})
-    local start = ffi.cast('const char *', key)
-    local iterator = C.box_index_iterator(box.space.store_subscribers.id, 0, GT, start, start + #key)
-    if iterator == nil then
-        box.error()
+local function collect_chosen(iterator, page, limit)
+    local count = columns.fill(iterator, page.to_id, limit)
+    choose(page, count)
+    if count > 0 then
+        page.from_id = ids[count - 1]
     end
-    local ok, more = pcall(collect, page, iterator, limit)
-    C.box_iterator_free(iterator)
-    if not ok then
-        error(more, 0)
-    end
-    return more
+    return count == limit
 end
 
--- {channel, size, rows, window class, zone -> rows of the class} each, of the ids in (from_id, to_id], at most `limit`
--- rows in all. `campaign`: the one whose window classes part the rows; nil: none. `names`: the personal fields to carry,
--- at most 15; nil: none.
-return function(from_id, to_id, limit, most, campaign, names)
-    local plan = campaign ~= nil and windows.plan(campaign) or nil
-    local page = {from_id = from_id, to_id = to_id, most = most, plan = plan, open = {}, parts = {}}
-    if names ~= nil then
-        page.wanted, page.fields = positions(names), #names
+local function collect_listed(page)
+    local list, first = page.audience.listed, 1
+    while list[first] ~= nil and list[first] <= page.from_id do
+        first = first + 1
     end
-    while slice(page, math.min(limit, SLICE)) and limit > SLICE do
+    local last = first - 1
+    while list[last + 1] ~= nil and list[last + 1] <= page.to_id do
+        last = last + 1
+    end
+    while first <= last do
+        local some = math.min(LOOKUPS, last - first + 1)
+        choose(page, columns.fill_with(list, first, some))
+        first = first + some
+        fiber.yield()
+    end
+end
+
+local function collect(page, limit)
+    if page.audience ~= nil and page.audience.listed ~= nil then
+        collect_listed(page)
+        return
+    end
+    local work = page.audience ~= nil and collect_chosen or collect_all
+    while row_memory.with(page.from_id, work, page, math.min(limit, SLICE)) and limit > SLICE do
         limit = limit - SLICE
         fiber.yield()
     end
+end
+
+-- {channel, size, rows, window class, zone -> rows of the class} each, of the ids in (from_id, to_id], at most `limit`
+-- rows in all. `campaign`: the one whose window classes part the rows, and whose audience alone is meant, less the ids
+-- that are `settled` (a set as campaigns/id_set.py packs it); nil: none. `wanted`: the personal fields to carry, at most
+-- 15; nil: none. Where the audience is less than whole channels, a second answer counts the rows that were skipped, by
+-- channel.
+return function(from_id, to_id, limit, most, campaign, wanted, settled)
+    local page = {from_id = from_id, to_id = to_id, most = most, open = {}, parts = {}, whole = {}}
+    if wanted ~= nil then
+        page.wanted, page.fields = positions(wanted), #wanted
+    end
+    if campaign ~= nil then
+        page.classes, page.audience = windows.plan(campaign), plans.of(campaign)
+    end
+    if page.audience ~= nil then
+        page.settled, page.skipped = settled_ids.unpack(settled), setmetatable({}, MAP)
+    end
+    collect(page, limit)
     local answer = {}
     for i, part in ipairs(page.parts) do
-        local head = ffi.cast('uint8_t *', part.rows.rpos)
+        local head = ffi.cast(a_row, part.rows.rpos)
         head[0], head[1], head[2] = 0xdc, math.floor(part.size / 0x100), part.size % 0x100
         answer[i] = {part.channel, part.size, ffi.string(head, part.rows:size()), part.class, part.zones}
         part.rows:recycle()
+    end
+    if page.skipped ~= nil then
+        return answer, page.skipped
     end
     return answer
 end

@@ -162,11 +162,22 @@ local function cancel_pages(id)
     return #keys > 0
 end
 
--- Cancel the rest of the audience: recipients on tubes, and recipients of pages that nobody had claimed.
+-- Cancel the rest of the audience: recipients on tubes, and recipients of pages that nobody had claimed. Where only the
+-- walk finds out who is in the audience, nobody ends as cancelled who was not enqueued: what was not walked is counted
+-- in rows.
 local function cancel_rest(id, now)
     for _, row in ipairs(box.space.store_totals:select({id})) do
-        local rest = (row.tallies.audience or 0) - campaigns.terminal(row.tallies)
-        campaigns.tally(id, row.channel, {cancelled = math.max(0, rest)})
+        local sums = row.tallies
+        if sums.rows == nil then
+            local rest = (sums.audience or 0) - campaigns.terminal(sums)
+            campaigns.tally(id, row.channel, {cancelled = math.max(0, rest)})
+        else
+            local enqueued = sums.enqueued or 0
+            campaigns.tally(id, row.channel, {
+                cancelled = math.max(0, enqueued - campaigns.terminal(sums)),
+                unwalked = math.max(0, sums.rows - enqueued - (sums.skipped or 0)),
+            })
+        end
     end
     set_state(id, 'cancelled', now)
 end

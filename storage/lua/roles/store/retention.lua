@@ -92,6 +92,7 @@ function retention.retention_drop(id)
         end
         if #cursors < room then
             box.space.store_windows:delete(id)
+            box.space.store_listed:delete(id)
         end
         return #cursors == room
     end)

@@ -67,6 +67,7 @@ function schedule.campaign_start(id, segments, audience, policy, given)
             return 'missed', {}
         end
         policy.start, policy.expires_at = c.policy.start, c.policy.expires_at
+        audience.where, audience.estimate = c.audience.where, c.audience.estimate -- as the editor has said
         local batons, refusal = campaigns.begin(c, audience, policy, segments, now, given)
         if batons == nil then
             miss(c, refusal, now)

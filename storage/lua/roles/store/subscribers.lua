@@ -1,6 +1,7 @@
 -- The base: who gets pushes. Upserts by (channel, token), keeps ids for ever, counts per channel.
 
 local atomic = require('roles.atomic')
+local fiber = require('fiber')
 local subscribers = {}
 
 -- removed: by how many the count of removals changes; negative for restored ones.
@@ -11,13 +12,41 @@ local function count(channel, by, removed)
     })
 end
 
+-- Milliseconds UTC by this instance's clock.
+function subscribers.now()
+    return math.floor(tonumber(fiber.time64()) / 1000)
+end
+
+local ATTRIBUTES = {6, 7, 8, 9, 10} -- locale, tz, country, app_version, screen
+local TAGS, CHANGED_AT = 12, 14
+
+-- Whether a registration brings other attributes than the row has: an audience may take the phone then, or leave it.
+local function changes(row, known)
+    for _, field in ipairs(ATTRIBUTES) do
+        if row[field] ~= known[field] then
+            return true
+        end
+    end
+    local tags, before = row[TAGS], known[TAGS]
+    if #tags ~= #before then
+        return true
+    end
+    for i, tag in ipairs(tags) do
+        if tag ~= before[i] then
+            return true
+        end
+    end
+    return false
+end
+
 -- A row that is put has the token that it replaces behind its twelve fields, or nothing.
 local REPLACES = 13
 
--- Inside the caller's transaction. rows: whole tuples without their id, which is inserted here, so that no row is
--- copied. `succeed(row, token)` finds whose row it is if it replaces `token` (successions.lua).
+-- Inside the caller's transaction. rows: whole tuples without their id and without `changed_at`, which are inserted here,
+-- so that no row is copied. `succeed(row, token)` finds whose row it is if it replaces `token` (successions.lua).
 -- Returns how many were new and how many known. A re-registration keeps its id.
 function subscribers.put(rows, succeed)
+    local now = subscribers.now()
     local space = box.space.store_subscribers
     local target, ids = space.index.target, box.sequence.store_subscriber_id
     local inserted, new, key = 0, {}, {}
@@ -32,9 +61,11 @@ function subscribers.put(rows, succeed)
         end
         if known ~= nil then
             table.insert(row, 1, known[1])
+            row[CHANGED_AT] = changes(row, known) and now or known[CHANGED_AT]
             space:replace(row)
         else
             table.insert(row, 1, ids:next())
+            row[CHANGED_AT] = now
             space:insert(row)
             inserted = inserted + 1
             new[channel] = (new[channel] or 0) + 1

@@ -5,6 +5,7 @@ local campaigns = require('roles.store.campaigns')
 local dead = require('roles.store.dead')
 local id_ranges = require('roles.store.steps.id_ranges')
 local nodes = require('roles.store.nodes')
+local subscribers = require('roles.store.subscribers')
 local windows = require('roles.store.windows')
 local walk = {}
 
@@ -17,18 +18,34 @@ local function next_baton(page, cursor)
     return {page.campaign, page.segment, page.seq + 1, page.to_id}
 end
 
+-- The id of the nth subscriber after an id: of the base, or of those that the audience lists. nil: there are fewer.
+local function nth_after(id, n, listed)
+    if listed == nil then
+        local row = box.space.store_subscribers:select({id}, {iterator = 'GT', offset = n - 1, limit = 1})[1]
+        return row and row.id
+    end
+    for _, each in ipairs(listed) do
+        if each > id then
+            n = n - 1
+            if n == 0 then
+                return each
+            end
+        end
+    end
+end
+
 local function advance(c, cursor, node, epoch, now)
-    local subs = box.space.store_subscribers
-    local size = campaigns.page_size(c)
+    local listed = campaigns.listed(c)
     local from = cursor.after_id
-    local nth = subs:select({from}, {iterator = 'GT', offset = size - 1, limit = 1})[1]
-    local last = nth == nil or nth.id >= cursor.end_id
-    local to = last and cursor.end_id or nth.id
-    local first = subs:select({from}, {iterator = 'GT', limit = 1})[1]
-    local empty = first == nil or first.id > to
+    local nth = nth_after(from, campaigns.page_size(c), listed)
+    local last = nth == nil or nth >= cursor.end_id
+    local to = last and cursor.end_id or nth
+    local first = nth_after(from, 1, listed)
+    local empty = first == nil or first > to
     local key = {c.id, cursor.segment}
     local page = box.space.store_pages:insert({
         c.id, cursor.segment, cursor.seq, from, to, node, epoch, now, empty and 'settled' or 'claimed', 0, 0, EMPTY, {},
+        box.NULL, subscribers.now(),
     })
     if last then
         cursor = box.space.store_cursors:update(key, {{'=', 'ended', true}, {'=', 'moved_at', now}})
@@ -109,11 +126,15 @@ local function add(line, tallies, channel, by, reasons)
     sum_up(total.reasons, reasons)
 end
 
--- Count this put plus the recipients that had ended before: a page that is put again after it was open counts once.
+-- Count this put plus the recipients that had ended before: a page that is put again after it was open counts once. Who
+-- was skipped then is counted anew as well.
 local function enqueue(line, tallies)
     for channel, sums in pairs(tallies) do
         if line.tallies[channel] == nil then
-            add(line, tallies, channel, {enqueued = campaigns.terminal(sums) - (sums.enqueued or 0)})
+            add(line, tallies, channel, {
+                enqueued = campaigns.terminal(sums) - (sums.enqueued or 0),
+                skipped = sums.skipped and -sums.skipped or nil,
+            })
         end
     end
     for channel, by in pairs(line.tallies) do
@@ -123,6 +144,9 @@ local function enqueue(line, tallies)
             more[outcome] = n
         end
         more.enqueued = (by.enqueued or 0) + campaigns.terminal(before) - (before.enqueued or 0)
+        if by.skipped or before.skipped then
+            more.skipped = (by.skipped or 0) - (before.skipped or 0)
+        end
         add(line, tallies, channel, more)
     end
 end

@@ -1,16 +1,23 @@
--- Version 2: the ledger keeps who is settled of a page by id, and campaigns know time zones.
+-- Version 2: the ledger keeps who is settled of a page by id, and campaigns know time zones and have audiences.
 
 local id_ranges = require('roles.store.steps.id_ranges')
 
 local step = {}
 
 -- `ended`: a set of ids, see campaigns/id_set.py. `held`: {zone, recipients} of those who wait for their time.
+-- `first_claimed_at`, and a subscriber's `changed_at`: ms by the store's own clock, so that they can be compared.
 function step.formats()
     local pages = box.space.store_pages
     local format = pages:format()
     format[13] = {name = 'ended', type = 'array'}
     format[14] = {name = 'held', type = 'array', is_nullable = true}
+    format[15] = {name = 'first_claimed_at', type = 'unsigned', is_nullable = true}
     pages:format(format)
+
+    local subscribers = box.space.store_subscribers
+    format = subscribers:format()
+    format[14] = {name = 'changed_at', type = 'unsigned', is_nullable = true}
+    subscribers:format(format)
 end
 
 local function spans_to_sets()
@@ -39,6 +46,9 @@ function step.rows()
         {'active', 'unsigned'}, {'moved_at', 'unsigned'}, {'best', 'boolean'},
     }})
     windows:create_index('id', {parts = {'campaign'}})
+    -- The subscribers of a campaign that goes to a list: sorted ids.
+    local listed = box.schema.space.create('store_listed', {format = {{'campaign', 'unsigned'}, {'ids', 'array'}}})
+    listed:create_index('id', {parts = {'campaign'}})
 end
 
 return step

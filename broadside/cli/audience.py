@@ -1,0 +1,65 @@
+"""``broadside audience``: says how many phones an audience has."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated
+
+import msgspec
+from cyclopts import App, Parameter
+
+from broadside.api.audience_request import AudienceCount, AudienceRequest, ChannelCount, CountRequest
+from broadside.cli.audience_options import AudienceOptions
+from broadside.cli.options import ConfigFile, DataDir, Json, client
+from broadside.cli.output import say, say_json, table
+from broadside.errors import UsageError
+
+_EPILOGUE = """\
+Examples:
+    broadside audience count
+    broadside audience count --tag sport --country DE --country AT
+    broadside audience count --locale pt --app-version ">=4.2,<5" --exact
+    broadside audience count --audience audience.json --json
+
+`broadside fire` takes the same options."""
+
+
+def register(app: App) -> None:
+    """Add the group."""
+    group = App(name="audience", help="Count the phones that an audience has.", help_epilogue=_EPILOGUE)
+    group.command(count)
+    app.command(group)
+
+
+def count(
+    *,
+    channel: Annotated[list[str] | None, Parameter(help="Only this channel; repeat the option for several.")] = None,
+    who: AudienceOptions = AudienceOptions(),  # noqa: B008, it is frozen
+    exact: Annotated[bool, Parameter(help="Look at every phone: a second or two for millions.")] = False,
+    json: Json = False,
+    config: ConfigFile = None,
+    data: DataDir = None,
+) -> int:
+    """Say how many phones are in an audience: exactly for whole channels, else by an estimate with its error."""
+    audience = who.request() or AudienceRequest()
+    if channel:
+        if audience.channels is not None:
+            raise UsageError("--channel: the file of --audience has channels already (leave one of them out)")
+        audience = msgspec.structs.replace(audience, channels=list(dict.fromkeys(channel)))
+    with client(config, data) as node:
+        found = node.audience_count(CountRequest(audience=audience, exact=exact))
+    if json:
+        say_json(found)
+        return 0
+    table(("channel", "phones"), [[name, written(each)] for name, each in found.channels.items()])
+    say(f"\n{written(found)} of {found.of:,} phones")
+    return 0
+
+
+def written(found: ChannelCount | AudienceCount) -> str:
+    """A number with its error, both without digits that mean nothing."""
+    if found.error is None:
+        return f"{found.subscribers:,}"
+    unit = int(10 ** max(0, math.floor(math.log10(max(found.error, 1))) - 1))
+    number, error = (round(each / unit) * unit for each in (found.subscribers, found.error))
+    return f"{number:,} ± {error:,} (95 %)"

@@ -1,0 +1,112 @@
+-- How many subscribers an audience has: counted in slices, or drawn. And who is meant by a list of ids and tokens.
+
+local columns = require('roles.audience.columns')
+local plans = require('roles.store.plans')
+local predicate = require('roles.audience.predicate')
+local row_memory = require('roles.audience.row_memory')
+
+local audience_count = {}
+
+local MAP = {__serialize = 'map'}
+local CHANGED_AT = row_memory.CHANGED_AT
+local field, number_at = row_memory.field, row_memory.number_at
+local tuples, ids, inside, names = columns.tuples, columns.ids, columns.inside, columns.names
+
+-- Count the first rows of the columns. counts: channel -> {in the audience, not in it, in it and changed since, not in
+-- it and changed since}.
+local function add(counts, plan, since, rows)
+    predicate.mark(plan.where, rows)
+    for i = 0, rows - 1 do
+        local channel = names[i]
+        if plan.channels == nil or plan.channels[channel] then
+            local sums = counts[channel]
+            if sums == nil then
+                sums = {0, 0, 0, 0}
+                counts[channel] = sums
+            end
+            local place = inside[i] == 1 and 1 or 2
+            if since ~= nil then
+                local at = field(tuples[i], CHANGED_AT)
+                if at ~= nil and at[0] ~= 0xc0 and number_at(at) >= since then
+                    place = place + 2
+                end
+            end
+            sums[place] = sums[place] + 1
+        end
+    end
+end
+
+local function count_range(iterator, to, limit, plan, since, counts)
+    local rows = columns.fill(iterator, to, limit)
+    add(counts, plan, since, rows)
+    return rows == limit and ids[rows - 1] or to
+end
+
+local function count_listed(after, to, limit, plan, since, counts)
+    local list, first = plan.listed, 1
+    while list[first] ~= nil and list[first] <= after do
+        first = first + 1
+    end
+    local some = 0
+    while some < limit and list[first + some] ~= nil and list[first + some] <= to do
+        some = some + 1
+    end
+    add(counts, plan, since, columns.fill_with(list, first, some))
+    return some == limit and list[first + some - 1] or to
+end
+
+-- The subscribers with an id in (after, to] of a campaign's channels, or of `channels` (nil: all), by whether they are
+-- in its audience, or keep `where`; no more than `limit` rows are looked at. `since`: ms, nil: nobody counts as changed.
+-- Returns channel -> sums as `add` writes them, and the id up to which they go.
+function audience_count.audience_in(campaign, channels, where, listed, after, to, limit, since)
+    local plan = campaign ~= nil and plans.of(campaign) or plans.compile(channels, where or {}, listed)
+    limit = math.min(limit, columns.MOST)
+    local counts = setmetatable({}, MAP)
+    if plan.listed ~= nil then
+        return counts, count_listed(after, to, limit, plan, since, counts)
+    end
+    return counts, row_memory.with(after, count_range, to, limit, plan, since, counts)
+end
+
+-- The same for ids that are drawn evenly from 1 to the highest. An id that is nobody's any more counts for nothing:
+-- so each subscriber is as likely as any other, however the gaps lie.
+function audience_count.audience_sample(channels, where, draws)
+    local plan, counts = plans.compile(channels, where), setmetatable({}, MAP)
+    local last, drawn = box.space.store_subscribers.index.id:max(), {}
+    for i = 1, last ~= nil and math.min(draws, columns.MOST) or 0 do
+        drawn[i] = math.random(1, tonumber(last.id))
+    end
+    add(counts, plan, nil, columns.fill_with(drawn, 1, #drawn))
+    return counts
+end
+
+-- The ids in the base of these ids, and of these tokens on any of `channels`, in no order; and which of them are not
+-- there.
+function audience_count.subscribers_find(channels, ids, tokens)
+    local space, found, missing = box.space.store_subscribers, {}, {}
+    for _, id in ipairs(ids) do
+        table.insert(space:get(id) ~= nil and found or missing, id)
+    end
+    for _, token in ipairs(tokens) do
+        local there = false
+        for _, channel in ipairs(channels) do
+            local row = space.index.target:get({channel, token})
+            if row ~= nil then
+                table.insert(found, row.id)
+                there = true
+            end
+        end
+        if not there then
+            table.insert(missing, token)
+        end
+    end
+    return found, missing
+end
+
+-- The highest id of all.
+function audience_count.highest_id()
+    local last = box.space.store_subscribers.index.id:max()
+    return last ~= nil and last.id or 0
+end
+
+return audience_count
