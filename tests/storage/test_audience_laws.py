@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -269,3 +270,22 @@ async def test_a_share_and_its_rest_are_everybody_and_nobody_twice(ring: Choosin
     await ring.aim(where)
     await ring.finish()
     assert (await ring.sums_of("ios"))["enqueued"] == first["ios"].inside
+
+
+async def test_a_campaign_that_starts_later_keeps_its_audience(ring: Choosing) -> None:
+    """21.1: the node that starts it knows the channels only."""
+    await ring.base(90)
+    start = int(time.time() * 1000) - 1000
+    policy = {"page_size": 100, "ttl_ms": 3_600_000}
+    message = Message(title="t", body="b")
+    later = policy | {"start": start}
+    await ring.store.campaign_create(CAMPAIGN, message, None, later, NOW, where=GERMANS.plain(), estimate={"ios": 7})
+    assert await ring.store.campaign_fire(CAMPAIGN, 1, NOW) == []
+    started = await ring.store.campaign_start(CAMPAIGN, 1, ["ios"], policy)
+    assert started is not None
+    state, batons = started
+    campaign = await ring.known()
+    assert (state, campaign.where, campaign.estimate) == ("firing", GERMANS.plain(), {"ios": 7})
+    await ring.tubes.baton_put(batons)
+    await ring.finish()
+    assert await ring.sums_of("ios") == {"rows": 45, "enqueued": 15, "skipped": 30, "delivered": 15}
