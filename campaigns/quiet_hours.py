@@ -6,8 +6,10 @@ import functools
 import re
 import zoneinfo
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import datetime, timedelta
 from typing import NamedTuple
+
+from campaigns.local_time import instant_of
 
 DAY = 86_400_000
 MINUTE = 60_000
@@ -114,20 +116,6 @@ def local_day(zone: str, at: int) -> str:
 
 
 def local_instant(zone: str, day: str, minute: int) -> int:
-    """Return the instant (ms UTC) at which a zone's clocks show a minute of a day (ISO date).
-
-    A local time that a change of clocks leaves out is the first moment after the change; of two it is the first.
-    """
-    year, month, date = map(int, day.split("-"))
-    wanted = round(datetime(year, month, date, tzinfo=UTC).timestamp() * 1000) + minute * MINUTE  # as if in UTC
-    # the clocks' offset around it is one of these two; the later instant belongs to the smaller offset
-    offsets = sorted({_offset(zone, wanted - DAY), _offset(zone, wanted + DAY)}, reverse=True)
-    for offset in offsets:
-        if _offset(zone, wanted - offset) == offset:
-            return wanted - offset
-    low, high = wanted - offsets[0], wanted - offsets[-1]
-    before = _offset(zone, low)
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (middle, high) if _offset(zone, middle) == before else (low, middle)
-    return high
+    """Return the instant (ms UTC) at which a zone's clocks show a minute of a day (ISO date): ``local_time``."""
+    local = datetime.fromisoformat(day) + timedelta(minutes=minute)
+    return round(instant_of(local, _zone(zone)).timestamp() * 1000)

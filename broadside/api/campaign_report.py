@@ -94,7 +94,9 @@ class FireRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     ttl_seconds: Annotated[int, Meta(ge=1, le=30 * 86400)] | None = None
     """When the news expires; None: after the kind's time."""
     start: str | msgspec.UnsetType = msgspec.UNSET
-    """An instant, ISO 8601 with an offset or ``Z``. Without it the campaign starts at once."""
+    """An instant, ISO 8601 with an offset or ``Z``; ``best``: each subscriber's best time, the next within a day;
+    ``local 2026-12-01T08:00``: each zone's own 8:00 (where that is over, at once; with `` skip`` behind it, never).
+    Without it the campaign starts at once."""
     expires: str | msgspec.UnsetType = msgspec.UNSET
     """Instead of ``ttl_seconds``: an instant, or a duration from the start (``90s``, ``15m``, ``2h``, ``1d``)."""
     quiet: QuietRule | msgspec.UnsetType = msgspec.UNSET

@@ -17,6 +17,7 @@ from broadside.errors import UsageError, shown
 from campaigns.duration import EXAMPLES, parse_duration
 from campaigns.local_time import instant_of
 
+BEST, LOCAL = "best", "local "
 _CLOCK = re.compile(r"(\d{1,2}):(\d\d)", re.ASCII)
 
 
@@ -28,8 +29,9 @@ class When:
     at: Annotated[
         str | None,
         Parameter(
-            help="Start later: at an instant as in 2026-11-29T08:00+01:00, or at a time of the newsroom's zone as in "
-            "2026-11-29T08:00, or 08:00 for the next one."
+            help="Start later: at an instant as in 2026-11-29T08:00+01:00; at a time of the newsroom's zone as in "
+            '2026-11-29T08:00, or 08:00 for the next one; at each zone\'s own time as in "local 08:00" or "local '
+            '2026-11-29T08:00"; or at each subscriber\'s "best" time.'
         ),
     ] = None
     expires: Annotated[
@@ -42,12 +44,29 @@ class When:
 
         Raises ``UsageError``.
         """
-        start = None if self.at is None else _instant("--at", self.at, ask)
+        if self.at is not None and (self.at == BEST or self.at.startswith(LOCAL)):
+            start: str | None = _each(self.at, ask)
+        else:
+            start = None if self.at is None else _instant("--at", self.at, ask)
         expires = self.expires
         if expires is not None and parse_duration(expires) is None:
             after = None if start is None else read_instant(start)
             expires = _instant("--expires", expires, ask, after, f"; or a duration: {EXAMPLES}")
         return start, expires
+
+
+def _each(text: str, ask: Callable[[], NewsroomClock]) -> str:
+    """Return ``best``, or a local time with its day: today's in the newsroom's zone."""
+    if text == BEST:
+        return text
+    local = _local(text.removeprefix(LOCAL))
+    if isinstance(local, tuple):
+        newsroom = ask()
+        today = datetime.fromtimestamp(newsroom.now / 1000, ZoneInfo(newsroom.zone or "UTC"))
+        local = today.replace(tzinfo=None, hour=local[0], minute=local[1])
+    if local is None:
+        raise UsageError(f'--at: {shown(text)} is no local time (write "local 08:00", or with a day before it)')
+    return f"{LOCAL}{local:%Y-%m-%dT%H:%M}"
 
 
 def _instant(option: str, text: str, ask: Callable[[], NewsroomClock], after: int | None = None, more: str = "") -> str:

@@ -122,7 +122,9 @@ class Newsroom:
         sent = _as(kind, request)
         policy: dict[str, Any] = {"page_size": PAGE_SIZE, "kind": request.kind or USUAL, "lane": kind.lane.word}
         if self._quiet.hours is not None:
-            policy |= {"quiet": starts.rule(sent), "page_size": ZONED_PAGE_SIZE}
+            policy["quiet"] = starts.rule(sent)
+        if self._quiet.hours is not None or starts.moment(sent) is not None:
+            policy["page_size"] = ZONED_PAGE_SIZE
 
         async def check(id: int) -> Chosen:
             policy.update(starts.policy(sent, self._clock()))
@@ -133,7 +135,7 @@ class Newsroom:
             return await self.audience.choose(request.audience or None, channels, campaign_text(id))
 
         def windows(start: int) -> Windows | None:
-            return None if request.start is not msgspec.UNSET else self._windows(sent, request.channels, start)
+            return None if "start" in policy else self._windows(sent, request.channels, start)
 
         campaign = await self._firing.fire(request, sent.message, policy, check, key, owner, windows)
         return report(campaign, self._clock(), self._states(), zone=self.zone)
@@ -163,9 +165,9 @@ class Newsroom:
     def _windows(self, request: FireRequest, channels: Collection[str] | None, start: int) -> Windows | None:
         """The window classes of a campaign that is to start at ``start`` (ms UTC), also if it starts late."""
         ttl, expires_at = starts.life(request, start)
-        return self._quiet.windows(
-            starts.rule(request), channels or self._quiet.zones, start, ttl, expires_at=expires_at
-        )
+        channels = channels or self._quiet.zones
+        moment = starts.moment(request)
+        return self._quiet.windows(starts.rule(request), channels, start, ttl, moment, expires_at=expires_at)
 
     def now(self) -> int:
         """Return this node's time, ms UTC."""

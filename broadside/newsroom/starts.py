@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import time
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -16,7 +19,7 @@ from campaigns.campaign import Campaign
 from campaigns.duration import EXAMPLES, parse_duration
 from campaigns.identity import campaign_text
 from campaigns.message import Message
-from campaigns.windows import QuietRule
+from campaigns.windows import BEST, LocalTime, Moment, QuietRule
 from storage.records import Missed
 
 log = structlog.get_logger(__name__)
@@ -32,6 +35,9 @@ GRACE = 60
 LATE = 5_000
 """Milliseconds after its time from which a start counts as late."""
 
+LOCAL = "local "
+_LOCAL_TIME = re.compile(LOCAL + r"(\d{4}-\d\d-\d\dT\d\d:\d\d)( skip)?", re.ASCII)
+
 _REQUEST = msgspec.json.Decoder(FireRequest)
 
 
@@ -41,7 +47,7 @@ def policy(request: FireRequest, now: int) -> dict[str, Any]:
     ``ttl_ms``; ``expires_at`` (ms UTC) if it expires at an instant; for a later start ``start`` (ms UTC) and
     ``request``, from which the campaign is made when it starts. Raises ``RecordError``.
     """
-    start = None if request.start is UNSET else _start(request.start, now)
+    start = None if request.start is UNSET or moment(request) is not None else _start(request.start, now)
     begin = now if start is None else start
     if request.expires is not UNSET and request.ttl_seconds is not None:
         raise _problem("expires", request.expires, "is given beside ttl_seconds", "give one of the two")
@@ -65,6 +71,28 @@ def policy(request: FireRequest, now: int) -> dict[str, Any]:
         kept = msgspec.structs.replace(request, message=Message())
         entries |= {"start": start, "request": msgspec.json.encode(kept).decode()}
     return entries if expires_at is None else entries | {"expires_at": expires_at}
+
+
+def moment(request: FireRequest) -> Moment:
+    """Return when a campaign that is walked at once starts for each subscriber; None: at once, or later as a whole.
+
+    Raises ``RecordError``.
+    """
+    if request.start is UNSET or request.start == BEST:
+        return None if request.start is UNSET else BEST
+    if not request.start.startswith(LOCAL):
+        return None
+    found = _LOCAL_TIME.fullmatch(request.start)
+    try:
+        local = None if found is None else datetime.fromisoformat(found[1])
+    except ValueError:
+        local = None
+    if found is None or local is None:
+        raise _problem("start", request.start, "is no local time", 'write "local 2026-12-01T08:00"')
+    if abs(local.timestamp() - time.time()) > FARTHEST:
+        raise _problem("start", request.start, "is more than a year away", "check the year")
+    day = local.date().isoformat()
+    return LocalTime(day, local.hour * 60 + local.minute, "skip" if found[2] else "now")
 
 
 def life(request: FireRequest, start: int) -> tuple[int, int | None]:

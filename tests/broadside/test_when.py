@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import zoneinfo
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -10,14 +11,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broadside.api.campaign_report import NewsroomClock
+from broadside.api.campaign_report import FireRequest, NewsroomClock
 from broadside.api.instants import read_instant
 from broadside.cli.when import When, resolve
-from broadside.errors import UsageError
+from broadside.errors import RecordError, UsageError
+from broadside.newsroom import starts
 from campaigns.duration import parse_duration
 from campaigns.local_time import instant_of
+from campaigns.message import Message
+from campaigns.windows import BEST, LocalTime
 
 VIENNA = ZoneInfo("Europe/Vienna")
+NOW = time.time_ns() // 1_000_000
 NAMES = sorted(zoneinfo.available_timezones() - {"Factory", "localtime", "posixrules"})
 YEARS = st.datetimes(datetime(2020, 1, 1), datetime(2037, 12, 31))
 
@@ -159,3 +164,36 @@ def test_a_time_that_means_no_instant_is_refused_with_what_to_write(at: str, exp
     assert "2026-11-29T08:00+01:00" in str(caught.value)
     assert ("[newsroom]" in str(caught.value)) == ("offset, and" in str(caught.value))
     assert caught.value.exit_code == 2
+
+
+def at(text: str) -> str | None:
+    """What ``--at`` makes of a text, at 2026-11-29 23:30 UTC in a newsroom in Vienna."""
+    clock = NewsroomClock(zone="Europe/Vienna", now=1_795_995_000_000)
+    return When(at=text).times(lambda: clock)[0]
+
+
+def test_each_subscribers_time_is_a_local_time_or_the_best_one() -> None:
+    assert at("best") == "best"
+    assert at("local 08:00") == "local 2026-11-30T08:00", "it is Monday in Vienna"
+    assert at("local 2026-12-24T18:30") == "local 2026-12-24T18:30"
+    with pytest.raises(UsageError, match="is no local time"):
+        at("local tomorrow")
+
+
+@pytest.mark.parametrize("text", ["local", "local 08:00", "local 2026-13-01T08:00", "local 2026-12-01T25:00"])
+def test_a_request_names_the_day_of_a_local_time(text: str) -> None:
+    with pytest.raises(RecordError, match=r"start: .* is no"):
+        starts.policy(FireRequest(message=Message(title="t"), start=text), NOW)
+
+
+def test_a_request_says_when_each_subscriber_gets_it() -> None:
+    day = datetime.fromtimestamp(NOW / 1000, UTC).date().isoformat()
+    for text, moment in (
+        ("best", BEST),
+        (f"local {day}T08:05", LocalTime(day, 485)),
+        (f"local {day}T08:05 skip", LocalTime(day, 485, "skip")),
+    ):
+        request = FireRequest(message=Message(title="t"), start=text)
+        assert starts.moment(request) == moment
+        assert "start" not in starts.policy(request, NOW), "it is walked at once"
+    assert starts.moment(FireRequest(message=Message(title="t"), start=f"{day}T08:05Z")) is None
