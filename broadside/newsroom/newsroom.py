@@ -256,6 +256,7 @@ class Newsroom:
 
         Raises ``RecordError`` for invalid channels.
         """
+        request = _one_list_of_channels(request)
         now, kind = self._clock(), self._kind(request)
         messages = dict.fromkeys(self._channels(request), _as(kind, request).message)
         return self._previews(messages, new_id(now), now + (request.ttl_seconds or kind.ttl) * 1000)

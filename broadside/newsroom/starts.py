@@ -68,7 +68,7 @@ def policy(request: FireRequest, now: int) -> dict[str, Any]:
         )
     entries: dict[str, Any] = {"ttl_ms": ttl_ms}
     if start is not None:
-        kept = msgspec.structs.replace(request, message=Message())
+        kept = msgspec.structs.replace(request, message=Message(), audience=UNSET)  # it has both already
         entries |= {"start": start, "request": msgspec.json.encode(kept).decode()}
     return entries if expires_at is None else entries | {"expires_at": expires_at}
 

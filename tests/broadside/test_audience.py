@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +14,18 @@ import pytest
 
 from broadside import cli
 from broadside.api.audience_request import AudienceCount, AudienceRequest, ChannelCount, where_of
+from broadside.api.campaign_report import FireRequest
 from broadside.cli.audience import written
 from broadside.demo import samples
 from broadside.newsroom import audience_desk
 from broadside.newsroom.audience_desk import AudienceDesk
+from campaigns.identity import parse_campaign
+from campaigns.message import Message
 from campaigns.where import Share, Where
 from storage.link import Link
 from storage.store import Store
 from tests.broadside.fake_node import FakeNode, Said, broadside, folder, node
-from tests.broadside.test_fire_once import BODY, client
+from tests.broadside.test_fire_once import BODY, client, newsroom
 from tests.broadside.test_node_end_to_end import CHANNELS, NodeProcess
 from tests.broadside.test_unserved import BOTH, join
 
@@ -77,6 +82,38 @@ async def test_a_list_of_ids_and_tokens_is_looked_up_and_a_stranger_in_it_refuse
         status, answer = await post(api, "/api/campaigns", {**BODY, "audience": {"subscribers": [3, "token-99"]}})
     assert status == 400
     assert answer["error"]["message"].startswith('audience.subscribers: 1 of 2 are not in the base: "token-99"')
+
+
+@pytest.mark.tarantool
+async def test_a_scheduled_campaign_keeps_its_audience_once_and_starts_with_it(own_link: Link) -> None:
+    """21.1: a list of 10,000 tokens in the policy, too, would be copied at every change of the campaign."""
+    await join(own_link, "n1", BOTH)
+    await base(store := Store(own_link), 20)
+    room = newsroom(own_link, lambda: time.time_ns() // 1_000_000)
+    audience = AudienceRequest(channels=["android"], countries=["DE"], subscribers=[3, "token-4", "token-8"])
+    at = datetime.now(UTC).isoformat()
+    fired = await room.fire(FireRequest(message=Message(title="t", body="b"), audience=audience, start=at))
+    id = parse_campaign(fired.id)
+    kept = await store.campaign_get(id)
+    assert kept is not None
+    assert (kept.state, kept.where) == ("scheduled", {"countries": ["DE"]})
+    assert "token-4" not in json.dumps(kept.policy)
+    await room.start(id)
+    started = await store.campaign_get(id)
+    assert started is not None
+    assert (started.state, started.where, started.audience) == ("firing", kept.where, ["android"])
+    assert started.tallies["android"]["rows"] == 2
+
+
+@pytest.mark.tarantool
+async def test_a_preview_is_of_the_channels_that_the_audience_names(own_link: Link) -> None:
+    """21.1"""
+    async with client(own_link) as api:
+        body = {**BODY, "audience": {"channels": ["androit"]}}
+        status, answer = await post(api, "/api/campaigns/preview", body)
+        assert (status, answer["error"]["message"][:35]) == (400, 'channels: unknown channel "androit"')
+        status, answer = await post(api, "/api/campaigns/preview", {**body, "channels": ["ios"]})
+    assert (status, answer["error"]["message"][:27]) == (400, "audience.channels: is given")
 
 
 @pytest.mark.parametrize(
