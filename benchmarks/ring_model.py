@@ -21,6 +21,7 @@ from broadside.newsroom.newsroom import PAGE_SIZE
 from broadside.topology import HANDS_A_CONNECTION, PAGES_IN_HAND
 from campaigns.baton import Baton
 from campaigns.lane import Lane
+from campaigns.message import Message
 from storage.records import Claim, PagePart, PageRows, TakenBaton
 
 CHANNELS = 2
@@ -104,7 +105,9 @@ class Cache:
         self.policy = {"page_size": PAGE_SIZE}
         self.channels: frozenset[str] = frozenset()
         self.expires_at = math.inf
-        self.windowed = False
+        self.lane = Lane.MIDDLE
+        self.planned = False
+        self.message = Message(title="t", body="b")
 
     async def get(self, id: int) -> Cache:
         """The campaign."""

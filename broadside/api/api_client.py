@@ -29,7 +29,7 @@ _REPORTS = msgspec.json.Decoder(dict[str, list[CampaignReport]])
 _START = "start it: broadside node (from a checkout: ./dev run-node)"
 
 
-class Imported(msgspec.Struct, frozen=True):
+class Imported(msgspec.Struct, frozen=True, omit_defaults=True):
     """The node's answer to a chunk of subscribers."""
 
     inserted: int

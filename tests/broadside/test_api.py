@@ -336,7 +336,7 @@ async def test_a_nodes_channels_and_their_platforms_are_told(api: httpx.AsyncCli
         ),
         (
             {"message": {"title": "t", "body": "b"}, "chanels": ["ios"]},
-            'chanels: unknown field (did you mean "channels"? known: message, channels, ttl_seconds',
+            'chanels: unknown field (did you mean "channels"? known: message, channels, kind, ttl_seconds',
         ),
         (
             {"message": {"title": "t", "body": "b", "options": {"apn": {}}}},

@@ -96,7 +96,10 @@ def test_a_campaign_is_paused_resumed_proved_and_cancelled_from_the_command_line
     code, out, err = command("campaign", "resume", id)
     assert (code, err) == (0, ""), "it has gone on, and come to its end"
     code, out, err = command("campaign", "pause", id)
-    assert (code, err) == (2, f"campaign {id} is done (only a campaign that is firing can be paused)\n")
+    assert (code, err) == (
+        2,
+        f"campaign {id} is done (only a campaign that is firing can be paused; a later start can be cancelled)\n",
+    )
     code, out, err = command("campaign", "cancel", id)
     assert (code, err) == (2, f"campaign {id} is done (it has ended already)\n")
 

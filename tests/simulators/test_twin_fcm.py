@@ -296,7 +296,7 @@ NOW = int(time.time())
         ({"scope": ""}, "invalid_scope"),
         ({"exp": NOW - 400, "iat": NOW - 4000}, "invalid_grant"),
         ({"exp": NOW + 7300}, "invalid_grant"),
-        ({"iat": NOW + 1000, "exp": NOW + 4000}, "invalid_grant"),
+        ({"iat": NOW + 6000, "exp": NOW + 9000}, "invalid_grant"),
         ({"iat": "now"}, "invalid_grant"),
     ],
 )

@@ -524,7 +524,8 @@ class MemoryLink:
         self, where: str, verb: str, *args: Any, deadline: float = 10.0, poll: bool = False, orphan: Any = None
     ) -> list[Any]:
         role, _, name = verb.partition(".")
-        until = trio.current_time() + (args[-1] if poll else 0.0)
+        wait = next((arg for arg in reversed(args) if isinstance(arg, float)), 0.0)  # a poll's seconds
+        until = trio.current_time() + (wait if poll else 0.0)
         try:
             with self._seam(f"link.{verb}", LinkLost):
                 await trio.sleep(REPLY)

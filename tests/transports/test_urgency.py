@@ -23,7 +23,8 @@ def of_apple(told: Message) -> tuple[int, Any]:
 
 
 def of_google(told: Message) -> dict[str, Any]:
-    (body,) = fcm.render(told, "aaaaaaaaaaaaa", 60).to([Recipient(1, "t", "token", 1, "en")])
+    tail = fcm.render(told, "aaaaaaaaaaaaa", 60).tail
+    (body,) = fcm.addressed([Recipient(1, "t", "token", 1, "en")], [tail], validate_only=False)
     assert body is not None
     said: dict[str, Any] = msgspec.json.decode(body)["message"]
     return said
