@@ -120,9 +120,9 @@ from actors.consumer import Consumer
 right = Consumer._take
 
 
-async def take(self):
+async def take(self, upper):
     await trio.sleep(8.0)
-    return await right(self)
+    return await right(self, upper)
 
 
 Consumer._take = take
