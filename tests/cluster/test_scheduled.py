@@ -39,6 +39,7 @@ def test_two_living_nodes_start_it_once(ring: Ring) -> None:
     run.judge(0)
 
 
+@pytest.mark.sweep
 @pytest.mark.timeout(600)
 def test_another_node_starts_it_if_the_one_that_took_it_is_gone(ring: Ring) -> None:
     run = scheduled(ring, 3)
