@@ -66,7 +66,7 @@ CASES: dict[str, Case] = {
     "23-body-only.json": Fired(row="D3"),
     "23b-title-only.json": Fired(row="D3"),
     "24-unknown-message-keys.json": Refused(
-        row="B9", field="message.image", says=("unknown field", "title, body, url")
+        row="B9", field="message.priority", says=("unknown field", "title, body, url")
     ),
     "25-latin1-body.json": Refused(row="D4", field="body", says=("not UTF-8",)),
     "25c-utf16-body.json": Refused(row="D4", field="body", says=("UTF-16", "send UTF-8")),
@@ -85,8 +85,8 @@ CASES: dict[str, Case] = {
     "29b-fcm-body-only.json": Fired(row="D3"),
     "30-data-keys.json": Fired(row="D8"),
     "31-data-types.json": Refused(row="D2", field="message.data.id", says=("5", "a text", 'write "5"')),
-    "32-other-platform-3MB.json": Refused(row="D6", field="body", says=("131,072 bytes", "shorten"), status=413),
-    "32b-other-platform-6MB.json": Refused(row="D6", field="body", says=("131,072 bytes", "shorten"), status=413),
+    "32-other-platform-3MB.json": Refused(row="D6", field="body", says=("2,097,152 bytes", "shorten"), status=413),
+    "32b-other-platform-6MB.json": Refused(row="D6", field="body", says=("2,097,152 bytes", "shorten"), status=413),
     "33a-url.json": Fired(row="D7"),
     "33b-url.json": Refused(row="D7", field="message.url", says=("https://example.com/a b", "%20")),
     "33c-url.json": Refused(row="D7", field="message.url", says=("is empty", "leave it out")),
