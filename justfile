@@ -7,9 +7,6 @@ export UV_PYTHON_DOWNLOADS := "never"
 unexport VIRTUAL_ENV
 
 packages := "supervision campaigns transports storage actors simulators broadside"
-# tests swallow Cancelled and leave nurseries in odd orders on purpose, and their fixtures are generators
-async_tests := "tests/*:ASYNC104,ASYNC111,ASYNC113,ASYNC900"
-async_rules := "ASYNC102,ASYNC103,ASYNC104,ASYNC106,ASYNC111,ASYNC112,ASYNC113,ASYNC120,ASYNC123,ASYNC900"
 
 # list the recipes
 [private]
@@ -130,8 +127,8 @@ soak-connection *arguments: _ready
 check: _ready
     .venv/bin/ruff check .
     .venv/bin/ruff format --check .
-    # beside each other: both take a minute of one core
-    .venv/bin/flake8 --select {{async_rules}} --per-file-ignores {{async_tests}} {{packages}} tests & rules=$!; \
+    # beside each other: each is one process
+    .venv/bin/python .ci/async_rules.py {{packages}} tests & rules=$!; \
         .venv/bin/mypy; types=$?; wait $rules && exit $types
     .venv/bin/lint-imports
 
