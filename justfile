@@ -96,7 +96,7 @@ test *arguments: _ready _peers
 # crash every actor at every step, and draw thousands of trees and schedules; takes minutes (arguments go to pytest)
 [no-exit-message]
 sweep *arguments: _ready _peers
-    @exec .venv/bin/python -m pytest tests/sweep tests/cluster tests/system -m sweep -n auto --maxprocesses 4 --dist loadgroup --timeout 1800 "$@"
+    @BROADSIDE_DRAWS=all exec .venv/bin/python -m pytest -m "sweep or hypothesis" -n auto --maxprocesses 4 --dist loadgroup --timeout 1800 "$@"
 
 # test whole nodes against faults: ./dev system [--seed N] [--runs K] [--fault NAME] [--each] [--json]
 [no-exit-message]

@@ -15,8 +15,10 @@ from hypothesis import settings
 
 from storage.embedded import Embedded
 from storage.link import Link
+from tests.draws import drawn
 
-settings.register_profile("broadside", deadline=None)  # a law is broken by what is answered, not by a busy machine
+# a law is broken by what is answered, not by a busy machine
+settings.register_profile("broadside", deadline=None, max_examples=drawn(100))
 settings.load_profile("broadside")
 
 CHANNELS = [f"channel-{n}" for n in range(60)]

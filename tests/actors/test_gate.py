@@ -20,6 +20,7 @@ from campaigns.outcome import Outcome
 from campaigns.recipient import Recipient
 from supervision import Parked
 from tests.actors.channel_group import FAR, no_answer
+from tests.draws import drawn
 from transports.contract import Exceptional, Outage, Outcomes
 
 WALL = 1_000_000
@@ -87,7 +88,7 @@ WORDS = "refused|put off|unanswered|delivered|probe|taken|settled|unsettled|sett
 STEPS = [*WORDS.split("|"), "a second", "ten seconds"]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=drawn(150), deadline=None)
 @given(st.lists(st.sampled_from(STEPS), max_size=12))
 def test_a_channel_that_waits_says_why_and_one_that_says_until_when_waits_that_long(steps: list[str]) -> None:
     async def main() -> None:

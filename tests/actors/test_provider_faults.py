@@ -22,6 +22,7 @@ from trio.testing import MockClock
 from campaigns.outcome import Fault, Outcome
 from storage.records import Settlement
 from tests.actors.channel_group import Group, MemoryTubes
+from tests.draws import drawn
 from transports.apns import outcomes as apns_outcomes
 from transports.apns.credentials import ProviderToken
 from transports.apns.transport import ApnsTransport
@@ -238,19 +239,19 @@ def spells(answers: list[tuple[int, bytes]]) -> st.SearchStrategy[list[Spell]]:
 
 
 @pytest.mark.timeout(300)
-@settings(max_examples=12)
+@settings(max_examples=drawn(12))
 @given(spells(APPLE))
-def test_no_fault_of_apple_that_ends_before_the_news_ends_anybody(drawn: list[Spell]) -> None:
+def test_no_fault_of_apple_that_ends_before_the_news_ends_anybody(faults: list[Spell]) -> None:
     """B2: two minutes of REFUSED_STREAM, five of silence or seven of token updates ended recipients for ever."""
-    assert life(apns, drawn) == {"delivered": 40}
+    assert life(apns, faults) == {"delivered": 40}
 
 
 @pytest.mark.timeout(300)
-@settings(max_examples=12)
+@settings(max_examples=drawn(12))
 @given(spells(GOOGLE))
-def test_no_fault_of_google_that_ends_before_the_news_ends_anybody(drawn: list[Spell]) -> None:
+def test_no_fault_of_google_that_ends_before_the_news_ends_anybody(faults: list[Spell]) -> None:
     """B2, C2: and no Retry-After of a day either."""
-    assert life(fcm, drawn) == {"delivered": 40}
+    assert life(fcm, faults) == {"delivered": 40}
 
 
 @pytest.mark.parametrize("build", [apns, fcm])

@@ -27,6 +27,7 @@ from broadside.newsroom.alarms import Setbacks
 from storage.link import Endpoint, Link
 from supervision import ChildExited, Parking, SupervisionEvent, Supervisor
 from tests.broadside.test_api import KEY, api_over
+from tests.draws import drawn
 
 HELD = {"authorization": f"Bearer {KEY}"}
 UPGRADE = b"GET %s HTTP/1.1\r\nHost: x\r\nConnection: Upgrade%s\r\nUpgrade: %s\r\n%s\r\n\r\n"
@@ -235,7 +236,7 @@ BYTES = st.one_of(
 )
 
 
-@settings(max_examples=300)
+@settings(max_examples=drawn(300))
 @given(parts=st.lists(BYTES, min_size=1, max_size=3))
 def test_any_bytes_at_the_port_end_with_their_own_connection(lasting: Served, parts: list[bytes]) -> None:
     """S2."""

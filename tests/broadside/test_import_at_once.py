@@ -35,6 +35,7 @@ from broadside.imports.readers.reader_processes import ReaderDied, ReaderProcess
 from broadside.imports.resume import Resume
 from broadside.imports.rules import Rules
 from tests.broadside.test_node_end_to_end import gone
+from tests.draws import drawn
 
 CHANNELS = {"ios-news": "apns", "android-news": "fcm"}
 MAP = MapFile(
@@ -186,7 +187,7 @@ def _one_lookup() -> Iterator[None]:
 
 
 DRAWN = settings(
-    max_examples=15, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large], deadline=None
+    max_examples=drawn(15), suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large], deadline=None
 )
 
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from simulators.errors import HeaderBlockError
 from simulators.http2.header_compression import Decoder, Encoder
 from simulators.http2.huffman import decode_huffman
+from tests.draws import drawn
 
 HUFFMAN = huffman.HuffmanEncoder(huffman_constants.REQUEST_CODES, huffman_constants.REQUEST_CODES_LENGTH)
 
@@ -20,7 +21,7 @@ blocks = st.lists(st.lists(st.tuples(names, values), max_size=8), min_size=1, ma
 
 
 @given(blocks=blocks, huffman=st.booleans(), size=st.sampled_from([0, 64, 200, 4096]), at=st.integers(0, 6))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=drawn(150), deadline=None)
 def test_what_hpack_encodes_is_decoded_alike(
     blocks: list[list[tuple[bytes, bytes]]], huffman: bool, size: int, at: int
 ) -> None:
@@ -35,7 +36,7 @@ def test_what_hpack_encodes_is_decoded_alike(
 @given(
     blocks=blocks, changes=st.lists(st.tuples(st.integers(0, 11), st.sampled_from([0, 100, 4096, 65_536])), max_size=4)
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=drawn(150), deadline=None)
 def test_what_is_encoded_hpack_decodes_alike(
     blocks: list[list[tuple[bytes, bytes]]], changes: list[tuple[int, int]]
 ) -> None:
@@ -49,7 +50,7 @@ def test_what_is_encoded_hpack_decodes_alike(
 
 
 @given(st.one_of(st.binary(max_size=40), st.text(max_size=40).map(lambda text: HUFFMAN.encode(text.encode()))))
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=drawn(500), deadline=None)
 def test_huffman_codes_mean_what_the_library_says(coded: bytes) -> None:
     try:
         wanted = bytes(huffman_table.decode_huffman(coded))
@@ -61,7 +62,7 @@ def test_huffman_codes_mean_what_the_library_says(coded: bytes) -> None:
 
 
 @given(st.binary(max_size=60))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=drawn(300), deadline=None)
 def test_rubbish_is_decoded_or_refused_and_nothing_else(block: bytes) -> None:
     decoder = Decoder()
     try:

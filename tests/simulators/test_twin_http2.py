@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from simulators.http2.received_request import ReceivedRequest
 from simulators.http2.server_connection import Http2Connection
 from simulators.http2.server_streams import Limits
+from tests.draws import drawn
 from tests.simulators.conftest import PREFACE, frame, parse
 
 DATA, HEADERS, PRIORITY, RST, SETTINGS, PUSH, PING, GOAWAY, WINDOW, CONTINUATION = range(10)
@@ -77,7 +78,7 @@ REQUESTS = (
 
 
 @given(cuts=st.lists(st.integers(0, len(START + REQUESTS)), max_size=20))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=drawn(100), deadline=None)
 def test_requests_are_the_same_however_the_bytes_are_split(cuts: list[int]) -> None:
     whole = START + REQUESTS
     server = Http2Connection()
@@ -93,7 +94,7 @@ def test_requests_are_the_same_however_the_bytes_are_split(cuts: list[int]) -> N
 
 
 @given(st.binary(max_size=80))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=drawn(300), deadline=None)
 def test_rubbish_never_raises(rubbish: bytes) -> None:
     begun().feed(rubbish)
     server = begun()
@@ -325,7 +326,7 @@ class Uploader:
     windows=st.lists(st.integers(1, 100_000), min_size=1, max_size=6),
     first=st.integers(1, 100_000),
 )
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=drawn(50), deadline=None)
 def test_bodies_larger_than_every_window_get_through_as_it_changes(windows: list[int], first: int) -> None:
     server = Http2Connection(Limits(initial_window=first, connection_window=65_535))
     server.feed(START)

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from storage.records import Row, Stored
 from storage.store import Store
 from tests.conftest import Server, linked
+from tests.draws import drawn
 
 TOKENS = ["a", "b", "c", "d"]
 ROWS = st.tuples(
@@ -79,7 +80,7 @@ async def rows_of(store: Store, channel: str) -> list[Row]:
 
 @pytest.mark.tarantool
 @pytest.mark.timeout(180)
-@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=drawn(30), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(calls=CALLS)
 def test_the_base_is_as_the_model_says_after_any_calls(tarantool: Server, channel: str, calls: list[Any]) -> None:
     """Item 2: ids, attributes and counts; and one row that is put again at once changes nothing."""

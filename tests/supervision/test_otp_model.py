@@ -17,6 +17,7 @@ from supervision import (
     SupervisionError,
     Supervisor,
 )
+from tests.draws import drawn
 from tests.supervision.conftest import House
 from tests.supervision.otp_model import Escalates, Plan, Sup, World
 
@@ -154,6 +155,8 @@ async def agree(data, plan):
 
 
 @given(data=st.data(), plan=plans())
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(
+    max_examples=drawn(200), deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+)
 def test_the_tree_does_what_otp_does(data, plan):
     trio.run(agree, data, plan, clock=trio.testing.MockClock(autojump_threshold=0))

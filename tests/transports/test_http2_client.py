@@ -11,6 +11,7 @@ from hyperframe.frame import ContinuationFrame, DataFrame, HeadersFrame, Setting
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.draws import drawn
 from tests.transports.http2_pair import TEMPLATE, Pair, Server, requests
 from transports.http2.client import Http2Client
 from transports.http2.messages import UNANSWERED, UNPROCESSED
@@ -284,7 +285,7 @@ operation = st.one_of(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=drawn(150), deadline=None)
 @given(st.lists(operation, max_size=30), st.booleans(), st.integers(0, 2**32))
 def test_every_request_has_one_fate_and_it_is_the_true_one(operations, credit, seed):
     pair = Pair(Server(credit=credit), random.Random(seed))
@@ -347,7 +348,7 @@ def test_every_request_has_one_fate_and_it_is_the_true_one(operations, credit, s
 frame = st.tuples(st.integers(0, 14), st.integers(0, 255), st.integers(0, 9), st.binary(max_size=40))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=drawn(150), deadline=None)
 @given(st.binary(max_size=200), st.lists(frame, max_size=6))
 def test_garbage_ends_the_connection_with_a_reason_never_with_an_exception(tail, frames):
     pair = Pair()

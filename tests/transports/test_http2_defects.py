@@ -12,6 +12,7 @@ from h2.settings import SettingCodes
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.draws import drawn
 from tests.transports.http2_pair import Pair, Server, requests
 from transports.http2.client import Http2Client
 from transports.http2.connection import Connection, Timing
@@ -35,7 +36,7 @@ def arrived(pair, stream_id):
 
 
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(1, 3), st.sampled_from([None, 0, 200, 4_096])), max_size=30))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=drawn(100), deadline=None)
 def test_every_header_arrives_as_it_was_meant_whatever_the_templates_do_to_the_table(steps):
     # 1: a template's constants were counted as sent and were not: later pushes carried another topic.
     pair = Pair()

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.draws import drawn
 from tests.transports.http2_pair import TEMPLATE, Pair, requests
 from transports.http2.client import Http2Client
 from transports.http2.messages import UNANSWERED, UNPROCESSED, Template
@@ -245,7 +246,7 @@ def survives(frames, tail, seed):
     assert pair.client.in_flight == 0
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=drawn(500), deadline=None)
 @given(*noise)
 def test_no_bytes_of_a_peer_raise(frames, tail, seed):
     survives(frames, tail, seed)
