@@ -14,6 +14,8 @@ class Kind(msgspec.Struct, frozen=True, kw_only=True):
 
     lane: Lane = Lane.MIDDLE
     quiet: QuietRule = QuietRule.HOLD
+    quiet_hours: str | None = None
+    """Its own quiet hours, as ``quiet_hours.read_hours`` reads them; None: the newsroom's."""
     urgency: Urgency = "normal"
     ttl: int = 4 * 3600
     """Seconds after which the news expires."""

@@ -18,6 +18,8 @@ _LOOK_EVERY = DAY // 4
 
 Interval = tuple[int, int]
 """Ms UTC: from, until."""
+OFF = "off"
+"""No quiet hours, in writing."""
 
 
 @functools.cache
@@ -52,6 +54,16 @@ class QuietHours(NamedTuple):
     def length(self) -> int:
         """Milliseconds of a day without a change of clocks."""
         return (self.end - self.begin) % 1440 * MINUTE
+
+
+def read_hours(text: str) -> QuietHours | None:
+    """Read ``23:00-07:00``, or ``off``: None. Raises ``ValueError`` with the reason."""
+    return None if text == OFF else QuietHours.parse(text)
+
+
+def written_hours(hours: QuietHours | None) -> str:
+    """Write quiet hours as :func:`read_hours` reads them."""
+    return OFF if hours is None else str(hours)
 
 
 def allowed(zone: str, quiet: QuietHours, start: int, until: int) -> list[Interval]:

@@ -202,7 +202,7 @@ def _best_times(zone: str, start: int) -> tuple[int, ...]:
     return (*found, start)
 
 
-@functools.lru_cache(maxsize=8)
+@functools.lru_cache(maxsize=32)  # a kind of news may have hours and a time to live of its own
 def _alike(quiet: QuietHours | None, start: int, until: int) -> dict[tuple[Interval, ...], list[str]]:
     """The zones by their allowed times of some whole days. Cached: it takes 0.2 s, and is the same for a whole day."""
     if quiet is None:

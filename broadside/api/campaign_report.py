@@ -53,6 +53,8 @@ class CampaignReport(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds in which something could be sent: ``seconds``, less the waits for the end of quiet hours."""
     quiet: QuietRule | None = None
     """What quiet hours mean for it; None: there are none."""
+    quiet_hours: str | None = None
+    """Its quiet hours (``23:00-07:00``), those of its kind or of the newsroom; ``off``: it has none."""
     held: int = 0
     """Recipients who wait for the end of their quiet hours."""
     schedule: list[Scheduled] = []

@@ -31,6 +31,8 @@ class ChannelPreview(msgspec.Struct, frozen=True, kw_only=True):
     texts: list[TextPreview] = []
     objections: dict[str, str] = {}
     """``awake`` or ``asleep`` → why the platform cannot show the message so."""
+    at_night: str = ""
+    """The quiet hours, and what becomes of people in them; empty: there are none."""
 
 
 class PreviewReport(msgspec.Struct, frozen=True):

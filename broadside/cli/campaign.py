@@ -21,7 +21,7 @@ from broadside.api.report_text import (
     standing_still,
     waiting,
 )
-from broadside.cli.message_options import Channels, Ttl, Written, request_of
+from broadside.cli.message_options import Channels, KindName, Quiet, Ttl, Written, of_kind, request_of
 from broadside.cli.options import ConfigFile, DataDir, Json, client, data_folder
 from broadside.cli.output import complain, say, say_json, table
 from broadside.errors import UsageError
@@ -135,7 +135,8 @@ def show(
     say(f"finished  {moment(report.finished_at)}" + (f", {report.seconds:,.1f} s" if report.seconds else ""))
     say(f"rate      {rate}")
     if report.quiet is not None:
-        say(f"at night  {QUIET[report.quiet]}")
+        hours = f"{report.quiet_hours}: " if report.quiet_hours is not None else ""
+        say(f"at night  {hours}{QUIET[report.quiet]}")
     say("")
     shown = shown_columns(report)
     table(
@@ -157,7 +158,9 @@ def preview(
     *,
     written: Written | None = None,
     channel: Channels = None,
+    kind: KindName = None,
     ttl: Ttl = None,
+    quiet: Quiet = None,
     json: Json = False,
     config: ConfigFile = None,
     data: DataDir = None,
@@ -166,13 +169,13 @@ def preview(
 
     The exit code is 2 if a platform cannot carry the message.
     """
-    if id is not None and (written is not None or channel or ttl):
-        raise UsageError("the id of a campaign has its message, channels and time already (leave the options out)")
+    if id is not None and (written is not None or channel or kind or ttl or quiet):
+        raise UsageError("the id of a campaign has all of that already (leave the options out)")
     with client(config, data) as node:
         if id is not None:
             report = node.preview_of(_id(id))
         else:
-            report = node.preview(request_of(written or Written(), channel, ttl))
+            report = node.preview(of_kind(request_of(written or Written(), channel, ttl), kind, quiet))
     if json:
         say_json(report)
     else:
@@ -192,6 +195,8 @@ def _say_preview(channel: str, found: ChannelPreview) -> None:
         say(f"{text.body}\n")
     for presentation, objection in found.objections.items():
         say(f"{channel} ({found.platform}), {presentation}: {objection}\n")
+    if found.at_night:
+        say(f"{channel} ({found.platform}), in quiet hours {found.at_night}\n")
 
 
 def pause(id: CampaignId, /, *, json: Json = False, config: ConfigFile = None, data: DataDir = None) -> int:

@@ -14,14 +14,13 @@ from broadside.api.idempotency import check_key
 from broadside.api.report_text import describe, starts, summary
 from broadside.cli.audience_options import AudienceOptions
 from broadside.cli.fire_once import fire_once
-from broadside.cli.message_options import Channels, Ttl, Written, request_of
+from broadside.cli.message_options import Channels, KindName, Quiet, Ttl, Written, of_kind, request_of
 from broadside.cli.options import ConfigFile, DataDir, Json, data_folder
 from broadside.cli.output import complain, say, say_json
 from broadside.cli.waiting import wait_for
 from broadside.cli.when import When
 from broadside.datafolder import DataFolder
 from broadside.errors import RecordError, UsageError
-from campaigns.windows import QuietRule
 
 _EPILOGUE = """\
 Examples:
@@ -61,18 +60,9 @@ def fire(
     written: Written | None = None,
     channel: Channels = None,
     who: AudienceOptions = AudienceOptions(),  # noqa: B008, it is frozen
-    kind: Annotated[
-        str | None,
-        Parameter(help="breaking, news, digest, or a kind of [kinds] in broadside.toml. Default: news."),
-    ] = None,
+    kind: KindName = None,
     ttl: Ttl = None,
-    quiet: Annotated[
-        QuietRule | None,
-        Parameter(
-            help="What the quiet hours of a subscriber's own time zone mean: hold the push until they end, show "
-            "it silently, drop it, or break through them. Default: as the kind says; news is held."
-        ),
-    ] = None,
+    quiet: Quiet = None,
     skip: Annotated[
         bool, Parameter(help="Leave out channels whose platform cannot carry the message, instead of firing nothing.")
     ] = False,
@@ -114,15 +104,11 @@ def fire(
     """Create a campaign and fire it, at once or later, to every subscriber or to those who keep all conditions."""
     if skip and adapt:
         raise UsageError("--skip and --adapt: choose one (channels are left out, or get a message adapted to them)")
-    request = request_of(written or Written(), channel, ttl)
+    request = of_kind(request_of(written or Written(), channel, ttl), kind, quiet)
     if skip or adapt:
         request = msgspec.structs.replace(request, on_objection="skip" if skip else "adapt")
     if (audience := who.request()) is not None:
         request = msgspec.structs.replace(request, audience=audience)
-    if quiet is not None:
-        request = msgspec.structs.replace(request, quiet=quiet)
-    if kind is not None:
-        request = msgspec.structs.replace(request, kind=kind)
     folder = data_folder(config, data)
     start, expires = when.times(lambda: _newsroom(folder))
     if start is not None:

@@ -15,6 +15,7 @@ from broadside.api.campaign_report import FireRequest
 from broadside.cli.options import duration
 from broadside.errors import RecordError, UsageError, shown
 from campaigns.message import Message
+from campaigns.windows import QuietRule
 from transports import registry
 
 T = TypeVar("T")
@@ -25,6 +26,16 @@ Channels: TypeAlias = Annotated[
 ]
 Ttl: TypeAlias = Annotated[
     str | None, Parameter(help="When the news expires: after 90s, 15m, 2h, 1d. A phone reached later gets nothing.")
+]
+KindName: TypeAlias = Annotated[
+    str | None, Parameter(help="breaking, news, digest, or a kind of [kinds] in broadside.toml. Default: news.")
+]
+Quiet: TypeAlias = Annotated[
+    QuietRule | None,
+    Parameter(
+        help="What the quiet hours of a subscriber's own time zone mean: hold the push until they end, show "
+        "it silently, drop it, or break through them. Default: as the kind says; news is held."
+    ),
 ]
 _OF_ONE_LINE = ("title", "body", "url", "image", "thread", "collapse")
 
@@ -69,6 +80,13 @@ def request_of(written: Written, channels: list[str] | None, ttl: str | None) ->
         channels=list(dict.fromkeys(channels)) if channels else None,
         ttl_seconds=None if ttl is None else duration("--ttl", ttl),
     )
+
+
+def of_kind(request: FireRequest, kind: str | None, quiet: QuietRule | None) -> FireRequest:
+    """The request with a kind of news and a rule for quiet hours, where they are given."""
+    if quiet is not None:
+        request = msgspec.structs.replace(request, quiet=quiet)
+    return request if kind is None else msgspec.structs.replace(request, kind=kind)
 
 
 def _message(path: Path) -> Message:

@@ -15,7 +15,7 @@ from msgspec import Meta
 
 from broadside import machine_users
 from broadside.config import strict_toml
-from broadside.config.kinds import read_kinds
+from broadside.config.kinds import check_hours, read_kinds
 from broadside.config.tarantool import (
     KEEP_DAYS,
     NAME,
@@ -35,7 +35,7 @@ from broadside.config.tarantool import (
 from broadside.errors import ConfigError, shown
 from broadside.machine_limits import GB, cores, memory
 from campaigns.kind import BUILT_IN, Kind
-from campaigns.quiet_hours import QuietHours, zones_known
+from campaigns.quiet_hours import QuietHours, read_hours, zones_known
 from simulators import twins
 from transports import registry
 from transports.contract import ENVIRONMENT, CredentialField, Platform
@@ -48,10 +48,6 @@ if answers are slow (`./dev bench choices`), and take 7 MB each."""
 
 SLOT = r"^[A-Za-z0-9_-]{1,32}\Z"
 """A collapse slot's name. The shortest field that it must fit is Web Push's Topic."""
-
-
-OFF = "off"
-"""No quiet hours."""
 
 _SIZE = r"^\d{1,6}(\.\d{1,3})? ?[MG]B$"
 
@@ -136,7 +132,7 @@ class NewsroomConfig(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def quiet_hours(self) -> QuietHours | None:
         """``quiet``, read; None: there are none."""
-        return None if self.quiet == OFF else QuietHours.parse(self.quiet)
+        return read_hours(self.quiet)
 
 
 class Supervision(msgspec.Struct, frozen=True, kw_only=True):
@@ -279,11 +275,7 @@ def _check_node(reader: strict_toml.Reader, node: NodeConfig) -> None:
 
 def _check_newsroom(reader: strict_toml.Reader, newsroom: NewsroomConfig) -> None:
     _check_zone(reader, newsroom.zone, "newsroom.zone")
-    try:
-        _ = newsroom.quiet_hours
-    except ValueError as error:
-        remedy = f'write the hours of the night, or "{OFF}" if there are none'
-        reader.problem("newsroom.quiet", f"{shown(newsroom.quiet)} {error}", remedy, newsroom.quiet)
+    check_hours(reader, newsroom.quiet, "newsroom.quiet")
 
 
 def _check_zone(reader: strict_toml.Reader, zone: str | None, key: str) -> None:

@@ -13,6 +13,7 @@ from campaigns.duration import EXAMPLES, parse_duration
 from campaigns.kind import BUILT_IN, USUAL, Kind
 from campaigns.lane import Lane
 from campaigns.message import Urgency
+from campaigns.quiet_hours import OFF, read_hours
 from campaigns.windows import QuietRule
 
 LONGEST_TTL = 30 * 86400
@@ -29,6 +30,7 @@ class _Table(msgspec.Struct, frozen=True, kw_only=True):
 
     lane: str | None = None
     quiet: str | None = None
+    quiet_hours: str | None = None
     urgency: str | None = None
     ttl: str | None = None
 
@@ -57,6 +59,8 @@ def _kind(reader: Reader, table: _Table, base: Kind, key: str) -> Kind:
             reader.problem(f"{key}.{field}", f"{shown(word)} is unknown", _REMEDIES[f"kinds.*.{field}"], word)
         elif word is not None:
             changes[field] = _value(field, word)
+    if table.quiet_hours is not None and check_hours(reader, table.quiet_hours, f"{key}.quiet_hours"):
+        changes["quiet_hours"] = table.quiet_hours
     if table.ttl is not None:
         ttl = parse_duration(table.ttl)
         if ttl is None or ttl > LONGEST_TTL:
@@ -65,6 +69,17 @@ def _kind(reader: Reader, table: _Table, base: Kind, key: str) -> Kind:
         else:
             changes["ttl"] = ttl
     return msgspec.structs.replace(base, **changes)
+
+
+def check_hours(reader: Reader, text: str, key: str) -> bool:
+    """Check quiet hours; returns whether they can be read."""
+    try:
+        read_hours(text)
+    except ValueError as error:
+        remedy = f'write the hours of the night, or "{OFF}" if there are none'
+        reader.problem(key, f"{shown(text)} {error}", remedy, text)
+        return False
+    return True
 
 
 def _value(field: str, word: str) -> Any:
@@ -76,6 +91,7 @@ def _value(field: str, word: str) -> Any:
 _REMEDIES = {
     "kinds.*.lane": "upper overtakes middle, middle overtakes lower",
     "kinds.*.quiet": "hold, silent, drop or break_through",
+    "kinds.*.quiet_hours": 'write the hours of the night in quotes, as in "22:00-08:00"; "off": none',
     "kinds.*.urgency": "high, normal or low",
     "kinds.*.ttl": f'write it as in "4h" ({EXAMPLES}), at most "30d"',
 }

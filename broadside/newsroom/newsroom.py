@@ -27,7 +27,7 @@ from broadside.newsroom.coverage import coverage, verify
 from broadside.newsroom.dead_desk import DeadDesk, questions
 from broadside.newsroom.dry_run import PHONES, DryRun
 from broadside.newsroom.firing import Firing, new_id
-from broadside.newsroom.quiet_policy import NO_QUIET, Quiet
+from broadside.newsroom.quiet_policy import HOURS, NO_QUIET, Quiet
 from broadside.newsroom.reports import report
 from broadside.newsroom.successions import Target, put_order
 from campaigns.campaign import ADAPTED, Campaign
@@ -121,21 +121,21 @@ class Newsroom:
         kind = self._kind(request)
         sent = _as(kind, request)
         policy: dict[str, Any] = {"page_size": PAGE_SIZE, "kind": request.kind or USUAL, "lane": kind.lane.word}
-        if self._quiet.hours is not None:
-            policy["quiet"] = starts.rule(sent)
-        if self._quiet.hours is not None or starts.moment(sent) is not None:
+        quiet = self._quiet.at(kind.quiet_hours)
+        policy |= quiet.policy(starts.rule(sent), request.channels)
+        if quiet.hours is not None or starts.moment(sent) is not None:
             policy["page_size"] = ZONED_PAGE_SIZE
 
         async def check(id: int) -> Chosen:
             policy.update(starts.policy(sent, self._clock()))
-            channels, more = await self._check(sent)
+            channels, more = await self._check(sent, quiet)
             if "start" in policy:  # who is left out, and what is adapted, is decided when it starts
                 channels, more = request.channels, {}
             policy.update(more)
             return await self.audience.choose(request.audience or None, channels, campaign_text(id))
 
         def windows(start: int) -> Windows | None:
-            return None if "start" in policy else self._windows(sent, request.channels, start)
+            return None if "start" in policy else self._windows(sent, quiet, request.channels, start)
 
         campaign = await self._firing.fire(request, sent.message, policy, check, key, owner, windows)
         return report(campaign, self._clock(), self._states(), zone=self.zone)
@@ -152,22 +152,25 @@ class Newsroom:
         began = False
         try:
             request = starts.request_of(campaign)
-            channels, more = await self._check(request)
+            quiet = self._quiet.at(campaign.policy.get(HOURS))
+            channels, more = await self._check(request, quiet)
         except RecordError as error:
             await self._store.campaign_miss(id, str(error))
         else:
-            policy = campaign.policy | more
-            windows = partial(self._windows, request, channels, campaign.start or self._clock())
+            policy = campaign.policy | quiet.policy(starts.rule(request), channels) | more
+            windows = partial(self._windows, request, quiet, channels, campaign.start or self._clock())
             began = await self._firing.start(id, channels, policy, await trio.to_thread.run_sync(windows))
         if (now := await self._store.campaign_get(id)) is not None:
             starts.log_start(now, began, self.zone)
 
-    def _windows(self, request: FireRequest, channels: Collection[str] | None, start: int) -> Windows | None:
+    def _windows(
+        self, request: FireRequest, quiet: Quiet, channels: Collection[str] | None, start: int
+    ) -> Windows | None:
         """The window classes of a campaign that is to start at ``start`` (ms UTC), also if it starts late."""
         ttl, expires_at = starts.life(request, start)
-        channels = channels or self._quiet.zones
+        channels = channels or quiet.zones
         moment = starts.moment(request)
-        return self._quiet.windows(starts.rule(request), channels, start, ttl, moment, expires_at=expires_at)
+        return quiet.windows(starts.rule(request), channels, start, ttl, moment, expires_at=expires_at)
 
     def now(self) -> int:
         """Return this node's time, ms UTC."""
@@ -224,7 +227,7 @@ class Newsroom:
         """
         request = _one_list_of_channels(request)
         names, kind = self._channels(request), self._kind(request)
-        request, now = _as(kind, request), self._clock()
+        request, quiet, now = _as(kind, request), self._quiet.at(kind.quiet_hours), self._clock()
         id, ttl = new_id(now), max(1, starts.policy(request, now)["ttl_ms"] // 1000)
         phones = {name: await self._store.subscribers_some(name, PHONES) for name in names}
         verdicts: dict[str, Verdict] = {}
@@ -232,7 +235,7 @@ class Newsroom:
         adapted: dict[str, Adapted] = {}
         for name in names:
             with contextlib.suppress(PayloadError):  # the dry run says it
-                adapted[name] = self._carried(name, request, adapted)
+                adapted[name] = self._carried(name, request, quiet, adapted)
 
         async def ask(name: str) -> None:
             message, sentences = adapted.get(name, (request.message, []))
@@ -258,8 +261,10 @@ class Newsroom:
         """
         request = _one_list_of_channels(request)
         now, kind = self._clock(), self._kind(request)
-        messages = dict.fromkeys(self._channels(request), _as(kind, request).message)
-        return self._previews(messages, new_id(now), now + (request.ttl_seconds or kind.ttl) * 1000)
+        names, sent, quiet = self._channels(request), _as(kind, request), self._quiet.at(kind.quiet_hours)
+        expires_at = now + (request.ttl_seconds or kind.ttl) * 1000
+        at_night = {name: quiet.at_night(name, starts.rule(sent)) for name in names}
+        return self._previews(dict.fromkeys(names, sent.message), new_id(now), expires_at, at_night)
 
     async def preview_of(self, id: int) -> PreviewReport | None:
         """Return the requests that the providers get of a campaign; None if there is no such campaign."""
@@ -268,18 +273,25 @@ class Newsroom:
             return None
         here = [name for name in campaign.audience or self._checks if name in self._checks]
         messages = {name: campaign.message_to(name) for name in here}
-        return self._previews(messages, id, campaign.expires_at)
+        quiet, rule = self._quiet.at(campaign.policy.get(HOURS)), campaign.policy.get("quiet")
+        at_night = {} if rule is None else {name: quiet.at_night(name, QuietRule(rule)) for name in here}
+        return self._previews(messages, id, campaign.expires_at, at_night)
 
-    def _previews(self, messages: Mapping[str, Message], campaign: int, expires_at: int) -> PreviewReport:
+    def _previews(
+        self, messages: Mapping[str, Message], campaign: int, expires_at: int, at_night: Mapping[str, str]
+    ) -> PreviewReport:
+        """``at_night``: channel → what becomes of people in quiet hours."""
         return PreviewReport(
             {
-                name: self._dry_run.preview(name, message, campaign, expires_at)
+                name: msgspec.structs.replace(
+                    self._dry_run.preview(name, message, campaign, expires_at), at_night=at_night.get(name, "")
+                )
                 for name, message in messages.items()
                 if name in self._checks
             }
         )
 
-    async def _check(self, request: FireRequest) -> tuple[list[str] | None, dict[str, Any]]:
+    async def _check(self, request: FireRequest, quiet: Quiet) -> tuple[list[str] | None, dict[str, Any]]:
         """Return the channels to fire to (None: all), and the policy's entries on what was adapted and left out."""
         known = await self._store.channels_served()
         objections: dict[str, Problem] = {}
@@ -287,7 +299,7 @@ class Newsroom:
         for name in self._channels(request, known or ()):
             if name in self._checks:  # only the node that serves a channel can check its messages
                 try:
-                    adapted[name] = self._carried(name, request, adapted)
+                    adapted[name] = self._carried(name, request, quiet, adapted)
                 except PayloadError as error:
                     objections[name] = _problem(str(error))
                     if request.on_objection != "skip":
@@ -302,7 +314,7 @@ class Newsroom:
             raise RecordError(next(iter(objections.values())))
         return channels, {served.LEFT_OUT: served.left_out(objections, audience.unserved)}
 
-    def _carried(self, name: str, request: FireRequest, others: Mapping[str, Adapted]) -> Adapted:
+    def _carried(self, name: str, request: FireRequest, quiet: Quiet, others: Mapping[str, Adapted]) -> Adapted:
         """The message that a channel carries: the request's, or one adapted to the platform if the request asks for it.
 
         ``others``: what channels before it carry; of the same platform it is the same. Raises ``PayloadError``.
@@ -310,7 +322,7 @@ class Newsroom:
 
         def check(message: Message) -> None:
             self._checks[name](message)
-            if request.quiet is QuietRule.SILENT and self._quiet.shows_asleep(name):
+            if request.quiet is QuietRule.SILENT and quiet.shows_asleep(name):
                 self._checks[name](message, Presentation.ASLEEP)
 
         if request.on_objection != "adapt":

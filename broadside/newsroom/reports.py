@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from broadside.api.campaign_report import CampaignReport, Scheduled
-from broadside.newsroom import adaptation, served, starts
+from broadside.newsroom import adaptation, quiet_policy, served, starts
 from broadside.newsroom.dead_desk import questions
 from campaigns.campaign import Campaign
 from campaigns.channel_state import ChannelState, worst
@@ -64,6 +64,7 @@ def report(
         rate=round(settled / active, 1) if active else 0.0,
         active=active,
         quiet=campaign.policy.get("quiet"),
+        quiet_hours=campaign.policy.get(quiet_policy.HOURS),
         held=held,
         schedule=waits,
         reached=campaign.ended or (campaign.walked and campaign.put and remaining <= held),
@@ -79,6 +80,7 @@ def report(
             *served.notes(campaign.unserved),
             *campaign.policy.get(served.LEFT_OUT, {}).values(),
             *adaptation.notes(campaign.policy),
+            *quiet_policy.notes(campaign.policy),
         ],
         reasons={name: why for name, why in sorted(campaign.reasons.items()) if why},
     )

@@ -43,6 +43,7 @@ def report(state: str = "done", delivered: int = 98, **more: Any) -> dict[str, A
         "rate": 50.0,
         "active": 2.0,
         "quiet": None,
+        "quiet_hours": None,
         "kind": "news",
         "lane": "middle",
         "held": 0,

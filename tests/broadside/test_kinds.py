@@ -35,12 +35,14 @@ def test_a_kind_is_changed_key_by_key_and_new_ones_begin_as_news(tmp_path: Path)
     """21.3: [kinds.NAME] names only what differs."""
     kinds = read(
         tmp_path,
-        '[kinds.breaking]\nttl = "1h"\n[kinds.sport]\nlane = "upper"\nquiet = "drop"\nurgency = "low"\n',
+        '[kinds.breaking]\nttl = "1h"\n[kinds.sport]\nlane = "upper"\nquiet = "drop"\nurgency = "low"\n'
+        '[kinds.early]\nquiet_hours = "20:00-10:00"\n[kinds.alarm]\nquiet_hours = "off"\n',
     ).kinds
     assert kinds["breaking"].ttl == 3600
     assert (kinds["breaking"].lane, kinds["breaking"].urgency) == (Lane.UPPER, "high")
     sport = kinds["sport"]
     assert (sport.lane, sport.quiet, sport.urgency, sport.ttl) == (Lane.UPPER, "drop", "low", BUILT_IN["news"].ttl)
+    assert [kinds[name].quiet_hours for name in ("sport", "early", "alarm")] == [None, "20:00-10:00", "off"]
 
 
 @pytest.mark.parametrize(
@@ -48,11 +50,17 @@ def test_a_kind_is_changed_key_by_key_and_new_ones_begin_as_news(tmp_path: Path)
     [
         ('[kinds.x]\nlane = "top"', 'kinds.x.lane: "top" is unknown (upper overtakes middle, middle overtakes lower)'),
         ('[kinds.x]\nquiet = "loud"', 'kinds.x.quiet: "loud" is unknown (hold, silent, drop or break_through)'),
+        (
+            '[kinds.x]\nquiet_hours = "22-8"',
+            'kinds.x.quiet_hours: "22-8" is not two times of the day, as in "23:00-07:00"',
+        ),
+        ('[kinds.x]\nquiet_hours = "7:00"', '(write the hours of the night, or "off" if there are none)'),
+        ("[kinds.x]\nquiet_hours = false", "kinds.x.quiet_hours: false is not text in quotes"),
         ('[kinds.x]\nurgency = "now"', 'kinds.x.urgency: "now" is unknown (high, normal or low)'),
         ('[kinds.x]\nttl = "soon"', 'kinds.x.ttl: "soon" is not a duration'),
         ('[kinds.x]\nttl = "31d"', 'kinds.x.ttl: "31d" is too long'),
         ("[kinds.x]\nttl = 60", "kinds.x.ttl: 60 is not text in quotes"),
-        ("[kinds.x]\nbudget = 5", "kinds.x.budget: unknown key (known here: lane, quiet, ttl, urgency)"),
+        ("[kinds.x]\nbudget = 5", "kinds.x.budget: unknown key (known here: lane, quiet, quiet_hours, ttl, urgency)"),
         ('[kinds."a b"]\nlane = "upper"', "cannot be a kind's name"),
         ("kinds = 5", "kinds: 5 where tables belong (write each kind as [kinds.NAME])"),
     ],

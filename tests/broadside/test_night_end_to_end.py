@@ -20,12 +20,15 @@ PHONES = 2000
 NOW = datetime.now(UTC)
 # by each zone's own clock; its ends are a quarter of an hour away from where any zone's clock is now
 NIGHT = f"{NOW - timedelta(hours=2, minutes=15):%H:%M}-{NOW + timedelta(hours=6, minutes=45):%H:%M}"
+DAYTIME = "-".join(reversed(NIGHT.split("-")))
+"""The quiet hours of a kind of its own: who is awake by the newsroom's is asleep by these."""
 BASE = {phone.token: phone for phone in samples.subscribers(PHONES, 0.02, CHANNELS)}
 
 
-def is_asleep(token: str) -> bool:
-    """The model: look at the clock of the phone's zone."""
-    wall = datetime.now(ZoneInfo(BASE[token].tz))
+def is_asleep(token: str, at: float | None = None) -> bool:
+    """The model: look at the clock of the phone's zone. ``at``: seconds UTC; None: now."""
+    zone = ZoneInfo(BASE[token].tz)
+    wall = datetime.now(zone) if at is None else datetime.fromtimestamp(at, zone)
     begin, end = (tuple(map(int, each.split(":"))) for each in NIGHT.split("-"))
     now = (wall.hour, wall.minute)
     return begin <= now < end if begin < end else now >= begin or now < end
@@ -37,7 +40,10 @@ LIVING = {token for token in BASE if not token.startswith(samples.DEAD)}
 @pytest.fixture
 def node(tmp_path: Path) -> Iterator[NodeProcess]:
     node = NodeProcess(tmp_path, PHONES)
-    node.runner = RUNNER.replace('quiet="off"', f'quiet="{NIGHT}"')
+    kinds = f'kinds=BUILT_IN | {{"late": Kind(quiet_hours="{DAYTIME}")}},'
+    node.runner = RUNNER.replace('quiet="off"),', f'quiet="{NIGHT}"), {kinds}').replace(
+        "import sys,", "from campaigns.kind import BUILT_IN, Kind\nimport sys,"
+    )
     node.start()
     node.wait_for("serving;", 120)
     yield node
@@ -90,6 +96,12 @@ def test_who_sleeps_waits_or_gets_it_without_a_sound_or_not_at_all(node: NodePro
     loud = fire(node, "--quiet", "break_through")
     assert {entry["token"] for entry in entries(node, loud["id"])} == LIVING
 
+    # a kind's own hours: whoever the newsroom's let sleep gets it, and nobody else (21.2)
+    late = fire(node, "--kind", "late")
+    assert {entry["token"] for entry in entries(node, late["id"])} == LIVING & asleep
+    assert (late["quiet_hours"], late["reached"], late["state"]) == (DAYTIME, True, "firing")
+    ends = {entry["token"]: entry["expires"] / 1000 for entry in entries(node, late["id"])}
+    assert all(is_asleep(token, at - 60) for token, at in ends.items()), "no longer than its hours allow"
     silent = fire(node, "--quiet", "silent", "--channel", "ios-news")
     assert silent["state"] == "done"
     shown = {entry["token"]: bool(entry.get("asleep")) for entry in entries(node, silent["id"])}

@@ -28,6 +28,13 @@ platform = "fcm"
 app = "example-news"
 twin = true
 quiet_channel = "quiet"
+[channels.android-old]
+platform = "fcm"
+app = "example-old"
+twin = true
+[kinds.gossip]
+quiet = "silent"
+quiet_hours = "21:30-09:00"
 """
 RUNNER = """
 import sys
@@ -154,4 +161,18 @@ def test_each_phone_gets_the_text_of_its_language_and_the_preview_shows_its_byte
     assert "ios (apns), default text, awake: 1" in said
     assert "note: the body has 121 characters: most phones cut it" in said
     assert "apns-priority: 5\n" in said
+
+    # 21.3: where nothing can be shown asleep, silent means hold: the preview says so, and so does Fire
+    code, said = broadside(folder, "campaign", "preview", "--body", "x", "--kind", "gossip")
+    assert code == 0
+    assert "android (fcm), in quiet hours 21:30-09:00: shown at once, without a sound\n" in said
+    held = "android-old (fcm), in quiet hours 21:30-09:00: held until the end of quiet hours; silent means hold on "
+    assert held in said
+    code, said = broadside(folder, "fire", "--body", "x", "--kind", "gossip", "--json")
+    assert code == 0, said
+    fired = json.loads(next(line for line in said.splitlines() if line.startswith("{")))
+    assert [note.split(",")[0] for note in fired["notes"]] == ["silent means hold on android-old"]
+    assert (
+        "at night  21:30-09:00: shown at once, without a sound" in broadside(folder, "campaign", "show", fired["id"])[1]
+    )
     assert node.end() == 0
