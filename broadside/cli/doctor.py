@@ -20,7 +20,7 @@ Examples:
     broadside doctor --config /etc/broadside/broadside.toml --json
 
 The doctor changes nothing, and may run beside a running node. The exit code is
-1 if anything is wrong."""
+1 if anything is wrong (!!). A line with ?? is a warning: it may be meant so."""
 
 
 def register(app: App) -> None:

@@ -27,6 +27,8 @@ from broadside.doctor.findings import Finding, reason
 from broadside.errors import BroadsideError, ConfigError
 from broadside.newsroom.alarms import DISK_REMEDY
 from campaigns.channel_state import ALARMING, ChannelState
+from campaigns.quiet_hours import read_hours
+from campaigns.windows import QuietRule
 from transports import registry
 from transports.contract import TransportSettings
 from transports.errors import TransportError
@@ -62,6 +64,7 @@ def examine(config_file: Path | None, data: Path | None) -> Iterator[Finding]:
     for peer in config.peers:
         yield checks_ring.peer(peer)
     yield from _channels(config)
+    yield from asleep(config)
 
 
 def tarantool_program() -> Finding:
@@ -157,6 +160,24 @@ def _channels(config: Config) -> Iterator[Finding]:
             origins.setdefault((origin, channel.ca), name)
     for (origin, ca), name in origins.items():
         yield reachable(name, origin, ca)
+
+
+def asleep(config: Config) -> Iterator[Finding]:
+    """Warn of kinds that are to be silent at night on a channel that can show nothing asleep."""
+    usual = config.newsroom.quiet_hours
+    kinds = [
+        name
+        for name, kind in sorted(config.kinds.items())
+        if kind.quiet is QuietRule.SILENT and (usual if kind.quiet_hours is None else read_hours(kind.quiet_hours))
+    ]
+    for name, channel in config.channels.items() if kinds else ():
+        platform = registry.load(channel.platform)
+        if platform.can_be_asleep(channel.quiet_channel):
+            continue
+        what = "it names no quiet_channel" if platform.sleeps else f"{channel.platform} shows nothing without a sound"
+        text = f'{what}, so at night pushes of {", ".join(kinds)} (quiet = "silent") are held, not shown silently'
+        remedy = f'quiet_channel = "ID" in [channels.{name}]: the app\'s own notification channel without sound'
+        yield Finding(name, True, text, remedy if platform.sleeps else "", warning=True)
 
 
 def _credentials(name: str, channel: Channel) -> Finding:

@@ -13,10 +13,13 @@ class Finding:
     ok: bool
     text: str
     remedy: str = ""
+    warning: bool = False
+    """Nothing is wrong, but it may not be meant so."""
 
     def __str__(self) -> str:
-        """Write one line: ``ok name: text`` or ``!! name: text: what to do``."""
-        return f"{'ok' if self.ok else '!!'} {self.name}: {self.text}" + (f" ({self.remedy})" if self.remedy else "")
+        """Write one line: ``ok name: text``, ``?? name: text (what to do)`` or ``!! name: text (what to do)``."""
+        mark = "!!" if not self.ok else "??" if self.warning else "ok"
+        return f"{mark} {self.name}: {self.text}" + (f" ({self.remedy})" if self.remedy else "")
 
 
 def reason(error: OSError) -> str:

@@ -90,6 +90,28 @@ def test_every_mistake_in_the_configuration_is_a_line(capfd: pytest.CaptureFixtu
     assert all(line.startswith("!! configuration: ") for line in lines)
 
 
+def test_a_kind_that_is_silent_on_a_channel_that_always_rings_is_a_warning(
+    capfd: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """21.3: silent means hold there. It may be meant so: nothing is wrong, and the exit code is 0."""
+    channels = '[channels.{}]\nplatform = "{}"\napp = "example-news"\ntwin = true\n'
+    both = channels.format("ios", "apns") + channels.format("old", "fcm")
+    named = both + channels.format("new", "fcm") + 'quiet_channel = "quiet"\n'
+    silent = '[kinds.gossip]\nquiet = "silent"\n'
+    off = '[newsroom]\nquiet = "off"\n'
+    own = 'quiet_hours = "21:00-09:00"\n'
+    told = []
+    for text in (named + silent, off + named + silent, off + named + silent + own, named):
+        (tmp_path / "broadside.toml").write_text(text)
+        assert cli.run(["doctor"]) == 0
+        told.append([line for line in capfd.readouterr().out.splitlines() if line.startswith("??")])
+    warning = (
+        '?? old: it names no quiet_channel, so at night pushes of gossip (quiet = "silent") are held, not shown '
+        'silently (quiet_channel = "ID" in [channels.old]: the app\'s own notification channel without sound)'
+    )
+    assert told == [[warning], [], [warning], []]
+
+
 def test_bad_credentials_and_an_unreachable_store_are_told(capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     for name in ("key.p8", "password"):
         (tmp_path / name).write_text("nonsense")
