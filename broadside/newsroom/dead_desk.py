@@ -19,6 +19,8 @@ QUESTIONS = ("stopped", "asked")
 _SHOWN = 1000
 _LIST = "`broadside dead list` shows what can be answered and restored"
 
+_WITHDRAWN = f"once deliveries prove the key a question is withdrawn; {_LIST}"
+
 
 class DeadDesk:
     """One node's access to the dead ledger. Every answer is logged, because it changes the base."""
@@ -58,7 +60,7 @@ class DeadDesk:
         campaigns, kept = await self._store.dead_answer(channel, campaign, word, self._clock())
         if not campaigns:
             which = "" if campaign is None else f" and campaign {campaign_text(campaign)}"
-            raise Conflict(f"no question is open about {channel}{which}", _LIST, missing=True)
+            raise Conflict(f"no question is open about {channel}{which}", _WITHDRAWN, missing=True)
         names = [campaign_text(id) for id in campaigns]
         log.info(
             "a question about refused tokens is answered", answer=word, channel=channel, campaigns=names, kept=kept
