@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from functools import partial
+from types import MappingProxyType
 
 import structlog
 import trio
@@ -17,6 +18,7 @@ from campaigns.baton import Baton
 from campaigns.campaign import Campaign
 from campaigns.clock import Clock
 from campaigns.lane import Lane
+from campaigns.where import AppVersions
 from storage.errors import LinkLost, VerbRefused
 from storage.records import TakenBaton
 from storage.store import Store
@@ -30,7 +32,8 @@ class Walker:
 
     ``ring``: the neighbours' tubes by name, the nearest first; the next baton goes there. ``channels``: the channels
     that this node serves. A page has subscribers of all channels, so a node that lacks one of a campaign's channels
-    leaves the campaign to other nodes.
+    leaves the campaign to other nodes. ``versions``: channel → the versions of its app that count as new; the channel's
+    recipients carry whether theirs does.
     """
 
     def __init__(
@@ -44,6 +47,7 @@ class Walker:
         cache: CampaignCache,
         pages: trio.MemorySendChannel[Page],
         clock: Clock,
+        versions: Mapping[str, AppVersions] = MappingProxyType({}),
     ) -> None:
         self._node = node
         self._tubes = tubes
@@ -53,6 +57,7 @@ class Walker:
         self._cache = cache
         self._pages = pages
         self._clock = clock
+        self._versions = versions
         self._stopping = False
         self._polling = trio.CancelScope()
 
@@ -117,6 +122,7 @@ class Walker:
             campaign.id if campaign.planned else None,
             personal.fields(campaign.message),
             ended=claim.ended,
+            versions=self._versions,
         )
         await self._pages.send(Page(taken, claim, campaign, *rows))
 

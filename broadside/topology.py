@@ -29,6 +29,7 @@ from broadside.shared_tokens import TokenHolder
 from campaigns.batch import Batch
 from campaigns.channel_state import ChannelState
 from campaigns.clock import Clock, wall_clock
+from campaigns.where import version_bounds
 from storage.link import Endpoint, Link
 from storage.store import Store
 from storage.tubes import Tubes
@@ -242,6 +243,11 @@ class CampaignGroup:
             cache=self._cache,
             pages=self._intake.clone(),
             clock=self._clock,
+            versions={
+                setup.name: version_bounds(setup.android_v2)
+                for setup in self._hello.channels
+                if isinstance(setup.android_v2, str)
+            },
         )
 
     def _judge(self) -> Actor:

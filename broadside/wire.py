@@ -64,7 +64,8 @@ class ChannelSetup(msgspec.Struct, frozen=True, kw_only=True):
     dead_limit: float
     warm_up: str | None = None
     quiet_channel: str | None = None
-    android_v2: bool = False
+    android_v2: bool | str = False
+    """Also the versions of the app, as ``version_bounds`` reads them."""
     collapse_slots: tuple[str, ...] = ()
 
 

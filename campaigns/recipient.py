@@ -6,6 +6,10 @@ from collections.abc import Sequence
 
 import msgspec
 
+NEW_APP = "1"
+"""The last value of a recipient whose app has a version that its channel's ``android_v2`` names. The same in
+page_read.lua."""
+
 
 class Recipient(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """One push target, as a task stores it: ``[id, token, kind, registered_at, locale]``, in MessagePack."""
@@ -22,10 +26,11 @@ class Recipient(msgspec.Struct, array_like=True, frozen=True, gc=False):
 
 
 class PersonalRecipient(Recipient, array_like=True, frozen=True, gc=False):
-    """The same with values for the campaign's personal fields: only campaigns that have some carry them."""
+    """The same with values, for the campaign's personal fields and the app's version: only where there are any."""
 
     values: tuple[str, ...]
-    """In the order of ``campaigns.personal.fields``; empty: the subscriber has none."""
+    """In the order of ``campaigns.personal.fields``; empty: the subscriber has none. On a channel that treats apps by
+    their version there is one more: :data:`NEW_APP`, or an empty text."""
 
 
 def unpack_recipients(packed: bytes) -> list[Recipient]:

@@ -28,6 +28,10 @@ class Share(msgspec.Struct, frozen=True, omit_defaults=True):
     """Everybody else."""
 
 
+AppVersions = list[tuple[str, list[int]]]
+"""Bounds, all of which a version keeps: an operator and the numbers of a version each."""
+
+
 class Where(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The conditions; an empty one is none."""
 
@@ -37,7 +41,7 @@ class Where(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """IANA names."""
     countries: list[str] = []
     """ISO 3166 alpha-2."""
-    app_version: list[tuple[str, list[int]]] = []
+    app_version: AppVersions = []
     """Bounds that a version must all keep, compared number by number: 4.10 is above 4.9, and 4.2 equals 4.2.0."""
     screens: list[str] = []
     tags_any: list[str] = []
@@ -54,7 +58,7 @@ class Where(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         return plain
 
 
-def version_bounds(text: str) -> list[tuple[str, list[int]]]:
+def version_bounds(text: str) -> AppVersions:
     """Read ``>=4.2,<5`` (raises ``ValueError`` for anything else). A version alone is that version."""
     bounds = []
     for part in text.split(","):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -15,6 +16,7 @@ from campaigns.channel_state import MOST, ChannelState
 from campaigns.id_set import pack_ids, unpack_ids
 from campaigns.message import Message
 from campaigns.recipient import Recipient
+from campaigns.where import AppVersions
 from campaigns.windows import Windows
 from storage.errors import LinkLost, VerbRefused
 from storage.link import Link
@@ -526,17 +528,21 @@ class Store:
         campaign: int | None = None,
         fields: Sequence[str] = (),
         ended: Collection[int] = (),
+        versions: Mapping[str, AppVersions] = MappingProxyType({}),
     ) -> PageRows:
         """The subscribers of (from_id, to_id], by channel, at most ``most`` in a part.
 
         ``campaign``: also by its window classes, and only the subscribers in its audience, less those that have
         ``ended``. ``fields``: the campaign's personal fields; only if there are any do recipients carry values.
+        ``versions``: channel → the versions of its app that count as new; its recipients carry whether theirs does.
 
         From the replica, if there is one and it has reached the claim's ``position``; else from the store itself.
         """
         wanted: tuple[Any, ...] = (from_id, to_id, limit, most, campaign, list(fields) if fields else None)
         if campaign is not None:
             wanted += (pack_ids([*ended]),)
+        if versions:
+            wanted += (None,) * (7 - len(wanted)) + (dict(versions),)
         if self._replica is not None and position is not None and self._link.connected(self._replica):
             try:
                 page, *skipped = await self._link.call(

@@ -96,6 +96,8 @@ class Preview:
     size: int
     """Bytes that count against ``limit``, with each personal field as long as it may be."""
     limit: int
+    apps: str = ""
+    """The versions of the app that get it (``>=5.0``), or ``others``; empty: all."""
 
 
 class Transport(Protocol):
@@ -181,8 +183,9 @@ class TransportSettings:
     """Seconds after which an unanswered push is *unknown*."""
     quiet_channel: str | None = None
     """The app's own notification channel without sound, for pushes that are asleep; None: the app has none."""
-    android_v2: bool = False
-    """Send Google's second form of Android messages."""
+    android_v2: bool | str = False
+    """Send Google's second form of Android messages; a text: to apps of these versions (``>=5.0``), whose recipients
+    have ``NEW_APP`` as their last value."""
     collapse_slots: tuple[str, ...] = ()
     """The named slots of the screen that an editor may use."""
     warm_up: str | None = None

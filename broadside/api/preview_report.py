@@ -20,6 +20,8 @@ class TextPreview(msgspec.Struct, frozen=True, kw_only=True):
     bytes: int
     """What counts against ``limit``, with each personal field as long as it may be."""
     limit: int
+    apps: str = ""
+    """The versions of the app that get it (``>=5.0``), or ``others``; empty: all."""
     warnings: list[str] = []
     """On its length: they block nothing."""
 

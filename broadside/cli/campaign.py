@@ -187,7 +187,8 @@ def preview(
 def _say_preview(channel: str, found: ChannelPreview) -> None:
     for text in found.texts:
         locale = text.locale or "default text"
-        say(f"{channel} ({found.platform}), {locale}, {text.presentation}: {text.bytes:,} of {text.limit:,} bytes")
+        what = f"{locale}, {text.presentation}" + (f", apps {text.apps}" if text.apps else "")
+        say(f"{channel} ({found.platform}), {what}: {text.bytes:,} of {text.limit:,} bytes")
         for warning in text.warnings:
             say(f"  note: {warning}")
         for name, value in text.fields.items():

@@ -36,6 +36,7 @@ from broadside.errors import ConfigError, shown
 from broadside.machine_limits import GB, cores, memory
 from campaigns.kind import BUILT_IN, Kind
 from campaigns.quiet_hours import QuietHours, read_hours, zones_known
+from campaigns.where import version_bounds
 from simulators import twins
 from transports import registry
 from transports.contract import ENVIRONMENT, CredentialField, Platform
@@ -108,8 +109,8 @@ class Channel(msgspec.Struct, frozen=True, kw_only=True):
     """Token of the newsroom's own device, to which each new connection first sends a push that nobody sees."""
     quiet_channel: Annotated[str, Meta(min_length=1, max_length=100)] | None = None
     """Android: the app's own notification channel without sound, for pushes that are asleep."""
-    android_v2: bool = False
-    """Android: send Google's second form of messages."""
+    android_v2: bool | str = False
+    """Android: send Google's second form of messages; a text: only to apps of these versions (``>=5.0``)."""
     collapse_slots: Annotated[tuple[Annotated[str, Meta(pattern=SLOT)], ...], Meta(max_length=4)] = ()
     """Android: the slots in which an editor may let a push replace an earlier one. FCM keeps four for each device."""
     origin: str | None = None
@@ -215,6 +216,7 @@ _REMEDIES = {
     "channels.*.dead_limit": "a share above 0, up to 1; 0.2 is 20 %, 1 never asks",
     "channels.*.connections": "1 to 64 connections per worker",
     "channels.*.quiet_channel": "the id that the app gives its notification channel without sound",
+    "channels.*.android_v2": 'true, false, or versions of the app in quotes, as in ">=5.0" or ">=5.0,<6"',
     "channels.*.collapse_slots": "at most four names of 1 to 32 of A-Z a-z 0-9 - _",
     "demo.dead_share": "a share between 0 and 1, 0.02 is 2 %",
 }
@@ -347,6 +349,11 @@ def _checked_channel(reader: strict_toml.Reader, channel: Channel, key: str) -> 
         if getattr(channel, name) and name not in platform.keys:
             who = ", ".join(each for each in known if name in registry.load(each).keys)
             reader.problem(f"{key}.{name}", f"has no use on {channel.platform}", f"remove it: it is for {who}")
+    if isinstance(channel.android_v2, str):
+        try:
+            version_bounds(channel.android_v2)
+        except ValueError as error:
+            reader.problem(f"{key}.android_v2", str(error), _REMEDIES["channels.*.android_v2"], channel.android_v2)
     if channel.origin is not None and not is_origin(channel.origin):
         remedy = 'as in "https://127.0.0.1:2197", or leave it out for the provider itself'
         reader.problem(f"{key}.origin", f"{shown(channel.origin)} is not an origin", remedy, channel.origin)

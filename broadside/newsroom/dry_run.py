@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import trio
 
@@ -15,7 +15,7 @@ from campaigns.batch import Batch
 from campaigns.clock import Clock, wall_clock
 from campaigns.message import Message
 from campaigns.outcome import Outcome
-from campaigns.recipient import PersonalRecipient, Recipient
+from campaigns.recipient import NEW_APP, PersonalRecipient, Recipient
 from storage.records import Row
 from transports import registry
 from transports.contract import Outcomes, Transport
@@ -35,10 +35,18 @@ class DryRun:
     """Asks a channel's platform and provider. ``open`` builds a transport, which is closed after the answer."""
 
     def __init__(
-        self, *, platforms: Mapping[str, str], open: Callable[[str], Transport], clock: Clock = wall_clock
+        self,
+        *,
+        platforms: Mapping[str, str],
+        open: Callable[[str], Transport],
+        by_version: Collection[str] = (),
+        clock: Clock = wall_clock,
     ) -> None:
-        """``platforms``: channel → its platform. ``clock``: ms UTC."""
+        """``platforms``: channel → its platform. ``by_version``: channels that treat apps by their version: the
+        provider is asked for every other phone as if its app were new. ``clock``: ms UTC.
+        """
         self._platforms = platforms
+        self._by_version = by_version
         self._open = open
         self._clock = clock
 
@@ -73,7 +81,10 @@ class DryRun:
             message,
             1,
             now + ttl * 1000,
-            [_recipient(row, fields) for row in rows],
+            [
+                _recipient(row, fields, (("", NEW_APP)[n % 2],) if channel in self._by_version else ())
+                for n, row in enumerate(rows, 1)
+            ],
             begin_until=trio.current_time() + BEGIN_WITHIN,
             validate_only=True,
         )
@@ -112,6 +123,7 @@ def _judged(provider: str, outcomes: Outcomes, asked: int) -> Verdict:
     return Verdict("refused", f"{provider} accepts none of {asked} ({reasons})", asked)
 
 
-def _recipient(row: Row, fields: Sequence[str]) -> Recipient:
+def _recipient(row: Row, fields: Sequence[str], last: tuple[str, ...]) -> Recipient:
     plain = row.id, row.token, row.kind, row.registered_at, row.locale
-    return PersonalRecipient(*plain, personal.values(fields, row.fields)) if fields else Recipient(*plain)
+    values = personal.values(fields, row.fields) + last
+    return PersonalRecipient(*plain, values) if values else Recipient(*plain)

@@ -32,6 +32,7 @@ def preview(transport: Transport, platform: str, message: Message, campaign: int
                     body=each.body.decode(),
                     bytes=each.size,
                     limit=each.limit,
+                    apps=each.apps,
                     warnings=warnings(shown.title, shown.body),
                 )
             )

@@ -117,6 +117,7 @@ class Node:
             dry_run=DryRun(
                 platforms={name: channel.platform for name, channel in config.channels.items()},
                 open=lambda name: build_transport(self._setup(name, config.channels[name])),
+                by_version={name for name, channel in config.channels.items() if isinstance(channel.android_v2, str)},
             ),
         )
         self._scheduler = Scheduler(store=self._store_verbs, start=self.newsroom.start)

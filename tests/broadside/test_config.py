@@ -54,11 +54,21 @@ STORE = APNS + '[store]\nuri = "10.0.0.5:3301"\n'
 OWN_QUEUE = STORE + 'password_file = "secret"\n[queue]\nembedded = true\n'
 OPEN_QUEUE = OWN_QUEUE + 'listen = "10.0.0.5:3302"\npeers_password_file = "secret"\n'
 
+TWIN = '[channels.ios]\nplatform = "fcm"\napp = "news-1"\ntwin = true\n'
+
 # what is written, and what the one line must say: key, value or fault, remedy
 MISTAKES = {
     "a queue open to everybody": (
         OPEN_QUEUE,
         "queue.hosts: is missing, and 10.0.0.5:3302 can be reached from other machines: anybody who connects may run",
+    ),
+    "versions that are none": (
+        TWIN + 'android_v2 = ">=five"\n',
+        'channels.ios.android_v2: ">=five" is no bound of a version (true, false, or versions of the app in quotes',
+    ),
+    "a number for versions": (
+        TWIN + "android_v2 = 5.0\n",
+        "channels.ios.android_v2: 5.0 is not true or false (true, false, or versions of the app in quotes",
     ),
     "a quiet channel for iPhones": (
         APNS.replace("app =", 'quiet_channel = "quiet"\napp ='),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 import pytest
 import trio
@@ -100,7 +102,9 @@ async def test_a_scheduled_campaign_keeps_the_hours_that_its_kind_had_at_fire(ow
 async def test_fire_says_on_which_channels_silent_means_hold(own_link: Link) -> None:
     """21.3: such a channel has no way to show a push without a sound, and the editor has asked for one."""
     store = Store(own_link)
-    rows = [(name, "t", "token", 1, "", "Asia/Tokyo", "", "", "", None, [], {}) for name in ("ios", "android")]
+    rows: list[tuple[Any, ...]] = [
+        (name, "t", "token", 1, "", "Asia/Tokyo", "", "", "", None, [], {}) for name in ("ios", "android")
+    ]
     await store.subscribers_put(rows)
     room = room_over(own_link)
     room._quiet = Quiet(QuietHours.parse(NIGHT), {"ios": None, "android": None}, {"ios"})

@@ -28,6 +28,7 @@ platform = "fcm"
 app = "example-news"
 twin = true
 quiet_channel = "quiet"
+android_v2 = ">=5.0"
 [channels.android-old]
 platform = "fcm"
 app = "example-old"
@@ -58,6 +59,9 @@ PEOPLE = [
     ("ar-EG", '{"first_name": "x"}', "عاصفة", "👩‍👩‍👧\u2028"),
     ("de", '{"team": "Reds"}', "Storm", "Stay inside, friend"),
 ]
+
+VERSIONS = ["4.9", "", "4.10", "", "5.2", "5.0"]
+"""Their apps: the channel android sends Google's second form to the last two."""
 
 
 def token(channel: str, number: int) -> str:
@@ -110,7 +114,7 @@ def test_each_phone_gets_the_text_of_its_language_and_the_preview_shows_its_byte
     node.start().wait_for("serving;", 100)
     rows = [
         json.dumps(
-            {"channel": channel, "token": token(channel, n), "locale": locale}
+            {"channel": channel, "token": token(channel, n), "locale": locale, "app_version": VERSIONS[n]}
             | ({"fields": json.loads(own)} if own else {})
         )
         for channel in ("ios", "android")
@@ -144,6 +148,9 @@ def test_each_phone_gets_the_text_of_its_language_and_the_preview_shows_its_byte
             assert shown(platform, entry.body or "") == (title, body)
             assert (entry.asleep, entry.collapse) == (False, report["id"])
 
+    forms = [json.loads(entries(node, "fcm")[token("android", n)].body or "")["message"] for n in range(len(PEOPLE))]
+    assert ["android_v2" in form for form in forms] == [False] * 4 + [True] * 2
+
     # the preview of this campaign, byte by byte, for the phones without a name of their own
     previewed = json.loads(broadside(folder, "campaign", "preview", report["id"], "--json")[1])["channels"]
     for channel, platform in (("ios", "apns"), ("android", "fcm")):
@@ -154,6 +161,8 @@ def test_each_phone_gets_the_text_of_its_language_and_the_preview_shows_its_byte
             preview = awake[locale]["body"]
             assert body == (previewed_as(preview, body, token(channel, number)) if platform == "fcm" else preview)
     assert {each["presentation"] for each in previewed["android"]["texts"]} == {"awake", "asleep"}
+    apps = {each["apps"]: "android_v2" in each["body"] for each in previewed["android"]["texts"]}
+    assert apps == {">=5.0": True, "others": False, "": False}
     assert previewed["android"]["objections"] == {}
 
     code, said = broadside(folder, "campaign", "preview", "--body", "x" * 121, "--channel", "ios")

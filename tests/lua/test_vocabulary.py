@@ -16,7 +16,7 @@ from campaigns.campaign import State
 from campaigns.channel_state import LONGEST, MOST
 from campaigns.lane import Lane
 from campaigns.outcome import Outcome
-from campaigns.recipient import Recipient
+from campaigns.recipient import NEW_APP, Recipient
 from campaigns.tally import AUDIENCE, ENDS, ENQUEUED, RETRIED, ROWS, SKIPPED, UNWALKED, Tally
 from storage.records import Row
 
@@ -133,6 +133,11 @@ def test_both_sides_bound_the_state_of_a_channel_alike() -> None:
 
 def test_a_worker_and_the_ledger_call_a_campaign_sound_by_the_same_numbers() -> None:
     assert (number("dead_rows.lua", "ENOUGH"), number("dead_rows.lua", "HARDLY")) == (ENOUGH, HARDLY)
+
+
+def test_both_sides_mark_a_new_app_alike() -> None:
+    text = (LUA / "roles/store/page_read.lua").read_text()
+    assert f"NEW_APP, OLD_APP = '{NEW_APP}', ''" in text
 
 
 def test_the_store_carries_no_value_that_a_text_would_not_take() -> None:

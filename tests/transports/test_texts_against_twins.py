@@ -19,7 +19,7 @@ from campaigns.identity import campaign_text
 from campaigns.message import Message, PlatformText, Text
 from campaigns.outcome import Outcome
 from campaigns.presentation import Presentation
-from campaigns.recipient import PersonalRecipient, Recipient
+from campaigns.recipient import NEW_APP, PersonalRecipient, Recipient
 from campaigns.text_choice import in_words
 from simulators.ledger import Entry, read_ledger
 from simulators.serving.service import serve_twin
@@ -300,6 +300,37 @@ async def test_an_urgent_notification_goes_by_googles_second_form_and_nothing_el
         assert second["ttl"] == "3600s"
         assert second["remote_notification"]["notification"]["tag"] == campaign_text(CAMPAIGN)
         assert "priority" not in second
+
+
+@pytest.mark.parametrize("message", [NEWS, Message(title="Storm", body="Stay inside")], ids=["personal", "plain"])
+async def test_only_apps_of_the_versions_that_a_channel_names_get_googles_second_form(
+    message: Message, against: Any
+) -> None:
+    """21.4: in one batch; who carries no version (an older node has read the page) counts as old."""
+    async with against("fcm", android_v2=">=5.0", quiet_channel="quiet") as twin:
+        batch = twin.batch(message)
+        fields = personal.fields(message)
+        values = [each.values if isinstance(each, PersonalRecipient) else () for each in batch.recipients]
+        new = {n for n in range(len(PHONES)) if n % 3 == 0}
+        for n, (phone, own) in enumerate(zip(batch.recipients, values, strict=True)):
+            plain = phone.id, phone.token, phone.kind, phone.registered_at, phone.locale
+            last = (NEW_APP,) if n in new else ("",) if n % 3 == 1 else ()
+            batch.recipients[n] = PersonalRecipient(*plain, own + last)
+        outcomes = await twin.transport.send(batch)
+        assert (outcomes.delivered, outcomes.exceptions) == (len(PHONES), [])
+        pushes = [json.loads(body)["message"] for body in twin.bodies()]
+        assert {n for n, push in enumerate(pushes) if "android_v2" in push} == new
+        assert {n for n, push in enumerate(pushes) if "android" in push} == set(range(len(PHONES))) - new
+        if fields:
+            assert twin.said()[0] == ("Storm", "Stay inside, Ada")
+            assert twin.said()[3] == ("Temporal", 'Fique em casa, J"\\o\u2028')
+        previews = twin.transport.preview(message, CAMPAIGN, EXPIRES)
+        assert {each.apps: "android_v2" in json.loads(each.body)["message"] for each in previews} == {
+            ">=5.0": True,
+            "others": False,
+        }
+        asleep = twin.transport.preview(message, CAMPAIGN, EXPIRES, ASLEEP)
+        assert {each.apps for each in asleep} == {""}
 
 
 async def test_a_slot_replaces_what_was_there_and_only_a_named_one_is_taken(against: Any) -> None:

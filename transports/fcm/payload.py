@@ -38,6 +38,8 @@ class AndroidApp(NamedTuple):
     """Its own notification channel without sound."""
     android_v2: bool = False
     """Send ``android_v2``, the form with which Play services post the notification themselves."""
+    versions: str = ""
+    """Send it to apps of these versions only; empty: to all."""
     collapse_slots: tuple[str, ...] = ()
     """The collapse keys that it uses: FCM keeps four for each device."""
 

@@ -8,22 +8,24 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import TypeAlias
 
 import trio
 
+from campaigns import personal
 from campaigns.batch import Batch
 from campaigns.clock import Clock, wall_clock
 from campaigns.identity import campaign_text
 from campaigns.message import Message
 from campaigns.outcome import Outcome
 from campaigns.presentation import Presentation
-from campaigns.recipient import Recipient
+from campaigns.recipient import NEW_APP, PersonalRecipient, Recipient
 from transports import editions
 from transports.backoff import Backoff
 from transports.contract import Exceptional, Outage, Outcomes, Preview, Quota, TransportSettings, all_alike
 from transports.decision import Decision, Then
 from transports.dispatch import Dispatch
-from transports.editions import Editions
+from transports.editions import Contents, Editions
 from transports.errors import CredentialsError
 from transports.fcm import credentials, options, outcomes, payload
 from transports.fcm.fields import ORIGIN
@@ -43,6 +45,7 @@ PLATFORM = "fcm"
 """Under this name a message has texts and options of its own."""
 NOBODY = f"{'0' * 22}:APA91b{'0' * 64}"
 """The token of a preview: it belongs to nobody."""
+Rendered: TypeAlias = Editions[payload.Body]
 _tail = operator.attrgetter("tail")
 
 
@@ -58,7 +61,7 @@ class FcmTransport:
         app: payload.AndroidApp = payload.AndroidApp(),  # noqa: B008 - immutable
     ) -> None:
         """``project``: Firebase project id. ``clock``: ms UTC."""
-        self._app = app
+        self._app, self._old_app = app, app._replace(android_v2=False)
         self.token = token
         self.pool = pool
         self.quota: Quota | None = None
@@ -66,7 +69,7 @@ class FcmTransport:
             self.quota = Quota(f"project {project}", A_MINUTE, RAMP)
         self._clock = clock
         self._made: tuple[bytes, Template] | None = None
-        self._rendered: tuple[tuple[Message, int, int, Presentation], Editions[payload.Body]] | None = None
+        self._rendered: dict[payload.AndroidApp, tuple[tuple[Message, int, int, Presentation], Rendered]] = {}
         self._path = f"/v1/projects/{project}/messages:send".encode("ascii")
 
     def warm_up_with(self, token: str, channel: str) -> None:
@@ -108,7 +111,7 @@ class FcmTransport:
 
     def check(self, message: Message, presentation: Presentation = Presentation.AWAKE) -> None:
         """Raise ``PayloadError`` if FCM cannot carry one of this message's texts."""
-        editions.check(message, PLATFORM, partial(self._render, 0, options.MAX_TTL, presentation))
+        editions.check(message, PLATFORM, partial(self._render, self._app, 0, options.MAX_TTL, presentation))
 
     def preview(
         self, message: Message, campaign: int, expires_at: int, presentation: Presentation = Presentation.AWAKE
@@ -118,13 +121,17 @@ class FcmTransport:
         found = []
         ttl = max(0, expires_at - self._clock()) // 1_000
         batch = Batch(campaign, message, 1, expires_at, [], presentation=presentation)
-        made = self._editions(batch, ttl)
-        for locale, at_longest in editions.longest(message, PLATFORM):
-            phone = Recipient(0, NOBODY, "token", 0, locale)
-            (body,) = payload.addressed([phone], made.contents([phone]).bodies, validate_only=False)
-            assert body is not None
-            size = self._render(campaign, ttl, presentation, at_longest).size
-            found.append(Preview(locale, {}, body, size, payload.LIMIT))
+        forms = {"": self._app}
+        if self._app.versions and presentation is Presentation.AWAKE:
+            forms = {self._app.versions: self._app, "others": self._old_app}
+        for apps, app in forms.items():
+            made = self._editions(batch, ttl, app)
+            for locale, at_longest in editions.longest(message, PLATFORM):
+                phone = Recipient(0, NOBODY, "token", 0, locale)
+                (body,) = payload.addressed([phone], made.contents([phone]).bodies, validate_only=False)
+                assert body is not None
+                size = self._render(app, campaign, ttl, presentation, at_longest).size
+                found.append(Preview(locale, {}, body, size, payload.LIMIT, apps))
         return found
 
     async def send(self, batch: Batch) -> Outcomes:
@@ -134,8 +141,8 @@ class FcmTransport:
             return all_alike(batch, Outcome.EXPIRED, "expired before it was sent")
         ttl = max(0, batch.kept_until - now) // 1_000
         recipients: Sequence[Recipient] = batch.recipients
-        keys, tails, exceptions = self._editions(batch, ttl).contents(recipients)
-        if exceptions:
+        keys, tails, exceptions = self._contents(batch, ttl)
+        if len(keys) < len(recipients):
             recipients = [recipients[key] for key in keys]
         contents = payload.addressed(recipients, tails, batch.validate_only)
         rows: list[Row] = [
@@ -161,17 +168,37 @@ class FcmTransport:
 
         return await dispatch.run(self.pool, prepare)
 
-    def _editions(self, batch: Batch, ttl: int) -> Editions[payload.Body]:
+    def _contents(self, batch: Batch, ttl: int) -> Contents:
+        """What each recipient gets. Where the form depends on the app's version, by their last value."""
+        if not self._app.versions:
+            return self._editions(batch, ttl, self._app).contents(batch.recipients)
+        count = len(personal.fields(batch.message))
+        new = [_has_new_app(each, count) for each in batch.recipients]
+        bodies: dict[int, bytes] = {}
+        rejected: list[Exceptional] = []
+        for app, wanted in ((self._app, True), (self._old_app, False)):
+            own = [key for key, is_new in enumerate(new) if is_new is wanted]
+            if own:
+                found = self._editions(batch, ttl, app).contents([batch.recipients[key] for key in own])
+                bodies.update(zip((own[key] for key in found.keys), found.bodies, strict=True))
+                rejected += [each._replace(index=own[each.index]) for each in found.rejected]
+        keys = sorted(bodies)
+        return Contents(keys, [bodies[key] for key in keys], rejected)
+
+    def _editions(self, batch: Batch, ttl: int, app: payload.AndroidApp) -> Rendered:
         # Cached: they are the same for all batches of a campaign within a second, and rendering takes as long as forty
         # recipients.
         known = (batch.message, batch.campaign, ttl, batch.presentation)
-        if self._rendered is None or self._rendered[0] != known:
-            render = partial(self._render, batch.campaign, ttl, batch.presentation)
-            self._rendered = known, Editions(batch.message, PLATFORM, render, _tail)
-        return self._rendered[1]
+        made = self._rendered.get(app)
+        if made is None or made[0] != known:
+            render = partial(self._render, app, batch.campaign, ttl, batch.presentation)
+            made = self._rendered[app] = known, Editions(batch.message, PLATFORM, render, _tail)
+        return made[1]
 
-    def _render(self, campaign: int, ttl: int, presentation: Presentation, message: Message) -> payload.Body:
-        return payload.render(message, campaign_text(campaign), ttl, presentation, self._app)
+    def _render(
+        self, app: payload.AndroidApp, campaign: int, ttl: int, presentation: Presentation, message: Message
+    ) -> payload.Body:
+        return payload.render(message, campaign_text(campaign), ttl, presentation, app)
 
     def _template(self) -> Template:
         value = self.token.value
@@ -190,6 +217,12 @@ class FcmTransport:
         return True
 
 
+def _has_new_app(recipient: Recipient, fields: int) -> bool:
+    """Whether the value behind those of the message's fields says so. Without one the app counts as old."""
+    values = recipient.values if isinstance(recipient, PersonalRecipient) else ()
+    return len(values) > fields and values[-1] == NEW_APP
+
+
 def build(
     settings: TransportSettings, *, timing: Timing | None = None, backoff: Callable[[], Backoff] = Backoff
 ) -> FcmTransport:
@@ -205,7 +238,9 @@ def build(
         timing=timing or Timing(deadline=settings.deadline),
         backoff=backoff,
     )
-    app = payload.AndroidApp(settings.quiet_channel, settings.android_v2, settings.collapse_slots)
+    versions = settings.android_v2 if isinstance(settings.android_v2, str) else ""
+    slots = settings.collapse_slots
+    app = payload.AndroidApp(settings.quiet_channel, bool(settings.android_v2), versions, slots)
     token = credentials.AccessToken(account, settings.ca, backoff=backoff)
     transport = FcmTransport(project, token, pool, app=app)
     if settings.warm_up is not None:

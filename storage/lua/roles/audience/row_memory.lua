@@ -21,7 +21,8 @@ local C = ffi.C
 local GT = 6 -- enum iterator_type
 
 local row_memory = {
-    ID = 0, CHANNEL = 1, TOKEN = 2, LOCALE = 5, ZONE = 6, BEST = 10, FIELDS = 12, CHANGED_AT = 13, -- fields of store_subscribers, from 0
+    -- fields of store_subscribers, from 0
+    ID = 0, CHANNEL = 1, TOKEN = 2, LOCALE = 5, ZONE = 6, APP_VERSION = 8, BEST = 10, FIELDS = 12, CHANGED_AT = 13,
 }
 
 local octets = ffi.typeof('const uint8_t *')

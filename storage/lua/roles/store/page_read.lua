@@ -6,6 +6,7 @@
 local buffer = require('buffer')
 local ffi = require('ffi')
 local fiber = require('fiber')
+local app_versions = require('roles.audience.app_versions')
 local columns = require('roles.audience.columns')
 local plans = require('roles.store.plans')
 local predicate = require('roles.audience.predicate')
@@ -18,9 +19,11 @@ local LOOKUPS = 2000 -- rows looked up likewise
 local ROW, PERSONAL = 0x95, 0x96 -- an array of five, or of six
 local LONGEST_VALUE = 128 -- octets; a longer one is not put into a text, so it is not carried either
 local NO_VALUE = 0xa0 -- the empty text
+local ARRAY = 0x90 -- of at most 15
+local NEW_APP, OLD_APP = '1', '' -- as in campaigns/recipient.py
 local HEAD = 3 -- octets before the first row: the head of an array of up to 65,535
 local BYTES_A_ROW = 200
-local ID, CHANNEL, TOKEN = row_memory.ID, row_memory.CHANNEL, row_memory.TOKEN
+local ID, CHANNEL, TOKEN, APP_VERSION = row_memory.ID, row_memory.CHANNEL, row_memory.TOKEN, row_memory.APP_VERSION
 local ZONE, BEST, FIELDS = row_memory.ZONE, row_memory.BEST, row_memory.FIELDS -- the locale lies before the zone
 local MAP = {__serialize = 'map'}
 
@@ -47,8 +50,13 @@ local function text_at(p)
     return 1, head - 0xa0
 end
 
--- Append the values of the fields at `p`, a map of texts. `wanted`: name -> its position from 1; `n`: how many.
-local function append_values(rows, p, wanted, n)
+local function append_text(rows, text)
+    ffi.copy(rows:alloc(1 + #text), string.char(NO_VALUE + #text) .. text, 1 + #text) -- at most 31 octets
+end
+
+-- Append the values of the fields at `p`, a map of texts. `wanted`: name -> its position from 1; `n`: how many. `last`:
+-- a text to append after them; nil: none.
+local function append_values(rows, p, wanted, n, last)
     local head, count = p[0], p[0] - 0x80
     p = p + 1
     if head == 0xde then -- more than fifteen fields; there are at most fifty
@@ -67,7 +75,7 @@ local function append_values(rows, p, wanted, n)
         p = p + skip + size
     end
     local values = ffi.cast('uint8_t *', rows:alloc(1))
-    values[0] = 0x90 + n -- at most 15
+    values[0] = ARRAY + n + (last == nil and 0 or 1) -- at most 15
     for position = 1, n do
         local value = found[position]
         if value == nil then
@@ -77,6 +85,29 @@ local function append_values(rows, p, wanted, n)
             ffi.copy(rows:alloc(skip + size), value, skip + size)
         end
     end
+    if last ~= nil then
+        append_text(rows, last)
+    end
+end
+
+-- Whether the app version at `p` keeps a channel's bounds. Rows have few different ones, so each is judged once.
+local function is_new_app(rule, p)
+    local skip, size = text_at(p)
+    local version = ffi.string(p + skip, size)
+    local is_new = rule.known[version]
+    if is_new == nil then
+        is_new = app_versions.within(version, rule.bounds)
+        rule.known[version] = is_new
+    end
+    return is_new
+end
+
+local function rules(versions)
+    local by_channel = {}
+    for channel, bounds in pairs(versions) do
+        by_channel[channel] = {bounds = app_versions.compile(bounds), known = {}}
+    end
+    return by_channel
 end
 
 local function positions(names)
@@ -91,6 +122,7 @@ local function add(page, open, channel, class)
     local part = open[channel]
     if part == nil or part.size == page.most then
         part = {channel = channel, class = class, zones = setmetatable({}, MAP), size = 0}
+        part.rule = page.versions and page.versions[channel]
         part.rows = buffer.ibuf(HEAD + page.most * BYTES_A_ROW)
         part.rows:alloc(HEAD)
         open[channel] = part
@@ -132,12 +164,19 @@ local function copy(page, tuple, id_at, channel, channel_at)
             part.zones[zone] = (part.zones[zone] or 0) + 1
         end
     end
+    local rule, last = part.rule, nil
+    if rule ~= nil then
+        last = is_new_app(rule, field(tuple, APP_VERSION)) and NEW_APP or OLD_APP
+    end
     local row = ffi.cast(a_row, part.rows:alloc(1 + front + rest))
-    row[0] = page.wanted == nil and ROW or PERSONAL
+    row[0] = page.wanted == nil and rule == nil and ROW or PERSONAL
     ffi.copy(row + 1, id_at, front)
     ffi.copy(row + 1 + front, token_at, rest)
     if page.wanted ~= nil then
-        append_values(part.rows, field(tuple, FIELDS), page.wanted, page.fields)
+        append_values(part.rows, field(tuple, FIELDS), page.wanted, page.fields, last)
+    elseif rule ~= nil then
+        ffi.cast('uint8_t *', part.rows:alloc(1))[0] = ARRAY + 1
+        append_text(part.rows, last)
     end
     part.size = part.size + 1
 end
@@ -220,10 +259,12 @@ end
 -- {channel, size, rows, window class, zone -> rows of the class} each, of the ids in (from_id, to_id], at most `limit`
 -- rows in all. `campaign`: the one whose window classes part the rows, and whose audience alone is meant, less the ids
 -- that are `settled` (a set as campaigns/id_set.py packs it); nil: none. `wanted`: the personal fields to carry, at most
--- 15; nil: none. Where the audience is less than whole channels, a second answer counts the rows that were skipped, by
+-- 15; nil: none. `versions`: channel -> bounds of app versions (predicate.lua); nil: none. A row of such a channel has one
+-- value more: whether its app keeps the bounds. Where the audience is less than whole channels, a second answer counts the rows that were skipped, by
 -- channel.
-return function(from_id, to_id, limit, most, campaign, wanted, settled)
+return function(from_id, to_id, limit, most, campaign, wanted, settled, versions)
     local page = {from_id = from_id, to_id = to_id, most = most, open = {}, parts = {}, whole = {}}
+    page.versions = versions ~= nil and rules(versions) or nil
     if wanted ~= nil then
         page.wanted, page.fields = positions(wanted), #wanted
     end
