@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 import trio
@@ -23,11 +25,18 @@ async def post_form(url: str, form: Mapping[str, str], ca: Path | None, seconds:
     """
     body = bytearray()
     identity = {"accept-encoding": "identity"}
+    opened: list[Any] = []
+
+    async def note(event: str, info: Mapping[str, Any]) -> None:
+        if event == "connection.connect_tcp.complete":
+            opened.append(info["return_value"])
+
     try:
         with trio.move_on_after(seconds) as limit:
             async with (
+                _closing(opened),
                 httpx.AsyncClient(verify=client_context(ca), timeout=seconds, trust_env=False) as client,
-                client.stream("POST", url, data=dict(form), headers=identity) as response,
+                client.stream("POST", url, data=dict(form), headers=identity, extensions={"trace": note}) as response,
             ):
                 coding = response.headers.get("content-encoding", "identity")
                 if coding.strip().lower() != "identity":
@@ -43,3 +52,16 @@ async def post_form(url: str, form: Mapping[str, str], ca: Path | None, seconds:
     if limit.cancelled_caught:
         raise ConnectionLost(f"{url} did not answer within {seconds:g} s")
     return response.status_code, bytes(body)
+
+
+@asynccontextmanager
+async def _closing(opened: list[Any]) -> AsyncIterator[None]:
+    """Close connections at the end, also those that httpcore forgets: where it is cancelled in a TLS handshake, it
+    leaves the socket to the garbage collector, which runs seldom here.
+    """
+    try:
+        yield
+    finally:
+        with trio.CancelScope(shield=True):
+            for stream in opened:
+                await stream.aclose()  # the second time it does nothing

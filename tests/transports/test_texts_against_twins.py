@@ -138,8 +138,6 @@ def against(tmp_path: Path, fast: dict[str, Any], running: Any) -> Any:
                 **settings,
             )
             async with running(BUILD[platform](whole, **fast)) as transport:
-                if platform == "fcm":  # httpx leaves its socket open if a stop interrupts the fetch of a token
-                    await transport.token.wait()
                 yield Against(platform, transport, tmp_path / "ledger")
             nursery.cancel_scope.cancel()
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import gzip
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -106,3 +108,37 @@ async def test_one_deadline_bounds_the_whole_exchange(server_context: ssl.SSLCon
 
     with trio.fail_after(30):
         assert "did not answer within 2 s" in await lost(server_context, ca_file, answer, 2.0)
+
+
+@pytest.mark.parametrize("deadline", [True, False], ids=["our deadline", "a stop"])
+async def test_a_handshake_that_never_ends_leaves_no_socket(deadline: bool) -> None:
+    """21: a token is tried again and again, and the collector that would close its sockets runs seldom."""
+    left = 0
+
+    async def serve(stream: trio.SocketStream) -> None:
+        nonlocal left
+        while await stream.receive_some(65536):
+            begun.set()  # its hello; it gets no answer
+        left += 1
+
+    gc.disable()
+    try:
+        async with trio.open_nursery() as nursery:
+            (listener,) = await nursery.start(partial(trio.serve_tcp, serve, 0, host="127.0.0.1"))
+            url = f"https://127.0.0.1:{listener.socket.getsockname()[1]}/token"
+            for n in range(3):
+                begun = trio.Event()
+                if deadline:
+                    with pytest.raises(ConnectionLost, match="did not answer"):
+                        await post_form(url, {"grant_type": "x"}, None, 0.3)
+                else:
+                    async with trio.open_nursery() as fetching:
+                        fetching.start_soon(post_form, url, {"grant_type": "x"}, None, 20.0)
+                        await begun.wait()
+                        fetching.cancel_scope.cancel()
+                with trio.fail_after(10):
+                    while left <= n:  # noqa: ASYNC110 - the server tells nobody
+                        await trio.sleep(0.01)
+            nursery.cancel_scope.cancel()
+    finally:
+        gc.enable()
