@@ -215,6 +215,8 @@ class Store:
         if not answer or answer[0] is None:
             return campaign  # they have left the store with its ledger
         text, held, active, put = answer
+        # read again: whoever is among those who wait by now must also be among those who are left
+        campaign = await self.campaign_get(id) or campaign
         return replace(campaign, windows=_WINDOWS.decode(text), held=dict(held), active_ms=active, put=put)
 
     async def campaign_audience(self, channels: Sequence[str] | None) -> Audience:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import Any
 
 import pytest
 
 from actors.batcher import split
 from actors.messages import Page
+from broadside.newsroom.reports import report
 from campaigns.message import Message
 from campaigns.quiet_hours import QuietHours, local_instant
 from campaigns.recipient import unpack_recipients
@@ -109,6 +111,30 @@ async def test_who_sleeps_waits_on_the_tube_until_the_morning_of_the_own_zone(ni
     assert campaign.expires_at >= START + 12 * HOUR
     ready = {task.window for task in await night.batches("ios")}
     assert ready == {0, zones["Europe/Vienna"], zones["America/New_York"]}
+
+
+async def test_nobody_counts_as_reached_while_their_page_is_just_being_put(
+    night: Night, own_link: Link, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """21.6: a report takes two looks at the store. Who was put between them was among those who sleep, and not among
+    those who are left, so `fire --wait` ended before anybody had got anything."""
+    await night.zoned(120)
+    await night.fire_at(START)
+    page = await night.page()
+    call, put = own_link.call, []
+
+    async def between(where: str, verb: str, *given: Any, **more: Any) -> Any:
+        if verb == "store.campaign_windows" and not put:
+            put.append(await night.tubes.page_put(page.taken, *split(page, BOTH, START)))
+            await night.report()
+        return await call(where, verb, *given, **more)
+
+    monkeypatch.setattr(own_link, "call", between)
+    campaign = await night.store.campaign_timed(CAMPAIGN)
+    assert put == ["put"]
+    assert campaign is not None
+    found = report(campaign, START, ())
+    assert (found.reached, found.held, sum(each.remaining for each in found.channels.values())) == (False, 40, 120)
 
 
 async def test_a_page_that_is_put_again_is_counted_once_among_those_who_wait(night: Night) -> None:
