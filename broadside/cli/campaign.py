@@ -21,7 +21,7 @@ from broadside.api.report_text import (
     standing_still,
     waiting,
 )
-from broadside.cli.message_options import Channels, KindName, Quiet, Ttl, Written, of_kind, request_of
+from broadside.cli.message_options import Channels, KindName, QuietChoice, Ttl, Written, of_kind, request_of
 from broadside.cli.options import ConfigFile, DataDir, Json, client, data_folder
 from broadside.cli.output import complain, say, say_json, table
 from broadside.errors import UsageError
@@ -160,7 +160,7 @@ def preview(
     channel: Channels = None,
     kind: KindName = None,
     ttl: Ttl = None,
-    quiet: Quiet = None,
+    quiet: QuietChoice = None,
     json: Json = False,
     config: ConfigFile = None,
     data: DataDir = None,

@@ -14,7 +14,7 @@ from broadside.api.idempotency import check_key
 from broadside.api.report_text import describe, starts, summary
 from broadside.cli.audience_options import AudienceOptions
 from broadside.cli.fire_once import fire_once
-from broadside.cli.message_options import Channels, KindName, Quiet, Ttl, Written, of_kind, request_of
+from broadside.cli.message_options import Channels, KindName, QuietChoice, Ttl, Written, of_kind, request_of
 from broadside.cli.options import ConfigFile, DataDir, Json, data_folder
 from broadside.cli.output import complain, say, say_json
 from broadside.cli.waiting import wait_for
@@ -62,7 +62,7 @@ def fire(
     who: AudienceOptions = AudienceOptions(),  # noqa: B008, it is frozen
     kind: KindName = None,
     ttl: Ttl = None,
-    quiet: Quiet = None,
+    quiet: QuietChoice = None,
     skip: Annotated[
         bool, Parameter(help="Leave out channels whose platform cannot carry the message, instead of firing nothing.")
     ] = False,

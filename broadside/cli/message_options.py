@@ -30,7 +30,7 @@ Ttl: TypeAlias = Annotated[
 KindName: TypeAlias = Annotated[
     str | None, Parameter(help="breaking, news, digest, or a kind of [kinds] in broadside.toml. Default: news.")
 ]
-Quiet: TypeAlias = Annotated[
+QuietChoice: TypeAlias = Annotated[
     QuietRule | None,
     Parameter(
         help="What the quiet hours of a subscriber's own time zone mean: hold the push until they end, show "
