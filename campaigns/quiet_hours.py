@@ -127,6 +127,7 @@ def local_day(zone: str, at: int) -> str:
     return datetime.fromtimestamp(at / 1000, _zone(zone)).date().isoformat()
 
 
+@functools.lru_cache(maxsize=4096)
 def local_instant(zone: str, day: str, minute: int) -> int:
     """Return the instant (ms UTC) at which a zone's clocks show a minute of a day (ISO date): ``local_time``."""
     local = datetime.fromisoformat(day) + timedelta(minutes=minute)

@@ -121,6 +121,10 @@ class LocalTime(NamedTuple):
     late: Literal["now", "skip"] = "now"
     """Zones where this is over: they get it at once, or not at all."""
 
+    def at(self, zone: str) -> int:
+        """The instant (ms UTC) at which a zone's clocks show it."""
+        return local_instant(zone, self.day, self.minute)
+
 
 NEVER = -1
 """A start that is over."""
@@ -181,7 +185,7 @@ def _starts(start: int, moment: Moment) -> dict[str, tuple[int, ...]]:
         return dict.fromkeys(zones, (start,))
     if isinstance(moment, LocalTime):
         over = start if moment.late == "now" else NEVER
-        instants = {zone: local_instant(zone, moment.day, moment.minute) for zone in zones}
+        instants = {zone: moment.at(zone) for zone in zones}
         return {zone: (at if at >= start else over,) for zone, at in instants.items()}
     alike: dict[tuple[tuple[int, int, int], ...], tuple[int, ...]] = {}
     found = {}

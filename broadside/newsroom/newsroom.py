@@ -6,7 +6,6 @@ import contextlib
 import math
 import re
 from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Mapping, Sequence
-from functools import partial
 from typing import Any
 
 import msgspec
@@ -29,6 +28,7 @@ from broadside.newsroom.dry_run import PHONES, DryRun
 from broadside.newsroom.firing import Firing, new_id
 from broadside.newsroom.quiet_policy import HOURS, NO_QUIET, Quiet
 from broadside.newsroom.reports import report
+from broadside.newsroom.starts import Times
 from broadside.newsroom.successions import Target, put_order
 from campaigns.campaign import ADAPTED, Campaign
 from campaigns.channel_state import ChannelState
@@ -120,22 +120,24 @@ class Newsroom:
         request = _one_list_of_channels(request)
         kind = self._kind(request)
         sent = _as(kind, request)
+        times = Times.read(sent, self._clock())
         policy: dict[str, Any] = {"page_size": PAGE_SIZE, "kind": request.kind or USUAL, "lane": kind.lane.word}
         quiet = self._quiet.at(kind.quiet_hours)
-        policy |= quiet.policy(starts.rule(sent), request.channels)
-        if quiet.hours is not None or starts.moment(sent) is not None:
+        policy |= quiet.policy(times.quiet, request.channels)
+        if quiet.hours is not None or times.moment is not None:
             policy["page_size"] = ZONED_PAGE_SIZE
 
         async def check(id: int) -> Chosen:
-            policy.update(starts.policy(sent, self._clock()))
+            times.check(sent, self._clock())
+            policy.update(times.policy(sent))
             channels, more = await self._check(sent, quiet)
-            if "start" in policy:  # who is left out, and what is adapted, is decided when it starts
+            if times.later:  # who is left out, and what is adapted, is decided when it starts
                 channels, more = request.channels, {}
             policy.update(more)
             return await self.audience.choose(request.audience or None, channels, campaign_text(id))
 
         def windows(start: int) -> Windows | None:
-            return None if "start" in policy else self._windows(sent, quiet, request.channels, start)
+            return None if times.later else self._windows(times._replace(start=start), quiet, request.channels)
 
         campaign = await self._firing.fire(request, sent.message, policy, check, key, owner, windows)
         return report(campaign, self._clock(), self._states(), zone=self.zone)
@@ -157,20 +159,17 @@ class Newsroom:
         except RecordError as error:
             await self._store.campaign_miss(id, str(error))
         else:
-            policy = campaign.policy | quiet.policy(starts.rule(request), channels) | more
-            windows = partial(self._windows, request, quiet, channels, campaign.start or self._clock())
-            began = await self._firing.start(id, channels, policy, await trio.to_thread.run_sync(windows))
+            times = Times.read(request, campaign.start or self._clock())
+            policy = campaign.policy | quiet.policy(times.quiet, channels) | more
+            windows = await trio.to_thread.run_sync(self._windows, times, quiet, channels)
+            began = await self._firing.start(id, channels, policy, windows)
         if (now := await self._store.campaign_get(id)) is not None:
             starts.log_start(now, began, self.zone)
 
-    def _windows(
-        self, request: FireRequest, quiet: Quiet, channels: Collection[str] | None, start: int
-    ) -> Windows | None:
-        """The window classes of a campaign that is to start at ``start`` (ms UTC), also if it starts late."""
-        ttl, expires_at = starts.life(request, start)
-        channels = channels or quiet.zones
-        moment = starts.moment(request)
-        return quiet.windows(starts.rule(request), channels, start, ttl, moment, expires_at=expires_at)
+    def _windows(self, times: Times, quiet: Quiet, channels: Collection[str] | None) -> Windows | None:
+        """The window classes of a campaign that is to start at ``times.start``, also if it starts late."""
+        start, _, moment, ttl, expires_at, rule = times
+        return quiet.windows(rule, channels or quiet.zones, start, ttl, moment, expires_at)
 
     def now(self) -> int:
         """Return this node's time, ms UTC."""
@@ -228,7 +227,9 @@ class Newsroom:
         request = _one_list_of_channels(request)
         names, kind = self._channels(request), self._kind(request)
         request, quiet, now = _as(kind, request), self._quiet.at(kind.quiet_hours), self._clock()
-        id, ttl = new_id(now), max(1, starts.policy(request, now)["ttl_ms"] // 1000)
+        times = Times.read(request, now)
+        times.check(request, now)
+        id, ttl = new_id(now), max(1, times.ttl // 1000)
         phones = {name: await self._store.subscribers_some(name, PHONES) for name in names}
         verdicts: dict[str, Verdict] = {}
 
@@ -262,9 +263,9 @@ class Newsroom:
         request = _one_list_of_channels(request)
         now, kind = self._clock(), self._kind(request)
         names, sent, quiet = self._channels(request), _as(kind, request), self._quiet.at(kind.quiet_hours)
-        expires_at = now + (request.ttl_seconds or kind.ttl) * 1000
-        at_night = {name: quiet.at_night(name, starts.rule(sent)) for name in names}
-        return self._previews(dict.fromkeys(names, sent.message), new_id(now), expires_at, at_night)
+        times = Times.read(sent, now)
+        at_night = {name: quiet.at_night(name, times.quiet) for name in names}
+        return self._previews(dict.fromkeys(names, sent.message), new_id(now), times.start + times.ttl, at_night)
 
     async def preview_of(self, id: int) -> PreviewReport | None:
         """Return the requests that the providers get of a campaign; None if there is no such campaign."""

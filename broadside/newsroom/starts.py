@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
-import time
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 import structlog
@@ -26,10 +25,10 @@ log = structlog.get_logger(__name__)
 
 TTL = 4 * 3600
 """Seconds after which news expires, unless the campaign sets another time."""
-LONGEST_TTL = 30 * 86400
-"""Seconds."""
-FARTHEST = 366 * 86400
-"""Seconds from now to the latest start: beyond it the year is a slip."""
+LONGEST_TTL = 30 * 86_400_000
+"""Milliseconds."""
+FARTHEST = 366 * 86_400_000
+"""Milliseconds from now to the latest start: beyond it the year is a slip."""
 GRACE = 60
 """Seconds that a start may lie in the past: a request takes a moment, and clocks differ. It then starts at once."""
 LATE = 5_000
@@ -41,75 +40,90 @@ _LOCAL_TIME = re.compile(LOCAL + r"(\d{4}-\d\d-\d\dT\d\d:\d\d)( skip)?", re.ASCI
 _REQUEST = msgspec.json.Decoder(FireRequest)
 
 
-def policy(request: FireRequest, now: int) -> dict[str, Any]:
-    """Return the entries of a campaign's policy about its time. ``now``: ms UTC.
+class Times(NamedTuple):
+    """When a campaign starts, and until when its news is wanted: all that a request says of it, read in one place."""
 
-    ``ttl_ms``; ``expires_at`` (ms UTC) if it expires at an instant; for a later start ``start`` (ms UTC) and
-    ``request``, from which the campaign is made when it starts. Raises ``RecordError``.
-    """
-    start = None if request.start is UNSET or moment(request) is not None else _start(request.start, now)
-    begin = now if start is None else start
-    if request.expires is not UNSET and request.ttl_seconds is not None:
-        raise _problem("expires", request.expires, "is given beside ttl_seconds", "give one of the two")
-    expires_at = None if request.expires is UNSET else read_instant(request.expires)
-    ttl_ms = (request.ttl_seconds or TTL) * 1000
-    if expires_at is not None:
-        ttl_ms = expires_at - begin
-    elif request.expires is not UNSET:
-        ttl_ms = (parse_duration(request.expires) or 0) * 1000
-        if not ttl_ms:
-            remedy = f"{INSTANT_FORM}; or a duration from the start: {EXAMPLES}"
-            raise _problem("expires", request.expires, "is neither an instant nor a duration", remedy)
-    if ttl_ms <= 0:
-        raise _problem("expires", request.expires, "is before the start", "write a later instant, or a duration")
-    if ttl_ms > LONGEST_TTL * 1000:
-        raise _problem(
-            "expires", request.expires, "is more than 30 days after the start", "no platform keeps it longer"
-        )
-    entries: dict[str, Any] = {"ttl_ms": ttl_ms}
-    if start is not None:
-        kept = msgspec.structs.replace(request, message=Message(), audience=UNSET)  # it has both already
-        entries |= {"start": start, "request": msgspec.json.encode(kept).decode()}
-    return entries if expires_at is None else entries | {"expires_at": expires_at}
+    start: int
+    """Ms UTC. Where ``moment`` says otherwise, people get it later."""
+    later: bool
+    """Whether the campaign is scheduled: it starts as a whole, at an instant that the editor has named."""
+    moment: Moment
+    """When it starts for each subscriber, of a campaign that is walked at once; None: with the campaign."""
+    ttl: int
+    """Ms from when a person may first get it."""
+    expires_at: int | None
+    """An instant (ms UTC) after which nobody gets it; None: only each person's own ``ttl`` counts."""
+    quiet: QuietRule
+
+    @classmethod
+    def read(cls, request: FireRequest, now: int) -> Times:
+        """Read a request, which has its kind's rules. ``now``: the start of a campaign that names none, ms UTC.
+
+        Raises ``RecordError`` for a text that means no time. What cannot be meant now, :meth:`check` refuses: the
+        repeat of a request is answered with its campaign, also when its times are over.
+        """
+        found = None if request.start is UNSET else _start(request.start)
+        start = found if isinstance(found, int) else now
+        expires_at = None if request.expires is UNSET else read_instant(request.expires)
+        ttl = (request.ttl_seconds or TTL) * 1000
+        if expires_at is not None:
+            ttl = max(1, expires_at - start)
+        elif request.expires is not UNSET:
+            ttl = (parse_duration(request.expires) or 0) * 1000
+            if not ttl:
+                remedy = f"{INSTANT_FORM}; or a duration from the start: {EXAMPLES}"
+                raise _problem("expires", request.expires, "is neither an instant nor a duration", remedy)
+        quiet = QuietRule.HOLD if request.quiet is UNSET else request.quiet
+        return cls(start, isinstance(found, int), None if isinstance(found, int) else found, ttl, expires_at, quiet)
+
+    def check(self, request: FireRequest, now: int) -> None:
+        """Raise ``RecordError`` if the request that says these times cannot be meant now (ms UTC)."""
+        if self.later and self.start < now - GRACE * 1000:
+            what = f"is over since {span((now - self.start) / 1000)}"
+            raise _problem("start", request.start, what, "leave it out to fire now, or write a later instant")
+        if self.later and self.start > now + FARTHEST:
+            raise _problem("start", request.start, "is more than a year ahead", "check the year")
+        if isinstance(self.moment, LocalTime) and abs(self.moment.at("UTC") - now) > FARTHEST:
+            raise _problem("start", request.start, "is more than a year away", "check the year")
+        if request.expires is not UNSET and request.ttl_seconds is not None:
+            raise _problem("expires", request.expires, "is given beside ttl_seconds", "give one of the two")
+        if self.expires_at is not None and self.expires_at <= self.start:
+            raise _problem("expires", request.expires, "is before the start", "write a later instant, or a duration")
+        if self.ttl > LONGEST_TTL:
+            what = "is more than 30 days after the start"
+            raise _problem("expires", request.expires, what, "no platform keeps it longer")
+
+    def policy(self, request: FireRequest) -> dict[str, Any]:
+        """Return the entries of a campaign's policy about its time.
+
+        ``ttl_ms``; ``expires_at`` (ms UTC) if it expires at an instant; for a later start ``start`` (ms UTC) and
+        ``request``, from which the campaign is made when it starts.
+        """
+        entries: dict[str, Any] = {"ttl_ms": self.ttl}
+        if self.expires_at is not None:
+            entries["expires_at"] = self.expires_at
+        if self.later:
+            kept = msgspec.structs.replace(request, message=Message(), audience=UNSET)  # it has both already
+            entries |= {"start": self.start, "request": msgspec.json.encode(kept).decode()}
+        return entries
 
 
-def moment(request: FireRequest) -> Moment:
-    """Return when a campaign that is walked at once starts for each subscriber; None: at once, or later as a whole.
-
-    Raises ``RecordError``.
-    """
-    if request.start is UNSET or request.start == BEST:
-        return None if request.start is UNSET else BEST
-    if not request.start.startswith(LOCAL):
-        return None
-    found = _LOCAL_TIME.fullmatch(request.start)
+def _start(text: str) -> int | LocalTime | Literal["best"]:
+    """Read a start: an instant (ms UTC), each zone's own time, or each subscriber's best time."""
+    if text == BEST:
+        return BEST
+    if not text.startswith(LOCAL):
+        if (instant_ := read_instant(text)) is None:
+            raise _problem("start", text, "is not an instant", INSTANT_FORM)
+        return instant_
+    found = _LOCAL_TIME.fullmatch(text)
     try:
         local = None if found is None else datetime.fromisoformat(found[1])
     except ValueError:
         local = None
     if found is None or local is None:
-        raise _problem("start", request.start, "is no local time", 'write "local 2026-12-01T08:00"')
-    if abs(local.timestamp() - time.time()) > FARTHEST:
-        raise _problem("start", request.start, "is more than a year away", "check the year")
-    day = local.date().isoformat()
-    return LocalTime(day, local.hour * 60 + local.minute, "skip" if found[2] else "now")
-
-
-def life(request: FireRequest, start: int) -> tuple[int, int | None]:
-    """Return for how long (ms) news that starts at ``start`` is wanted, and the instant (ms UTC) at which it expires.
-
-    The instant is None if each person's time counts from the moment at which they may first get it.
-    """
-    if request.expires is UNSET:
-        return (request.ttl_seconds or TTL) * 1000, None
-    if (expires_at := read_instant(request.expires)) is not None:
-        return max(1, expires_at - start), expires_at
-    return (parse_duration(request.expires) or TTL) * 1000, None
-
-
-def rule(request: FireRequest) -> QuietRule:
-    """Return what quiet hours mean for a campaign."""
-    return QuietRule.HOLD if request.quiet is UNSET else request.quiet
+        raise _problem("start", text, "is no local time", 'write "local 2026-12-01T08:00"')
+    return LocalTime(local.date().isoformat(), local.hour * 60 + local.minute, "skip" if found[2] else "now")
 
 
 def ends_at(campaign: Campaign) -> int | None:
@@ -117,18 +131,6 @@ def ends_at(campaign: Campaign) -> int | None:
     if campaign.start is None and "expires_at" not in campaign.policy:
         return None
     return campaign.expires_at
-
-
-def _start(text: str, now: int) -> int:
-    start = read_instant(text)
-    if start is None:
-        raise _problem("start", text, "is not an instant", INSTANT_FORM)
-    if start < now - GRACE * 1000:
-        what = f"is over since {span((now - start) / 1000)}"
-        raise _problem("start", text, what, "leave it out to fire now, or write a later instant")
-    if start > now + FARTHEST * 1000:
-        raise _problem("start", text, "is more than a year ahead", "check the year")
-    return start
 
 
 def _problem(field: str, text: str | UnsetType, what: str, remedy: str) -> RecordError:

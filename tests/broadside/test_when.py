@@ -7,6 +7,7 @@ import zoneinfo
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,11 +16,11 @@ from broadside.api.campaign_report import FireRequest, NewsroomClock
 from broadside.api.instants import read_instant
 from broadside.cli.when import When, resolve
 from broadside.errors import RecordError, UsageError
-from broadside.newsroom import starts
+from broadside.newsroom.starts import TTL, Times
 from campaigns.duration import parse_duration
 from campaigns.local_time import instant_of
 from campaigns.message import Message
-from campaigns.windows import BEST, LocalTime
+from campaigns.windows import BEST, LocalTime, QuietRule
 
 VIENNA = ZoneInfo("Europe/Vienna")
 NOW = time.time_ns() // 1_000_000
@@ -117,6 +118,7 @@ def test_any_text_is_an_instant_or_none(text: str) -> None:
     assert parse_duration(text) is None or text.strip()[:1].isdigit()
 
 
+HOUR = 3_600_000
 NOW = 1_795_906_800_000  # 2026-11-29 00:00 in Vienna, a Sunday
 
 
@@ -183,7 +185,14 @@ def test_each_subscribers_time_is_a_local_time_or_the_best_one() -> None:
 @pytest.mark.parametrize("text", ["local", "local 08:00", "local 2026-13-01T08:00", "local 2026-12-01T25:00"])
 def test_a_request_names_the_day_of_a_local_time(text: str) -> None:
     with pytest.raises(RecordError, match=r"start: .* is no"):
-        starts.policy(FireRequest(message=Message(title="t"), start=text), NOW)
+        Times.read(FireRequest(message=Message(title="t"), start=text), NOW)
+
+
+@pytest.mark.parametrize("day", ["0001-01-01", "2025-11-20", "2027-12-03", "9999-12-31"])
+def test_a_local_time_more_than_a_year_away_is_a_slip(day: str) -> None:
+    request = FireRequest(message=Message(title="t"), start=f"local {day}T08:00")
+    with pytest.raises(RecordError, match=r"start: .* is more than a year away \(check the year\)"):
+        Times.read(request, NOW).check(request, NOW)
 
 
 def test_a_request_says_when_each_subscriber_gets_it() -> None:
@@ -194,6 +203,23 @@ def test_a_request_says_when_each_subscriber_gets_it() -> None:
         (f"local {day}T08:05 skip", LocalTime(day, 485, "skip")),
     ):
         request = FireRequest(message=Message(title="t"), start=text)
-        assert starts.moment(request) == moment
-        assert "start" not in starts.policy(request, NOW), "it is walked at once"
-    assert starts.moment(FireRequest(message=Message(title="t"), start=f"{day}T08:05Z")) is None
+        times = Times.read(request, NOW)
+        times.check(request, NOW)
+        assert times.moment == moment
+        assert not times.later, "it is walked at once"
+        assert times.policy(request) == {"ttl_ms": TTL * 1000}
+
+
+@pytest.mark.parametrize(
+    ("expires", "ttl", "expires_at"),
+    [(msgspec.UNSET, 4 * HOUR, None), ("90m", 90 * 60_000, None), ("2026-11-29T12:00Z", 5 * HOUR, NOW + 13 * HOUR)],
+)
+def test_a_request_says_all_of_its_times_in_one_record(expires: str, ttl: int, expires_at: int | None) -> None:
+    """21.2.5: the start, the time to live and the rule were each decided elsewhere."""
+    request = FireRequest(message=Message(title="t"), start="2026-11-29T08:00+01:00", expires=expires)
+    times = Times.read(request, NOW)
+    assert times == Times(NOW + 8 * HOUR, True, None, ttl, expires_at, QuietRule.HOLD)
+    kept = times.policy(request)
+    assert (kept["start"], kept["ttl_ms"], kept.get("expires_at")) == (times.start, ttl, expires_at)
+    again = msgspec.json.decode(kept["request"], type=FireRequest)
+    assert Times.read(again, times.start) == times, "also when it starts"
