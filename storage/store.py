@@ -306,17 +306,25 @@ class Store:
         return await self._audience_in(campaign, None, None, None, after, to, since)
 
     async def audience_count(
-        self, channels: list[str] | None, where: dict[str, Any], listed: Sequence[int] | None = None
+        self,
+        channels: list[str] | None,
+        where: dict[str, Any],
+        listed: Sequence[int] | None = None,
+        *,
+        by_zones: bool = False,
     ) -> dict[str, AudienceRows]:
-        """All rows of ``channels`` (None: of all), or those ``listed``, by whether they keep ``where``: in slices."""
+        """All rows of ``channels`` (None: of all), or those ``listed``, by whether they keep ``where``: in slices.
+
+        ``by_zones``: the keys are channel, half hour of the best time (48: none) and zone, with a space between them.
+        """
         (to,) = await self._link.call(self._where, "store.highest_id")
         if listed is None:
-            return await self._audience_in(None, channels, where, None, 0, to, None)
+            return await self._audience_in(None, channels, where, None, 0, to, None, by_zones)
         counts: dict[str, AudienceRows] = {}
         ids = sorted(set(listed))
         for start in range(0, len(ids), LOOKUPS_A_CALL):
             slice_ = ids[start : start + LOOKUPS_A_CALL]
-            _add(counts, await self._audience_in(None, channels, where, slice_, 0, to, None))
+            _add(counts, await self._audience_in(None, channels, where, slice_, 0, to, None, by_zones))
         return counts
 
     async def _audience_in(
@@ -328,21 +336,23 @@ class Store:
         after: int,
         to: int,
         since: int | None,
+        by_zones: bool = False,
     ) -> dict[str, AudienceRows]:
         counts: dict[str, AudienceRows] = {}
+        rest = to, ROWS_A_SLICE, since, by_zones
         while after < to:
             slice_, after = await self._link.call(
-                self._where, "store.audience_in", campaign, channels, where, listed, after, to, ROWS_A_SLICE, since
+                self._where, "store.audience_in", campaign, channels, where, listed, after, *rest
             )
             _add(counts, {channel: AudienceRows(*sums) for channel, sums in slice_.items()})
         return counts
 
     async def audience_sample(
-        self, channels: list[str] | None, where: dict[str, Any], draws: int
+        self, channels: list[str] | None, where: dict[str, Any], draws: int, *, by_zones: bool = False
     ) -> dict[str, AudienceRows]:
         """The same for rows that are drawn: each is as likely as any other."""
         counts: dict[str, AudienceRows] = {}
-        (sums,) = await self._link.call(self._where, "store.audience_sample", channels, where, draws)
+        (sums,) = await self._link.call(self._where, "store.audience_sample", channels, where, draws, by_zones)
         _add(counts, {channel: AudienceRows(*each) for channel, each in sums.items()})
         return counts
 

@@ -37,6 +37,38 @@ class Chosen(NamedTuple):
     """channel → about how many are in it."""
 
 
+class ByZone(NamedTuple):
+    """Subscribers who are alike in all that decides when a campaign may reach them."""
+
+    channel: str
+    slot: int
+    """The half hour of their best time; 48: they have none."""
+    zone: str
+
+
+class ZoneRows(NamedTuple):
+    """An audience by zones: all of it, or subscribers who were drawn."""
+
+    rows: dict[ByZone, AudienceRows]
+    base: dict[str, int]
+    """channel → all its subscribers."""
+    exact: bool
+
+    def size(self, groups: Collection[ByZone]) -> ChannelCount:
+        """How many subscribers of the audience are in these groups."""
+        inside: dict[str, int] = {}
+        for group in groups:
+            inside[group.channel] = inside.get(group.channel, 0) + self.rows[group].inside
+        if self.exact:
+            return ChannelCount(subscribers=sum(inside.values()))
+        drawn = dict.fromkeys(inside, 0)
+        for group, rows in self.rows.items():
+            if group.channel in drawn:
+                drawn[group.channel] += rows.total
+        found = [_estimate(self.base[name], AudienceRows(n, drawn[name] - n)) for name, n in inside.items()]
+        return ChannelCount(subscribers=sum(each.subscribers for each in found), error=_joint_error(found))
+
+
 class AudienceDesk:
     """Chooses and counts audiences."""
 
@@ -71,14 +103,23 @@ class AudienceDesk:
         where, listed = where_of(request, "").plain(), await self._listed(request, channels)
         draws = 0 if exact else DRAWS
         found = await self._counted(channels, where, listed, draws)
-        error = math.sqrt(sum((each.error or 0) ** 2 for each in found.values()))
-        sure = all(each.error is None for each in found.values())
         return AudienceCount(
             subscribers=sum(each.subscribers for each in found.values()),
-            error=None if sure else math.ceil(error),
+            error=_joint_error(found.values()),
             of=sum(n for name, n in base.items() if channels is None or name in channels),
             channels=found,
         )
+
+    async def by_zones(self, chosen: Chosen) -> ZoneRows:
+        """Count an audience by zones: exactly where that costs nothing, else by an estimate."""
+        base = await self._store.subscribers_count()
+        rows, exact = await self._rows(base, chosen.channels, chosen.where or {}, chosen.listed, DRAWS, by_zones=True)
+        found: dict[ByZone, AudienceRows] = {}
+        for key, each in rows.items():
+            channel, slot, zone = key.split(" ", 2)
+            if chosen.channels is None or channel in chosen.channels:
+                found[ByZone(channel, int(slot), zone)] = each
+        return ZoneRows(found, base, exact)
 
     async def _listed(self, request: AudienceRequest, channels: Collection[str] | None) -> list[int] | None:
         listed = listed_in(request)
@@ -101,17 +142,41 @@ class AudienceDesk:
         names = [name for name in sorted(base) if channels is None or name in channels]
         if listed is None and not where:
             return {name: ChannelCount(subscribers=base[name]) for name in names}
+        rows, exact = await self._rows(base, channels, where, listed, draws)
+        found = {name: rows.get(name, AudienceRows()) for name in names}
+        if exact:
+            return {name: ChannelCount(subscribers=each.inside) for name, each in found.items()}
+        return {name: _estimate(base[name], each) for name, each in found.items()}
+
+    async def _rows(
+        self,
+        base: dict[str, int],
+        channels: list[str] | None,
+        where: dict[str, Any],
+        listed: list[int] | None,
+        draws: int,
+        *,
+        by_zones: bool = False,
+    ) -> tuple[dict[str, AudienceRows], bool]:
+        """The rows by whether they are in the audience; and whether these are all, or some of the base were drawn."""
         if listed is not None or not draws or sum(base.values()) <= SMALL:
-            rows = await self._store.audience_count(channels, where, listed)
-            return {name: ChannelCount(subscribers=rows.get(name, AudienceRows()).inside) for name in names}
+            return await self._store.audience_count(channels, where, listed, by_zones=by_zones), True
         drawn: dict[str, AudienceRows] = {}
         for _ in range(MOST_CALLS):
-            for name, more in (await self._store.audience_sample(None, where, DRAWS_A_CALL)).items():
-                known = drawn.get(name, AudienceRows())
-                drawn[name] = AudienceRows(known.inside + more.inside, known.outside + more.outside)
+            sample = await self._store.audience_sample(None, where, DRAWS_A_CALL, by_zones=by_zones)
+            for key, more in sample.items():
+                known = drawn.get(key, AudienceRows())
+                drawn[key] = AudienceRows(known.inside + more.inside, known.outside + more.outside)
             if sum(rows.total for rows in drawn.values()) >= draws:
                 break
-        return {name: _estimate(base[name], drawn.get(name, AudienceRows())) for name in names}
+        return drawn, False
+
+
+def _joint_error(found: Collection[ChannelCount]) -> int | None:
+    """The error of a sum of counts; None: all are exact."""
+    if all(each.error is None for each in found):
+        return None
+    return math.ceil(math.sqrt(sum((each.error or 0) ** 2 for each in found)))
 
 
 def _estimate(subscribers: int, drawn: AudienceRows) -> ChannelCount:

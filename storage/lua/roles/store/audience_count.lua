@@ -8,21 +8,31 @@ local row_memory = require('roles.audience.row_memory')
 local audience_count = {}
 
 local MAP = {__serialize = 'map'}
-local CHANGED_AT = row_memory.CHANGED_AT
-local field, number_at = row_memory.field, row_memory.number_at
+local CHANGED_AT, ZONE, BEST = row_memory.CHANGED_AT, row_memory.ZONE, row_memory.BEST
+local best_slot, field, name_at = row_memory.best_slot, row_memory.field, row_memory.name_at
+local number_at = row_memory.number_at
 local tuples, ids, inside, names = columns.tuples, columns.ids, columns.inside, columns.names
 
+-- What a row counts for: its channel; by zones, also the half hour of its best time, and its zone.
+local function key_of(channel, tuple, by_zones)
+    if not by_zones then
+        return channel
+    end
+    return channel .. ' ' .. best_slot(field(tuple, BEST)) .. ' ' .. name_at(field(tuple, ZONE))
+end
+
 -- Count the first rows of the columns. counts: channel -> {in the audience, not in it, in it and changed since, not in
--- it and changed since}.
+-- it and changed since}; by zones: see `key_of`.
 local function add(counts, plan, since, rows)
     predicate.mark(plan.where, rows)
     for i = 0, rows - 1 do
         local channel = names[i]
         if plan.channels == nil or plan.channels[channel] then
-            local sums = counts[channel]
+            local key = key_of(channel, tuples[i], plan.by_zones)
+            local sums = counts[key]
             if sums == nil then
                 sums = {0, 0, 0, 0}
-                counts[channel] = sums
+                counts[key] = sums
             end
             local place = inside[i] == 1 and 1 or 2
             if since ~= nil then
@@ -57,9 +67,13 @@ end
 
 -- The subscribers with an id in (after, to] of a campaign's channels, or of `channels` (nil: all), by whether they are
 -- in its audience, or keep `where`; no more than `limit` rows are looked at. `since`: ms, nil: nobody counts as changed.
--- Returns channel -> sums as `add` writes them, and the id up to which they go.
-function audience_count.audience_in(campaign, channels, where, listed, after, to, limit, since)
+-- Returns channel -> sums as `add` writes them, and the id up to which they go. `by_zones`: count by zone and best time,
+-- too; only without a campaign.
+function audience_count.audience_in(campaign, channels, where, listed, after, to, limit, since, by_zones)
     local plan = campaign ~= nil and plans.of(campaign) or plans.compile(channels, where or {}, listed)
+    if campaign == nil then
+        plan.by_zones = by_zones
+    end
     limit = math.min(limit, columns.MOST)
     local counts = setmetatable({}, MAP)
     if plan.listed ~= nil then
@@ -70,8 +84,9 @@ end
 
 -- The same for ids that are drawn evenly from 1 to the highest. An id that is nobody's any more counts for nothing:
 -- so each subscriber is as likely as any other, however the gaps lie.
-function audience_count.audience_sample(channels, where, draws)
+function audience_count.audience_sample(channels, where, draws, by_zones)
     local plan, counts = plans.compile(channels, where), setmetatable({}, MAP)
+    plan.by_zones = by_zones
     local last, drawn = box.space.store_subscribers.index.id:max(), {}
     for i = 1, last ~= nil and math.min(draws, columns.MOST) or 0 do
         drawn[i] = math.random(1, tonumber(last.id))

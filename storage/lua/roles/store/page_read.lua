@@ -29,13 +29,8 @@ local MAP = {__serialize = 'map'}
 
 local a_row = ffi.typeof('uint8_t *')
 local field, name_at, number_at = row_memory.field, row_memory.name_at, row_memory.number_at
-local next_row = row_memory.next_row
+local best_slot, next_row = row_memory.best_slot, row_memory.next_row
 local tuples, ids, inside, names = columns.tuples, columns.ids, columns.inside, columns.names
-
--- The half hour of the day that a subscriber prefers, from 0; 48: none.
-local function best_slot(p)
-    return p[0] == 0xc0 and 48 or math.floor(number_at(p) / 30)
-end
 
 -- The octets of a text's head, and of what follows it. Fields are texts of at most 1,024 letters, names of 64.
 local function text_at(p)
