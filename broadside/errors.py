@@ -69,11 +69,13 @@ class NodeUnreachable(BroadsideError):
 class ApiError(BroadsideError):
     """The node refused a request. ``status`` is the HTTP status; a 4xx is the caller's mistake.
 
-    A failed Fire sets ``campaign`` and ``fired`` (``no`` or ``maybe``).
+    A failed Fire sets ``campaign`` and ``fired`` (``no`` or ``maybe``). Where a request needs a yes, ``confirm`` is the
+    field that says it.
     """
 
     campaign = ""
     fired = ""
+    confirm = ""
 
     def __init__(
         self,
@@ -100,6 +102,18 @@ class RecordError(BroadsideError):
         self.problem = problem
         self.index = index
         super().__init__(str(problem) if index is None else f"record {index}: {problem}")
+
+
+class NeedsYes(RecordError):
+    """A request is valid, but does something that nobody may do by mistake. Nothing was done.
+
+    ``confirm``: the field of the request that says yes.
+    """
+
+    def __init__(self, problem: Problem, confirm: str) -> None:
+        """Keep what would be done as ``problem``."""
+        self.confirm = confirm
+        super().__init__(problem)
 
 
 class Conflict(BroadsideError):

@@ -73,6 +73,11 @@ class WindowClass(msgspec.Struct, array_like=True, frozen=True):
     there."""
     intervals: tuple[Interval, ...]
 
+    @property
+    def over(self) -> bool:
+        """Whether its start is over, and it is not to start late."""
+        return not self.start
+
 
 class Windows(msgspec.Struct, frozen=True):
     """The window classes of a campaign, fixed when it starts. Class 0 is everybody whose zone nobody knows."""
@@ -109,6 +114,27 @@ class Windows(msgspec.Struct, frozen=True):
         window = self.window(channel, number)
         one = self.classes[number - 1]
         return one.due if window is not None and window.rule is QuietRule.HOLD else one.start
+
+    def place(self, channel: str, zone: str, slot: int) -> tuple[str, int]:
+        """The zone that counts for a subscriber, and its class; 0: nobody knows it (the page loop decides alike).
+
+        ``slot``: the half hour of the subscriber's best time; 48: there is none.
+        """
+        known = zone if zone in self.zones else self.channels.get(channel, "")
+        number = self.zones.get(known, 0)
+        return known, number + slot if number and self.best else number
+
+    def reaches(self, channel: str, number: int, expires_at: int | None) -> bool:
+        """Whether somebody of a class can get it on a channel before ``expires_at`` (ms UTC; None: it is by person).
+
+        Also true for people in quiet hours where the editor drops them.
+        """
+        if number == 0:
+            return True
+        one, window = self.classes[number - 1], self.window(channel, number)
+        if window is not None and window.rule is QuietRule.HOLD:
+            return window.next_open(one.start) is not None
+        return expires_at is None or one.start < expires_at
 
 
 class LocalTime(NamedTuple):

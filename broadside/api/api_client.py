@@ -279,7 +279,7 @@ class Client:
 
 def _api_error(answer: httpx.Response) -> ApiError:
     index: int | None = None
-    fire = {"campaign": "", "fired": ""}
+    fire = {"campaign": "", "fired": "", "confirm": ""}
     try:
         error = answer.json()["error"]
         index = error["index"] if isinstance(error.get("index"), int) else None
@@ -293,5 +293,5 @@ def _api_error(answer: httpx.Response) -> ApiError:
     if answer.status_code == 401:
         fields["remedy"] = "the key in the data folder is not this node's: is --data right?"
     failure = ApiError(answer.status_code, index=index, **fields)
-    failure.campaign, failure.fired = fire["campaign"], fire["fired"]
+    failure.campaign, failure.fired, failure.confirm = fire["campaign"], fire["fired"], fire["confirm"]
     return failure

@@ -107,6 +107,9 @@ class FireRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     on_objection: Literal["refuse", "skip", "adapt"] | msgspec.UnsetType = msgspec.UNSET
     """If a channel's platform cannot carry the message: refuse the campaign (the default), leave the channel out, or
     adapt the message to the platform, and refuse the campaign if that is not possible."""
+    expire_asleep: bool | msgspec.UnsetType = msgspec.UNSET
+    """Fire although the news expires before some people may first get it: they get nothing. Without it such a campaign
+    is refused, and the answer says how many they are."""
     dry_run: bool | msgspec.UnsetType = msgspec.UNSET
     """Ask whether the platforms and providers would accept the message; fire nothing."""
     audience: AudienceRequest | msgspec.UnsetType = msgspec.UNSET
@@ -142,6 +145,8 @@ class DryRunReport(msgspec.Struct, frozen=True):
     """Answer to ``POST /api/campaigns`` with ``dry_run``."""
 
     channels: dict[str, Verdict]
+    notes: list[str] = []
+    """What the campaign's times mean for people whom they concern: a sentence each."""
 
 
 REPORT = msgspec.json.Decoder(CampaignReport)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import time
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
+from broadside.api.audience_request import AudienceCount, ChannelCount
 from broadside.api.campaign_report import CampaignReport, Scheduled
 from campaigns.tally import ENQUEUED, SKIPPED, UNWALKED, Tally
 from campaigns.windows import QuietRule
@@ -152,3 +154,12 @@ def reasons(report: CampaignReport) -> list[str]:
         for channel, counts in report.reasons.items()
         for reason, count in sorted(counts.items(), key=lambda item: -item[1])
     ]
+
+
+def written(found: ChannelCount | AudienceCount) -> str:
+    """A number with its error, both without digits that mean nothing."""
+    if found.error is None:
+        return f"{found.subscribers:,}"
+    unit = int(10 ** max(0, math.floor(math.log10(max(found.error, 1))) - 1))
+    number, error = (round(each / unit) * unit for each in (found.subscribers, found.error))
+    return f"{number:,} ± {error:,} (95 %)"

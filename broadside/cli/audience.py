@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from typing import Annotated
 
 import msgspec
 from cyclopts import App, Parameter
 
-from broadside.api.audience_request import AudienceCount, AudienceRequest, ChannelCount, CountRequest
+from broadside.api.audience_request import AudienceRequest, CountRequest
+from broadside.api.report_text import written
 from broadside.cli.audience_options import AudienceOptions
 from broadside.cli.options import ConfigFile, DataDir, Json, client
 from broadside.cli.output import say, say_json, table
@@ -54,12 +54,3 @@ def count(
     table(("channel", "phones"), [[name, written(each)] for name, each in found.channels.items()])
     say(f"\n{written(found)} of {found.of:,} phones")
     return 0
-
-
-def written(found: ChannelCount | AudienceCount) -> str:
-    """A number with its error, both without digits that mean nothing."""
-    if found.error is None:
-        return f"{found.subscribers:,}"
-    unit = int(10 ** max(0, math.floor(math.log10(max(found.error, 1))) - 1))
-    number, error = (round(each / unit) * unit for each in (found.subscribers, found.error))
-    return f"{number:,} ± {error:,} (95 %)"

@@ -16,11 +16,11 @@ from broadside.cli.audience_options import AudienceOptions
 from broadside.cli.fire_once import fire_once
 from broadside.cli.message_options import Channels, KindName, QuietChoice, Ttl, Written, of_kind, request_of
 from broadside.cli.options import ConfigFile, DataDir, Json, data_folder
-from broadside.cli.output import complain, say, say_json
+from broadside.cli.output import agreed, complain, say, say_json
 from broadside.cli.waiting import wait_for
 from broadside.cli.when import When
 from broadside.datafolder import DataFolder
-from broadside.errors import RecordError, UsageError
+from broadside.errors import ApiError, RecordError, UsageError
 
 _EPILOGUE = """\
 Examples:
@@ -36,6 +36,7 @@ Examples:
     broadside fire --title Goal --body 2:1 --key match-4711-goal-3
     broadside fire --title Morning --body News --at 2026-11-29T08:00+01:00
     broadside fire --title Polls --body Vote --at 08:00 --expires 2026-11-29T17:00
+    broadside fire --title Goal --body 2:1 --expires 20:00 --expire-asleep
 
 If the answer is lost, the request is repeated for half a minute under the same
 key, so nothing is fired twice. A script that may run again should give its own
@@ -44,7 +45,9 @@ key, so nothing is fired twice. A script that may run again should give its own
 With --wait the exit code is 0 if the campaign is done or everybody awake has
 got it, and 1 if it was cancelled or missed its start. Ctrl-C ends only the
 waiting. With --dry-run it is 0 if nobody objects, 1 if a provider refuses the
-message or does not answer, and 2 if the message breaks a platform's rules."""
+message or does not answer, and 2 if the message breaks a platform's rules.
+It also says who gets the news later than others, or not at all: look there
+before you fire with --at or --expires."""
 
 
 _NOW = When()
@@ -115,6 +118,8 @@ def fire(
         request = msgspec.structs.replace(request, start=start)
     if expires is not None:
         request = msgspec.structs.replace(request, expires=expires)
+    if when.expire_asleep:
+        request = msgspec.structs.replace(request, expire_asleep=True)
     try:
         key = secrets.token_hex(16) if key is None else check_key(key, "--key")
     except RecordError as error:
@@ -123,7 +128,12 @@ def fire(
         if wait:
             raise UsageError("--wait: a dry run fires nothing to wait for (leave one of the two out)")
         return _rehearse(folder, request, json)
-    report = fire_once(folder, request, key)
+    try:
+        report = fire_once(folder, request, key)
+    except ApiError as error:
+        if error.confirm != "expire_asleep" or not agreed(f"{error}\nFire it nevertheless?"):
+            raise
+        report = fire_once(folder, msgspec.structs.replace(request, expire_asleep=True), key)
     for note in report.notes:
         complain(note)
     later = report.state == "scheduled"
@@ -158,6 +168,8 @@ def _rehearse(folder: DataFolder, request: FireRequest, json: bool) -> int:
     if json:
         say_json(report)
     else:
+        for note in report.notes:
+            complain(note)
         for name, verdict in report.channels.items():
             say("; ".join([f"{name}: {verdict.text}", *(f"adapted: {sentence}" for sentence in verdict.adapted)]))
     verdicts = {verdict.verdict for verdict in report.channels.values()}

@@ -66,6 +66,15 @@ def complain(text: str) -> None:
     sys.stderr.flush()
 
 
+def agreed(question: str) -> bool:
+    """Ask for a yes on the terminal. Without a terminal nothing is asked, and the answer is no."""
+    if not sys.stdin.isatty():
+        return False
+    sys.stderr.write(harmless(f"{question} [y/N] "))  # `input` would write it into a result that goes to a file
+    sys.stderr.flush()
+    return input().strip().lower() in ("y", "yes")
+
+
 def table(columns: Iterable[str], rows: Iterable[Iterable[object]]) -> None:
     """Print a table: aligned columns on a terminal, tab-separated lines with a header elsewhere."""
     names = list(columns)

@@ -8,7 +8,7 @@ from typing import Annotated, Any, TypeAlias
 from cyclopts import App, Parameter
 
 from broadside.cli.options import ConfigFile, DataDir, Json, client
-from broadside.cli.output import complain, say, say_json, table
+from broadside.cli.output import agreed, complain, say, say_json, table
 from campaigns.identity import campaign_text
 from storage.records import REFUSALS, TASK_FIELDS
 
@@ -135,7 +135,7 @@ def _agreed(warning: str) -> bool:
     if not sys.stdin.isatty():
         complain(f"{warning} (add --yes)")
         return False
-    return input(f"{warning}. Put them back anyway? [y/N] ").strip().lower() in ("y", "yes")
+    return agreed(f"{warning}. Put them back anyway?")
 
 
 def _row(task: dict[str, Any]) -> list[object]:

@@ -31,13 +31,22 @@ class When:
         Parameter(
             help="Start later: at an instant as in 2026-11-29T08:00+01:00; at a time of the newsroom's zone as in "
             '2026-11-29T08:00, or 08:00 for the next one; at each zone\'s own time as in "local 08:00" or "local '
-            '2026-11-29T08:00"; or at each subscriber\'s "best" time.'
+            '2026-11-29T08:00"; or at each subscriber\'s "best" time. With "local" and "best" the audience is that of '
+            "Fire: phones that register later get nothing."
         ),
     ] = None
     expires: Annotated[
         str | None,
         Parameter(help="Instead of --ttl: the instant at which the news expires, or a duration from the start."),
     ] = None
+    expire_asleep: Annotated[
+        bool,
+        Parameter(
+            help="Fire although the news expires before some people may first get it. Without it a terminal asks, and "
+            "elsewhere nothing is fired.",
+            negative="",
+        ),
+    ] = False
 
     def times(self, ask: Callable[[], NewsroomClock]) -> tuple[str | None, str | None]:
         """Return ``start`` and ``expires`` of the request. ``ask``: asks the node, for a time without an offset.

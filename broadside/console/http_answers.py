@@ -12,7 +12,7 @@ from starlette.responses import Response
 from starlette.routing import Match, Route
 
 from broadside.console.request_failure import FAILURE, failure, logged
-from broadside.errors import Conflict, RecordError
+from broadside.errors import Conflict, NeedsYes, RecordError
 from broadside.newsroom.alarms import DISK_REMEDY, REMEDY
 from storage.errors import DiskFull, LinkDown, LinkLost, OutOfMemory, StorageError, VerbRefused
 
@@ -40,11 +40,19 @@ def json_answer(content: Any, status: int = 200) -> Response:
 
 
 def refused(error: RecordError) -> ApiFailure:
-    """The answer to a request with a field that breaks a rule."""
-    problem = error.problem
-    return ApiFailure(
-        400, str(error), field=problem.where, value=problem.value, remedy=problem.remedy, index=error.index
+    """The answer to a request with a field that breaks a rule, or that needs a yes."""
+    problem, confirm = error.problem, error.confirm if isinstance(error, NeedsYes) else ""
+    failure = ApiFailure(
+        409 if confirm else 400,
+        str(error),
+        field=problem.where,
+        value=problem.value,
+        remedy=problem.remedy,
+        index=error.index,
     )
+    if confirm:
+        failure.error["confirm"] = confirm
+    return failure
 
 
 def broken(request: Request, error: BaseException, message: str, more: dict[str, Any] | None = None) -> Response:

@@ -26,6 +26,7 @@ from broadside.newsroom.coverage import coverage, verify
 from broadside.newsroom.dead_desk import DeadDesk, questions
 from broadside.newsroom.dry_run import PHONES, DryRun
 from broadside.newsroom.firing import Firing, new_id
+from broadside.newsroom.foresight import FORESEEN, Foreseen, foresee, zoneless
 from broadside.newsroom.quiet_policy import HOURS, NO_QUIET, Quiet
 from broadside.newsroom.reports import report
 from broadside.newsroom.starts import Times
@@ -134,7 +135,11 @@ class Newsroom:
             if times.later:  # who is left out, and what is adapted, is decided when it starts
                 channels, more = request.channels, {}
             policy.update(more)
-            return await self.audience.choose(request.audience or None, channels, campaign_text(id))
+            chosen = await self.audience.choose(request.audience or None, channels, campaign_text(id))
+            if foreseen := await self._foresee(chosen, times, quiet):
+                foreseen.refuse_unasked(sent)
+                policy[FORESEEN] = foreseen.sentences()
+            return chosen
 
         def windows(start: int) -> Windows | None:
             return None if times.later else self._windows(times._replace(start=start), quiet, request.channels)
@@ -170,6 +175,15 @@ class Newsroom:
         """The window classes of a campaign that is to start at ``times.start``, also if it starts late."""
         start, _, moment, ttl, expires_at, rule = times
         return quiet.windows(rule, channels or quiet.zones, start, ttl, moment, expires_at)
+
+    async def _foresee(self, chosen: Chosen, times: Times, quiet: Quiet) -> Foreseen | None:
+        windows = await trio.to_thread.run_sync(self._windows, times, quiet, chosen.channels)
+        return await foresee(self.audience, chosen, times, windows)
+
+    async def zoneless(self) -> str:
+        """Say how many subscribers have no quiet hours, because nobody knows their time zone; empty: none."""
+        names = [name for name, zone in self._quiet.zones.items() if zone is None]
+        return await zoneless(self.audience, names) if names and self._quiet.hours is not None else ""
 
     def now(self) -> int:
         """Return this node's time, ms UTC."""
@@ -230,6 +244,8 @@ class Newsroom:
         times = Times.read(request, now)
         times.check(request, now)
         id, ttl = new_id(now), max(1, times.ttl // 1000)
+        chosen = await self.audience.choose(request.audience or None, request.channels, campaign_text(id))
+        foreseen = await self._foresee(chosen, times, quiet)
         phones = {name: await self._store.subscribers_some(name, PHONES) for name in names}
         verdicts: dict[str, Verdict] = {}
 
@@ -253,7 +269,7 @@ class Newsroom:
                     nursery.start_soon(ask, name)
         finally:
             self._rehearsing.release()
-        return DryRunReport({name: verdicts[name] for name in names})
+        return DryRunReport({name: verdicts[name] for name in names}, foreseen.sentences() if foreseen else [])
 
     def preview(self, request: FireRequest) -> PreviewReport:
         """Return the exact requests that the providers would get. Fires and stores nothing.

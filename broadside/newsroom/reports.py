@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from broadside.api.campaign_report import CampaignReport, Scheduled
 from broadside.newsroom import adaptation, quiet_policy, served, starts
 from broadside.newsroom.dead_desk import questions
+from broadside.newsroom.foresight import FORESEEN
 from campaigns.campaign import Campaign
 from campaigns.channel_state import ChannelState, worst
 from campaigns.identity import campaign_text
@@ -81,6 +82,7 @@ def report(
             *campaign.policy.get(served.LEFT_OUT, {}).values(),
             *adaptation.notes(campaign.policy),
             *quiet_policy.notes(campaign.policy),
+            *campaign.policy.get(FORESEEN, ()),
         ],
         reasons={name: why for name, why in sorted(campaign.reasons.items()) if why},
     )

@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -20,7 +21,7 @@ from broadside.demo import demo
 from broadside.errors import BroadsideError, first_error
 from broadside.node.node import Node
 from broadside.outlet import open_standard_streams
-from storage.errors import EmbeddedUnavailable, VerbRefused
+from storage.errors import EmbeddedUnavailable, LinkDown, LinkLost, VerbRefused
 from supervision import IntensityExceeded, ProcessDied, StartFailed, kill_running
 from transports.errors import TransportError
 
@@ -83,6 +84,7 @@ async def _main(config: Config, folder: DataFolder, terminal: demo.Terminal, fir
                 terminal.say(f"pushes go to twins of {', '.join(node.twins)} on this machine")
             for name, allowance in node.allowances.items():
                 terminal.say(f"quota: {name} {allowance.text}")
+            nursery.start_soon(_warn_of_no_zone, node)
             if first:
                 await demo.show(node.newsroom, config, terminal)
             terminal.say("serving; Ctrl-C drains and stops")
@@ -100,6 +102,13 @@ async def _main(config: Config, folder: DataFolder, terminal: demo.Terminal, fir
         nursery.cancel_scope.cancel()
     terminal.say("stopped")
     return 0
+
+
+async def _warn_of_no_zone(node: Node) -> None:
+    """Log how many people have no quiet hours, because nobody knows their time zone."""
+    with suppress(LinkLost, LinkDown):  # Fire says it, too
+        if found := await node.newsroom.zoneless():
+            log.warning("no quiet hours", why=found)
 
 
 def _why(error: BaseException, folder: DataFolder) -> str:

@@ -90,6 +90,8 @@ class FakeNode:
         self.answered = report("firing", 0)
         """The answer to a Fire."""
         self.zone: str | None = None
+        self.asleep = ""
+        """Why a Fire needs a yes to `expire_asleep`."""
         node = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -179,6 +181,9 @@ class FakeNode:
                 return
             self.keys.append(to.headers.get("idempotency-key"))
             self.fired.append(wanted)
+            if self.asleep and not wanted.get("expire_asleep"):
+                self.refuse(to, 409, message=self.asleep, field="expires", confirm="expire_asleep")
+                return
             if self.losses:
                 loss = self.losses.pop(0)
                 if isinstance(loss, dict):

@@ -15,7 +15,7 @@ import pytest
 from broadside import cli
 from broadside.api.audience_request import AudienceCount, AudienceRequest, ChannelCount, where_of
 from broadside.api.campaign_report import FireRequest
-from broadside.cli.audience import written
+from broadside.api.report_text import written
 from broadside.demo import samples
 from broadside.newsroom import audience_desk
 from broadside.newsroom.audience_desk import AudienceDesk

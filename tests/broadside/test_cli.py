@@ -238,7 +238,7 @@ def test_a_dry_run_is_a_line_a_channel_and_fires_nothing(
     assert (code, err) == (expected, "")
     assert out == f"android-news: {words[0]} so\nios-news: {words[1]} so; adapted: the body is cut\n"
     code, out, _ = broadside(*fire, "--json")
-    assert (code, json.loads(out)) == (expected, {"channels": node.verdicts})
+    assert (code, json.loads(out)) == (expected, {"channels": node.verdicts, "notes": []})
     assert node.fired == []
 
 

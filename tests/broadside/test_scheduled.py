@@ -314,7 +314,7 @@ async def test_an_instant_of_expiry_holds_for_people_in_quiet_hours_too(own_link
     room = room_over(own_link)
     room._quiet = Quiet(QuietHours.parse("23:00-07:00"), {"ios": VIENNA, "android": None})
     expires = wall() + HOUR
-    request = FireRequest(message=Message(**BODY["message"]), expires=iso(expires))
+    request = FireRequest(message=Message(**BODY["message"]), expires=iso(expires), expire_asleep=True)
     campaign = await Store(own_link).campaign_timed(parse_campaign((await room.fire(request)).id))
     assert campaign is not None
     assert campaign.windows is not None

@@ -16,6 +16,8 @@ from campaigns.windows import BEST, MARGIN, SLOT, LocalTime, Moment, QuietRule, 
 from tests.campaigns.test_quiet_hours import NOW, is_quiet
 
 HOUR = 3_600_000
+QUARTER = HOUR // 4
+"""Every zone's offset, and so every edge of a night, is a whole number of them."""
 NIGHT = QuietHours.parse("23:00-07:00")
 
 
@@ -72,6 +74,29 @@ def test_an_instant_of_expiry_ends_every_class_also_those_that_are_asleep_until_
         assert all(end <= expires_at for _, end in each.intervals)
         assert bool(each.intervals) == (each.due < expires_at)
     assert any(not each.intervals for each in windows.classes), "somewhere it is night"
+
+
+def test_whoever_has_no_allowed_moment_before_the_expiry_is_not_reached_and_nobody_else() -> None:
+    """21.2.1: the count before Fire rests on it."""
+    dice = random.Random(29)
+    found = {True: 0, False: 0}
+    for _ in range(10):  # zones are cheap, and days cost 0.2 s
+        start = NOW // DAY * DAY + dice.randrange(365) * DAY + dice.randrange(96) * QUARTER
+        expires_at = start + dice.randrange(1, 48) * QUARTER
+        day = wall("UTC", start).date().isoformat()
+        moment = dice.choice([None, LocalTime(day, dice.randrange(96) * 15), LocalTime(day, 0)])
+        rule = dice.choice([QuietRule.HOLD, QuietRule.SILENT, QuietRule.BREAK_THROUGH])
+        ttl = expires_at - start
+        windows = compute(
+            quiet=NIGHT, rules={"ios": rule}, zones={}, start=start, ttl=ttl, moment=moment, expires_at=expires_at
+        )
+        for zone in dice.sample(sorted(zones_known()), 60):
+            first = start if moment is None else max(start, moment.at(zone))
+            moments = range(first, expires_at, QUARTER)
+            slow = any(rule is not QuietRule.HOLD or not is_quiet(zone, each, NIGHT) for each in moments)
+            assert windows.reaches("ios", windows.zones[zone], expires_at) == slow, (zone, start, moment, rule)
+            found[slow] += 1
+    assert min(found.values()) > 50
 
 
 def test_what_breaks_through_has_no_window() -> None:
