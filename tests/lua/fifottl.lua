@@ -169,4 +169,15 @@ end},
     t:is(tube:take(2)[3], 'soon', 'the watcher wakes in time')
 end},
 
+{'a clock that is set forward makes a delayed task ready', function(t)
+    t:plan(1)
+    local tube, right = new(), fiber.time64
+    tube:put('for the morning', {delay = 100})
+    fiber.sleep(0.01)
+    fiber.time64 = function() return right() + 3600000000ULL end
+    local task = tube:take(5)
+    fiber.time64 = right
+    t:is(task and task[3], 'for the morning', 'the watcher asks the clock again')
+end},
+
 })

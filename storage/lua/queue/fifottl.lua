@@ -7,6 +7,7 @@ local log = require('log')
 
 local ID, STATE, NEXT_EVENT, TTL, TTR, CREATED = 1, 2, 3, 4, 5, 7
 local FOREVER = 365 * 86400 * 500 * 1000000     -- 500 years
+local LOOK_EVERY = 1                            -- second: the wall clock may be set forward while the watcher waits
 local RETRY = 500000                            -- until a timed event that failed is tried again
 local EVENTS = {['~'] = 'delay', t = 'ttr', r = 'ttl', ['!'] = 'ttl'}   -- what a task's next_event is, by its state
 
@@ -120,7 +121,7 @@ local function watch(self, me)
             end
             self.nearest = math.min(self.nearest, at)
         end
-        self.bell:wait(math.min(math.max((self.nearest - now()) / 1000000, 0), 3600))
+        self.bell:wait(math.min(math.max((self.nearest - now()) / 1000000, 0), LOOK_EVERY))
     end
 end
 
