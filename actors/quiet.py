@@ -22,9 +22,9 @@ def heed(batch: Batch, now: int) -> Batch | Outcomes:
     window = batch.window
     if window is None:
         return batch
-    closes = window.closes(now)
-    if closes is not None:
-        return replace(batch, closes_at=closes)
+    interval = window.interval(now)
+    if interval is not None:
+        return replace(batch, opens_at=interval[0], closes_at=interval[1])
     if window.rule is QuietRule.SILENT:
         return replace(batch, presentation=Presentation.ASLEEP)
     if window.rule is QuietRule.DROP:

@@ -11,7 +11,7 @@ from campaigns.lane import Lane
 from campaigns.message import Message
 from campaigns.presentation import Presentation
 from campaigns.recipient import Recipient
-from campaigns.windows import Window
+from campaigns.windows import MARGIN, Window
 
 RECIPIENTS_A_BATCH = 500
 """Size of a task (`./dev bench choices`): with 100 a push costs a third more CPU; with 1,000 a tenth less, but batches
@@ -64,8 +64,14 @@ class Batch:
     """How its pushes are shown."""
     window: Window | None = None
     """When its pushes may begin; None: no quiet hours hold for these recipients."""
+    opens_at: float = -math.inf
+    """Milliseconds UTC at which its window opened. Nothing is begun before: a clock that was fast may be set right."""
     closes_at: float = math.inf
     """Milliseconds UTC at which its window closes: nothing is begun then, and a provider keeps nothing for later."""
+
+    def is_open(self, now: int) -> bool:
+        """Whether its window is open. ``now``: milliseconds UTC."""
+        return self.opens_at <= now < self.closes_at - MARGIN
 
     @property
     def kept_until(self) -> int:

@@ -48,12 +48,17 @@ class Window(msgspec.Struct, frozen=True, gc=False):
     intervals: tuple[Interval, ...]
     """In order, ms UTC."""
 
-    def closes(self, now: int) -> int | None:
-        """The end of the interval in which a push may begin awake now; None: it may not."""
+    def interval(self, now: int) -> Interval | None:
+        """The interval in which a push may begin awake now; None: it may not."""
         for begin, end in self.intervals:
             if begin <= now < end - MARGIN:
-                return end
+                return begin, end
         return None
+
+    def closes(self, now: int) -> int | None:
+        """The end of the interval in which a push may begin awake now; None: it may not."""
+        interval = self.interval(now)
+        return None if interval is None else interval[1]
 
     def next_open(self, now: int) -> int | None:
         """The first moment from ``now`` on at which a push may begin awake; None: there is none any more."""

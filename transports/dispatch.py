@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Awaitable, Callable
 
@@ -11,7 +12,6 @@ from campaigns.batch import Batch, Leave
 from campaigns.clock import Clock, wall_clock
 from campaigns.lane import Lane
 from campaigns.outcome import Death, Fault, Outcome
-from campaigns.windows import MARGIN
 from transports.contract import Exceptional, Outcomes
 from transports.decision import Decision, Then
 from transports.http2.messages import UNANSWERED, UNPROCESSED, Answer, Row, Template
@@ -36,11 +36,13 @@ class Dispatch(Submission):
         decide: Callable[[Answer, int], Decision],
         renew: Callable[[Answer, Then], bool],
         clock: Clock = wall_clock,
+        begin_before: float = math.inf,
     ) -> None:
         """``rows``: a request for each recipient with a usable token; its key is the recipient's index in ``batch``.
 
         ``decide(answer, attempt)`` is the platform's table. ``renew`` replaces the credential that ``answer`` refused,
-        and returns whether that is worth another try. ``clock``: ms UTC.
+        and returns whether that is worth another try. ``clock``: ms UTC. ``begin_before``: ms UTC by that clock after
+        which ``rows`` would be kept by the provider for too long.
         """
         super().__init__(rows, template, batch.begin_until, first=batch.lane is Lane.UPPER)
         self.outcomes = Outcomes()
@@ -48,6 +50,7 @@ class Dispatch(Submission):
         self._decide = decide
         self._renew = renew
         self._clock = clock
+        self._begin_before = begin_before
         self._again: list[Row] = []
         self._renewed = False
         self._unreadable = False
@@ -86,8 +89,10 @@ class Dispatch(Submission):
         now = self._clock()
         if now >= self._batch.expires_at:
             self._end_unsent(Outcome.EXPIRED, "expired before it was sent")
-        elif now >= self._batch.closes_at - MARGIN:
-            self.withdraw("quiet hours begin")
+        elif not self._batch.is_open(now):
+            self.withdraw("quiet hours")
+        elif now > self._begin_before:
+            self.withdraw("it waited too long, or the clock was set")
         leave = self._batch.leave()
         if leave is Leave.GONE:
             self.withdraw("the batch is in other hands")

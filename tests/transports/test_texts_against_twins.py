@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -15,6 +16,7 @@ import trio
 
 from campaigns import personal
 from campaigns.batch import Batch
+from campaigns.clock import wall_clock
 from campaigns.identity import campaign_text
 from campaigns.message import Message, PlatformText, Text
 from campaigns.outcome import Outcome
@@ -104,9 +106,11 @@ class Against:
 @pytest.fixture
 def against(tmp_path: Path, fast: dict[str, Any], running: Any) -> Any:
     @contextlib.asynccontextmanager
-    async def start(platform: str, **settings: Any) -> AsyncIterator[Against]:
+    async def start(
+        platform: str, scripted: Mapping[str, int] = MappingProxyType({}), **settings: Any
+    ) -> AsyncIterator[Against]:
         script = tmp_path / "script.json"
-        script.write_text('{"bodies": true}')
+        script.write_text(json.dumps({"bodies": True, **scripted}))
         made: list[Any] = []
         up = trio.Event()
 
@@ -241,14 +245,32 @@ async def test_no_provider_keeps_a_push_for_longer_than_its_window_is_open(platf
     """A phone that is off at ten and switched on at three must stay silent."""
     closes = EXPIRES - 1_800_000
     async with against(platform) as twin:
-        batch = dataclasses.replace(twin.batch(NEWS), closes_at=closes)
+        begin_until = trio.current_time() + 25.0
+        batch = dataclasses.replace(twin.batch(NEWS), closes_at=closes, begin_until=begin_until)
         assert (await twin.transport.send(batch)).delivered == len(PHONES)
         if platform == "apns":
             assert {entry.expires for entry in twin.entries()} == {closes}
-        else:  # this twin's clock is not the test's: what is left counts
-            assert {(entry.expires or 0) - entry.time for entry in twin.entries()} <= {1_800_000, 1_800_001, 1_799_999}
+        else:  # this twin's clock is not the test's: what is left counts when the last push may be begun
             push = json.loads(twin.bodies()[0])["message"]
-            assert (push["android"]["ttl"], push["webpush"]["headers"]["TTL"]) == ("1800s", "1800")
+            ttl = int(push["webpush"]["headers"]["TTL"])
+            assert push["android"]["ttl"] == f"{ttl}s"
+            assert 1_774 <= ttl <= 1_776
+            kept = {(entry.expires or 0) - entry.time for entry in twin.entries()}
+            assert kept <= {ttl * 1000 + rounded for rounded in (-1, 0, 1)}
+
+
+async def test_google_keeps_no_push_into_the_night_however_long_it_waited_to_be_begun(against: Any) -> None:
+    """Issue 21: Google counts a time to live from when it gets the push, not from when its batch was made ready."""
+    async with against("fcm", {"streams": 1, "latency_ms": 300}) as twin:
+        twin.transport._clock = wall_clock
+        closes = wall_clock() + 60_000
+        begin_until = trio.current_time() + 25.0
+        lives = closes + 10**6
+        batch = dataclasses.replace(twin.batch(NEWS), expires_at=lives, closes_at=closes, begin_until=begin_until)
+        assert (await twin.transport.send(batch)).delivered == len(PHONES)
+        begun = [entry.time for entry in twin.entries()]
+        assert max(begun) - min(begun) > 1_200, "some waited"
+        assert all(closes - 26_500 < entry.expires <= closes for entry in twin.entries())
 
 
 def test_a_channel_can_be_asleep_where_its_platform_can_and_android_only_with_a_quiet_channel() -> None:
