@@ -7,6 +7,7 @@ import signal
 from typing import TYPE_CHECKING, Any
 
 from tests.system.faults import fault, kill_worker, none, nothing
+from tests.system.nights import OPTIONS, pause_over_nightfall
 from tests.system.strangers import LAW, around
 
 if TYPE_CHECKING:
@@ -168,6 +169,16 @@ async def healthz(self, request):
 
 Api._healthz = healthz
 """
+_WAKE = """
+import actors.transport_actor
+
+actors.transport_actor.heed = lambda batch, now: batch
+"""
+_KEEP = """
+from campaigns.batch import Batch
+
+Batch.kept_until = property(lambda self: self.expires_at)
+"""
 
 
 @fault("canary-settle-first", none, defect=lambda run: _SETTLE_FIRST, drawn=False)
@@ -208,6 +219,10 @@ fault(
     drawn=False,
 )(nothing)
 
+# the first forgets quiet hours in a pause, the second lets Apple store what it sends before them
+fault("canary-wake", none, defect=lambda run: _WAKE, drawn=False, **OPTIONS)(pause_over_nightfall)
+fault("canary-keep", none, defect=lambda run: _KEEP, drawn=False, **OPTIONS)(nothing)
+
 CAUGHT_BY = {
     "canary-settle-first": "lost = 0",
     "canary-send-twice": "duplicates within the bound",
@@ -220,5 +235,7 @@ CAUGHT_BY = {
     "canary-stand-still": "a standing channel says why",
     "canary-send-thrice": "nobody gets a campaign more often than who had that phone in hand died, plus one",
     "canary-heed-strangers": LAW,
+    "canary-wake": "nobody is woken at night",
+    "canary-keep": "nothing awake can be delivered at night",
 }
 """Which law each of them breaks."""

@@ -56,7 +56,9 @@ class Fault:
     full: bool = False
     """The embedded Tarantool's folder is a small disk of its own (needs root)."""
     night: bool = False
-    """Quiet hours begin and end during the run (:class:`tests.system.night_hours.Night`)."""
+    """Quiet hours begin and end during the run (:class:`tests.system.night_hours.Night`), which takes minutes."""
+    latency: int | None = None
+    """Milliseconds before each of a twin's answers, for each worker, in place of the usual."""
     clock: bool = False
     """The node lives under a clock that can be set (needs libfaketime)."""
     defect: Callable[[Any], str] | None = None
@@ -112,7 +114,7 @@ class Fault:
     @property
     def anywhere(self) -> bool:
         """Whether it is over within seconds, and needs neither root nor a clock of its own."""
-        return not (self.slow or self.full or self.clock or self.parted or self.root)
+        return not (self.slow or self.night or self.full or self.clock or self.parted or self.root)
 
 
 FAULTS: dict[str, Fault] = {}

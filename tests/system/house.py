@@ -103,6 +103,19 @@ class House(Trial):
         self.may_repeat(1, *platforms)
 
     @asynccontextmanager
+    async def suspended(self) -> AsyncIterator[None]:
+        """Stop the whole node, as a machine that sleeps. Its leases end meanwhile, so they are counted."""
+        async with self.frozen():
+            pids = self.queue(), self.node.pid
+            for pid in pids:
+                os.kill(pid, signal.SIGSTOP)
+            try:
+                yield
+            finally:
+                for pid in pids:
+                    os.kill(pid, signal.SIGCONT)
+
+    @asynccontextmanager
     async def frozen(self) -> AsyncIterator[None]:
         """Stop the workers, so that the unsettled leases can be counted; they go on when the fault has been done."""
         workers = self.node.workers()
@@ -315,7 +328,8 @@ class House(Trial):
         # keys of the script itself come before its tables
         top = "" if extra.startswith("[[") else extra
         tables = extra if extra.startswith("[[") else ""
-        head = f"seed = {self.plan.seed % 2**31}\nstreams = {STREAMS}\nlatency_ms = {LATENCY}\n{top}"
+        latency = LATENCY if self.kind.latency is None else self.kind.latency * self.plan.workers
+        head = f"seed = {self.plan.seed % 2**31}\nstreams = {STREAMS}\nlatency_ms = {latency}\n{top}"
         return f'{head}\n{first}\n[[rules]]\nprefix = "{samples.DEAD}"\nanswer = "dead"\n\n{tables}'
 
     def _config(self) -> str:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from broadside.demo import samples
 from simulators.ledger import Entry
-from tests.system.night_hours import DAY, EVENING, GRACE, Night
 
 if TYPE_CHECKING:
     from tests.system.trial import Trial
@@ -92,6 +90,8 @@ def judge(run: Trial, seconds: float) -> Judgement:
         duplicates += accepted.total() - len(accepted)
         bound += sum(entry.answered != 200 for entry in entries)
         remaining += _agree(run, campaign, live, accepted, laws)
+        if run.night is not None:
+            laws += run.night.laws(live, entries)
     once = sorted(run.fired) == sorted(campaign.id for campaign in run.campaigns)
     laws += [
         ("lost = 0", lost == 0, f"{lost} lost"),
@@ -107,8 +107,6 @@ def judge(run: Trial, seconds: float) -> Judgement:
         ("duplicates within the bound", duplicates <= bound, f"{duplicates} > {bound}"),
         ("every recipient is terminal", remaining == 0, f"{remaining} are not"),
     ]
-    if run.night is not None:
-        laws += list(_nights(run.night, ledger))
     rss = max(run.notes.get("rss_mb", [0]), default=0)
     laws.append(("a worker's memory stays small", rss <= MEMORY, f"{rss} MB > {MEMORY}"))
     ratio = rate_kept(run, ledger)
@@ -123,15 +121,6 @@ def judge(run: Trial, seconds: float) -> Judgement:
         laws.append(("serves again in time", serving is not None and serving <= limit, f"{serving} s > {limit} s"))
     plan = run.plan.shown()
     return Judgement(plan, seconds, lost, harmed, unexpected, duplicates, bound, remaining, ratio, run.notes, laws)
-
-
-def _nights(night: Night, ledger: dict[str, list[Entry]]) -> Iterator[tuple[str, bool, str]]:
-    """Nobody is woken, by each phone's own zone; and there was a night to be woken in."""
-    entries = [entry for lines in ledger.values() for entry in lines]
-    woken = [entry for entry in entries if night.is_quiet(entry.token, entry.time - GRACE)]
-    yield "nobody is woken at night", not woken, f"{len(woken)} were"
-    zones = Counter(night.zones[entry.token] for entry in entries)
-    yield "some were reached before nightfall, or by day", bool(zones[EVENING] or zones[DAY]), f"{zones}"
 
 
 def _expired(campaign: Campaign) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,7 @@ import trio
 
 from broadside.api.subscriber import Subscriber
 from broadside.demo import samples
-from tests.system.faults import PLATFORMS, fault, none, sick
+from tests.system.faults import PLATFORMS, fault, none
 from tests.system.night_hours import FIRE_BEFORE, ZONES
 
 if TYPE_CHECKING:
@@ -20,6 +21,14 @@ if TYPE_CHECKING:
 
 AFTER = 3.0
 """Seconds after nightfall at which a fault ends."""
+LATENCY = 250
+"""Milliseconds: night falls before everybody is reached who is awake in the evening."""
+TTL = 90
+"""Seconds for which the news is wanted: in bed it expires, and whoever is awake gets it before."""
+OFF = 85
+"""Seconds by which a clock is wrong: nightfall and the end of the night are 60 apart."""
+CACHED = 1.2
+"""Seconds until every process of the node knows that its clock was set."""
 
 
 def zoned(plan: Plan) -> Iterator[Subscriber]:
@@ -33,7 +42,8 @@ async def in_the_evening(run: Run, values: dict[str, Any]) -> Any:
     """Fire a little before nightfall."""
     assert run.night is not None
     await trio.sleep(max(0.0, run.night.falls - FIRE_BEFORE - time.time()))
-    run.law("fired in the evening", time.time() < run.night.falls - 5, "the base took too long to import")
+    late = time.time() - (run.night.falls - FIRE_BEFORE)
+    run.law("fired in the evening", late < 5, f"{late:.1f} s too late: the node took too long to start")
     return await run.fire()
 
 
@@ -44,15 +54,15 @@ async def nightfall(run: Run) -> None:
 
 
 OPTIONS: dict[str, Any] = {
-    "night": True, "rows": zoned, "fire": in_the_evening, "ttl": 120, "may_expire": True, "slow": True, "limit": 300.0,
-    "serving": 30.0,
+    "night": True, "latency": LATENCY, "rows": zoned, "fire": in_the_evening, "ttl": TTL, "may_expire": True,
+    "at": 0.1, "limit": 300.0, "serving": 30.0,
 }  # fmt: skip
 
 
-@fault("night-outage", sick, **OPTIONS)
+@fault("night-outage", lambda chance: {"down": chance.choice(PLATFORMS)}, **OPTIONS)
 async def outage_into_the_night(run: Run, values: dict[str, Any]) -> None:
-    twin = run.twins[values["platform"]]
-    run.in_flight(values["platform"])
+    twin = run.twins[values["down"]]
+    run.in_flight(values["down"])
     await twin.kill()
     await nightfall(run)
     await twin.start()
@@ -68,18 +78,41 @@ async def pause_over_nightfall(run: Run, values: dict[str, Any]) -> None:
     run.over()
 
 
-@fault("night-kill", none, large=True, **OPTIONS)
-async def node_killed_while_many_are_held(run: Run, values: dict[str, Any]) -> None:
+@fault("night-kill", none, **OPTIONS)
+async def node_killed_in_the_evening(run: Run, values: dict[str, Any]) -> None:
     async with run.frozen():
         await run.node.kill()
+    run.in_flight(*PLATFORMS)
     await nightfall(run)
     await run.start_node()
     run.over()
-    run.in_flight(*PLATFORMS)
 
 
-@fault("night-stop", none, **OPTIONS)
+@fault("night-stop", none, dumb=True, **OPTIONS)
 async def machine_suspended_into_the_night(run: Run, values: dict[str, Any]) -> None:
-    async with run.frozen():  # its workers stand still, as on a machine that sleeps
+    async with run.suspended():
         await nightfall(run)
+    run.in_flight(*PLATFORMS)
+    run.over()
+
+
+def _off(chance: random.Random) -> dict[str, Any]:
+    return {"seconds": chance.choice((-OFF, OFF))}
+
+
+@fault("night-clock", _off, clock=True, **(OPTIONS | {"ttl": OFF + 40}))
+async def clock_set_right_in_the_night(run: Run, values: dict[str, Any]) -> None:
+    """The clock is wrong while nothing can be sent: slow, it stays evening; fast, night is over before it falls.
+
+    What was taken, rendered and held by that clock is still in hand when it is set right. Nothing expires before.
+    """
+    run.in_flight(*PLATFORMS)
+    for twin in run.twins.values():
+        await twin.kill()
+    run.set_clock(values["seconds"])
+    await nightfall(run)
+    run.set_clock(0)
+    await trio.sleep(CACHED)
+    for twin in run.twins.values():
+        await twin.start()
     run.over()
