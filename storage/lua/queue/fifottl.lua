@@ -1,4 +1,5 @@
--- The queue with priorities, delays, a time to live and a time to run. Times are microseconds of the wall clock.
+-- The queue with priorities, delays, a time to live and a time to run. Times are microseconds of the wall clock; only a
+-- time to run is counted by a clock that nobody sets, or a clock set forward would end every lease.
 -- Tuple: [id, state, next_event, ttl, ttr, pri, created, data], as the queue rock stores it.
 
 local fiber = require('fiber')
@@ -12,6 +13,7 @@ local RETRY = 500000                            -- until a timed event that fail
 local EVENTS = {['~'] = 'delay', t = 'ttr', r = 'ttl', ['!'] = 'ttl'}   -- what a task's next_event is, by its state
 
 local fifottl = {}
+local began, began_at = tonumber(fiber.time64()), fiber.clock()
 local methods = setmetatable({}, {__index = fifo.methods})
 
 function fifottl.create_space(name, opts)
@@ -25,6 +27,15 @@ end
 
 local function now()
     return tonumber(fiber.time64())
+end
+
+-- The wall clock, if nobody had set it since this process began. What was taken before that is ready again.
+local function steady()
+    return began + math.floor((fiber.clock() - began_at) * 1000000)
+end
+
+local function clock(state)
+    return state == 't' and steady() or now()
 end
 
 local function span(seconds)
@@ -41,9 +52,9 @@ function fifottl.new(space, on_task_change, opts, atomically)
     local self = setmetatable({space = space, opts = opts, atomically = atomically}, {__index = methods})
     self.bell, self.nearest = fiber.cond(), 0
     function self.on_task_change(task, event)
-        local at = task[STATE] ~= '-' and tonumber(task[NEXT_EVENT]) or math.huge
-        if at < self.nearest then
-            self.nearest = at
+        local wait = task[STATE] ~= '-' and tonumber(task[NEXT_EVENT]) - clock(task[STATE]) or math.huge
+        if wait < self.nearest - steady() then
+            self.nearest = steady() + wait
             self.bell:signal()
         end
         on_task_change(task, event)
@@ -70,7 +81,7 @@ function methods:move(task, state, event, delay)
     if delay ~= nil and delay > 0 then
         changes = {{'=', STATE, '~'}, {'=', NEXT_EVENT, now() + span(delay)}, {'+', TTL, span(delay)}}
     elseif state == 't' then    -- not beyond its ttl, however long its ttr
-        changes[2][3] = math.min(now() + tonumber(task[TTR]), changes[2][3])
+        changes[2][3] = math.min(steady() + tonumber(task[TTR]), changes[2][3])
     end
     return self:changed(self.space:update(task[ID], changes), event)
 end
@@ -94,12 +105,12 @@ function methods:touch(id, seconds)
     return self:changed(self.space:update(id, {{'+', NEXT_EVENT, more}, {'+', TTL, more}, {'+', TTR, more}}), 'touch')
 end
 
--- The next event of the tasks in `state`: if it is due, do it and return 0, else return its time.
+-- The next event of the tasks in `state`: if it is due, do it and return 0, else return how long that will take.
 local function expire(self, state, event)
     local task = self.space.index.watch:min{state}
-    local at = task and tonumber(task[NEXT_EVENT]) or math.huge
-    if at > now() then
-        return at
+    local wait = task and tonumber(task[NEXT_EVENT]) - clock(state) or math.huge
+    if wait > 0 then
+        return wait
     elseif event == 'ttl' then
         self:delete(task[ID], event)
     else
@@ -114,14 +125,14 @@ local function watch(self, me)
     while self.watcher == me do
         self.nearest = math.huge
         for state, event in pairs(EVENTS) do
-            local ok, at = pcall(self.atomically, expire, self, state, event)
+            local ok, wait = pcall(self.atomically, expire, self, state, event)
             if not ok then
-                log.error('queue: a timed event of tube "%s" failed, trying again: %s', self.space.name, at)
-                at = now() + RETRY
+                log.error('queue: a timed event of tube "%s" failed, trying again: %s', self.space.name, wait)
+                wait = RETRY
             end
-            self.nearest = math.min(self.nearest, at)
+            self.nearest = math.min(self.nearest, steady() + wait)
         end
-        self.bell:wait(math.min(math.max((self.nearest - now()) / 1000000, 0), LOOK_EVERY))
+        self.bell:wait(math.min(math.max((self.nearest - steady()) / 1000000, 0), LOOK_EVERY))
     end
 end
 
