@@ -27,6 +27,8 @@ TTL = 90
 """Seconds for which the news is wanted: in bed it expires, and whoever is awake gets it before."""
 OFF = 85
 """Seconds by which a clock is wrong: nightfall and the end of the night are 60 apart."""
+GOING = 30.0
+"""Seconds after a clock is right within which a push goes out: connections come back by then, on a busy machine too."""
 CACHED = 1.2
 """Seconds until every process of the node knows that its clock was set."""
 
@@ -96,11 +98,17 @@ async def machine_suspended_into_the_night(run: Run, values: dict[str, Any]) -> 
     run.over()
 
 
+async def _goes_on(run: Run, values: dict[str, Any]) -> None:
+    after = run.notes.get("progress_s")
+    going = after is not None and after <= GOING
+    run.law("who is awake gets it soon after the clock is right", going, f"the first push came after {after} s")
+
+
 def _off(chance: random.Random) -> dict[str, Any]:
     return {"seconds": chance.choice((-OFF, OFF))}
 
 
-@fault("night-clock", _off, clock=True, **(OPTIONS | {"ttl": OFF + 40}))
+@fault("night-clock", _off, clock=True, finish=_goes_on, **(OPTIONS | {"ttl": OFF + 40}))
 async def clock_set_right_in_the_night(run: Run, values: dict[str, Any]) -> None:
     """The clock is wrong while nothing can be sent: slow, it stays evening; fast, night is over before it falls.
 

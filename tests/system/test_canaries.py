@@ -13,7 +13,7 @@ from tests.system.plan import draw
 ALWAYS = ("canary-settle-first", "canary-send-twice", "canary-miscount", "canary-fire-twice", "canary-stand-still")
 """In every run; the others with the sweep (`./dev sweep`)."""
 CANARIES = [pytest.param(name, marks=() if name in ALWAYS else pytest.mark.sweep) for name in CAUGHT_BY]
-PHONES = {"canary-settle-first": 8_000, "canary-send-thrice": 8_000, "canary-wake": 8_000}
+PHONES = {"canary-settle-first": 8_000, "canary-send-thrice": 8_000, "canary-wake": 16_000}
 
 
 @pytest.mark.tarantool
