@@ -5,6 +5,7 @@
 local fiber = require('fiber')
 local atomic = require('roles.atomic')
 local campaigns = require('roles.store.campaigns')
+local cancelled_campaigns = require('roles.store.cancelled_campaigns')
 local channels = require('roles.store.channels')
 local dead = require('roles.store.dead')
 local nodes = require('roles.store.nodes')
@@ -17,19 +18,18 @@ local ROWS_A_STEP = 100
 -- key: reports about an earlier pause do not count for this one.
 local quiet = {}
 
--- Cancelled campaign, as text -> the last moment at which a queue that was away might send something of it. It never
--- changes, and one look at each campaign is enough.
-local ends_at = {}
-
 local function word(node, epoch, id, version)
     return ('%s %s %s %s'):format(node, tostring(epoch), tostring(id), tostring(version))
 end
 
 local function set_state(id, state, now)
     local ended = state == 'cancelled'
-    box.space.store_campaigns:update(id, {
+    local c = box.space.store_campaigns:update(id, {
         {'=', 'state', state}, {'+', 'version', 1}, {'=', 'finished_at', ended and now or 0},
     })
+    if ended then
+        cancelled_campaigns.note(c)
+    end
 end
 
 -- Each returns the campaign's new state (unchanged if the verb does not apply), or nil if there is no such campaign.
@@ -222,12 +222,8 @@ local function paused_campaigns(now)
             table.insert(list, {c.id, c.version, state == 'cancelling', state ~= 'paused'})
         end
     end
-    for _, c in box.space.store_campaigns.index.state:pairs({'cancelled'}) do
-        local key = tostring(c.id)
-        ends_at[key] = ends_at[key] or campaigns.ends_at(c)
-        if ends_at[key] > now then
-            table.insert(list, {c.id, c.version, true, false})
-        end
+    for _, c in ipairs(cancelled_campaigns.standing(now)) do
+        table.insert(list, {c.id, c.version, true, false})
     end
     return list
 end
