@@ -112,11 +112,9 @@ class Walker:
         if campaign is None or claim.verdict != "claimed":
             await self._drop(taken)
             return
-        size = int(campaign.policy["page_size"])
         rows = await self._store.page_read(
             claim.from_id,
             claim.to_id,
-            size,
             RECIPIENTS_A_BATCH,
             claim.position,
             campaign.id if campaign.planned else None,

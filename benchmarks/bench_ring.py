@@ -94,7 +94,7 @@ async def reading(cluster: Cluster, subscribers: int) -> float:
         await store.subscribers_count()  # until it is connected
         before, rows = cpu(cluster.master.pid), 0
         for first in range(0, subscribers, PAGE_SIZE):
-            parts = (await store.page_read(first, first + PAGE_SIZE, PAGE_SIZE, RECIPIENTS_A_BATCH)).parts
+            parts = (await store.page_read(first, first + PAGE_SIZE, RECIPIENTS_A_BATCH)).parts
             rows += sum(part.size for part in parts)
         used = cpu(cluster.master.pid) - before
         link.stop()

@@ -135,7 +135,7 @@ class Store:
         return Claim("claimed", baton.after_id, to, following)
 
     async def page_read(
-        self, from_id: int, to_id: int, limit: int, most: int, position: object = None, *chosen: object, **more: object
+        self, from_id: int, to_id: int, most: int, position: object = None, *chosen: object, **more: object
     ) -> PageRows:
         """How many phones there are on each channel; their data does not matter."""
         model = self._model

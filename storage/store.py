@@ -534,7 +534,6 @@ class Store:
         self,
         from_id: int,
         to_id: int,
-        limit: int,
         most: int,
         position: tuple[int, int] | None = None,
         campaign: int | None = None,
@@ -550,7 +549,7 @@ class Store:
 
         From the replica, if there is one and it has reached the claim's ``position``; else from the store itself.
         """
-        wanted: tuple[Any, ...] = (from_id, to_id, limit, most, campaign, list(fields) if fields else None)
+        wanted: tuple[Any, ...] = (from_id, to_id, None, most, campaign, list(fields) if fields else None)
         if campaign is not None:
             wanted += (pack_ids([*ended]),)
         if versions:

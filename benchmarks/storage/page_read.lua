@@ -48,7 +48,7 @@ local function measure(id)
     for _ = 1, ROUNDS do
         local started = clock.thread()
         for from = 0, ROWS - 1, PAGE do
-            page_read(from, from + PAGE, PAGE, BATCH, id)
+            page_read(from, from + PAGE, nil, BATCH, id)
         end
         best = math.min(best, (clock.thread() - started) / ROWS * 1e6)
     end
@@ -68,7 +68,7 @@ found.share = measure(campaign({share = {share = 0.05, salt = 'story'}}))
 found.versions = measure(campaign({app_version = {{'>=', {5, 2}}, {'<', {5, 20}}}}))
 for _ = 1, 200 do -- a long life: each campaign is compiled and asked
     local id = campaign({locales = {'de', 'pt'}, tags_any = {'sport'}, countries = {'DE', 'BR'}})
-    page_read(0, PAGE, PAGE, BATCH, id)
+    page_read(0, PAGE, nil, BATCH, id)
 end
 found.later = measure(campaign({
     locales = {'de', 'pt', 'en'}, countries = {'DE', 'BR', 'US'}, tags_any = {'sport', 'weather'},

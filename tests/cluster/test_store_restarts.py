@@ -121,7 +121,7 @@ async def test_a_master_that_lives_on_after_another_was_promoted_acknowledges_no
 
 
 async def tokens(store: Store, position: tuple[int, int]) -> list[str]:
-    parts = (await store.page_read(0, 10, 10, 10, position)).parts
+    parts = (await store.page_read(0, 10, 10, position)).parts
     return [row.token for part in parts for row in unpack_recipients(part.recipients)]
 
 
@@ -133,10 +133,10 @@ async def test_a_replica_that_is_behind_says_so_and_the_master_is_asked(cluster:
         await written(store, "first")
         instance, number = 1, master.ask("status")["lsn"]
         assert await tokens(store, (instance, number)) == ["first"]
-        (page,) = await link.call("replica", "store.page_read_at", [instance, number + 1000], 0, 10, 10, 10)
+        (page,) = await link.call("replica", "store.page_read_at", [instance, number + 1000], 0, 10, None, 10)
         assert page is None, "it waited for a second, then gave up"
         assert await tokens(store, (instance, number + 1000)) == ["first"]
-        (page,) = await link.call("replica", "store.page_read_at", [instance, number], 0, 10, 10, 10)
+        (page,) = await link.call("replica", "store.page_read_at", [instance, number], 0, 10, None, 10)
         assert b"first" in page[0][2]
         with pytest.raises(LinkLost, match="read-only"):
             await on_replica.subscribers_put([row("second")])

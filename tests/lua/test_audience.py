@@ -40,7 +40,8 @@ for i, question in ipairs(asked.questions) do
         i % 50, i, 'firing', '', setmetatable({channels = channels, where = where}, MAP), setmetatable({}, MAP),
         1, 1, 0, 0, 0,
     })
-    local parts, skipped = page_read(after, 2 ^ 53, asked.size, 7, i % 50)
+    local last = box.space.store_subscribers:select({after}, {iterator = 'GT', offset = asked.size - 1, limit = 1})[1]
+    local parts, skipped = page_read(after, last and last.id or 2 ^ 53, nil, 7, i % 50)
     local ids = {}
     for _, part in ipairs(parts) do
         for _, row in ipairs((msgpack.decode(part[3]))) do

@@ -169,7 +169,7 @@ class Hands:
 
     async def _passed(self, baton: dict[str, Any]) -> None:
         chosen = (self.house.campaign, None, pack_ids([*baton["ended"]]))
-        parts, skipped = await self.link.call("store", "store.page_read", *baton["range"], 100, 100, *chosen)
+        parts, skipped = await self.link.call("store", "store.page_read", *baton["range"], None, 100, *chosen)
         ids = [row[0] for part in parts for row in msgspec.msgpack.decode(part[2])]
         batches = [[CHANNEL, 0, len(ids), msgspec.msgpack.encode(ids), NOW]] if ids else []
         tallies = {CHANNEL: {"enqueued": len(ids), "skipped": skipped.get(CHANNEL, 0)}}

@@ -52,7 +52,7 @@ class Choosing(Ring):
     async def put(self, held: Any, claim: Any) -> str:
         campaign = await self.known()
         rows = await self.store.page_read(
-            claim.from_id, claim.to_id, 1000, RECIPIENTS_A_BATCH, campaign=campaign.id, ended=claim.ended
+            claim.from_id, claim.to_id, RECIPIENTS_A_BATCH, campaign=campaign.id, ended=claim.ended
         )
         parts = split(Page(held, claim, campaign, *rows), {"ios", "android"}, NOW)
         return await self.tubes.page_put(held, *parts)
@@ -203,7 +203,7 @@ async def test_verify_names_who_was_missed_and_who_was_reached_though_outside(ri
     held = await ring.take()
     assert held is not None
     claim = await ring.store.page_claim("n1", held.epoch, held.baton, NOW)
-    rows = await ring.store.page_read(claim.from_id, claim.to_id, 1000, 500, campaign=CAMPAIGN)
+    rows = await ring.store.page_read(claim.from_id, claim.to_id, 500, campaign=CAMPAIGN)
     wrong = Page(held, claim, await ring.known(), rows.parts[:1], dict.fromkeys(("ios", "android"), 30))
     (left_out,) = {"ios", "android"} - {rows.parts[0].channel}
     await ring.tubes.page_put(held, *split(wrong, {"ios", "android"}, NOW))

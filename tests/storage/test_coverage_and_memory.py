@@ -80,7 +80,7 @@ async def test_a_subscriber_whom_the_walk_missed_is_named_by_its_range(ring: Rin
     claim = await ring.store.page_claim("n1", held.epoch, held.baton, NOW)
     assert claim.next is not None
     await ring.tubes.baton_put([claim.next])
-    read = (await ring.store.page_read(claim.from_id, claim.to_id, 1000, 1)).parts
+    read = (await ring.store.page_read(claim.from_id, claim.to_id, 1)).parts
     parts = split(Page(held, claim, await known(ring), read[1:]), {"ios", "android"}, NOW)  # a walker that loses one
     await ring.tubes.page_put(held, *parts)
     await finish(ring)
@@ -97,7 +97,7 @@ async def test_more_recipients_than_ever_were_there_are_told(ring: Ring) -> None
     held = await ring.take()
     assert held is not None
     claim = await ring.store.page_claim("n1", held.epoch, held.baton, NOW)
-    read = (await ring.store.page_read(claim.from_id, claim.to_id, 1000, 1)).parts
+    read = (await ring.store.page_read(claim.from_id, claim.to_id, 1)).parts
     parts = split(Page(held, claim, await known(ring), [*read, read[0]]), {"ios", "android"}, NOW)
     await ring.tubes.page_put(held, *parts)
     await finish(ring)

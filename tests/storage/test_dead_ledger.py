@@ -206,6 +206,28 @@ async def test_a_deletion_is_undone_under_the_old_id_and_every_proof_still_agree
     assert await ring.verified(other) == []
 
 
+@pytest.mark.parametrize("where", [None, {"locales": ["en"]}])
+async def test_who_is_restored_into_a_claimed_page_takes_nobodys_place(
+    ring: Judged, where: dict[str, list[str]] | None
+) -> None:
+    """Issue 21: a page was read up to its size at the claim, and its last rows got no push if others had come back."""
+    await fired(ring, 400)
+    assert len(await ring.refuse("ios", "certain", 30)) == 30
+    other, policy = CAMPAIGN + 1, {"page_size": 100, "ttl_ms": HOUR}
+    await ring.store.campaign_create(other, Message(title="t", body="b"), None, policy, NOW + 5, where=where)
+    await ring.tubes.baton_put(await ring.store.campaign_fire(other, 1, NOW + 5) or [])
+    held = await ring.take()
+    assert held is not None
+    claim = await ring.store.page_claim("n1", held.epoch, held.baton, NOW + 5)
+    before = {row.id for row in await ring.store.subscribers_page(0, 100)}
+    assert await ring.store.dead_restore("ios", CAMPAIGN, NOW + 10) == (30, 0)
+    chosen = other if where is not None else None
+    parts = (await ring.store.page_read(claim.from_id, claim.to_id, 500, campaign=chosen)).parts
+    read = [recipient.id for part in parts for recipient in unpack_recipients(part.recipients)]
+    assert len(read) == len(set(read)) == 130
+    assert before <= set(read)
+
+
 async def test_a_campaign_can_be_undone_alone_and_only_within_a_day(ring: Judged) -> None:
     """A1"""
     await fired(ring, 800)

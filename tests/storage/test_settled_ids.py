@@ -51,7 +51,7 @@ async def test_who_lies_between_the_ids_of_a_settled_batch_is_still_sent_to(hous
     assert held is not None
     claim = await house.store.page_claim("n1", held.epoch, held.baton, NOW)
     parts = []
-    for part in (await house.store.page_read(claim.from_id, claim.to_id, 1000, 500)).parts:
+    for part in (await house.store.page_read(claim.from_id, claim.to_id, 500)).parts:
         rows = unpack_recipients(part.recipients)
         halves = [rows[::2], rows[1::2]] if part.channel == "ios" else [rows]
         parts += [PagePart(part.channel, len(half), pack_recipients(half)) for half in halves]
@@ -81,7 +81,7 @@ async def test_who_needed_no_batch_is_not_counted_again_by_the_pages_next_owner(
     held = await house.take()
     assert held is not None
     claim = await house.store.page_claim("n1", held.epoch, held.baton, NOW)
-    parts = {part.channel: part for part in (await house.store.page_read(claim.from_id, claim.to_id, 1000, 500)).parts}
+    parts = {part.channel: part for part in (await house.store.page_read(claim.from_id, claim.to_id, 500)).parts}
     expired = [recipient.id for recipient in unpack_recipients(parts["android"].recipients)]
     counts = {"ios": {"enqueued": 10}, "android": {"enqueued": 10, "expired": 10}}
     assert await house.tubes.page_put(held, placed([parts["ios"]]), 20, counts, expired, {}) == "put"

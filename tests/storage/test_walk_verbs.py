@@ -92,7 +92,7 @@ class House:
     async def put(self, held: TakenBaton, claim: Any) -> str:
         campaign = await self.store.campaign_get(CAMPAIGN)
         assert campaign is not None
-        read = (await self.store.page_read(claim.from_id, claim.to_id, 1000, RECIPIENTS_A_BATCH)).parts
+        read = (await self.store.page_read(claim.from_id, claim.to_id, RECIPIENTS_A_BATCH)).parts
         parts = split(Page(held, claim, campaign, read), {"ios", "android"}, NOW)
         return await self.tubes.page_put(held, *parts)
 

@@ -58,7 +58,7 @@ class Night(House):
         campaign = await self.store.campaign_timed(CAMPAIGN)
         assert campaign is not None
         assert campaign.windows is not None
-        read = (await self.store.page_read(claim.from_id, claim.to_id, 1000, 500, None, CAMPAIGN)).parts
+        read = (await self.store.page_read(claim.from_id, claim.to_id, 500, None, CAMPAIGN)).parts
         return Page(held, claim, campaign, read)
 
 

@@ -416,14 +416,14 @@ class MemoryStore:
         self,
         after: int,
         to: int,
-        limit: int,
+        _: int | None,
         most: int,
         campaign: int | None = None,
         fields: Any = None,
         already: Any = (),
     ) -> list[Any]:
         parts: list[Any] = []
-        rows = [self.rows[id] for id in sorted(self.rows) if after < id <= to][:limit]
+        rows = [self.rows[id] for id in sorted(self.rows) if after < id <= to]
         skipped: Counter[str] = Counter()
         if campaign is not None:
             where = msgspec.convert(self.campaigns[campaign]["audience"]["where"], Where)

@@ -194,9 +194,9 @@ local function choose(page, count)
     end
 end
 
--- Read up to `limit` rows. Needs no transaction: nothing in here yields. Returns whether there may be more.
-local function collect_all(iterator, page, limit)
-    for _ = 1, limit do
+-- Read up to SLICE rows. Needs no transaction: nothing in here yields. Returns whether there may be more.
+local function collect_all(iterator, page)
+    for _ = 1, SLICE do
         local tuple = next_row(iterator)
         if tuple == nil then
             return false
@@ -213,13 +213,13 @@ local function collect_all(iterator, page, limit)
     return true
 end
 
-local function collect_chosen(iterator, page, limit)
-    local count = columns.fill(iterator, page.to_id, limit)
+local function collect_chosen(iterator, page)
+    local count = columns.fill(iterator, page.to_id, SLICE)
     choose(page, count)
     if count > 0 then
         page.from_id = ids[count - 1]
     end
-    return count == limit
+    return count == SLICE
 end
 
 local function collect_listed(page)
@@ -239,25 +239,25 @@ local function collect_listed(page)
     end
 end
 
-local function collect(page, limit)
+local function collect(page)
     if page.audience ~= nil and page.audience.listed ~= nil then
         collect_listed(page)
         return
     end
     local work = page.audience ~= nil and collect_chosen or collect_all
-    while row_memory.with(page.from_id, work, page, math.min(limit, SLICE)) and limit > SLICE do
-        limit = limit - SLICE
+    while row_memory.with(page.from_id, work, page) do
         fiber.yield()
     end
 end
 
--- {channel, size, rows, window class, zone -> rows of the class} each, of the ids in (from_id, to_id], at most `limit`
--- rows in all. `campaign`: the one whose window classes part the rows, and whose audience alone is meant, less the ids
+-- {channel, size, rows, window class, zone -> rows of the class} each, of all ids in (from_id, to_id]: these may be more
+-- than the page had when it was claimed, for the undo of deletions gives subscribers their old ids back. The third
+-- argument is such a limit, which nodes of an earlier version still send. `campaign`: the one whose window classes part the rows, and whose audience alone is meant, less the ids
 -- that are `settled` (a set as campaigns/id_set.py packs it); nil: none. `wanted`: the personal fields to carry, at most
 -- 15; nil: none. `versions`: channel -> bounds of app versions (predicate.lua); nil: none. A row of such a channel has one
 -- value more: whether its app keeps the bounds. Where the audience is less than whole channels, a second answer counts the rows that were skipped, by
 -- channel.
-return function(from_id, to_id, limit, most, campaign, wanted, settled, versions)
+return function(from_id, to_id, _, most, campaign, wanted, settled, versions)
     local page = {from_id = from_id, to_id = to_id, most = most, open = {}, parts = {}, whole = {}}
     page.versions = versions ~= nil and rules(versions) or nil
     if wanted ~= nil then
@@ -269,7 +269,7 @@ return function(from_id, to_id, limit, most, campaign, wanted, settled, versions
     if page.audience ~= nil then
         page.settled, page.skipped = settled_ids.unpack(settled), setmetatable({}, MAP)
     end
-    collect(page, limit)
+    collect(page)
     local answer = {}
     for i, part in ipairs(page.parts) do
         local head = ffi.cast(a_row, part.rows.rpos)
