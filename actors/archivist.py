@@ -78,26 +78,33 @@ class Archivist(Periodic):
         return 0.0
 
     async def _archive(self, id: int) -> None:
-        campaign = await self._store.campaign_get(id)
+        campaign = await self._store.campaign_timed(id)
         assert campaign is not None, "its ledger is due"
         pages, cursors = await self._store.campaign_pages(id), await self._store.campaign_cursors(id)
+        listed = await self._store.campaign_listed(id)
         path = self._folder / f"{campaign_text(id)}.ndjson.gz"
-        sha256 = await trio.to_thread.run_sync(_write, path, campaign, cursors, pages)
+        sha256 = await trio.to_thread.run_sync(_write, path, campaign, listed, cursors, pages)
         if await self._store.retention_archived(id, self._node, sha256, self._clock()):
             log.info("a campaign's ledger is archived, and leaves the store", file=str(path), pages=len(pages))
 
 
-def _records(campaign: Campaign, cursors: list[Cursor], pages: list[LedgerPage]) -> Iterator[dict[str, Any]]:
+def _records(
+    campaign: Campaign, listed: list[int] | None, cursors: list[Cursor], pages: list[LedgerPage]
+) -> Iterator[dict[str, Any]]:
     yield {"kind": "campaign", **msgspec.to_builtins(campaign), "id": campaign_text(campaign.id)}
+    if listed is not None:
+        yield {"kind": "listed", "ids": listed}
     for cursor in cursors:
         yield {"kind": "segment", **cursor._asdict()}
     for page in pages:
         yield {"kind": "page", **page._asdict()}
 
 
-def _write(path: Path, campaign: Campaign, cursors: list[Cursor], pages: list[LedgerPage]) -> str:
+def _write(
+    path: Path, campaign: Campaign, listed: list[int] | None, cursors: list[Cursor], pages: list[LedgerPage]
+) -> str:
     """Write an archive so that it is there as a whole or not at all; returns the file's SHA-256."""
-    lines = (msgspec.json.encode(record) + b"\n" for record in _records(campaign, cursors, pages))
+    lines = (msgspec.json.encode(record) + b"\n" for record in _records(campaign, listed, cursors, pages))
     content = gzip.compress(b"".join(lines), mtime=0)
     path.parent.mkdir(mode=0o700, exist_ok=True)
     write_whole(path, content)

@@ -219,6 +219,11 @@ class Store:
         campaign = await self.campaign_get(id) or campaign
         return replace(campaign, windows=_WINDOWS.decode(text), held=dict(held), active_ms=active, put=put)
 
+    async def campaign_listed(self, id: int) -> list[int] | None:
+        """The sorted ids of the only subscribers that a campaign may go to; None: its audience is no list."""
+        (ids,) = await self._link.call(self._where, "store.campaign_listed", id)
+        return None if ids is None else list(ids)
+
     async def campaign_audience(self, channels: Sequence[str] | None) -> Audience:
         """Whom a Fire to ``channels`` (None: to all that have subscribers) would reach now."""
         wanted = None if channels is None else list(channels)

@@ -7,14 +7,18 @@ import hashlib
 import json
 from pathlib import Path
 
+import msgspec
 import pytest
 import trio
 
 from actors.archivist import LOOK_EVERY, Archivist
 from campaigns.identity import campaign_text
+from campaigns.message import Message
+from campaigns.windows import Windows
 from storage.link import Link
 from tests.storage.test_step_sizes import HEAD, run
 from tests.storage.test_walk_verbs import CAMPAIGN, NOW, House
+from tests.storage.test_windows import HOUR, START, Night, windows
 
 pytestmark = pytest.mark.tarantool
 DAY = 86_400_000
@@ -72,6 +76,35 @@ async def test_an_old_ledger_is_archived_and_its_totals_stay(house: House, tmp_p
     assert (campaign["kind"], campaign["id"], campaign["tallies"]) == ("campaign", FILE.split(".")[0], before.tallies)
     assert (segment["kind"], segment["end_id"]) == ("segment", 100)
     assert rows == [{"kind": "page", **page._asdict()} for page in pages]
+
+
+async def test_an_archive_says_who_was_meant_and_from_when_until_when(own_link: Link, tmp_path: Path) -> None:
+    """Issue 21: window classes and the list of subscribers left the store with the ledger, and were in no file."""
+    night, policy = Night(own_link), {"page_size": 200, "ttl_ms": 4 * HOUR}
+    await night.join()
+    await night.zoned(120)
+    message, listed = Message(title="t", body="b"), [*range(1, 61)]
+    await night.store.campaign_create(CAMPAIGN, message, None, policy, START, where={"locales": ["en"]}, listed=listed)
+    await night.store.campaign_fire(CAMPAIGN, 1, START, windows())
+    await night.store.campaign_cancel(CAMPAIGN, START)
+    with trio.fail_after(30):
+        while await night.state() != "cancelled":
+            standing = await night.tubes.standing()
+            lease = await night.store.node_renew("n1", night.epoch, START, standing.still)
+            assert lease is not None
+            await night.tubes.renew(night.epoch, lease)
+    await done(Archivist(node="n1", store=night.store, folder=tmp_path, keep=KEEP, clock=lambda: START + KEEP + 1))
+    assert await night.store.campaign_listed(CAMPAIGN) is None
+    after = await night.store.campaign_timed(CAMPAIGN)
+    assert after is not None
+    assert after.windows is None, "they have left with the ledger"
+    campaign, meant, segment = map(json.loads, gzip.decompress((tmp_path / FILE).read_bytes()).splitlines())
+    assert (meant, segment["kind"]) == ({"kind": "listed", "ids": listed}, "segment")
+    archived = msgspec.convert(campaign["windows"], Windows)
+    assert archived == windows()
+    in_tokyo = archived.window("ios", archived.zones["Asia/Tokyo"])
+    assert in_tokyo is not None
+    assert in_tokyo.next_open(START) == START + HOUR
 
 
 async def test_a_ledger_stays_while_its_archive_cannot_be_written(house: House, tmp_path: Path) -> None:

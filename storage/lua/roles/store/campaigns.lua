@@ -141,7 +141,7 @@ function campaigns.begin(c, audience, policy, segments, now, given)
     local end_id = last and tonumber(last.id) or 0
     segments = math.max(1, math.min(segments, end_id))
     local id, batons, open, from = c.id, {}, 0, 0
-    local listed = campaigns.listed(c)
+    local listed = campaigns.campaign_listed(id)
     for s, to in ipairs(end_id > 0 and bounds(segments, end_id, listed) or {}) do
         if to > from then
             box.space.store_cursors:insert({id, s - 1, 0, from, to, false, now})
@@ -201,8 +201,8 @@ function campaigns.ends_at(c)
 end
 
 -- The sorted ids of an audience that is a list of subscribers, or nil.
-function campaigns.listed(c)
-    local row = box.space.store_listed:get(c.id)
+function campaigns.campaign_listed(id)
+    local row = box.space.store_listed:get(id)
     return row and row.ids
 end
 

@@ -50,6 +50,7 @@ function store.start()
         nodes_serving = served.nodes_serving,
         campaign_get = campaigns.campaign_get,
         campaign_list = campaigns.campaign_list,
+        campaign_listed = campaigns.campaign_listed,
         campaign_windows = windows.campaign_windows,
         campaigns_over = campaigns.campaigns_over,
         campaigns_due = schedule.campaigns_due,

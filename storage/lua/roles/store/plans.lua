@@ -37,7 +37,7 @@ function plans.of(campaign)
     end
     local audience, plan = c.audience
     if audience.where ~= nil then
-        plan = plans.compile(audience.channels, audience.where, campaigns.listed(c))
+        plan = plans.compile(audience.channels, audience.where, campaigns.campaign_listed(c.id))
     end
     count = count + (compiled[key] == nil and 1 or 0)
     compiled[key] = {version = c.version, plan = plan}

@@ -35,7 +35,7 @@ local function nth_after(id, n, listed)
 end
 
 local function advance(c, cursor, node, epoch, now)
-    local listed = campaigns.listed(c)
+    local listed = campaigns.campaign_listed(c.id)
     local from = cursor.after_id
     local nth = nth_after(from, campaigns.page_size(c), listed)
     local last = nth == nil or nth >= cursor.end_id
