@@ -242,6 +242,7 @@ class Cluster:
         wires: (from node, to, port) → another port, for connections through a proxy; ``to`` is ``store`` or the
             other node's name.
         places: the servers, if they are not all this one: node 1 and store 1 run on the first, and so on.
+        quiet: the newsroom's quiet hours, or ``off``.
     """
 
     def __init__(
@@ -254,6 +255,7 @@ class Cluster:
         workers: int | None = None,
         wires: Callable[[str, str, int], int] = lambda node, to, port: port,
         places: Sequence[Place] = (),
+        quiet: str = "off",
     ) -> None:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -277,6 +279,7 @@ class Cluster:
             for n, port in enumerate(store_ports)
         ]
         self._wires = wires
+        self._quiet = quiet
         self._workers = f"workers = {workers}\n" if workers else ""
         self.nodes = [
             ClusterNode(folder / name, self._toml(n, name), self._places[n]) for n, name in enumerate(self.queue_ports)
@@ -295,7 +298,7 @@ class Cluster:
             store.append(f"others = [{', '.join(uris)}]")
             if number:
                 store.append(f"replica = {uris[(number - 1) % len(uris)]}")
-        text = '[newsroom]\nquiet = "off"\n\n'
+        text = f'[newsroom]\nquiet = "{self._quiet}"\n\n'
         text += f'[node]\nname = "{name}"\n{self._workers}\n[http]\nbind = "127.0.0.1:0"\n\n[store]\n' + "\n".join(
             store
         )

@@ -6,13 +6,14 @@ import os
 import signal
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from benchmarks.ring.cluster import CHANNELS, Cluster, ClusterNode, StoreServer, gaps
 from broadside.api.campaign_report import FireRequest
+from broadside.api.subscriber import Subscriber
 from broadside.config.config import CONNECTIONS
 from broadside.demo import samples
 from broadside.errors import ApiError, NodeUnreachable
@@ -52,8 +53,12 @@ class Ring:
         twins: str = "",
         workers: int | None = None,
         cable: Cable | None = None,
+        rows: Iterable[Subscriber] | None = None,
+        quiet: str = "off",
     ) -> None:
-        self.subscribers = subscribers
+        """``rows``: the base, in place of a sample of ``subscribers``."""
+        self.rows = list(samples.subscribers(subscribers, 0.02, PLATFORMS) if rows is None else rows)
+        self.subscribers = len(self.rows)
         self.cable = cable
         self.wires: dict[tuple[str, str], Wire] = {}
         self.cluster = Cluster(
@@ -64,10 +69,11 @@ class Ring:
             workers=workers,
             wires=self._wire,
             places=cable.places if cable else (),
+            quiet=quiet,
         )
         for node in self.cluster.nodes:
             node.script(f"latency_ms = {latency_ms}\n{twins}\n{samples.TWIN_SCRIPT}")
-        tokens = {row.token for row in samples.subscribers(subscribers, 0.02, PLATFORMS)}
+        tokens = {row.token for row in self.rows}
         self.live = {token for token in tokens if not token.startswith(samples.DEAD)}
 
     def _wire(self, node: str, to: str, port: int) -> int:
@@ -78,7 +84,7 @@ class Ring:
 
     def start(self) -> Ring:
         self.cluster.start()
-        self.cluster.put(samples.subscribers(self.subscribers, 0.02, PLATFORMS))
+        self.cluster.put(self.rows)
         return self
 
     def end(self) -> None:

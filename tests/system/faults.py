@@ -80,6 +80,10 @@ class Fault:
     """Seconds after which nobody wants the news any more."""
     may_expire: bool = False
     """Answers may stop a channel for longer than the news lives: phones that expired, by the report, are not lost."""
+    in_bed: bool = False
+    """Quiet hours hold for most of the base, and end during the run (``Pair.morning``)."""
+    cancels: bool = False
+    """The campaign is cancelled: phones that ended so, by the report, are not lost."""
     may_keep_dead: bool = False
     """While the memory is full no refusal is noted for a judgement: who is dead may stay until the next campaign."""
     at: float | None = None

@@ -82,7 +82,8 @@ def judge(run: Trial, seconds: float) -> Judgement:
         entries = [entry for lines in ledger.values() for entry in lines if entry.collapse == campaign.id]
         live = {token for token in campaign.base if run.lives(token)}
         accepted = Counter(entry.token for entry in entries)
-        lost += max(0, len(live - accepted.keys()) - (_expired(campaign) if run.kind.may_expire else 0))
+        excused = _ended(campaign, "expired") * run.kind.may_expire + _ended(campaign, "cancelled") * run.kind.cancels
+        lost += max(0, len(live - accepted.keys()) - excused)
         harmed += len(live - campaign.after.keys())
         too_often += _too_often(run, ledger, campaign)
         dead = {token for token in accepted if token.startswith(samples.DEAD) and not run.odd(token)}
@@ -123,9 +124,9 @@ def judge(run: Trial, seconds: float) -> Judgement:
     return Judgement(plan, seconds, lost, harmed, unexpected, duplicates, bound, remaining, ratio, run.notes, laws)
 
 
-def _expired(campaign: Campaign) -> int:
+def _ended(campaign: Campaign, outcome: str) -> int:
     tallies = campaign.report.get("channels", {}).values()
-    return sum(tally.get("expired", 0) for tally in tallies)
+    return sum(tally.get(outcome, 0) for tally in tallies)
 
 
 def _too_often(run: Trial, ledger: dict[str, list[Entry]], campaign: Campaign) -> list[str]:
@@ -153,7 +154,8 @@ def _agree(
         sums.update(tally)
     bad = sum(poisoned(token) or run.odd(token) for token in campaign.base)
     dead = len(campaign.base) - len(live) - bad
-    laws.append(("the campaign is done", report.get("state") == "done", f"it is {report.get('state')}"))
+    state, end = report.get("state"), "cancelled" if run.kind.cancels else "done"
+    laws.append((f"the campaign is {end}", state == end, f"it is {state}"))
     laws.append(("the page ledger tiles the base", not campaign.problems, "; ".join(campaign.problems[:3])))
     laws.append(
         (
@@ -164,7 +166,8 @@ def _agree(
     )
     asleep = 0 if run.night is None else sums["expired"]  # in bed until nobody wanted it any more
     refused = sums["rejected"] + sums["dead"] + sums["expired"] * bool(bad) - dead
-    good = sums["delivered"] + refused + asleep == len(live) + bad and 0 <= refused <= bad
+    cancelled = sums["cancelled"] * run.kind.cancels
+    good = sums["delivered"] + refused + asleep + cancelled == len(live) + bad and 0 <= refused <= bad
     told = f"delivered {sums['delivered']}, dead {sums['dead']}, rejected {sums['rejected']}, expired {sums['expired']}"
     laws.append(
         (

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -18,6 +19,7 @@ from benchmarks.ring.cluster import ClusterNode, gaps
 from broadside.api.campaign_report import FireRequest
 from broadside.demo import samples
 from broadside.errors import ApiError, NodeUnreachable
+from campaigns.campaign import ENDED
 from campaigns.message import Message
 from simulators.ledger import Entry, read_ledger
 from tests.cluster.cable import Cable
@@ -25,6 +27,7 @@ from tests.cluster.ring import Ring
 from tests.cluster.ring import Run as Walk
 from tests.system.faults import PLATFORMS
 from tests.system.judge import Campaign, Judgement, judge
+from tests.system.night_hours import Night
 from tests.system.plan import LATENCY, STREAMS
 from tests.system.processes import MARK, Failed, marked, rss
 from tests.system.trial import BATCH, DEAD_SECONDS, Trial, starts
@@ -35,6 +38,8 @@ from broadside.api.api_client import Client
 from broadside.datafolder import DataFolder
 print(json.dumps(Client.of(DataFolder(pathlib.Path(sys.argv[1]))).status()))
 """
+UNTIL_MORNING = 120.0
+"""Seconds from the beginning until the end of a night, at least: for two nodes to start, to be filled, and to fail."""
 
 
 class Pair(Trial):
@@ -42,6 +47,8 @@ class Pair(Trial):
 
     ring: Ring
     walk: Walk
+    morning: Night | None = None
+    """The night that ends during the run, if one does."""
 
     async def go(self) -> Judgement:
         """All of it (Failed when it cannot be brought to its end)."""
@@ -49,9 +56,13 @@ class Pair(Trial):
         os.environ[MARK] = str(self.folder)
         cable = Cable() if self.kind.parted else None
         base = self.plan.values.get("base", self.plan.subscribers)
+        rows = list(self.kind.rows(self.plan)) if self.kind.rows else None
+        if self.kind.in_bed:
+            self.morning = Night(-(-(time.time() + UNTIL_MORNING) // 60) * 60 - 60)
         self.ring = Ring(
             self.folder / "ring", base, stores=1, workers=self.plan.workers, cable=cable,
-            latency_ms=LATENCY, twins=f"streams = {STREAMS}\n",
+            latency_ms=LATENCY, twins=f"streams = {STREAMS}\n", rows=rows,
+            quiet="off" if self.morning is None else self.morning.config,
         )  # fmt: skip
         self._scripts(sick=True)
         try:
@@ -133,36 +144,40 @@ class Pair(Trial):
         self.campaigns.append(campaign)
         self.walk = Walk(self.ring, fired.id, self.ring.cluster.pushes())
         share = self.plan.at if self.kind.at is None else self.kind.at
-        await self._until(lambda: self._accepted() >= share * len(base), "pushes", 60.0)
+        await self.until(lambda: self._accepted() >= share * len(base), "pushes", 60.0)
         log = self.second.data.root / "logs" / "node.log"
         before_it = len(starts(log))
         await self.kind.act(self, self.plan.values)
         assert self.ended_at is not None
         before = self._accepted()
-        await self._until(self._serving, "service of both nodes", 120.0)
+        await self.until(self.serving, "service of both nodes", 120.0)
         self.note("serving_s", round(trio.current_time() - self.ended_at, 2))
-        await self._until(lambda: self._accepted() > before or self._done(campaign), "push", 120.0)
+        await self.until(lambda: self._accepted() > before or self._done(campaign), "push", 120.0)
         self.note("progress_s", round(trio.current_time() - self.ended_at, 2))
         if len(took := starts(log)) > before_it:  # its twins are its children here: they stand for what does not die
             self.note("tarantool_s", took[-1] + starts(log, "twin-apns")[-1] + starts(log, "twin-fcm")[-1])
-        await self._until(lambda: self._done(campaign), "end of the campaign", self.kind.limit)
+        await self.until(lambda: self._done(campaign), "end of the campaign", self.kind.limit)
+        if self.kind.finish is not None:
+            await self.kind.finish(self, self.plan.values)
         campaign.after = await self._without_the_dead()
         with self.ring.node(1).client() as client:
             self.fired = [each.id for each in client.campaigns()]
         with self.ring.node(1).client() as client:
             campaign.problems = [*client.verify(campaign.id).problems, *gaps(self.walk.pages())]
-        self.note("pages", {node.name: self._walked_by(node.name) for node in self.ring.cluster.nodes})
+        self.note("pages", {node.name: self.walked_by(node.name) for node in self.ring.cluster.nodes})
 
-    def _walked_by(self, node: str) -> int:
+    def walked_by(self, node: str) -> int:
+        """How many of the campaign's pages a node has."""
         return sum(page["node"] == node for page in self.walk.pages())
 
     def _done(self, campaign: Campaign) -> bool:
         with suppress(NodeUnreachable, ApiError), self.ring.node(1).client() as client:
             campaign.report = msgspec.to_builtins(client.campaign(campaign.id))
-            return bool(campaign.report["state"] == "done")
+            return campaign.report["state"] in ENDED
         return False
 
-    def _serving(self) -> bool:
+    def serving(self) -> bool:
+        """Whether both nodes can fire, with all their workers."""
         for node in self.ring.cluster.nodes:
             if not node.running():
                 raise Failed(f"{node.name} ended by itself: {node.last_words()[-600:]}")
@@ -203,7 +218,8 @@ class Pair(Trial):
     def _accepted(self) -> int:
         return sum(map(_lines, self.ring.cluster.nodes))
 
-    async def _until(self, look: Any, what: str, seconds: float) -> None:
+    async def until(self, look: Any, what: str, seconds: float) -> None:
+        """Wait until ``look`` returns something (Failed when that takes too long)."""
         deadline = trio.current_time() + seconds
         while not look():
             if trio.current_time() > deadline:
@@ -217,7 +233,7 @@ class Pair(Trial):
         for node in nodes:
             self.ended(node)
         with suppress(Failed):
-            await self._until(lambda: not self._left(), "end of the last process", 1.0)
+            await self.until(lambda: not self._left(), "end of the last process", 1.0)
         self.law("ended nodes leave no process", not self._left(), f"left after 1 s: {self._left()}")
 
     def ended(self, node: ClusterNode) -> None:

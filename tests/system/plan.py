@@ -8,6 +8,7 @@ from typing import Any
 
 from tests.system import answers as answers
 from tests.system import canaries as canaries
+from tests.system import held as held
 from tests.system import nights as nights
 from tests.system import past as past
 from tests.system import people as people
