@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from importlib.metadata import entry_points
+import functools
+from importlib.metadata import EntryPoints, entry_points
 
 from transports.contract import Platform
 from transports.errors import TransportError
@@ -16,7 +17,7 @@ class UnknownPlatform(TransportError):
 
 def platforms() -> list[str]:
     """Names of the installed platforms, sorted."""
-    return sorted({point.name for point in entry_points(group=GROUP)})
+    return sorted({point.name for point in _installed()})
 
 
 def kinds() -> tuple[str, ...]:
@@ -26,8 +27,14 @@ def kinds() -> tuple[str, ...]:
 
 def load(platform: str) -> Platform:
     """Return a platform's description. Raises :class:`UnknownPlatform`, which names the known platforms."""
-    for point in entry_points(group=GROUP, name=platform):
+    for point in _installed().select(name=platform):
         found: Platform = point.load()
         return found
     known = ", ".join(platforms()) or "none: install broadside with its entry points"
     raise UnknownPlatform(f'platform: "{platform}" is not known; the known platforms: {known}')
+
+
+@functools.cache
+def _installed() -> EntryPoints:
+    """Looked up once: each look reads the metadata of every installed package."""
+    return entry_points(group=GROUP)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
@@ -375,12 +376,46 @@ def test_a_reader_that_dies_ends_the_import_with_advice_and_the_import_goes_on_f
 
     def kill(done: int, rows: int) -> None:
         if rows > 2_000 and started:
-            os.kill(started.pop().ids[0], signal.SIGKILL)
+            reader = started.pop().ids[0]
+            os.kill(reader, signal.SIGKILL)
+            with contextlib.suppress(ChildProcessError):  # it was waited for already
+                os.waitid(os.P_PID, reader, os.WEXITED | os.WNOWAIT)
 
     with pytest.raises(ReaderDied, match=r"killed by signal 9; at least [\d,]+ rows of .* go on with --resume"):
         importing(kill, go_on=False)
     assert importing(lambda done, rows: None, go_on=True).sent_before > 0
     assert len(stored) == 11_700
+
+
+@pytest.mark.usefixtures("small_pieces")
+def test_a_file_is_read_while_the_other_processes_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Issue 20, 1: the start takes as long as some ten thousand rows, and a smaller file is over before."""
+    slow = tmp_path / "slow"
+    slow.write_text("#!/bin/sh\nexec sleep 20\n")
+    slow.chmod(0o700)
+    content = whole("csv", lines("csv", 600))
+    alone = seen(content, tmp_path)
+    monkeypatch.setattr(sys, "executable", str(slow))
+    started: list[ReaderProcesses] = []
+    begin = ReaderProcesses.__init__
+
+    def noted(self: ReaderProcesses, *arguments: Any) -> None:
+        begin(self, *arguments)
+        started.append(self)
+
+    monkeypatch.setattr(ReaderProcesses, "__init__", noted)
+    assert seen(content, tmp_path, processes=3) == alone
+    assert len(started[0].ids) == 2
+    assert gone(started[0].ids, 10)
+
+
+def test_a_readers_process_loads_only_what_reading_needs() -> None:
+    """Issue 20, 1: a second of start is a second in which nothing is read."""
+    code = "import sys, broadside.imports.readers.serving; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert "broadside.imports.judging" in loaded
+    of_others = {"asyncio", "trio", "httpx", "cyclopts", "rich", "subprocess", "logging", "babel"}
+    assert not {*of_others, "campaigns.campaign", "broadside.api.campaign_report"} & set(loaded)
 
 
 ENDLESS = """
@@ -410,7 +445,7 @@ def noted(self, *arguments):
     begin(self, *arguments)
     started.append(self)
 reader_processes.ReaderProcesses.__init__ = noted
-import_file(Rows(), "rows", None, None, Rules(DeviceTokens({})), tell=print, progress=progress, processes=2)
+import_file(Rows(), "rows", None, None, Rules(DeviceTokens({})), tell=print, progress=progress, processes=3)
 """
 
 

@@ -15,10 +15,10 @@ from broadside.imports.readers.piece_reader import PieceReader, Read
 from broadside.imports.readers.reader_processes import ReaderProcesses
 from broadside.imports.rules import Settings
 
-ALONE = 8
-"""Pieces (4 MiB) that are read here: starting processes takes as long as reading them."""
+ALONE = 2
+"""Pieces (1 MiB) that are read here before other processes are started: a smaller file is read when they would be."""
 _AHEAD = 2
-"""Pieces in each process's hand or on their way to it."""
+"""Pieces for each process, read or in its hand, that wait for the piece before them."""
 
 
 @dataclass(slots=True)
@@ -41,19 +41,20 @@ class Part:
 class Readings:
     """The parts of a file. What a piece leaves, as its last record does not end in it, goes to the next piece.
 
-    A piece is handed out before it is known what the piece before it leaves: mostly nothing. Otherwise it is read
+    This process reads as well, from the first piece on, as the others need time to start: they get pieces when they
+    are ready. A piece is read before it is known what the piece before it leaves: mostly nothing. Otherwise it is read
     again. So every part is the same, whether one process reads or several.
     """
 
     def __init__(self, records: Records, settings: Settings, processes: int) -> None:
-        """Read ``records`` by the rules of ``settings``; ``processes``: how many read a large file."""
+        """Read ``records`` by the rules of ``settings``; ``processes``: how many read a large file, this one too."""
         self._pieces = records.pieces
         self._layout, self._settings = records.layout, settings
         self._line, self._offset = records.line, records.offset
         self._here = PieceReader(records.layout, settings)
         self._count = processes
         self.processes: ReaderProcesses | None = None
-        self._waiting: deque[tuple[Piece, Future[Read] | None]] = deque()
+        self._waiting: deque[tuple[Piece, Read | Future[Read]]] = deque()
         self._cut = 0
 
     def __enter__(self) -> Readings:
@@ -67,36 +68,45 @@ class Readings:
 
     def __iter__(self) -> Iterator[Part]:
         """Yield the parts, each of which begins where the one before ended."""
-        while self._fill():
-            piece, future = self._waiting.popleft()
-            read = self._here.read(piece) if future is None else future.result()
+        while self._go_on():
+            piece, found = self._waiting.popleft()
+            read = found.result() if isinstance(found, Future) else found
             yield Part(piece, read, self._line, self._offset, self._here)
             self._line += read.lines
             self._offset += read.taken
             if read.taken < len(piece.text) and not piece.last:
                 self._give_on(piece, read.taken)
 
-    def _fill(self) -> bool:
-        """Have the next pieces read; returns whether there are any."""
-        while len(self._waiting) < (1 if self.processes is None else self._count * _AHEAD):
-            if (piece := next(self._pieces, None)) is None:
-                break
-            self._cut += 1
-            if self._cut > ALONE and self._count > 1 and self.processes is None:
-                self.processes = ReaderProcesses(self._layout, self._settings, self._count)
-            self._submit(piece)
-        return bool(self._waiting)
+    def _go_on(self) -> bool:
+        """Read here until the next part is there, or enough parts wait for it; returns whether there is one."""
+        while True:
+            while self._wanted() and self.processes is not None and (piece := self._next()) is not None:
+                self._waiting.append((piece, self.processes.submit(piece)))
+            if self._waiting and (_is_read(self._waiting[0][1]) or len(self._waiting) >= self._count * _AHEAD):
+                return True
+            if (piece := self._next()) is None:
+                return bool(self._waiting)
+            self._waiting.append((piece, self._here.read(piece)))
+
+    def _wanted(self) -> bool:
+        """Whether another process wants a piece, and not too many parts wait yet."""
+        return self.processes is not None and self.processes.free and len(self._waiting) < self._count * _AHEAD
+
+    def _next(self) -> Piece | None:
+        """Cut the next piece from the file."""
+        piece = next(self._pieces, None)
+        self._cut += 1
+        if self._cut > ALONE and self._count > 1 and self.processes is None and piece is not None:
+            self.processes = ReaderProcesses(self._layout, self._settings, self._count - 1)
+        return piece
 
     def _give_on(self, piece: Piece, taken: int) -> None:
         """Join what was left of ``piece`` to the next one."""
         after = self._waiting.popleft()[0] if self._waiting else next(self._pieces)
         text = piece.text[taken:] + after.text
         joined = Piece(text, first=piece.first and not taken, last=after.last, within=after.within)
-        self._submit(joined, at_once=True)
+        self._waiting.appendleft((joined, self._here.read(joined)))
 
-    def _submit(self, piece: Piece, *, at_once: bool = False) -> None:
-        waits = piece, None if self.processes is None else self.processes.submit(piece)
-        if at_once:
-            self._waiting.appendleft(waits)
-        else:
-            self._waiting.append(waits)
+
+def _is_read(found: Read | Future[Read]) -> bool:
+    return not isinstance(found, Future) or found.done()

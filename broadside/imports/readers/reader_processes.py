@@ -1,54 +1,34 @@
-"""Reads pieces of a file in processes of their own, one for each core."""
+"""Reads pieces of a file in processes of their own, beside the process that imports."""
 
 from __future__ import annotations
 
 import contextlib
-import gc
-import os
-import queue
+import fcntl
 import subprocess
 import sys
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections import deque
+from concurrent.futures import Future
+from threading import Thread
 from typing import IO
 
 import msgspec
 
 from broadside.errors import BroadsideError
 from broadside.imports.formats.pieces import Piece
-from broadside.imports.readers.piece_reader import Layout, PieceReader, Read
+from broadside.imports.readers.piece_reader import Layout, Read
+from broadside.imports.readers.serving import READY, Task, receive, write
 from broadside.imports.rules import Settings
 
 MOST = 8
-"""Processes. No node takes rows faster than these read them."""
-_SIZE = 4
-"""Bytes of a frame's length."""
+"""Processes, with the one that imports. No node takes rows faster than these read them."""
+_AHEAD = 2
+"""Pieces in a process's hand or on their way to it: it begins the next one before its answer is taken."""
+_ROOM = 1024 * 1024
+"""Bytes of a pipe, where the system lets us choose: a piece goes into it at once, and nobody waits for the other."""
 
 
 class ReaderDied(BroadsideError):
     """A process that reads the file has ended."""
-
-
-class _Task(msgspec.Struct):
-    layout: Layout
-    settings: Settings
-
-
-def serve() -> None:
-    """Read pieces from stdin until it ends, as it does when the process that imports ends, however that happens."""
-    gc.disable()  # rows are made by the thousand and freed at once: the collector would scan them for nothing
-    try:
-        _serve(sys.stdin.buffer, sys.stdout.buffer)
-    except BrokenPipeError:
-        os._exit(1)  # without another try to send what nobody reads
-
-
-def _serve(pieces: IO[bytes], answers: IO[bytes]) -> None:
-    if (frame := _receive(pieces)) is None:
-        return
-    task = msgspec.msgpack.decode(frame, type=_Task)
-    reader = PieceReader(task.layout, task.settings)
-    while (frame := _receive(pieces)) is not None:
-        _write(answers, msgspec.msgpack.encode(reader.read(msgspec.msgpack.decode(frame, type=Piece))))
 
 
 class ReaderProcesses:
@@ -56,16 +36,13 @@ class ReaderProcesses:
 
     def __init__(self, layout: Layout, settings: Settings, count: int) -> None:
         """Start ``count`` processes."""
-        self._all: list[subprocess.Popen[bytes]] = []
-        self._idle: queue.SimpleQueue[subprocess.Popen[bytes]] = queue.SimpleQueue()
-        self._threads = ThreadPoolExecutor(count, thread_name_prefix="reader")
-        task = msgspec.msgpack.encode(_Task(layout, settings))
+        self._all: list[_Reader] = []
+        task = msgspec.msgpack.encode(Task(layout, settings))
         try:
             for _ in range(count):
-                process = _start()
-                self._all.append(process)
-                self._idle.put(process)
-                _send(process, task)
+                self._all.append(_Reader())
+            for reader in self._all:
+                reader.send(task)
         except BaseException:
             self.close()
             raise
@@ -73,48 +50,89 @@ class ReaderProcesses:
     @property
     def ids(self) -> list[int]:
         """Their process ids."""
-        return [process.pid for process in self._all]
+        return [reader.process.pid for reader in self._all]
+
+    @property
+    def free(self) -> bool:
+        """Whether one of them has started and wants a piece. Raises ``ReaderDied``."""
+        return any(reader.wants for reader in self._all)
 
     def submit(self, piece: Piece) -> Future[Read]:
-        """Have ``piece`` read. The result raises ``ReaderDied``."""
-        return self._threads.submit(self._read, piece)
+        """Have ``piece`` read by the one that has least to do. Both this and the result raise ``ReaderDied``."""
+        return min((reader for reader in self._all if reader.wants), key=lambda reader: reader.given).submit(piece)
 
     def close(self) -> None:
         """End the processes."""
-        for process in self._all:
-            process.kill()
-        self._threads.shutdown(cancel_futures=True)
-        for process in self._all:
-            process.wait()
-            for pipe in (process.stdin, process.stdout):
-                if pipe is not None:
-                    with contextlib.suppress(BrokenPipeError):  # what was not sent yet is for nobody
-                        pipe.close()
+        for reader in self._all:
+            reader.process.kill()
+        for reader in self._all:
+            reader.close()
 
-    def _read(self, piece: Piece) -> Read:
-        process = self._idle.get()
+
+class _Reader:
+    """One process, and the thread that takes its answers."""
+
+    def __init__(self) -> None:
+        """Start it."""
+        # -P: a file of the working folder is no module of ours; a session of its own: Ctrl-C is for the import alone
+        command = [sys.executable, "-P", "-m", "broadside.imports.readers"]
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True)
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self._pieces, self._answers = self.process.stdin, self.process.stdout
+        _widen(self._pieces)
+        _widen(self._answers)
+        self._ready: Future[None] = Future()
+        self._given: deque[Future[Read]] = deque()
+        self._thread = Thread(target=self._take_answers, name="reader", daemon=True)
+        self._thread.start()
+
+    @property
+    def given(self) -> int:
+        """Pieces that it has not answered."""
+        return len(self._given)
+
+    @property
+    def wants(self) -> bool:
+        """Whether it has started, and can be given a piece. Raises ``ReaderDied``."""
+        if not self._ready.done():
+            return False
+        self._ready.result()
+        return len(self._given) < _AHEAD
+
+    def submit(self, piece: Piece) -> Future[Read]:
+        """Have ``piece`` read. Both this and the result raise ``ReaderDied``."""
+        future: Future[Read] = Future()
+        self._given.append(future)
+        self.send(msgspec.msgpack.encode(piece))
+        return future
+
+    def send(self, frame: bytes) -> None:
+        """Send it ``frame``. Raises ``ReaderDied``."""
         try:
-            _send(process, msgspec.msgpack.encode(piece))
-            answer = _receive(process.stdout) if process.stdout is not None else None
-            if answer is None:
-                raise _died(process)
-            return msgspec.msgpack.decode(answer, type=Read)
-        finally:
-            self._idle.put(process)
+            write(self._pieces, frame)
+        except BrokenPipeError:
+            raise _died(self.process) from None
 
+    def close(self) -> None:
+        """Wait for its end."""
+        self._thread.join()
+        self.process.wait()
+        for pipe in (self._pieces, self._answers):
+            with contextlib.suppress(BrokenPipeError):  # what was not sent yet is for nobody
+                pipe.close()
 
-def _start() -> subprocess.Popen[bytes]:
-    # -P: a file of the working folder is no module of ours; a session of its own: Ctrl-C is for the import alone
-    command = [sys.executable, "-P", "-m", "broadside.imports.readers"]
-    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True)
-
-
-def _send(process: subprocess.Popen[bytes], frame: bytes) -> None:
-    try:
-        if process.stdin is not None:
-            _write(process.stdin, frame)
-    except (BrokenPipeError, ValueError):
-        raise _died(process) from None
+    def _take_answers(self) -> None:
+        if receive(self._answers) == READY:
+            self._ready.set_result(None)
+            while (answer := receive(self._answers)) is not None:
+                self._given.popleft().set_result(msgspec.msgpack.decode(answer, type=Read))
+        # it has ended: whoever submits a piece from now on finds its pipe broken
+        error = _died(self.process)
+        if not self._ready.done():
+            self._ready.set_exception(error)
+        while self._given:
+            self._given.popleft().set_exception(error)
 
 
 def _died(process: subprocess.Popen[bytes]) -> ReaderDied:
@@ -123,12 +141,7 @@ def _died(process: subprocess.Popen[bytes]) -> ReaderDied:
     return ReaderDied(f"a process that reads the file {how}")
 
 
-def _write(pipe: IO[bytes], frame: bytes) -> None:
-    pipe.write(len(frame).to_bytes(_SIZE, "big") + frame)
-    pipe.flush()
-
-
-def _receive(pipe: IO[bytes]) -> bytes | None:
-    size = int.from_bytes(pipe.read(_SIZE), "big")
-    frame = pipe.read(size)
-    return frame if size and len(frame) == size else None
+def _widen(pipe: IO[bytes]) -> None:
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError):  # this machine has a lower limit
+            fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _ROOM)
