@@ -32,6 +32,7 @@ from broadside.imports.importer import Summary, import_file
 from broadside.imports.mapping import Column as MapColumn
 from broadside.imports.mapping import MapFile, Mapping
 from broadside.imports.readers import parts
+from broadside.imports.readers.piece_reader import Layout, PieceReader
 from broadside.imports.readers.reader_processes import ReaderDied, ReaderProcesses
 from broadside.imports.resume import Resume
 from broadside.imports.rules import Rules
@@ -416,6 +417,22 @@ def test_a_readers_process_loads_only_what_reading_needs() -> None:
     assert "broadside.imports.judging" in loaded
     of_others = {"asyncio", "trio", "httpx", "cyclopts", "rich", "subprocess", "logging", "babel"}
     assert not {*of_others, "campaigns.campaign", "broadside.api.campaign_report"} & set(loaded)
+
+
+@pytest.mark.parametrize("between", [b",", b", ", b",\n  ", b"\n,\n"])
+@pytest.mark.parametrize("fault", [b"", b"1"])
+def test_a_piece_of_an_array_leaves_nothing_to_the_next_one(between: bytes, fault: bytes) -> None:
+    """Issue 20, 1: each piece left its last comma, and so all but the first were read twice."""
+    objects = [*lines("json", 5_000), fault]
+    text = b"[" + between.join(filter(None, objects)) + b"]"
+    blocks = iter([text[at : at + 100_000] for at in range(0, len(text), 100_000)])
+    cut = list(pieces.cut_at_objects(blocks))
+    assert len(cut) == 2
+    reader = PieceReader(Layout("json"), Rules(DeviceTokens(CHANNELS)).settings)
+    read = [reader.read(piece) for piece in cut]
+    assert read[0].taken == len(cut[0].text)
+    assert sum(part.lines for part in read) == text.count(b"\n")
+    assert sum(fragment.rows for part in read for fragment in part.fragments) == 4_875
 
 
 ENDLESS = """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any, TypeVar
 
 import msgspec
@@ -61,11 +62,13 @@ def json_slices(text: bytes, *, first: bool, last: bool, each: str = "") -> Iter
 
     ``first``: the text begins its file. Unless it is the ``last``, an object that does not end in it is left.
     """
-    found = None if each or (first and _LIST.match(text)) else _objects_at_once(text)
-    placed = found or _objects(text, first=first, last=last)
+    at_once = None if each or (first and _LIST.match(text)) else _objects_at_once(text)
+    if at_once is not None:
+        yield from at_once
+        return
     rows: list[FileRow] = []
     begin = end = 0
-    for row, after in placed:
+    for row, after in _objects(text, first=first, last=last):
         for part in _exploded(row, each) if each else (row,):
             rows.append(part)
             # a record is read when its last row is
@@ -74,24 +77,33 @@ def json_slices(text: bytes, *, first: bool, last: bool, each: str = "") -> Iter
                 yield Slice(end, rows)
                 rows = []
         begin = after
-    yield Slice(begin, rows)
+    yield Slice(begin if text[begin:].strip(_BETWEEN) else len(text), rows)
 
 
-def _objects_at_once(text: bytes) -> list[tuple[FileRow, int]] | None:
-    """The objects of ``text`` and where each ends, if all of it is the middle of an array without a fault."""
+def _objects_at_once(text: bytes) -> list[Slice] | None:
+    """The objects of ``text``, if all of it is the middle of an array without a fault."""
     bare = b"[" + text.lstrip(_BEFORE).rstrip(_AFTER) + b"]"
-    raws = _decoded(_RAWS, bare)
-    records = raws and _decoded(_RECORDS, bare)
-    if not raws or not records or max(map(len, raws)) > MAX_LINE:
+    written = _decoded(_RAWS, bare)
+    records = written and _decoded(_RECORDS, bare)
+    if not written or not records or max(map(len, written)) > MAX_LINE:
         return None
-    found, at, line = [], 0, 1
-    for written, record in zip(raws, records, strict=True):
-        raw = bytes(written)
-        begin = text.index(raw, at)
-        line += text.count(b"\n", at, begin)
-        found.append((FileRow(line, raw, record), at := begin + len(raw)))
+    raws = list(map(bytes, written))
+    numbers, ends = [], []
+    between, at, line = text[: text.index(b"{")], 0, 1
+    for raw in raws:
+        if not text.startswith(between + raw, at):  # mostly there is the same between all of them
+            between = text[at : text.index(raw, at)]
+        line += between.count(b"\n")
+        numbers.append(line)
+        at += len(between) + len(raw)
+        ends.append(at)
         line += raw.count(b"\n")
-    return found
+    ends[-1] = len(text)
+    slices = []
+    for at, end in pairwise([*range(0, len(raws), SLICE), len(raws)]):
+        some = records[at:end]
+        slices.append(Slice(ends[end - 1], columns=Columns(raws[at:end], numbers[at:end], columns_of(some), some)))
+    return slices
 
 
 def _objects(text: bytes, *, first: bool, last: bool) -> Iterator[tuple[FileRow, int]]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from itertools import chain
+from operator import itemgetter
 
 import msgspec
 
@@ -76,5 +78,8 @@ class Slice:
 
 def columns_of(records: Sequence[dict[str, object]]) -> dict[str, Sequence[object]]:
     """Return the columns of ``records``."""
+    if records and len(names := list(records[0])) > 1 and set(map(len, records)) == {len(names)}:
+        with contextlib.suppress(KeyError):
+            return dict(zip(names, zip(*map(itemgetter(*names), records), strict=True), strict=True))
     names = dict.fromkeys(chain.from_iterable(records))
     return {name: [record.get(name) for record in records] for name in names}
