@@ -12,7 +12,8 @@ _LAST_SECONDS = 10_000_000_000
 """Smaller numbers are seconds: as milliseconds they would lie in 1970."""
 _NUMBER = re.compile(r"\d{1,15}(?:\.\d{1,9})?").fullmatch
 _GREENWICH = re.compile(r"\s*(?:UTC|GMT)$").sub
-_MOST = 10_000
+_MOST = 100_000
+"""Parts that are kept. A minute has 60,000 milliseconds."""
 
 
 class _Parts(dict[str, int | None]):
@@ -47,10 +48,8 @@ def registration(value: object, latest: int) -> int | None:
 
 def _iso(text: str) -> int | None:
     """Read ``2026-10-01 08:00:00 UTC`` and the like by its parts, at a third of the cost; None: read it as a whole."""
-    day, minute_, second, rest = _DAY[text[:10]], _MINUTE[text[10:16]], _SECOND[text[16:19]], _REST[text[19:]]
-    if day is None or minute_ is None or second is None or rest is None:
-        return None
-    return day + minute_ + second + rest
+    day, minute_, rest = _DAY[text[:10]], _MINUTE[text[10:16]], _REST[text[16:]]
+    return None if day is None or minute_ is None or rest is None else day + minute_ + rest
 
 
 def _moment(value: object) -> int | None:
@@ -71,14 +70,13 @@ _START = 1_262_304_000_000
 """2010-01-01."""
 _DAY = _Parts(r"\d{4}-\d\d-\d\d", "{}T00:00:00", 0)
 _MINUTE = _Parts(r"[ T]\d\d:\d\d", "2010-01-01{}:00", _START)
-_SECOND = _Parts(r":\d\d", "2010-01-01T00:00{}", _START)
-_REST = _Parts(r"(?:\.\d{3})?(?: ?(?:UTC|GMT)|Z|[+-]\d\d:\d\d)?", "2010-01-01T00:00:00{}", _START)
+_REST = _Parts(r":\d\d(?:\.\d{3})?(?: ?(?:UTC|GMT)|Z|[+-]\d\d:\d\d)?", "2010-01-01T00:00{}", _START)
 
 
 def registrations(values: Sequence[str], latest: int) -> list[int] | None:
-    """Read many ISO times, at a quarter of the cost of ``registration``. None: call that for each."""
+    """Read many ISO times, at a fifth of the cost of ``registration``. None: call that for each."""
     try:
-        found = [_DAY[at[:10]] + _MINUTE[at[10:16]] + _SECOND[at[16:19]] + _REST[at[19:]] for at in values]  # type: ignore[operator]
+        found = [_DAY[at[:10]] + _MINUTE[at[10:16]] + _REST[at[16:]] for at in values]  # type: ignore[operator]
     except TypeError:
         return None
     return found if found and min(found) >= EARLIEST and max(found) <= latest else None
