@@ -78,8 +78,9 @@ class Slice:
 
 def columns_of(records: Sequence[dict[str, object]]) -> dict[str, Sequence[object]]:
     """Return the columns of ``records``."""
-    if records and len(names := list(records[0])) > 1 and set(map(len, records)) == {len(names)}:
-        with contextlib.suppress(KeyError):
-            return dict(zip(names, zip(*map(itemgetter(*names), records), strict=True), strict=True))
+    first = list(records[0]) if records else []
+    if len(first) > 1 and set(map(len, records)) == {len(first)}:
+        with contextlib.suppress(KeyError):  # others have other names
+            return dict(zip(first, zip(*map(itemgetter(*first), records), strict=True), strict=True))
     names = dict.fromkeys(chain.from_iterable(records))
     return {name: [record.get(name) for record in records] for name in names}
