@@ -25,8 +25,9 @@ from typing import Any
 from benchmarks.pipeline.rig import Rig
 from benchmarks.pipeline.usage import Usage
 from benchmarks.progress import say
-from broadside.api.api_client import Imported
+from broadside.api.base_records import ImportedLines
 from broadside.api.token_rules import DeviceTokens
+from broadside.api.v1.table import COUNT
 from broadside.imports.importer import import_file
 from broadside.imports.readers.reader_processes import MOST
 from broadside.imports.rules import Rules
@@ -83,11 +84,11 @@ def read(content: bytes, rows: int, processes: int) -> tuple[float, float]:
     """Read a file without a node; returns seconds, and seconds of CPU of all processes."""
     sent = 0
 
-    def upsert(body: bytes) -> Imported:
+    def upsert(body: bytes) -> ImportedLines:
         nonlocal sent
         found = body.count(b'"channel"')
         sent += found
-        return Imported(found, 0)
+        return ImportedLines(inserted=found, updated=0)
 
     gc.collect()
     gc.disable()
@@ -120,7 +121,7 @@ def into_a_node(content: bytes, rows: int) -> list[dict[str, Any]]:
             command += ["--data", str(rig.data.root)]
             found = json.loads(subprocess.run(command, cwd=folder, capture_output=True, check=True).stdout)
             own, used = _cpu() - before, usage.seconds()
-            assert client.count().total == rows
+            assert client.call(COUNT).total == rows
     what = "into a node: CSV, all conversions"
     each = 1e6 / rows
     return [

@@ -23,6 +23,7 @@ from benchmarks.progress import say
 from benchmarks.ring.cluster import Cluster
 from benchmarks.ring_model import Costs, Ring, simulate
 from broadside.api.campaign_report import FireRequest
+from broadside.api.v1.table import CAMPAIGN
 from broadside.machine_limits import cores
 from broadside.newsroom.newsroom import PAGE_SIZE
 from campaigns.batch import RECIPIENTS_A_BATCH
@@ -56,7 +57,7 @@ def measure(nodes: int, workers: int, subscribers: int) -> dict[str, Any]:
                 report = client.fire(FireRequest(message=MESSAGE))
                 while not report.ended:
                     time.sleep(LOOK_EVERY)
-                    report = client.campaign(report.id)
+                    report = client.call(CAMPAIGN, id=report.id)
             for kind, found in pids.items():
                 used[kind] += sum(map(cpu, found))
             time.sleep(STATS_EVERY)

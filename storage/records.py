@@ -313,6 +313,8 @@ class Buried(NamedTuple):
     why: str
     maybe_sent: int = 0
     """Recipients that may have been sent to before it was buried. If it is brought back, they are sent to again."""
+    pri: int = 0
+    """Its lane on the tube: batches are listed by it, and then by ``id``."""
 
 
 class Remainder(NamedTuple):

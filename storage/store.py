@@ -253,9 +253,9 @@ class Store:
         (answer,) = await self._link.call(self._where, "store.campaign_get", id)
         return None if answer is None else read_campaign(answer)
 
-    async def campaign_list(self, limit: int = 100) -> list[Campaign]:
-        """The newest campaigns first."""
-        (answers,) = await self._link.call(self._where, "store.campaign_list", limit)
+    async def campaign_list(self, limit: int = 100, before: int | None = None) -> list[Campaign]:
+        """The newest campaigns first; ``before``: only older ones than this."""
+        (answers,) = await self._link.call(self._where, "store.campaign_list", limit, before)
         return [read_campaign(answer) for answer in answers]
 
     async def campaigns_over(self, ids: list[int], now: int, age: int) -> list[int]:
@@ -417,9 +417,10 @@ class Store:
         )
         return str(word)
 
-    async def dead_list(self, limit: int = 100) -> list[DeadRow]:
-        """What the dead ledger has, the newest campaigns first."""
-        return [DeadRow(*row) for row in (await self._link.call(self._where, "store.dead_list", limit))[0]]
+    async def dead_list(self, limit: int = 100, after: tuple[int, str] | None = None) -> list[DeadRow]:
+        """What the dead ledger has, the newest campaigns first, behind the entry of a campaign and a channel."""
+        (rows,) = await self._link.call(self._where, "store.dead_list", limit, *(after or (None, None)))
+        return [DeadRow(*row) for row in rows]
 
     async def dead_answer(self, channel: str, campaign: int | None, answer: str, now: int) -> tuple[list[int], int]:
         """Record a person's answer, ``confirmed`` or ``denied``. ``campaign``: None for all of the channel.

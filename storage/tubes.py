@@ -223,14 +223,13 @@ class Tubes:
         """Give back every batch that an earlier incarnation of this worker's consumer held."""
         return int((await self._link.insist(self._where, "tubes.batch_release_worker", channel, self._worker))[0])
 
-    async def tube_buried(self, channel: str, limit: int) -> list[Buried]:
-        """Batches that were buried."""
-        (tasks,) = await self._link.call(self._where, "tubes.tube_buried", channel, limit)
+    async def tube_buried(self, channel: str, limit: int, after: tuple[int, int] | None = None) -> list[Buried]:
+        """Batches that were buried. ``after``: ``pri`` and ``id`` of the last one that is known already."""
+        pri, id = after or (None, None)
+        (tasks,) = await self._link.call(self._where, "tubes.tube_buried", channel, limit, pri, id)
         return [
-            Buried(
-                id, data[:-1] if isinstance(data, list) and len(data) == TASK_FIELDS else data, crashes, why, maybe_sent
-            )
-            for id, data, crashes, why, maybe_sent in tasks
+            Buried(id, data[:-1] if isinstance(data, list) and len(data) == TASK_FIELDS else data, *rest)
+            for id, data, *rest in tasks
         ]
 
     async def tube_end(self, channel: str, limit: int) -> tuple[int, int]:

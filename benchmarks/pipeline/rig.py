@@ -21,6 +21,7 @@ from benchmarks.transport.sinks import Files, counting_sink, nginx
 from broadside.api.api_client import Client
 from broadside.api.campaign_report import CampaignReport, FireRequest
 from broadside.api.subscriber import MAX_SUBSCRIBERS, Subscriber
+from broadside.api.v1 import table
 from broadside.config.config import CONNECTIONS
 from broadside.datafolder import DataFolder
 from campaigns.message import Message
@@ -149,7 +150,7 @@ class Rig:
         """Grow the base to this many subscribers."""
         for start in range(self._filled, subscribers, MAX_SUBSCRIBERS):
             rows = [self._phone(n) for n in range(start, min(start + MAX_SUBSCRIBERS, subscribers))]
-            client.upsert(msgspec.json.encode(rows))
+            client.upsert(msgspec.json.Encoder().encode_lines(rows))
         self._filled = subscribers
 
     def campaign(self, client: Client, kind: str) -> Row:
@@ -164,7 +165,7 @@ class Rig:
         report = client.fire(FireRequest(message=MESSAGE))
         while not report.ended:
             time.sleep(LOOK_EVERY)
-            report = client.campaign(report.id)
+            report = client.call(table.CAMPAIGN, id=report.id)
             row.rate.append((time.perf_counter() - started, _settled(report)))
         used = usage.seconds()
         time.sleep(STATS_EVERY)
@@ -205,8 +206,8 @@ def _settled(report: CampaignReport) -> int:
 def stages(client: Client) -> dict[str, float]:
     """Stage → seconds of CPU of all workers so far."""
     total: Counter[str] = Counter()
-    for worker in client.status()["workers"]:
-        total.update(worker["stages"])
+    for worker in client.status().workers:
+        total.update(worker.stages)
     return dict(total)
 
 

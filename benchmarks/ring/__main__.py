@@ -20,6 +20,7 @@ from rich.text import Text
 
 from benchmarks.ring.cluster import CHANNELS, Cluster, ClusterError, gaps
 from broadside.api.campaign_report import FireRequest
+from broadside.api.v1 import table
 from broadside.demo import samples
 from broadside.errors import BroadsideError
 from campaigns.identity import parse_campaign
@@ -98,11 +99,11 @@ def _show(cluster: Cluster, subscribers: int, latency: float, *, stay: bool, con
         say(f"fired campaign {campaign} through node-1: “{NEWS.title}”")
         pushes = Tellers(cluster)
         with Live(console=console, auto_refresh=False, transient=console.is_terminal) as screen:
-            while not client.campaign(campaign).ended:
+            while not client.call(table.CAMPAIGN, id=campaign).ended:
                 if console.is_terminal:
                     screen.update(_table(cluster.pages(parse_campaign(campaign)), pushes()), refresh=True)
                 time.sleep(LOOK_EVERY)
-        report = client.campaign(campaign)
+        report = client.call(table.CAMPAIGN, id=campaign)
     pages = cluster.pages(parse_campaign(campaign))
     console.print(_table(pages, pushes()))
     say(f"{report.state} after {report.seconds or 0:.1f} s")

@@ -348,12 +348,12 @@ class Cluster:
             for row in rows:
                 chunk.append(row)
                 if len(chunk) == MAX_SUBSCRIBERS:
-                    client.upsert(msgspec.json.encode(chunk))
+                    client.upsert(msgspec.json.Encoder().encode_lines(chunk))
                     done += len(chunk)
                     chunk = []
                     told(done)
             if chunk:
-                client.upsert(msgspec.json.encode(chunk))
+                client.upsert(msgspec.json.Encoder().encode_lines(chunk))
                 told(done + len(chunk))
 
     def pages(self, campaign: int, store: StoreServer | None = None) -> list[Mapping[str, Any]]:

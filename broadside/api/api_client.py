@@ -6,57 +6,31 @@ its own threads; they can share a client.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
+from http import HTTPStatus
 from pathlib import Path
 from types import MappingProxyType, TracebackType
-from typing import Any
-from urllib.parse import quote
+from typing import Any, TypeVar
+from urllib.parse import quote, urlencode
 
 import httpx
 import msgspec
 
-from broadside.api.audience_request import AudienceCount, CountRequest
-from broadside.api.campaign_report import REPORT, CampaignReport, DryRunReport, FireRequest, NewsroomClock
-from broadside.api.dead_records import DeadAnswer, DeadAnswered, DeadReport, DeadRestore, DeadRestored
+from broadside.api.base_records import ImportedLines
+from broadside.api.campaign_report import CampaignLine, CampaignReport, DryRunReport, FireRequest
+from broadside.api.dead_records import DeadEntry
 from broadside.api.idempotency import HEADER
-from broadside.api.operations import Coverage, Forgotten, PeerReport, Verification
-from broadside.api.preview_report import PreviewReport
+from broadside.api.node_status import NodeStatus
+from broadside.api.problem_details import ProblemDetails, problem
+from broadside.api.v1 import table
+from broadside.api.v1.route import Route
 from broadside.datafolder import DataFolder
 from broadside.errors import ApiError, NodeUnreachable
 
-_REPORTS = msgspec.json.Decoder(dict[str, list[CampaignReport]])
+A = TypeVar("A")
+
+_REPORT = msgspec.json.Decoder(table.PROGRESS.answer)
 _START = "start it: broadside node (from a checkout: ./dev run-node)"
-
-
-class Imported(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The node's answer to a chunk of subscribers."""
-
-    inserted: int
-    updated: int
-    replaces: dict[str, int] = {}
-    """If rows named the tokens that theirs replace: ``moved``, ``merged``, ``unknown`` → how many."""
-
-
-class BaseCount(msgspec.Struct, frozen=True):
-    """The size of the base."""
-
-    total: int
-    channels: dict[str, int] = {}
-
-
-class Channels(msgspec.Struct, frozen=True):
-    """Answer to ``GET /api/channels``."""
-
-    channels: dict[str, dict[str, str]]
-    """The node's own channels: name → ``platform``. The import checks tokens by the platform's rules."""
-    served: frozenset[str] | None = None
-    """The channels that the ring serves; None: no node has joined yet."""
-
-    @property
-    def platforms(self) -> dict[str, str]:
-        """Name → platform."""
-        return {name: channel["platform"] for name, channel in self.channels.items()}
 
 
 class Client:
@@ -108,7 +82,7 @@ class Client:
     def ready(self) -> tuple[bool, dict[str, Any]]:
         """Fetch ``/readyz``: whether the node can fire, and the state of its parts."""
         try:
-            answer = self._http.get("/readyz", timeout=5.0)
+            answer = self._http.get(table.READY.path, timeout=5.0)
         except httpx.TransportError as error:
             raise self._unreachable(error) from error
         try:
@@ -117,151 +91,89 @@ class Client:
             detail = {"status": answer.text.strip()[:200]}
         return answer.is_success, detail if isinstance(detail, dict) else {"status": detail}
 
-    def status(self) -> dict[str, Any]:
-        """Fetch the supervision tree's snapshot and the versions in use."""
-        return msgspec.json.decode(self._call("GET", "/api/status"), type=dict[str, Any])
+    def status(self) -> NodeStatus:
+        """Fetch what runs in the node."""
+        return self.call(table.STATUS)
 
     def fire(self, request: FireRequest, key: str = "") -> CampaignReport:
         """Create a campaign and fire it; with an idempotency ``key`` only once, however often this is called."""
-        headers = {HEADER: key} if key else {}
-        return REPORT.decode(self._call("POST", "/api/campaigns", msgspec.json.encode(request), 30.0, headers))
+        return self.call(table.FIRE, request, key=key, timeout=30.0)
 
     def dry_run(self, request: FireRequest) -> DryRunReport:
         """Ask whether the platforms and providers would accept a campaign."""
-        body = msgspec.json.encode(msgspec.structs.replace(request, dry_run=True))
-        return msgspec.json.decode(self._call("POST", "/api/campaigns", body), type=DryRunReport)
+        body = msgspec.structs.replace(request, dry_run=True)
+        return msgspec.json.decode(self._send(table.FIRE, body), type=DryRunReport)
 
-    def preview(self, request: FireRequest) -> PreviewReport:
-        """Fetch the exact requests that the providers would get of a campaign."""
-        answer = self._call("POST", "/api/campaigns/preview", msgspec.json.encode(request))
-        return msgspec.json.decode(answer, type=PreviewReport)
+    def campaigns(self) -> list[CampaignLine]:
+        """List the newest campaigns, the newest first."""
+        return self.call(table.CAMPAIGNS).items
 
-    def preview_of(self, campaign: str) -> PreviewReport:
-        """Fetch the exact requests that the providers get of a campaign."""
-        return msgspec.json.decode(self._call("GET", f"/api/campaigns/{campaign}/preview"), type=PreviewReport)
-
-    def audience_count(self, request: CountRequest) -> AudienceCount:
-        """Count an audience. An exact count of a large base takes seconds."""
-        body = msgspec.json.encode(request)
-        answer = self._call("POST", "/api/audience/count", body, timeout=600.0 if request.exact else 30.0)
-        return msgspec.json.decode(answer, type=AudienceCount)
-
-    def campaigns(self) -> list[CampaignReport]:
-        """List campaigns, newest first."""
-        return _REPORTS.decode(self._call("GET", "/api/campaigns")).get("campaigns", [])
-
-    def campaign(self, campaign: str) -> CampaignReport:
-        """Fetch one campaign's report."""
-        return REPORT.decode(self._call("GET", f"/api/campaigns/{campaign}"))
-
-    def move(self, campaign: str, act: str) -> CampaignReport:
-        """Begin to ``pause``, ``resume`` or ``cancel`` a campaign."""
-        return REPORT.decode(self._call("POST", f"/api/campaigns/{campaign}/{act}"))
-
-    def coverage(self, campaign: str) -> Coverage:
-        """Fetch the id ranges that a campaign has walked."""
-        return msgspec.json.decode(self._call("GET", f"/api/campaigns/{campaign}/coverage"), type=Coverage)
-
-    def verify(self, campaign: str) -> Verification:
-        """Have a campaign's ledger checked against the base. For a large base this takes long."""
-        answer = self._call("GET", f"/api/campaigns/{campaign}/verify", timeout=600.0)
-        return msgspec.json.decode(answer, type=Verification)
-
-    def peers(self) -> list[PeerReport]:
-        """List the registered nodes."""
-        return msgspec.json.decode(self._call("GET", "/api/peers"), type=dict[str, list[PeerReport]])["peers"]
-
-    def forget(self, name: str, force: bool) -> Forgotten:
-        """Forget a node."""
-        path = f"/api/peers/{quote(name, safe='')}/forget" + ("?force=true" if force else "")
-        return msgspec.json.decode(self._call("POST", path), type=Forgotten)
-
-    def tubes(self) -> dict[str, Any]:
-        """Fetch the node's tubes: tasks by state, parked batches, the outbox."""
-        return msgspec.json.decode(self._call("GET", "/api/tubes"), type=dict[str, Any])
-
-    def buried(self, channel: str, limit: int) -> list[dict[str, Any]]:
-        """Fetch buried batches."""
-        answer = self._call("GET", f"/api/tubes/{quote(channel, safe='')}/buried?limit={limit}")
-        return msgspec.json.decode(answer, type=dict[str, list[dict[str, Any]]])["buried"]
-
-    def end_buried(self, channel: str) -> dict[str, int]:
-        """End buried batches; returns the numbers of ``batches`` and of their ``recipients``."""
-        answer = self._call("POST", f"/api/tubes/{quote(channel, safe='')}/end")
-        return msgspec.json.decode(answer, type=dict[str, int])
-
-    def kick(self, channel: str, count: int) -> int:
-        """Put buried batches back on their tube; returns how many."""
-        answer = self._call("POST", f"/api/tubes/{quote(channel, safe='')}/kick?count={count}")
-        return msgspec.json.decode(answer, type=dict[str, int])["kicked"]
-
-    def dead(self) -> DeadReport:
-        """Fetch the dead ledger's report."""
-        return msgspec.json.decode(self._call("GET", "/api/dead"), type=DeadReport)
-
-    def dead_answer(self, act: str, channel: str, campaign: str | None) -> DeadAnswered:
-        """Answer a question: ``confirm`` or ``keep``."""
-        body = msgspec.json.encode(DeadAnswer(channel=channel, campaign=campaign))
-        return msgspec.json.decode(self._call("POST", f"/api/dead/{act}", body), type=DeadAnswered)
-
-    def dead_restore(self, channel: str | None, campaign: str | None) -> DeadRestored:
-        """Undo a day's deletions. A large undo takes long."""
-        body = msgspec.json.encode(DeadRestore(channel=channel, campaign=campaign))
-        return msgspec.json.decode(self._call("POST", "/api/dead/restore", body, timeout=600.0), type=DeadRestored)
-
-    def remove(self, channel: str, token: str) -> bool:
-        """Delete one subscriber."""
-        path = f"/api/subscribers?channel={quote(channel, safe='')}&token={quote(token, safe='')}"
-        return msgspec.json.decode(self._call("DELETE", path), type=dict[str, bool])["removed"]
+    def dead(self) -> list[DeadEntry]:
+        """Fetch all entries of the dead ledger."""
+        found, cursor = [], ""
+        while True:
+            page = self.call(table.DEAD, query=table.DeadQuery(limit=1000, cursor=cursor))
+            found += page.items
+            if page.next is None:
+                return found
+            cursor = page.next
 
     def progress(self, campaign: str) -> Iterator[CampaignReport]:
         """Yield the report on every change until the campaign ends (``NodeUnreachable`` if the node goes away)."""
-        path = f"/api/campaigns/{campaign}/progress"
+        route = table.PROGRESS
         try:
             # a campaign that waits for its provider may send nothing for long: no read timeout
-            with self._http.stream("GET", path, timeout=httpx.Timeout(None, connect=5.0)) as answer:
+            timeout = httpx.Timeout(None, connect=5.0)
+            with self._http.stream(route.method, _path(route, {"id": campaign}), timeout=timeout) as answer:
                 if not answer.is_success:
                     answer.read()
                     raise _api_error(answer)
                 rest = b""
                 for part in answer.iter_bytes():  # not iter_lines: it also ends a line at U+2028, which a text may have
                     *lines, rest = (rest + part).split(b"\n")
-                    yield from map(REPORT.decode, filter(None, lines))
+                    yield from map(_REPORT.decode, filter(None, lines))
         except httpx.TransportError as error:
             raise self._unreachable(error) from error
 
-    def upsert(self, body: bytes) -> Imported:
-        """Send one chunk of subscribers: a JSON array of at most ``MAX_SUBSCRIBERS`` records."""
-        return msgspec.json.decode(self._call("POST", "/api/subscribers", body), type=Imported)
+    def upsert(self, body: bytes) -> ImportedLines:
+        """Send subscribers, one as JSON on each line."""
+        return self.call(table.BULK, body)
 
-    def channels(self) -> Channels:
-        """Fetch the node's channels, and the channels that the ring serves."""
-        return msgspec.json.decode(self._call("GET", "/api/channels"), type=Channels)
+    def base(self, limit: int, cursor: str) -> bytes:
+        """Fetch a part of the base, not decoded: rows of an older version may break a rule of today."""
+        return self._send(table.SUBSCRIBERS, query=table.SubscribersQuery(limit=limit, cursor=cursor))
 
-    def newsroom(self) -> NewsroomClock:
-        """Fetch the newsroom's time zone and the node's time."""
-        return msgspec.json.decode(self._call("GET", "/api/newsroom"), type=NewsroomClock)
-
-    def count(self) -> BaseCount:
-        """Count the base."""
-        return msgspec.json.decode(self._call("GET", "/api/subscribers/count"), type=BaseCount)
-
-    def subscribers(self, after: int, limit: int) -> bytes:
-        """Fetch up to ``limit`` subscribers with id > ``after``, as NDJSON."""
-        return self._call("GET", f"/api/subscribers?after={after}&limit={limit}")
-
-    def _call(
+    def call(
         self,
-        method: str,
-        path: str,
-        body: bytes | None = None,
+        route: Route[A],
+        body: msgspec.Struct | bytes | None = None,
+        *,
+        query: msgspec.Struct | None = None,
+        key: str = "",
         timeout: float | None = None,
-        headers: Mapping[str, str] = MappingProxyType({}),
+        **names: str,
+    ) -> A:
+        """Send a request. ``key``: its idempotency key; ``timeout`` in seconds; ``names``: what the path names."""
+        return msgspec.json.decode(self._send(route, body, query, key, timeout, names), type=route.answer)
+
+    def _send(
+        self,
+        route: Route[Any],
+        body: msgspec.Struct | bytes | None = None,
+        query: msgspec.Struct | None = None,
+        key: str = "",
+        timeout: float | None = None,
+        names: Mapping[str, str] = MappingProxyType({}),
     ) -> bytes:
-        headers = {**headers, "content-type": "application/json"} if body is not None else headers
+        headers = {HEADER: key} if key else {}
+        if body is not None:
+            headers["content-type"] = "application/x-ndjson" if route.lines else "application/json"
+        content = msgspec.json.encode(body) if isinstance(body, msgspec.Struct) else body
         wait = httpx.USE_CLIENT_DEFAULT if timeout is None else httpx.Timeout(timeout, connect=5.0)
         try:
-            answer = self._http.request(method, path, content=body, headers=headers, timeout=wait)
+            answer = self._http.request(
+                route.method, _path(route, names, query), content=content, headers=headers, timeout=wait
+            )
         except httpx.TransportError as error:
             raise self._unreachable(error) from error
         if not answer.is_success:
@@ -277,21 +189,23 @@ class Client:
         return NodeUnreachable(f"no node at {self.url}: {what} ({_START})", sent=sent)
 
 
+def _path(route: Route[Any], names: Mapping[str, str], query: msgspec.Struct | None = None) -> str:
+    path = route.path.format(**{name: quote(text, safe="") for name, text in names.items()})
+    given = {} if query is None else msgspec.to_builtins(query)
+    texts = {name: str(value).lower() if isinstance(value, bool) else value for name, value in given.items()}
+    return path + (f"?{urlencode(texts)}" if texts else "")
+
+
 def _api_error(answer: httpx.Response) -> ApiError:
-    index: int | None = None
-    fire = {"campaign": "", "fired": "", "confirm": ""}
     try:
-        error = answer.json()["error"]
-        index = error["index"] if isinstance(error.get("index"), int) else None
-        fields = {name: str(error.get(name) or "") for name in ("message", "field", "value", "remedy")}
-        fire = {name: str(error.get(name) or "") for name in fire}
-    except (ValueError, KeyError, TypeError, AttributeError):
-        fields = {"message": f"the node answered {answer.status_code}: {answer.text.strip()[:200]}"}
-    # a node gives a record's position in words
-    if index is None and (found := re.match(r"record (\d+): ", fields["message"])):
-        index = int(found[1])
+        told = msgspec.json.decode(answer.content, type=ProblemDetails)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        text = f"the node answered {answer.status_code}: {answer.text.strip()[:200]}"
+        told = problem(answer.status_code if answer.status_code in set(HTTPStatus) else 500, text)
+    remedy = told.remedy
     if answer.status_code == 401:
-        fields["remedy"] = "the key in the data folder is not this node's: is --data right?"
-    failure = ApiError(answer.status_code, index=index, **fields)
-    failure.campaign, failure.fired, failure.confirm = fire["campaign"], fire["fired"], fire["confirm"]
+        remedy = "the key in the data folder is not this node's: is --data right?"
+    failure = ApiError(answer.status_code, told.detail, told.field, told.value, remedy)
+    failure.campaign, failure.fired = told.campaign or "", told.fired or ""
+    failure.confirm = told.confirm or ""
     return failure

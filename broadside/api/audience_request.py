@@ -58,7 +58,7 @@ class AudienceRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 
 
 class CountRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Body of ``POST /api/audience/count``."""
+    """An audience to count."""
 
     audience: AudienceRequest = AudienceRequest()
     exact: bool = False
@@ -74,7 +74,7 @@ class ChannelCount(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class AudienceCount(msgspec.Struct, frozen=True):
-    """Answer to ``POST /api/audience/count``."""
+    """How many subscribers are in an audience."""
 
     subscribers: int
     error: int | None

@@ -17,10 +17,10 @@ if TYPE_CHECKING:  # an import's processes need the bounds alone, and start in t
     from campaigns.message import Message
 
 LARGEST_CAMPAIGN = 2 * 1024 * 1024
-"""Bytes of the body of ``POST /api/campaigns``: 10,000 subscribers may be listed by their tokens. JSON may write a
+"""Bytes of the body of ``POST /v1/campaigns``: 10,000 subscribers may be listed by their tokens. JSON may write a
 character of two bytes in six."""
-LARGEST_SUBSCRIBERS = 32 * 1024 * 1024
-"""Bytes of the body of ``POST /api/subscribers``."""
+LARGEST_LINE = 64 * 1024
+"""Bytes of one subscriber as JSON: tags and fields of 12 KB, where JSON may write two bytes in six."""
 LARGEST_ANSWER = 4096
 """Bytes of any other body: an answer about refused tokens, or a body that a request does not take."""
 

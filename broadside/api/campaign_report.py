@@ -85,8 +85,48 @@ class CampaignReport(msgspec.Struct, frozen=True, kw_only=True):
         return self.state in ENDED
 
 
+class CampaignLine(msgspec.Struct, frozen=True, kw_only=True):
+    """One campaign in a list; its report has the rest. Times are milliseconds UTC."""
+
+    id: str
+    """13 base32 characters."""
+    state: State
+    title: str
+    """Of the default text; its body if it has no title. At most 200 characters."""
+    kind: str
+    lane: str
+    created_at: int
+    fired_at: int | None
+    finished_at: int | None
+    start: int | None
+    """When the editor has said that it starts; null: at Fire."""
+    zone: str | None
+    """The newsroom's time zone, for people."""
+    seconds: float | None
+    """Seconds from Fire to the end, or until now."""
+    rate: float
+    """Pushes settled a second, over the time in which something could be sent."""
+    held: int
+    """Recipients who wait for the end of their quiet hours."""
+    channels: dict[str, Tally]
+
+    @classmethod
+    def of(cls, report: CampaignReport) -> CampaignLine:
+        """Return the line of a report."""
+        same = {name: getattr(report, name) for name in cls.__struct_fields__ if name != "title"}
+        return cls(title=(report.message.title or report.message.body)[:200], **same)
+
+
+class CampaignPage(msgspec.Struct, frozen=True):
+    """Some campaigns, the newest first."""
+
+    items: list[CampaignLine]
+    next: str | None
+    """The ``cursor`` of the campaigns before these; null: these were the first."""
+
+
 class FireRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Body of ``POST /api/campaigns``."""
+    """A campaign to fire."""
 
     message: Message
     channels: list[str] | None = None
@@ -95,7 +135,7 @@ class FireRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """A built-in kind or one of ``[kinds.NAME]``; None: ``news``."""
     ttl_seconds: Annotated[int, Meta(ge=1, le=30 * 86400)] | None = None
     """When the news expires; None: after the kind's time."""
-    start: str | msgspec.UnsetType = msgspec.UNSET
+    start: str | msgspec.UnsetType = msgspec.field(default=msgspec.UNSET, name="when")
     """An instant, ISO 8601 with an offset or ``Z``; ``best``: each subscriber's best time, the next within a day;
     ``local 2026-12-01T08:00``: each zone's own 8:00 (where that is over, at once; with `` skip`` behind it, never).
     Without it the campaign starts at once."""
@@ -117,7 +157,7 @@ class FireRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 
 class NewsroomClock(msgspec.Struct, frozen=True, kw_only=True):
-    """Answer to ``GET /api/newsroom``: what makes an instant of a local time."""
+    """What makes an instant of a local time."""
 
     zone: str | None
     """The newsroom's time zone; None: none is configured."""
@@ -142,11 +182,8 @@ class Verdict(msgspec.Struct, frozen=True):
 
 
 class DryRunReport(msgspec.Struct, frozen=True):
-    """Answer to ``POST /api/campaigns`` with ``dry_run``."""
+    """What the platforms and providers say of a message."""
 
     channels: dict[str, Verdict]
     notes: list[str] = []
     """What the campaign's times mean for people whom they concern: a sentence each."""
-
-
-REPORT = msgspec.json.Decoder(CampaignReport)

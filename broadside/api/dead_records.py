@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import msgspec
 
+QUESTIONS = ("stopped", "asked")
+"""States in which a person is asked."""
+
 
 class DeadEntry(msgspec.Struct, frozen=True, kw_only=True):
     """The tokens that a provider refused in one campaign on one channel. Times are milliseconds UTC."""
@@ -34,17 +37,22 @@ class DeadEntry(msgspec.Struct, frozen=True, kw_only=True):
     text: str = ""
     """The question in plain words."""
 
+    @property
+    def open(self) -> bool:
+        """Whether a person is asked."""
+        return self.state in QUESTIONS
 
-class DeadReport(msgspec.Struct, frozen=True, kw_only=True):
-    """Answer to ``GET /api/dead``."""
 
-    questions: list[DeadEntry]
-    kept: list[DeadEntry]
-    removed: list[DeadEntry]
+class DeadPage(msgspec.Struct, frozen=True):
+    """Open questions, refusals that wait for a verdict, and deletions of the last day; the newest campaign first."""
+
+    items: list[DeadEntry]
+    next: str | None
+    """The ``cursor`` of the entries after these; null: these were the last."""
 
 
 class DeadAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """Body of ``POST /api/dead/confirm`` and ``…/keep``."""
+    """Which questions about refused tokens are answered."""
 
     channel: str
     campaign: str | None = None
@@ -52,7 +60,7 @@ class DeadAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DeadRestore(msgspec.Struct, frozen=True, kw_only=True):
-    """Body of ``POST /api/dead/restore``: a channel, a campaign, or a campaign on a channel."""
+    """Which deletions are undone: of a channel, of a campaign, or of a campaign on a channel."""
 
     channel: str | None = None
     campaign: str | None = None

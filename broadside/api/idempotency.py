@@ -35,7 +35,8 @@ def digest(request: FireRequest) -> dict[str, str]:
 
 def differing(first: Mapping[str, str], again: Mapping[str, str]) -> list[str]:
     """Return the fields in which two requests differ, by their digests."""
-    return sorted(name for name in {*first, *again} if first.get(name) != again.get(name))
+    found = {name for name in {*first, *again} if first.get(name) != again.get(name)}
+    return sorted("when" if name == _WHEN else name for name in found)
 
 
 def _time(text: str) -> int | str:
@@ -45,12 +46,16 @@ def _time(text: str) -> int | str:
     return text if (seconds := parse_duration(text)) is None else f"{seconds} s"
 
 
+_WHEN = "start"
+"""The name of the field ``when`` in digests: they were kept before the API had that name."""
 _ENCODER = msgspec.json.Encoder(order="deterministic")
 
 
 def _fields(request: FireRequest) -> Iterator[tuple[str, Any]]:
     plain = msgspec.to_builtins(request)
     message = plain.pop("message")
+    if "when" in plain:
+        plain[_WHEN] = plain.pop("when")
     plain["channels"] = None if request.channels is None else sorted(set(request.channels))
     plain |= {name: _time(plain[name]) for name in ("start", "expires") if name in plain}
     for name, value in [*plain.items(), *((f"message.{name}", value) for name, value in message.items())]:

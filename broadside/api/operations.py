@@ -91,3 +91,48 @@ class Verification(msgspec.Struct, frozen=True, kw_only=True):
     channels: dict[str, Checked]
     problems: list[str]
     """The differences, a sentence each; at most fifty."""
+
+
+class Peers(msgspec.Struct, frozen=True):
+    """The registered nodes."""
+
+    items: list[PeerReport]
+
+
+class BuriedBatch(msgspec.Struct, frozen=True, kw_only=True):
+    """A batch that was buried for a person. It shows no token."""
+
+    id: int
+    """The tube's number of the task."""
+    campaign: str | None
+    """Null here and below: another version has written the batch."""
+    segment: int | None
+    page: int | None
+    attempt: int | None
+    crashes: int
+    """Crashes counted against it."""
+    maybe_sent: int
+    """Recipients that may have been sent to before it was buried. If it is kicked, they are sent to again."""
+    why: str
+
+
+class BuriedPage(msgspec.Struct, frozen=True):
+    """Buried batches of a channel, the oldest first."""
+
+    items: list[BuriedBatch]
+    next: str | None
+    """The ``cursor`` of the batches after these; null: these were the last."""
+
+
+class Kicked(msgspec.Struct, frozen=True):
+    """How many buried batches are back on their tube."""
+
+    kicked: int
+
+
+class EndedBatches(msgspec.Struct, frozen=True):
+    """How many buried batches were ended."""
+
+    batches: int
+    recipients: int
+    """Their recipients: rejected now."""

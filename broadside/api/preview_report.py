@@ -38,6 +38,6 @@ class ChannelPreview(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PreviewReport(msgspec.Struct, frozen=True):
-    """Answer to ``POST /api/campaigns/preview`` and ``GET /api/campaigns/{id}/preview``."""
+    """The exact requests that the providers get of a campaign."""
 
     channels: dict[str, ChannelPreview]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 
 from broadside.errors import Problem, shown
 
@@ -17,10 +17,3 @@ def meant(name: str, known: Collection[str]) -> str:
 def unserved(name: str, known: Collection[str]) -> Problem:
     """The problem of a subscriber on the unserved channel ``name``."""
     return Problem("channel", f"no node serves {shown(name, 40)}", meant(name, known), name[:40])
-
-
-def first_unserved(channels: Sequence[str], known: Collection[str] | None) -> tuple[int, Problem] | None:
-    """Find the first of ``channels`` not in ``known``, and its position; None: all are, or no node has joined yet."""
-    if known is None or not set(channels).difference(known):
-        return None
-    return next((index, unserved(name, known)) for index, name in enumerate(channels) if name not in known)

@@ -35,6 +35,24 @@ def decode(body: bytes, cls: type[T], noun: str) -> T:
         raise RecordError(_misfit(plain, cls, noun, str(error))) from None
 
 
+def parameters(given: list[tuple[str, str]], cls: type[T]) -> T:
+    """Read the parameters of a request as a ``cls`` (raises ``RecordError``)."""
+    names = [name for name, _ in given]
+    known = [field.encode_name for field in msgspec.structs.fields(cls)]
+    for name in names:
+        if name not in known:
+            raise RecordError(unknown(name[:64], name, known, "parameter"))
+        if names.count(name) > 1:
+            raise RecordError(Problem(name, f"is given {names.count(name)} times", "give it once"))
+    plain = dict(given)
+    if problem := plain_problem(plain):
+        raise RecordError(problem)
+    try:
+        return msgspec.convert(plain, cls, strict=False)
+    except msgspec.ValidationError as error:
+        raise RecordError(_misfit(plain, cls, "a parameter", str(error))) from None
+
+
 def read(body: bytes, noun: str) -> object:
     """Decode ``body`` as any JSON in UTF-8, with or without a byte order mark (raises ``RecordError``)."""
     try:

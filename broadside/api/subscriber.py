@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 import msgspec
@@ -21,7 +21,7 @@ from broadside.api.attributes.times import EARLIEST
 from broadside.errors import Problem, RecordError, shown
 
 MAX_SUBSCRIBERS = 5_000
-"""Rows in one ``POST /api/subscribers``, and in one answer to a ``GET``."""
+"""Subscribers in one answer."""
 
 MAX_TOKEN = 512
 """Characters. The longest that a platform of today gives out is not half of it."""
@@ -59,7 +59,7 @@ class Subscriber(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, omit_
     """The phone's last token on the same channel: its subscriber gets ``token``, and keeps id and attributes."""
 
 
-ROWS = msgspec.json.Decoder(list[Subscriber])
+_DECODE = msgspec.json.Decoder(Subscriber).decode
 
 ADVICE = {
     "channel": "a channel's name, as in ios-news",
@@ -158,32 +158,33 @@ def latest_registration() -> int:
     return time.time_ns() // 1_000_000 + _DAY
 
 
-def decode_subscribers(body: bytes, changes: Changes | None = None, *, strict: bool = False) -> list[Subscriber]:
-    """Decode the body of ``POST /api/subscribers``, bring it to the stored form, and count ``changes``.
+def decode_lines(lines: Sequence[bytes], changes: Changes, *, strict: bool = False) -> list[Subscriber | Problem]:
+    """Decode subscribers as JSON, one each, bring them to the stored form, and count ``changes``.
 
-    ``strict``: refuse what would have to be dropped. Raises ``RecordError`` with index, field and remedy.
+    ``strict``: refuse what would have to be dropped. Returns for each the subscriber, or the problem with it.
     """
     latest = latest_registration()
     try:
-        rows = ROWS.decode(body)
+        rows = [_DECODE(line) for line in lines]
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         rows = []
-    if not rows or not all_stored_form(rows, latest):
-        rows = []
-        for index, record in enumerate(_plain(body)):
-            try:
-                row, changed = read_subscriber(record, latest)
-            except RecordError as error:
-                raise RecordError(error.problem, index) from None
-            if strict and (problem := refused(changed)):
-                raise RecordError(problem, index)
-            rows.append(row)
-            if changes is not None:
-                changes.add(changed)
-    if len(rows) > MAX_SUBSCRIBERS:
-        what = f"{len(rows)} records in one request"
-        raise RecordError(Problem("body", what, f"send at most {MAX_SUBSCRIBERS} at a time"))
-    return rows
+    if rows and all_stored_form(rows, latest):
+        return [*rows]
+    return [_decode_line(line, latest, changes, strict) for line in lines]
+
+
+def _decode_line(line: bytes, latest: int, changes: Changes, strict: bool) -> Subscriber | Problem:
+    try:
+        record = strict_json.read(line, "a subscriber")
+        if not isinstance(record, dict):
+            return no_object(record)
+        row, changed = read_subscriber(record, latest)
+    except RecordError as error:
+        return error.problem
+    if strict and (problem := refused(changed)):
+        return problem
+    changes.add(changed)
+    return row
 
 
 def explain(record: Mapping[str, Any], error: msgspec.ValidationError) -> Problem:
@@ -199,16 +200,6 @@ def explain(record: Mapping[str, Any], error: msgspec.ValidationError) -> Proble
 def no_object(value: object) -> Problem:
     """The problem of a record that is not a JSON object."""
     return Problem("line", f"{shown(value)} where an object belongs", 'as in {"channel": "ios-news", "token": "…"}')
-
-
-def _plain(body: bytes) -> list[dict[str, object]]:
-    plain = strict_json.read(body, "a JSON array of subscribers")
-    if not isinstance(plain, list):
-        raise RecordError(Problem("body", "is not an array", "send a JSON array of subscribers"))
-    for index, record in enumerate(plain):
-        if not isinstance(record, dict):
-            raise RecordError(no_object(record), index)
-    return plain
 
 
 def _problem(field: str, value: object, hint: str = "") -> Problem:

@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 from broadside.api.subscriber import ADVICE, Subscriber
-from broadside.errors import Problem, RecordError, shown
+from broadside.errors import Problem, shown
 from transports import registry
 from transports.contract import Platform
 from transports.errors import TokenError
@@ -35,18 +35,10 @@ class DeviceTokens:
         platform = self.channels.get(channel)
         return () if platform is None else self._platforms[platform].kinds
 
-    def normalised(self, rows: Sequence[Subscriber]) -> list[str]:
-        """Return each row's token in its platform's form. Raises ``RecordError`` with the first bad one's index."""
+    def normalised(self, rows: Sequence[Subscriber]) -> Sequence[str | Problem]:
+        """Return each row's token in its platform's form, or the problem with it."""
         known = self._at_once(rows)
-        if known is not None:
-            return known
-        tokens = []
-        for index, row in enumerate(rows):
-            found = self.one(row.channel, row.kind, row.token)
-            if isinstance(found, Problem):
-                raise RecordError(found, index)
-            tokens.append(found)
-        return tokens
+        return [self.one(row.channel, row.kind, row.token) for row in rows] if known is None else known
 
     def all_good(self, channel: str, kind: str, tokens: list[str]) -> bool:
         """Whether all ``tokens`` of a channel and kind are valid, at a tenth of the cost of ``one`` for each."""

@@ -9,6 +9,7 @@ from cyclopts import App, Parameter
 
 from broadside.api.audience_request import AudienceRequest, CountRequest
 from broadside.api.report_text import written
+from broadside.api.v1 import table as routes
 from broadside.cli.audience_options import AudienceOptions
 from broadside.cli.options import ConfigFile, DataDir, Json, client
 from broadside.cli.output import say, say_json, table
@@ -47,7 +48,9 @@ def count(
             raise UsageError("--channel: the file of --audience has channels already (leave one of them out)")
         audience = msgspec.structs.replace(audience, channels=list(dict.fromkeys(channel)))
     with client(config, data) as node:
-        found = node.audience_count(CountRequest(audience=audience, exact=exact))
+        # an exact count of a large base takes seconds
+        wanted = CountRequest(audience=audience, exact=exact)
+        found = node.call(routes.AUDIENCE, wanted, timeout=600.0 if exact else 30.0)
     if json:
         say_json(found)
         return 0

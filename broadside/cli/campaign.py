@@ -10,6 +10,7 @@ from typing import Annotated, TypeAlias
 
 from cyclopts import App, Parameter
 
+from broadside.api.campaign_report import CampaignReport
 from broadside.api.preview_report import ChannelPreview
 from broadside.api.report_text import (
     QUIET,
@@ -21,6 +22,8 @@ from broadside.api.report_text import (
     standing_still,
     waiting,
 )
+from broadside.api.v1 import table as routes
+from broadside.api.v1.route import Route
 from broadside.cli.message_options import Channels, KindName, QuietChoice, Ttl, Written, of_kind, request_of
 from broadside.cli.options import ConfigFile, DataDir, Json, client, data_folder
 from broadside.cli.output import complain, say, say_json, table
@@ -89,7 +92,7 @@ def list_(*, json: Json = False, config: ConfigFile = None, data: DataDir = None
         start = [
             report.id,
             report.state,
-            _short(report.message.title or report.message.body),
+            _short(report.title),
             moment(report.fired_at),
             report.seconds,
         ]
@@ -114,7 +117,7 @@ def show(
     if coverage:
         return _coverage(name, json, config, data)
     with client(config, data) as node:
-        report = node.campaign(name)
+        report = node.call(routes.CAMPAIGN, id=name)
     if json:
         say_json(report)
         return 0
@@ -173,9 +176,10 @@ def preview(
         raise UsageError("the id of a campaign has all of that already (leave the options out)")
     with client(config, data) as node:
         if id is not None:
-            report = node.preview_of(_id(id))
+            report = node.call(routes.PREVIEW_OF, id=_id(id))
         else:
-            report = node.preview(of_kind(request_of(written or Written(), channel, ttl), kind, quiet))
+            wanted = of_kind(request_of(written or Written(), channel, ttl), kind, quiet)
+            report = node.call(routes.PREVIEW, wanted)
     if json:
         say_json(report)
     else:
@@ -202,23 +206,23 @@ def _say_preview(channel: str, found: ChannelPreview) -> None:
 
 def pause(id: CampaignId, /, *, json: Json = False, config: ConfigFile = None, data: DataDir = None) -> int:
     """Pause a campaign: pushes under way are finished, and nothing more goes out until you resume it."""
-    return _move(id, "pause", json, config, data)
+    return _move(id, routes.PAUSE, json, config, data)
 
 
 def resume(id: CampaignId, /, *, json: Json = False, config: ConfigFile = None, data: DataDir = None) -> int:
     """Resume a paused campaign where it stopped."""
-    return _move(id, "resume", json, config, data)
+    return _move(id, routes.RESUME, json, config, data)
 
 
 def cancel(id: CampaignId, /, *, json: Json = False, config: ConfigFile = None, data: DataDir = None) -> int:
     """Cancel a campaign for ever: subscribers not yet reached get nothing."""
-    return _move(id, "cancel", json, config, data)
+    return _move(id, routes.CANCEL, json, config, data)
 
 
 def verify(id: CampaignId, /, *, json: Json = False, config: ConfigFile = None, data: DataDir = None) -> int:
     """Check a campaign's ledger against the base, range by range; exit code 1 if something differs."""
     with client(config, data) as node:
-        found = node.verify(_id(id))
+        found = node.call(routes.VERIFY, id=_id(id), timeout=600.0)  # for a large base it takes long
     if json:
         say_json(found)
         return 0 if found.ok else 1
@@ -252,13 +256,13 @@ def archive(id: CampaignId, /, *, config: ConfigFile = None, data: DataDir = Non
     return 0
 
 
-def _move(id: str, act: str, json: bool, config: Path | None, data: Path | None) -> int:
+def _move(id: str, act: Route[CampaignReport], json: bool, config: Path | None, data: Path | None) -> int:
     with client(config, data) as node:
-        report = node.move(_id(id), act)
+        report = node.call(act, id=_id(id))
         deadline = time.monotonic() + PATIENCE
         while report.state in ("pausing", "cancelling") and time.monotonic() < deadline:
             time.sleep(0.2)
-            report = node.campaign(report.id)
+            report = node.call(routes.CAMPAIGN, id=report.id)
     if json:
         say_json(report)
         return 0
@@ -270,7 +274,7 @@ def _move(id: str, act: str, json: bool, config: Path | None, data: Path | None)
 
 def _coverage(name: str, json: bool, config: Path | None, data: Path | None) -> int:
     with client(config, data) as node:
-        found = node.coverage(name)
+        found = node.call(routes.COVERAGE, id=name)
     if json:
         say_json(found)
         return 0

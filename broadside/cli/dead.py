@@ -7,8 +7,10 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from broadside.api.dead_records import DeadEntry
+from broadside.api.dead_records import DeadAnswer, DeadAnswered, DeadEntry, DeadRestore
 from broadside.api.report_text import moment
+from broadside.api.v1 import table as routes
+from broadside.api.v1.route import Route
 from broadside.cli.options import ConfigFile, DataDir, Json, client
 from broadside.cli.output import say, say_json, table
 from broadside.errors import UsageError
@@ -50,23 +52,26 @@ def register(app: App) -> None:
 def list_(*, json: Json = False, config: ConfigFile = None, data: DataDir = None) -> int:
     """Show open questions, refused tokens that wait for a verdict, and deletions of the last day."""
     with client(config, data) as node:
-        report = node.dead()
+        entries = node.dead()
+    questions = [entry for entry in entries if entry.open]
+    kept = [entry for entry in entries if entry.kept and not entry.open]
+    removed = [entry for entry in entries if entry.removed]
     if json:
-        say_json(report)
+        say_json({"questions": questions, "kept": kept, "removed": removed})
         return 0
-    if not (report.questions or report.kept or report.removed):
+    if not entries:
         say("nothing: no question is open, no refused token waits, and nothing was deleted in the last day")
         return 0
-    parts = [_asked(entry) for entry in report.questions]
+    parts = [_asked(entry) for entry in questions]
     if parts:
         say("\n\n".join(parts))
-    if report.kept:
+    if kept:
         say(("\n" if parts else "") + "refused tokens that wait for a verdict:")
         columns = ("channel", "campaign", "state", "refused", "delivered", "share", "kept")
-        table(columns, [_row(entry) for entry in report.kept])
-    if report.removed:
-        say(("\n" if parts or report.kept else "") + "deleted in the last day (broadside dead restore CHANNEL):")
-        table(("channel", "campaign", "deleted"), [[e.channel, e.campaign, e.removed] for e in report.removed])
+        table(columns, [_row(entry) for entry in kept])
+    if removed:
+        say(("\n" if parts or kept else "") + "deleted in the last day (broadside dead restore CHANNEL):")
+        table(("channel", "campaign", "deleted"), [[e.channel, e.campaign, e.removed] for e in removed])
     return 0
 
 
@@ -80,7 +85,7 @@ def confirm(
     data: DataDir = None,
 ) -> int:
     """Answer "they are dead": delete the refused tokens, and end waiting pushes. This can be undone for a day."""
-    return _answer("confirm", channel, campaign, json, config, data)
+    return _answer(routes.DEAD_CONFIRM, channel, campaign, json, config, data)
 
 
 def keep(
@@ -93,7 +98,7 @@ def keep(
     data: DataDir = None,
 ) -> int:
     """Answer "the key is wrong": delete nothing. Waiting pushes go out once the key is right."""
-    return _answer("keep", channel, campaign, json, config, data)
+    return _answer(routes.DEAD_KEEP, channel, campaign, json, config, data)
 
 
 def restore(
@@ -106,9 +111,10 @@ def restore(
 ) -> int:
     """Restore the subscribers deleted as dead in the last day, each under the old id."""
     with client(config, data) as node:
-        channels = {entry.channel for entry in node.dead().removed}
+        channels = {entry.channel for entry in node.dead() if entry.removed}
         campaign = None if what in channels or not _is_campaign(what) else what.lower()
-        answer = node.dead_restore(None if campaign else what, campaign)
+        wanted = DeadRestore(channel=None if campaign else what, campaign=campaign)
+        answer = node.call(routes.DEAD_RESTORE, wanted, timeout=600.0)  # a large undo takes long
     if json:
         say_json(answer)
         return 0
@@ -117,14 +123,22 @@ def restore(
     return 0
 
 
-def _answer(act: str, channel: str, campaign: str | None, json: bool, config: Path | None, data: Path | None) -> int:
+def _answer(
+    act: Route[DeadAnswered],
+    channel: str,
+    campaign: str | None,
+    json: bool,
+    config: Path | None,
+    data: Path | None,
+) -> int:
     if campaign is not None and not _is_campaign(campaign):
         raise UsageError(f'"{campaign[:40]}" is not a campaign\'s id (broadside dead list shows them)')
     with client(config, data) as node:
-        answer = node.dead_answer(act, channel, None if campaign is None else campaign.lower())
+        wanted = DeadAnswer(channel=channel, campaign=None if campaign is None else campaign.lower())
+        answer = node.call(act, wanted)
     if json:
         say_json(answer)
-    elif act == "confirm":
+    elif act is routes.DEAD_CONFIRM:
         say(f"{channel}: {answer.kept:,} refused tokens are being deleted (undo for a day: dead restore {channel})")
     else:
         say(f"{channel}: nothing is deleted; waiting pushes go out once the key is right")

@@ -12,6 +12,7 @@ from broadside.api.api_client import Client
 from broadside.api.campaign_report import FireRequest, NewsroomClock
 from broadside.api.idempotency import check_key
 from broadside.api.report_text import describe, starts, summary
+from broadside.api.v1 import table as routes
 from broadside.cli.audience_options import AudienceOptions
 from broadside.cli.fire_once import fire_once
 from broadside.cli.message_options import Channels, KindName, QuietChoice, Ttl, Written, of_kind, request_of
@@ -159,7 +160,7 @@ def fire(
 
 def _newsroom(folder: DataFolder) -> NewsroomClock:
     with Client.of(folder) as client:
-        return client.newsroom()
+        return client.call(routes.NEWSROOM)
 
 
 def _rehearse(folder: DataFolder, request: FireRequest, json: bool) -> int:

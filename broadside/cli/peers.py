@@ -6,6 +6,7 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
+from broadside.api.v1 import table as routes
 from broadside.cli.options import ConfigFile, DataDir, Json, client
 from broadside.cli.output import say, say_json, table
 
@@ -30,7 +31,7 @@ def register(app: App) -> None:
 def list_(*, json: Json = False, config: ConfigFile = None, data: DataDir = None) -> int:
     """List every node that has ever joined."""
     with client(config, data) as node:
-        peers = node.peers()
+        peers = node.call(routes.PEERS).items
     if json:
         say_json({"peers": peers})
         return 0
@@ -62,7 +63,7 @@ def forget(
 ) -> int:
     """Take a node out of the ring: the others walk its unfinished pages again. It may join again later."""
     with client(config, data) as node:
-        answer = node.forget(name, force)
+        answer = node.call(routes.FORGET, query=routes.ForgetQuery(force=force), name=name)
     if json:
         say_json(answer)
     else:

@@ -9,12 +9,12 @@ import sys
 from pathlib import Path
 from typing import Annotated, BinaryIO, Literal, TypeAlias
 
-import msgspec
 from cyclopts import App, Parameter
 
 from broadside.api.api_client import Client
 from broadside.api.subscriber import latest_registration, read_subscriber, refused
 from broadside.api.token_rules import DeviceTokens
+from broadside.api.v1 import table as routes
 from broadside.cli.options import ConfigFile, DataDir, Json, client
 from broadside.cli.output import Results, bars, complain, say, say_json, table
 from broadside.errors import RecordError, UsageError
@@ -118,9 +118,9 @@ def import_(
     mapping = _mapping(map, preset)
     with client(config, data) as node, _opened(file) as source:
         name = "stdin" if file == "-" else file
-        there = node.channels()
+        there = node.call(routes.CHANNELS)
         rules = Rules(
-            DeviceTokens(there.platforms), there.served, mapping=mapping, channels=channel or (), strict=strict
+            DeviceTokens(there.platforms), there.serving, mapping=mapping, channels=channel or (), strict=strict
         )
         kept = None if dry_run else rejected or Path(f"{name}.rejected")
         state = Resume() if dry_run else _resume(source, file, go_on=resume)
@@ -163,7 +163,7 @@ def put(
     if found := refused(changes):
         raise UsageError(str(found))
     with client(config, data) as node:
-        answer = node.upsert(msgspec.json.encode([row]))
+        answer = node.call(routes.REGISTER, row)
     if json:
         say_json(answer)
     else:
@@ -183,7 +183,8 @@ def remove(
 ) -> int:
     """Delete one subscriber; exit code 1 if none has that token."""
     with client(config, data) as node:
-        removed = node.remove(channel, token)
+        query = routes.UnregisterQuery(channel=channel, token=token)
+        removed = node.call(routes.UNREGISTER, query=query).removed
     if json:
         say_json({"removed": removed})
     elif removed:
@@ -196,7 +197,7 @@ def remove(
 def count(*, json: Json = False, config: ConfigFile = None, data: DataDir = None) -> int:
     """Count the subscribers, in total and per channel."""
     with client(config, data) as node:
-        counted = node.count()
+        counted = node.call(routes.COUNT)
     if json:
         say_json(counted)
     else:
@@ -221,16 +222,16 @@ def export(
         raise UsageError("--json: needs --output FILE here (without it the export itself goes to stdout)")
     chosen: Literal["csv", "ndjson"] = format or ("csv" if output and output.suffix.lower() == ".csv" else "ndjson")
     with client(config, data) as node:
-        total = node.count().total
+        total = node.call(routes.COUNT).total
         with bars(eta=True) as shown:
             task = shown.add_task("exporting", total=total, note="")
             if output is None:
                 results = Results()
-                rows = export_base(node.subscribers, results, chosen, lambda n: shown.update(task, completed=n))
+                rows = export_base(node.base, results, chosen, lambda n: shown.update(task, completed=n))
                 results.flush()
                 return 0
             with PrivateFile(output) as out:
-                rows = export_base(node.subscribers, out, chosen, lambda n: shown.update(task, completed=n))
+                rows = export_base(node.base, out, chosen, lambda n: shown.update(task, completed=n))
     if json:
         say_json({"file": str(output), "format": chosen, "rows": rows})
     else:

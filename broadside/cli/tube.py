@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, TypeAlias
 
 from cyclopts import App, Parameter
 
+from broadside.api.api_client import Client
+from broadside.api.operations import BuriedBatch, EndedBatches
+from broadside.api.v1 import table as routes
 from broadside.cli.options import ConfigFile, DataDir, Json, client
 from broadside.cli.output import agreed, complain, say, say_json, table
-from campaigns.identity import campaign_text
-from storage.records import REFUSALS, TASK_FIELDS
 
 _EPILOGUE = """\
 Examples:
@@ -44,16 +45,15 @@ def register(app: App) -> None:
 def list_(*, json: Json = False, config: ConfigFile = None, data: DataDir = None) -> int:
     """List the tubes, with the number of tasks in each state."""
     with client(config, data) as node:
-        found = node.tubes()
+        found = node.call(routes.TUBES)
     if json:
         say_json(found)
         return 0
-    tubes: dict[str, dict[str, int]] = found["tubes"]
     table(
         ("tube", *_STATES),
-        [[name, *(tasks.get(state, 0) for state in _STATES)] for name, tasks in sorted(tubes.items())],
+        [[name, *(tasks.get(state, 0) for state in _STATES)] for name, tasks in sorted(found.tubes.items())],
     )
-    say(f"\n{found['parked']:,} batches parked for paused campaigns, {found['outbox']:,} reports not yet in the store")
+    say(f"\n{found.parked:,} batches parked for paused campaigns, {found.outbox:,} reports not yet in the store")
     return 0
 
 
@@ -68,7 +68,7 @@ def buried(
 ) -> int:
     """Show a channel's buried batches."""
     with client(config, data) as node:
-        tasks = node.buried(channel, limit)
+        tasks = _buried(node, channel, limit)
     if json:
         say_json({"buried": tasks})
     elif tasks:
@@ -94,11 +94,11 @@ def kick(
         complain("--json cannot ask: add --yes, and pushes that may have been sent are sent again")
         return 2
     with client(config, data) as node:
-        again = 0 if yes else sum(task["maybe_sent"] for task in node.buried(channel, min(max(count, 0), 1000)))
+        again = 0 if yes else sum(task.maybe_sent for task in _buried(node, channel, min(count, 1000)))
         if again and not _agreed(f"up to {again:,} phones may have this push already, and would get it again"):
             complain("nothing was put back")
             return 1
-        kicked = node.kick(channel, count)
+        kicked = node.call(routes.KICK, query=routes.KickQuery(count=count), channel=channel).kicked
     if json:
         say_json({"kicked": kicked})
     else:
@@ -119,14 +119,14 @@ def bury(
     if not end:
         complain("add --end: Broadside buries batches by itself, and this command ends them")
         return 2
-    ended = {"batches": 0, "recipients": 0}
+    ended = EndedBatches(0, 0)
     with client(config, data) as node:
-        while (more := node.end_buried(channel))["batches"]:
-            ended = {name: ended[name] + more[name] for name in ended}
+        while (more := node.call(routes.END, channel=channel)).batches:
+            ended = EndedBatches(ended.batches + more.batches, ended.recipients + more.recipients)
     if json:
         say_json(ended)
     else:
-        say(f"{ended['batches']:,} of {channel}'s buried batches ended, {ended['recipients']:,} recipients rejected")
+        say(f"{ended.batches:,} of {channel}'s buried batches ended, {ended.recipients:,} recipients rejected")
     return 0
 
 
@@ -138,8 +138,19 @@ def _agreed(warning: str) -> bool:
     return agreed(f"{warning}. Put them back anyway?")
 
 
-def _row(task: dict[str, Any]) -> list[object]:
-    data, end = task["data"], [task["crashes"], task["maybe_sent"], task["why"]]
-    if isinstance(data, list) and len(data) == TASK_FIELDS - 1 and isinstance(data[1], int):
-        return [task["id"], campaign_text(data[1]), data[3], data[4], data[6] % REFUSALS, *end]
-    return [task["id"], "-", "-", "-", "-", *end]
+def _buried(node: Client, channel: str, most: int) -> list[BuriedBatch]:
+    query = routes.BuriedQuery(limit=max(0, most))
+    return node.call(routes.BURIED, query=query, channel=channel).items
+
+
+def _row(task: BuriedBatch) -> list[object]:
+    return [
+        task.id,
+        task.campaign,
+        task.segment,
+        task.page,
+        task.attempt,
+        task.crashes,
+        task.maybe_sent,
+        task.why,
+    ]

@@ -1,27 +1,30 @@
-"""The API's routes about campaigns."""
+"""Answers the API's routes about campaigns and audiences."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterable
 from contextlib import AbstractAsyncContextManager
+from typing import TypeVar
 
 import msgspec
 import trio
-from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from broadside.api import strict_json
-from broadside.api.bounds import LARGEST_CAMPAIGN, request_problem
-from broadside.api.campaign_report import CampaignReport, FireRequest, NewsroomClock
-from broadside.api.idempotency import HEADER, NODE_KEY, check_key
+from broadside.api.audience_request import AudienceCount, CountRequest
+from broadside.api.bounds import channels_problem, request_problem
+from broadside.api.campaign_report import CampaignPage, CampaignReport, FireRequest, NewsroomClock
+from broadside.api.idempotency import NODE_KEY
+from broadside.api.operations import Coverage, Verification
+from broadside.api.preview_report import PreviewReport
 from broadside.api.text_rules import texts_problem
-from broadside.console.http_answers import ApiFailure, Guard, json_answer, refused
-from broadside.console.request_parts import campaign_id, read_body
-from broadside.errors import FireFailed, Problem, RecordError
-from broadside.newsroom.firing import KeyReused
+from broadside.api.v1 import table
+from broadside.console.calls import Bound, Call, bind
+from broadside.console.http_answers import ApiFailure, json_answer
+from broadside.errors import RecordError
 from broadside.newsroom.newsroom import Newsroom
+
+T = TypeVar("T")
 
 
 class _Progress(Response):
@@ -51,99 +54,84 @@ class _Progress(Response):
         life.cancel()
 
 
-def campaign_routes(newsroom: Newsroom, guard: Guard) -> list[Route]:
-    """Build the routes."""
+def campaign_routes(newsroom: Newsroom) -> list[Bound]:
+    """Bind the routes."""
 
-    async def fire(request: Request) -> Response:
-        try:
-            wanted = await _wanted(request)
-            key = _idempotency_key(request)
-            if wanted.dry_run is True:
-                return json_answer(await newsroom.rehearse(wanted))
-            return json_answer(await newsroom.fire(wanted, key, NODE_KEY), 201)
-        except RecordError as error:
-            raise refused(error) from None
-        except FireFailed as error:
-            raise _not_fired(error) from None
+    async def fire(call: Call) -> CampaignReport | Response:
+        wanted = _wanted(call)
+        if wanted.dry_run is True:
+            return json_answer(await newsroom.rehearse(wanted))
+        return await newsroom.fire(wanted, call.key, NODE_KEY)
 
-    async def preview(request: Request) -> Response:
-        try:
-            return json_answer(newsroom.preview(await _wanted(request)))
-        except RecordError as error:
-            raise refused(error) from None
+    async def preview(call: Call) -> PreviewReport:
+        return newsroom.preview(_wanted(call))
 
-    async def preview_of(request: Request) -> Response:
-        await one(request)
-        return json_answer(await newsroom.preview_of(campaign_id(request)))
+    async def preview_of(call: Call) -> PreviewReport:
+        return _there(call, await newsroom.preview_of(call.campaign))
 
-    async def clock(request: Request) -> Response:
-        return json_answer(NewsroomClock(zone=newsroom.zone, now=newsroom.now()))
+    async def clock(call: Call) -> NewsroomClock:
+        return NewsroomClock(zone=newsroom.zone, now=newsroom.now())
 
-    async def newest(request: Request) -> Response:
-        return json_answer({"campaigns": await newsroom.campaigns()})
+    async def newest(call: Call) -> CampaignPage:
+        query = call.query(table.CampaignsQuery)
+        return await newsroom.campaigns(query.limit, query.cursor)
 
-    async def one(request: Request) -> Response:
-        id = campaign_id(request)
-        report = await newsroom.campaign(id)
-        if report is None:
-            text = request.path_params["id"]
-            raise ApiFailure(404, f"no campaign {text}", field="id", value=text, remedy="`campaign list` shows the ids")
-        return json_answer(report)
+    async def one(call: Call) -> CampaignReport:
+        return _there(call, await newsroom.campaign(call.campaign))
 
-    async def progress(request: Request) -> Response:
-        await one(request)
-        id = campaign_id(request)
+    async def progress(call: Call) -> Response:
+        await one(call)
+        return _Progress(newsroom.progress(call.campaign))
 
-        return _Progress(newsroom.progress(id))
+    async def pause(call: Call) -> CampaignReport:
+        return await newsroom.pause(call.campaign)
 
-    async def move(request: Request) -> Response:
-        moves = {"pause": newsroom.pause, "resume": newsroom.resume, "cancel": newsroom.cancel}
-        act = request.path_params["act"]
-        if act not in moves:
-            raise ApiFailure(404, f"unknown action on a campaign: {act[:40]}", remedy=", ".join(moves))
-        return json_answer(await moves[act](campaign_id(request)))
+    async def resume(call: Call) -> CampaignReport:
+        return await newsroom.resume(call.campaign)
 
-    async def coverage(request: Request) -> Response:
-        await one(request)
-        return json_answer(await newsroom.coverage(campaign_id(request)))
+    async def cancel(call: Call) -> CampaignReport:
+        return await newsroom.cancel(call.campaign)
 
-    async def verify(request: Request) -> Response:
-        await one(request)
-        return json_answer(await newsroom.verify(campaign_id(request)))
+    async def coverage(call: Call) -> Coverage:
+        return _there(call, await newsroom.coverage(call.campaign))
+
+    async def verify(call: Call) -> Verification:
+        return _there(call, await newsroom.verify(call.campaign))
+
+    async def count(call: Call) -> AudienceCount:
+        wanted = call.body(CountRequest)
+        if problem := channels_problem(wanted.audience.channels or [], "audience.channels"):
+            raise RecordError(problem)
+        return await newsroom.audience.count(wanted.audience, wanted.exact)
 
     return [
-        Route("/api/newsroom", guard(clock)),
-        Route("/api/campaigns", guard(fire, body=True), methods=["POST"]),
-        Route("/api/campaigns", guard(newest)),
-        Route("/api/campaigns/preview", guard(preview, body=True), methods=["POST"]),
-        Route("/api/campaigns/{id}", guard(one)),
-        Route("/api/campaigns/{id}/preview", guard(preview_of)),
-        Route("/api/campaigns/{id}/progress", guard(progress)),
-        Route("/api/campaigns/{id}/coverage", guard(coverage)),
-        Route("/api/campaigns/{id}/verify", guard(verify)),
-        Route("/api/campaigns/{id}/{act:str}", guard(move), methods=["POST"]),
+        bind(table.FIRE, fire),
+        bind(table.CAMPAIGNS, newest),
+        bind(table.PREVIEW, preview),
+        bind(table.CAMPAIGN, one),
+        bind(table.PREVIEW_OF, preview_of),
+        bind(table.PROGRESS, progress),
+        bind(table.COVERAGE, coverage),
+        bind(table.VERIFY, verify),
+        bind(table.PAUSE, pause),
+        bind(table.RESUME, resume),
+        bind(table.CANCEL, cancel),
+        bind(table.AUDIENCE, count),
+        bind(table.NEWSROOM, clock),
     ]
 
 
-async def _wanted(request: Request) -> FireRequest:
+def _there(call: Call, found: T | None) -> T:
+    """Return what was found of a campaign; raises ``ApiFailure`` if there is no such campaign."""
+    if found is None:
+        text = call.named("id")
+        raise ApiFailure(404, f"no campaign {text}", field="id", value=text, remedy="`campaign list` shows the ids")
+    return found
+
+
+def _wanted(call: Call) -> FireRequest:
     """Read a request to fire. Raises ``RecordError`` for the first field that is not as it must be."""
-    body = await read_body(request, LARGEST_CAMPAIGN, "shorten the message: no platform takes this much")
-    wanted = strict_json.decode(body, FireRequest, "a campaign")
+    wanted = call.body(FireRequest)
     if problem := request_problem(wanted) or texts_problem(wanted.message):
         raise RecordError(problem)
     return wanted
-
-
-def _idempotency_key(request: Request) -> str | None:
-    """Return the client's idempotency key for this Fire; None: it sent none (raises ``RecordError``)."""
-    sent = request.headers.getlist(HEADER)
-    if len(sent) > 1:
-        raise RecordError(Problem(HEADER, "is given twice", "send it once"))
-    return check_key(sent[0]) if sent else None
-
-
-def _not_fired(error: FireFailed) -> ApiFailure:
-    key = error.key if isinstance(error, KeyReused) else ""
-    failure = ApiFailure(error.status, error.message, field=HEADER if key else "", value=key[:40], remedy=error.remedy)
-    failure.error |= {"campaign": error.campaign, "fired": "maybe" if error.maybe else "no"}
-    return failure

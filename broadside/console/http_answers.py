@@ -1,8 +1,8 @@
-"""The API's answers: JSON, and what each error becomes."""
+"""The API's answers: JSON, and the problem that each error becomes."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeAlias
 
 import msgspec
@@ -11,27 +11,33 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Match, Route
 
+from broadside.api.idempotency import HEADER
+from broadside.api.problem_details import MEDIA_TYPE, ProblemDetails, problem
 from broadside.console.request_failure import FAILURE, failure, logged
-from broadside.errors import Conflict, NeedsYes, RecordError
+from broadside.errors import Conflict, FireFailed, NeedsYes, RecordError
 from broadside.newsroom.alarms import DISK_REMEDY, REMEDY
+from broadside.newsroom.firing import KeyReused
 from storage.errors import DiskFull, LinkDown, LinkLost, OutOfMemory, StorageError, VerbRefused
 
 Handler: TypeAlias = Callable[[Request], Awaitable[Response]]
-Guard: TypeAlias = Callable[..., Handler]
-"""Admits only requests with the key to a handler (`Api`)."""
 
 
 class ApiFailure(Exception):
-    """The request is answered with a status other than 2xx."""
+    """The request is answered with a problem."""
 
     def __init__(
-        self, status: int, message: str, *, field: str = "", value: str = "", remedy: str = "", index: int | None = None
+        self,
+        status: int,
+        detail: str,
+        *,
+        field: str = "",
+        value: str = "",
+        remedy: str = "",
+        headers: Mapping[str, str] | None = None,
     ) -> None:
-        super().__init__(message)
-        self.status = status
-        self.error: dict[str, Any] = {"message": message, "field": field, "value": value, "remedy": remedy}
-        if index is not None:
-            self.error["index"] = index
+        super().__init__(detail)
+        self.problem = problem(status, detail, field=field, value=value, remedy=remedy)
+        self.headers = headers
 
 
 def json_answer(content: Any, status: int = 200) -> Response:
@@ -39,27 +45,16 @@ def json_answer(content: Any, status: int = 200) -> Response:
     return Response(msgspec.json.encode(content), status, media_type="application/json")
 
 
-def refused(error: RecordError) -> ApiFailure:
-    """The answer to a request with a field that breaks a rule, or that needs a yes."""
-    problem, confirm = error.problem, error.confirm if isinstance(error, NeedsYes) else ""
-    failure = ApiFailure(
-        409 if confirm else 400,
-        str(error),
-        field=problem.where,
-        value=problem.value,
-        remedy=problem.remedy,
-        index=error.index,
-    )
-    if confirm:
-        failure.error["confirm"] = confirm
-    return failure
+def problem_answer(content: ProblemDetails, headers: Mapping[str, str] | None = None) -> Response:
+    """Answer with a problem."""
+    return Response(msgspec.json.encode(content), content.status, headers, MEDIA_TYPE)
 
 
-def broken(request: Request, error: BaseException, message: str, more: dict[str, Any] | None = None) -> Response:
+def broken(request: Request, error: BaseException, detail: str, remedy: str = "", **more: Any) -> Response:
     """Answer 500 with an id, under which the log has the error and its traceback."""
     id = logged(request.url.path, error)
     setattr(request.state, FAILURE, id)
-    return json_answer(failure(id, message, more), 500)
+    return problem_answer(failure(id, detail, remedy, **more))
 
 
 async def failed(request: Request, error: Exception) -> Response:
@@ -70,18 +65,18 @@ async def failed(request: Request, error: Exception) -> Response:
 async def no_route(request: Request, error: Exception) -> Response:
     """Answer 404 to an unknown path, and 405 to a method that the path does not take."""
     assert isinstance(error, HTTPException)
-    path = request.url.path
-    told = {"field": "path", "value": path[:200], "remedy": "docs/operating.md lists the paths"}
+    path = request.url.path[:200]
     if error.status_code != 405:
-        return json_answer({"error": {"message": f"there is no {path[:200]}", **told}}, error.status_code)
+        remedy = "/v1/openapi.json and docs/api.md list the paths"
+        return problem_answer(
+            problem(error.status_code, f"there is no {path}", field="path", value=path, remedy=remedy)
+        )
     routes = [each for each in request.app.routes if isinstance(each, Route)]
     fitting = [each.methods or () for each in routes if each.matches(request.scope)[0] is not Match.NONE]
-    takes = {method for methods in fitting for method in methods}
-    allowed = ", ".join(sorted(takes))
-    told = {"field": "method", "value": request.method, "remedy": f"send {allowed}"}
-    answer = json_answer({"error": {"message": f"{path[:200]} does not take {request.method}", **told}}, 405)
-    answer.headers["allow"] = allowed
-    return answer
+    allowed = ", ".join(sorted({method for methods in fitting for method in methods}))
+    method = request.method[:40]
+    told = problem(405, f"{path} does not take {method}", field="method", value=method, remedy=f"send {allowed}")
+    return problem_answer(told, {"allow": allowed})
 
 
 def _node_failed(error: Exception) -> str:
@@ -89,28 +84,27 @@ def _node_failed(error: Exception) -> str:
 
 
 def answered(endpoint: Handler) -> Handler:
-    """The endpoint, with an answer in JSON for every error."""
+    """The endpoint, with a problem as the answer to every error."""
 
     async def answer(request: Request) -> Response:
         try:
             return await endpoint(request)
-        except ApiFailure as failure:
-            if failure.status == 500:
-                return broken(request, failure.__context__ or failure, str(failure), failure.error)
-            return json_answer({"error": failure.error}, failure.status)
+        except ApiFailure as error:
+            return problem_answer(error.problem, error.headers)
+        except RecordError as error:
+            return _refused(error)
+        except FireFailed as error:
+            return _not_fired(request, error)
         except DiskFull as error:
-            text = f"Tarantool's disk is full: {error}"
-            return json_answer({"error": {"message": text, "remedy": DISK_REMEDY}}, 507)
+            return problem_answer(problem(507, f"Tarantool's disk is full: {error}", remedy=DISK_REMEDY))
         except (LinkLost, LinkDown) as error:
-            text = f"the node does not reach its Tarantool: {error}"
             remedy = "try again in a moment; `broadside doctor` says more"
-            return json_answer({"error": {"message": text, "remedy": remedy}}, 503)
+            return problem_answer(problem(503, f"the node does not reach its Tarantool: {error}", remedy=remedy))
         except Conflict as conflict:
-            error_ = {"message": conflict.what, "remedy": conflict.remedy}
-            return json_answer({"error": error_}, 404 if conflict.missing else 409)
+            status = 404 if conflict.missing else 409
+            return problem_answer(problem(status, conflict.what, remedy=conflict.remedy))
         except OutOfMemory as error:
-            text = f"Tarantool's memory is full: {error.text}"
-            return json_answer({"error": {"message": text, "remedy": REMEDY}}, 507)
+            return problem_answer(problem(507, f"Tarantool's memory is full: {error.text}", remedy=REMEDY))
         except VerbRefused as error:
             return broken(request, error, f"Tarantool refuses: {error.text}")
         except StorageError as error:
@@ -119,3 +113,19 @@ def answered(endpoint: Handler) -> Handler:
             return broken(request, error, _node_failed(error))
 
     return answer
+
+
+def _refused(error: RecordError) -> Response:
+    """The answer to a request with a field that breaks a rule, or that needs a yes."""
+    found, confirm = error.problem, error.confirm if isinstance(error, NeedsYes) else ""
+    told = problem(409 if confirm else 400, str(error), field=found.where, value=found.value, remedy=found.remedy)
+    return problem_answer(msgspec.structs.replace(told, confirm=confirm) if confirm else told)
+
+
+def _not_fired(request: Request, error: FireFailed) -> Response:
+    key = error.key[:40] if isinstance(error, KeyReused) else ""
+    more = {"campaign": error.campaign, "fired": "maybe" if error.maybe else "no"}
+    if error.status == 500:
+        return broken(request, error, error.message, error.remedy, **more)
+    field = HEADER if key else ""
+    return problem_answer(problem(error.status, error.message, field=field, value=key, remedy=error.remedy, **more))

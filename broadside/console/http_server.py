@@ -18,6 +18,7 @@ import msgspec
 import structlog
 import trio
 
+from broadside.api.problem_details import MEDIA_TYPE, ProblemDetails, problem
 from broadside.console.request_failure import FAILURE, failure, logged
 
 log = structlog.get_logger(__name__)
@@ -220,7 +221,7 @@ class HttpConnection:
             failed = failed or RuntimeError("the application gave no answer")
         if failed is not None and FAILURE not in scope["state"]:
             id = logged(scope["path"], failed)
-            await self._reply(500, failure(id, f"the node failed: {type(failed).__name__}"))
+            await self._reply(failure(id, f"the node failed: {type(failed).__name__}"))
 
     def _scope(self, request: h11.Request) -> Event:
         path, _, query = bytes(request.target).partition(b"?")
@@ -311,16 +312,17 @@ class HttpConnection:
 
     async def _refuse(self, error: h11.RemoteProtocolError) -> None:
         """Answer with the error and close, unless an answer has begun."""
-        await self._reply(error.error_status_hint, {"error": {"message": str(error)}})
+        remedy = "send HTTP/1.1 as RFC 9112 describes it"
+        await self._reply(problem(error.error_status_hint, str(error), field="request", remedy=remedy))
 
-    async def _reply(self, status: int, content: dict[str, Any]) -> None:
+    async def _reply(self, content: ProblemDetails) -> None:
         """Answer without the application, and close, unless an answer has begun."""
         if self._h11.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
             return
         body = b"" if self._bodiless else msgspec.json.encode(content)
-        headers = [("content-type", "application/json"), ("content-length", str(len(body))), ("connection", "close")]
+        headers = [("content-type", MEDIA_TYPE), ("content-length", str(len(body))), ("connection", "close")]
         try:
-            await self._write(h11.Response(status_code=status, headers=headers), hold=True)
+            await self._write(h11.Response(status_code=content.status, headers=headers), hold=True)
             await self._write(h11.Data(data=body))
             await self._write(h11.EndOfMessage())
         except ClientGone:

@@ -7,6 +7,8 @@ from typing import Any
 
 import structlog
 
+from broadside.api.problem_details import ProblemDetails, problem
+
 log = structlog.get_logger(__name__)
 
 FAILURE = "failure"
@@ -20,8 +22,7 @@ def logged(path: str, error: BaseException) -> str:
     return id
 
 
-def failure(id: str, message: str, known: dict[str, Any] | None = None) -> dict[str, Any]:
-    """The body of the answer. ``known``: more entries of the error, and its own remedy."""
-    error = known or {}
-    remedy = "; ".join(filter(None, (error.get("remedy"), f"the node's log has the reason under the id {id}")))
-    return {"error": {**error, "message": message, "id": id, "remedy": remedy}}
+def failure(id: str, detail: str, remedy: str = "", **more: Any) -> ProblemDetails:
+    """Return the answer. ``more``: as of :func:`problem`."""
+    remedy = "; ".join(filter(None, (remedy, f"the node's log has the reason under the id {id}")))
+    return problem(500, detail, remedy=remedy, id=id, **more)

@@ -81,7 +81,7 @@ def write_twin_scripts(folder: Path, platforms: Iterable[str]) -> None:
 async def show(newsroom: Newsroom, config: Config, terminal: Terminal) -> None:
     """Fill an empty base, fire the sample campaign, and show its progress and result. Leave an existing base alone."""
     counts = await insist(newsroom.count)
-    campaigns = await insist(newsroom.campaigns)
+    campaigns = (await insist(lambda: newsroom.campaigns(100))).items
     if counts or campaigns:
         there = f"{sum(counts.values()):,} subscribers, {len(campaigns)} campaigns"
         terminal.say(f"the base is already in use: {there}; nothing is fired")

@@ -13,15 +13,23 @@ from broadside.api.subscriber import EXPORTED, MAX_SUBSCRIBERS
 from broadside.imports.formats.csv_rows import FORMULA
 
 Format: TypeAlias = Literal["csv", "ndjson"]
-_DECODER = msgspec.json.Decoder(dict[str, Any])
-"""Not a Subscriber: rows that an older version took may break a rule of today, and must come out nevertheless."""
+
+
+class _Part(msgspec.Struct):
+    """A ``SubscriberPage``; rows that an older version took may break a rule of today, and must come out too."""
+
+    items: list[dict[str, Any]]
+    next: str | None
+
+
+_DECODER = msgspec.json.Decoder(_Part)
 
 
 class Fetch(Protocol):
-    """Fetches a page of the base (``Client.subscribers``)."""
+    """Fetches a part of the base (``Client.base``)."""
 
-    def __call__(self, after: int, limit: int) -> bytes:
-        """Return up to ``limit`` subscribers with id > ``after``, as NDJSON in the order of ids."""
+    def __call__(self, limit: int, cursor: str) -> bytes:
+        """Return up to ``limit`` subscribers behind ``cursor``, in the order of ids."""
 
 
 class ExportOut(Protocol):
@@ -47,13 +55,16 @@ def export(fetch: Fetch, out: ExportOut, format_: Format, progress: Callable[[in
 
 
 def _pages(fetch: Fetch) -> Iterator[list[dict[str, Any]]]:
-    after = 0
-    while page := _DECODER.decode_lines(fetch(after, MAX_SUBSCRIBERS)):
-        yield page
-        last = page[-1].get("id")
-        if last is None or last <= after:
-            raise RuntimeError(f"the node's pages do not advance: asked for ids above {after}, got {last}")
-        after = last
+    cursor = ""
+    while True:
+        part = _DECODER.decode(fetch(MAX_SUBSCRIBERS, cursor))
+        if part.items:
+            yield part.items
+        if part.next is None:
+            return
+        if part.next == cursor:
+            raise RuntimeError(f"the node's answers do not advance behind {cursor}")
+        cursor = part.next
 
 
 def _csv(page: list[dict[str, Any]]) -> bytes:

@@ -7,9 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Protocol
 
-import msgspec
-
-from broadside.api.api_client import Imported
+from broadside.api.base_records import ImportedLines
 from broadside.errors import ApiError, NodeUnreachable, Problem
 from broadside.imports.formats.rows import SLICE
 from broadside.imports.readers.parts import Part
@@ -21,13 +19,12 @@ _REQUEST_ROWS = 2_500
 _REQUEST_BYTES = 1024 * 1024
 _REFUSALS = 100
 """Rows that the node may refuse although they passed here; if it refuses more, the rows are not the cause."""
-_ROWS = msgspec.json.Decoder(list[msgspec.Raw])
 
 
 class Upsert(Protocol):
     """Sends the body of one request (``Client.upsert``)."""
 
-    def __call__(self, body: bytes) -> Imported:
+    def __call__(self, body: bytes) -> ImportedLines:
         """Raise ``ApiError`` or ``NodeUnreachable``."""
 
 
@@ -37,25 +34,27 @@ class _Share:
 
     part: Part
     fragment: int
-    body: bytes
-    indices: list[int]
-    """Which rows of the fragment."""
+    rows: int
 
 
 @dataclass(slots=True)
 class _Request:
     shares: list[_Share] = field(default_factory=list)
+    bodies: list[bytes] = field(default_factory=list)
     rows: int = 0
     size: int = 0
 
     def add(self, part: Part, number: int) -> None:
         fragment = part.read.fragments[number]
-        self.shares.append(_Share(part, number, fragment.body, list(range(fragment.rows))))
+        self.shares.append(_Share(part, number, fragment.rows))
+        self.bodies.append(fragment.body)
         self.rows += fragment.rows
         self.size += len(fragment.body)
 
     def body(self) -> bytes:
-        return b"[" + b",".join([share.body for share in self.shares if share.indices]) + b"]"
+        """Return the body; it is not kept."""
+        body, self.bodies = b"".join(self.bodies), []
+        return body
 
     @property
     def end(self) -> int:
@@ -63,16 +62,12 @@ class _Request:
         last = self.shares[-1]
         return last.part.offset + last.part.read.fragments[last.fragment].end
 
-    def take_out(self, index: int) -> tuple[_Share, int]:
-        """Remove a row; returns its fragment and its place there."""
+    def share_of(self, index: int) -> tuple[_Share, int]:
+        """Return a row's fragment and its place there."""
         for share in self.shares:
-            if index < len(share.indices):
-                rows = _ROWS.decode(b"[" + share.body + b"]")
-                del rows[index]
-                share.body = b",".join(rows)
-                self.rows -= 1
-                return share, share.indices.pop(index)
-            index -= len(share.indices)
+            if index < share.rows:
+                return share, index
+            index -= share.rows
         raise IndexError(index)
 
 
@@ -86,7 +81,7 @@ class Sender:
         self._name, self._upsert, self._rejects, self._resume = name, upsert, rejects, resume
         self._refused = 0
         self._request = _Request()
-        self._waiting: deque[tuple[_Request, Future[Imported]]] = deque()
+        self._waiting: deque[tuple[_Request, Future[ImportedLines]]] = deque()
         self._pool = ThreadPoolExecutor(_IN_FLIGHT, thread_name_prefix="import")
 
     @property
@@ -140,8 +135,7 @@ class Sender:
                 again = "then import the file again: existing rows are updated, not doubled"
                 text = f"{error.message}; at least {self.rows:,} rows of {self._name} were stored, and stay"
                 raise ApiError(507, text, remedy=f"{error.remedy}, {again}") from error
-            self._reject(request, error)
-            return True
+            raise
         except NodeUnreachable as error:
             hint = "import the file again once the node runs: existing rows are updated, not doubled"
             stored = f"at least {self.rows:,} rows of {self._name} were stored"
@@ -149,17 +143,17 @@ class Sender:
         self.inserted += answer.inserted
         self.updated += answer.updated
         self.replaces.update(answer.replaces)
+        self._reject(request, answer)
         if not self._refused:  # a resumed import must reject those again
             self._resume.reached(request.end)
         return True
 
-    def _reject(self, request: _Request, error: ApiError) -> None:
-        """Reject the row that the node refused, and send the others again."""
-        if error.index is None or not 0 <= error.index < request.rows or self._refused >= _REFUSALS:
-            raise error
-        self._refused += 1
-        share, index = request.take_out(error.index)
-        problem = Problem(error.field or "line", error.message, error.remedy, error.value)
-        self._rejects.reject(share.part.origin(share.fragment, index), problem)
-        if request.rows and self._upsert is not None:
-            self._waiting.appendleft((request, self._pool.submit(self._upsert, request.body())))
+    def _reject(self, request: _Request, answer: ImportedLines) -> None:
+        """Reject the rows that the node refused."""
+        self._refused += answer.refused
+        for fault in answer.faults:
+            problem = Problem(fault.field, fault.detail, fault.remedy, fault.value)
+            if self._refused > _REFUSALS:
+                raise ApiError(400, str(problem), fault.field, fault.value, fault.remedy)
+            share, index = request.share_of(fault.line - 1)
+            self._rejects.reject(share.part.origin(share.fragment, index), problem)

@@ -6,17 +6,16 @@ from collections.abc import Iterable
 
 import structlog
 
-from broadside.api.dead_records import DeadAnswered, DeadEntry, DeadReport, DeadRestored
+from broadside.api.dead_records import QUESTIONS, DeadAnswered, DeadEntry, DeadPage, DeadRestored
+from broadside.api.v1.cursors import page, read_cursor
 from broadside.errors import Conflict
 from campaigns.clock import Clock, wall_clock
-from campaigns.identity import campaign_text
+from campaigns.identity import campaign_text, parse_campaign
 from storage.records import DeadRow, DeadStanding
 from storage.store import Store
 
 log = structlog.get_logger(__name__)
 
-QUESTIONS = ("stopped", "asked")
-_SHOWN = 1000
 _LIST = "`broadside dead list` shows what can be answered and restored"
 
 _WITHDRAWN = f"once deliveries prove the key a question is withdrawn; {_LIST}"
@@ -29,14 +28,12 @@ class DeadDesk:
         self._store = store
         self._clock = clock
 
-    async def list(self) -> DeadReport:
-        """Return the open questions, the tokens that are kept, and the deletions that can be restored."""
-        entries = [_entry(row) for row in await self._store.dead_list(_SHOWN)]
-        return DeadReport(
-            questions=[entry for entry in entries if entry.state in QUESTIONS],
-            kept=[entry for entry in entries if entry.state not in QUESTIONS and entry.kept],
-            removed=[entry for entry in entries if entry.removed],
-        )
+    async def list(self, limit: int, cursor: str = "") -> DeadPage:
+        """Return open questions, tokens that are kept, and deletions that can be restored; raises ``RecordError``."""
+        after = read_cursor(cursor, lambda campaign, channel: (parse_campaign(campaign), channel))
+        rows = await self._store.dead_list(limit + 1, after)
+        entries = [_entry(row) for row in rows]
+        return DeadPage(*page(entries, limit, lambda n: (entries[n].campaign, entries[n].channel)))
 
     async def confirm(self, channel: str, campaign: int | None) -> DeadAnswered:
         """The phones are dead: delete kept tokens, settle waiting pushes. ``Conflict``: there is no such question."""

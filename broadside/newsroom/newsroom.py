@@ -12,12 +12,15 @@ import msgspec
 import trio
 
 from broadside.api import strict_json
-from broadside.api.campaign_report import CampaignReport, DryRunReport, FireRequest, Verdict
-from broadside.api.operations import Coverage, Verification
+from broadside.api.base_records import SubscriberPage
+from broadside.api.campaign_report import CampaignLine, CampaignPage, CampaignReport, DryRunReport, FireRequest, Verdict
+from broadside.api.node_status import TubeStatus
+from broadside.api.operations import BuriedBatch, BuriedPage, Coverage, Verification
 from broadside.api.preview_report import PreviewReport
-from broadside.api.served_channels import first_unserved, meant
+from broadside.api.served_channels import meant, unserved
 from broadside.api.subscriber import Subscriber
 from broadside.api.token_rules import DeviceTokens, of_another_channel
+from broadside.api.v1.cursors import number, page, read_cursor
 from broadside.errors import Conflict, Problem, RecordError, shown
 from broadside.newsroom import served, starts
 from broadside.newsroom.adaptation import adapt, policy_entries
@@ -34,13 +37,13 @@ from broadside.newsroom.successions import Target, put_order
 from campaigns.campaign import ADAPTED, Campaign
 from campaigns.channel_state import ChannelState
 from campaigns.clock import Clock, wall_clock
-from campaigns.identity import campaign_text
+from campaigns.identity import campaign_text, parse_campaign
 from campaigns.kind import BUILT_IN, USUAL, Kind
 from campaigns.message import Message
 from campaigns.presentation import Presentation
 from campaigns.windows import QuietRule, Windows
 from storage.errors import LinkDown, LinkLost
-from storage.records import Buried, DeadStanding, Memory, Row, Stored
+from storage.records import REFUSALS, TASK_FIELDS, Buried, DeadStanding, Memory, Row, Stored
 from storage.store import Store
 from storage.tubes import Tubes
 from transports import registry
@@ -53,6 +56,8 @@ ZONED_PAGE_SIZE = 8000
 """The same where quiet hours hold: a page is parted by window classes, too, and small batches cost more."""
 SERVED_FOR = 1.0
 """Seconds for which the ring's channels are cached while subscribers come in."""
+ASKED_AT_ONCE = 100
+"""Replaced tokens that one call looks for: the store names the first that it finds, and the rest is asked for again."""
 LOOK_EVERY = 0.2
 """Seconds between two reads of a campaign under way …"""
 SCHEDULED_EVERY = 1.0
@@ -394,12 +399,13 @@ class Newsroom:
             return None
         return report(campaign, self._clock(), await self.channel_states(), self._standing(), self.zone)
 
-    async def campaigns(self) -> list[CampaignReport]:
-        """Return the reports of the newest hundred campaigns, newest first."""
-        states = await self.channel_states()
-        now, standing = self._clock(), self._standing()
-        listed = [await self._timed(campaign) for campaign in await self._store.campaign_list()]
-        return [report(campaign, now, states, standing, self.zone) for campaign in listed]
+    async def campaigns(self, limit: int, cursor: str = "") -> CampaignPage:
+        """Return campaigns, newest first. Raises ``RecordError`` if there is no such ``cursor``."""
+        found = await self._store.campaign_list(limit + 1, read_cursor(cursor, parse_campaign))
+        listed, next = page(found, limit, lambda n: (campaign_text(found[n].id),))
+        now = self._clock()
+        reports = [report(await self._timed(campaign), now, (), zone=self.zone) for campaign in listed]
+        return CampaignPage([CampaignLine.of(each) for each in reports], next)
 
     async def _timed(self, campaign: Campaign) -> Campaign:
         """A campaign under way with its window classes, if it has any."""
@@ -444,39 +450,48 @@ class Newsroom:
                 return
             await trio.sleep(LOOK_EVERY if now.state != "scheduled" else SCHEDULED_EVERY)
 
-    async def put(self, subscribers: Iterable[Subscriber]) -> Stored:
+    async def put(self, subscribers: Iterable[Subscriber]) -> tuple[Stored, dict[int, Problem]]:
         """Write subscribers. A token is written before the one that replaces it, in whatever order they are given.
 
-        Raises ``RecordError`` for a channel that no node serves, for an invalid token, and for a token that should be
-        replaced on another channel than its own. Then nothing is written.
+        Not written are those with a channel that no node serves, with an invalid token, or with a token that should be
+        replaced on another channel than its own: index → problem.
         """
-        now, rows = self._clock(), list(subscribers)
-        if found := first_unserved([row.channel for row in rows], await self._served_lately()):
-            index, problem = found
-            raise RecordError(problem, index)
-        tokens = self.device_tokens.normalised(rows)
-        wired = [_wire(*row, now) for row in zip(rows, tokens, strict=True)]
+        now, rows, known = self._clock(), list(subscribers), await self._served_lately()
+        lost = {name: unserved(name, known) for name in {row.channel for row in rows} - known}
+        faults = {n: lost[row.channel] for n, row in enumerate(rows) if row.channel in lost} if lost else {}
+        good = [n for n in range(len(rows)) if n not in faults] if faults else range(len(rows))
+        tokens: dict[int, str] = {}
+        for index, token in zip(good, self.device_tokens.normalised([rows[n] for n in good]), strict=True):
+            if isinstance(token, str):
+                tokens[index] = token
+            else:
+                faults[index] = token
         replaced = {
-            index: (row.channel, self.device_tokens.stored(row.channel, row.replaces))
-            for index, row in enumerate(rows)
-            if row.replaces is not None
+            index: (rows[index].channel, self.device_tokens.stored(rows[index].channel, old))
+            for index in tokens
+            if (old := rows[index].replaces) is not None
         }
+        order: Iterable[int] = tokens
         if replaced:
-            targets = [(row.channel, token) for row, token in zip(rows, tokens, strict=True)]
-            await self._refuse_elsewhere(replaced, set(targets))
-            wired = [
-                (*wired[index], replaced[index][1]) if index in replaced else wired[index]
-                for index in put_order(targets, replaced)
-            ]
-        return await self._store.subscribers_put(wired)
+            targets = {index: (rows[index].channel, token) for index, token in tokens.items()}
+            elsewhere = await self._elsewhere(replaced, set(targets.values()))
+            order = put_order({n: target for n, target in targets.items() if n not in elsewhere}, replaced)
+            faults |= elsewhere
+        wired = [_wire(rows[n], tokens[n], now) + ((replaced[n][1],) if n in replaced else ()) for n in order]
+        return await self._store.subscribers_put(wired), faults
 
-    async def _refuse_elsewhere(self, replaced: Mapping[int, Target], put: Collection[Target]) -> None:
-        """Raise ``RecordError`` for the first token that is replaced on one channel and known on another."""
+    async def _elsewhere(self, replaced: Mapping[int, Target], put: Collection[Target]) -> dict[int, Problem]:
+        """Find the tokens that are replaced on one channel and known on another."""
+        faults = {}
         asked = [index for index, old in replaced.items() if old not in put]
-        if asked and (found := await self._store.subscribers_elsewhere([replaced[index] for index in asked])):
-            index, other = asked[found[0]], found[1]
-            channel, token = replaced[index]
-            raise RecordError(of_another_channel(token, channel, other), index)
+        for start in range(0, len(asked), ASKED_AT_ONCE):
+            part = asked[start : start + ASKED_AT_ONCE]
+            while part and (found := await self._store.subscribers_elsewhere([replaced[index] for index in part])):
+                index, other = part[found[0]], found[1]
+                channel, token = replaced[index]
+                faults[index] = of_another_channel(token, channel, other)
+                part = part[found[0] + 1 :]
+        return faults
 
     async def _served_lately(self) -> frozenset[str]:
         """The channels that the ring serves, cached for ``SERVED_FOR`` seconds: apps register phones one by one.
@@ -491,9 +506,11 @@ class Newsroom:
         """Count subscribers by channel."""
         return await self._store.subscribers_count()
 
-    async def page(self, after: int, limit: int) -> list[Subscriber]:
-        """Return up to ``limit`` subscribers with id > ``after``."""
-        return [_subscriber(row) for row in await self._store.subscribers_page(after, limit)]
+    async def page(self, limit: int, cursor: str = "") -> SubscriberPage:
+        """Return a part of the base. Raises ``RecordError`` if there is no such ``cursor``."""
+        rows = await self._store.subscribers_page(read_cursor(cursor, number) or 0, limit)
+        # a page is bounded in bytes too, so only an empty one is the end
+        return SubscriberPage([_subscriber(row) for row in rows], str(rows[-1].id) if rows else None)
 
     async def remove(self, channel: str, token: str) -> bool:
         """Delete one subscriber, in whatever form its token is given; returns whether it existed."""
@@ -504,14 +521,16 @@ class Newsroom:
         written = [self.device_tokens.one(channel, kind, token) for kind in self.device_tokens.kinds(channel)]
         return {token, *(text for text in written if isinstance(text, str))}
 
-    async def tubes(self) -> dict[str, Any]:
+    async def tubes(self) -> TubeStatus:
         """Return the numbers of tasks by tube and state, of parked batches, and of reports in the outbox."""
-        return await self._tubes.statistics()
+        return msgspec.convert(await self._tubes.statistics(), TubeStatus)
 
-    async def buried(self, channel: str, limit: int) -> list[Buried]:
-        """Return buried batches of a channel. Raises ``Conflict`` if there is no such channel."""
+    async def buried(self, channel: str, limit: int, cursor: str = "") -> BuriedPage:
+        """Return buried batches of a channel; raises ``Conflict`` if there is none, ``RecordError`` for a cursor."""
         self._known(channel)
-        return await self._tubes.tube_buried(channel, limit)
+        after = read_cursor(cursor, lambda pri, id: (number(pri), number(id)))
+        found = await self._tubes.tube_buried(channel, limit + 1, after)
+        return BuriedPage(*page([_buried(each) for each in found], limit, lambda n: (found[n].pri, found[n].id)))
 
     async def kick(self, channel: str, count: int) -> int:
         """Put buried batches back on their tube; returns how many. Raises ``Conflict`` if there is no such channel."""
@@ -584,6 +603,22 @@ def _wire(s: Subscriber, token: str, now: int) -> tuple[Any, ...]:
         s.channel, token, s.kind, registered, s.locale, s.tz, s.country, s.app_version, s.screen, s.best_minute,
         s.tags, s.fields,
     )  # fmt: skip
+
+
+def _buried(batch: Buried) -> BuriedBatch:
+    data, campaign, segment, seq, attempt = batch.data, None, None, None, None
+    if isinstance(data, list) and len(data) == TASK_FIELDS - 1 and isinstance(data[1], int):
+        campaign, segment, seq, attempt = campaign_text(data[1]), data[3], data[4], data[6] % REFUSALS
+    return BuriedBatch(
+        id=batch.id,
+        campaign=campaign,
+        segment=segment,
+        page=seq,
+        attempt=attempt,
+        crashes=batch.crashes,
+        maybe_sent=batch.maybe_sent,
+        why=batch.why,
+    )
 
 
 def _subscriber(row: Row) -> Subscriber:

@@ -37,8 +37,6 @@ LATE = 5_000
 LOCAL = "local "
 _LOCAL_TIME = re.compile(LOCAL + r"(\d{4}-\d\d-\d\dT\d\d:\d\d)( skip)?", re.ASCII)
 
-_REQUEST = msgspec.json.Decoder(FireRequest)
-
 
 class Times(NamedTuple):
     """When a campaign starts, and until when its news is wanted: all that a request says of it, read in one place."""
@@ -80,11 +78,11 @@ class Times(NamedTuple):
         """Raise ``RecordError`` if the request that says these times cannot be meant now (ms UTC)."""
         if self.later and self.start < now - GRACE * 1000:
             what = f"is over since {span((now - self.start) / 1000)}"
-            raise _problem("start", request.start, what, "leave it out to fire now, or write a later instant")
+            raise _problem("when", request.start, what, "leave it out to fire now, or write a later instant")
         if self.later and self.start > now + FARTHEST:
-            raise _problem("start", request.start, "is more than a year ahead", "check the year")
+            raise _problem("when", request.start, "is more than a year ahead", "check the year")
         if isinstance(self.moment, LocalTime) and abs(self.moment.at("UTC") - now) > FARTHEST:
-            raise _problem("start", request.start, "is more than a year away", "check the year")
+            raise _problem("when", request.start, "is more than a year away", "check the year")
         if request.expires is not UNSET and request.ttl_seconds is not None:
             raise _problem("expires", request.expires, "is given beside ttl_seconds", "give one of the two")
         if self.expires_at is not None and self.expires_at <= self.start:
@@ -103,7 +101,10 @@ class Times(NamedTuple):
         if self.expires_at is not None:
             entries["expires_at"] = self.expires_at
         if self.later:
-            kept = msgspec.structs.replace(request, message=Message(), audience=UNSET)  # it has both already
+            kept = msgspec.to_builtins(
+                msgspec.structs.replace(request, message=Message(), audience=UNSET)
+            )  # it has both
+            kept["start"] = kept.pop("when")  # its name in the store: nodes of an earlier version read it too
             entries |= {"start": self.start, "request": msgspec.json.encode(kept).decode()}
         return entries
 
@@ -114,7 +115,7 @@ def _start(text: str) -> int | LocalTime | Literal["best"]:
         return BEST
     if not text.startswith(LOCAL):
         if (instant_ := read_instant(text)) is None:
-            raise _problem("start", text, "is not an instant", INSTANT_FORM)
+            raise _problem("when", text, "is not an instant", INSTANT_FORM)
         return instant_
     found = _LOCAL_TIME.fullmatch(text)
     try:
@@ -122,7 +123,7 @@ def _start(text: str) -> int | LocalTime | Literal["best"]:
     except ValueError:
         local = None
     if found is None or local is None:
-        raise _problem("start", text, "is no local time", 'write "local 2026-12-01T08:00"')
+        raise _problem("when", text, "is no local time", 'write "local 2026-12-01T08:00"')
     return LocalTime(local.date().isoformat(), local.hour * 60 + local.minute, "skip" if found[2] else "now")
 
 
@@ -140,7 +141,9 @@ def _problem(field: str, text: str | UnsetType, what: str, remedy: str) -> Recor
 
 def request_of(campaign: Campaign) -> FireRequest:
     """Return the request of a scheduled campaign, as the editor has sent it."""
-    return msgspec.structs.replace(_REQUEST.decode(campaign.policy["request"]), message=campaign.message)
+    kept = msgspec.json.decode(campaign.policy["request"], type=dict[str, Any])
+    kept["when"] = kept.pop("start", UNSET)
+    return msgspec.structs.replace(msgspec.convert(kept, FireRequest), message=campaign.message)
 
 
 def notes(campaign: Campaign, zone: str | None) -> list[str]:

@@ -14,12 +14,12 @@ from typing import Any
 import pytest
 
 from broadside import cli
-from broadside.api.subscriber import decode_subscribers
 from broadside.api.token_rules import DeviceTokens
 from broadside.cli import waiting
 from broadside.datafolder import DataFolder, NodeInfo
-from broadside.errors import RecordError
+from broadside.errors import Problem, RecordError
 from campaigns.tally import Tally
+from tests.broadside.sent_lines import plain, sent
 
 ID = "aaaaabcdefghi"
 
@@ -127,12 +127,13 @@ class FakeNode:
         to.wfile.write(raw)
 
     def refuse(self, to: BaseHTTPRequestHandler, status: int, **error: Any) -> None:
-        self.answer(to, {"error": error}, status)
+        told = {"type": "about:blank", "title": "", "status": status, "field": "", "value": "", "remedy": "", **error}
+        self.answer(to, told, status)
 
     def admitted(self, to: BaseHTTPRequestHandler) -> bool:
         if to.headers.get("authorization") == f"Bearer {self.key}":
             return True
-        self.refuse(to, 401, message="the key is wrong")
+        self.refuse(to, 401, detail="the key is wrong")
         return False
 
     def get(self, to: BaseHTTPRequestHandler) -> None:
@@ -141,11 +142,12 @@ class FakeNode:
             self.answer(to, {"ready": True})
         elif not self.admitted(to):
             pass
-        elif path == "/api/campaigns":
-            self.answer(to, {"campaigns": self.campaigns})
-        elif path == f"/api/campaigns/{ID}":
+        elif path == "/v1/campaigns":
+            items = [{**each, "title": each.get("message", {}).get("title", "")} for each in self.campaigns]
+            self.answer(to, {"items": items, "next": None})
+        elif path == f"/v1/campaigns/{ID}":
             self.answer(to, next(iter(self.campaigns), report()))
-        elif path == f"/api/campaigns/{ID}/progress":
+        elif path == f"/v1/campaigns/{ID}/progress":
             to.send_response(200)
             to.send_header("connection", "close")
             to.end_headers()
@@ -154,27 +156,28 @@ class FakeNode:
             to.wfile.flush()
             self.hang.wait(20)
             to.close_connection = True
-        elif path == "/api/subscribers/count":
+        elif path == "/v1/subscribers/count":
             self.answer(to, {"total": len(self.rows), "channels": {"ios": len(self.rows)}})
-        elif path == "/api/newsroom":
+        elif path == "/v1/newsroom":
             self.answer(to, {"zone": self.zone, "now": 1_795_906_800_000})
-        elif path == "/api/channels":
+        elif path == "/v1/channels":
             channels = {name: {"platform": platform} for name, platform in self.channels.items()}
             self.answer(to, {"channels": channels, "served": self.served})
-        elif path == "/api/subscribers":
-            after, limit = (int(part.partition("=")[2]) for part in query.split("&"))
+        elif path == "/v1/subscribers":
+            given = dict(part.split("=") for part in query.split("&"))
+            after, limit = int(given["cursor"] or 0), int(given["limit"])
             rows = [{"id": n, **row} for n, row in enumerate(self.rows.values(), 1)][after : after + limit]
-            self.answer(to, "".join(json.dumps(row) + "\n" for row in rows).encode())
+            self.answer(to, {"items": rows, "next": str(rows[-1]["id"]) if rows else None})
         else:
-            self.refuse(to, 404, message=f"no campaign {path[-13:]}", remedy="campaign list shows the ids")
+            self.refuse(to, 404, detail=f"no campaign {path[-13:]}", remedy="campaign list shows the ids")
 
     def post(self, to: BaseHTTPRequestHandler, body: bytes) -> None:
         if not self.admitted(to):
             return
-        if to.path == "/api/campaigns":
+        if to.path == "/v1/campaigns":
             wanted = json.loads(body)
             if wanted["channels"] == ["nope"]:
-                self.refuse(to, 400, message='"nope" is no channel', field="channels", remedy="known: ios")
+                self.refuse(to, 400, detail='"nope" is no channel', field="channels", remedy="known: ios")
                 return
             if wanted.get("dry_run"):
                 self.answer(to, {"channels": self.verdicts})
@@ -193,14 +196,17 @@ class FakeNode:
             self.answer(to, self.answered, 201)
             return
         try:
-            rows = decode_subscribers(body)
-            DeviceTokens(self.channels).normalised(rows)
+            rows = sent(body)
         except RecordError as error:
-            self.refuse(to, 400, message=str(error), field=error.problem.where)
+            self.refuse(to, 400, detail=str(error), field=error.problem.where)
             return
+        for problem in DeviceTokens(self.channels).normalised(rows):
+            if isinstance(problem, Problem):
+                self.refuse(to, 400, detail=str(problem), field=problem.where)
+                return
         before = len(self.rows)
-        for row, plain in zip(rows, json.loads(body), strict=True):
-            self.rows[row.channel, row.token] = plain
+        for row, record in zip(rows, plain(body), strict=True):
+            self.rows[row.channel, row.token] = record
         self.answer(to, {"inserted": len(self.rows) - before, "updated": len(rows) - len(self.rows) + before})
 
 

@@ -60,7 +60,7 @@ async def test_a_fire_keeps_its_conditions_in_their_stored_form_and_says_about_h
     await base(Store(own_link), 400)
     audience = {"countries": ["deu"], "locales": ["DE_at", "de"], "app_version": None, "share": 0.5}
     async with client(own_link) as api:
-        status, fired = await post(api, "/api/campaigns", {**BODY, "audience": {**audience, "channels": ["android"]}})
+        status, fired = await post(api, "/v1/campaigns", {**BODY, "audience": {**audience, "channels": ["android"]}})
     assert status == 201, fired
     assert fired["conditions"] == {
         "countries": ["DE"], "locales": ["de-AT", "de"], "share": {"share": 0.5, "salt": fired["id"]}
@@ -76,12 +76,12 @@ async def test_a_list_of_ids_and_tokens_is_looked_up_and_a_stranger_in_it_refuse
     await base(Store(own_link), 20)
     async with client(own_link) as api:
         listed = {"subscribers": [3, "token-4", "token-3"]}
-        status, fired = await post(api, "/api/campaigns", {**BODY, "audience": listed})
+        status, fired = await post(api, "/v1/campaigns", {**BODY, "audience": listed})
         assert (status, fired["conditions"]) == (201, {})
         assert {name: tally["audience"] for name, tally in fired["channels"].items()} == {"ios": 1, "android": 1}
-        status, answer = await post(api, "/api/campaigns", {**BODY, "audience": {"subscribers": [3, "token-99"]}})
+        status, answer = await post(api, "/v1/campaigns", {**BODY, "audience": {"subscribers": [3, "token-99"]}})
     assert status == 400
-    assert answer["error"]["message"].startswith('audience.subscribers: 1 of 2 are not in the base: "token-99"')
+    assert answer["detail"].startswith('audience.subscribers: 1 of 2 are not in the base: "token-99"')
 
 
 @pytest.mark.tarantool
@@ -110,10 +110,10 @@ async def test_a_preview_is_of_the_channels_that_the_audience_names(own_link: Li
     """21.1"""
     async with client(own_link) as api:
         body = {**BODY, "audience": {"channels": ["androit"]}}
-        status, answer = await post(api, "/api/campaigns/preview", body)
-        assert (status, answer["error"]["message"][:35]) == (400, 'channels: unknown channel "androit"')
-        status, answer = await post(api, "/api/campaigns/preview", {**body, "channels": ["ios"]})
-    assert (status, answer["error"]["message"][:27]) == (400, "audience.channels: is given")
+        status, answer = await post(api, "/v1/campaigns/preview", body)
+        assert (status, answer["detail"][:35]) == (400, 'channels: unknown channel "androit"')
+        status, answer = await post(api, "/v1/campaigns/preview", {**body, "channels": ["ios"]})
+    assert (status, answer["detail"][:27]) == (400, "audience.channels: is given")
 
 
 @pytest.mark.parametrize(
@@ -145,9 +145,9 @@ async def test_a_condition_that_cannot_be_is_named_with_its_value_and_a_remedy(
 ) -> None:
     """21.1"""
     async with client(link) as api:
-        status, answer = await post(api, "/api/campaigns", {**BODY, "channels": ["ios"], "audience": audience})
+        status, answer = await post(api, "/v1/campaigns", {**BODY, "channels": ["ios"], "audience": audience})
     assert status == 400
-    assert said in answer["error"]["message"]
+    assert said in answer["detail"]
 
 
 # -- the count ---------------------------------------------------------------------------------------------------------
@@ -158,13 +158,13 @@ async def test_whole_channels_and_small_bases_are_counted_exactly_at_once(own_li
     """21.1"""
     await base(Store(own_link), 400)
     async with client(own_link) as api:
-        _, whole = await post(api, "/api/audience/count", {})
+        _, whole = await post(api, "/v1/audience/count", {})
         assert (whole["subscribers"], whole["error"], whole["of"]) == (400, None, 400)
-        _, some = await post(api, "/api/audience/count", {"audience": {"countries": ["DE"], "channels": ["android"]}})
+        _, some = await post(api, "/v1/audience/count", {"audience": {"countries": ["DE"], "channels": ["android"]}})
         assert some == {"subscribers": 100, "error": None, "of": 200, "channels": {"android": {"subscribers": 100}}}
-        status, answer = await post(api, "/api/audience/count", {"audience": {"channels": ["androit"]}})
+        status, answer = await post(api, "/v1/audience/count", {"audience": {"channels": ["androit"]}})
     assert status == 400
-    assert answer["error"]["message"].startswith('audience.channels[0]: no subscriber is on "androit" (known: android')
+    assert answer["detail"].startswith('audience.channels[0]: no subscriber is on "androit" (known: android')
 
 
 @pytest.mark.tarantool

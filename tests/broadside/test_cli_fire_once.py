@@ -26,7 +26,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_lost_answer_is_asked_for_again_under_the_same_key(broadside: Said, node: FakeNode) -> None:
     """B1: the editor never fires twice for a lost answer."""
-    node.losses = ["lost", {"message": "no Tarantool", "campaign": ID, "fired": "maybe"}, {"message": "no Tarantool"}]
+    node.losses = ["lost", {"detail": "no Tarantool", "campaign": ID, "fired": "maybe"}, {"detail": "no Tarantool"}]
     code, out, err = broadside(*FIRE, "--json")
     assert (code, json.loads(out)["id"]) == (0, ID)
     assert len(node.keys) == 4
@@ -47,7 +47,7 @@ def test_each_call_without_a_key_has_one_of_its_own_and_a_given_key_is_sent_as_i
 @pytest.mark.usefixtures("impatient")
 def test_who_gives_up_is_told_the_campaign_and_how_to_be_sure(broadside: Said, node: FakeNode) -> None:
     """B1: every failure that may have fired says so and names the id."""
-    node.losses = ["lost", *[{"message": "no Tarantool", "campaign": ID, "fired": "maybe"}] * 1000]
+    node.losses = ["lost", *[{"detail": "no Tarantool", "campaign": ID, "fired": "maybe"}] * 1000]
     code, out, err = broadside(*FIRE, "--key", "k1")
     assert (code, out) == (1, "")
     last = err.splitlines()[-1]
@@ -67,7 +67,7 @@ def test_a_node_that_answers_no_more_leaves_it_open_and_says_so(broadside: Said,
 @pytest.mark.usefixtures("impatient")
 def test_a_tarantool_that_stays_away_has_fired_nothing(broadside: Said, node: FakeNode) -> None:
     """B1: failures that cannot have fired say that as well."""
-    node.losses = [{"message": "nothing was fired: no Tarantool", "campaign": "", "fired": "no"}] * 1000
+    node.losses = [{"detail": "nothing was fired: no Tarantool", "campaign": "", "fired": "no"}] * 1000
     code, _, err = broadside(*FIRE)
     assert code == 1
     assert "nothing was fired" in err.splitlines()[-1]

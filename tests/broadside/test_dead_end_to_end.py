@@ -12,12 +12,17 @@ from typing import Any
 import pytest
 
 from broadside import cli
+from broadside.api.dead_records import QUESTIONS
 from tests.broadside.test_node_end_to_end import NodeProcess
 
 PHONES = 400
 REFUSES = '[[rules]]\nanswer = "refuse"\nreason = "BadDeviceToken"\n'
 
 Command = Callable[..., tuple[int, str, str]]
+
+
+def questions(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [entry for entry in entries if entry["state"] in QUESTIONS]
 
 
 class WrongKey(NodeProcess):
@@ -38,14 +43,14 @@ class WrongKey(NodeProcess):
         os.kill(twin, signal.SIGKILL)
 
     def tally(self) -> dict[str, int]:
-        (campaign,) = self.api("/api/campaigns")["campaigns"]
+        (campaign,) = self.api("/v1/campaigns")["items"]
         return dict(campaign["channels"].get("ios-news", {}))
 
     def count(self) -> int:
-        return int(self.api("/api/subscribers/count")["channels"].get("ios-news", 0))
+        return int(self.api("/v1/subscribers/count")["channels"].get("ios-news", 0))
 
     def question(self) -> dict[str, Any]:
-        found: dict[str, Any] = self.until(lambda: self.api("/api/dead")["questions"], "question")[0]
+        found: dict[str, Any] = self.until(lambda: questions(self.api("/v1/dead")["items"]), "question")[0]
         return found
 
 
@@ -84,7 +89,7 @@ def test_a_wrong_key_deletes_nobody_and_what_was_held_goes_out_once_it_is_mended
     # a worker's word that it waits may come before the node's next heartbeat, which brings the question
     node.until(lambda: [said for said in node.api("/readyz")["alarms"] if "has stopped" in said], "alarm")
     (alarm,) = node.api("/readyz")["alarms"]
-    assert alarm in node.api("/api/status")["alarms"]
+    assert alarm in node.api("/v1/status")["alarms"]
     assert "ios-news has stopped" in alarm
     assert {state["reason"] for state in node.api("/readyz")["channels"]} == {"question"}
     code, out, err = command("dead", "list")
@@ -106,7 +111,7 @@ def test_a_wrong_key_deletes_nobody_and_what_was_held_goes_out_once_it_is_mended
     tally = node.tally()
     assert (tally["delivered"], tally["remaining"]) == (PHONES, 0)
     assert node.count() == PHONES
-    assert node.api("/api/dead")["questions"] == []
+    assert questions(node.api("/v1/dead")["items"]) == []
     node.until(lambda: node.api("/readyz")["alarms"] == [], "end of the alarm")
 
 
@@ -121,7 +126,7 @@ def test_what_a_person_calls_dead_goes_and_can_be_brought_back(node: WrongKey, c
     tally = node.tally()
     assert (tally["delivered"], tally["rejected"], tally["remaining"]) == (0, PHONES, 0)
     node.until(lambda: node.count() == 0, "deletion of what was confirmed")
-    verified = node.api(f"/api/campaigns/{campaign}/verify")
+    verified = node.api(f"/v1/campaigns/{campaign}/verify")
     assert verified["ok"], verified["problems"]
     code, out, _ = command("dead", "list", "--json")
     removed = json.loads(out)["removed"]
@@ -132,7 +137,7 @@ def test_what_a_person_calls_dead_goes_and_can_be_brought_back(node: WrongKey, c
     code, out, err = command("dead", "restore", "ios-news")
     assert (code, out) == (2, "")
     assert "nothing was deleted as dead in the last day for ios-news" in err
-    verified = node.api(f"/api/campaigns/{campaign}/verify")
+    verified = node.api(f"/v1/campaigns/{campaign}/verify")
     assert verified["ok"], verified["problems"]
 
 
@@ -141,15 +146,15 @@ def test_an_old_base_goes_through_and_ends_with_a_question(node: WrongKey, comma
     """A2: a third of it is really dead; deliveries prove the key, so nothing waits."""
     node.begin("fcm", '[[rules]]\nshare = 0.33\nanswer = "dead"\n')
     node.wait_for("serving;", 90)
-    (campaign,) = node.api("/api/campaigns")["campaigns"]
+    (campaign,) = node.api("/v1/campaigns")["items"]
     tally = campaign["channels"]["android-news"]
     assert tally["delivered"] + tally["dead"] == PHONES
     assert tally["dead"] > 0.2 * PHONES
     question = node.question()
     assert (question["channel"], question["state"], question["kept"]) == ("android-news", "asked", tally["dead"])
-    counts = node.api("/api/subscribers/count")["channels"]
+    counts = node.api("/v1/subscribers/count")["channels"]
     assert counts["android-news"] == PHONES, "nothing is deleted"
     code, _, err = command("dead", "confirm", "android-news")
     assert (code, err) == (0, "")
     left = PHONES - tally["dead"]
-    node.until(lambda: node.api("/api/subscribers/count")["channels"]["android-news"] == left, "deletion")
+    node.until(lambda: node.api("/v1/subscribers/count")["channels"]["android-news"] == left, "deletion")

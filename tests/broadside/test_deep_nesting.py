@@ -10,29 +10,29 @@ import trio
 import trio.testing
 
 from broadside import wire
-from broadside.api.api_client import Imported
-from broadside.api.subscriber import decode_subscribers
+from broadside.api.base_records import ImportedLines
 from broadside.api.token_rules import DeviceTokens
 from broadside.cli.message_options import _options
 from broadside.datafolder import DataFolder
 from broadside.errors import RecordError, UsageError
 from broadside.imports.importer import import_file
 from broadside.imports.rules import Rules
+from tests.broadside.sent_lines import sent
 
 DEEP = b'{"channel": ' + b"[" * 3_000 + b"]" * 3_000 + b"}"
 
 
 def test_a_request_nested_too_deeply_is_refused() -> None:
     with pytest.raises(RecordError):
-        decode_subscribers(b"[" + DEEP + b"]")
+        sent(DEEP)
 
 
 def test_a_line_nested_too_deeply_is_rejected_and_the_others_are_taken(tmp_path: Path) -> None:
     taken: list[bytes] = []
 
-    def take(body: bytes) -> Imported:
+    def take(body: bytes) -> ImportedLines:
         taken.append(body)
-        return Imported(len(decode_subscribers(body)), 0)
+        return ImportedLines(inserted=len(sent(body)), updated=0)
 
     good = b'{"channel": "ios", "token": "aa"}'
     file = io.BytesIO(b"\n".join([good, DEEP, good.replace(b"aa", b"bb")]) + b"\n")

@@ -58,7 +58,7 @@ async def test_the_demo_fills_its_base_and_fires_once_over_a_link_that_is_lost(
     with trio.fail_after(30):
         await demo.show(Blinking(real), config, demo.Terminal())  # type: ignore[arg-type]
     assert sum((await real.count()).values()) == 2500
-    assert [each.id for each in await real.campaigns()] == [each.id for each in shown]
+    assert [each.id for each in (await real.campaigns(100)).items] == [each.id for each in shown]
 
 
 async def test_what_no_repeat_can_mend_is_said_at_once() -> None:

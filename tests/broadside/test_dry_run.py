@@ -107,7 +107,7 @@ async def test_google_is_asked_apple_is_not_and_nothing_is_sent_or_stored(house:
         "android": Verdict("accepted", "Google accepts it (5 of 5)", 5, 5),
         "ios": Verdict("checked", "checked here only; Apple has no dry run"),
     }
-    assert await house.newsroom.campaigns() == []
+    assert (await house.newsroom.campaigns(10)).items == []
     assert await house.newsroom.count() == {"android": 7, "ios": 7}
     judged = [json.loads(line) for line in house.ledgers["android"].read_text().splitlines()]
     assert [entry["validated"] for entry in judged] == [True] * 5, "judged, not delivered"

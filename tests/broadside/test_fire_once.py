@@ -60,7 +60,7 @@ def client(link: Link, key: str = "k", clock: Callable[[], int] = lambda: NOW) -
 
 async def fire(api: httpx.AsyncClient, key: str | None = "goal-3", **more: Any) -> httpx.Response:
     headers = {} if key is None else {"idempotency-key": key}
-    return await api.post("/api/campaigns", content=json.dumps({**BODY, **more}), headers=headers)
+    return await api.post("/v1/campaigns", content=json.dumps({**BODY, **more}), headers=headers)
 
 
 async def phones(store: Store, count: int = 100) -> None:
@@ -140,14 +140,14 @@ async def test_an_answer_that_stays_away_is_an_error_that_names_the_campaign_and
     monkeypatch.setattr(firing, "FIRE_WITHIN", 1.5)
     await phones(Store(own_link))
     async with through_a_wire(own_tarantool) as (link, wire), trio.open_nursery() as nursery, client(link) as api:
-        await api.get("/api/campaigns")
+        await api.get("/v1/campaigns")
         struck(link, wire, nursery, "store.campaign_fire", "before the answer", times=100)
         lost = await fire(api)
-        error = lost.json()["error"]
+        error = lost.json()
         assert (lost.status_code, error["fired"]) == (503, "maybe")
         (there,) = await Store(own_link).campaign_list()
         assert error["campaign"] == campaign_text(there.id)
-        assert f"campaign {error['campaign']} may be firing" in error["message"]
+        assert f"campaign {error['campaign']} may be firing" in error["detail"]
         assert f"campaign show {error['campaign']}" in error["remedy"]
         assert "repeat with the same key to be sure" in error["remedy"]
         del link.call
@@ -164,12 +164,12 @@ async def test_what_cannot_have_fired_says_so(
     """B1: failures that cannot have fired say that as well."""
     monkeypatch.setattr(firing, "FIRE_WITHIN", 0.5)
     async with through_a_wire(own_tarantool) as (link, wire), client(link) as api:
-        await api.get("/api/campaigns")
+        await api.get("/v1/campaigns")
         wire.deaf = True
         answer = await fire(api, key=None)
         assert answer.status_code == 503
-        assert answer.json()["error"]["message"].startswith("nothing was fired: ")
-        assert answer.json()["error"]["fired"] == "no"
+        assert answer.json()["detail"].startswith("nothing was fired: ")
+        assert answer.json()["fired"] == "no"
         wire.deaf = False
     assert all(state == "draft" for state, _ in await cursors(Store(own_link)))
 
@@ -215,10 +215,10 @@ async def test_a_key_of_another_request_is_refused_naming_its_campaign_and_what_
         first = (await fire(api, channels=["ios", "android"])).json()["id"]
         other = {"message": {"title": "hot", "body": "other news"}, "ttl_seconds": 60, "channels": ["android", "ios"]}
         answer = await fire(api, **other)
-        error = answer.json()["error"]
+        error = answer.json()
         assert (answer.status_code, error["field"], error["fired"]) == (422, "Idempotency-Key", "no")
         assert error["campaign"] == first
-        assert f"campaign {first}, with another message.body, ttl_seconds" in error["message"]
+        assert f"campaign {first}, with another message.body, ttl_seconds" in error["detail"]
         assert (await fire(api, channels=["android", "ios"])).json()["id"] == first, "the order of channels is nothing"
     assert len(await Store(own_link).campaign_list()) == 1
 
@@ -241,10 +241,10 @@ async def test_a_key_that_is_none_is_refused_by_the_headers_name(
     own_link: Link, headers: list[tuple[str, Any]], expected: str
 ) -> None:
     async with client(own_link) as api:
-        answer = await api.post("/api/campaigns", content=json.dumps(BODY), headers=[*api.headers.items(), *headers])
-        error = answer.json()["error"]
+        answer = await api.post("/v1/campaigns", content=json.dumps(BODY), headers=[*api.headers.items(), *headers])
+        error = answer.json()
         assert (answer.status_code, error["field"]) == (400, "Idempotency-Key")
-        assert expected in error["message"]
+        assert expected in error["detail"]
         assert error["remedy"]
         assert (await fire(api, key="x" * 255)).status_code == 201
     assert len(await Store(own_link).campaign_list()) == 1
@@ -300,6 +300,6 @@ async def test_a_machine_whose_clock_is_before_2020_fires_nothing_and_says_why(l
         for more in ({}, {"dry_run": True}):
             answer = await fire(api, None, channels=["ios"], **more)
             assert answer.status_code == 503
-            error = answer.json()["error"]
-            assert error["message"] == "nothing was fired: this machine's clock says 1970-01-02"
+            error = answer.json()
+            assert error["detail"] == "nothing was fired: this machine's clock says 1970-01-02"
             assert (error["fired"], error["remedy"]) == ("no", "set its clock, best by NTP")

@@ -52,7 +52,7 @@ async def fire(link: Link, hours: Quiet, key: str | None = None, **more: Any) ->
     headers = {"authorization": "Bearer k"} | ({} if key is None else {"idempotency-key": key})
     transport = httpx.ASGITransport(app=api.app())
     async with httpx.AsyncClient(transport=transport, base_url="http://node", headers=headers) as client:
-        answer = await client.post("/api/campaigns", content=json.dumps({**BODY, **more}))
+        answer = await client.post("/v1/campaigns", content=json.dumps({**BODY, **more}))
     return answer.status_code, answer.json()
 
 
@@ -71,12 +71,13 @@ async def test_who_would_get_nothing_is_counted_by_zone_and_needs_a_yes(own_link
     await join(own_link, "n1", BOTH)
     await base(store := Store(own_link), WORLD)
     quiet = Quiet(NIGHT, ZONES)
-    for later in ({}, {"start": "2026-11-29T16:00Z"}):
+    for later in ({}, {"when": "2026-11-29T16:00Z"}):
         status, answer = await fire(own_link, quiet, "goal", expires=SOON, **later)
-        assert (status, answer["error"]) == (
+        told = {name: answer[name] for name in ("detail", "field", "value", "remedy", "confirm")}
+        assert (status, told) == (
             409,
             {
-                "message": 'expires: 50 of 100 phones would get nothing: "2026-11-29T18:00Z" is before they may first '
+                "detail": 'expires: 50 of 100 phones would get nothing: "2026-11-29T18:00Z" is before they may first '
                 "get it: 30 in Asia/Tokyo, 14 in Asia/Seoul, 4 in Asia/Chita and 1 more zone "
                 "(let it expire later, or say yes: expire_asleep (fire --expire-asleep))",
                 "field": "expires",
@@ -117,9 +118,9 @@ async def test_where_nobody_is_concerned_nothing_is_asked(own_link: Link) -> Non
     mute = Quiet(NIGHT, ZONES, frozenset({"ios"}))
     status, answer = await fire(own_link, mute, expires=SOON, quiet="silent")
     assert status == 409
-    assert "25 of 100 phones" in answer["error"]["message"], "a channel that shows nothing asleep holds"
+    assert "25 of 100 phones" in answer["detail"], "a channel that shows nothing asleep holds"
     status, answer = await fire(own_link, quiet, expires=SOON, audience={"subscribers": [1, 60, 61]})
-    assert "2 of 3 phones would get nothing" in answer["error"]["message"], answer
+    assert "2 of 3 phones would get nothing" in answer["detail"], answer
 
 
 @pytest.mark.tarantool
@@ -135,7 +136,7 @@ async def test_a_large_base_is_estimated_with_an_error(own_link: Link, monkeypat
     monkeypatch.setattr(Store, "audience_count", counted)
     for more, of, least, most in (({}, 2000, 700, 900), ({"audience": {"countries": ["DE"]}}, 500, 130, 270)):
         status, answer = await fire(own_link, Quiet(NIGHT, ZONES), expires=SOON, **more)
-        told = answer["error"]["message"].removeprefix("expires: ")
+        told = answer["detail"].removeprefix("expires: ")
         number, _, rest = told.partition(" ± ")
         assert (status, least < int(number) < most) == (409, True), told
         assert "(95 %) of " in rest
@@ -190,8 +191,8 @@ async def test_a_local_time_that_is_over_and_a_best_time_in_quiet_hours_are_told
     ]
     assert (await fire(own_link, quiet, start="local 2026-11-30T06:30", quiet="drop"))[1]["notes"] == []
     status, refused = await fire(own_link, NO_QUIET, start="local 2026-11-29T20:00", expires="2026-11-29T19:30Z")
-    assert (status, refused["error"]["confirm"]) == (409, "expire_asleep"), "20:00 in New York is after it"
-    assert "20 of 100 phones would get nothing" in refused["error"]["message"]
+    assert (status, refused["confirm"]) == (409, "expire_asleep"), "20:00 in New York is after it"
+    assert "20 of 100 phones would get nothing" in refused["detail"]
     await base(Store(own_link), {"Europe/Vienna": 50, "Asia/Tokyo": 30}, minute=2 * 60 + 10)
     assert (await fire(own_link, quiet, start="best"))[1]["notes"] == [
         f"80 of 100 phones {moved}: 50 in Europe/Vienna, 30 in Asia/Tokyo"

@@ -24,14 +24,14 @@ async def test_a_full_disk_is_507_and_an_alarm_until_there_is_room(own_tarantool
     await phones(Store(own_link), 10)
     async with client(own_link) as api:
         with own_tarantool.disk_full():
-            removed = await api.delete("/api/subscribers?channel=ios&token=token-1")
+            removed = await api.delete("/v1/subscribers?channel=ios&token=token-1")
             refused = await fire(api)
             ready = await api.get("/readyz")
-            status = await api.get("/api/status")
+            status = await api.get("/v1/status")
         for answer in (removed, refused):
-            error = answer.json()["error"]
+            error = answer.json()
             assert (answer.status_code, error["remedy"]) == (507, ROOM), answer.text
-            assert "Tarantool's disk is full: store: store." in error["message"]
+            assert "Tarantool's disk is full: store: store." in error["detail"]
         assert ready.status_code == 503
         for alarms in (ready.json()["alarms"], status.json()["alarms"]):
             assert alarms == [f"the disk of the store is full: nothing is accepted, and campaigns wait; {ROOM}"]

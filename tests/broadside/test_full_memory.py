@@ -84,7 +84,7 @@ def test_an_import_into_too_small_a_memory_stops_in_plain_words_and_goes_on_in_a
         assert "rows of" in line
         assert "raise [node] memory in broadside.toml" in line
         assert "then import the file again: existing rows are updated, not doubled" in line
-        taken = node.api("/api/subscribers/count")["total"]
+        taken = node.api("/v1/subscribers/count")["total"]
         assert 0 < taken < ROWS
 
         status, said = readiness(node)
@@ -92,7 +92,7 @@ def test_an_import_into_too_small_a_memory_stops_in_plain_words_and_goes_on_in_a
         (alarm,) = said["alarms"]
         assert "of the store's memory is used" in alarm
         assert "no subscribers are accepted" in alarm
-        assert node.api("/api/status")["alarms"] == [alarm]
+        assert node.api("/v1/status")["alarms"] == [alarm]
         code, out, err = command("doctor")
         assert code == 1
         assert "no subscribers are accepted, and campaigns wait until there is room" in out
@@ -101,11 +101,11 @@ def test_an_import_into_too_small_a_memory_stops_in_plain_words_and_goes_on_in_a
         node.process.kill()  # what was acknowledged was written, too
         node.process.wait(10)
         node.with_memory("256 MB")
-        assert node.api("/api/subscribers/count")["total"] == taken
+        assert node.api("/v1/subscribers/count")["total"] == taken
         code, out, err = command("subscribers", "import", str(base))
         assert code == 0
         assert f"{ROWS - taken:,} new, {taken:,} updated, 0 rejected" in out
-        assert node.api("/api/subscribers/count")["total"] == ROWS
+        assert node.api("/v1/subscribers/count")["total"] == ROWS
         assert readiness(node) == (200, {"ready": True, "alarms": [], "channels": []})
         assert node.end() == 0
     finally:

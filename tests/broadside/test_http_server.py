@@ -59,14 +59,14 @@ WAYS = {
     "HTTP/2 with a method that is no ASCII": PREFACE + frame(1, 5, 1, headers(method=b"G\xffT")),
     "HTTP/2 CONNECT": PREFACE + frame(1, 5, 1, literal(b":method", b"CONNECT") + literal(b":authority", b"x")),
     "HTTP/2 with a body after the 401": PREFACE
-    + frame(1, 4, 1, headers(b"POST", b"/api/campaigns"))
+    + frame(1, 4, 1, headers(b"POST", b"/v1/campaigns"))
     + frame(0, 0, 1, b"x" * 1000) * 2,
     "HTTP/2 pings": PREFACE + frame(6, 0, 0, b"12345678") * 4000,
-    "WebSocket": UPGRADE % (b"/api/status", b"", b"websocket", SOCKETS),
-    "WebSocket with data": UPGRADE % (b"/api/status", b"", b"websocket", SOCKETS) + b"\x81\x85\0\0\0\0hello",
-    "two framings": b"POST /api/tubes HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n",
+    "WebSocket": UPGRADE % (b"/v1/status", b"", b"websocket", SOCKETS),
+    "WebSocket with data": UPGRADE % (b"/v1/status", b"", b"websocket", SOCKETS) + b"\x81\x85\0\0\0\0hello",
+    "two framings": b"POST /v1/tubes HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n",
     "a large head": b"GET /healthz HTTP/1.1\r\nHost: x\r\nX: " + b"a" * 40000 + b"\r\n\r\n",
-    "a bad chunk": b"POST /api/campaigns HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nZZ\r\n",
+    "a bad chunk": b"POST /v1/campaigns HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nZZ\r\n",
     "a pipeline": b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n" * 200,
     "a path of anything": b"GET /%ff%00%0d%0a HTTP/1.1\r\nHost: [::::\r\n\r\n",
 }
@@ -220,7 +220,7 @@ def test_no_way_of_speaking_other_than_http_1_1_breaks_the_console(lasting: Serv
 
 LINES = st.sampled_from(
     [
-        b"GET /healthz HTTP/1.1", b"POST /api/campaigns HTTP/1.1", b"GET /readyz HTTP/1.0", b"PRI * HTTP/2.0", b"SM",
+        b"GET /healthz HTTP/1.1", b"POST /v1/campaigns HTTP/1.1", b"GET /readyz HTTP/1.0", b"PRI * HTTP/2.0", b"SM",
         b"Host: x", b"Content-Length: 5", b"Content-Length: -1", b"Transfer-Encoding: chunked", b"Expect: 100-continue",
         b"Connection: close", b"Connection: Upgrade, HTTP2-Settings", b"Upgrade: h2c", b"Upgrade: websocket",
         b"HTTP2-Settings: AAAA", b"Authorization: Bearer \xff", b"", b"5", b"0", b"hello",
@@ -257,7 +257,7 @@ def test_a_failing_request_is_answered_and_ends_nothing(served: Served, path: st
         answer = httpx.get(served.url + path)
     assert answer.status_code == 500
     (line,) = (line for line in lines if line["event"] == "a request failed")
-    error = answer.json()["error"]
+    error = answer.json()
     assert (line["id"], line["path"]) == (error["id"], path)
     assert error["id"] in error["remedy"]
     assert line["exc_info"] is not None
@@ -275,14 +275,14 @@ def test_an_answer_that_fails_on_its_way_is_cut_and_in_the_log_with_an_id(served
 
 def test_what_is_no_route_is_answered_in_json_with_a_remedy(served: Served) -> None:
     """D4: 404 and 405 were plain text, and a slash at the end led to http:// whatever stood before the node."""
-    for path in ("/", "/api/campaignz", "/api/campaigns/", "/api/a%0ab"):
+    for path in ("/", "/api/campaigns", "/v1/campaigns/", "/v1/a%0ab"):
         answer = httpx.get(served.url + path)
-        assert (answer.status_code, answer.json()["error"]["field"]) == (404, "path")
-        assert answer.json()["error"]["remedy"]
-    answer = httpx.delete(served.url + "/api/campaigns")
+        assert (answer.status_code, answer.json()["field"]) == (404, "path")
+        assert answer.json()["remedy"]
+    answer = httpx.delete(served.url + "/v1/campaigns")
     assert (answer.status_code, answer.headers["allow"]) == (405, "GET, HEAD, POST")
-    assert answer.json()["error"] == {
-        "message": "/api/campaigns does not take DELETE",
+    assert answer.json() == {
+        "message": "/v1/campaigns does not take DELETE",
         "field": "method",
         "value": "DELETE",
         "remedy": "send GET, HEAD, POST",
@@ -294,7 +294,7 @@ def test_no_body_is_read_for_somebody_who_has_not_shown_the_key(
 ) -> None:
     """S2."""
     monkeypatch.setattr(http_server, "LINGER_BYTES", 0)
-    head = b"POST /api/subscribers HTTP/1.1\r\nHost: x\r\nContent-Length: 33554432\r\nExpect: 100-continue\r\n\r\n"
+    head = b"POST /v1/subscribers HTTP/1.1\r\nHost: x\r\nContent-Length: 33554432\r\nExpect: 100-continue\r\n\r\n"
     answer = served.knock(head)
     assert answer.startswith(b"HTTP/1.1 401"), "not 100: the body is not wanted"
     assert b"connection: close" in answer.lower()
@@ -316,7 +316,7 @@ def test_a_head_a_body_and_an_answer_have_a_time(served: Served, monkeypatch: py
     for start in (
         b"",
         b"GET /healthz HTTP/1.1\r\n",
-        b"POST /api/subscribers HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n" + authorization + b"\r\n[",
+        b"POST /v1/subscribers HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n" + authorization + b"\r\n[",
     ):
         with socket.create_connection(("127.0.0.1", served.port), 5) as stranger:
             stranger.settimeout(5)
@@ -346,7 +346,7 @@ def test_idle_strangers_take_neither_the_place_of_a_client_nor_many_descriptors(
                 idle.append(socket.create_connection(("127.0.0.1", served.port), 5))
                 if number % 100 == 99:
                     assert httpx.get(served.url + "/healthz", timeout=10).status_code == 200
-                    assert client.get("/api/campaigns").status_code == 503, "let in; there is no Tarantool"
+                    assert client.get("/v1/campaigns").status_code == 503, "let in; there is no Tarantool"
         assert sum(map(still_open, idle)) <= 101
     finally:
         for each in idle:
@@ -388,7 +388,7 @@ def test_strangers_may_knock_at_a_rate_and_the_folders_owner_is_not_slowed(
     with httpx.Client(transport=transport, base_url="http://node", headers=HELD) as owner:
         end = time.monotonic() + 3
         while time.monotonic() < end:
-            assert owner.get("/api/campaigns", timeout=1).status_code == 503
+            assert owner.get("/v1/campaigns", timeout=1).status_code == 503
             counts[1] += 1
     stop.set()
     for knocker in knockers:
@@ -407,11 +407,11 @@ def test_who_shows_the_key_is_not_limited_and_keeps_the_connection(
     again = Served(served.local.parent)
     began = time.monotonic()
     for _ in range(40):
-        answer = again.knock(f"GET /api/campaigns HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {KEY}\r\n\r\n".encode())
+        answer = again.knock(f"GET /v1/campaigns HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {KEY}\r\n\r\n".encode())
         assert answer.startswith(b"HTTP/1.1 503 ")
     with httpx.Client(base_url=again.url, headers=HELD) as client:
-        client.get("/api/campaigns")
-        assert client.get("/api/campaigns").headers.get("connection") != "close"
+        client.get("/v1/campaigns")
+        assert client.get("/v1/campaigns").headers.get("connection") != "close"
     assert time.monotonic() - began < 10
     again.stop()
 
@@ -424,7 +424,7 @@ def test_a_stop_waits_for_no_client(served: Served) -> None:
         b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n",
         b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n",
         PREFACE + frame(6, 0, 0, b"12345678") * 400,
-        b"POST /api/campaigns HTTP/1.1\r\nHost: x\r\nContent-Length: 99\r\n\r\n",
+        b"POST /v1/campaigns HTTP/1.1\r\nHost: x\r\nContent-Length: 99\r\n\r\n",
     ):
         stranger = socket.create_connection(("127.0.0.1", served.port), 5)
         stranger.sendall(data)

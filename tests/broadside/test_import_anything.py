@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from broadside.api.api_client import Imported
 from broadside.api.attributes.changes import Changes
 from broadside.api.attributes.locales import locale
 from broadside.api.attributes.zones import zone
-from broadside.api.subscriber import Subscriber, decode_subscribers
+from broadside.api.base_records import ImportedLines
+from broadside.api.subscriber import Subscriber
 from broadside.api.token_rules import DeviceTokens
 from broadside.errors import NodeUnreachable, RecordError, UsageError
 from broadside.imports.export import export
@@ -22,6 +22,7 @@ from broadside.imports.importer import Summary, import_file
 from broadside.imports.mapping import Mapping, preset, read_map
 from broadside.imports.resume import Resume
 from broadside.imports.rules import Rules
+from tests.broadside.sent_lines import sent
 
 APNS, FCM = (
     "8b0e7153bf7c3706d85c524e440066559a6656c90bd5482a90a29b9fa5ff5180",
@@ -39,10 +40,10 @@ class Import:
         self.told: list[str] = []
         self.rows: list[Subscriber] = []
 
-    def upsert(self, body: bytes) -> Imported:
-        rows = decode_subscribers(body)
+    def upsert(self, body: bytes) -> ImportedLines:
+        rows = sent(body)
         self.rows += rows
-        return Imported(len(rows), 0)
+        return ImportedLines(inserted=len(rows), updated=0)
 
     def __call__(self, content: str | bytes, mapping: Mapping | None = None, strict: bool = False) -> Summary:
         raw = content.encode() if isinstance(content, str) else content
@@ -183,23 +184,23 @@ def test_a_strict_import_refuses_the_row_instead(run: Import) -> None:
 def test_the_api_normalises_by_the_same_rules_and_answers_what_it_dropped() -> None:
     """A7: an app's registration is a phone too."""
     changes = Changes()
-    body = json.dumps([{"channel": "ios", "token": APNS, "tz": -18000, "locale": "en_US_POSIX", "country": "--"}])
-    row = decode_subscribers(body.encode(), changes)[0]
+    body = json.dumps({"channel": "ios", "token": APNS, "tz": -18000, "locale": "en_US_POSIX", "country": "--"})
+    row = sent(body.encode(), changes)[0]
     assert (row.tz, row.locale, row.country) == ("Etc/GMT+5", "en-US", "")
     assert set(changes.converted) == {"tz", "locale", "country"}
-    decode_subscribers(b'[{"channel":"ios","token":"a","tz":"Nowhere"}]', changes)
+    sent(b'{"channel":"ios","token":"a","tz":"Nowhere"}', changes)
     assert changes.dropped == {"tz": 1}
 
 
 def test_a_row_is_bounded_in_bytes_and_the_bound_is_said() -> None:
     """S15: 191 KB rows where 250 B are planned."""
     with pytest.raises(RecordError, match="1 to 512 printable characters"):
-        decode_subscribers(json.dumps([{"channel": "ios", "token": "x" * 513}]).encode())
+        sent(json.dumps({"channel": "ios", "token": "x" * 513}).encode())
     changes = Changes()
     fields = {f"f{n}": "ä" * 1024 for n in range(50)}
     tags = ["ü" * 60 + str(n) for n in range(100)]
-    body = json.dumps([{"channel": "ios", "token": "x", "fields": fields, "tags": tags}]).encode()
-    row = decode_subscribers(body, changes)[0]
+    body = json.dumps({"channel": "ios", "token": "x", "fields": fields, "tags": tags}).encode()
+    row = sent(body, changes)[0]
     assert sum(len((name + text).encode()) for name, text in row.fields.items()) <= 8 * 1024
     assert sum(len(tag.encode()) for tag in row.tags) <= 4 * 1024
     assert changes.dropped["fields"] == 50 - len(row.fields)
@@ -334,7 +335,7 @@ def test_an_interrupted_import_goes_on_where_it_ended(run: Import) -> None:
     file.write_text("channel,token\n" + "".join(f"ios-news,{n:064x}\n" for n in range(12_000)))
 
     def importing(*, go_on: bool, fails: bool) -> Summary:
-        def upsert(body: bytes) -> Imported:
+        def upsert(body: bytes) -> ImportedLines:
             if fails and b"%064x" % 9_000 in body:
                 raise NodeUnreachable("gone")
             return run.upsert(body)

@@ -20,7 +20,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from broadside.api.api_client import Imported
+from broadside.api.base_records import ImportedLines
 from broadside.api.subscriber import Subscriber, all_stored_form, latest_registration
 from broadside.api.token_rules import DeviceTokens
 from broadside.errors import UsageError
@@ -36,6 +36,7 @@ from broadside.imports.readers.piece_reader import Layout, PieceReader
 from broadside.imports.readers.reader_processes import ReaderDied, ReaderProcesses
 from broadside.imports.resume import Resume
 from broadside.imports.rules import Rules
+from tests.broadside.sent_lines import plain
 from tests.broadside.test_node_end_to_end import gone
 from tests.draws import drawn
 
@@ -62,6 +63,10 @@ class Seen:
     rejected: bytes
 
 
+def taking_one(body: bytes) -> ImportedLines:
+    return ImportedLines(inserted=1, updated=0)
+
+
 def seen(
     content: bytes, folder: Path, *, strict: bool = False, map_file: MapFile | None = None, processes: int = 1
 ) -> Seen:
@@ -70,10 +75,10 @@ def seen(
     rejected = folder / "base.rejected"
     rejected.unlink(missing_ok=True)
 
-    def upsert(body: bytes) -> Imported:
-        found = json.loads(body)
+    def upsert(body: bytes) -> ImportedLines:
+        found = plain(body)
         rows.extend(found)
-        return Imported(len(found), 0)
+        return ImportedLines(inserted=len(found), updated=0)
 
     summary, error = None, ""
     rules = Rules(DeviceTokens(CHANNELS), strict=strict, mapping=Mapping(map_file), latest=1_900_000_000_000)
@@ -307,14 +312,14 @@ def test_an_import_that_was_killed_anywhere_goes_on_and_stores_every_row_once_or
     def importing(*, go_on: bool, killed_at: int = 0) -> Summary:
         requests = 0
 
-        def upsert(body: bytes) -> Imported:
+        def upsert(body: bytes) -> ImportedLines:
             nonlocal requests
             requests += 1
             if requests == killed_at:
                 raise Kill
-            found = json.loads(body)
+            found = plain(body)
             stored.update(row["token"] for row in found)
-            return Imported(len(found), 0)
+            return ImportedLines(inserted=len(found), updated=0)
 
         with file.open("rb") as opened:
             resume = Resume(file, go_on=go_on)
@@ -356,10 +361,10 @@ def test_a_reader_that_dies_ends_the_import_with_advice_and_the_import_goes_on_f
     monkeypatch.setattr(ReaderProcesses, "__init__", noted)
     stored: set[str] = set()
 
-    def upsert(body: bytes) -> Imported:
-        found = json.loads(body)
+    def upsert(body: bytes) -> ImportedLines:
+        found = plain(body)
         stored.update(row["token"] for row in found)
-        return Imported(len(found), 0)
+        return ImportedLines(inserted=len(found), updated=0)
 
     def importing(progress: Callable[[int, int], None], *, go_on: bool) -> Summary:
         with file.open("rb") as opened:
@@ -494,7 +499,14 @@ def test_a_row_read_with_others_costs_less_than_half_of_what_it_costs_by_itself(
 
     def cost() -> float:
         begun = time.process_time()
-        import_file(io.BytesIO(content), "base", tmp_path / "bad", lambda body: Imported(1, 0), rules, tell=unheard)
+        import_file(
+            io.BytesIO(content),
+            "base",
+            tmp_path / "bad",
+            taking_one,
+            rules,
+            tell=unheard,
+        )
         return time.process_time() - begun
 
     at_once = min(cost(), cost(), cost())

@@ -72,7 +72,8 @@ def test_who_sleeps_waits_or_gets_it_without_a_sound_or_not_at_all(node: NodePro
     assert 100 < len(asleep) < PHONES - 100, "it is night somewhere, and day elsewhere"
     said = node.output.read_text()
     assert f"{len(asleep):,} asleep, held (next: " in said
-    first = node.api("/api/campaigns")["campaigns"][0]
+    (line, *_) = node.api("/v1/campaigns")["items"]
+    first = node.api(f"/v1/campaigns/{line['id']}")
     assert (first["state"], first["held"], first["reached"]) == ("firing", len(asleep), True)
     assert {entry["token"] for entry in entries(node, first["id"])} == LIVING - asleep
     told = {zone: count for each in first["schedule"] for zone, count in each["zones"].items()}

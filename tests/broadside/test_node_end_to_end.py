@@ -85,7 +85,7 @@ class NodeProcess:
 
     def judged(self) -> None:
         """Wait until every refused token has had its verdict, and is deleted if that says so."""
-        self.until(lambda: not self.api("/api/dead")["kept"], "verdict over what was refused")
+        self.until(lambda: not self.api("/v1/dead")["kept"], "verdict over what was refused")
 
     def children(self, pattern: str = "") -> list[int]:
         assert self.process is not None
@@ -155,8 +155,8 @@ def test_the_demo_pushes_to_every_live_phone_once_and_a_second_start_fires_nothi
     dead = sum(s.token.startswith(samples.DEAD) for s in samples.subscribers(SUBSCRIBERS, 0.02, CHANNELS))
     assert dead > 0
     node.judged()
-    assert node.api("/api/subscribers/count")["total"] == SUBSCRIBERS - dead, "dead tokens are gone from the base"
-    (campaign,) = node.api("/api/campaigns")["campaigns"]
+    assert node.api("/v1/subscribers/count")["total"] == SUBSCRIBERS - dead, "dead tokens are gone from the base"
+    (campaign,) = node.api("/v1/campaigns")["items"]
     totals: Counter[str] = Counter()
     for tally in campaign["channels"].values():
         totals.update(tally)
@@ -170,7 +170,7 @@ def test_the_demo_pushes_to_every_live_phone_once_and_a_second_start_fires_nothi
     node.start()
     said = node.wait_for("serving;")
     assert "nothing is fired" in said
-    assert len(node.api("/api/campaigns")["campaigns"]) == 1
+    assert len(node.api("/v1/campaigns")["items"]) == 1
     assert node.end(signal.SIGINT) == 0
     assert node.ledger() == before
 
@@ -217,7 +217,7 @@ def test_a_node_killed_in_mid_campaign_leaves_no_orphan_and_goes_on_at_its_next_
 
     node.start()
     node.wait_for("nothing is fired")
-    node.until(lambda: node.api("/api/campaigns")["campaigns"][0]["state"] == "done", "end of the campaign", 60)
+    node.until(lambda: node.api("/v1/campaigns")["items"][0]["state"] == "done", "end of the campaign", 60)
     assert node.judge()[:2] == (0, 0)
     assert node.end() == 0
 
@@ -231,7 +231,7 @@ def test_sigterm_in_mid_campaign_drains_and_the_next_start_sends_nothing_twice(n
     assert node.end() == 0
     node.start()
     node.wait_for("nothing is fired")
-    node.until(lambda: node.api("/api/campaigns")["campaigns"][0]["state"] == "done", "end of the campaign", 60)
+    node.until(lambda: node.api("/v1/campaigns")["items"][0]["state"] == "done", "end of the campaign", 60)
     assert node.judge() == (0, 0, 0)
     assert node.end() == 0
 
@@ -248,16 +248,16 @@ def test_a_fire_whose_answer_is_lost_and_that_is_sent_again_is_one_push_a_phone(
     body = json.dumps({"message": {"title": "again", "body": "b"}})
     for _ in range(3):
         lines = [f"{name}: {value}" for name, value in headers.items()]
-        head = f"POST /api/campaigns HTTP/1.1\r\nhost: node\r\ncontent-length: {len(body)}\r\n"
+        head = f"POST /v1/campaigns HTTP/1.1\r\nhost: node\r\ncontent-length: {len(body)}\r\n"
         with socket.create_connection((url.hostname or "", url.port or 0), 10) as editor:
             editor.sendall((head + "\r\n".join(lines) + "\r\n\r\n" + body).encode())
         # gone before the answer
-    answer = httpx.post(f"{url.geturl()}/api/campaigns", content=body, headers=headers, timeout=20).raise_for_status()
-    again = httpx.post(f"{url.geturl()}/api/campaigns", content=body, headers=headers, timeout=20).raise_for_status()
+    answer = httpx.post(f"{url.geturl()}/v1/campaigns", content=body, headers=headers, timeout=20).raise_for_status()
+    again = httpx.post(f"{url.geturl()}/v1/campaigns", content=body, headers=headers, timeout=20).raise_for_status()
     assert again.json()["id"] == answer.json()["id"]
-    path = f"/api/campaigns/{answer.json()['id']}"
+    path = f"/v1/campaigns/{answer.json()['id']}"
     node.until(lambda: node.api(path)["state"] == "done", "end of the campaign")
-    assert len(node.api("/api/campaigns")["campaigns"]) == 2, "the demo's, and this one"
+    assert len(node.api("/v1/campaigns")["items"]) == 2, "the demo's, and this one"
     pushes = node.ledger() - before
     assert set(pushes) == {token for token in before if not token.startswith(samples.DEAD)}
     assert set(pushes.values()) == {1}

@@ -26,7 +26,7 @@ def test_hup_ends_nothing_and_is_told_to_the_log(tmp_path: Path) -> None:
     assert "restart the node" in said
     time.sleep(0.5)
     assert node.children() == children
-    assert node.api("/api/status")["ready"]
+    assert node.api("/v1/status")["ready"]
     assert node.end() == 0
 
 

@@ -51,10 +51,10 @@ def test_strangers_end_neither_the_console_nor_the_node_nor_hold_up_its_stop(nod
     for _ in range(3):
         for data in WAYS.values():
             knock(port, data)
-    tree = node.api("/api/status")["tree"]
+    tree = node.api("/v1/status")["tree"]
     assert incarnation(tree, "console") == 1
     assert incarnation(tree, "console", "http") == 1
-    alarms = node.api("/api/status")["alarms"]
+    alarms = node.api("/v1/status")["alarms"]
     assert [each for each in alarms if not each.startswith("channel ")] == [], "a channel may still be connecting"
     reads_nothing = socket.socket()
     reads_nothing.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2304)
@@ -136,8 +136,8 @@ def test_a_node_whose_words_nobody_takes_goes_on_and_finishes_a_campaign(node: N
     node.until(lambda: (node.data / "node.json").exists(), "address")
     for worker in node.children("broadside.worker"):
         os.kill(worker, signal.SIGKILL)  # says much
-    node.until(lambda: [c["state"] for c in node.api("/api/campaigns")["campaigns"]] == ["done"], "end of the campaign")
-    alarms = node.api("/api/status")["alarms"]
+    node.until(lambda: [c["state"] for c in node.api("/v1/campaigns")["items"]] == ["done"], "end of the campaign")
+    alarms = node.api("/v1/status")["alarms"]
     assert any("node.log cannot be written: No space left on device" in alarm for alarm in alarms)
     assert node.end() == 0
     if output != "a pipe whose reader is gone":

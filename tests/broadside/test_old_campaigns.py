@@ -54,13 +54,13 @@ async def test_verify_names_the_archive_of_a_ledger_that_has_left(own_link: Link
     await house.store.retention_archived(CAMPAIGN, "node-2", "5ha", NOW)
     async with client(own_link) as api:
         for what in ("verify", "coverage"):
-            answer = await api.get(f"/api/campaigns/{ID}/{what}")
-            error = answer.json()["error"]
+            answer = await api.get(f"/v1/campaigns/{ID}/{what}")
+            error = answer.json()
             assert (answer.status_code, error["remedy"]) == (409, f"there: `broadside campaign archive {ID}`")
-            assert error["message"] == (
+            assert error["detail"] == (
                 f"the ledger of campaign {ID} is in node node-2's archive/{ID}.ndjson.gz (SHA-256 5ha)"
             )
-        assert (await api.get(f"/api/campaigns/{ID}")).status_code == 200, "its report stays"
+        assert (await api.get(f"/v1/campaigns/{ID}")).status_code == 200, "its report stays"
 
 
 def test_an_archive_is_printed_as_it_is_or_its_fault_is_named(

@@ -55,7 +55,7 @@ def schedule(node: NodeProcess, seconds: float, **more: Any) -> Any:
     key = (node.data / "api.key").read_text().strip()
     body = {"message": {"title": "later", "body": "news"}, "start": ahead(seconds), **more}
     headers = {"authorization": f"Bearer {key}"}
-    return httpx.post(f"{node.url()}/api/campaigns", json=body, headers=headers, timeout=60).raise_for_status().json()
+    return httpx.post(f"{node.url()}/v1/campaigns", json=body, headers=headers, timeout=60).raise_for_status().json()
 
 
 def killed_before(node: NodeProcess, start: int) -> None:
@@ -66,7 +66,7 @@ def killed_before(node: NodeProcess, start: int) -> None:
 
 
 def state(node: NodeProcess, id: str) -> str:
-    return str(node.api(f"/api/campaigns/{id}")["state"])
+    return str(node.api(f"/v1/campaigns/{id}")["state"])
 
 
 def reached_once_more(before: Counter[str], node: NodeProcess) -> bool:
@@ -99,7 +99,7 @@ def test_a_campaign_whose_node_was_killed_starts_with_the_next_start_and_says_ho
     node.start()
     node.wait_for("serving;", START)
     node.until(lambda: state(node, report["id"]) == "done", "end of the campaign", START)
-    assert "late: it was to start at" in node.api(f"/api/campaigns/{report['id']}")["notes"][0]
+    assert "late: it was to start at" in node.api(f"/v1/campaigns/{report['id']}")["notes"][0]
     assert reached_once_more(before, node)
     assert node.end() == 0
 
@@ -113,7 +113,7 @@ def test_a_campaign_that_expired_while_no_node_ran_is_missed_and_alarms(node: No
     node.start()
     node.wait_for("serving;", START)
     node.until(lambda: state(node, report["id"]) == "missed", "end of the campaign", START)
-    alarms = node.until(lambda: node.api("/api/status")["alarms"], "alarm")
+    alarms = node.until(lambda: node.api("/v1/status")["alarms"], "alarm")
     assert any(report["id"] in alarm and "nobody gets it" in alarm for alarm in alarms)
     assert report["id"] in command(node, "doctor").stdout
     listed = command(node, "campaign", "list").stdout

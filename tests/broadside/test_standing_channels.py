@@ -165,7 +165,7 @@ async def test_a_standing_channel_says_why_wherever_a_person_looks(
     def channels(answer: tuple[int, Any]) -> dict[str, str]:
         return {each["channel"]: each["reason"] for each in answer[1]["channels"]}
 
-    await agree(lambda: asked(node, "/api/status"), channels)
+    await agree(lambda: asked(node, "/v1/status"), channels)
     ready, said = await agree(lambda: asked(node, "/readyz"), channels)
     assert (ready, said["ready"]) == (200, True)
     assert len(said["alarms"]) == 2, "a rate and a quota pass by themselves"

@@ -54,7 +54,7 @@ def finished(node: NodeProcess) -> tuple[int, int, int]:
         script.write_text(script.read_text().replace(f"latency_ms = {LATENCY}", "latency_ms = 0"))
     node.start()
     node.wait_for("serving;", 60)
-    node.until(lambda: all(c["state"] == "done" for c in node.api("/api/campaigns")["campaigns"]), "end", 60)
+    node.until(lambda: all(c["state"] == "done" for c in node.api("/v1/campaigns")["items"]), "end", 60)
     assert node.end() == 0
     return node.judge()
 
@@ -156,7 +156,7 @@ def test_a_part_that_is_told_to_end_alone_drains_and_is_started_again(node: Node
     assert gone([victim], 45 if part == "embedded.lua" else WITHIN), "Tarantool waits for all that is in hand"
     node.until(lambda: len(node.children()) == len(children), "successor")
     node.wait_for("serving;", 60)
-    node.until(lambda: all(c["state"] == "done" for c in node.api("/api/campaigns")["campaigns"]), "end", 90)
+    node.until(lambda: all(c["state"] == "done" for c in node.api("/v1/campaigns")["items"]), "end", 90)
     assert node.end() == 0
     assert node.judge() == (0, 0, 0)
 

@@ -10,18 +10,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broadside.api.api_client import Imported
-from broadside.api.subscriber import decode_subscribers
+from broadside.api.base_records import ImportedLines, LineFault
 from broadside.api.token_rules import DeviceTokens
 from broadside.errors import ApiError, NodeUnreachable, Problem, UsageError
 from broadside.imports.export import export
 from broadside.imports.formats import lines as lines_module
 from broadside.imports.importer import Summary, import_file
 from broadside.imports.rules import Rules
+from tests.broadside.sent_lines import plain, sent
 
 HEADER = "channel,token,kind,locale,tz,country,app_version,screen,best_minute,tags,fields,registered_at\n"
 
@@ -34,16 +35,16 @@ class Node:
         self.requests: list[int] = []
         self.lock = threading.Lock()
 
-    def upsert(self, body: bytes) -> Imported:
-        rows = decode_subscribers(body)
+    def upsert(self, body: bytes) -> ImportedLines:
+        rows = sent(body)
         with self.lock:
             before = len(self.rows)
             self.requests.append(len(rows))
-            for row, plain in zip(rows, json.loads(body), strict=True):
-                plain.pop("id", None)
-                self.rows[row.channel, row.token] = plain
+            for row, record in zip(rows, plain(body), strict=True):
+                record.pop("id", None)
+                self.rows[row.channel, row.token] = record
             inserted = len(self.rows) - before
-        return Imported(inserted, len(rows) - inserted)
+        return ImportedLines(inserted=inserted, updated=len(rows) - inserted)
 
 
 class Import:
@@ -55,7 +56,7 @@ class Import:
         self.told: list[str] = []
         self.node = Node()
 
-    def __call__(self, content: str | bytes, upsert: Callable[[bytes], Imported] | None = None) -> Summary:
+    def __call__(self, content: str | bytes, upsert: Callable[[bytes], ImportedLines] | None = None) -> Summary:
         raw = content.encode() if isinstance(content, str) else content
         return import_file(
             io.BytesIO(raw), "base", self.rejected, upsert or self.node.upsert, self.rules, tell=self.told.append
@@ -269,7 +270,7 @@ def test_requests_are_bounded_and_overlap(run: Import) -> None:
     under_way, most = 0, 0
     lock, overlapped = threading.Lock(), threading.Event()
 
-    def slow(body: bytes) -> Imported:
+    def slow(body: bytes) -> ImportedLines:
         nonlocal under_way, most
         with lock:
             under_way += 1
@@ -287,11 +288,14 @@ def test_requests_are_bounded_and_overlap(run: Import) -> None:
 
 
 def test_a_row_that_only_the_node_refuses_is_rejected_too(run: Import) -> None:
-    def picky(body: bytes) -> Imported:
-        for index, row in enumerate(json.loads(body)):
-            if row["token"] in ("t3", "t700"):
-                raise ApiError(400, "no such channel", "channel", "ios", "add it", index)
-        return run.node.upsert(body)
+    def picky(body: bytes) -> ImportedLines:
+        lines = body.splitlines()
+        bad = [n for n, row in enumerate(plain(body), 1) if row["token"] in ("t3", "t700")]
+        answer = run.node.upsert(b"\n".join(line for n, line in enumerate(lines, 1) if n not in bad))
+        faults = [
+            LineFault(line=n, field="channel", value="ios", detail="no such channel", remedy="add it") for n in bad
+        ]
+        return msgspec.structs.replace(answer, refused=len(bad), faults=faults)
 
     summary = run(ndjson(1000), picky)
     assert (summary.inserted, summary.rejected) == (998, 2)
@@ -303,7 +307,7 @@ def test_a_row_that_only_the_node_refuses_is_rejected_too(run: Import) -> None:
 
 
 def test_a_node_that_goes_away_ends_the_import_with_advice(run: Import) -> None:
-    def gone(body: bytes) -> Imported:
+    def gone(body: bytes) -> ImportedLines:
         if b'"t0"' not in body:
             raise NodeUnreachable("no node at http://x")
         return run.node.upsert(body)
@@ -313,7 +317,7 @@ def test_a_node_that_goes_away_ends_the_import_with_advice(run: Import) -> None:
 
 
 def test_a_node_that_refuses_everything_ends_the_import(run: Import) -> None:
-    def full(body: bytes) -> Imported:
+    def full(body: bytes) -> ImportedLines:
         raise ApiError(507, "Tarantool's memory is full")
 
     with pytest.raises(ApiError, match="memory is full"):
@@ -326,9 +330,9 @@ def test_an_export_can_be_imported(tmp_path: Path, form: Any) -> None:
     one(ndjson(700, fields={"a": 'x "y", z\n'}, tags=["a", "b"], tz="Asia/Tokyo", best_minute=0) + ndjson(1))
     stored = [{"id": n, **row} for n, row in enumerate(one.node.rows.values(), 1)]
 
-    def page(after: int, limit: int) -> bytes:
-        rows = [row for row in stored if row["id"] > after][: min(limit, 300)]
-        return "".join(json.dumps(row) + "\n" for row in rows).encode()
+    def page(limit: int, cursor: str) -> bytes:
+        rows = [row for row in stored if row["id"] > int(cursor or 0)][: min(limit, 300)]
+        return json.dumps({"items": rows, "next": str(rows[-1]["id"]) if rows else None}).encode()
 
     out = io.BytesIO()
     assert export(page, out, form) == 700

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -22,7 +23,8 @@ from broadside.imports.mapping import MapFile, Mapping
 from broadside.imports.rules import Rules
 from broadside.newsroom.successions import put_order
 from storage.link import Link
-from tests.broadside.test_api import KEY, api_over
+from tests.broadside.sent_lines import plain
+from tests.broadside.test_api import KEY, api_over, put
 from tests.broadside.test_node_end_to_end import NodeProcess
 from tests.broadside.test_subscriber_files import Import, Node
 from transports import registry
@@ -44,13 +46,8 @@ def phone(token: str, replaces: str | None = None, **more: Any) -> dict[str, Any
     return {"channel": "ios", "token": token, "registered_at": 1_790_000_000_000, **named, **more}
 
 
-async def put(api: httpx.AsyncClient, *rows: Any) -> Any:
-    answer = await api.post("/api/subscribers", content=json.dumps(rows))
-    return answer.json()
-
-
 async def base(api: httpx.AsyncClient) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (await api.get("/api/subscribers")).text.splitlines()]
+    return list((await api.get("/v1/subscribers?limit=5000")).json()["items"])
 
 
 async def test_the_api_moves_a_subscriber_to_its_new_token_and_says_so(api: httpx.AsyncClient) -> None:
@@ -97,23 +94,25 @@ async def test_a_word_for_nothing_replaces_nothing(api: httpx.AsyncClient, word:
 @pytest.mark.parametrize("value", [7, "x" * 513, ["a"], {"token": A}])
 async def test_what_is_no_token_is_refused_by_its_name(api: httpx.AsyncClient, value: Any) -> None:
     """Item 2."""
-    error = (await put(api, phone(A), {**phone(B), "replaces": value}))["error"]
-    assert (error["field"], error["index"]) == ("replaces", 1)
+    answer = await put(api, phone(A), {**phone(B), "replaces": value})
+    (error,) = answer["faults"]
+    assert (error["field"], error["line"]) == ("replaces", 2)
     assert "the phone's last token on the same channel" in error["remedy"]
-    assert await base(api) == []
+    assert [row["token"] for row in await base(api)] == [A]
 
 
-async def test_a_token_of_another_channel_is_refused_and_nothing_is_stored(api: httpx.AsyncClient) -> None:
+async def test_a_token_of_another_channel_is_refused_and_the_others_are_stored(api: httpx.AsyncClient) -> None:
     """Item 2: it would stay there for ever, as a second subscriber of the same phone."""
     there = registry.load("fcm").sample("1" * 64)
     await put(api, {"channel": "android", "token": there})
     rows = [phone(f"{n:064x}") for n in range(1500)]
-    error = (await put(api, *rows, phone(A, B), phone(C, there)))["error"]
-    assert (error["field"], error["index"]) == ("replaces", 1501)
-    assert "is a token of channel android, not of ios" in error["message"]
-    assert error["value"] in error["message"]
+    answer = await put(api, *rows, phone(A, B), phone(C, there))
+    (error,) = answer["faults"]
+    assert (answer["inserted"], error["field"], error["line"]) == (1501, "replaces", 1502)
+    assert "is a token of channel android, not of ios" in error["detail"]
+    assert error["value"] in error["detail"]
     assert there not in json.dumps(error), "a token is written shortened"
-    assert len(await base(api)) == 1
+    assert len(await base(api)) == 1502
     # a token that both channels have, or that this very request puts, is this channel's too
     await put(api, phone(D), {"channel": "android", "token": registry.load("fcm").sample("d" * 64)})
     assert (await put(api, phone(A, D)))["replaces"]["moved"] == 1
@@ -136,7 +135,7 @@ def test_a_request_is_put_in_its_own_order_except_that_a_token_comes_before_its_
     links: list[tuple[int, int | None]],
 ) -> None:
     """Item 2: all rows, each once; rows of one token in their order unless they lie on a circle."""
-    targets = [("ios", str(token)) for token, _ in links]
+    targets = {n: ("ios", str(token)) for n, (token, _) in enumerate(links)}
     replaced = {n: ("ios", str(old)) for n, (_, old) in enumerate(links) if old is not None}
     order = put_order(targets, replaced)
     assert sorted(order) == list(range(len(links)))
@@ -185,7 +184,7 @@ def test_an_import_adds_up_what_the_node_says_of_replaced_tokens(tmp_path: Path)
     class Counting(Node):
         def upsert(self, body: bytes) -> Any:
             answer = super().upsert(body)
-            return type(answer)(answer.inserted, answer.updated, {"moved": len(json.loads(body)), "unknown": 1})
+            return msgspec.structs.replace(answer, replaces={"moved": len(plain(body)), "unknown": 1})
 
     rows = "".join(f"ios,{n:064x},{n + 10**6:064x}\n" for n in range(3000))
     summary = run(f"channel,token,replaces\n{rows}", Counting().upsert)
@@ -232,7 +231,7 @@ def test_a_push_refused_under_the_old_token_goes_to_the_new_one_and_nobody_died(
     try:
         command("fire", "--title", "T", "--body", "B")
         tubes = [f"push_{channel}" for channel in old]
-        node.until(lambda: all(node.api("/api/tubes")["tubes"][tube]["taken"] for tube in tubes), "batches in hand")
+        node.until(lambda: all(node.api("/v1/tubes")["tubes"][tube]["taken"] for tube in tubes), "batches in hand")
         for channel, token in new.items():
             said = command("subscribers", "put", channel, token, "--replaces", old[channel])
             assert said == f"updated one subscriber of {channel}: the old token is replaced\n"
@@ -255,17 +254,17 @@ def test_a_push_refused_under_the_old_token_goes_to_the_new_one_and_nobody_died(
     }
     assert {tuple(row["tags"]) for row in rows if row["token"] in new.values()} == {("sport",)}
     assert [
-        entry for part in node.api("/api/dead").values() for entry in part if entry["campaign"] == campaign["id"]
+        entry for part in node.api("/v1/dead").values() for entry in part if entry["campaign"] == campaign["id"]
     ] == []
-    verified = node.api(f"/api/campaigns/{campaign['id']}/verify")
+    verified = node.api(f"/v1/campaigns/{campaign['id']}/verify")
     assert verified["ok"], verified["problems"]
     assert "replaces" not in command("subscribers", "export", "--format", "csv").splitlines()[0]
     assert node.end() == 0
 
 
 def done(node: NodeProcess, title: str) -> list[dict[str, Any]]:
-    campaigns = node.api("/api/campaigns")["campaigns"]
-    return [each for each in campaigns if each["message"]["title"] == title and each["state"] == "done"]
+    campaigns = node.api("/v1/campaigns")["items"]
+    return [each for each in campaigns if each["title"] == title and each["state"] == "done"]
 
 
 def rows_of(exported: str) -> list[dict[str, Any]]:

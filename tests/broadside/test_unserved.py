@@ -56,7 +56,7 @@ async def fire(api: httpx.AsyncClient, *channels: str) -> httpx.Response:
     body: dict[str, Any] = {"message": {"title": "t", "body": "b"}}
     if channels:
         body["channels"] = list(channels)
-    return await api.post("/api/campaigns", content=json.dumps(body))
+    return await api.post("/v1/campaigns", content=json.dumps(body))
 
 
 # -- what the ring serves ----------------------------------------------------------------------------------------------
@@ -85,17 +85,17 @@ async def test_a_node_that_starts_again_in_its_epoch_says_anew_what_it_serves(ow
 # -- the import --------------------------------------------------------------------------------------------------------
 
 
-async def test_a_subscriber_of_a_channel_that_no_node_serves_is_refused_and_nothing_is_written(own_link: Link) -> None:
+async def test_a_subscriber_of_a_channel_that_no_node_serves_is_refused(own_link: Link) -> None:
     """A6: a misspelt channel went in, and its phones never got anything."""
     await join(own_link, "n1", BOTH)
-    rows = [{"channel": "ios", "token": "a" * 64}, {"channel": "andriod", "token": "b" * 64}]
+    row = {"channel": "andriod", "token": "b" * 64}
     async with client(own_link) as api:
-        answer = await api.post("/api/subscribers", content=json.dumps(rows))
-        error = answer.json()["error"]
-        assert (answer.status_code, error["field"], error["index"], error["value"]) == (400, "channel", 1, "andriod")
-        assert 'no node serves "andriod"' in error["message"]
+        answer = await api.post("/v1/subscribers", content=json.dumps(row))
+        error = answer.json()
+        assert (answer.status_code, error["field"], error["value"]) == (400, "channel", "andriod")
+        assert 'no node serves "andriod"' in error["detail"]
         assert error["remedy"] == "did you mean android? served: android, ios"
-        assert (await api.get("/api/subscribers/count")).json()["total"] == 0
+        assert (await api.get("/v1/subscribers/count")).json()["total"] == 0
 
 
 @pytest.mark.parametrize("format", ["csv", "ndjson"])
@@ -128,11 +128,11 @@ async def test_fire_to_a_channel_that_no_node_serves_is_refused_before_anything_
     await phones(Store(own_link), isos=1000, ios=1)
     async with client(own_link) as api:
         answer = await fire(api, "ios", "isos")
-        error = answer.json()["error"]
+        error = answer.json()
         assert (answer.status_code, error["field"]) == (400, "channels")
-        assert "isos" in error["message"]
+        assert "isos" in error["detail"]
         assert "did you mean ios?" in error["remedy"]
-        assert (await api.get("/api/campaigns")).json() == {"campaigns": []}
+        assert (await api.get("/v1/campaigns")).json()["items"] == []
 
 
 async def test_fire_to_all_is_refused_when_no_node_serves_any_of_them(own_link: Link) -> None:
@@ -141,8 +141,8 @@ async def test_fire_to_all_is_refused_when_no_node_serves_any_of_them(own_link: 
     async with client(own_link) as api:
         answer = await fire(api)
         assert answer.status_code == 400
-        assert "no node serves ios-nwes: 1,000 phones" in answer.json()["error"]["message"]
-        assert (await api.get("/api/campaigns")).json() == {"campaigns": []}
+        assert "no node serves ios-nwes: 1,000 phones" in answer.json()["detail"]
+        assert (await api.get("/v1/campaigns")).json()["items"] == []
 
 
 async def test_fire_to_all_goes_to_those_that_are_served_and_says_in_words_whom_it_leaves_out(own_link: Link) -> None:
@@ -154,7 +154,7 @@ async def test_fire_to_all_goes_to_those_that_are_served_and_says_in_words_whom_
         assert report["unserved"] == {"ios-nwes": 1000}
         assert report["notes"][0].startswith("no node serves ios-nwes: 1,000 phones get nothing")
         assert list(report["channels"]) == ["ios"]
-        assert (await api.get(f"/api/campaigns/{report['id']}")).json()["unserved"] == {"ios-nwes": 1000}
+        assert (await api.get(f"/v1/campaigns/{report['id']}")).json()["unserved"] == {"ios-nwes": 1000}
     fired = await Store(own_link).campaign_get(parse_campaign(report["id"]))
     assert fired is not None
     assert (fired.audience, fired.channels) == (["ios"], {"ios"})
@@ -168,8 +168,8 @@ async def test_fire_is_refused_where_no_single_node_serves_all_of_its_channels(o
     async with client(own_link) as api:
         answer = await fire(api)
         assert answer.status_code == 400
-        assert "no node serves all of" in answer.json()["error"]["message"]
-        assert "--channel NAME" in answer.json()["error"]["remedy"]
+        assert "no node serves all of" in answer.json()["detail"]
+        assert "--channel NAME" in answer.json()["remedy"]
         assert (await fire(api, "android")).status_code == 201
 
 

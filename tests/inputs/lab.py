@@ -84,7 +84,7 @@ class Lab(Node):
         must("Traceback" not in said.out + said.err, f"a traceback: {said.err[-300:]}")
         return said
 
-    async def send(self, body: bytes, path: str = "/api/campaigns") -> tuple[int, Any]:
+    async def send(self, body: bytes, path: str = "/v1/campaigns") -> tuple[int, Any]:
         """Post bytes to the API as they are; returns the status and the decoded answer."""
         info = json.loads((self.data / "node.json").read_text())
         headers = {"authorization": f"Bearer {(self.data / 'api.key').read_text().strip()}"}
@@ -97,9 +97,9 @@ class Lab(Node):
     async def add(self, rows: Sequence[dict[str, str]]) -> None:
         """Register phones."""
         for begin in range(0, len(rows), 5_000):
-            body = json.dumps(rows[begin : begin + 5_000]).encode()
-            status, answer = await self.send(body, "/api/subscribers")
-            must(status == 200, f"the phones are refused: {answer}")
+            body = b"".join(json.dumps(row).encode() + b"\n" for row in rows[begin : begin + 5_000])
+            status, answer = await self.send(body, "/v1/subscribers/bulk")
+            must(status == 200 and not answer.get("refused"), f"the phones are refused: {answer}")
 
     async def fire(self, message: dict[str, Any] | None = None) -> str:
         """Fire a campaign; returns its id."""
@@ -110,7 +110,7 @@ class Lab(Node):
 
     async def report(self, campaign: str) -> Any:
         """Return a campaign's report."""
-        return await self.get(f"/api/campaigns/{campaign}")
+        return await self.get(f"/v1/campaigns/{campaign}")
 
     async def done(self, campaign: str, seconds: float = 60.0) -> Any:
         """Wait until a campaign has ended, and return its report."""
@@ -124,7 +124,7 @@ class Lab(Node):
 
     async def count(self) -> int:
         """Count the base."""
-        return int((await self.get("/api/subscribers/count"))["total"])
+        return int((await self.get("/v1/subscribers/count"))["total"])
 
     def accepted(self, platform: str) -> list[str]:
         """Return the tokens of all pushes that a twin accepted."""

@@ -1,4 +1,4 @@
-"""Bodies of ``POST /api/campaigns``, and files of ``fire --options``: fired, or refused with an error that helps."""
+"""Bodies of ``POST /v1/campaigns``, and files of ``fire --options``: fired, or refused with an error that helps."""
 
 from __future__ import annotations
 
@@ -42,15 +42,15 @@ class Refused:
     async def run(self, file: Input, labs: Labs) -> str:
         """Fire it as it is, and compare the error."""
         lab = await labs.shared()
-        before = len((await lab.get("/api/campaigns"))["campaigns"])
+        before = len((await lab.get("/v1/campaigns"))["items"])
         status, answer = await lab.send(file.content)
         must(status == self.status, f"{status} where {self.status} is right: {str(answer)[:200]}")
-        error = answer["error"]
+        error = answer
         must(error["field"] == self.field, f"names {error['field']!r}, not {self.field!r}: {error['message'][:200]}")
         must(error["remedy"], f"gives no remedy: {error['message'][:200]}")
         for words in self.says:
             must(words in f"{error['message']} {error['remedy']}", f"does not say {words!r}: {error['message'][:200]}")
-        must(len((await lab.get("/api/campaigns"))["campaigns"]) == before, "a campaign was made nevertheless")
+        must(len((await lab.get("/v1/campaigns"))["items"]) == before, "a campaign was made nevertheless")
         if self.adapted:
             return f"{status} {error['message'][:100]}; {await self._adapted(file, lab)}"
         return f"{status} {error['message'][:100]}"

@@ -91,7 +91,8 @@ async def dead_connections(lab: Lab, size: int) -> str:
 async def _question(lab: Lab) -> str:
     with trio.move_on_after(60):
         while True:
-            if questions := (await lab.get("/api/dead"))["questions"]:
+            found = (await lab.get("/v1/dead"))["items"]
+            if questions := [each for each in found if each["state"] in ("stopped", "asked")]:
                 return f"{questions[0]['channel']} {questions[0]['state']}, {json.dumps(questions[0]['reasons'])}"
             await trio.sleep(0.05)
     raise Differs("nobody is asked")

@@ -74,7 +74,7 @@ class Unreachable:
             async def said() -> list[str]:
                 """What each of the places says."""
                 standing = (await lab.report(campaign))["paused_channels"].get(self.channel, "")
-                alarms = [str((await lab.get(place))["alarms"]) for place in ("/readyz", "/api/status")]
+                alarms = [str((await lab.get(place))["alarms"]) for place in ("/readyz", "/v1/status")]
                 shown = await lab.cli("campaign", "show", campaign)
                 return [standing, *alarms, shown.out]
 

@@ -123,7 +123,7 @@ class House(Trial):
             os.kill(pid, signal.SIGSTOP)
         try:
             await trio.sleep(0.05)
-            tubes = (await self.node.get("/api/tubes"))["tubes"]
+            tubes = (await self.node.get("/v1/tubes"))["tubes"]
             taken = sum(tasks["taken"] for name, tasks in tubes.items() if name.startswith("push_"))
             self.leased(taken)
             yield
@@ -274,7 +274,7 @@ class House(Trial):
         """Put a part of the base into the store; where old ledgers fill that, as soon as some have left."""
         while True:
             try:
-                await self.node.post("/api/subscribers", rows)
+                await self.node.post_lines("/v1/subscribers/bulk", rows)
             except httpx.HTTPStatusError as error:
                 if error.response.status_code != 507 or not self.kind.past:
                     raise

@@ -74,9 +74,9 @@ async def outage_into_the_night(run: Run, values: dict[str, Any]) -> None:
 @fault("night-pause", none, **OPTIONS)
 async def pause_over_nightfall(run: Run, values: dict[str, Any]) -> None:
     campaign = run.campaigns[-1].id
-    await run.node.post(f"/api/campaigns/{campaign}/pause", None)
+    await run.node.post(f"/v1/campaigns/{campaign}/pause", None)
     await nightfall(run)
-    await run.node.post(f"/api/campaigns/{campaign}/resume", None)
+    await run.node.post(f"/v1/campaigns/{campaign}/resume", None)
     run.over()
 
 

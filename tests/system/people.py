@@ -47,15 +47,15 @@ async def asked(run: Run, channel: str) -> str:
 
 
 async def _questions(run: Run) -> list[dict[str, Any]]:
-    return list((await run.node.get("/api/dead"))["questions"])
+    return [each for each in (await run.node.get("/v1/dead"))["items"] if each["state"] in ("stopped", "asked")]
 
 
 async def _mended(run: Run, values: dict[str, Any], platform: str) -> None:
     """Every push is refused, until a person is asked; the key is mended, the question answered, all get the news."""
-    channel, before = CHANNELS[platform], await run.node.get("/api/subscribers/count")
+    channel, before = CHANNELS[platform], await run.node.get("/v1/subscribers/count")
     run.note("question", (await asked(run, channel))[:200])
     await trio.sleep(3.0)
-    after = await run.node.get("/api/subscribers/count")
+    after = await run.node.get("/v1/subscribers/count")
     run.law("a wrong key deletes nobody", after == before, f"{before} before, {after} after")
     stands = channel in {each["channel"] for each in await _questions(run)}
     run.law("the question stands until a person answers", stands, "it went away by itself")
@@ -224,7 +224,7 @@ async def _at_the_api(run: Run, key: str) -> None:
     proxy = Proxy(("127.0.0.1", run.node.port))
     async with trio.open_nursery() as nursery:
         await nursery.start(proxy.run)
-        proxy.deafen(b"POST /api/campaigns")
+        proxy.deafen(b"POST /v1/campaigns")
         nursery.start_soon(_cut_soon, proxy)
         await _lost(run, key, f"http://127.0.0.1:{proxy.port}")
         nursery.cancel_scope.cancel()

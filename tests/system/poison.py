@@ -68,7 +68,7 @@ async def poisoned_task(run: Run, values: dict[str, Any]) -> None:
     # a crash takes down what its channel had in hand: what Apple's twin had accepted of that is sent again
     run.may_repeat(CRASHES, "apns")
     run.bound += CRASHES * (HANDS_A_CONNECTION * CONNECTIONS - 1) * BATCH
-    (campaign,) = (await run.node.get("/api/campaigns"))["campaigns"]
+    (campaign,) = (await run.node.get("/v1/campaigns"))["items"]
     await _until(lambda: _nearly_done(run, campaign["id"]), "end of all the others")
     run.law("a buried batch does not come back by itself", len(await _buried(run)) == 1, "it is gone")
     sent = {entry.token for entry in read_ledger(run.twins["apns"].ledger)}
@@ -80,7 +80,7 @@ async def poisoned_task(run: Run, values: dict[str, Any]) -> None:
 
 
 async def _nearly_done(run: Run, id: str) -> bool:
-    report = await run.node.get(f"/api/campaigns/{id}")
+    report = await run.node.get(f"/v1/campaigns/{id}")
     remaining = sum(tally["remaining"] for tally in report["channels"].values())
     run.note("buried", remaining)
     return bool(0 < remaining <= BATCH)

@@ -67,7 +67,7 @@ class Run(House):
 
     async def _fire(self, *, disturbed: bool = True) -> Campaign:
         base = await self._export()
-        before = {each["id"] for each in (await self.node.get("/api/campaigns"))["campaigns"]}
+        before = {each["id"] for each in (await self.node.get("/v1/campaigns"))["items"]}
         around = nullcontext() if self.kind.around is None else self.kind.around(self, disturbed)
         async with around, trio.open_nursery() as nursery:
             campaign = await self._send(base, disturbed, nursery)
@@ -76,8 +76,8 @@ class Run(House):
         if disturbed and self.kind.finish is not None:
             await self.kind.finish(self, self.plan.values)
         campaign.after = await self._without_the_dead()
-        campaign.problems = (await self.node.get(f"/api/campaigns/{campaign.id}/verify", timeout=60.0))["problems"]
-        now = (await self.node.get("/api/campaigns"))["campaigns"]
+        campaign.problems = (await self.node.get(f"/v1/campaigns/{campaign.id}/verify", timeout=60.0))["problems"]
+        now = (await self.node.get("/v1/campaigns"))["items"]
         self.fired += [each["id"] for each in now if each["id"] not in before]
         return campaign
 
@@ -113,7 +113,7 @@ class Run(House):
         if self.kind.ttl is not None:
             body["ttl_seconds"] = self.kind.ttl
         headers = {} if key is None else {"idempotency-key": key}
-        return await self.node.post("/api/campaigns", body, headers=headers, url=url)
+        return await self.node.post("/v1/campaigns", body, headers=headers, url=url)
 
     async def _without_the_dead(self) -> dict[str, str]:
         """The base once the dead have left it: they are judged when the campaign has ended."""
@@ -128,7 +128,7 @@ class Run(House):
         deadline = trio.current_time() + self.kind.limit
         while trio.current_time() < deadline:
             try:
-                campaign.report = await self.node.get(f"/api/campaigns/{campaign.id}")
+                campaign.report = await self.node.get(f"/v1/campaigns/{campaign.id}")
                 if campaign.report["state"] == "done":
                     return
             except (httpx.HTTPError, OSError):
@@ -145,14 +145,14 @@ class Run(House):
         while trio.current_time() < limit:
             with suppress(httpx.HTTPError, OSError, ValueError):
                 if serving is None:
-                    status = await self.node.get("/api/status", timeout=2.0)
+                    status = await self.node.get("/v1/status", timeout=2.0)
                     told = {worker["pid"] for worker in status["workers"] if worker["serving"]} - self.killed
                     if status["ready"] and len(told) == self.plan.workers:
                         serving = round(trio.current_time() - self.ended_at, 2)
                         self.note("serving_s", serving)
                 moved = self.accepted() > before
                 if not moved:
-                    report = await self.node.get(f"/api/campaigns/{id}", timeout=2.0)
+                    report = await self.node.get(f"/v1/campaigns/{id}", timeout=2.0)
                     moved = report["state"] == "done"
                 if serving is not None and moved:
                     self.note("progress_s", round(trio.current_time() - self.ended_at, 2))
@@ -162,16 +162,17 @@ class Run(House):
     async def _export(self) -> dict[str, str]:
         """The base: token → channel, which nobody changes just now."""
         base = await self._tokens()
-        count = await self.node.get("/api/subscribers/count")
+        count = await self.node.get("/v1/subscribers/count")
         self.law("count and export agree", count["total"] == len(base), f"{count['total']} and {len(base)}")
         return base
 
     async def _tokens(self) -> dict[str, str]:
         base: dict[str, str] = {}
-        last = 0
-        while rows := await self.node.lines(f"/api/subscribers?after={last}&limit=5000"):
-            base |= {row["token"]: row["channel"] for row in rows}
-            last = rows[-1]["id"]
+        cursor: str | None = ""
+        while cursor is not None:
+            page = await self.node.get(f"/v1/subscribers?cursor={cursor}&limit=5000", timeout=30.0)
+            base |= {row["token"]: row["channel"] for row in page["items"]}
+            cursor = page["next"]
         return base
 
     async def _end(self) -> None:

@@ -96,7 +96,7 @@ class Soak:
     async def sample(self) -> dict[str, float]:
         """Memory and descriptors now."""
         node, workers = self.run.node.pid, self.run.node.workers()
-        status = await self.run.node.get("/api/status")
+        status = await self.run.node.get("/v1/status")
         told = [worker["tasks"] or 0 for worker in status["workers"]]
         return {
             "node MB": rss(node) / 2**20,

@@ -23,8 +23,8 @@ async def watch(run: Run, campaign: str) -> None:
         await trio.sleep(LOOK_EVERY)
         now = trio.current_time()
         try:
-            status = await run.node.get("/api/status", timeout=2.0)
-            report = await run.node.get(f"/api/campaigns/{campaign}", timeout=2.0)
+            status = await run.node.get("/v1/status", timeout=2.0)
+            report = await run.node.get(f"/v1/campaigns/{campaign}", timeout=2.0)
         except (httpx.HTTPError, OSError, ValueError):
             seen.clear()  # who does not answer says nothing
             continue

@@ -210,11 +210,11 @@ async def crashing_transport(run: Run, values: dict[str, Any]) -> None:
 
 async def _ended(run: Run, channel: str) -> None:
     """Wait until everybody on the channel has had the news."""
-    (campaign, *_) = (await run.node.get("/api/campaigns"))["campaigns"]
+    (campaign, *_) = (await run.node.get("/v1/campaigns"))["items"]
     deadline = trio.current_time() + 60.0
     while trio.current_time() < deadline:
         with suppress(httpx.HTTPError, OSError):
-            report = await run.node.get(f"/api/campaigns/{campaign['id']}")
+            report = await run.node.get(f"/v1/campaigns/{campaign['id']}")
             if report["walked"] and not report["channels"][channel]["remaining"]:
                 return
         await trio.sleep(0.2)
@@ -227,7 +227,7 @@ async def _parked(run: Run, channel: str) -> None:
     deadline = trio.current_time() + 15.0
     while trio.current_time() < deadline:
         with suppress(httpx.HTTPError, OSError):
-            status = await run.node.get("/api/status")
+            status = await run.node.get("/v1/status")
             states = {each["channel"]: each for each in status.get("channels", [])}
             if states.get(channel, {}).get("reason") == "parked":
                 return

@@ -21,7 +21,7 @@ from broadside.imports.values import KnownValues
 Format = Literal["csv", "ndjson", "json", "tokens"]
 _REMEMBERED = 16 * 1024 * 1024
 """Bytes of text whose values are remembered, so that a file of nothing but different ones fills no memory."""
-_encode = msgspec.json.Encoder().encode
+_encode = msgspec.json.Encoder().encode_lines
 
 
 class Layout(msgspec.Struct):
@@ -37,7 +37,7 @@ class Fragment(msgspec.Struct, array_like=True):
     """Good rows that follow each other: a part of a request."""
 
     body: bytes
-    """JSON objects, with commas between them."""
+    """JSON objects, one on each line."""
     rows: int
     end: int
     """Every record that ends before this place of the piece is in this fragment or an earlier one, or rejected."""
@@ -83,7 +83,7 @@ class PieceReader:
             for records in slices:
                 judged = judge(records, rules, self._known)
                 if judged.rows:
-                    fragments.append(Fragment(_encode(judged.rows)[1:-1], len(judged.rows), records.end))
+                    fragments.append(Fragment(_encode(judged.rows), len(judged.rows), records.end))
                 rejected += [FileRow(row.number, row.raw, {}, problem, row.more) for row, problem in judged.rejected]
         except UsageError as wrong:
             error = str(wrong)

@@ -224,10 +224,11 @@ function campaigns.campaign_get(id)
     return c and report(c)
 end
 
--- The newest first.
-function campaigns.campaign_list(limit)
+-- The newest first; `before`: only older ones than this.
+function campaigns.campaign_list(limit, before)
     local list = {}
-    for _, c in box.space.store_campaigns.index.id:pairs(nil, {iterator = 'REQ'}) do
+    local from = before ~= nil and {before} or nil
+    for _, c in box.space.store_campaigns.index.id:pairs(from, {iterator = from and 'LT' or 'REQ'}) do
         if #list >= limit then
             break
         end

@@ -148,11 +148,13 @@ local function examples(row)
     return #ids > 0 and ids or row.examples
 end
 
--- Up to `limit` rows, the newest first: {campaign, channel, state, since, likely, doubtful, postponed, waiting,
--- removed, delivered, limit, reasons, examples} each. No token leaves the store.
-function dead.dead_list(limit)
+-- Up to `limit` rows, the newest first, behind the one of `campaign` and `channel` (nil: all): {campaign, channel,
+-- state, since, likely, doubtful, postponed, waiting, removed, delivered, limit, reasons, examples} each. No token
+-- leaves the store.
+function dead.dead_list(limit, campaign, channel)
     local list = {}
-    for _, row in box.space.store_deaths:pairs(nil, {iterator = 'REQ'}) do
+    local from = campaign ~= nil and {campaign, channel} or nil
+    for _, row in box.space.store_deaths:pairs(from, {iterator = from and 'LT' or 'REQ'}) do
         if #list >= limit then
             break
         end

@@ -30,9 +30,9 @@ function batches.batch_crashed(channel, id, number, why)
     return takes.crashed(node_tubes.of_channel(channel), id, number, why)
 end
 
-function batches.tube_buried(channel, limit)
+function batches.tube_buried(channel, limit, pri, after)
     node_tubes.get(node_tubes.of_channel(channel))
-    return buried.list(node_tubes.of_channel(channel), limit)
+    return buried.list(node_tubes.of_channel(channel), limit, pri, after)
 end
 
 function batches.tube_kick(channel, count)

@@ -62,16 +62,20 @@ local function each(name, task_state, f, pri)
     end
 end
 
--- Up to `limit` buried tasks: {id, data, crashes, why, how many recipients may have been sent to} each.
-function buried.list(name, limit)
+-- Up to `limit` buried tasks behind the one with `pri` and `after` (nil: all): {id, data, crashes, why, how many
+-- recipients may have been sent to, pri} each, the oldest of a lane first.
+function buried.list(name, limit, pri, after)
     local list = {}
-    each(name, '!', function(id)
-        if #list >= limit then
-            return false
+    local from = after == nil and {'!'} or {'!', pri, after}
+    for _, row in box.space[name].index[1]:pairs(from, {iterator = after == nil and 'GE' or 'GT'}) do
+        if #list >= limit or row[2] ~= '!' then
+            break
         end
+        local id = row[1]
         local data, known = queue.tube[name]:peek(id)[3], poison_counters.get(name, id)
-        table.insert(list, {id, data, known.crashes, known.why, known.sent or known.crashes > 0 and size_of(data) or 0})
-    end)
+        local sent = known.sent or known.crashes > 0 and size_of(data) or 0
+        table.insert(list, {id, data, known.crashes, known.why, sent, row[6]})
+    end
     return list
 end
 

@@ -1,0 +1,101 @@
+"""The API's records about a node: whether it can fire, and what runs in it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from campaigns.channel_state import ChannelState
+
+
+class Health(msgspec.Struct, frozen=True):
+    """The API answers."""
+
+    ok: bool
+
+
+class Readiness(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Whether the node can fire."""
+
+    ready: bool
+    alarms: list[str] = []
+    """What a person should know, a sentence each."""
+    channels: list[ChannelState] = []
+    """Why channels send nothing, or less than they could."""
+
+
+class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """One worker process."""
+
+    name: str
+    pid: int | None
+    serving: bool
+    rss: int | None
+    """Bytes of memory."""
+    cpu: float | None
+    """Seconds of CPU."""
+    stages: dict[str, float]
+    """Stage of its work → seconds of CPU."""
+    tasks: int | None
+    """Trio tasks alive."""
+
+
+class TwinStatus(msgspec.Struct, frozen=True):
+    """A twin that stands for a provider."""
+
+    origin: str
+    ledger: str
+    """The file with all that it accepted."""
+
+
+class MemoryUse(msgspec.Struct, frozen=True):
+    """How full a Tarantool's memory is, in bytes."""
+
+    used: int
+    size: int
+
+
+class TubeStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """The node's tubes."""
+
+    tubes: dict[str, dict[str, int]]
+    """Tube → state → tasks in that state."""
+    parked: int
+    """Batches parked for paused campaigns."""
+    outbox: int
+    """Reports that are not in the store yet."""
+    marks: int
+    """Pages that were put on tubes, of campaigns under way."""
+    memory: dict[str, Any]
+    """Memory of the queue's Tarantool."""
+
+
+class NodeStatus(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What runs in a node."""
+
+    node: str
+    """Its name."""
+    pid: int = 0
+    ready: bool = False
+    """Whether it can fire."""
+    rss: int = 0
+    """Bytes of the parent's memory, at their most."""
+    tasks: int = 0
+    """Trio tasks alive in the parent."""
+    workers: list[WorkerStatus] = []
+    paused: dict[str, str] = {}
+    """Channel → why it sends nothing, or less than it could, on this node."""
+    quotas: dict[str, str] = {}
+    """Channel → its provider's quota in words."""
+    twins: dict[str, TwinStatus] = {}
+    """Platform → the twin that the node runs for it."""
+    tree: dict[str, Any] = {}
+    """The supervision tree."""
+    queue: TubeStatus
+    memory: dict[str, MemoryUse]
+    """``store``, and ``queue`` if that is a Tarantool of its own."""
+    alarms: list[str]
+    """As of ``/readyz``."""
+    channels: list[ChannelState]
+    """As of ``/readyz``."""

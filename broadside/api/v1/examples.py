@@ -1,0 +1,282 @@
+"""An example of each record of the API, for its documents."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from broadside.api.audience_request import AudienceCount, AudienceRequest, ChannelCount, CountRequest, TagConditions
+from broadside.api.base_records import (
+    BaseCount,
+    ChangedField,
+    Channels,
+    Imported,
+    ImportedLines,
+    LineFault,
+    NodeChannel,
+    Removed,
+    SubscriberPage,
+)
+from broadside.api.campaign_report import (
+    CampaignLine,
+    CampaignPage,
+    CampaignReport,
+    DryRunReport,
+    FireRequest,
+    NewsroomClock,
+    Verdict,
+)
+from broadside.api.dead_records import DeadAnswer, DeadAnswered, DeadEntry, DeadPage, DeadRestore, DeadRestored
+from broadside.api.node_status import Health, MemoryUse, NodeStatus, Readiness, TubeStatus, TwinStatus, WorkerStatus
+from broadside.api.operations import (
+    BuriedBatch,
+    BuriedPage,
+    Checked,
+    Coverage,
+    EndedBatches,
+    Forgotten,
+    Gap,
+    Kicked,
+    PeerReport,
+    Peers,
+    Verification,
+    Walked,
+)
+from broadside.api.preview_report import ChannelPreview, PreviewReport, TextPreview
+from broadside.api.subscriber import Subscriber
+from campaigns.channel_state import ChannelState
+from campaigns.message import Message, Text
+from campaigns.tally import Tally
+
+_ID, _AT = "2qbsgz3kxm4ta", 1_795_906_800_000
+_IOS = "8d1f" * 16
+_MESSAGE = Message(
+    title="Storm",
+    body="Stay inside",
+    url="https://example.com/story/7",
+    texts={"pt": Text(title="Tempestade", body="Fique em casa")},
+)
+_TALLY = Tally(audience=2000, enqueued=2000, delivered=1500, dead=3, remaining=497)
+_STATE = ChannelState(
+    channel="android-news",
+    reason="breaker",
+    sentence="the provider refuses the key",
+    since=_AT,
+    remedy="correct the key",
+)
+_REPORT = CampaignReport(
+    id=_ID,
+    state="firing",
+    message=_MESSAGE,
+    created_at=_AT,
+    fired_at=_AT,
+    seconds=1.5,
+    active=1.5,
+    rate=1002.0,
+    channels={"ios-news": _TALLY},
+)
+_TUBES = TubeStatus(
+    tubes={"push_ios-news": {"ready": 3, "taken": 2, "buried": 0}}, parked=0, outbox=1, marks=4, memory={"used": 1}
+)
+_SUBSCRIBER = Subscriber(
+    channel="ios-news", token=_IOS, locale="pt-BR", tz="America/Sao_Paulo", tags=["sport"], fields={"first_name": "Ada"}
+)
+_DEAD = DeadEntry(
+    channel="ios-news",
+    campaign=_ID,
+    state="asked",
+    since=_AT,
+    delivered=700,
+    likely=300,
+    doubtful=0,
+    postponed=0,
+    kept=300,
+    removed=0,
+    share=0.3,
+    limit=0.1,
+    reasons={"Unregistered": 300},
+    examples=[17, 42],
+    text="ios-news: the provider refused 300 of 1,000 phones, 30%; the limit is 10%.",
+)
+
+EXAMPLES: Mapping[Any, Any] = {
+    dict[str, Any]: {"openapi": "3.1.0"},
+    Health: Health(ok=True),
+    Readiness: Readiness(ready=True, alarms=["channel android-news: the provider refuses the key"], channels=[_STATE]),
+    FireRequest: FireRequest(
+        message=_MESSAGE, kind="breaking", start="2026-12-01T08:00+01:00", audience=AudienceRequest(countries=["BR"])
+    ),
+    CampaignReport: _REPORT,
+    CampaignPage: CampaignPage([CampaignLine.of(_REPORT)], next=_ID),
+    DryRunReport: DryRunReport({"ios-news": Verdict("accepted", "the provider accepts it", asked=5, accepted=5)}),
+    PreviewReport: PreviewReport(
+        {
+            "ios-news": ChannelPreview(
+                platform="apns",
+                texts=[
+                    TextPreview(
+                        locale="pt",
+                        presentation="awake",
+                        fields={"apns-priority": "10"},
+                        body='{"aps":{"alert":{"title":"Tempestade","body":"Fique em casa"}}}',
+                        bytes=67,
+                        limit=4096,
+                    )
+                ],
+            )
+        }
+    ),
+    Coverage: Coverage(
+        id=_ID,
+        state="firing",
+        walked=[
+            Walked(
+                segment=0,
+                channel="ios-news",
+                from_id=0,
+                to_id=2000,
+                node="n1",
+                epoch=1,
+                pages=1,
+                recipients=2000,
+                settled=1503,
+            )
+        ],
+        gaps=[Gap(segment=0, from_id=2000, to_id=4000, why="not claimed yet")],
+    ),
+    Verification: Verification(
+        id=_ID,
+        state="done",
+        ok=True,
+        pages=1,
+        channels={"ios-news": Checked(enqueued=2000, base=1997, left=3)},
+        problems=[],
+    ),
+    CountRequest: CountRequest(audience=AudienceRequest(locales=["pt"], tags=TagConditions(any=["sport"])), exact=True),
+    AudienceCount: AudienceCount(
+        subscribers=1200, error=40, of=2000, channels={"ios-news": ChannelCount(subscribers=1200, error=40)}
+    ),
+    NewsroomClock: NewsroomClock(zone="Europe/Berlin", now=_AT),
+    Subscriber: _SUBSCRIBER,
+    Imported: Imported(
+        inserted=0,
+        updated=1,
+        replaces={"moved": 1, "merged": 0, "unknown": 0},
+        converted={"locale": ChangedField(1, ['"pt_BR" → "pt-BR"'])},
+    ),
+    ImportedLines: ImportedLines(
+        inserted=2998,
+        updated=1,
+        dropped={"tz": ChangedField(1, ['"Europe/Berlim"'])},
+        refused=1,
+        faults=[
+            LineFault(
+                line=7,
+                field="channel",
+                value="ios-nwes",
+                detail='no node serves "ios-nwes"',
+                remedy="did you mean ios-news? served: android-news, ios-news",
+            )
+        ],
+    ),
+    Removed: Removed(removed=True),
+    SubscriberPage: SubscriberPage([Subscriber(id=17, channel="ios-news", token=_IOS, registered_at=_AT)], next="17"),
+    BaseCount: BaseCount(2000, {"ios-news": 1200, "android-news": 800}),
+    DeadPage: DeadPage([_DEAD], next=None),
+    DeadAnswer: DeadAnswer(channel="ios-news", campaign=_ID),
+    DeadAnswered: DeadAnswered(channel="ios-news", campaigns=[_ID], kept=300),
+    DeadRestore: DeadRestore(channel="ios-news"),
+    DeadRestored: DeadRestored(restored=299, registered_again=1),
+    NodeStatus: NodeStatus(
+        node="n1",
+        pid=4711,
+        ready=True,
+        rss=91_000_000,
+        tasks=42,
+        workers=[
+            WorkerStatus(
+                name="worker-1", pid=4712, serving=True, rss=74_000_000, cpu=12.5, stages={"walk": 1.25}, tasks=61
+            )
+        ],
+        quotas={"android-news": "10,000 pushes a second"},
+        twins={"apns": TwinStatus("https://localhost:4443", "var/twins/apns.ledger")},
+        tree={"id": "node", "kind": "supervisor", "state": "running", "children": []},
+        queue=_TUBES,
+        memory={"store": MemoryUse(30_000_000, 268_435_456)},
+        alarms=[],
+        channels=[_STATE],
+    ),
+    Channels: Channels({"ios-news": NodeChannel("apns")}, ["android-news", "ios-news"]),
+    Peers: Peers(
+        [
+            PeerReport(
+                name="n1",
+                queue="6f1d0c1e-5b0b-4b60-9d5b-8a8d7e7c1f00",
+                epoch=1,
+                status="current",
+                seen_at=_AT,
+                seconds_ago=0.4,
+                leased=True,
+                unsettled_pages=3,
+                this=True,
+            )
+        ]
+    ),
+    Forgotten: Forgotten(
+        name="n2", status="fenced", epoch=1, unsettled_pages=3, message="n2 is forgotten; its 3 pages are walked again"
+    ),
+    TubeStatus: _TUBES,
+    BuriedPage: BuriedPage(
+        [
+            BuriedBatch(
+                id=9, campaign=_ID, segment=0, page=3, attempt=1, crashes=3, maybe_sent=500, why="ValueError: a defect"
+            )
+        ],
+        next=None,
+    ),
+    Kicked: Kicked(1),
+    EndedBatches: EndedBatches(1, 500),
+}
+
+ERRORS: Mapping[int, dict[str, Any]] = {
+    400: {
+        "detail": 'message.titel: unknown field (did you mean "title"? known: title, body, url)',
+        "field": "message.titel",
+        "value": '"titel"',
+        "remedy": 'did you mean "title"? known: title, body, url',
+    },
+    401: {
+        "detail": "the key is missing or wrong",
+        "field": "authorization",
+        "remedy": "send `Authorization: Bearer KEY` with the key in the data folder's api.key",
+    },
+    403: {
+        "detail": "the key may not do this: it needs the scope operator",
+        "field": "authorization",
+        "remedy": "use a key of an operator",
+    },
+    404: {"detail": f"no campaign {_ID}", "field": "id", "value": _ID, "remedy": "`campaign list` shows the ids"},
+    409: {"detail": f"campaign {_ID} is done", "remedy": "it has ended already"},
+    413: {
+        "detail": "the body is larger than 2,097,152 bytes",
+        "field": "body",
+        "remedy": "send it in several requests",
+    },
+    422: {
+        "detail": f'Idempotency-Key "k1" was used for campaign {_ID}, with another message.title',
+        "field": "Idempotency-Key",
+        "value": "k1",
+        "remedy": "use a new key for a new campaign",
+    },
+    500: {
+        "detail": "the node failed: ValueError",
+        "id": "1f2e3d4c",
+        "remedy": "the node's log has the reason under the id 1f2e3d4c",
+    },
+    503: {
+        "detail": "the node does not reach its Tarantool: store: no connection",
+        "remedy": "try again in a moment; `broadside doctor` says more",
+    },
+    507: {"detail": "Tarantool's memory is full: the rest is for work under way", "remedy": "give it more memory"},
+}
+"""Status → an example of the error."""

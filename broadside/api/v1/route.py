@@ -1,0 +1,93 @@
+"""One route of the API as a record: all that the server checks, the client calls, and the documents say."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Generic, Literal, TypeAlias, TypeVar
+
+import msgspec
+from msgspec import Meta
+
+from broadside.api.bounds import LARGEST_ANSWER, LONGEST_CHANNEL
+
+A = TypeVar("A")
+
+Scope: TypeAlias = Literal["viewer", "editor", "approver", "operator", "app"]
+"""What a key must be allowed. ``viewer``: see campaigns and the node; ``editor``: compose, fire and stop; ``approver``:
+fire what is too large for an editor alone; ``operator``: channels, tubes, peers, the whole base; ``app``: register and
+unregister subscribers."""
+
+Repeat: TypeAlias = Literal["same", "store", "node"]
+"""Why a POST may be repeated under its ``Idempotency-Key``. ``same``: a repeat has no further effect by itself;
+``store``: the store keeps the key and what it did; ``node``: the node keeps the first answer for a day."""
+
+
+class NoParameters(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """No parameter is known."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Route(Generic[A]):
+    """One route. ``summary`` is a sentence for the document."""
+
+    method: Literal["GET", "POST", "DELETE"]
+    path: str
+    scope: Scope | None
+    """None: no key is asked for."""
+    summary: str
+    answer: type[A]
+    status: int = 200
+    """Of the ``answer``."""
+    also: Mapping[int, Any] = field(default_factory=dict)
+    """Other statuses with an answer of their own that is no error."""
+    stream: bool = False
+    """Whether the answer is NDJSON, a record of type ``answer`` on each line."""
+    query: type[msgspec.Struct] = NoParameters
+    body: Any = None
+    """The type of the body; None: it takes none."""
+    noun: str = ""
+    """What the body is called in errors."""
+    lines: bool = False
+    """Whether the body is NDJSON, a record of type ``body`` on each line, and of any length."""
+    largest: int = LARGEST_ANSWER
+    """Bytes of the body, or of one of its ``lines``."""
+    too_large: str = "send it in several requests"
+    """What to do about a larger one."""
+    errors: Mapping[int, str] = field(default_factory=dict)
+    """Status → when, for those that not every route has."""
+    repeat: Repeat = "same"
+
+    @property
+    def name(self) -> str:
+        """The operation's id in the document."""
+        words = [word.strip("{}") for word in self.path.strip("/").split("/") if word != "v1"]
+        return "_".join([self.method.lower(), *words]).replace("-", "_").replace(".", "_")
+
+    @property
+    def names(self) -> list[str]:
+        """The names in its path."""
+        return [part[1:-1] for part in self.path.split("/") if part.startswith("{")]
+
+
+PATH: Mapping[str, Any] = {
+    "id": Annotated[str, Meta(pattern="^[a-zA-Z2-7]{13}$", description="A campaign's id.", examples=["2qbsgz3kxm4ta"])],
+    "name": Annotated[str, Meta(min_length=1, description="A node's name.", examples=["n2"])],
+    "channel": Annotated[
+        str,
+        Meta(
+            min_length=1, max_length=LONGEST_CHANNEL, description="One of this node's channels.", examples=["ios-news"]
+        ),
+    ],
+}
+"""Name in a path → its type."""
+
+USUAL: Mapping[int, str] = {
+    400: "A field, a parameter or the body is wrong: `field`, `value` and `remedy` say which and what to do.",
+    401: "The key is missing or wrong.",
+    413: "The body is too large.",
+    500: "The node failed: its log has the reason under `id`.",
+    503: "The node does not reach its Tarantool: try again in a moment.",
+    507: "Tarantool's memory or its disk is full.",
+}
+"""Errors of every route with a scope."""

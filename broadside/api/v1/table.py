@@ -1,0 +1,419 @@
+"""All routes of the API, version 1. A route that landed never changes: only optional fields and new routes come."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+
+from broadside.api.audience_request import AudienceCount, CountRequest
+from broadside.api.base_records import BaseCount, Channels, Imported, ImportedLines, Removed, SubscriberPage
+from broadside.api.bounds import LARGEST_CAMPAIGN, LARGEST_LINE
+from broadside.api.campaign_report import CampaignPage, CampaignReport, DryRunReport, FireRequest, NewsroomClock
+from broadside.api.dead_records import DeadAnswer, DeadAnswered, DeadPage, DeadRestore, DeadRestored
+from broadside.api.node_status import Health, NodeStatus, Readiness, TubeStatus
+from broadside.api.operations import (
+    BuriedPage,
+    Coverage,
+    EndedBatches,
+    Forgotten,
+    Kicked,
+    Peers,
+    Verification,
+)
+from broadside.api.preview_report import PreviewReport
+from broadside.api.subscriber import MAX_SUBSCRIBERS, MAX_TOKEN, Subscriber
+from broadside.api.v1.route import Route
+
+NO_CAMPAIGN = {404: "There is no such campaign."}
+NO_CHANNEL = {404: "This node has no such channel."}
+LEDGER = {**NO_CAMPAIGN, 409: "The campaign's ledger has left the store: the error says where it is."}
+SHORTEN = "shorten the message: no platform takes this much"
+
+Cursor = Annotated[str, Meta(max_length=64, description="The `next` of the answer before.")]
+
+
+class _Query(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Parameters of a request."""
+
+
+class CampaignsQuery(_Query, frozen=True, kw_only=True):
+    """Which campaigns."""
+
+    limit: Annotated[int, Meta(ge=1, le=1000)] = 100
+    cursor: Cursor = ""
+
+
+class SubscribersQuery(_Query, frozen=True, kw_only=True):
+    """Which part of the base."""
+
+    limit: Annotated[int, Meta(ge=1, le=MAX_SUBSCRIBERS)] = 1000
+    cursor: Cursor = ""
+
+
+class DeadQuery(_Query, frozen=True, kw_only=True):
+    """Which entries."""
+
+    limit: Annotated[int, Meta(ge=1, le=1000)] = 100
+    cursor: Cursor = ""
+
+
+class BuriedQuery(_Query, frozen=True, kw_only=True):
+    """Which buried batches."""
+
+    limit: Annotated[int, Meta(ge=1, le=1000)] = 100
+    cursor: Cursor = ""
+
+
+class KickQuery(_Query, frozen=True, kw_only=True):
+    """How many buried batches."""
+
+    count: Annotated[int, Meta(ge=0, le=10**9)] = 1
+    """At most so many, the oldest first."""
+
+
+class EndQuery(_Query, frozen=True, kw_only=True):
+    """How many buried batches."""
+
+    limit: Annotated[int, Meta(ge=0, le=10_000)] = 1000
+    """At most so many."""
+
+
+class ForgetQuery(_Query, frozen=True, kw_only=True):
+    """Which nodes may be forgotten."""
+
+    force: bool = False
+    """Also one that seems to be alive."""
+
+
+class RegisterQuery(_Query, frozen=True, kw_only=True):
+    """How strictly subscribers are read."""
+
+    strict: bool = False
+    """Refuse a subscriber rather than drop an attribute that cannot be read."""
+
+
+class UnregisterQuery(_Query, frozen=True, kw_only=True):
+    """Which subscriber."""
+
+    channel: Annotated[str, Meta(min_length=1)]
+    token: Annotated[str, Meta(min_length=1, max_length=4 * MAX_TOKEN)]
+    """In whatever form: as given at registration, or as its platform writes it."""
+
+
+HEALTH = Route(method="GET", path="/healthz", scope=None, summary="Whether the API answers.", answer=Health)
+READY = Route(
+    method="GET",
+    path="/readyz",
+    scope=None,
+    summary="Whether the node can fire, and what a person should know.",
+    answer=Readiness,
+    also={503: Readiness},
+)
+OPENAPI = Route(method="GET", path="/v1/openapi.json", scope=None, summary="This document.", answer=dict[str, Any])
+
+# -- campaigns ---------------------------------------------------------------------------------------------------------
+
+FIRE = Route(
+    method="POST",
+    path="/v1/campaigns",
+    scope="editor",
+    summary="Create a campaign and fire it: at once, or at the time that `when` names. With `dry_run` only ask whether "
+    "the platforms and providers would accept it.",
+    body=FireRequest,
+    noun="a campaign",
+    largest=LARGEST_CAMPAIGN,
+    too_large=SHORTEN,
+    answer=CampaignReport,
+    status=201,
+    also={200: DryRunReport},
+    errors={422: "The `Idempotency-Key` was used for another campaign."},
+    repeat="store",
+)
+CAMPAIGNS = Route(
+    method="GET",
+    path="/v1/campaigns",
+    scope="viewer",
+    summary="List campaigns, the newest first.",
+    query=CampaignsQuery,
+    answer=CampaignPage,
+)
+PREVIEW = Route(
+    method="POST",
+    path="/v1/campaigns/preview",
+    scope="editor",
+    summary="Return the exact requests that the providers would get of a campaign. Nothing is fired.",
+    body=FireRequest,
+    noun="a campaign",
+    largest=LARGEST_CAMPAIGN,
+    too_large=SHORTEN,
+    answer=PreviewReport,
+)
+CAMPAIGN = Route(
+    method="GET",
+    path="/v1/campaigns/{id}",
+    scope="viewer",
+    summary="Return a campaign's report.",
+    answer=CampaignReport,
+    errors=NO_CAMPAIGN,
+)
+PREVIEW_OF = Route(
+    method="GET",
+    path="/v1/campaigns/{id}/preview",
+    scope="viewer",
+    summary="Return the exact requests that the providers get of a campaign.",
+    answer=PreviewReport,
+    errors=NO_CAMPAIGN,
+)
+PROGRESS = Route(
+    method="GET",
+    path="/v1/campaigns/{id}/progress",
+    scope="viewer",
+    summary="Send a campaign's report whenever something has changed, until it has ended.",
+    answer=CampaignReport,
+    stream=True,
+    errors=NO_CAMPAIGN,
+)
+COVERAGE = Route(
+    method="GET",
+    path="/v1/campaigns/{id}/coverage",
+    scope="viewer",
+    summary="Return the id ranges that a campaign has walked, and the gaps.",
+    answer=Coverage,
+    errors=LEDGER,
+)
+VERIFY = Route(
+    method="GET",
+    path="/v1/campaigns/{id}/verify",
+    scope="operator",
+    summary="Check a campaign's ledger against the base. For a large base this takes long.",
+    answer=Verification,
+    errors=LEDGER,
+)
+
+
+def _move(act: str, summary: str, conflict: str) -> Route[CampaignReport]:
+    return Route(
+        method="POST",
+        path=f"/v1/campaigns/{{id}}/{act}",
+        scope="editor",
+        summary=summary,
+        answer=CampaignReport,
+        errors={**NO_CAMPAIGN, 409: conflict},
+    )
+
+
+PAUSE = _move("pause", "Begin to pause a campaign: nothing more is claimed or sent.", "The campaign is not firing.")
+RESUME = _move("resume", "Resume a paused campaign where it stopped.", "The campaign is not paused.")
+CANCEL = _move(
+    "cancel", "Begin to cancel a campaign: subscribers not yet reached get nothing.", "The campaign has ended already."
+)
+
+AUDIENCE = Route(
+    method="POST",
+    path="/v1/audience/count",
+    scope="editor",
+    summary="Count an audience.",
+    body=CountRequest,
+    noun="an audience to count",
+    largest=LARGEST_CAMPAIGN,
+    too_large="list fewer subscribers",
+    answer=AudienceCount,
+)
+NEWSROOM = Route(
+    method="GET",
+    path="/v1/newsroom",
+    scope="viewer",
+    summary="Return the newsroom's time zone and the node's time.",
+    answer=NewsroomClock,
+)
+
+# -- subscribers -------------------------------------------------------------------------------------------------------
+
+REGISTER = Route(
+    method="POST",
+    path="/v1/subscribers",
+    scope="app",
+    summary="Register a subscriber, or update the one with this channel and token. With `replaces` it gets the new "
+    "token, and keeps its id and what is not given.",
+    query=RegisterQuery,
+    body=Subscriber,
+    noun="a subscriber",
+    largest=LARGEST_LINE,
+    answer=Imported,
+)
+UNREGISTER = Route(
+    method="DELETE",
+    path="/v1/subscribers",
+    scope="app",
+    summary="Remove a subscriber.",
+    query=UnregisterQuery,
+    answer=Removed,
+)
+BULK = Route(
+    method="POST",
+    path="/v1/subscribers/bulk",
+    scope="app",
+    summary="Register many subscribers, one on each line. A line with a mistake is refused alone, the others are "
+    "stored. The body may have any length.",
+    query=RegisterQuery,
+    body=Subscriber,
+    noun="a subscriber",
+    lines=True,
+    largest=LARGEST_LINE,
+    answer=ImportedLines,
+)
+SUBSCRIBERS = Route(
+    method="GET",
+    path="/v1/subscribers",
+    scope="operator",
+    summary="Return a part of the base, in the order of ids.",
+    query=SubscribersQuery,
+    answer=SubscriberPage,
+)
+COUNT = Route(
+    method="GET",
+    path="/v1/subscribers/count",
+    scope="viewer",
+    summary="Count the base by channel.",
+    answer=BaseCount,
+)
+
+# -- refused tokens ----------------------------------------------------------------------------------------------------
+
+_QUESTION = {404: "No such question is open."}
+
+DEAD = Route(
+    method="GET",
+    path="/v1/dead",
+    scope="viewer",
+    summary="List questions about refused tokens, refusals that wait for a verdict, and deletions of the last day.",
+    query=DeadQuery,
+    answer=DeadPage,
+)
+DEAD_CONFIRM = Route(
+    method="POST",
+    path="/v1/dead/confirm",
+    scope="operator",
+    summary="Answer that the phones are dead: their tokens are deleted. This can be undone for a day.",
+    body=DeadAnswer,
+    noun="an answer about refused tokens",
+    answer=DeadAnswered,
+    errors=_QUESTION,
+    repeat="node",
+)
+DEAD_KEEP = Route(
+    method="POST",
+    path="/v1/dead/keep",
+    scope="operator",
+    summary="Answer that the key was wrong: nothing is deleted, and waiting pushes go out.",
+    body=DeadAnswer,
+    noun="an answer about refused tokens",
+    answer=DeadAnswered,
+    errors=_QUESTION,
+    repeat="node",
+)
+DEAD_RESTORE = Route(
+    method="POST",
+    path="/v1/dead/restore",
+    scope="operator",
+    summary="Restore the subscribers deleted as dead in the last day, each under its old id.",
+    body=DeadRestore,
+    noun="what to restore",
+    answer=DeadRestored,
+    errors={404: "Nothing was deleted in the last day."},
+    repeat="node",
+)
+
+# -- the ring ----------------------------------------------------------------------------------------------------------
+
+STATUS = Route(
+    method="GET", path="/v1/status", scope="viewer", summary="Return what runs in this node.", answer=NodeStatus
+)
+CHANNELS = Route(
+    method="GET",
+    path="/v1/channels",
+    scope="viewer",
+    summary="Return the node's channels, and the channels that the ring serves.",
+    answer=Channels,
+)
+PEERS = Route(method="GET", path="/v1/peers", scope="viewer", summary="List the ring's nodes.", answer=Peers)
+FORGET = Route(
+    method="POST",
+    path="/v1/peers/{name}/forget",
+    scope="operator",
+    summary="Forget a node that is gone: others send what it had not sent.",
+    query=ForgetQuery,
+    answer=Forgotten,
+    errors={404: "There is no such node.", 409: "The node is alive."},
+)
+TUBES = Route(
+    method="GET", path="/v1/tubes", scope="viewer", summary="Count the tasks of the node's tubes.", answer=TubeStatus
+)
+BURIED = Route(
+    method="GET",
+    path="/v1/tubes/{channel}/buried",
+    scope="viewer",
+    summary="List buried batches.",
+    query=BuriedQuery,
+    answer=BuriedPage,
+    errors=NO_CHANNEL,
+)
+KICK = Route(
+    method="POST",
+    path="/v1/tubes/{channel}/kick",
+    scope="operator",
+    summary="Put buried batches back on their tube.",
+    query=KickQuery,
+    answer=Kicked,
+    errors=NO_CHANNEL,
+    repeat="node",
+)
+END = Route(
+    method="POST",
+    path="/v1/tubes/{channel}/end",
+    scope="operator",
+    summary="End buried batches: their recipients are rejected.",
+    query=EndQuery,
+    answer=EndedBatches,
+    errors=NO_CHANNEL,
+    repeat="node",
+)
+
+TABLE: tuple[Route[Any], ...] = (
+    HEALTH,
+    READY,
+    OPENAPI,
+    FIRE,
+    CAMPAIGNS,
+    PREVIEW,
+    CAMPAIGN,
+    PREVIEW_OF,
+    PROGRESS,
+    COVERAGE,
+    VERIFY,
+    PAUSE,
+    RESUME,
+    CANCEL,
+    AUDIENCE,
+    NEWSROOM,
+    REGISTER,
+    UNREGISTER,
+    BULK,
+    SUBSCRIBERS,
+    COUNT,
+    DEAD,
+    DEAD_CONFIRM,
+    DEAD_KEEP,
+    DEAD_RESTORE,
+    STATUS,
+    CHANNELS,
+    PEERS,
+    FORGET,
+    TUBES,
+    BURIED,
+    KICK,
+    END,
+)
+"""In the order of the document, which is the order in which they are matched."""
