@@ -133,6 +133,17 @@ check: _ready
         .venv/bin/mypy; types=$?; wait $rules && exit $types
     .venv/bin/lint-imports
 
+# send requests of every kind, valid and not, to the API: does one get an answer that its document does not have?
+[no-exit-message]
+fuzz seconds="60" seed="22": _ready
+    @FUZZ_SECONDS="$1" FUZZ_SEED="$2" .venv/bin/python -m pytest -q -s -p no:xdist tests/broadside/test_api_document.py
+
+# write docs/api.md from the table of the API's routes
+[no-exit-message]
+api-page: _ready
+    @.venv/bin/python -c 'from broadside.api.v1.reference import page; print(page(), end="")' >docs/api.md.new
+    @mv docs/api.md.new docs/api.md
+
 [no-exit-message]
 _packages:
     @.venv/bin/uv sync --quiet --locked --inexact

@@ -79,6 +79,12 @@ class Call:
         return str(self.request.path_params[name])
 
     @property
+    def fingerprint(self) -> bytes:
+        """What makes this request another one than those with another value."""
+        url = self.request.url
+        return b"\n".join([self.request.method.encode(), url.path.encode(), url.query.encode(), self.raw])
+
+    @property
     def campaign(self) -> int:
         """The campaign's id in the path (raises ``RecordError``)."""
         text = self.named("id")

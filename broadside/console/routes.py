@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route as StarletteRoute
 
+from broadside.api.idempotency import NODE_KEY
 from broadside.api.v1 import table
 from broadside.api.v1.openapi import document
 from broadside.api.v1.route import Route
@@ -19,6 +20,7 @@ from broadside.console.calls import Bound, Call, bind, read_call
 from broadside.console.campaign_routes import campaign_routes
 from broadside.console.dead_routes import dead_routes
 from broadside.console.http_answers import answered, failed, json_answer, no_route
+from broadside.console.kept_answers import KeptAnswers
 from broadside.console.node_routes import node_routes
 from broadside.console.ring_routes import ring_routes
 from broadside.console.subscriber_routes import subscriber_routes
@@ -40,6 +42,7 @@ class Api:
         alarms: Callable[[], list[str]] = list,
     ) -> None:
         self._admission = Admission(key)
+        self._kept = KeptAnswers()
         self._bound: list[Bound] = [
             *node_routes(newsroom, ready, status, alarms),
             *campaign_routes(newsroom),
@@ -66,7 +69,10 @@ class Api:
                 call = await read_call(route, request)
             else:  # a probe may add what keeps caches away, and nobody's body is read
                 call = Call(route, request)
-            answer = await handler(call)
+            if call.key is not None and route.repeat == "node":
+                answer = await self._kept.once(NODE_KEY, call.key, call.fingerprint, lambda: handler(call))
+            else:
+                answer = await handler(call)
             return answer if isinstance(answer, Response) else json_answer(answer, route.status)
 
         return StarletteRoute(route.path, answered(serve), methods=[route.method])

@@ -185,7 +185,7 @@ class FakeNode:
             self.keys.append(to.headers.get("idempotency-key"))
             self.fired.append(wanted)
             if self.asleep and not wanted.get("expire_asleep"):
-                self.refuse(to, 409, message=self.asleep, field="expires", confirm="expire_asleep")
+                self.refuse(to, 409, detail=self.asleep, field="expires", confirm="expire_asleep")
                 return
             if self.losses:
                 loss = self.losses.pop(0)

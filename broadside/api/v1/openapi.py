@@ -28,8 +28,8 @@ _ABOUT = (
 )
 _REPEATS = {
     "same": "A repeat has no further effect, with the header or without it.",
-    "store": "A repeat with the same key does nothing and gets the campaign of the first request, for a week, at any "
-    "node. The same key with another request is a 422.",
+    "store": "A repeat with the same key does nothing and gets the campaign of the first request, for 30 days, at "
+    "any node. The same key with another request is a 422.",
     "node": "A repeat with the same key at the same node does nothing and gets the first answer, for a day or until "
     "the node ends. The same key with another request is a 422.",
 }

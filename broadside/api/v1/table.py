@@ -41,7 +41,7 @@ class _Query(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 class CampaignsQuery(_Query, frozen=True, kw_only=True):
     """Which campaigns."""
 
-    limit: Annotated[int, Meta(ge=1, le=1000)] = 100
+    limit: Annotated[int, Meta(ge=1, le=100)] = 100
     cursor: Cursor = ""
 
 

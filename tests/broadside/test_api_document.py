@@ -1,0 +1,97 @@
+"""The API's document: it has every route and field, its examples are right, and no request gets another answer."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+
+import httpx
+import msgspec
+import pytest
+import trio
+from starlette.applications import Starlette
+
+from broadside.api.v1.examples import ERRORS, EXAMPLES
+from broadside.api.v1.openapi import document, statuses
+from broadside.api.v1.reference import page
+from broadside.api.v1.table import TABLE
+from broadside.console.console import Console
+from storage.link import Link
+from tests.broadside.test_api import KEY, api, api_over, app
+
+__all__ = ["api", "app"]
+
+DOCS = Path(__file__).parents[2] / "docs"
+SECONDS = int(os.environ.get("FUZZ_SECONDS", "5"))
+SEED = os.environ.get("FUZZ_SEED", "22")
+CHECKS = (
+    "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance,"
+    "response_headers_conformance,unsupported_method,allow_header_conformance,ignored_auth"
+)
+
+
+def test_the_page_is_what_the_table_makes() -> None:
+    """Issue 22.1: a list of paths beside the code was out of date."""
+    assert (DOCS / "api.md").read_text() == page(), "run ./dev api-page"
+
+
+def test_every_body_and_answer_has_an_example_that_is_one() -> None:
+    """Issue 22.1."""
+    for kind, example in EXAMPLES.items():
+        assert msgspec.json.decode(msgspec.json.encode(example), type=kind) == example, kind
+    for route in TABLE:
+        assert {route.answer, *route.also.values()} <= EXAMPLES.keys(), route.path
+        assert route.body is None or route.body in EXAMPLES, route.path
+        assert statuses(route).keys() <= ERRORS.keys(), route.path
+
+
+async def test_the_document_is_there_without_a_key_and_has_every_route(api: httpx.AsyncClient, app: Starlette) -> None:
+    """Issue 22.1."""
+    answer = await api.get("/v1/openapi.json", headers={"authorization": ""})
+    assert answer.json() == document()
+    assert {(path, method) for path, of in answer.json()["paths"].items() for method in of} == {
+        (route.path, route.method.lower()) for route in TABLE
+    }
+    assert len({operation["operationId"] for of in document()["paths"].values() for operation in of.values()}) == len(
+        TABLE
+    )
+
+
+def test_every_field_of_every_record_says_what_it_is() -> None:
+    """Issue 22.1: a field without a text has a name that says it all; there are few."""
+    bare = [
+        f"{name}.{field}"
+        for name, schema in document()["components"]["schemas"].items()
+        for field, of in schema.get("properties", {}).items()
+        if "description" not in of and "$ref" not in of
+    ]
+    assert not bare, bare
+
+
+@pytest.mark.timeout(SECONDS + 300)
+async def test_no_request_gets_an_answer_that_the_document_does_not_have(own_link: Link, tmp_path: Path) -> None:
+    """D4, issue 22.1: requests of every kind, at a real port over a real store; `./dev fuzz` sends more."""
+    bound: list[str] = []
+    local = tmp_path / "api.sock"
+    console = Console(api_over(own_link).app(), "127.0.0.1", 0, local, bound=bound.append, closing=lambda: None)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(partial(_run, console))
+        command = [
+            str(Path(sys.executable).parent / "schemathesis"), "run", f"{bound[0]}/v1/openapi.json",
+            "-H", f"Authorization: Bearer {KEY}", "--seed", SEED, "--max-time", str(SECONDS),
+            "--phases", "examples,coverage,fuzzing", "--checks", CHECKS, "--request-timeout", "30",
+            "--suppress-health-check", "all", "--warnings", "off",
+        ]  # fmt: skip
+        done = await trio.run_process(command, check=False, cwd=tmp_path, capture_stdout=True, stderr=subprocess.STDOUT)
+        console.stop()
+    said = done.stdout.decode()
+    assert done.returncode == 0, said[-20_000:]
+    if "FUZZ_SECONDS" in os.environ:
+        print(said[-2_000:])
+
+
+async def _run(console: Console, task_status: trio.TaskStatus[None]) -> None:
+    await console.run(task_status.started)
