@@ -22,18 +22,21 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from benchmarks.pipeline.rig import Rig
+import msgspec
+
+from benchmarks.pipeline.rig import Rig, phone
 from benchmarks.pipeline.usage import Usage
 from benchmarks.progress import say
 from broadside.api.base_records import ImportedLines
 from broadside.api.token_rules import DeviceTokens
-from broadside.api.v1.table import COUNT
+from broadside.api.v1.table import BULK, COUNT
 from broadside.imports.importer import import_file
 from broadside.imports.readers.reader_processes import MOST
 from broadside.imports.rules import Rules
 from broadside.machine_limits import cores
 
 GOAL = 70_000
+LINES_GOAL = 50_000
 CHANNELS = {"ios-news": "apns", "android-news": "fcm"}
 _ZONES = ("GMT+3", "-18000", "W. Europe Standard Time", "Europe/Berlin", "america/sao_paulo", "Etc/Unknown", "NULL")
 _LOCALES = ("zh_CN_#Hans", "pt_BR", "en_GB.UTF-8", "de", "iw", "C.UTF-8")
@@ -132,6 +135,24 @@ def into_a_node(content: bytes, rows: int) -> list[dict[str, Any]]:
     ]
 
 
+def lines_into_a_node(rows: int) -> list[dict[str, Any]]:
+    """Send lines into a whole node in one request, as an app's backend may."""
+    body = msgspec.json.Encoder().encode_lines([phone(n) for n in range(rows)])
+    with tempfile.TemporaryDirectory(prefix="bs-bench-") as name:
+        rig = Rig(Path(name), None)
+        with rig.node(None) as client:
+            usage, begun = Usage(os.getpid()), time.perf_counter()
+            answer = client.call(BULK, body, timeout=600.0)
+            seconds, used = time.perf_counter() - begun, usage.seconds()
+            assert (answer.inserted, answer.refused) == (rows, 0)
+    each, rate = 1e6 / rows, rows / seconds
+    return [
+        _row("into a node: lines, one request", rate, "1/s", f"≥ {LINES_GOAL:,}", rate >= LINES_GOAL),
+        _row("  node, CPU a row", used.get("node", 0.0) * each, "µs"),
+        _row("  Tarantool, CPU a row", used.get("tarantool", 0.0) * each, "µs"),
+    ]
+
+
 def measure(rows: int, *, node: bool) -> list[dict[str, Any]]:
     """All figures: one dict each, with what, value, unit and goal."""
     say(f"writing files of {rows:,} rows")
@@ -152,6 +173,7 @@ def measure(rows: int, *, node: bool) -> list[dict[str, Any]]:
     if node:
         say("importing into a node")
         found += into_a_node(contents["CSV, all conversions"], rows)
+        found += lines_into_a_node(rows)
     return found
 
 
