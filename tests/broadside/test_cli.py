@@ -12,10 +12,11 @@ import time
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from broadside import cli
-from broadside.api.campaign_report import REPORT
+from broadside.api.campaign_report import CampaignReport
 from broadside.cli import waiting
 from broadside.datafolder import DataFolder
 from broadside.errors import DataFolderError, NodeUnreachable
@@ -276,7 +277,7 @@ def test_waiting_follows_a_node_to_its_new_port_and_gives_up_in_the_end(
     node.close()
     other = FakeNode(folder)
     other.streams = [[report("firing")], [report()]]
-    fired = REPORT.decode(json.dumps(report("firing")))
+    fired = msgspec.json.decode(json.dumps(report("firing")), type=CampaignReport)
     assert waiting.wait_for(folder, fired).state == "done"
     other.close()
     with pytest.raises(NodeUnreachable, match="the campaign goes on: broadside campaign show"):

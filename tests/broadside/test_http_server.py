@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import socket
 import struct
 import threading
@@ -281,12 +282,27 @@ def test_what_is_no_route_is_answered_in_json_with_a_remedy(served: Served) -> N
         assert answer.json()["remedy"]
     answer = httpx.delete(served.url + "/v1/campaigns")
     assert (answer.status_code, answer.headers["allow"]) == (405, "GET, HEAD, POST")
+    assert answer.headers["content-type"] == "application/problem+json"
     assert answer.json() == {
-        "message": "/v1/campaigns does not take DELETE",
+        "type": "about:blank",
+        "title": "Method Not Allowed",
+        "status": 405,
+        "detail": "/v1/campaigns does not take DELETE",
         "field": "method",
         "value": "DELETE",
         "remedy": "send GET, HEAD, POST",
     }
+
+
+@pytest.mark.parametrize("way", ["a large head", "two framings", "HTTP/2 pings"])
+def test_what_is_no_http_is_answered_with_a_problem_too(served: Served, way: str) -> None:
+    """D4, issue 22.1: the parser's own answers had another form."""
+    head, _, body = served.knock(WAYS[way]).partition(b"\r\n\r\n")
+    assert b"application/problem+json" in head
+    told = json.loads(body)
+    assert head.startswith(b"HTTP/1.1 %d " % told["status"])
+    assert (told["type"], told["field"]) == ("about:blank", "request")
+    assert all(told[name] for name in ("title", "detail", "remedy"))
 
 
 def test_no_body_is_read_for_somebody_who_has_not_shown_the_key(

@@ -14,6 +14,7 @@ from typing import Any
 from benchmarks.ring.cluster import CHANNELS, Cluster, ClusterNode, StoreServer, gaps
 from broadside.api.campaign_report import FireRequest
 from broadside.api.subscriber import Subscriber
+from broadside.api.v1 import table
 from broadside.config.config import CONNECTIONS
 from broadside.demo import samples
 from broadside.errors import ApiError, NodeUnreachable
@@ -150,7 +151,7 @@ class Run:
     def state(self, asked: int = 1) -> str:
         try:
             with self.ring.node(asked).client() as client:
-                return client.campaign(self.campaign).state
+                return client.call(table.CAMPAIGN, id=self.campaign).state
         except (NodeUnreachable, ApiError) as error:
             return str(error)
 
@@ -197,7 +198,7 @@ class Run:
                     os.kill(pid, signal.SIGSTOP)
                 time.sleep(0.05)  # what they said last is heard
                 with node.client() as client:
-                    tubes = client.tubes()["tubes"]
+                    tubes = client.call(table.TUBES).tubes
                 if taken := sum(tasks["taken"] for name, tasks in tubes.items() if name.startswith("push_")):
                     break
                 assert time.monotonic() < deadline, f"node-2 has nothing in hand: {tubes}"

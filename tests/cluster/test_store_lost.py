@@ -12,6 +12,7 @@ import pytest
 from broadside import cli
 from broadside.api.subscriber import Subscriber
 from broadside.errors import ApiError, NodeUnreachable
+from tests.cluster.base_of import base_of
 from tests.cluster.ring import Ring, until
 
 pytestmark = [pytest.mark.tarantool, pytest.mark.xdist_group("cluster")]
@@ -41,7 +42,7 @@ class Importer(threading.Thread):
                 tokens = [f"live-newcomer-{number}-{n}:APA91b{number * 10 + n:060x}" for n in range(10)]
                 rows = [Subscriber(channel="android-news", token=token) for token in tokens]
                 try:
-                    client.upsert(msgspec.json.encode(rows))
+                    client.upsert(msgspec.json.Encoder().encode_lines(rows))
                     self.acknowledged.update(tokens)
                 except (ApiError, NodeUnreachable):
                     time.sleep(0.05)
@@ -51,14 +52,8 @@ class Importer(threading.Thread):
 
 def tokens(ring: Ring) -> set[str]:
     """All that is in the base now."""
-    found: set[str] = set()
-    after = 0
     with ring.node(1).client() as client:
-        while rows := client.subscribers(after, 5000).splitlines():
-            decoded = [msgspec.json.decode(row) for row in rows]
-            found.update(row["token"] for row in decoded)
-            after = decoded[-1]["id"]
-    return found
+        return {row.token for row in base_of(client)}
 
 
 @pytest.mark.timeout(240)

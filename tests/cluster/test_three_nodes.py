@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from broadside.api.v1 import table
 from broadside.errors import ApiError
 from tests.cluster.ring import IN_FLIGHT, Ring
 
@@ -81,20 +82,21 @@ def test_a_forgotten_node_is_not_waited_for_and_joins_anew_when_it_returns(ring:
     run.walked(8)
     with ring.node(1).client() as client:
         with pytest.raises(ApiError, match=r"node-3 was seen .* ago: it is probably alive"):
-            client.forget("node-3", force=False)
+            client.call(table.FORGET, name="node-3")
         third = ring.node(3)
         third.kill()
         accepted = sum(third.pushes().values())
-        assert client.forget("node-3", force=True).status in ("fenced", "forgotten")
+        forced = client.call(table.FORGET, query=table.ForgetQuery(force=True), name="node-3")
+        assert forced.status in ("fenced", "forgotten")
         run.done()
         run.judge(IN_FLIGHT + accepted)  # of what it had sent, it can have told no more than the store knows
         assert "node-3" not in {page["node"] for page in run.pages() if page["state"] != "settled"}
-        (before,) = [peer for peer in client.peers() if peer.name == "node-3"]
+        (before,) = [peer for peer in client.call(table.PEERS).items if peer.name == "node-3"]
         assert before.status == "forgotten"
         third.begin()
         with third.client() as returned:
             run.until(lambda: returned.ready()[0], "readiness", 30.0)
-        (after,) = [peer for peer in client.peers() if peer.name == "node-3"]
+        (after,) = [peer for peer in client.call(table.PEERS).items if peer.name == "node-3"]
         assert (after.status, after.epoch > before.epoch) == ("current", True)
     again = ring.fire()
     again.done()

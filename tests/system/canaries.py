@@ -149,25 +149,30 @@ import os, signal
 
 import trio
 
-from broadside.console.routes import Api
+from broadside.console import routes
 
-right = Api._healthz
+right = routes.node_routes
 busy = []
 
 
-async def healthz(self, request):
-    if not busy:
-        busy.append(request)
-        workers = [each["pid"] for each in self._status()["workers"] if each["pid"]]
-        for number, seconds in ((signal.SIGSTOP, 1.5), (signal.SIGCONT, 0.5)):
-            for pid in workers:
-                os.kill(pid, number)
-            await trio.sleep(seconds)
-        busy.clear()
-    return await right(self, request)
+def node_routes(newsroom, ready, status, *more):
+    (route, healthz), *others = right(newsroom, ready, status, *more)
+
+    async def heeding(call):
+        if not busy:
+            busy.append(call)
+            workers = [each["pid"] for each in status()["workers"] if each["pid"]]
+            for number, seconds in ((signal.SIGSTOP, 1.5), (signal.SIGCONT, 0.5)):
+                for pid in workers:
+                    os.kill(pid, number)
+                await trio.sleep(seconds)
+            busy.clear()
+        return await healthz(call)
+
+    return [(route, heeding), *others]
 
 
-Api._healthz = healthz
+routes.node_routes = node_routes
 """
 _WAKE = """
 import actors.transport_actor

@@ -58,14 +58,14 @@ def _drawn(**choices: tuple[str, ...]) -> Any:
 
 def _report(run: Pair) -> CampaignReport:
     with run.ring.node(1).client() as client:
-        return client.campaign(run.campaigns[-1].id)
+        return client.call(table.CAMPAIGN, id=run.campaigns[-1].id)
 
 
 def _nothing_in_hand(run: Pair) -> bool:
     for node in run.ring.cluster.nodes:
         with node.client() as client:
-            tubes = client.tubes()
-        if tubes["outbox"] or any(tasks["taken"] for tasks in tubes["tubes"].values()):
+            tubes = client.call(table.TUBES)
+        if tubes.outbox or any(tasks["taken"] for tasks in tubes.tubes.values()):
             return False
     return True
 
@@ -213,7 +213,7 @@ def _tasks(run: Pair) -> int:
     found = 0
     for node in run.ring.cluster.nodes:
         with node.client() as client:
-            tubes = client.tubes()
+            tubes = client.call(table.TUBES)
         found += tubes["parked"]
-        found += sum(tasks[state] for tasks in tubes["tubes"].values() for state in ("ready", "taken", "delayed"))
+        found += sum(tasks[state] for tasks in tubes.tubes.values() for state in ("ready", "taken", "delayed"))
     return found

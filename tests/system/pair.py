@@ -17,11 +17,13 @@ import trio
 
 from benchmarks.ring.cluster import ClusterNode, gaps
 from broadside.api.campaign_report import FireRequest
+from broadside.api.v1 import table
 from broadside.demo import samples
 from broadside.errors import ApiError, NodeUnreachable
 from campaigns.campaign import ENDED
 from campaigns.message import Message
 from simulators.ledger import Entry, read_ledger
+from tests.cluster.base_of import base_of
 from tests.cluster.cable import Cable
 from tests.cluster.ring import Ring
 from tests.cluster.ring import Run as Walk
@@ -33,10 +35,10 @@ from tests.system.processes import MARK, Failed, marked, rss
 from tests.system.trial import BATCH, DEAD_SECONDS, Trial, starts
 
 _ASK = """
-import json, pathlib, sys
+import msgspec, pathlib, sys
 from broadside.api.api_client import Client
 from broadside.datafolder import DataFolder
-print(json.dumps(Client.of(DataFolder(pathlib.Path(sys.argv[1]))).status()))
+print(msgspec.json.encode(Client.of(DataFolder(pathlib.Path(sys.argv[1]))).status()).decode())
 """
 UNTIL_MORNING = 120.0
 """Seconds from the beginning until the end of a night, at least: for two nodes to start, to be filled, and to fail."""
@@ -123,7 +125,7 @@ class Pair(Trial):
     def unreported(self) -> None:
         """What the second queue has settled and not reported yet may be sent again when the queue is lost."""
         with self.second.client() as client:
-            lines = int(client.tubes()["outbox"])
+            lines = client.call(table.TUBES).outbox
         self.bound += BATCH * lines
         self.may_repeat()
         self.note("unreported", lines)
@@ -163,7 +165,7 @@ class Pair(Trial):
         with self.ring.node(1).client() as client:
             self.fired = [each.id for each in client.campaigns()]
         with self.ring.node(1).client() as client:
-            campaign.problems = [*client.verify(campaign.id).problems, *gaps(self.walk.pages())]
+            campaign.problems = [*client.call(table.VERIFY, id=campaign.id).problems, *gaps(self.walk.pages())]
         self.note("pages", {node.name: self.walked_by(node.name) for node in self.ring.cluster.nodes})
 
     def walked_by(self, node: str) -> int:
@@ -172,7 +174,7 @@ class Pair(Trial):
 
     def _done(self, campaign: Campaign) -> bool:
         with suppress(NodeUnreachable, ApiError), self.ring.node(1).client() as client:
-            campaign.report = msgspec.to_builtins(client.campaign(campaign.id))
+            campaign.report = msgspec.to_builtins(client.call(table.CAMPAIGN, id=campaign.id))
             return campaign.report["state"] in ENDED
         return False
 
@@ -195,17 +197,12 @@ class Pair(Trial):
             answer = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False).stdout
             return json.loads(answer) if answer else None
         with suppress(NodeUnreachable, ApiError), node.client() as client:
-            return client.status()
+            return msgspec.to_builtins(client.status())
         return None
 
     def _export(self) -> dict[str, str]:
-        base: dict[str, str] = {}
-        after = 0
         with self.ring.node(1).client() as client:
-            while rows := [msgspec.json.decode(row) for row in client.subscribers(after, 5000).splitlines()]:
-                base |= {row["token"]: row["channel"] for row in rows}
-                after = rows[-1]["id"]
-        return base
+            return {row.token: row.channel for row in base_of(client)}
 
     async def _without_the_dead(self) -> dict[str, str]:
         deadline = trio.current_time() + DEAD_SECONDS

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
+from broadside.api.v1 import table
 from tests.system.faults import LEASE, WORKER_HANG, fault
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ async def lose_server(run: Pair, values: dict[str, Any]) -> None:
         run.second.kill()
     shutil.rmtree(run.second.data.queue)
     with run.ring.node(1).client() as client:
-        client.forget(run.second.name, force=True)
+        client.call(table.FORGET, query=table.ForgetQuery(force=True), name=run.second.name)
     await trio.sleep(values["away"])
     run.over()
     run.second.start()
@@ -70,7 +71,7 @@ async def forget_living(run: Pair, values: dict[str, Any]) -> None:
         before = run.sent()
         run.ring.cut()
     with run.ring.node(1).client() as client:
-        client.forget(run.second.name, force=True)
+        client.call(table.FORGET, query=table.ForgetQuery(force=True), name=run.second.name)
     await trio.sleep(LEASE + 4.0)
     run.bound += run.sent() - before
     run.may_repeat()

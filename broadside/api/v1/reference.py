@@ -93,7 +93,7 @@ def _type(schema: dict[str, Any]) -> str:
         return " or ".join(map(_type, schema["anyOf"]))
     if "enum" in schema:
         return " or ".join(f"`{json.dumps(word)}`" for word in schema["enum"])
-    kind = schema.get("type", "anything")
+    kind = str(schema.get("type", "anything"))
     if kind == "array":
         return f"array of {_type(schema['items'])}"
     if kind == "object":
