@@ -36,6 +36,10 @@ _peers:
     fi
     here nghttpd && here h2load || .venv/bin/just _install "nghttp2-server nghttp2-client" nghttp2 || exit 1
     here node || .venv/bin/just _install nodejs node || exit 1
+    if ! here promtool; then  # it checks the rules of deploy/prometheus
+        .venv/bin/just _install prometheus prometheus || exit 1
+        { systemctl disable --now prometheus prometheus-node-exporter || service prometheus stop; } >/dev/null 2>&1 || true
+    fi
 
 # libfaketime sets the clock of one process, for faults of the clock
 [no-exit-message]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import structlog
@@ -19,6 +19,7 @@ from actors.limiter import Limiter
 from actors.refusals import LIMIT, Ask, Refusals
 from actors.slowdown import Slowdown
 from campaigns.batch import Batch
+from campaigns.channel_figures import ChannelFigures
 from campaigns.channel_state import ChannelState
 from campaigns.clock import Clock, wall_clock
 from campaigns.lane import Lane
@@ -80,6 +81,7 @@ class Gate:
         """The transport, while its actor runs; ``obstacles`` asks it for its outage."""
         self.in_hand: Counter[int] = Counter()
         """Campaign → batches that are taken and not yet settled."""
+        self.figures = ChannelFigures()
         self._rated_since = self._rated_until = -math.inf  # when batches have been waiting for the channel's own rate
         self.begin_anew()
 
@@ -202,6 +204,8 @@ class Gate:
         """Judge the channel by a batch's outcomes. Returns the outcomes to settle (:meth:`Refusals.weigh`)."""
         outcomes = await self.refusals.weigh(batch, outcomes, self._ask, began)
         self._moved_at = now = trio.current_time()
+        if began <= now:
+            self.figures.answered(now - began)
         judged = bool(outcomes.delivered) or any(entry.outcome not in _UNJUDGED for entry in outcomes.exceptions)
         if pause := self.slowdown.answered(batch, outcomes, judged, now):
             log.warning(self.slowdown.sentence, channel=self._channel, seconds=round(pause, 1))
@@ -220,6 +224,10 @@ class Gate:
     def settled(self, batch: Batch) -> None:
         """A batch is settled."""
         self.in_hand[batch.campaign] -= 1
+
+    def count(self, tallies: Mapping[str, int]) -> None:
+        """The queue has taken a batch's settlement. ``tallies``: outcome → pushes."""
+        self.figures.settled(tallies)
 
     def settlement_failed(self) -> None:
         """Take nothing more until a settlement succeeds."""

@@ -178,7 +178,9 @@ class Settler:
             self._hands.release()
             self._gate.settled(batch)
         for settlement, ours in zip(settlements, answers, strict=True):
-            if not ours:
+            if ours:
+                self._gate.count(settlement.tallies)
+            else:
                 # its lease ended first: another worker has, or had, the batch, and sends these pushes again
                 log.warning(
                     "settlement of a batch that is not ours any more", channel=self._channel, task=settlement.task_id

@@ -127,10 +127,10 @@ def said(stream: TextIO | None, name: str) -> TextIO:
     return cast(TextIO, outlet)
 
 
-def alarms() -> list[str]:
-    """An alarm while node.log cannot be written."""
+def troubles() -> list[str]:
+    """A sentence while node.log cannot be written."""
     return [
-        f"{outlet.name} cannot be written: {outlet.trouble}; make room on its disk"
+        f"{outlet.name} cannot be written: {outlet.trouble}"
         for outlet in _outlets
         if outlet.name == "node.log" and outlet.trouble
     ]

@@ -27,6 +27,7 @@ from broadside import wire
 from broadside.logs import observe
 from broadside.shared_tokens import TokenHolder
 from campaigns.batch import Batch
+from campaigns.channel_figures import ChannelFigures
 from campaigns.channel_state import ChannelState
 from campaigns.clock import Clock, wall_clock
 from campaigns.where import version_bounds
@@ -188,6 +189,10 @@ class WorkerTree:
     def states(self) -> list[ChannelState]:
         """Why channels stand still: a record for each such channel."""
         return [state for group in self._groups.values() if (state := group.gate.state()) is not None]
+
+    def figures(self) -> dict[str, ChannelFigures]:
+        """Channel → what was counted since the start."""
+        return {name: group.gate.figures for name, group in self._groups.items()}
 
     def sending(self) -> list[int]:
         """Campaigns with batches in hand."""

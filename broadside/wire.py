@@ -10,6 +10,7 @@ import trio
 
 from broadside.errors import BroadsideError
 from campaigns.batch import RECIPIENTS_A_BATCH
+from campaigns.channel_figures import ChannelFigures
 from campaigns.channel_state import ChannelState
 
 LARGEST = 16 * 1024 * 1024
@@ -152,6 +153,8 @@ class Stats(msgspec.Struct, frozen=True, kw_only=True, tag="stats"):
     """When this was measured: ``time.monotonic``, which all processes of a machine share."""
     states: list[ChannelState] = []
     """Why channels stand still in this worker: a record for each such channel."""
+    figures: dict[str, ChannelFigures] = {}
+    """Channel → what was counted since the worker's start."""
 
 
 class Tree(msgspec.Struct, frozen=True, tag="tree"):

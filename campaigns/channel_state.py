@@ -13,8 +13,6 @@ LONGEST = 500
 
 _WORDS = "question parked breaker unreachable unserved settling silent quota answers limiter"
 _RANKS = {word: rank for rank, word in enumerate(_WORDS.split())}
-ALARMING = frozenset({"question", "parked", "breaker", "unreachable", "unserved", "silent"})
-"""Reasons that a person should know of, even if nothing waits to be sent. The others pass by themselves."""
 
 
 class ChannelState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -35,12 +33,6 @@ class ChannelState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     remedy: str = ""
     node: str = ""
     """The node that reports it; empty on that node itself."""
-
-    @property
-    def alarm(self) -> str:
-        """One line: the channel, the node if it is another one, the sentence and the remedy."""
-        where = f" on {self.node}" if self.node else ""
-        return f"channel {self.channel}{where}: {self.sentence}" + (f" ({self.remedy})" if self.remedy else "")
 
     def bounded(self) -> ChannelState:
         """The same with texts of at most :data:`LONGEST` characters."""

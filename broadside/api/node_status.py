@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from broadside.api.alarm import Alarm
 from campaigns.channel_state import ChannelState
 
 
@@ -15,14 +16,12 @@ class Health(msgspec.Struct, frozen=True):
     ok: bool
 
 
-class Readiness(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Readiness(msgspec.Struct, frozen=True, kw_only=True):
     """Whether the node can fire."""
 
     ready: bool
-    alarms: list[str] = []
-    """What a person should know, a sentence each."""
-    channels: list[ChannelState] = []
-    """Why channels send nothing, or less than they could."""
+    alarms: list[Alarm] = []
+    """What is wrong, the worst first."""
 
 
 class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -95,7 +94,7 @@ class NodeStatus(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     queue: TubeStatus
     memory: dict[str, MemoryUse]
     """``store``, and ``queue`` if that is a Tarantool of its own."""
-    alarms: list[str]
-    """As of ``/readyz``."""
+    alarms: list[Alarm]
+    """What is wrong, the worst first."""
     channels: list[ChannelState]
-    """As of ``/readyz``."""
+    """Why channels send nothing, or less than they could."""

@@ -6,12 +6,26 @@ import gc
 import os
 import sys
 from collections.abc import Sequence
-from importlib import metadata
 
 from cyclopts import App, CycloptsError, Parameter
 
-from broadside.cli import audience, campaign, dead, doctor, fire, node, output, peers, servers, subscribers, tube, twin
+from broadside.cli import (
+    audience,
+    campaign,
+    dead,
+    doctor,
+    fire,
+    node,
+    output,
+    peers,
+    servers,
+    status,
+    subscribers,
+    tube,
+    twin,
+)
 from broadside.errors import BroadsideError, shown
+from broadside.release import version
 
 _HELP = "Send breaking news to every subscriber's phone at once, and watch it arrive."
 _EPILOGUE = """\
@@ -20,6 +34,7 @@ First steps:
     broadside fire --title Hello --body World --wait
     broadside campaign list
     broadside subscribers import base.csv
+    broadside status                   everything that is wrong
     broadside doctor                   when something does not work
 
 Without a broadside.toml in the current folder, every command uses the demo's
@@ -47,17 +62,9 @@ def build() -> App:
         suppress_keyboard_interrupt=False,
         default_parameter=Parameter(negative="", negative_iterable="", show_default=False),
     )
-    for group in (node, fire, audience, campaign, subscribers, peers, tube, dead, twin, doctor, servers):
+    for group in (node, fire, audience, campaign, subscribers, peers, tube, dead, twin, status, doctor, servers):
         group.register(app)
     return app
-
-
-def version() -> str:
-    """Return the installed version."""
-    try:
-        return metadata.version("broadside")
-    except metadata.PackageNotFoundError:
-        return "unknown (not installed)"
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -21,9 +21,11 @@ from broadside.console.campaign_routes import campaign_routes
 from broadside.console.dead_routes import dead_routes
 from broadside.console.http_answers import answered, failed, json_answer, no_route
 from broadside.console.kept_answers import KeptAnswers
+from broadside.console.metrics import Metrics
 from broadside.console.node_routes import node_routes
 from broadside.console.ring_routes import ring_routes
 from broadside.console.subscriber_routes import subscriber_routes
+from broadside.newsroom.alarm_board import AlarmBoard
 from broadside.newsroom.newsroom import Newsroom
 from broadside.newsroom.ring import Ring
 
@@ -39,12 +41,13 @@ class Api:
         *,
         ready: Callable[[], bool],
         status: Callable[[], dict[str, Any]],
-        alarms: Callable[[], list[str]] = list,
+        board: AlarmBoard,
+        metrics: Metrics,
     ) -> None:
         self._admission = Admission(key)
         self._kept = KeptAnswers()
         self._bound: list[Bound] = [
-            *node_routes(newsroom, ready, status, alarms),
+            *node_routes(newsroom, ready, status, board, metrics),
             *campaign_routes(newsroom),
             *subscriber_routes(newsroom),
             *ring_routes(newsroom, ring),

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 import msgspec
 import truststore
 
+from broadside.api.alarm import Alarm, Severity
 from broadside.api.api_client import Client
 from broadside.api.report_text import moment
 from broadside.config.config import DEFAULT_FILE, Channel, Config
@@ -26,7 +27,6 @@ from broadside.doctor import checks_ring
 from broadside.doctor.findings import Finding, reason
 from broadside.errors import BroadsideError, ConfigError
 from broadside.newsroom.alarms import DISK_REMEDY
-from campaigns.channel_state import ALARMING, ChannelState
 from campaigns.quiet_hours import read_hours
 from campaigns.windows import QuietRule
 from transports import registry
@@ -125,26 +125,22 @@ def _node(folder: DataFolder) -> Iterator[Finding]:
     except BroadsideError as error:
         yield Finding("node", False, f"pid {node.pid}: {error}", remedy)
         return
-    states = _states(detail)
-    told = {state.alarm for state in states}
-    alarms = "; ".join(str(alarm) for alarm in detail.get("alarms", ()) if alarm not in told)
-    if not ready:
-        why = alarms or "it is starting or stopping"
-        yield Finding("node", False, f"pid {node.pid} at {node.url} is not ready: {why}", remedy)
-    elif alarms:
-        yield Finding("node", False, f"pid {node.pid} at {node.url} is ready, but {alarms}")
-    else:
+    alarms = _alarms(detail)
+    if ready:
         yield Finding("node", True, f"pid {node.pid} at {node.url} is ready")
-    for state in states:
-        where = f" on {state.node}" if state.node else ""
-        text = f"{state.sentence}{where}, since {moment(state.since)}"
-        yield Finding(state.channel, state.reason not in ALARMING, text, state.remedy)
+    else:
+        why = "" if alarms else ": it is starting or stopping"
+        yield Finding("node", False, f"pid {node.pid} at {node.url} is not ready{why}", remedy)
+    for alarm in alarms:
+        since = "" if alarm.since is None else f", since {moment(alarm.since)}"
+        fine = alarm.severity is Severity.NOTICE
+        yield Finding(alarm.about or "node", fine, f"{alarm.text}{since}", alarm.remedy)
 
 
-def _states(detail: dict[str, Any]) -> list[ChannelState]:
-    """Why channels stand still, from the answer of ``/readyz``; empty if it does not say."""
+def _alarms(detail: dict[str, Any]) -> list[Alarm]:
+    """What is wrong, from the answer of ``/readyz``; empty if it does not say."""
     try:
-        return msgspec.convert(detail.get("channels", []), list[ChannelState])
+        return msgspec.convert(detail.get("alarms", []), list[Alarm])
     except msgspec.ValidationError:
         return []
 

@@ -10,6 +10,7 @@ import msgspec
 import structlog
 from msgspec import UNSET, UnsetType
 
+from broadside.api.alarm import Alarm, AlarmName, Severity
 from broadside.api.campaign_report import FireRequest
 from broadside.api.instants import INSTANT_FORM, read_instant
 from broadside.api.report_text import instant, span
@@ -170,10 +171,17 @@ def log_start(campaign: Campaign, began: bool, zone: str | None) -> None:
         log.info("a scheduled campaign starts", campaign=id)
 
 
-def missed_alarms(missed: list[Missed], zone: str | None) -> list[str]:
+def missed_alarms(missed: list[Missed], zone: str | None) -> list[Alarm]:
     """Return an alarm for each campaign that was missed in the last day."""
     return [
-        f"campaign {campaign_text(each.campaign)} {_missed(each.start, each.why, zone)}; fire it again if it matters"
+        Alarm(
+            name=AlarmName.CAMPAIGN_MISSED,
+            severity=Severity.CRITICAL,
+            text=f"campaign {campaign_text(each.campaign)} {_missed(each.start, each.why, zone)}",
+            remedy="fire it again if it matters",
+            about=campaign_text(each.campaign),
+            since=each.start,
+        )
         for each in missed
     ]
 

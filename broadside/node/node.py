@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import resource
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -15,14 +16,17 @@ import trio
 from actors.membership import Membership
 from actors.scheduler import Scheduler
 from broadside import logs, wire
+from broadside.api.alarm import Alarm
 from broadside.api.token_rules import DeviceTokens
 from broadside.config.config import Channel, Config
 from broadside.console.console import Console, contained
+from broadside.console.metrics import Metrics, NodeFigures, WorkerFigures
 from broadside.console.routes import Api
 from broadside.datafolder import DataFolder, NodeInfo
 from broadside.errors import ConfigError, Problem
 from broadside.machine_limits import peak_memory
-from broadside.newsroom.alarms import Setbacks
+from broadside.newsroom.alarm_board import AlarmBoard
+from broadside.newsroom.alarms import Setbacks, log_alarms, worker_alarms
 from broadside.newsroom.dry_run import DryRun
 from broadside.newsroom.newsroom import Newsroom
 from broadside.newsroom.quiet_policy import Quiet
@@ -31,8 +35,10 @@ from broadside.newsroom.starts import missed_alarms
 from broadside.node import processes
 from broadside.node.quotas import Allowance, allowances
 from broadside.node.tarantools import Tarantools
+from broadside.release import version
 from broadside.shared_tokens import TokenMaker
 from broadside.topology import build_transport, endpoints
+from campaigns.channel_figures import ChannelFigures
 from campaigns.channel_state import ChannelState, worst
 from campaigns.clock import wall_clock
 from storage.link import Link
@@ -241,7 +247,11 @@ class Node:
     def _console(self) -> Console:
         self._learn_checks()
         ring = Ring(store=self._store_verbs, node=self._config.node.name)
-        api = Api(self.newsroom, ring, self._key, ready=self._serving, status=self._status, alarms=self._alarms)
+        board = AlarmBoard(self.newsroom, ring, self._alarms)
+        metrics = Metrics(self.newsroom, ring, board, self._figures)
+        api = Api(
+            self.newsroom, ring, self._key, ready=self._serving, status=self._status, board=board, metrics=metrics
+        )
         host, port = self._config.http.address
         return Console(api.app(), host, port, self._socket, bound=self._bound, closing=self._folder.forget_node)
 
@@ -336,9 +346,10 @@ class Node:
 
     # -- what people see -------------------------------------------------------------------------------------------
 
-    def _alarms(self) -> list[str]:
+    def _alarms(self) -> list[Alarm]:
         missed = missed_alarms(self._scheduler.missed, self._config.newsroom.zone)
-        return [*missed, *self._setbacks.alarms(), *logs.alarms()]
+        workers = worker_alarms({worker.name: worker.serving for worker in self._workers})
+        return [*missed, *self._setbacks.alarms(), *log_alarms(logs.troubles()), *workers]
 
     def _states(self) -> list[ChannelState]:
         """Why this node's channels stand still: per channel the worst reason that any worker reports."""
@@ -349,6 +360,33 @@ class Node:
         """Whether a campaign can be fired now: not while a Tarantool or all workers are away."""
         connected = self._link.connected("store") and self._link.connected("queue")
         return self._ready and connected and any(worker.serving for worker in self._workers)
+
+    def _figures(self) -> NodeFigures:
+        usage = resource.getrusage(resource.RUSAGE_SELF)
+        channels: dict[str, ChannelFigures] = {name: ChannelFigures() for name in self._config.channels}
+        workers = {}
+        for worker in self._workers:
+            counters, stats = worker.counters(), worker.stats
+            for name, figures in counters.channels.items():
+                channels[name].add(figures)
+            workers[worker.name] = WorkerFigures(
+                serving=worker.serving,
+                starts=worker.starts,
+                cpu=counters.cpu,
+                stages=counters.stages,
+                rss=stats.rss if stats else 0,
+                tasks=stats.tasks if stats else 0,
+            )
+        return NodeFigures(
+            name=self._config.node.name,
+            version=version(),
+            ready=self._serving(),
+            cpu=usage.ru_utime + usage.ru_stime,
+            rss=peak_memory(),
+            tasks=trio.lowlevel.current_statistics().tasks_living,
+            workers=workers,
+            channels=channels,
+        )
 
     def _status(self) -> dict[str, Any]:
         return {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import trio
 
 from broadside import wire
 from broadside.logs import child_line
+from campaigns.channel_figures import ChannelFigures
 from storage.embedded import Embedded
 from supervision import ChildProcess, Snapshot
 
@@ -75,6 +77,30 @@ class TwinState:
         self.credentials = {str(key): str(value) for key, value in said["credentials"].items()}
 
 
+@dataclass
+class WorkerCounters:
+    """What a worker has counted since the node's start."""
+
+    cpu: float = 0.0
+    """Seconds of processor time."""
+    stages: dict[str, float] = field(default_factory=dict)
+    """The same by stage of a push."""
+    channels: dict[str, ChannelFigures] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, stats: wire.Stats) -> WorkerCounters:
+        """The counters of one incarnation."""
+        return cls(stats.cpu, stats.stages, stats.figures)
+
+    def add(self, other: WorkerCounters) -> None:
+        """Add another's."""
+        self.cpu += other.cpu
+        for stage, seconds in other.stages.items():
+            self.stages[stage] = self.stages.get(stage, 0.0) + seconds
+        for name, figures in other.channels.items():
+            self.channels.setdefault(name, ChannelFigures()).add(figures)
+
+
 class WorkerState:
     """What the node knows of one worker, across its incarnations."""
 
@@ -87,6 +113,24 @@ class WorkerState:
         """Whether its current incarnation has reported that its tree is up."""
         self.line: wire.MessageStream | None = None
         """To its current incarnation, once the handshake has begun."""
+        self.starts = 0
+        """How often its process has started."""
+        self._past = WorkerCounters()
+
+    def counters(self) -> WorkerCounters:
+        """What all its incarnations have counted; an ended one keeps what it last reported."""
+        total = WorkerCounters()
+        total.add(self._past)
+        if self.stats is not None:
+            total.add(WorkerCounters.of(self.stats))
+        return total
+
+    def ended(self) -> None:
+        """Its process has ended."""
+        self._past, self.stats = self.counters(), None
+        self.pid = self.line = None
+        self.serving = False
+        self.tree = {}
 
     async def tell(self, message: wire.Frame) -> None:
         """Send ``message`` to the current incarnation, if there is one. The next one gets the same in its hello."""
@@ -133,10 +177,7 @@ class WorkerProcess:
                 nursery.cancel_scope.cancel()
         finally:
             self._theirs.close()
-            self._state.pid = None
-            self._state.serving = False
-            self._state.line = None
-            self._state.tree = {}
+            self._state.ended()
 
     def stop(self) -> None:
         """Ask the worker to drain."""
@@ -150,6 +191,7 @@ class WorkerProcess:
     async def _shake_hands(self, process: ChildProcess) -> None:
         self._theirs.close()
         self._state.pid = process.pid
+        self._state.starts += 1
         hello = self._hello()
         # No other task runs between these three: any message sent later comes after the hello, and is newer.
         self._state.line = self._line

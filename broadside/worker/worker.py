@@ -62,6 +62,7 @@ class Telemetry:
                         tasks=trio.lowlevel.current_statistics().tasks_living,
                         at=time.monotonic(),
                         states=self._tree.states(),
+                        figures=self._tree.figures(),
                     ),
                     wire.Tree(dict(self._tree.supervisor.snapshot())),
                 )

@@ -23,6 +23,7 @@ from campaigns.message import Message
 from storage.link import Link
 from storage.store import Store
 from storage.tubes import Tubes
+from tests.broadside.api_parts import api_of
 from transports.errors import PayloadError
 
 KEY = "the-key"
@@ -64,7 +65,7 @@ def newsroom_over(link: Link) -> Newsroom:
 
 def api_over(link: Link) -> Api:
     ring = Ring(store=Store(link), node="n1")
-    return Api(newsroom_over(link), ring, KEY, ready=lambda: True, status=lambda: {"node": "n"})
+    return api_of(newsroom_over(link), ring, KEY, lambda: {"node": "n"})
 
 
 @pytest.fixture

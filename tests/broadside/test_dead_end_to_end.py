@@ -87,11 +87,11 @@ def test_a_wrong_key_deletes_nobody_and_what_was_held_goes_out_once_it_is_mended
     assert node.count() == PHONES
     # it stands everywhere that people and programs look
     # a worker's word that it waits may come before the node's next heartbeat, which brings the question
-    node.until(lambda: [said for said in node.api("/readyz")["alarms"] if "has stopped" in said], "alarm")
+    node.until(lambda: [said for said in node.api("/readyz")["alarms"] if "has stopped" in said["text"]], "alarm")
     (alarm,) = node.api("/readyz")["alarms"]
     assert alarm in node.api("/v1/status")["alarms"]
     assert "ios-news has stopped" in alarm
-    assert {state["reason"] for state in node.api("/readyz")["channels"]} == {"question"}
+    assert {state["reason"] for state in node.api("/api/status")["channels"]} == {"question"}
     code, out, err = command("dead", "list")
     assert (code, err) == (0, "")
     assert "broadside dead keep ios-news" in out

@@ -14,7 +14,6 @@ import trio
 from broadside.api.campaign_report import FireRequest
 from broadside.api.idempotency import NODE_KEY, differing, digest
 from broadside.api.token_rules import DeviceTokens
-from broadside.console.routes import Api
 from broadside.newsroom import firing
 from broadside.newsroom.dry_run import DryRun
 from broadside.newsroom.newsroom import Newsroom
@@ -25,6 +24,7 @@ from storage.link import Link
 from storage.records import Once
 from storage.store import Store
 from storage.tubes import Tubes
+from tests.broadside.api_parts import api_of
 from tests.conftest import Server, linked
 from tests.storage.wire_cutter import Wire, wire_to
 
@@ -51,7 +51,7 @@ def newsroom(
 
 def client(link: Link, key: str = "k", clock: Callable[[], int] = lambda: NOW) -> httpx.AsyncClient:
     ring = Ring(store=Store(link), node="n1")
-    app = Api(newsroom(link, clock), ring, key, ready=lambda: True, status=dict).app()
+    app = api_of(newsroom(link, clock), ring, key).app()
     headers = {"authorization": f"Bearer {key}"}
     return httpx.AsyncClient(
         transport=httpx.ASGITransport(app=app), base_url="http://node", headers=headers, timeout=30

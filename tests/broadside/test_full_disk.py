@@ -34,7 +34,9 @@ async def test_a_full_disk_is_507_and_an_alarm_until_there_is_room(own_tarantool
             assert "Tarantool's disk is full: store: store." in error["detail"]
         assert ready.status_code == 503
         for alarms in (ready.json()["alarms"], status.json()["alarms"]):
-            assert alarms == [f"the disk of the store is full: nothing is accepted, and campaigns wait; {ROOM}"]
+            (alarm,) = [each for each in alarms if each["name"] == "disk-full"]
+            assert alarm["text"] == "the disk of the store is full: nothing is accepted, and campaigns wait"
+            assert alarm["remedy"] == ROOM
         fired = await fire(api)
         assert fired.status_code == 201, "the refused request has fired nothing, and its key is free"
         again = await api.get("/readyz")

@@ -90,8 +90,8 @@ def test_an_import_into_too_small_a_memory_stops_in_plain_words_and_goes_on_in_a
         status, said = readiness(node)
         assert (status, said["ready"]) == (503, False)
         (alarm,) = said["alarms"]
-        assert "of the store's memory is used" in alarm
-        assert "no subscribers are accepted" in alarm
+        assert "of the store's memory is used" in alarm["text"]
+        assert "no subscribers are accepted" in alarm["text"]
         assert node.api("/v1/status")["alarms"] == [alarm]
         code, out, err = command("doctor")
         assert code == 1
@@ -106,7 +106,7 @@ def test_an_import_into_too_small_a_memory_stops_in_plain_words_and_goes_on_in_a
         assert code == 0
         assert f"{ROWS - taken:,} new, {taken:,} updated, 0 rejected" in out
         assert node.api("/v1/subscribers/count")["total"] == ROWS
-        assert readiness(node) == (200, {"ready": True, "alarms": [], "channels": []})
+        assert readiness(node) == (200, {"ready": True, "alarms": []})
         assert node.end() == 0
     finally:
         if node.process is not None and node.process.poll() is None:

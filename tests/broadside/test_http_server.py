@@ -462,15 +462,15 @@ def test_a_console_that_fails_too_often_is_an_alarm_and_is_tried_again(served: S
     while not served.setbacks.down:
         assert time.monotonic() < deadline
         time.sleep(0.01)
-    assert "it is down and retried" in served.setbacks.alarms()[0]
+    assert "it is down and retried" in served.setbacks.alarms()[0].text
     served.broken = False
     while served.setbacks.down:
         assert time.monotonic() < deadline
         time.sleep(0.01)
     assert httpx.get(served.url + "/healthz").status_code == 200
     (alarm,) = served.setbacks.alarms()
-    assert "the HTTP API has failed 1 times since the start" in alarm
-    assert "it was restarted, campaigns went on" in alarm
+    assert "the HTTP API has failed 1 times since the start" in alarm.text
+    assert "it was restarted, campaigns went on" in alarm.text
 
 
 def test_a_taken_port_fails_the_first_start(served: Served, tmp_path: Path) -> None:

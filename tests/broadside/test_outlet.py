@@ -164,11 +164,11 @@ def test_a_log_on_a_full_disk_is_an_alarm_until_it_works_again(node_logs: list[s
     log.info("first")
     file = tmp_path / "node.log"
     wait_for(file.exists)
-    assert logs.alarms() == []
+    assert logs.troubles() == []
     logs._outlets[-1]._write = RotatingFile(Path("/dev/full"), 1000, 1).write
     log.info("second")
-    wait_for(logs.alarms)
-    assert "No space left on device (1 lines lost so far)" in logs.alarms()[0]
+    wait_for(logs.troubles)
+    assert "No space left on device (1 lines lost so far)" in logs.troubles()[0]
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"])))

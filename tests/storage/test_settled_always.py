@@ -172,7 +172,7 @@ async def test_a_line_that_waits_for_a_minute_is_an_alarm(house: House) -> None:
     await house.report()
     assert await house.tubes.outbox_age() == 0
     assert outbox_alarms(59.0) == []
-    assert "for 61 s" in outbox_alarms(61.0)[0]
+    assert "for 61 s" in outbox_alarms(61.0)[0].text
 
 
 async def test_a_baton_whose_walk_crashes_is_buried_and_the_walker_goes_on(

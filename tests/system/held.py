@@ -13,6 +13,7 @@ import msgspec
 import trio
 
 from broadside.api.subscriber import Subscriber
+from broadside.api.v1 import table
 from broadside.demo import samples
 from tests.cluster.ring import PLATFORMS
 from tests.system.faults import LEASE, fault
@@ -195,7 +196,7 @@ async def cancelled_while_many_are_held(run: Pair, values: dict[str, Any]) -> No
     if values["way"] == "forgotten":
         _forget(run)
     with run.ring.node(1).client() as client:
-        client.move(run.campaigns[-1].id, "cancel")
+        client.call(table.CANCEL, id=run.campaigns[-1].id)
     await run.until(lambda: _report(run).state == "cancelled", "end of the cancel", LEASE + 20.0)
     _verified(run, "when all is cancelled")
     sent = {name: tally.cancelled for name, tally in _report(run).channels.items()}
@@ -214,6 +215,6 @@ def _tasks(run: Pair) -> int:
     for node in run.ring.cluster.nodes:
         with node.client() as client:
             tubes = client.call(table.TUBES)
-        found += tubes["parked"]
+        found += tubes.parked
         found += sum(tasks[state] for tasks in tubes.tubes.values() for state in ("ready", "taken", "delayed"))
     return found

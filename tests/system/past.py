@@ -94,7 +94,7 @@ async def _say_why(run: Run, values: dict[str, Any]) -> None:
     with trio.move_on_after(KEPT_FULL - 1):
         while True:
             with suppress(httpx.HTTPError, OSError):
-                alarms.update((await run.node.get("/v1/status"))["alarms"])
+                alarms.update(each["text"] for each in (await run.node.get("/v1/status"))["alarms"])
             await trio.sleep(0.2)
     at_once = run.accepted()
     run.law("a campaign waits for memory", at_once < run.plan.subscribers / 2, f"{at_once} pushes went out at once")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from broadside.api.alarm import Alarm, AlarmName, Severity
 from broadside.api.audience_request import AudienceCount, AudienceRequest, ChannelCount, CountRequest, TagConditions
 from broadside.api.base_records import (
     BaseCount,
@@ -64,6 +65,14 @@ _STATE = ChannelState(
     since=_AT,
     remedy="correct the key",
 )
+_ALARM = Alarm(
+    name=AlarmName.CHANNEL_REFUSED,
+    severity=Severity.CRITICAL,
+    text="channel android-news: the provider refuses the key",
+    remedy="correct the key",
+    about="android-news",
+    since=_AT,
+)
 _REPORT = CampaignReport(
     id=_ID,
     state="firing",
@@ -102,7 +111,8 @@ _DEAD = DeadEntry(
 EXAMPLES: Mapping[Any, Any] = {
     dict[str, Any]: {"openapi": "3.1.0"},
     Health: Health(ok=True),
-    Readiness: Readiness(ready=True, alarms=["channel android-news: the provider refuses the key"], channels=[_STATE]),
+    Readiness: Readiness(ready=True, alarms=[_ALARM]),
+    str: "broadside_ready 1.0\n",
     FireRequest: FireRequest(
         message=_MESSAGE, kind="breaking", start="2026-12-01T08:00+01:00", audience=AudienceRequest(countries=["BR"])
     ),

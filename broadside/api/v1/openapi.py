@@ -88,7 +88,7 @@ def _operation(route: Route[Any], named: dict[str, Any]) -> dict[str, Any]:
         operation["requestBody"] = {"required": True, "content": content}
     responses: dict[str, Any] = {}
     for status, kind in sorted({route.status: route.answer, **route.also}.items()):
-        media = LINES if route.stream else JSON
+        media = LINES if route.stream else route.media
         responses[str(status)] = {"description": inspect.getdoc(kind) or "", "content": {media: _media(kind, named)}}
     for status, when in statuses(route).items():
         told = problem(status, **ERRORS[status])

@@ -41,6 +41,8 @@ class Route(Generic[A]):
     """Of the ``answer``."""
     also: Mapping[int, Any] = field(default_factory=dict)
     """Other statuses with an answer of their own that is no error."""
+    media: str = "application/json"
+    """The answer's media type."""
     stream: bool = False
     """Whether the answer is NDJSON, a record of type ``answer`` on each line."""
     query: type[msgspec.Struct] = NoParameters

@@ -111,6 +111,14 @@ READY = Route(
     answer=Readiness,
     also={503: Readiness},
 )
+METRICS = Route(
+    method="GET",
+    path="/metrics",
+    scope="viewer",
+    summary="The node's figures in Prometheus's text format.",
+    answer=str,
+    media="text/plain",
+)
 OPENAPI = Route(method="GET", path="/v1/openapi.json", scope=None, summary="This document.", answer=dict[str, Any])
 
 # -- campaigns ---------------------------------------------------------------------------------------------------------
@@ -384,6 +392,7 @@ END = Route(
 TABLE: tuple[Route[Any], ...] = (
     HEALTH,
     READY,
+    METRICS,
     OPENAPI,
     FIRE,
     CAMPAIGNS,

@@ -1,0 +1,62 @@
+"""``broadside status``: what is wrong comes first, in plain words, with what to do."""
+
+from __future__ import annotations
+
+import json
+
+from broadside.api.alarm import Alarm, AlarmName, Severity
+from tests.broadside.fake_node import FakeNode, Said, broadside, folder, node
+
+__all__ = ["broadside", "folder", "node"]
+
+MB = 1 << 20
+FINE = {
+    "node": "node-1",
+    "ready": True,
+    "rss": 80 * MB,
+    "tasks": 45,
+    "alarms": [],
+    "workers": [{"name": "worker-1", "serving": False, "cpu": None, "rss": None, "tasks": None}],
+    "memory": {"store": {"used": 12 * MB, "size": 1024 * MB}},
+}
+
+
+def alarm(severity: Severity, text: str) -> dict[str, object]:
+    found = Alarm(name=AlarmName.CHANNEL_REFUSED, severity=severity, text=text, remedy="mend the key", since=1000)
+    return {"name": found.name.value, "severity": found.severity.value, **{
+        name: getattr(found, name) for name in ("text", "remedy", "about", "node", "since")
+    }}  # fmt: skip
+
+
+def test_what_is_wrong_comes_first_with_its_remedy(node: FakeNode, broadside: Said) -> None:
+    node.status = {
+        **FINE,
+        "alarms": [alarm(Severity.CRITICAL, "channel ios: \x1b[31mrefused"), alarm(Severity.NOTICE, "n")],
+    }
+    code, out, err = broadside("status")
+    assert (code, err) == (1, "")
+    lines = out.splitlines()
+    assert lines[0] == "node-1 serves: one thing is wrong"
+    assert lines[1] == "critical [channel-refused]"
+    assert lines[2].startswith("  channel ios: ")
+    assert "since 1970-01-01" in lines[2]
+    assert lines[3] == "    mend the key"
+    assert lines[4] == "notice [channel-refused]"
+    assert "\x1b" not in out, "a provider's words are harmless"
+
+
+def test_a_node_with_notices_alone_is_fine(node: FakeNode, broadside: Said) -> None:
+    node.status = {**FINE, "alarms": [alarm(Severity.NOTICE, "the channel keeps its rate")]}
+    code, out, _ = broadside("status")
+    assert code == 0
+    assert out.startswith("node-1 serves: nothing is wrong\nnotice ")
+    assert "worker-1\tno\t-\t-\t-" in out
+    code, out, _ = broadside("status", "--json")
+    assert code == 0
+    assert json.loads(out) == node.status
+
+
+def test_no_node_is_exit_code_3(folder: object, broadside: Said) -> None:
+    code, _, err = broadside("status")
+    assert code == 3
+    assert "no node is running" in err
