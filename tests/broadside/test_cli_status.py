@@ -3,36 +3,43 @@
 from __future__ import annotations
 
 import json
+from typing import Any
+
+import msgspec
 
 from broadside.api.alarm import Alarm, AlarmName, Severity
+from broadside.api.node_status import MemoryUse, NodeStatus, TubeStatus, WorkerStatus
 from tests.broadside.fake_node import FakeNode, Said, broadside, folder, node
 
 __all__ = ["broadside", "folder", "node"]
 
 MB = 1 << 20
-FINE = {
-    "node": "node-1",
-    "ready": True,
-    "rss": 80 * MB,
-    "tasks": 45,
-    "alarms": [],
-    "workers": [{"name": "worker-1", "serving": False, "cpu": None, "rss": None, "tasks": None}],
-    "memory": {"store": {"used": 12 * MB, "size": 1024 * MB}},
-}
+FINE = NodeStatus(
+    node="node-1",
+    ready=True,
+    rss=80 * MB,
+    tasks=45,
+    workers=[WorkerStatus(name="worker-1", pid=None, serving=False, rss=None, cpu=None, stages={}, tasks=None)],
+    queue=TubeStatus(tubes={}, parked=0, outbox=0, marks=0, memory={}),
+    memory={"store": MemoryUse(used=12 * MB, size=1024 * MB)},
+    alarms=[],
+    channels=[],
+)
 
 
-def alarm(severity: Severity, text: str) -> dict[str, object]:
-    found = Alarm(name=AlarmName.CHANNEL_REFUSED, severity=severity, text=text, remedy="mend the key", since=1000)
-    return {"name": found.name.value, "severity": found.severity.value, **{
-        name: getattr(found, name) for name in ("text", "remedy", "about", "node", "since")
-    }}  # fmt: skip
+def alarm(severity: Severity, text: str) -> Alarm:
+    return Alarm(name=AlarmName.CHANNEL_REFUSED, severity=severity, text=text, remedy="mend the key", since=1000)
+
+
+def with_alarms(*alarms: Alarm) -> dict[str, Any]:
+    found: dict[str, Any] = msgspec.to_builtins(msgspec.structs.replace(FINE, alarms=list(alarms)))
+    return found
 
 
 def test_what_is_wrong_comes_first_with_its_remedy(node: FakeNode, broadside: Said) -> None:
-    node.status = {
-        **FINE,
-        "alarms": [alarm(Severity.CRITICAL, "channel ios: \x1b[31mrefused"), alarm(Severity.NOTICE, "n")],
-    }
+    node.status = with_alarms(
+        alarm(Severity.CRITICAL, "channel ios: \x1b[31mrefused"), alarm(Severity.NOTICE, "passes by itself")
+    )
     code, out, err = broadside("status")
     assert (code, err) == (1, "")
     lines = out.splitlines()
@@ -46,7 +53,7 @@ def test_what_is_wrong_comes_first_with_its_remedy(node: FakeNode, broadside: Sa
 
 
 def test_a_node_with_notices_alone_is_fine(node: FakeNode, broadside: Said) -> None:
-    node.status = {**FINE, "alarms": [alarm(Severity.NOTICE, "the channel keeps its rate")]}
+    node.status = with_alarms(alarm(Severity.NOTICE, "the channel keeps its rate"))
     code, out, _ = broadside("status")
     assert code == 0
     assert out.startswith("node-1 serves: nothing is wrong\nnotice ")

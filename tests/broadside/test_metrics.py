@@ -57,7 +57,8 @@ def values(text: str) -> dict[str, float]:
 
 
 async def test_metrics_say_what_the_node_its_base_and_its_campaigns_do(api: httpx.AsyncClient) -> None:
-    await api.post("/v1/subscribers", json=[subscriber(n) for n in range(3)])
+    for n in range(3):
+        await api.post("/v1/subscribers", json=subscriber(n))
     fired = await api.post("/v1/campaigns", json={"message": {"title": "t", "body": "b"}})
     id = fired.json()["id"]
     answer = await api.get("/metrics")
@@ -97,7 +98,7 @@ async def test_metrics_and_alarms_answer_while_tarantool_is_away() -> None:
 
 
 async def test_every_name_in_dashboard_and_alerts_exists(api: httpx.AsyncClient) -> None:
-    await api.post("/v1/subscribers", json=[subscriber(1)])
+    await api.post("/v1/subscribers", json=subscriber(1))
     await api.post("/v1/campaigns", json={"message": {"title": "t", "body": "b"}})
     text = (await api.get("/metrics")).text
     known = {sample.name for family in text_string_to_metric_families(text) for sample in family.samples}

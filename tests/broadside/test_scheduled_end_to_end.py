@@ -113,8 +113,11 @@ def test_a_campaign_that_expired_while_no_node_ran_is_missed_and_alarms(node: No
     node.start()
     node.wait_for("serving;", START)
     node.until(lambda: state(node, report["id"]) == "missed", "end of the campaign", START)
-    alarms = node.until(lambda: node.api("/v1/status")["alarms"], "alarm")
-    assert any(report["id"] == alarm["about"] and "nobody gets it" in alarm["text"] for alarm in alarms)
+    (alarm,) = node.until(
+        lambda: [each for each in node.api("/v1/status")["alarms"] if each["name"] == "campaign-missed"], "alarm"
+    )
+    assert alarm["about"] == report["id"]
+    assert "nobody gets it" in alarm["text"]
     assert report["id"] in command(node, "doctor").stdout
     listed = command(node, "campaign", "list").stdout
     assert "missed" in listed
