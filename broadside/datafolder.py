@@ -215,6 +215,12 @@ class DataFolder:
             raise DataFolderError(f"api key {self.api_key}: is open to other users (chmod 600 {self.api_key})")
         return key
 
+    def renew_key(self) -> str:
+        """Make the API's key anew; the old one is refused from now on."""
+        key = secrets.token_urlsafe(32)
+        write_whole(self.api_key, key.encode() + b"\n")
+        return key
+
     def read_key(self) -> str | None:
         """Return the API's key; None if there is none, or this user cannot read it."""
         try:

@@ -15,6 +15,7 @@ from broadside.cli import (
     dead,
     doctor,
     fire,
+    key,
     node,
     output,
     peers,
@@ -62,7 +63,7 @@ def build() -> App:
         suppress_keyboard_interrupt=False,
         default_parameter=Parameter(negative="", negative_iterable="", show_default=False),
     )
-    for group in (node, fire, audience, campaign, subscribers, peers, tube, dead, twin, status, doctor, servers):
+    for group in (node, fire, audience, campaign, subscribers, peers, tube, dead, twin, key, status, doctor, servers):
         group.register(app)
     return app
 

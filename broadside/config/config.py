@@ -15,6 +15,7 @@ from msgspec import Meta
 
 from broadside import machine_users
 from broadside.config import strict_toml
+from broadside.config.http import ADDRESS, Http, checked_http
 from broadside.config.kinds import check_hours, read_kinds
 from broadside.config.tarantool import (
     KEEP_DAYS,
@@ -25,12 +26,10 @@ from broadside.config.tarantool import (
     ServerConfig,
     StoreConfig,
     check_peers_may_come,
-    is_loopback,
     read_keep,
     read_peers,
     read_queue,
     read_server,
-    split_address,
 )
 from broadside.errors import ConfigError, shown
 from broadside.machine_limits import GB, cores, memory
@@ -76,17 +75,6 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True):
     def memory_bytes(self) -> int:
         """``memory`` in bytes."""
         return round(float(self.memory[:-2]) * (1 << (30 if self.memory.endswith("GB") else 20)))
-
-
-class Http(msgspec.Struct, frozen=True, kw_only=True):
-    """``[http]``: the address of the API."""
-
-    bind: str = "127.0.0.1:8765"
-
-    @property
-    def address(self) -> tuple[str, int]:
-        """Host and port of ``bind``. Port 0 lets the system choose."""
-        return split_address(self.bind)
 
 
 class Channel(msgspec.Struct, frozen=True, kw_only=True):
@@ -211,7 +199,6 @@ _REMEDIES = {
     "node.memory": 'write it as in "512 MB" or "2 GB"; 64 MB is the least',
     "node.drain": "seconds, 1 to 3600; a provider's answer may take 20",
     "newsroom.zone": 'an IANA name, as in "Europe/Vienna"',
-    "http.bind": 'write host:port, as in "127.0.0.1:8765"',
     "channels.*.rate": "pushes a second; leave it out for the provider's own quota",
     "channels.*.dead_limit": "a share above 0, up to 1; 0.2 is 20 %, 1 never asks",
     "channels.*.connections": "1 to 64 connections per worker",
@@ -227,7 +214,7 @@ def _config(reader: strict_toml.Reader, table: dict[str, object], source: Path) 
     reader.unknown(table, sections, "")
     keep_days, table = read_keep(reader, table)
     node = reader.table(NodeConfig, table.get("node", {}), "node", _REMEDIES)
-    http = reader.table(Http, table.get("http", {}), "http", _REMEDIES)
+    http = reader.table(Http, table.get("http", {}), "http", {"http.bind": ADDRESS})
     supervision = reader.table(Supervision, table.get("supervision", {}), "supervision", _REMEDIES)
     newsroom = reader.table(NewsroomConfig, table.get("newsroom", {}), "newsroom", _REMEDIES)
     if newsroom is not None:
@@ -239,7 +226,7 @@ def _config(reader: strict_toml.Reader, table: dict[str, object], source: Path) 
         node = msgspec.structs.replace(node, data=reader.folder / node.data)
         _check_node(reader, node)
     if http is not None:
-        _check_bind(reader, http)
+        http = checked_http(reader, http)
     channels = _channels(reader, table.get("channels", {}))
     _check_twins(reader, channels, demo=demo is not None, shared="store" in table)
     peers = read_peers(reader, table.get("peers", []), None if node is None else node.name)
@@ -283,17 +270,6 @@ def _check_newsroom(reader: strict_toml.Reader, newsroom: NewsroomConfig) -> Non
 def _check_zone(reader: strict_toml.Reader, zone: str | None, key: str) -> None:
     if zone is not None and zone not in zones_known():
         reader.problem(key, f"{shown(zone)} is not a time zone", "an IANA time zone, as in Europe/Berlin", zone)
-
-
-def _check_bind(reader: strict_toml.Reader, http: Http) -> None:
-    try:
-        host, _ = http.address
-    except ValueError:
-        reader.problem("http.bind", f"{shown(http.bind)} is not an address", _REMEDIES["http.bind"], http.bind)
-        return
-    if not is_loopback(host):
-        remedy = "bind 127.0.0.1 and put a TLS reverse proxy or an SSH tunnel in front of it"
-        reader.problem("http.bind", f"{shown(http.bind)} can be reached from other machines", remedy, http.bind)
 
 
 def _channels(reader: strict_toml.Reader, tables: object) -> dict[str, Channel]:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
+from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar
 
 import msgspec
+import trio
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
+from broadside.access.keyring import Holder
 from broadside.api import strict_json
 from broadside.api.idempotency import HEADER, check_key
 from broadside.api.v1.route import Route
@@ -17,8 +20,19 @@ from broadside.console.http_answers import ApiFailure
 from broadside.errors import Problem, RecordError
 from campaigns.identity import parse_campaign
 
+LOOK_EVERY = 2.0
+"""Seconds between two looks at whether the key of a stream still holds."""
+
 A = TypeVar("A")
 T = TypeVar("T", bound=msgspec.Struct)
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """Whom a request comes from, and whether it still would be admitted."""
+
+    holder: Holder
+    holds: Callable[[], Awaitable[bool]]
 
 
 class Call:
@@ -31,6 +45,7 @@ class Call:
         query: msgspec.Struct | None = None,
         key: str | None = None,
         raw: bytes = b"",
+        admitted: Admitted | None = None,
     ) -> None:
         self.request = request
         self.key = key
@@ -38,6 +53,7 @@ class Call:
         self.raw = raw
         """The body's bytes."""
         self._route, self._query = route, query
+        self._admitted = admitted
 
     def query(self, kind: type[T]) -> T:
         """Return the parameters, of the route's own ``kind``."""
@@ -74,6 +90,18 @@ class Call:
         if waiting:
             await take(waiting)
 
+    @property
+    def holder(self) -> Holder:
+        """Whom the request comes from."""
+        assert self._admitted is not None
+        return self._admitted.holder
+
+    async def ended(self) -> None:
+        """Return once the request's key or session does not hold any more."""
+        assert self._admitted is not None
+        while await self._admitted.holds():  # noqa: ASYNC110 - it ends in the store, at any node
+            await trio.sleep(LOOK_EVERY)
+
     def named(self, name: str) -> str:
         """Return what stands in the path for ``name``."""
         return str(self.request.path_params[name])
@@ -102,14 +130,14 @@ def bind(route: Route[A], handler: Callable[[Call], Awaitable[A | Response]]) ->
     return route, handler
 
 
-async def read_call(route: Route[Any], request: Request) -> Call:
+async def read_call(route: Route[Any], request: Request, admitted: Admitted | None = None) -> Call:
     """Read a request (raises ``RecordError`` or ``ApiFailure`` for the first part that is not as it must be)."""
     query = strict_json.parameters(request.query_params.multi_items(), route.query)
     key = _idempotency_key(request) if route.method == "POST" else None
     raw = b"" if route.lines else await _read_body(route, request)
     if route.body is None and raw.strip():
         _refuse_body(raw)
-    return Call(route, request, query, key, raw)
+    return Call(route, request, query, key, raw, admitted)
 
 
 async def _read_body(route: Route[Any], request: Request) -> bytes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable
+from collections.abc import AsyncIterable, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from typing import TypeVar
 
@@ -14,7 +14,6 @@ from starlette.types import Receive, Scope, Send
 from broadside.api.audience_request import AudienceCount, CountRequest
 from broadside.api.bounds import channels_problem, request_problem
 from broadside.api.campaign_report import CampaignPage, CampaignReport, FireRequest, NewsroomClock
-from broadside.api.idempotency import NODE_KEY
 from broadside.api.operations import Coverage, Verification
 from broadside.api.preview_report import PreviewReport
 from broadside.api.text_rules import texts_problem
@@ -32,19 +31,25 @@ class _Progress(Response):
 
     media_type = "application/x-ndjson"
 
-    def __init__(self, reports: AbstractAsyncContextManager[AsyncIterable[CampaignReport]]) -> None:
+    def __init__(
+        self, reports: AbstractAsyncContextManager[AsyncIterable[CampaignReport]], ended: Callable[[], Awaitable[None]]
+    ) -> None:
+        """``ended`` returns when the client may read no more: its key or session has ended."""
         super().__init__()
         del self.headers["content-length"]
         self._reports = reports
+        self._ended = ended
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._watch, receive, nursery.cancel_scope)
-            async with self._reports as reports:
-                async for report in reports:
-                    line = msgspec.json.encode(report) + b"\n"
-                    await send({"type": "http.response.body", "body": line, "more_body": True})
+            with trio.CancelScope() as reading:
+                nursery.start_soon(self._until_ended, reading)
+                async with self._reports as reports:
+                    async for report in reports:
+                        line = msgspec.json.encode(report) + b"\n"
+                        await send({"type": "http.response.body", "body": line, "more_body": True})
             await send({"type": "http.response.body", "body": b"", "more_body": False})
             nursery.cancel_scope.cancel()
 
@@ -53,15 +58,20 @@ class _Progress(Response):
             pass
         life.cancel()
 
+    async def _until_ended(self, reading: trio.CancelScope) -> None:
+        await self._ended()
+        reading.cancel()
+
 
 def campaign_routes(newsroom: Newsroom) -> list[Bound]:
     """Bind the routes."""
 
     async def fire(call: Call) -> CampaignReport | Response:
         wanted = _wanted(call)
+        await newsroom.check_limits(wanted, call.holder.limits)
         if wanted.dry_run is True:
             return json_answer(await newsroom.rehearse(wanted))
-        return await newsroom.fire(wanted, call.key, NODE_KEY)
+        return await newsroom.fire(wanted, call.key, call.holder.owner)
 
     async def preview(call: Call) -> PreviewReport:
         return newsroom.preview(_wanted(call))
@@ -81,15 +91,18 @@ def campaign_routes(newsroom: Newsroom) -> list[Bound]:
 
     async def progress(call: Call) -> Response:
         await one(call)
-        return _Progress(newsroom.progress(call.campaign))
+        return _Progress(newsroom.progress(call.campaign), call.ended)
 
     async def pause(call: Call) -> CampaignReport:
+        await newsroom.check_campaign(call.campaign, call.holder.limits)
         return await newsroom.pause(call.campaign)
 
     async def resume(call: Call) -> CampaignReport:
+        await newsroom.check_campaign(call.campaign, call.holder.limits)
         return await newsroom.resume(call.campaign)
 
     async def cancel(call: Call) -> CampaignReport:
+        await newsroom.check_campaign(call.campaign, call.holder.limits)
         return await newsroom.cancel(call.campaign)
 
     async def coverage(call: Call) -> Coverage:

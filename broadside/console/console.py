@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import ssl
 from collections.abc import Callable
 from pathlib import Path
 
@@ -40,9 +41,9 @@ class AddressInUse(BroadsideError):
 class Console:
     """One incarnation of the HTTP server.
 
-    ``host`` and ``port`` (0: any) are for all clients with the key; ``local`` is the path of a Unix socket for the
-    command line, in a folder that only its owner can enter. ``bound`` is called with the base URL once both listen,
-    ``closing`` before they close: from then on another program may listen there.
+    ``host`` and ``port`` (0: any) are for all clients with a key, by TLS if there is ``tls``; ``local`` is the path of
+    a Unix socket for the command line, in a folder that only its owner can enter. ``bound`` is called with the base URL
+    once both listen, ``closing`` before they close: from then on another program may listen there.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class Console:
         port: int,
         local: Path,
         *,
+        tls: ssl.SSLContext | None = None,
         bound: Callable[[str], None],
         closing: Callable[[], None],
     ) -> None:
@@ -59,6 +61,7 @@ class Console:
         self._host = host
         self._port = port
         self._local = local
+        self._tls = tls
         self._bound = bound
         self._closing = closing
         self._server: HttpServer | None = None
@@ -74,12 +77,13 @@ class Console:
             raise AddressInUse(text) from error
         try:
             local = _listen(self._local)
-            doors = [*map(Door, listeners), Door(local, trusted=True, connections=1000)]
+            doors = [*(Door(each, tls=self._tls) for each in listeners), Door(local, trusted=True, connections=1000)]
             self._server = HttpServer(self._app, doors)
             if self._stopped:
                 self._server.stop()
             host, port = listeners[0].socket.getsockname()[:2]
-            self._bound(f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}")
+            scheme = "http" if self._tls is None else "https"
+            self._bound(f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}")
             ready()
             await self._server.run()
         finally:

@@ -7,6 +7,7 @@ client without the key cannot make the server read one. An error on a connection
 from __future__ import annotations
 
 import math
+import ssl
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from dataclasses import dataclass, field
 from email.utils import formatdate
@@ -59,6 +60,8 @@ class Door:
     listener: trio.SocketListener
     trusted: bool = False
     """Whether only the data folder's owner can connect: no client is slowed down, and all count as having the key."""
+    tls: ssl.SSLContext | None = None
+    """To serve by TLS."""
     connections: int = 100
     """Connections at once. A further one replaces the connection that has waited longest for a request."""
     _credit: float = field(default=0.0, init=False)
@@ -156,13 +159,18 @@ class HttpConnection:
     """One client's connection: request after request, until one side ends it."""
 
     def __init__(self, stream: trio.SocketStream, app: Asgi, door: Door) -> None:
+        self._plain = stream
+        self._secured: trio.SSLStream[trio.SocketStream] | None = None
+        if door.tls is not None:
+            self._secured = trio.SSLStream(stream, door.tls, server_side=True, https_compatible=True)
         self.life = trio.CancelScope()
         self.since = trio.current_time()
         self.waits = True
         """Whether it waits for the head of a request, so that closing it loses nothing."""
         self.known = door.trusted
         """Whether this client has sent the key."""
-        self._stream, self._app, self._door = stream, app, door
+        self._stream: trio.abc.Stream = self._secured or stream
+        self._app, self._door = app, door
         self._h11 = h11.Connection(h11.SERVER, max_incomplete_event_size=LARGEST_HEAD)
         self._last = False
         self._gone = False
@@ -178,6 +186,8 @@ class HttpConnection:
     async def run(self) -> None:
         """Serve the connection to its end."""
         try:
+            if self._secured is not None and not await self._shaken(self._secured):
+                return
             while await self._one_request():
                 self.since = trio.current_time()
                 self.waits = True
@@ -185,7 +195,17 @@ class HttpConnection:
                 self.waits = True
                 await self._linger()
         finally:
-            await trio.aclose_forcefully(self._stream)
+            await trio.aclose_forcefully(self._plain)
+
+    async def _shaken(self, stream: trio.SSLStream[trio.SocketStream]) -> bool:
+        """Whether the client has done TLS's handshake in time."""
+        with trio.move_on_after(HEAD_WITHIN):
+            try:
+                await stream.do_handshake()
+            except (trio.BrokenResourceError, trio.ClosedResourceError, ssl.SSLError):
+                return False
+            return True
+        return False
 
     async def _one_request(self) -> bool:
         try:
@@ -230,7 +250,7 @@ class HttpConnection:
             "asgi": {"version": "3.0", "spec_version": "2.4"},
             "http_version": request.http_version.decode(),
             "method": request.method.decode(),
-            "scheme": "http",
+            "scheme": "http" if self._secured is None else "https",
             "path": unquote(path.decode()),
             "raw_path": path,
             "query_string": query,
@@ -289,7 +309,7 @@ class HttpConnection:
                 if event is not h11.NEED_DATA:
                     return event
                 try:
-                    self._h11.receive_data(await self._stream.receive_some(piece))
+                    self._h11.receive_data(bytes(await self._stream.receive_some(piece)))
                 except (trio.BrokenResourceError, trio.ClosedResourceError):
                     break
         self._gone = True
@@ -332,7 +352,8 @@ class HttpConnection:
         left = LINGER_BYTES
         with trio.move_on_after(LINGER):
             try:
-                await self._stream.send_eof()
+                if self._secured is None:
+                    await self._plain.send_eof()
                 while left > 0 and (dropped := await self._stream.receive_some(PIECE)):
                     left -= len(dropped)
             except (trio.BrokenResourceError, trio.ClosedResourceError):

@@ -11,15 +11,16 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route as StarletteRoute
 
-from broadside.api.idempotency import NODE_KEY
 from broadside.api.v1 import table
 from broadside.api.v1.openapi import document
 from broadside.api.v1.route import Route
-from broadside.console.admission import Admission
-from broadside.console.calls import Bound, Call, bind, read_call
+from broadside.console.access_routes import Access, access_routes
+from broadside.console.calls import Admitted, Bound, Call, bind, read_call
 from broadside.console.campaign_routes import campaign_routes
 from broadside.console.dead_routes import dead_routes
+from broadside.console.host_names import HostNames
 from broadside.console.http_answers import answered, failed, json_answer, no_route
+from broadside.console.http_server import ADMITTED
 from broadside.console.kept_answers import KeptAnswers
 from broadside.console.metrics import Metrics
 from broadside.console.node_routes import node_routes
@@ -29,6 +30,9 @@ from broadside.newsroom.alarm_board import AlarmBoard
 from broadside.newsroom.newsroom import Newsroom
 from broadside.newsroom.ring import Ring
 
+_ANY_HOST = (table.HEALTH, table.READY, table.METRICS)
+"""Routes that show nothing which a page of another name could use."""
+
 
 class Api:
     """The API. ``ready``: whether the node can fire; ``status``: its part of a ``NodeStatus``."""
@@ -37,14 +41,16 @@ class Api:
         self,
         newsroom: Newsroom,
         ring: Ring,
-        key: str,
+        access: Access,
         *,
         ready: Callable[[], bool],
         status: Callable[[], dict[str, Any]],
         board: AlarmBoard,
         metrics: Metrics,
+        hosts: HostNames,
     ) -> None:
-        self._admission = Admission(key)
+        self._access = access
+        self._hosts = hosts
         self._kept = KeptAnswers()
         self._bound: list[Bound] = [
             *node_routes(newsroom, ready, status, board, metrics),
@@ -52,6 +58,7 @@ class Api:
             *subscriber_routes(newsroom),
             *ring_routes(newsroom, ring),
             *dead_routes(newsroom.dead),
+            *access_routes(access),
             bind(table.OPENAPI, _document),
         ]
 
@@ -67,18 +74,39 @@ class Api:
 
     def _served(self, route: Route[Any], handler: Callable[[Call], Awaitable[Any]]) -> StarletteRoute:
         async def serve(request: Request) -> Response:
-            if route.scope is not None:
-                self._admission.admit(request, route.scope)
-                call = await read_call(route, request)
-            else:  # a probe may add what keeps caches away, and nobody's body is read
-                call = Call(route, request)
-            if call.key is not None and route.repeat == "node":
-                answer = await self._kept.once(NODE_KEY, call.key, call.fingerprint, lambda: handler(call))
-            else:
+            if route not in _ANY_HOST and not getattr(request.state, ADMITTED, False):  # a trusted door has no names
+                self._hosts.check(request)
+            if route.scope is None:
+                # a probe may add what keeps caches away, and nobody's body is read but a log-in's
+                call = Call(route, request) if route.body is None else await read_call(route, request)
+                return _answered(route, await handler(call))
+            admission, scope = self._access.admission, route.scope
+            holder = await admission.admit(request, scope)
+            call = await read_call(route, request, Admitted(holder, lambda: admission.holds(request, scope)))
+
+            async def act() -> Any:
                 answer = await handler(call)
-            return answer if isinstance(answer, Response) else json_answer(answer, route.status)
+                if route.method != "GET" and route.audited:
+                    await self._audit(route, call, answer)
+                return answer
+
+            if call.key is not None and route.repeat == "node":
+                answer = await self._kept.once(holder.owner, call.key, call.fingerprint, act)
+            else:
+                answer = await act()
+            return _answered(route, answer)
 
         return StarletteRoute(route.path, answered(serve), methods=[route.method])
+
+    async def _audit(self, route: Route[Any], call: Call, answer: Any) -> None:
+        """Note who has changed what: the names in the path, or the id of what is new."""
+        about = " ".join(call.named(name) for name in route.names) or str(getattr(answer, "id", ""))
+        query = dict(call.request.query_params)
+        await self._access.audit.record(call.holder, f"{route.method} {route.path}", about, route.status, query)
+
+
+def _answered(route: Route[Any], answer: Any) -> Response:
+    return answer if isinstance(answer, Response) else json_answer(answer, route.status)
 
 
 async def _document(call: Call) -> dict[str, Any]:

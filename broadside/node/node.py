@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import resource
+import ssl
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -16,10 +17,17 @@ import trio
 from actors.membership import Membership
 from actors.scheduler import Scheduler
 from broadside import logs, wire
+from broadside.access.audit import Audit
+from broadside.access.keyring import Keyring
+from broadside.access.sessions import Sessions
 from broadside.api.alarm import Alarm
 from broadside.api.token_rules import DeviceTokens
 from broadside.config.config import Channel, Config
+from broadside.config.http import Http
+from broadside.console.access_routes import Access
+from broadside.console.admission import Admission
 from broadside.console.console import Console, contained
+from broadside.console.host_names import HostNames
 from broadside.console.metrics import Metrics, NodeFigures, WorkerFigures
 from broadside.console.routes import Api
 from broadside.datafolder import DataFolder, NodeInfo
@@ -41,6 +49,7 @@ from broadside.topology import build_transport, endpoints
 from campaigns.channel_figures import ChannelFigures
 from campaigns.channel_state import ChannelState, worst
 from campaigns.clock import wall_clock
+from storage.access import AccessStore
 from storage.link import Link
 from storage.records import DeadStanding
 from storage.store import Store
@@ -128,6 +137,10 @@ class Node:
         )
         self._scheduler = Scheduler(store=self._store_verbs, start=self.newsroom.start)
         self._key = folder.key()
+        store = AccessStore(self._link)
+        self._keyring = Keyring(store, config.node.name, lambda: self._key, self._renew_key)
+        self._sessions = Sessions(store, self._keyring)
+        self._audit = Audit(store, config.node.name)
         self._socket = folder.root
         self._setbacks = Setbacks("the HTTP API")
         self._ready = False
@@ -249,11 +262,41 @@ class Node:
         ring = Ring(store=self._store_verbs, node=self._config.node.name)
         board = AlarmBoard(self.newsroom, ring, self._alarms)
         metrics = Metrics(self.newsroom, ring, board, self._figures)
-        api = Api(
-            self.newsroom, ring, self._key, ready=self._serving, status=self._status, board=board, metrics=metrics
+        http = self._config.http
+        host, port = http.address
+        # two nodes on one host have one jar of cookies in a browser: the port keeps them apart
+        prefix = "__Host-" if http.secure else ""
+        admission = Admission(self._keyring, self._sessions, f"{prefix}broadside-{port}")
+        access = Access(
+            keyring=self._keyring,
+            sessions=self._sessions,
+            audit=self._audit,
+            admission=admission,
+            url=lambda: self.url,
+            secure=http.secure,
         )
-        host, port = self._config.http.address
-        return Console(api.app(), host, port, self._socket, bound=self._bound, closing=self._folder.forget_node)
+        api = Api(
+            self.newsroom,
+            ring,
+            access,
+            ready=self._serving,
+            status=self._status,
+            board=board,
+            metrics=metrics,
+            hosts=HostNames(http.names),
+        )
+        return Console(
+            api.app(),
+            host,
+            port,
+            self._socket,
+            tls=_tls(http),
+            bound=self._bound,
+            closing=self._folder.forget_node,
+        )
+
+    def _renew_key(self) -> None:
+        self._key = self._folder.renew_key()
 
     def _built(self) -> dict[str, Transport]:
         """Each channel's transport, built but never run: for its check of messages and its shared credential."""
@@ -417,3 +460,17 @@ class Node:
     def twins(self) -> list[str]:
         """Platforms served by twins instead of their providers."""
         return list(self._twins)
+
+
+def _tls(http: Http) -> ssl.SSLContext | None:
+    """How the API is served by TLS (ConfigError if its files do not fit)."""
+    if http.certificate is None or http.private_key is None:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.set_alpn_protocols(["http/1.1"])
+    try:
+        context.load_cert_chain(http.certificate, http.private_key)
+    except (OSError, ssl.SSLError) as error:
+        problem = Problem("http.certificate", f"cannot be used: {error}", "give a PEM file and the key that fits it")
+        raise ConfigError([problem]) from None
+    return context

@@ -5,18 +5,28 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from broadside.access.audit import Audit
+from broadside.access.keyring import Keyring
+from broadside.access.sessions import Sessions
 from broadside.api.alarm import Alarm
+from broadside.console.access_routes import Access
+from broadside.console.admission import Admission
+from broadside.console.host_names import HostNames
 from broadside.console.metrics import Metrics, NodeFigures, WorkerFigures
 from broadside.console.routes import Api
 from broadside.newsroom.alarm_board import AlarmBoard
 from broadside.newsroom.newsroom import Newsroom
 from broadside.newsroom.ring import Ring
 from campaigns.channel_figures import ChannelFigures
+from campaigns.clock import Clock, wall_clock
+from storage.access import AccessStore
+from storage.link import Link
 
 
 def api_of(
     newsroom: Newsroom,
     ring: Ring,
+    link: Link,
     key: str,
     status: Callable[[], dict[str, Any]] = dict,
     own: Callable[[], list[Alarm]] = list,
@@ -24,7 +34,23 @@ def api_of(
     """The API of a node that serves. ``own``: what this node knows to be wrong."""
     board = AlarmBoard(newsroom, ring, own)
     metrics = Metrics(newsroom, ring, board, figures)
-    return Api(newsroom, ring, key, ready=lambda: True, status=status, board=board, metrics=metrics)
+    hosts = HostNames(["node"])
+    access = access_of(link, key)
+    return Api(newsroom, ring, access, ready=lambda: True, status=status, board=board, metrics=metrics, hosts=hosts)
+
+
+def access_of(link: Link, key: str, clock: Clock = wall_clock) -> Access:
+    """Keys, sessions and the audit in a store, and the node's own key."""
+    store, own = AccessStore(link), [key]
+    keyring = Keyring(store, "n1", lambda: own[0], lambda: own.append(f"{own.pop()}'"), clock)
+    sessions = Sessions(store, keyring, clock)
+    return Access(
+        keyring=keyring,
+        sessions=sessions,
+        audit=Audit(store, "n1", clock),
+        admission=Admission(keyring, sessions, "broadside-8765"),
+        url=lambda: "http://node",
+    )
 
 
 def figures() -> NodeFigures:

@@ -65,7 +65,7 @@ def newsroom_over(link: Link) -> Newsroom:
 
 def api_over(link: Link) -> Api:
     ring = Ring(store=Store(link), node="n1")
-    return api_of(newsroom_over(link), ring, KEY, lambda: {"node": "n"})
+    return api_of(newsroom_over(link), ring, link, KEY, lambda: {"node": "n"})
 
 
 @pytest.fixture

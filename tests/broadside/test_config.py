@@ -89,7 +89,7 @@ MISTAKES = {
     ),
     "an unknown section": (APNS + "[nod]\n", 'nod: unknown key (did you mean "node"?)'),
     "an unknown key": (APNS + "[node]\nworker = 2\n", 'node.worker: unknown key (did you mean "workers"?)'),
-    "an unknown key far from all": (APNS + "[http]\nzzz = 2\n", "http.zzz: unknown key (known here: bind)"),
+    "an unknown key far from all": (APNS + "[http]\nzzz = 2\n", "http.zzz: unknown key (known here: behind_proxy,"),
     "text for a number": (
         APNS + '[node]\nworkers = "two"\n',
         'node.workers: "two" is not a whole number (leave it out',
@@ -171,7 +171,16 @@ MISTAKES = {
     "a port out of range": (APNS + '[http]\nbind = "127.0.0.1:99999"\n', "is not an address (write host:port"),
     "a public bind": (
         APNS + '[http]\nbind = "0.0.0.0:80"\n',
-        'http.bind: "0.0.0.0:80" can be reached from other machines (bind 127.0.0.1 and',
+        'http.bind: "0.0.0.0:80" can be reached from other machines, and keys would cross the network in the clear (',
+    ),
+    "half of TLS": (APNS + '[http]\ncertificate = "ca.pem"\n', "http.private_key: is missing (give both files"),
+    "a private key for all": (
+        APNS + '[http]\ncertificate = "ca.pem"\nprivate_key = "open"\n',
+        'http.private_key: file "open" is secret but open to every user (chmod 600',
+    ),
+    "a name with a port": (
+        APNS + '[http]\nnames = ["push.example:443"]\n',
+        'http.names[0]: "push.example:443" is not a host name (a host name without a port',
     ),
     "no period": (APNS + "[supervision]\nperiod = 0\n", "supervision.period: 0 is out of range, must be > 0"),
     "a zone that is none": (

@@ -51,7 +51,7 @@ def newsroom(
 
 def client(link: Link, key: str = "k", clock: Callable[[], int] = lambda: NOW) -> httpx.AsyncClient:
     ring = Ring(store=Store(link), node="n1")
-    app = api_of(newsroom(link, clock), ring, key).app()
+    app = api_of(newsroom(link, clock), ring, link, key).app()
     headers = {"authorization": f"Bearer {key}"}
     return httpx.AsyncClient(
         transport=httpx.ASGITransport(app=app), base_url="http://node", headers=headers, timeout=30

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import socket
+import ssl
 import struct
 import threading
 import time
@@ -15,6 +16,7 @@ import httpx
 import pytest
 import structlog.testing
 import trio
+import trustme
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from starlette.requests import Request
@@ -489,3 +491,40 @@ def test_a_request_with_two_framings_is_refused_and_nothing_after_it_is_read(las
     assert answer.startswith(b"HTTP/1.1 400 ")
     assert b"\r\nconnection: close\r\n" in answer.lower()
     assert answer.count(b"HTTP/1.1 ") == 1
+
+
+def test_the_api_is_served_by_tls(tmp_path: Path) -> None:
+    authority = trustme.CA()
+    own = authority.issue_cert("localhost", "127.0.0.1")
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    own.configure_cert(context)
+    link = Link(dict.fromkeys(("store", "queue"), Endpoint("unix/:/nowhere", "nobody", "")))
+    trusted = ssl.create_default_context()
+    authority.configure_trust(trusted)
+
+    async def main() -> None:
+        up = trio.Event()
+        urls: list[str] = []
+        console = Console(
+            api_over(link).app(),
+            "127.0.0.1",
+            0,
+            tmp_path / "t.sock",
+            tls=context,
+            bound=urls.append,
+            closing=lambda: None,
+        )
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(console.run, up.set)
+            with trio.fail_after(20):
+                await up.wait()
+                async with httpx.AsyncClient(verify=trusted) as client:
+                    assert (await client.get(f"{urls[0]}/healthz")).json() == {"ok": True}
+                    assert urls[0].startswith("https://127.0.0.1:")
+                    plain = urls[0].replace("https", "http")
+                    with pytest.raises(httpx.TransportError):
+                        await client.get(f"{plain}/healthz")
+                    assert (await client.get(f"{urls[0]}/healthz")).status_code == 200, "others are not disturbed"
+            nursery.cancel_scope.cancel()
+
+    trio.run(main)

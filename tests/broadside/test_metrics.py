@@ -40,7 +40,7 @@ WRONG = Alarm(name=AlarmName.DISK_FULL, severity=Severity.CRITICAL, text="a\x1b[
 @pytest.fixture
 async def api(own_link: Link) -> AsyncIterator[httpx.AsyncClient]:
     newsroom = newsroom_over(own_link)
-    app = api_of(newsroom, Ring(store=Store(own_link), node="n1"), KEY, own=lambda: [WRONG]).app()
+    app = api_of(newsroom, Ring(store=Store(own_link), node="n1"), own_link, KEY, own=lambda: [WRONG]).app()
     headers = {"authorization": f"Bearer {KEY}"}
     transport = httpx.ASGITransport(app=app)
     async with httpx.AsyncClient(transport=transport, base_url="http://node", headers=headers) as client:
@@ -85,7 +85,7 @@ async def test_metrics_want_the_key(api: httpx.AsyncClient) -> None:
 async def test_metrics_and_alarms_answer_while_tarantool_is_away() -> None:
     nowhere = Endpoint("unix/:/nowhere", "u", "p")
     link = Link({"store": nowhere, "queue": nowhere})  # never opened
-    app = api_of(newsroom_over(link), Ring(store=Store(link), node="n1"), KEY).app()
+    app = api_of(newsroom_over(link), Ring(store=Store(link), node="n1"), link, KEY).app()
     headers = {"authorization": f"Bearer {KEY}"}
     async with httpx.AsyncClient(
         transport=httpx.ASGITransport(app=app), base_url="http://node", headers=headers
@@ -174,7 +174,7 @@ async def test_the_worst_comes_first(own_link: Link) -> None:
     newsroom = newsroom_over(own_link)
     await newsroom.fire(FireRequest(message=Message(title="t", body="b")))
     low = msgspec.structs.replace(WRONG, severity=Severity.NOTICE)
-    app = api_of(newsroom, Ring(store=Store(own_link), node="n1"), KEY, own=lambda: [low, WRONG]).app()
+    app = api_of(newsroom, Ring(store=Store(own_link), node="n1"), own_link, KEY, own=lambda: [low, WRONG]).app()
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://node") as client:
         said = await client.get("/readyz")
     assert (said.status_code, said.json()["ready"]) == (503, False), "a full disk accepts nothing"

@@ -16,6 +16,7 @@ import trio
 
 from campaigns.message import Message
 from campaigns.recipient import pack_recipients, unpack_recipients
+from storage.access import AccessStore, AuditRow, KeyRow
 from storage.records import Once, Remainder, Settlement, Task, attempt
 from tests.conftest import Server, linked
 from tests.storage.test_walk_verbs import CAMPAIGN, NOW, House
@@ -26,6 +27,7 @@ SUBSCRIBERS = 12
 PAGE = 4
 ONCE = Once("newsroom", "key-1", {"title": "digest"})
 DRAFT = CAMPAIGN + 1
+KEY = KeyRow("k3xm4taq", "hash", "Ana", "editor", NOW, ["ios"])
 OPEN = "box.cfg({work_dir = arg[1], log_level = 1, feedback_enabled = box.internal.feedback_daemon and false})\n"
 SNAPSHOT = OPEN + "box.snapshot() os.exit(0)"
 VERSIONS = (
@@ -72,6 +74,10 @@ async def fill(server: Server) -> None:
         await house.walk_page()  # this page's outbox line is still owed
         (task,) = [Task.of(*each) for each in await house.tubes.batch_take("android", 1)]
         assert await house.tubes.batch_crashed("android", task.id, task.number, "boom") == (1, False)
+        access = AccessStore(link)
+        await access.add(KEY)
+        await access.add_ticket("session", "session", KEY.id, NOW + 1000, NOW)
+        await access.record(AuditRow(0, NOW, "n1", KEY.id, KEY.name, "POST /v1/campaigns", "c", 201, {}))
 
 
 def main() -> None:

@@ -5,6 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from broadside.api.access_records import (
+    AuditEntry,
+    AuditPage,
+    KeyCreated,
+    KeyRecord,
+    KeyRequest,
+    Keys,
+    LoginLink,
+    LoginRequest,
+    LogoutAnswer,
+    SessionRecord,
+)
 from broadside.api.alarm import Alarm, AlarmName, Severity
 from broadside.api.audience_request import AudienceCount, AudienceRequest, ChannelCount, CountRequest, TagConditions
 from broadside.api.base_records import (
@@ -65,6 +77,7 @@ _STATE = ChannelState(
     since=_AT,
     remedy="correct the key",
 )
+_KEY = KeyRecord(id="k3xm4taq", name="Ana", role="editor", created_at=_AT, channels=["ios-news"], used_at=_AT)
 _ALARM = Alarm(
     name=AlarmName.CHANNEL_REFUSED,
     severity=Severity.CRITICAL,
@@ -111,6 +124,35 @@ _DEAD = DeadEntry(
 EXAMPLES: Mapping[Any, Any] = {
     dict[str, Any]: {"openapi": "3.1.0"},
     Health: Health(ok=True),
+    LoginRequest: LoginRequest(key="bsk_k3xm4taq_6fD0…"),
+    SessionRecord: SessionRecord(
+        id="k3xm4taq",
+        name="Ana",
+        role="editor",
+        scopes=["any", "editor", "viewer"],
+        expires_at=_AT + 43_200_000,
+        csrf="0f3a…",
+    ),
+    LogoutAnswer: LogoutAnswer(ended=True),
+    LoginLink: LoginLink(url="https://node-1.example/login#Zk0…", expires_at=_AT + 600_000),
+    KeyRequest: KeyRequest(name="Ana", role="editor", channels=["ios-news"], days=90),
+    KeyRecord: _KEY,
+    KeyCreated: KeyCreated(key="bsk_k3xm4taq_6fD0…", record=_KEY),
+    Keys: Keys(keys=[_KEY]),
+    AuditPage: AuditPage(
+        entries=[
+            AuditEntry(
+                number=7,
+                at=_AT,
+                node="node-1",
+                key="k3xm4taq",
+                name="Ana",
+                action="POST /v1/campaigns/{id}/pause",
+                about=_ID,
+                status=200,
+            )
+        ],
+    ),
     Readiness: Readiness(ready=True, alarms=[_ALARM]),
     str: "broadside_ready 1.0\n",
     FireRequest: FireRequest(
@@ -267,6 +309,13 @@ ERRORS: Mapping[int, dict[str, Any]] = {
     },
     404: {"detail": f"no campaign {_ID}", "field": "id", "value": _ID, "remedy": "`campaign list` shows the ids"},
     409: {"detail": f"campaign {_ID} is done", "remedy": "it has ended already"},
+    421: {
+        "detail": "this node is not known under the name of the request",
+        "field": "host",
+        "value": "elsewhere.example",
+        "remedy": "use the node's address, or add the name to [http] names in broadside.toml",
+    },
+    429: {"detail": "too many log-ins failed", "remedy": "try again in 42 s"},
     413: {
         "detail": "the body is larger than 2,097,152 bytes",
         "field": "body",

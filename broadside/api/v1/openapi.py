@@ -48,7 +48,7 @@ def document() -> dict[str, Any]:
     paths: dict[str, Any] = {}
     for route in TABLE:
         paths.setdefault(route.path, {})[route.method.lower()] = _operation(route, named)
-    key = {"type": "http", "scheme": "bearer", "description": "The key in the data folder's `api.key`."}
+    key = {"type": "http", "scheme": "bearer", "description": "A key of `broadside key add`, or the node's `api.key`."}
     return {
         "openapi": "3.1.0",
         "info": {"title": "Broadside", "version": "1", "description": _ABOUT},
@@ -61,7 +61,8 @@ def document() -> dict[str, Any]:
 def statuses(route: Route[Any]) -> dict[int, str]:
     """Return the errors of a route: status → when."""
     if route.scope is None:
-        return {status: USUAL[status] for status in (500, 503, 507)}
+        usual = {status: USUAL[status] for status in (400, 413, 421, 500, 503, 507)}
+        return dict(sorted({**usual, **route.errors}.items())) if route.body else {500: USUAL[500]}
     reused = {422: f"The `{HEADER}` was used for another request."} if route.repeat == "node" else {}
     return dict(sorted({**USUAL, **route.errors, **reused}.items()))
 

@@ -13,10 +13,10 @@ from broadside.api.bounds import LARGEST_ANSWER, LONGEST_CHANNEL
 
 A = TypeVar("A")
 
-Scope: TypeAlias = Literal["viewer", "editor", "approver", "operator", "app"]
-"""What a key must be allowed. ``viewer``: see campaigns and the node; ``editor``: compose, fire and stop; ``approver``:
-fire what is too large for an editor alone; ``operator``: channels, tubes, peers, the whole base; ``app``: register and
-unregister subscribers."""
+Scope: TypeAlias = Literal["any", "viewer", "editor", "approver", "operator", "app"]
+"""What a key must be allowed. ``any``: every key; ``viewer``: see campaigns and the node; ``editor``: compose, fire and
+stop; ``approver``: fire what is too large for an editor alone; ``operator``: channels, tubes, peers, the whole base;
+``app``: register and unregister subscribers."""
 
 Repeat: TypeAlias = Literal["same", "store", "node"]
 """Why a POST may be repeated under its ``Idempotency-Key``. ``same``: a repeat has no further effect by itself;
@@ -59,6 +59,8 @@ class Route(Generic[A]):
     errors: Mapping[int, str] = field(default_factory=dict)
     """Status → when, for those that not every route has."""
     repeat: Repeat = "same"
+    audited: bool = True
+    """Whether a call that changes something leaves an entry in the audit."""
 
     @property
     def name(self) -> str:
@@ -75,6 +77,7 @@ class Route(Generic[A]):
 PATH: Mapping[str, Any] = {
     "id": Annotated[str, Meta(pattern="^[a-zA-Z2-7]{13}$", description="A campaign's id.", examples=["2qbsgz3kxm4ta"])],
     "name": Annotated[str, Meta(min_length=1, description="A node's name.", examples=["n2"])],
+    "key_id": Annotated[str, Meta(min_length=1, max_length=80, description="A key's id.", examples=["k3xm4taq"])],
     "channel": Annotated[
         str,
         Meta(
@@ -87,7 +90,9 @@ PATH: Mapping[str, Any] = {
 USUAL: Mapping[int, str] = {
     400: "A field, a parameter or the body is wrong: `field`, `value` and `remedy` say which and what to do.",
     401: "The key is missing or wrong.",
+    403: "The key's role may not do this, or a page did not send its session's `X-CSRF-Token`.",
     413: "The body is too large.",
+    421: "The node is not known under the name in `Host`: see `[http] names`.",
     500: "The node failed: its log has the reason under `id`.",
     503: "The node does not reach its Tarantool: try again in a moment.",
     507: "Tarantool's memory or its disk is full.",

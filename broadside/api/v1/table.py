@@ -7,6 +7,17 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
+from broadside.api.access_records import (
+    AuditPage,
+    KeyCreated,
+    KeyRecord,
+    KeyRequest,
+    Keys,
+    LoginLink,
+    LoginRequest,
+    LogoutAnswer,
+    SessionRecord,
+)
 from broadside.api.audience_request import AudienceCount, CountRequest
 from broadside.api.base_records import BaseCount, Channels, Imported, ImportedLines, Removed, SubscriberPage
 from broadside.api.bounds import LARGEST_CAMPAIGN, LARGEST_LINE
@@ -61,6 +72,13 @@ class DeadQuery(_Query, frozen=True, kw_only=True):
 
 class BuriedQuery(_Query, frozen=True, kw_only=True):
     """Which buried batches."""
+
+    limit: Annotated[int, Meta(ge=1, le=1000)] = 100
+    cursor: Cursor = ""
+
+
+class AuditQuery(_Query, frozen=True, kw_only=True):
+    """Which entries."""
 
     limit: Annotated[int, Meta(ge=1, le=1000)] = 100
     cursor: Cursor = ""
@@ -148,6 +166,7 @@ CAMPAIGNS = Route(
     answer=CampaignPage,
 )
 PREVIEW = Route(
+    audited=False,
     method="POST",
     path="/v1/campaigns/preview",
     scope="editor",
@@ -219,6 +238,7 @@ CANCEL = _move(
 )
 
 AUDIENCE = Route(
+    audited=False,
     method="POST",
     path="/v1/audience/count",
     scope="editor",
@@ -240,6 +260,7 @@ NEWSROOM = Route(
 # -- subscribers -------------------------------------------------------------------------------------------------------
 
 REGISTER = Route(
+    audited=False,
     method="POST",
     path="/v1/subscribers",
     scope="app",
@@ -252,6 +273,7 @@ REGISTER = Route(
     answer=Imported,
 )
 UNREGISTER = Route(
+    audited=False,
     method="DELETE",
     path="/v1/subscribers",
     scope="app",
@@ -389,6 +411,70 @@ END = Route(
     repeat="node",
 )
 
+# -- keys, sessions, the audit -----------------------------------------------------------------------------------------
+
+LOGIN = Route(
+    audited=False,
+    method="POST",
+    path="/v1/session",
+    scope=None,
+    summary="Log a browser in with a key, or with the code of a link: the answer sets the session's cookie.",
+    body=LoginRequest,
+    noun="a log-in",
+    answer=SessionRecord,
+    status=201,
+    errors={401: "The key or the code does not hold.", 429: "Too many log-ins failed: wait for `Retry-After`."},
+)
+SESSION = Route(
+    method="GET",
+    path="/v1/session",
+    scope="any",
+    summary="Return who is asking, and what a page of this session sends with every change.",
+    answer=SessionRecord,
+)
+LOGOUT = Route(
+    audited=False, method="DELETE", path="/v1/session", scope="any", summary="End the session.", answer=LogoutAnswer
+)
+KEYS = Route(method="GET", path="/v1/keys", scope="operator", summary="List all keys, never a secret.", answer=Keys)
+KEY_ADD = Route(
+    method="POST",
+    path="/v1/keys",
+    scope="operator",
+    summary="Make a key. It is in this answer and nowhere else.",
+    body=KeyRequest,
+    noun="a key",
+    answer=KeyCreated,
+    status=201,
+    repeat="node",
+)
+KEY_REVOKE = Route(
+    method="POST",
+    path="/v1/keys/{key_id}/revoke",
+    scope="operator",
+    summary="Revoke a key: it is refused within 5 s on every node, and its sessions and streams end. `local` is this "
+    "node's own, which is made anew.",
+    answer=KeyRecord,
+    errors={404: "There is no such key."},
+)
+KEY_LINK = Route(
+    audited=False,
+    method="POST",
+    path="/v1/session/link",
+    scope="any",
+    summary="Make a link that logs one browser in as this key, once, within ten minutes.",
+    answer=LoginLink,
+    status=201,
+    repeat="node",
+)
+AUDIT = Route(
+    method="GET",
+    path="/v1/audit",
+    scope="operator",
+    summary="List who changed what, the newest first.",
+    query=AuditQuery,
+    answer=AuditPage,
+)
+
 TABLE: tuple[Route[Any], ...] = (
     HEALTH,
     READY,
@@ -424,5 +510,13 @@ TABLE: tuple[Route[Any], ...] = (
     BURIED,
     KICK,
     END,
+    LOGIN,
+    SESSION,
+    LOGOUT,
+    KEYS,
+    KEY_ADD,
+    KEY_REVOKE,
+    KEY_LINK,
+    AUDIT,
 )
 """In the order of the document, which is the order in which they are matched."""

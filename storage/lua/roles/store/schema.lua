@@ -4,7 +4,9 @@ local bring_up = require('roles.spaces')
 
 local schema = {}
 
-local STEPS = {require('roles.store.steps.step_1'), require('roles.store.steps.step_2')}
+local STEPS = {
+    require('roles.store.steps.step_1'), require('roles.store.steps.step_2'), require('roles.store.steps.step_3'),
+}
 
 -- Bring the spaces to the newest version. Returns it.
 function schema.migrate()

@@ -1,0 +1,94 @@
+"""Sessions of the page: a cookie in place of a key, and links that log a browser in once."""
+
+from __future__ import annotations
+
+import hmac
+import secrets
+from collections import deque
+from dataclasses import dataclass
+
+import trio
+
+from broadside.access.keyring import Holder, Keyring, digest
+from broadside.api.access_records import LoginRequest
+from broadside.errors import Problem, RecordError
+from campaigns.clock import Clock, wall_clock
+from storage.access import AccessStore
+
+SESSION = 12 * 3_600_000
+"""Ms that a session lasts."""
+CODE = 10 * 60_000
+"""Ms that a link's code holds."""
+FAILURES = 10
+"""Failed log-ins …"""
+WINDOW = 60.0
+"""… in this many seconds, after which the next must wait. A right key that comes then must wait too."""
+
+
+class TooManyLogins(Exception):
+    """Too many log-ins failed lately. ``seconds``: until the next is looked at."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__("too many log-ins failed")
+        self.seconds = seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """An open session."""
+
+    holder: Holder
+    expires_at: int
+    csrf: str
+
+
+class Sessions:
+    """Opens, finds and ends sessions; they are kept in the store, so that any node of the ring knows them."""
+
+    def __init__(self, store: AccessStore, keyring: Keyring, clock: Clock = wall_clock) -> None:
+        self._store = store
+        self._keyring = keyring
+        self._clock = clock
+        self._failed: deque[float] = deque(maxlen=FAILURES)
+
+    async def open(self, request: LoginRequest) -> tuple[str, Session] | None:
+        """Open a session; None: the key or the code does not hold. Raises ``TooManyLogins``, ``RecordError``."""
+        if (request.key is None) == (request.code is None):
+            raise RecordError(Problem("key", "give a key or a code, and not both", "send one of them"))
+        now = trio.current_time()
+        if len(self._failed) == FAILURES and now - self._failed[0] < WINDOW:
+            raise TooManyLogins(WINDOW - (now - self._failed[0]))
+        if request.code is not None:
+            found = await self._store.ticket(digest(request.code), "code", self._clock(), once=True)
+            holder = None if found is None else await self._keyring.of_id(found[0])
+        else:
+            holder = await self._keyring.holder(request.key or "")
+        if holder is None:
+            self._failed.append(now)
+            return None
+        secret, expires = secrets.token_urlsafe(32), self._clock() + SESSION
+        await self._store.add_ticket(digest(secret), "session", holder.id, expires, self._clock())
+        return secret, Session(holder, expires, csrf(secret))
+
+    async def find(self, secret: str) -> Session | None:
+        """Return the session of a cookie; None: there is none, or its key does not hold any more."""
+        found = await self._store.ticket(digest(secret), "session", self._clock())
+        if found is None:
+            return None
+        holder = await self._keyring.of_id(found[0])
+        return None if holder is None else Session(holder, found[1], csrf(secret))
+
+    async def end(self, secret: str) -> None:
+        """End a session."""
+        await self._store.end_ticket(digest(secret))
+
+    async def code(self, holder: Holder) -> tuple[str, int]:
+        """Make a code that opens one session for a holder; returns it and when it ends."""
+        code, expires = secrets.token_urlsafe(32), self._clock() + CODE
+        await self._store.add_ticket(digest(code), "code", holder.id, expires, self._clock())
+        return code, expires
+
+
+def csrf(secret: str) -> str:
+    """The text that a page of this session sends with every change: other sites cannot know it."""
+    return hmac.new(secret.encode(), b"csrf", "sha256").hexdigest()

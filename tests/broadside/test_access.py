@@ -1,0 +1,294 @@
+"""Keys, roles, sessions, names and the audit, over a real store."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import pytest
+import trio
+
+from broadside.access.keyring import Keyring
+from broadside.access.roles import ROLES
+from broadside.api.access_records import KeyRequest
+from broadside.api.v1.table import TABLE
+from broadside.newsroom.ring import Ring
+from storage.access import AccessStore
+from storage.link import Endpoint, Link
+from storage.store import Store
+from tests.broadside.api_parts import api_of
+from tests.broadside.test_api import KEY, newsroom_over, subscriber
+
+OWN = {"authorization": f"Bearer {KEY}"}
+FIRE = {"message": {"title": "t", "body": "b"}}
+
+
+@pytest.fixture
+async def api(own_link: Link) -> AsyncIterator[httpx.AsyncClient]:
+    app = api_of(newsroom_over(own_link), Ring(store=Store(own_link), node="n1"), own_link, KEY).app()
+    transport = httpx.ASGITransport(app=app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://node") as client:
+        yield client
+
+
+async def made(api: httpx.AsyncClient, role: str, **more: Any) -> tuple[str, dict[str, str]]:
+    """A new key's id, and the header with it."""
+    answer = await api.post("/v1/keys", json={"name": role, "role": role, **more}, headers=OWN)
+    assert answer.status_code == 201, answer.text
+    found = answer.json()
+    return found["record"]["id"], {"authorization": f"bearer {found['key']}"}
+
+
+async def test_each_role_reaches_the_routes_of_its_scopes_and_no_other(api: httpx.AsyncClient) -> None:
+    names = {"id": "aaaaabcdefghi", "name": "n9", "channel": "ios", "key_id": "k3xm4taq"}
+    for role, scopes in ROLES.items():
+        _, key = await made(api, role)
+        for route in TABLE:
+            if route.scope is None:
+                continue
+            answer = await api.request(route.method, route.path.format(**names), headers=key)
+            if route.scope in scopes:
+                assert answer.status_code not in (401, 403), (role, route.path, answer.text)
+            else:
+                assert answer.status_code == 403, (role, route.path)
+                assert answer.json()["field"] == "authorization"
+                assert answer.headers["content-type"] == "application/problem+json"
+
+
+async def test_nothing_but_probes_and_the_document_is_told_without_a_key(api: httpx.AsyncClient) -> None:
+    open_ = {(route.method, route.path) for route in TABLE if route.scope is None}
+    assert open_ == {
+        ("GET", "/healthz"),
+        ("GET", "/readyz"),
+        ("GET", "/v1/openapi.json"),
+        ("POST", "/v1/session"),
+    }
+
+
+async def test_a_key_is_shown_once_and_stored_as_a_hash(api: httpx.AsyncClient, own_link: Link) -> None:
+    _, key = await made(api, "editor")
+    secret = key["authorization"].split()[1]
+    listed = await api.get("/v1/keys", headers=OWN)
+    assert secret not in listed.text
+    assert "hash" not in listed.text
+    (row,) = await AccessStore(own_link).keys()
+    assert secret not in str(row)
+    assert row.name == "editor"
+
+
+async def test_a_revoked_key_is_refused_within_five_seconds_on_every_node(
+    api: httpx.AsyncClient, own_link: Link
+) -> None:
+    other = Keyring(AccessStore(own_link), "n2", lambda: "x", lambda: None)
+    id, key = await made(api, "viewer")
+    secret = key["authorization"].split()[1]
+    assert (await other.holder(secret)) is not None
+    assert (await api.post(f"/v1/keys/{id}/revoke", headers=OWN)).status_code == 200
+    assert (await api.get("/v1/campaigns", headers=key)).status_code == 401, "the node that revoked it knows at once"
+    for known in other._known.values():
+        known.at -= 5.0
+    assert (await other.holder(secret)) is None
+    assert (await api.post("/v1/keys/nobody/revoke", headers=OWN)).status_code == 404
+
+
+async def test_a_known_key_holds_for_five_minutes_while_the_store_is_away(
+    api: httpx.AsyncClient, own_link: Link
+) -> None:
+    _, key = await made(api, "viewer")
+    secret = key["authorization"].split()[1]
+    keyring = Keyring(AccessStore(own_link), "n2", lambda: "own", lambda: None)
+    assert (await keyring.holder(secret)) is not None
+    nowhere = Endpoint("unix/:/nowhere", "u", "p")
+    keyring._store = AccessStore(Link({"store": nowhere}))
+    for known in keyring._known.values():
+        known.at -= 299.0
+    assert (await keyring.holder(secret)) is not None
+    assert (await keyring.holder("own")) is not None, "the node's own key needs no store"
+    for known in keyring._known.values():
+        known.at -= 2.0
+    with pytest.raises(Exception, match=r"."):
+        await keyring.holder(secret)
+
+
+async def test_an_expired_key_is_refused(own_link: Link) -> None:
+    now = [1_000_000_000_000]
+    keyring = Keyring(AccessStore(own_link), "n1", lambda: "own", lambda: None, lambda: now[0])
+    made = await keyring.add(KeyRequest(name="a", role="viewer", days=1))
+    assert (await keyring.holder(made.key)) is not None
+    now[0] += 86_400_000
+    assert (await keyring.holder(made.key)) is None
+
+
+async def test_a_limited_key_fires_only_what_it_is_for(api: httpx.AsyncClient) -> None:
+    for n in range(5):
+        await api.post("/v1/subscribers", json=subscriber(n), headers=OWN)
+    _, key = await made(api, "editor", channels=["ios"], kinds=["breaking"], most=4)
+
+    async def refused(field: str, **more: Any) -> None:
+        answer = await api.post("/v1/campaigns", json={**FIRE, **more}, headers=key)
+        assert answer.status_code == 400, answer.text
+        assert answer.json()["field"] == field
+
+    await refused("channels", kind="breaking")
+    await refused("channels", kind="breaking", channels=["android"])
+    await refused("kind", channels=["ios"])
+    await refused("audience", channels=["ios"], kind="breaking")
+    mine = await api.post(
+        "/v1/campaigns",
+        json={**FIRE, "channels": ["ios"], "kind": "breaking", "audience": {"subscribers": [subscriber(1)["token"]]}},
+        headers=key,
+    )
+    assert mine.status_code == 201, mine.text
+    others = (await api.post("/v1/campaigns", json=FIRE, headers=OWN)).json()["id"]
+    for act in ("pause", "resume", "cancel"):
+        assert (await api.post(f"/v1/campaigns/{others}/{act}", headers=key)).status_code == 400, act
+
+
+async def test_an_unknown_role_and_a_bad_name_say_what_is_wrong(api: httpx.AsyncClient) -> None:
+    answer = await api.post("/v1/keys", json={"name": "a", "role": "boss"}, headers=OWN)
+    assert (answer.status_code, answer.json()["field"]) == (400, "role")
+    assert "known: viewer" in answer.json()["remedy"]
+    answer = await api.post("/v1/keys", json={"name": "a\x1b[31m", "role": "viewer"}, headers=OWN)
+    assert (answer.status_code, answer.json()["field"]) == (400, "name")
+
+
+# -- sessions ----------------------------------------------------------------------------------------------------------
+
+
+async def logged_in(api: httpx.AsyncClient, **with_: str) -> tuple[dict[str, str], dict[str, Any]]:
+    answer = await api.post("/v1/session", json=with_)
+    assert answer.status_code == 201, answer.text
+    cookie = answer.headers["set-cookie"]
+    assert "HttpOnly" in cookie
+    assert "samesite=strict" in cookie.lower()
+    assert "max-age=43200" in cookie.lower()
+    api.cookies.clear()
+    return {"cookie": cookie.split(";")[0]}, answer.json()
+
+
+async def test_a_page_logs_in_with_a_key_and_changes_only_with_its_token(api: httpx.AsyncClient) -> None:
+    _, key = await made(api, "editor")
+    cookie, said = await logged_in(api, key=key["authorization"].split()[1])
+    assert said["scopes"] == ["any", "editor", "viewer"]
+    assert (await api.get("/v1/campaigns", headers=cookie)).status_code == 200
+    assert (await api.get("/v1/peers", headers=cookie)).status_code == 200
+    assert (await api.get("/v1/audit", headers=cookie)).status_code == 403
+    bare = await api.post("/v1/campaigns", json=FIRE, headers=cookie)
+    assert (bare.status_code, bare.json()["field"]) == (403, "x-csrf-token")
+    token = {**cookie, "x-csrf-token": said["csrf"]}
+    elsewhere = await api.post("/v1/campaigns", json=FIRE, headers={**token, "origin": "https://evil.example"})
+    assert (elsewhere.status_code, elsewhere.json()["field"]) == (403, "origin")
+    fired = await api.post("/v1/campaigns", json=FIRE, headers={**token, "origin": "http://node"})
+    assert fired.status_code == 201
+    assert (await api.get("/v1/session", headers=cookie)).json()["csrf"] == said["csrf"]
+    assert (await api.request("DELETE", "/v1/session", headers=token)).json() == {"ended": True}
+    assert (await api.get("/v1/campaigns", headers=cookie)).status_code == 401
+
+
+async def test_a_session_ends_with_its_key(api: httpx.AsyncClient) -> None:
+    id, key = await made(api, "viewer")
+    cookie, _ = await logged_in(api, key=key["authorization"].split()[1])
+    await api.post(f"/v1/keys/{id}/revoke", headers=OWN)
+    assert (await api.get("/v1/campaigns", headers=cookie)).status_code == 401
+
+
+async def test_a_link_holds_once(api: httpx.AsyncClient) -> None:
+    link = (await api.post("/v1/session/link", headers=OWN)).json()
+    url, _, code = link["url"].partition("#")
+    assert url == "http://node/login"
+    assert KEY not in link["url"]
+    cookie, said = await logged_in(api, code=code)
+    assert said["role"] == "operator"
+    assert (await api.get("/v1/keys", headers=cookie)).status_code == 200
+    again = await api.post("/v1/session", json={"code": code})
+    assert again.status_code == 401
+
+
+async def test_the_local_key_can_be_revoked_and_is_made_anew(api: httpx.AsyncClient) -> None:
+    link = (await api.post("/v1/session/link", headers=OWN)).json()
+    cookie, _ = await logged_in(api, code=link["url"].partition("#")[2])
+    assert (await api.post("/v1/keys/local/revoke", headers=OWN)).status_code == 200
+    assert (await api.get("/v1/keys", headers=OWN)).status_code == 401
+    assert (await api.get("/v1/keys", headers=cookie)).status_code == 401
+    assert (await api.get("/v1/keys", headers={"authorization": f"Bearer {KEY}'"})).status_code == 200
+
+
+async def test_log_ins_that_fail_are_slowed_down(api: httpx.AsyncClient) -> None:
+    for _ in range(10):
+        assert (await api.post("/v1/session", json={"key": "guess"})).status_code == 401
+    answer = await api.post("/v1/session", json={"key": KEY})
+    assert answer.status_code == 429
+    assert 0 < int(answer.headers["retry-after"]) <= 61
+    assert (await api.get("/v1/campaigns", headers=OWN)).status_code == 200, "keys themselves go on"
+
+
+@pytest.mark.parametrize("body", [{}, {"key": "a", "code": "b"}])
+async def test_a_log_in_wants_one_of_key_and_code(api: httpx.AsyncClient, body: dict[str, str]) -> None:
+    assert (await api.post("/v1/session", json=body)).status_code == 400
+
+
+# -- names -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("node", 200),
+        ("127.0.0.1:8765", 200),
+        ("[::1]:8765", 200),
+        ("localhost:1", 200),
+        ("evil.example", 421),
+        ("node.evil.example", 421),
+        ("127.0.0.1.evil.example", 421),
+        ("", 421),
+    ],
+)
+async def test_a_page_of_another_name_reaches_nothing(api: httpx.AsyncClient, host: str, status: int) -> None:
+    answer = await api.get("/v1/campaigns", headers={**OWN, "host": host})
+    assert answer.status_code == status, answer.text
+    assert (await api.get("/healthz", headers={"host": host})).status_code == 200
+
+
+# -- the audit ---------------------------------------------------------------------------------------------------------
+
+
+async def test_every_change_is_in_the_audit_and_nothing_else(api: httpx.AsyncClient) -> None:
+    id, key = await made(api, "editor")
+    await api.post("/v1/subscribers", json=subscriber(1), headers=OWN)
+    fired = (await api.post("/v1/campaigns", json=FIRE, headers=key)).json()["id"]
+    await api.get("/v1/campaigns", headers=key)
+    await api.post(f"/v1/campaigns/{fired}/cancel", headers=key)
+    await api.post("/v1/campaigns", json={}, headers=key)
+    page = (await api.get("/v1/audit", headers=OWN)).json()
+    told = [(each["name"], each["action"], each["about"]) for each in page["entries"]]
+    assert told == [
+        ("editor", "POST /v1/campaigns/{id}/cancel", fired),
+        ("editor", "POST /v1/campaigns", fired),
+        ("n1 itself", "POST /v1/keys", id),
+    ]
+    assert page["entries"][0]["key"] == id
+    assert page["next"] is None
+    first = (await api.get("/v1/audit?limit=1", headers=OWN)).json()
+    rest = (await api.get(f"/v1/audit?limit=10&cursor={first['next']}", headers=OWN)).json()
+    assert [*first["entries"], *rest["entries"]] == page["entries"]
+
+
+async def test_a_stream_ends_with_its_key(api: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("broadside.console.calls.LOOK_EVERY", 0.05)
+    id, key = await made(api, "viewer")
+    await api.post("/v1/subscribers", json=subscriber(1), headers=OWN)
+    fired = (await api.post("/v1/campaigns", json=FIRE, headers=OWN)).json()["id"]
+    ended: list[int] = []
+
+    async def watch() -> None:
+        answer = await api.get(f"/v1/campaigns/{fired}/progress", headers=key)
+        ended.append(answer.status_code)
+
+    with trio.fail_after(20):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(watch)
+            await trio.sleep(0.3)
+            assert ended == []
+            await api.post(f"/v1/keys/{id}/revoke", headers=OWN)
+    assert ended == [200]
