@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from functools import partial
@@ -19,13 +20,14 @@ from broadside.api.v1.openapi import document, statuses
 from broadside.api.v1.reference import page
 from broadside.api.v1.table import TABLE
 from broadside.console.console import Console
-from broadside.console.routes import Api
 from broadside.newsroom.ring import Ring
+from tests.broadside.api_parts import api_of
 from tests.broadside.test_api import KEY, api, app
 from tests.broadside.test_dry_run import House, house
 
 __all__ = ["api", "app", "house"]
 
+HOOKS = Path(__file__).with_name("fuzz_hooks.py")
 DOCS = Path(__file__).parents[2] / "docs"
 SECONDS = int(os.environ.get("FUZZ_SECONDS", "5"))
 SEED = os.environ.get("FUZZ_SEED", "22")
@@ -67,9 +69,8 @@ async def test_no_request_gets_an_answer_that_the_document_does_not_have(house: 
     """D4, issue 22.1: requests of every kind, at a real port over a real store; `./dev fuzz` sends more."""
     bound: list[str] = []
     local = tmp_path / "api.sock"
-    room = Api(
-        house.newsroom, Ring(store=house.store, node="n1"), KEY, ready=lambda: True, status=lambda: {"node": "n1"}
-    )
+    ring = Ring(store=house.store, node="n1")
+    room = api_of(house.newsroom, ring, house.store._link, KEY, lambda: {"node": "n1"})
     console = Console(room.app(), "127.0.0.1", 0, local, bound=bound.append, closing=lambda: None)
     async with trio.open_nursery() as nursery:
         await nursery.start(partial(_run, console))
@@ -79,7 +80,11 @@ async def test_no_request_gets_an_answer_that_the_document_does_not_have(house: 
             "--phases", "examples,coverage,fuzzing", "--checks", CHECKS, "--request-timeout", "30",
             "--suppress-health-check", "all", "--warnings", "off",
         ]  # fmt: skip
-        done = await trio.run_process(command, check=False, cwd=tmp_path, capture_stdout=True, stderr=subprocess.STDOUT)
+        shutil.copy(HOOKS, tmp_path)
+        surroundings = {**os.environ, "SCHEMATHESIS_HOOKS": HOOKS.stem}
+        done = await trio.run_process(
+            command, check=False, cwd=tmp_path, env=surroundings, capture_stdout=True, stderr=subprocess.STDOUT
+        )
         console.stop()
     said = done.stdout.decode()
     assert done.returncode == 0, said[-20_000:]
