@@ -8,9 +8,11 @@ import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -31,6 +33,9 @@ CHANNELS = {"ios-news": ("apns", "com.example.news"), "android-news": ("fcm", "n
 SINKS = ("counting", "nginx", "twins")
 STREAMS = 1_000
 MESSAGE = Message(title="Flood warning", body="Leave the valley now. " + "x" * 90, url="https://example.com/f")
+PLAIN = FireRequest(message=MESSAGE)
+WRITERS = 3
+"""Requests under way while the base is filled, so that the node and its Tarantool both have work."""
 LOOK_EVERY = 0.1
 """Seconds between two reads of the campaign's report, for the plot of its rate."""
 STATS_EVERY = 1.2
@@ -87,11 +92,16 @@ class Rig:
         workers: int | None,
         connections: int = CONNECTIONS,
         phone: Callable[[int], Subscriber] = phone,
+        environment: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
-        """``workers``, ``connections``: as in the config, None: its default; ``phone``: makes the n-th subscriber."""
+        """``workers``, ``connections``: as in the config, None: its default; ``phone``: makes the n-th subscriber;
+        ``environment``: variables that the node's processes get besides this process's own."""
         self._folder = folder
         self._phone = phone
         self._workers = workers
+        self._environment = environment
+        self.rate: int | None = None
+        """Pushes a second of each channel; None: as many as the sink takes."""
         self.connections = connections
         self._filled = 0
         self.data = DataFolder(folder / "var")
@@ -115,7 +125,18 @@ class Rig:
         """Run the node."""
         config = self._folder / "broadside.toml"
         config.write_text(self._toml(sink))
-        command = [sys.executable, "-m", "broadside.cli", "node", "--config", str(config), "--no-demo"]
+        variables = [f"{name}={value}" for name, value in self._environment.items()]
+        command = [
+            "env",
+            *variables,
+            sys.executable,
+            "-m",
+            "broadside.cli",
+            "node",
+            "--config",
+            str(config),
+            "--no-demo",
+        ]
         process = Process("node", self._folder / "node", command)
         process.output.unlink(missing_ok=True)
         process.start()
@@ -134,6 +155,8 @@ class Rig:
         text += '\n[http]\nbind = "127.0.0.1:0"\n'
         for name, (platform, app) in CHANNELS.items():
             text += f'\n[channels.{name}]\nplatform = "{platform}"\napp = "{app}"\nconnections = {self.connections}\n'
+            if self.rate is not None:
+                text += f"rate = {self.rate}\n"
             if sink is None:
                 text += "twin = true\n"
             else:
@@ -148,13 +171,24 @@ class Rig:
 
     def fill(self, client: Client, subscribers: int) -> None:
         """Grow the base to this many subscribers."""
-        for start in range(self._filled, subscribers, MAX_SUBSCRIBERS):
+
+        def put(start: int) -> None:
             rows = [self._phone(n) for n in range(start, min(start + MAX_SUBSCRIBERS, subscribers))]
             client.upsert(msgspec.json.Encoder().encode_lines(rows))
+
+        with ThreadPoolExecutor(WRITERS) as pool:
+            for _ in pool.map(put, range(self._filled, subscribers, MAX_SUBSCRIBERS)):
+                pass  # raises what a writer has raised
         self._filled = subscribers
 
-    def campaign(self, client: Client, kind: str) -> Row:
-        """Fire at the whole base and wait for the end."""
+    def campaign(
+        self,
+        client: Client,
+        kind: str,
+        request: FireRequest = PLAIN,
+        reached: Callable[[], None] | None = None,
+    ) -> Row:
+        """Fire and wait for the end. ``reached``: called once all have been reached that could be at once."""
         row = Row(self._filled, kind)
         if kind == "twins":
             for ledger in self.data.twins.glob("*.ledger"):
@@ -162,10 +196,13 @@ class Rig:
         root = os.getpid()
         before, usage = stages(client), Usage(root)
         started = time.perf_counter()
-        report = client.fire(FireRequest(message=MESSAGE))
+        report = client.fire(request)
         while not report.ended:
             time.sleep(LOOK_EVERY)
             report = client.call(table.CAMPAIGN, id=report.id)
+            if reached is not None and report.reached:
+                reached()
+                reached = None
             row.rate.append((time.perf_counter() - started, _settled(report)))
         used = usage.seconds()
         time.sleep(STATS_EVERY)
