@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -18,10 +19,13 @@ from pathlib import Path
 from benchmarks.transport import native
 from benchmarks.transport.goals import judge
 from benchmarks.transport.meter import Row
+from benchmarks.transport.ours import TEXTS
 from benchmarks.transport.sinks import STREAMS, counting_sink, nginx
 
 CORE = "1"
 SOAK = 2_000_000
+TURNS = 5
+"""Of each message, in the rows of texts."""
 _NAMES = {
     "apns": "ours (APNs)",
     "fcm": "ours (FCM)",
@@ -71,6 +75,36 @@ def measure(seconds: float, quick: bool) -> Iterator[Row]:
                 yield _client(Row("apns", 1_000, 1, 0, "counting"), port, directory, seconds, SOAK)
 
 
+def measure_texts(seconds: float) -> Iterator[Row]:
+    """Yield one platform's rows after the other's: each message in its turn, to the counting sink."""
+    with (
+        tempfile.TemporaryDirectory() as name,
+        nginx(Path(name)) as (files, _),
+        counting_sink(files.directory, 1_000, 0) as port,
+    ):
+        for _ in range(TURNS):
+            for platform in ("apns", "fcm"):
+                for texts in TEXTS:
+                    row = Row(platform, 1_000, 1, 0, "counting", texts)
+                    yield _client(row, port, files.directory, seconds)
+
+
+def medians(rows: list[Row]) -> list[Row]:
+    """Of the rows of several turns, one for each message: that with the median of CPU; its note has the ratio."""
+    alike: dict[tuple[str, str], list[Row]] = {}
+    for row in rows:
+        alike.setdefault((row.client, row.texts), []).append(row)
+    found = []
+    for (client, texts), turns in alike.items():
+        median = sorted(turns, key=lambda row: row.cpu_us_per_push)[len(turns) // 2]
+        if texts:
+            plain = alike[client, ""]
+            ratio = statistics.median(a.cpu_us_per_push / b.cpu_us_per_push for a, b in zip(turns, plain, strict=True))
+            median.note = f"{texts}: {ratio:.2f} times one text"
+        found.append(median)
+    return found
+
+
 def _line(row: Row) -> str:
     figures = f"{row.pushes_per_second:>10,.0f} {row.cpu_us_per_push:>8.2f} {row.rss_mb:>7.1f}"
     where = f"{row.streams:>7,} {row.connections:>5} {row.latency_ms:>5} {row.sink:>9}"
@@ -83,16 +117,24 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="a list of rows instead of a table")
     parser.add_argument("--seconds", type=float, default=5.0, help="of measuring for each row, after one of warming up")
     parser.add_argument("--quick", action="store_true", help="without the soak and without ten connections")
+    parser.add_argument(
+        "--texts", action="store_true", help="only one text, five locales, and personal fields, in turns"
+    )
     options = parser.parse_args()
     rows = []
     if not options.json:
         print(f"{'client':<34} streams conns    ms      sink   pushes/s  CPU µs  RSS MB")
-    for row in measure(options.seconds, options.quick):
+    measured = (
+        medians(list(measure_texts(options.seconds))) if options.texts else measure(options.seconds, options.quick)
+    )
+    for row in measured:
         rows.append(row)
         if not options.json:
             print(_line(row), flush=True)
     if options.json:
         print(json.dumps([asdict(row) for row in rows], indent=1))
+        return
+    if options.texts:
         return
     print()
     for client, (api, decoder) in {row.client: (row.api, row.decoder) for row in rows}.items():

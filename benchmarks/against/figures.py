@@ -47,7 +47,9 @@ SHAPES: Final[Mapping[str, Shape]] = {
     "storage": PLAIN,
     "supervision": Shape(("what",), {"supervision": ""}, unit="unit"),
     "transport": Shape(
-        ("client", "streams", "connections", "latency_ms", "sink"), _PUSH, only=frozenset({"engine", "apns", "fcm"})
+        ("client", "streams", "connections", "latency_ms", "sink", "texts"),
+        _PUSH,
+        only=frozenset({"engine", "apns", "fcm"}),
     ),
 }
 

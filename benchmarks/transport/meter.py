@@ -34,6 +34,8 @@ class Row:
     connections: int
     latency_ms: int
     sink: str
+    texts: str = ""
+    """What the message says: ``ours.TEXTS`` has the names; empty: one text for everybody."""
     pushes: int = 0
     pushes_per_second: float = 0.0
     cpu_us_per_push: float = 0.0

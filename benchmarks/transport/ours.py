@@ -14,8 +14,9 @@ import trio
 from benchmarks.transport.meter import Meter
 from benchmarks.transport.sinks import Files
 from campaigns.batch import Batch
-from campaigns.message import Message
-from campaigns.recipient import Recipient
+from campaigns.message import Message, Text
+from campaigns.personal import fields
+from campaigns.recipient import PersonalRecipient, Recipient
 from transports.apns.transport import build as build_apns
 from transports.contract import TransportSettings
 from transports.fcm.transport import build as build_fcm
@@ -26,17 +27,42 @@ _BATCH = 500  # recipients of one task
 _KINDS = 40  # batches with recipients of their own, sent in turn
 
 
-def _batches(platform: str) -> list[Batch]:
+_LOCALES = ("de", "fr", "pt-BR", "en-US", "es")
+_LEAVE = "Leave the valley now. " + "x" * 90
+_PERSONAL = "{first_name|You} in {city|town}: leave. " + "x" * 74
+
+
+def _message(body: str, locales: tuple[str, ...] = ()) -> Message:
+    texts = {locale: Text(title=f"Flood warning {locale}", body=body) for locale in locales}
+    return Message(title="Flood warning", body=body, url="https://example.com/f", texts=texts)
+
+
+TEXTS = {
+    "": _message(_LEAVE),
+    "five locales": _message(_LEAVE, _LOCALES),
+    "five locales, two personal fields": _message(_PERSONAL, _LOCALES),
+}
+
+
+def _batches(platform: str, texts: str) -> list[Batch]:
     rng = random.Random(7)
-    message = Message(title="Flood warning", body="Leave the valley now. " + "x" * 90, url="https://example.com/f")
+    message = TEXTS[texts]
+    personal = bool(fields(message))
     expires = (time.time_ns() // 1_000_000) + 3_600_000
 
     def token() -> str:
         return f"{rng.getrandbits(256):064x}" if platform == "apns" else f"c{rng.getrandbits(80):x}:APA91b{'A' * 130}"
 
+    def recipient(at: int) -> Recipient:
+        locale = _LOCALES[at % len(_LOCALES)] if texts else "en"
+        id = rng.getrandbits(48)
+        if personal:
+            return PersonalRecipient(id, token(), "token", 0, locale, ("Wien", f"Ada {at}"))
+        return Recipient(id, token(), "token", 0, locale)
+
     batches = []
     for _ in range(_KINDS):
-        recipients = [Recipient(rng.getrandbits(48), token(), "token", 0, "en") for _ in range(_BATCH)]
+        recipients = [recipient(at) for at in range(_BATCH)]
         batches.append(Batch(7, message, 1, expires, recipients))
     return batches
 
@@ -57,7 +83,7 @@ async def transport(platform: str, port: int, files: Files, meter: Meter) -> Non
         connections=row.connections,
     )
     sender: Any = build_apns(settings) if platform == "apns" else build_fcm(settings)
-    batches = _batches(platform)
+    batches = _batches(platform, row.texts)
     workers = max(2, 2 * row.streams * row.connections // _BATCH)
     stopped = False
 

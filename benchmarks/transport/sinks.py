@@ -144,7 +144,7 @@ def _running(core: str | None, *command: str) -> Iterator[None]:
 
 
 def _await(port: int) -> None:
-    for _ in range(200):
+    for _ in range(1_200):
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)):
             return
         time.sleep(0.05)
