@@ -47,11 +47,11 @@ class Campaign:
     windows: Windows | None = None
     """When it may reach whom; read by ``Store.campaign_timed`` only."""
     held: dict[str, int] = field(default_factory=dict)
-    """The moment (ms UTC) and a time zone with people who wait for it -> how many; read with ``windows``."""
+    """The moment (ms UTC) and a time zone with people who wait for it -> how many; read by ``campaign_waits``, too."""
     active_ms: int | None = None
-    """Milliseconds in which something of it could be sent; read with ``windows``."""
+    """Milliseconds in which something of it could be sent; read with ``held``."""
     put: bool = False
-    """Whether every page that was claimed is on the tubes; read with ``windows``."""
+    """Whether every page that was claimed is on the tubes; read with ``held``."""
 
     where: dict[str, Any] | None = None
     """The audience's conditions (``campaigns.where``); None: it goes to whole channels."""

@@ -207,17 +207,25 @@ class Store:
         return None if state is None else str(state)
 
     async def campaign_timed(self, id: int) -> Campaign | None:
-        """One campaign with its window classes, if it has any; None: no such campaign."""
+        """One campaign with its window classes and its waits, if it has any; None: no such campaign."""
+        return await self._with_windows(id, waits=False)
+
+    async def campaign_waits(self, id: int) -> Campaign | None:
+        """One campaign with its waits, for a report: without the classes, which may be hundreds of kilobytes."""
+        return await self._with_windows(id, waits=True)
+
+    async def _with_windows(self, id: int, *, waits: bool) -> Campaign | None:
         campaign = await self.campaign_get(id)
         if campaign is None or not campaign.windowed:
             return campaign
-        answer = await self._link.call(self._where, "store.campaign_windows", id)
+        answer = await self._link.call(self._where, "store.campaign_windows", id, waits)
         if not answer or answer[0] is None:
             return campaign  # they have left the store with its ledger
         text, held, active, put = answer
         # read again: whoever is among those who wait by now must also be among those who are left
         campaign = await self.campaign_get(id) or campaign
-        return replace(campaign, windows=_WINDOWS.decode(text), held=dict(held), active_ms=active, put=put)
+        windows = None if waits else _WINDOWS.decode(text)
+        return replace(campaign, windows=windows, held=dict(held), active_ms=active, put=put)
 
     async def campaign_listed(self, id: int) -> list[int] | None:
         """The sorted ids of the only subscribers that a campaign may go to; None: its audience is no list."""

@@ -412,7 +412,7 @@ class Newsroom:
 
     async def campaign(self, id: int) -> CampaignReport | None:
         """Return a campaign's report; None if there is no such campaign."""
-        campaign = await self._store.campaign_timed(id)
+        campaign = await self._store.campaign_waits(id)
         if campaign is None:
             return None
         return report(campaign, self._clock(), await self.channel_states(), self._standing(), self.zone)
@@ -426,10 +426,10 @@ class Newsroom:
         return CampaignPage([CampaignLine.of(each) for each in reports], next)
 
     async def _timed(self, campaign: Campaign) -> Campaign:
-        """A campaign under way with its window classes, if it has any."""
+        """A campaign under way with those who wait in it, if it has window classes."""
         if not campaign.windowed or campaign.ended:
             return campaign
-        return await self._store.campaign_timed(campaign.id) or campaign
+        return await self._store.campaign_waits(campaign.id) or campaign
 
     def questions(self) -> dict[str, str]:
         """Return the questions about refused tokens that wait for an answer: channel → a sentence."""

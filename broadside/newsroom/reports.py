@@ -90,7 +90,7 @@ def report(
 
 def schedule(campaign: Campaign, now: int) -> list[Scheduled]:
     """Return when those who wait for the end of their quiet hours get the campaign. ``now``: ms UTC."""
-    if campaign.windows is None or campaign.ended:
+    if campaign.ended:
         return []
     by_due: dict[int, dict[str, int]] = {}
     for key, recipients in sorted(campaign.held.items(), key=lambda each: -each[1]):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
+import msgspec
 import pytest
 
 from actors.batcher import split
@@ -159,6 +161,23 @@ async def test_a_page_that_is_put_again_is_counted_once_among_those_who_wait(nig
     assert campaign is not None
     assert campaign.held == {f"{START + HOUR} Asia/Tokyo": 40}
     assert campaign.tallies["ios"]["enqueued"] == campaign.tallies["android"]["enqueued"] == 60
+
+
+async def test_a_report_reads_who_waits_and_none_of_the_classes(night: Night, own_link: Link) -> None:
+    """Issue 21, Benches: at best times the classes are hundreds of kilobytes, and reports are read all the time."""
+    await night.zoned(120)
+    await night.fire_at(START)
+    page = await night.page()
+    assert await night.tubes.page_put(page.taken, *split(page, BOTH, START)) == "put"
+    await night.report()
+    timed, waits = await night.store.campaign_timed(CAMPAIGN), await night.store.campaign_waits(CAMPAIGN)
+    assert timed is not None
+    assert timed.windows is not None
+    assert waits is not None
+    assert waits == replace(timed, windows=None)
+    assert waits.held == {f"{START + HOUR} Asia/Tokyo": 40}
+    answer = await own_link.call("store", "store.campaign_windows", CAMPAIGN, True)
+    assert len(msgspec.json.encode(list(answer))) < 200 < len(msgspec.json.encode(timed.windows))
 
 
 @pytest.mark.parametrize("rule", [QuietRule.SILENT, QuietRule.DROP])

@@ -78,13 +78,14 @@ local function is_put(campaign)
 end
 
 -- The classes as JSON, how many recipients wait in which zone ({zone, recipients}), the active milliseconds, and whether
--- all claimed pages are on the tubes. Nil: there are none.
-function windows.campaign_windows(campaign)
+-- all claimed pages are on the tubes. Nil: there are none. `waits`: the classes are left out; at best times they are
+-- hundreds of kilobytes, and who watches a campaign asks several times a second.
+function windows.campaign_windows(campaign, waits)
     local row = box.space.store_windows:get(campaign)
     if row == nil then
         return nil
     end
-    return row.text, row.held, row.active, is_put(campaign)
+    return waits and '' or row.text, row.held, row.active, is_put(campaign)
 end
 
 return windows
