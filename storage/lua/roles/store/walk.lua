@@ -5,6 +5,7 @@ local campaigns = require('roles.store.campaigns')
 local dead = require('roles.store.dead')
 local id_ranges = require('roles.store.steps.id_ranges')
 local nodes = require('roles.store.nodes')
+local settled_ids = require('roles.store.settled_ids')
 local subscribers = require('roles.store.subscribers')
 local windows = require('roles.store.windows')
 local walk = {}
@@ -100,10 +101,7 @@ local function add_ended(ended, line)
     if more == nil and line.first ~= nil then -- a line of version 1, which its queue still owed
         more = id_ranges.settled(line.channel, line.first, line.last, line.left, line.ids)
     end
-    for _, number in ipairs(more or {}) do
-        table.insert(ended, number)
-    end
-    return ended
+    return settled_ids.add(ended, more or {})
 end
 
 -- The sums that the lines of one report add to each campaign's totals, by channel: written once for all lines.
