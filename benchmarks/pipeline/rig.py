@@ -188,23 +188,31 @@ class Rig:
         request: FireRequest = PLAIN,
         reached: Callable[[], None] | None = None,
     ) -> Row:
-        """Fire and wait for the end. ``reached``: called once all have been reached that could be at once."""
+        """Fire and wait for the end. ``reached``: called once all have been reached that could be at once; the CPU from
+        then until the next settlement is that of waiting, and does not count.
+        """
         row = Row(self._filled, kind)
         if kind == "twins":
             for ledger in self.data.twins.glob("*.ledger"):
                 os.truncate(ledger, 0)
         root = os.getpid()
         before, usage = stages(client), Usage(root)
+        waiting: dict[str, float] = {}
+        waited: dict[str, float] = {}
+        standing: int | None = None
         started = time.perf_counter()
         report = client.fire(request)
         while not report.ended:
             time.sleep(LOOK_EVERY)
             report = client.call(table.CAMPAIGN, id=report.id)
+            settled = _settled(report)
+            row.rate.append((time.perf_counter() - started, settled))
             if reached is not None and report.reached:
                 reached()
-                reached = None
-            row.rate.append((time.perf_counter() - started, _settled(report)))
-        used = usage.seconds()
+                reached, waiting, standing = None, usage.seconds(), settled
+            if settled == standing:
+                waited = usage.seconds()
+        used = {kind: s - waited.get(kind, 0.0) + waiting.get(kind, 0.0) for kind, s in usage.seconds().items()}
         time.sleep(STATS_EVERY)
         self._judge(row, report, used, {stage: s - before.get(stage, 0.0) for stage, s in stages(client).items()})
         row.rss_mb = usage.peaks().get("workers", 0.0)
