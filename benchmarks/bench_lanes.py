@@ -25,6 +25,7 @@ from benchmarks.pipeline.rig import CHANNELS, MESSAGE, Rig, end_at_sigterm
 from benchmarks.progress import say
 from broadside.api.api_client import Client
 from broadside.api.campaign_report import FireRequest
+from broadside.api.v1 import table
 from simulators.ledger import Entry
 
 RATE = 1_000
@@ -58,7 +59,7 @@ def measure(rig: Rig, client: Client, subscribers: int, rounds: int, *, walked: 
             os.truncate(ledger, 0)
         digest = client.fire(DIGEST).id
         _until(partial(_under_way, client, digest, walked))
-        on_tubes = client.campaign(digest).walked
+        on_tubes = client.call(table.CAMPAIGN, id=digest).walked
         began = time.time_ns() // 1_000_000
         ledgers = _sizes(rig)
         breaking = client.fire(BREAKING).id
@@ -69,17 +70,17 @@ def measure(rig: Rig, client: Client, subscribers: int, rounds: int, *, walked: 
         say(f"first breaking push after {row.first_ms} ms, {left:,} of the digest left")
         yield row
         for id in (breaking, digest):
-            client.move(id, "cancel")
+            client.call(table.CANCEL, id=id)
         _until(partial(_ended, client, breaking, digest))
 
 
 def _under_way(client: Client, digest: str, walked: bool) -> bool:
-    report = client.campaign(digest)
+    report = client.call(table.CAMPAIGN, id=digest)
     return any(tally.settled for tally in report.channels.values()) and (report.walked or not walked)
 
 
 def _ended(client: Client, *campaigns: str) -> bool:
-    return all(client.campaign(campaign).ended for campaign in campaigns)
+    return all(client.call(table.CAMPAIGN, id=campaign).ended for campaign in campaigns)
 
 
 def _sizes(rig: Rig) -> dict[Path, int]:
@@ -87,7 +88,7 @@ def _sizes(rig: Rig) -> dict[Path, int]:
 
 
 def _settled(client: Client, id: str) -> int:
-    return sum(tally.settled for tally in client.campaign(id).channels.values())
+    return sum(tally.settled for tally in client.call(table.CAMPAIGN, id=id).channels.values())
 
 
 class FirstPush:
