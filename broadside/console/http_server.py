@@ -332,7 +332,7 @@ class HttpConnection:
 
     async def _refuse(self, error: h11.RemoteProtocolError) -> None:
         """Answer with the error and close, unless an answer has begun."""
-        remedy = "send HTTP/1.1 as RFC 9112 describes it"
+        remedy = "send a request as RFC 9112 writes it (HTTP/1.1)"
         await self._reply(problem(error.error_status_hint, str(error), field="request", remedy=remedy))
 
     async def _reply(self, content: ProblemDetails) -> None:

@@ -143,7 +143,8 @@ def _problem(field: str, text: str | UnsetType, what: str, remedy: str) -> Recor
 def request_of(campaign: Campaign) -> FireRequest:
     """Return the request of a scheduled campaign, as the editor has sent it."""
     kept = msgspec.json.decode(campaign.policy["request"], type=dict[str, Any])
-    kept["when"] = kept.pop("start", UNSET)
+    if "start" in kept:
+        kept["when"] = kept.pop("start")
     return msgspec.structs.replace(msgspec.convert(kept, FireRequest), message=campaign.message)
 
 

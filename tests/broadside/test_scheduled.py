@@ -63,7 +63,7 @@ async def test_a_campaign_that_starts_later_is_scheduled_and_starts_by_itself_on
     await phones(store)
     start = wall() + 1500
     async with client(own_link, clock=wall) as api:
-        answer = await fire(api, start=iso(start), expires="2h")
+        answer = await fire(api, when=iso(start), expires="2h")
         report = answer.json()
         assert (answer.status_code, report["state"], report["start"]) == (201, "scheduled", start)
         assert (report["expires_at"], report["fired_at"], report["channels"]) == (start + 2 * HOUR, None, {})
@@ -93,7 +93,7 @@ async def test_a_wire_that_is_cut_while_it_is_scheduled_makes_no_second_campaign
         client(link, clock=wall) as api,
     ):
         struck(link, wire, nursery, verb, place)
-        first, again = await fire(api, start=start), await fire(api, start=start)
+        first, again = await fire(api, when=start), await fire(api, when=start)
         assert (first.status_code, again.status_code) == (201, 201), first.text
         assert first.json()["id"] == again.json()["id"]
     assert await cursors(Store(own_link)) == [("scheduled", 0)]
@@ -132,7 +132,7 @@ async def test_an_answer_that_stays_away_says_that_the_campaign_may_be_scheduled
 
     own_link.call = lost  # type: ignore[method-assign]
     async with client(own_link, clock=wall) as api:
-        error = (await fire(api, start=iso(wall() + HOUR))).json()
+        error = (await fire(api, when=iso(wall() + HOUR))).json()
     assert f"campaign {error['campaign']} may be scheduled" in error["detail"]
 
 
@@ -145,7 +145,7 @@ async def test_a_draft_that_was_not_scheduled_is_scheduled_by_the_repeat(own_lin
     policy = {"page_size": 10, "ttl_ms": HOUR, "start": start, "expires_at": start + HOUR}
     assert await store.campaign_create(7, request.message, None, policy, wall(), once) is None
     async with client(own_link, clock=wall) as api:
-        answer = await fire(api, start=iso(start))
+        answer = await fire(api, when=iso(start))
         assert (answer.status_code, answer.json()["id"]) == (201, campaign_text(7))
     assert await cursors(store) == [("scheduled", 0)]
 
@@ -154,26 +154,26 @@ async def test_the_same_key_answers_with_the_scheduled_campaign_however_its_star
     now = wall()
     start = now + HOUR
     async with client(own_link, clock=lambda: now) as api:
-        first = (await fire(api, start=iso(start), expires="4h")).json()["id"]
-        assert (await fire(api, start=iso(start, 2), expires="240m")).json()["id"] == first
+        first = (await fire(api, when=iso(start), expires="4h")).json()["id"]
+        assert (await fire(api, when=iso(start, 2), expires="240m")).json()["id"] == first
         now += 3 * HOUR  # the start is over by then
-        assert (await fire(api, start=iso(start), expires="4h")).json()["id"] == first
-        other = await fire(api, start=iso(start + 60_000), expires="4h")
+        assert (await fire(api, when=iso(start), expires="4h")).json()["id"] == first
+        other = await fire(api, when=iso(start + 60_000), expires="4h")
         assert (other.status_code, other.json()["campaign"]) == (422, first)
-        assert "another start" in other.json()["detail"]
-        assert "another expires, start" in (await fire(api)).json()["detail"]
+        assert "another when" in other.json()["detail"]
+        assert "another expires, when" in (await fire(api)).json()["detail"]
     assert len(await Store(own_link).campaign_list()) == 1
 
 
 @pytest.mark.parametrize(
     ("wanted", "field", "expected"),
     [
-        ({"start": "tomorrow"}, "start", '"tomorrow" is not an instant'),
-        ({"start": "2026-11-29T08:00"}, "start", '"2026-11-29T08:00" is not an instant'),
-        ({"start": "2026-11-29"}, "start", '"2026-11-29" is not an instant'),
-        ({"start": "0001-01-01T00:00+23:00"}, "start", "is "),
-        ({"start": "2026-01-01T00:00Z"}, "start", "is over since "),
-        ({"start": "9999-12-31T23:59-12:00"}, "start", "is more than a year ahead"),
+        ({"when": "tomorrow"}, "when", '"tomorrow" is not an instant'),
+        ({"when": "2026-11-29T08:00"}, "when", '"2026-11-29T08:00" is not an instant'),
+        ({"when": "2026-11-29"}, "when", '"2026-11-29" is not an instant'),
+        ({"when": "0001-01-01T00:00+23:00"}, "when", "is "),
+        ({"when": "2026-01-01T00:00Z"}, "when", "is over since "),
+        ({"when": "9999-12-31T23:59-12:00"}, "when", "is more than a year ahead"),
         ({"expires": "soon"}, "expires", '"soon" is neither an instant nor a duration'),
         ({"expires": "0s"}, "expires", '"0s" is neither an instant nor a duration'),
         ({"expires": "2026-01-01T00:00Z"}, "expires", "is before the start"),
@@ -196,9 +196,9 @@ async def test_a_time_that_cannot_be_meant_is_refused_with_its_remedy(
 async def test_an_expiry_is_checked_against_the_start_and_not_against_now(own_link: Link) -> None:
     start = wall() + 20 * 24 * HOUR
     async with client(own_link, clock=wall) as api:
-        good = (await fire(api, None, start=iso(start), expires=iso(start + 29 * 24 * HOUR))).json()
+        good = (await fire(api, None, when=iso(start), expires=iso(start + 29 * 24 * HOUR))).json()
         assert good["expires_at"] == start + 29 * 24 * HOUR
-        bad = await fire(api, None, start=iso(start), expires=iso(start - 1000))
+        bad = await fire(api, None, when=iso(start), expires=iso(start - 1000))
         assert "is before the start" in bad.json()["detail"]
 
 
@@ -328,7 +328,7 @@ async def test_a_pause_of_a_scheduled_campaign_is_refused_and_a_cancel_ends_it_a
     own_tarantool: Server, own_link: Link
 ) -> None:
     async with client(own_link, clock=wall) as api:
-        id = (await fire(api, start=iso(wall() + HOUR))).json()["id"]
+        id = (await fire(api, when=iso(wall() + HOUR))).json()["id"]
         pause = await api.post(f"/v1/campaigns/{id}/pause")
         assert (pause.status_code, pause.json()["detail"]) == (409, f"campaign {id} is scheduled")
         assert "can be cancelled" in pause.json()["remedy"]
@@ -337,7 +337,7 @@ async def test_a_pause_of_a_scheduled_campaign_is_refused_and_a_cancel_ends_it_a
             assert (cancel.status_code, cancel.json()["state"]) == (200, "cancelled")
         assert cancel.json()["finished_at"] is not None
         assert cancel.json()["fired_at"] is None
-        report = (await fire(api, start=cancel.json()["start"] and iso(cancel.json()["start"]))).json()
+        report = (await fire(api, when=cancel.json()["start"] and iso(cancel.json()["start"]))).json()
         assert (report["id"], report["state"]) == (id, "cancelled"), "the same key: the same campaign"
     async with linked(own_tarantool) as other:
         await scheduler_over(other).look()

@@ -53,7 +53,7 @@ def fire(node: NodeProcess, at: str, *more: str) -> Any:
 def schedule(node: NodeProcess, seconds: float, **more: Any) -> Any:
     """As `fire`, but without a command's own start, which may take seconds on a busy machine."""
     key = (node.data / "api.key").read_text().strip()
-    body = {"message": {"title": "later", "body": "news"}, "start": ahead(seconds), **more}
+    body = {"message": {"title": "later", "body": "news"}, "when": ahead(seconds), **more}
     headers = {"authorization": f"Bearer {key}"}
     return httpx.post(f"{node.url()}/v1/campaigns", json=body, headers=headers, timeout=60).raise_for_status().json()
 

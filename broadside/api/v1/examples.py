@@ -164,14 +164,14 @@ EXAMPLES: Mapping[Any, Any] = {
     PreviewReport: PreviewReport(
         {
             "ios-news": ChannelPreview(
-                platform="apns",
+                platform="push",
                 texts=[
                     TextPreview(
                         locale="pt",
                         presentation="awake",
-                        fields={"apns-priority": "10"},
-                        body='{"aps":{"alert":{"title":"Tempestade","body":"Fique em casa"}}}',
-                        bytes=67,
+                        fields={"urgency": "high"},
+                        body='{"title":"Tempestade","body":"Fique em casa"}',
+                        bytes=46,
                         limit=4096,
                     )
                 ],
@@ -251,14 +251,14 @@ EXAMPLES: Mapping[Any, Any] = {
             )
         ],
         quotas={"android-news": "10,000 pushes a second"},
-        twins={"apns": TwinStatus("https://localhost:4443", "var/twins/apns.ledger")},
+        twins={"push": TwinStatus("https://localhost:4443", "var/twins/push.ledger")},
         tree={"id": "node", "kind": "supervisor", "state": "running", "children": []},
         queue=_TUBES,
         memory={"store": MemoryUse(30_000_000, 268_435_456)},
         alarms=[],
         channels=[_STATE],
     ),
-    Channels: Channels({"ios-news": NodeChannel("apns")}, ["android-news", "ios-news"]),
+    Channels: Channels({"ios-news": NodeChannel("push")}, ["android-news", "ios-news"]),
     Peers: Peers(
         [
             PeerReport(
