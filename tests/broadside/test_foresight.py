@@ -13,7 +13,6 @@ from structlog.testing import capture_logs
 
 from broadside.api.audience_request import AudienceRequest
 from broadside.api.campaign_report import FireRequest, Verdict
-from broadside.console.routes import Api
 from broadside.newsroom import audience_desk
 from broadside.newsroom.foresight import Fate, foresee
 from broadside.newsroom.newsroom import Newsroom
@@ -26,6 +25,7 @@ from campaigns.quiet_hours import QuietHours
 from campaigns.windows import BEST, LocalTime, QuietRule
 from storage.link import Link
 from storage.store import Store
+from tests.broadside.api_parts import api_of
 from tests.broadside.fake_node import FakeNode, Said, broadside, folder, node
 from tests.broadside.test_audience import row
 from tests.broadside.test_fire_once import BODY, newsroom
@@ -48,7 +48,7 @@ def room_over(link: Link, quiet: Quiet) -> Newsroom:
 
 
 async def fire(link: Link, hours: Quiet, key: str | None = None, **more: Any) -> tuple[int, dict[str, Any]]:
-    api = Api(room_over(link, hours), Ring(store=Store(link), node="n1"), "k", ready=lambda: True, status=dict)
+    api = api_of(room_over(link, hours), Ring(store=Store(link), node="n1"), link, "k")
     headers = {"authorization": "Bearer k"} | ({} if key is None else {"idempotency-key": key})
     transport = httpx.ASGITransport(app=api.app())
     async with httpx.AsyncClient(transport=transport, base_url="http://node", headers=headers) as client:
@@ -180,21 +180,21 @@ async def test_a_local_time_that_is_over_and_a_best_time_in_quiet_hours_are_told
     await base(Store(own_link), {"Europe/Vienna": 50, "Asia/Tokyo": 30, "America/New_York": 20})
     quiet = Quiet(NIGHT, ZONES)
     late = "get it as soon as they may: this local time is over where they are: 30 in Asia/Tokyo"
-    assert (await fire(own_link, quiet, start="local 2026-11-29T20:00"))[1]["notes"] == [f"30 of 100 phones {late}"]
+    assert (await fire(own_link, quiet, when="local 2026-11-29T20:00"))[1]["notes"] == [f"30 of 100 phones {late}"]
     skipped = "get nothing: this local time is over where they are: 50 in Europe/Vienna, 30 in Asia/Tokyo"
-    status, fired = await fire(own_link, quiet, start="local 2026-11-29T16:00 skip")
+    status, fired = await fire(own_link, quiet, when="local 2026-11-29T16:00 skip")
     assert (status, fired["notes"]) == (201, [f"80 of 100 phones {skipped}"]), "the editor has said so"
     moved = "get it when their quiet hours end: their time lies in them"
-    night = await fire(own_link, quiet, start="local 2026-11-30T06:30")
+    night = await fire(own_link, quiet, when="local 2026-11-30T06:30")
     assert night[1]["notes"] == [
         f"100 of 100 phones {moved}: 50 in Europe/Vienna, 30 in Asia/Tokyo, 20 in America/New_York"
     ]
-    assert (await fire(own_link, quiet, start="local 2026-11-30T06:30", quiet="drop"))[1]["notes"] == []
-    status, refused = await fire(own_link, NO_QUIET, start="local 2026-11-29T20:00", expires="2026-11-29T19:30Z")
+    assert (await fire(own_link, quiet, when="local 2026-11-30T06:30", quiet="drop"))[1]["notes"] == []
+    status, refused = await fire(own_link, NO_QUIET, when="local 2026-11-29T20:00", expires="2026-11-29T19:30Z")
     assert (status, refused["confirm"]) == (409, "expire_asleep"), "20:00 in New York is after it"
     assert "20 of 100 phones would get nothing" in refused["detail"]
     await base(Store(own_link), {"Europe/Vienna": 50, "Asia/Tokyo": 30}, minute=2 * 60 + 10)
-    assert (await fire(own_link, quiet, start="best"))[1]["notes"] == [
+    assert (await fire(own_link, quiet, when="best"))[1]["notes"] == [
         f"80 of 100 phones {moved}: 50 in Europe/Vienna, 30 in Asia/Tokyo"
     ]
 
