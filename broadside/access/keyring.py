@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import msgspec
 import trio
 
-from broadside.access.limits import NO_LIMITS, Limits
+from broadside.access.limits import NO_LIMITS, KeyLimits
 from broadside.access.roles import ROLES
 from broadside.api.access_records import KeyCreated, KeyRecord, KeyRequest
 from broadside.api.idempotency import NODE_KEY
@@ -54,7 +54,7 @@ class Holder:
     """The key's id."""
     name: str
     role: str
-    limits: Limits = NO_LIMITS
+    limits: KeyLimits = NO_LIMITS
 
     @property
     def owner(self) -> str:
@@ -167,7 +167,7 @@ class Keyring:
             return None
         if row.expires_at is not None and row.expires_at <= self._clock():
             return None
-        return Holder(row.id, row.name, row.role, Limits(_set(row.channels), _set(row.kinds), row.most))
+        return Holder(row.id, row.name, row.role, KeyLimits(_set(row.channels), _set(row.kinds), row.most))
 
 
 def record(row: KeyRow) -> KeyRecord:

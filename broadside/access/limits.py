@@ -9,7 +9,7 @@ from broadside.errors import Problem, RecordError, shown
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class KeyLimits:
     """None: no limit."""
 
     channels: AbstractSet[str] | None = None
@@ -40,4 +40,4 @@ class Limits:
             raise RecordError(Problem("audience", what, "choose fewer, or ask somebody whose key is for more"))
 
 
-NO_LIMITS = Limits()
+NO_LIMITS = KeyLimits()

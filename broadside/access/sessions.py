@@ -34,7 +34,7 @@ class TooManyLogins(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Session:
+class OpenSession:
     """An open session."""
 
     holder: Holder
@@ -51,7 +51,7 @@ class Sessions:
         self._clock = clock
         self._failed: deque[float] = deque(maxlen=FAILURES)
 
-    async def open(self, request: LoginRequest) -> tuple[str, Session] | None:
+    async def open(self, request: LoginRequest) -> tuple[str, OpenSession] | None:
         """Open a session; None: the key or the code does not hold. Raises ``TooManyLogins``, ``RecordError``."""
         if (request.key is None) == (request.code is None):
             raise RecordError(Problem("key", "give a key or a code, and not both", "send one of them"))
@@ -68,15 +68,15 @@ class Sessions:
             return None
         secret, expires = secrets.token_urlsafe(32), self._clock() + SESSION
         await self._store.add_ticket(digest(secret), "session", holder.id, expires, self._clock())
-        return secret, Session(holder, expires, csrf(secret))
+        return secret, OpenSession(holder, expires, csrf(secret))
 
-    async def find(self, secret: str) -> Session | None:
+    async def find(self, secret: str) -> OpenSession | None:
         """Return the session of a cookie; None: there is none, or its key does not hold any more."""
         found = await self._store.ticket(digest(secret), "session", self._clock())
         if found is None:
             return None
         holder = await self._keyring.of_id(found[0])
-        return None if holder is None else Session(holder, found[1], csrf(secret))
+        return None if holder is None else OpenSession(holder, found[1], csrf(secret))
 
     async def end(self, secret: str) -> None:
         """End a session."""

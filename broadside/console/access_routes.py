@@ -10,7 +10,7 @@ from starlette.responses import Response
 from broadside.access.audit import Audit
 from broadside.access.keyring import Keyring
 from broadside.access.roles import ROLES
-from broadside.access.sessions import SESSION, Session, Sessions, TooManyLogins
+from broadside.access.sessions import SESSION, OpenSession, Sessions, TooManyLogins
 from broadside.api.access_records import (
     AuditPage,
     KeyCreated,
@@ -108,7 +108,7 @@ def access_routes(access: Access) -> list[Bound]:
     ]
 
 
-def _session(session: Session) -> SessionRecord:
+def _session(session: OpenSession) -> SessionRecord:
     holder = session.holder
     return SessionRecord(
         id=holder.id,

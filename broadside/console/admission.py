@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from starlette.requests import Request
 
 from broadside.access.keyring import Holder, Keyring
-from broadside.access.sessions import Session, Sessions
+from broadside.access.sessions import OpenSession, Sessions
 from broadside.api.v1.route import Scope
 from broadside.console.http_answers import ApiFailure
 from broadside.console.http_server import ADMITTED
@@ -46,7 +46,7 @@ class Admission:
         except ApiFailure:
             return False
 
-    async def session(self, request: Request) -> Session | None:
+    async def session(self, request: Request) -> OpenSession | None:
         """Return the open session of a request's cookie."""
         secret = request.cookies.get(self.cookie)
         return await self._sessions.find(secret) if secret else None
@@ -70,7 +70,7 @@ class Admission:
         return holder
 
 
-def _check_page(request: Request, session: Session) -> None:
+def _check_page(request: Request, session: OpenSession) -> None:
     """Raise ``ApiFailure`` unless a change comes from a page of this node itself."""
     if not hmac.compare_digest(request.headers.get(CSRF, "").encode(), session.csrf.encode()):
         remedy = "send the `csrf` of `GET /v1/session` in this header"

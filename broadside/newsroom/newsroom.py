@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import trio
 
-from broadside.access.limits import NO_LIMITS, Limits
+from broadside.access.limits import NO_LIMITS, KeyLimits
 from broadside.api import strict_json
 from broadside.api.audience_request import AudienceRequest
 from broadside.api.base_records import SubscriberPage
@@ -154,7 +154,7 @@ class Newsroom:
         campaign = await self._firing.fire(request, sent.message, policy, check, key, owner, windows)
         return report(campaign, self._clock(), self._states(), zone=self.zone)
 
-    async def check_limits(self, request: FireRequest, limits: Limits) -> None:
+    async def check_limits(self, request: FireRequest, limits: KeyLimits) -> None:
         """Raise ``RecordError`` for a campaign that a key may not fire. An estimate counts with its error."""
         channels = _one_list_of_channels(request).channels
         limits.check_channels(None if channels is None else frozenset(channels))
@@ -164,7 +164,7 @@ class Newsroom:
             found = await self.audience.count(audience, exact=False)
             limits.check_size(found.subscribers + (found.error or 0))
 
-    async def check_campaign(self, id: int, limits: Limits) -> None:
+    async def check_campaign(self, id: int, limits: KeyLimits) -> None:
         """Raise ``RecordError`` for a campaign that a key may not pause, resume or cancel."""
         if limits != NO_LIMITS and (campaign := await self.campaign(id)) is not None:
             limits.check_channels(frozenset(campaign.channels))

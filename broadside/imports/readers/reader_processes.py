@@ -16,7 +16,7 @@ import msgspec
 from broadside.errors import BroadsideError
 from broadside.imports.formats.pieces import Piece
 from broadside.imports.readers.piece_reader import Layout, Read
-from broadside.imports.readers.serving import READY, Task, receive, write
+from broadside.imports.readers.serving import READY, ReaderTask, receive, write
 from broadside.imports.rules import Settings
 
 MOST = 8
@@ -37,7 +37,7 @@ class ReaderProcesses:
     def __init__(self, layout: Layout, settings: Settings, count: int) -> None:
         """Start ``count`` processes."""
         self._all: list[_Reader] = []
-        task = msgspec.msgpack.encode(Task(layout, settings))
+        task = msgspec.msgpack.encode(ReaderTask(layout, settings))
         try:
             for _ in range(count):
                 self._all.append(_Reader())

@@ -19,7 +19,7 @@ _SIZE = 4
 """Bytes of a frame's length."""
 
 
-class Task(msgspec.Struct):
+class ReaderTask(msgspec.Struct):
     """What a reader's process gets first."""
 
     layout: Layout
@@ -38,7 +38,7 @@ def serve() -> None:
 def _serve(pieces: IO[bytes], answers: IO[bytes]) -> None:
     if (frame := receive(pieces)) is None:
         return
-    task = msgspec.msgpack.decode(frame, type=Task)
+    task = msgspec.msgpack.decode(frame, type=ReaderTask)
     reader = PieceReader(task.layout, task.settings)
     write(answers, READY)
     while (frame := receive(pieces)) is not None:
