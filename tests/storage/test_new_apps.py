@@ -41,7 +41,7 @@ async def test_a_recipient_carries_behind_the_fields_whether_its_app_is_new(own_
     store = await based(own_link)
     rule = {"android": version_bounds(">=5.0,<6")}
     for fields in ((), ("name",)):
-        found = by_token(await store.page_read(0, 1 << 53, 1000, 7, fields=fields, versions=rule))
+        found = by_token(await store.page_read(0, 1 << 53, 7, fields=fields, versions=rule))
         for n, (version, is_new) in enumerate(VERSIONS.items()):
             own = ("x" * n,) if fields else ()
             android, ios = found[f"android-{n}"], found[f"ios-{n}"]
@@ -53,5 +53,5 @@ async def test_a_recipient_carries_behind_the_fields_whether_its_app_is_new(own_
 
 async def test_without_a_rule_rows_are_what_they_were(own_link: Link) -> None:
     store = await based(own_link)
-    found = by_token(await store.page_read(0, 1 << 53, 1000, 500))
+    found = by_token(await store.page_read(0, 1 << 53, 500))
     assert {type(each) for each in found.values()} == {Recipient}
