@@ -28,13 +28,13 @@ def api_of(
     ring: Ring,
     link: Link,
     key: str,
-    status: Callable[[], dict[str, Any]] = dict,
+    status: Callable[[], dict[str, Any]] = lambda: {"node": "n1"},
     own: Callable[[], list[Alarm]] = list,
 ) -> Api:
     """The API of a node that serves. ``own``: what this node knows to be wrong."""
     board = AlarmBoard(newsroom, ring, own)
     metrics = Metrics(newsroom, ring, board, figures)
-    hosts = HostNames(["node"])
+    hosts = HostNames(["node", "x"])
     access = access_of(link, key)
     return Api(newsroom, ring, access, ready=lambda: True, status=status, board=board, metrics=metrics, hosts=hosts)
 

@@ -111,7 +111,7 @@ def test_a_wrong_key_deletes_nobody_and_what_was_held_goes_out_once_it_is_mended
     tally = node.tally()
     assert (tally["delivered"], tally["remaining"]) == (PHONES, 0)
     assert node.count() == PHONES
-    assert node.api("/v1/dead")["questions"] == []
+    assert questions(node.api("/v1/dead")["items"]) == []
     node.until(lambda: alarm not in node.api("/readyz")["alarms"], "end of the alarm")
 
 

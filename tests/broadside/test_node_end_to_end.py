@@ -85,7 +85,8 @@ class NodeProcess:
 
     def judged(self) -> None:
         """Wait until every refused token has had its verdict, and is deleted if that says so."""
-        self.until(lambda: not self.api("/v1/dead")["kept"], "verdict over what was refused")
+        waits = lambda: any(each["kept"] for each in self.api("/v1/dead")["items"])  # noqa: E731
+        self.until(lambda: not waits(), "verdict over what was refused")
 
     def children(self, pattern: str = "") -> list[int]:
         assert self.process is not None

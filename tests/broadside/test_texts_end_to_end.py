@@ -180,7 +180,7 @@ def test_each_phone_gets_the_text_of_its_language_and_the_preview_shows_its_byte
     code, said = broadside(folder, "fire", "--body", "x", "--kind", "gossip", "--json")
     assert code == 0, said
     fired = json.loads(next(line for line in said.splitlines() if line.startswith("{")))
-    assert [note.split(",")[0] for note in fired["notes"]] == ["silent means hold on android-old"]
+    assert fired["notes"][0].startswith("silent means hold on android-old, ")
     assert (
         "at night  21:30-09:00: shown at once, without a sound" in broadside(folder, "campaign", "show", fired["id"])[1]
     )

@@ -91,7 +91,8 @@ def test_a_platform_is_its_own_files_and_two_entry_points(installed: Path, node:
     assert 'kind: "pigeon" is not valid (token or fid or number)' in said
 
     code, said = broadside(installed, "fire", "--title", "Bowls at eight, all of you", "--body", "x", "--dry-run")
-    assert (code, said) == (2, "club: refused here: message.title: a pager shows 20 letters; shorten it\n")
+    assert code == 2
+    assert said.startswith("club: refused here: message.title: a pager shows 20 letters; shorten it\n")
     code, said = broadside(installed, "campaign", "preview", "--title", "Bowls")
     assert code == 0
     assert "club (pager), default text, awake: 5 of 20 bytes\n  campaign: " in said

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 import zoneinfo
 from datetime import UTC, datetime, timedelta
@@ -184,14 +185,14 @@ def test_each_subscribers_time_is_a_local_time_or_the_best_one() -> None:
 
 @pytest.mark.parametrize("text", ["local", "local 08:00", "local 2026-13-01T08:00", "local 2026-12-01T25:00"])
 def test_a_request_names_the_day_of_a_local_time(text: str) -> None:
-    with pytest.raises(RecordError, match=r"start: .* is no"):
+    with pytest.raises(RecordError, match=r"when: .* is no"):
         Times.read(FireRequest(message=Message(title="t"), start=text), NOW)
 
 
 @pytest.mark.parametrize("day", ["0001-01-01", "2025-11-20", "2027-12-03", "9999-12-31"])
 def test_a_local_time_more_than_a_year_away_is_a_slip(day: str) -> None:
     request = FireRequest(message=Message(title="t"), start=f"local {day}T08:00")
-    with pytest.raises(RecordError, match=r"start: .* is more than a year away \(check the year\)"):
+    with pytest.raises(RecordError, match=r"when: .* is more than a year away \(check the year\)"):
         Times.read(request, NOW).check(request, NOW)
 
 
@@ -221,5 +222,7 @@ def test_a_request_says_all_of_its_times_in_one_record(expires: str, ttl: int, e
     assert times == Times(NOW + 8 * HOUR, True, None, ttl, expires_at, QuietRule.HOLD)
     kept = times.policy(request)
     assert (kept["start"], kept["ttl_ms"], kept.get("expires_at")) == (times.start, ttl, expires_at)
-    again = msgspec.json.decode(kept["request"], type=FireRequest)
-    assert Times.read(again, times.start) == times, "also when it starts"
+    again = json.loads(kept["request"])
+    assert (again["start"], again.get("expires")) == (request.start, expires or None), (
+        "as nodes of all versions read it"
+    )

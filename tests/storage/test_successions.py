@@ -358,3 +358,11 @@ async def test_replacements_survive_a_kill_and_are_all_there_or_none_of_a_call(o
         assert {row.token for row in rows} == {f"new-{n}" for n in range(500)}
         assert {row.locale for row in rows} == {"de"}
         assert (await store.subscribers_count())["ios"] == 500
+
+
+async def test_two_phones_that_come_and_are_merged_in_one_call_are_counted_once(own_link: Link) -> None:
+    """Item 2: who left was counted before those who came, and a new channel's whole call was refused."""
+    base = Base(own_link)
+    stored = await base.register(row("a"), row("b"), row("b", "a"))
+    assert (stored.inserted, stored.merged) == (2, 1)
+    assert await base.store.subscribers_count() == {"ios": 1}

@@ -52,11 +52,12 @@ local function of_two(old, new)
 end
 
 -- `succeed(row, replaced)` for one call: gives the row what it inherits, and returns the subscriber whose row it is, or
--- nil if it is a new one. And the counts of what it found, and who had the replaced tokens: channel -> ids.
+-- nil if it is a new one. And the counts of what it found, who had the replaced tokens (channel -> ids), and how many
+-- have left (channel -> number): they are counted behind those who came, for some came in the same call.
 local function begin()
     local space = box.space.store_subscribers
     local counts = {moved = 0, merged = 0, unknown = 0}
-    local succeeded = {}
+    local succeeded, left = {}, {}
 
     local function succeed(row, replaced)
         local channel, token = row[1], row[2]
@@ -79,15 +80,18 @@ local function begin()
         counts.merged = counts.merged + 1
         local stays, goes = of_two(old, new)
         space:delete(goes.id)
-        subscribers.left(channel, 1)
+        left[channel] = (left[channel] or 0) + 1
         return stays
     end
-    return succeed, counts, succeeded
+    return succeed, counts, succeeded, left
 end
 
 local function put(rows)
-    local succeed, counts, succeeded = begin()
+    local succeed, counts, succeeded, left = begin()
     local inserted, known = subscribers.put(rows, succeed)
+    for channel, n in pairs(left) do
+        subscribers.left(channel, n)
+    end
     for channel, ids in pairs(succeeded) do
         dead.succeeded(channel, ids)
     end
