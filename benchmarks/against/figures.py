@@ -40,7 +40,9 @@ PLAIN: Final = Shape(("what",), {"value": ""}, unit="unit")
 """Rows of ``what``, ``value`` and ``unit``: a bench that prints these needs no line in the table."""
 SHAPES: Final[Mapping[str, Shape]] = {
     "choices": Shape(("choice", "value"), {**_PUSH, "rss_mb": "MB"}, arguments=("--rounds", "1")),
+    "classes": PLAIN,
     "import": PLAIN,
+    "lanes": Shape(("rate", "walked"), {"first_ms": "ms"}),
     "peers": Shape(("client",), _PUSH, only=frozenset({"broadside"})),
     "pipeline": Shape(("subscribers", "sink"), {**_PUSH, "first_ms": "ms", "rss_mb": "MB"}),
     "ring": Shape(("nodes", "workers"), {"seconds": "s", **_COSTS, "node_us": "µs"}, rows="measured"),

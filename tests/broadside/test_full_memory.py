@@ -89,10 +89,10 @@ def test_an_import_into_too_small_a_memory_stops_in_plain_words_and_goes_on_in_a
 
         status, said = readiness(node)
         assert (status, said["ready"]) == (503, False)
-        (alarm,) = said["alarms"]
+        (alarm,) = [each for each in said["alarms"] if each["name"] == "memory-full"]
         assert "of the store's memory is used" in alarm["text"]
         assert "no subscribers are accepted" in alarm["text"]
-        assert node.api("/v1/status")["alarms"] == [alarm]
+        assert alarm["name"] in [each["name"] for each in node.api("/v1/status")["alarms"]]
         code, out, err = command("doctor")
         assert code == 1
         assert "no subscribers are accepted, and campaigns wait until there is room" in out
@@ -106,7 +106,9 @@ def test_an_import_into_too_small_a_memory_stops_in_plain_words_and_goes_on_in_a
         assert code == 0
         assert f"{ROWS - taken:,} new, {taken:,} updated, 0 rejected" in out
         assert node.api("/v1/subscribers/count")["total"] == ROWS
-        assert readiness(node) == (200, {"ready": True, "alarms": []})
+        status, said = readiness(node)
+        assert (status, said["ready"]) == (200, True)
+        assert [each for each in said["alarms"] if each["name"].startswith("memory")] == []
         assert node.end() == 0
     finally:
         if node.process is not None and node.process.poll() is None:

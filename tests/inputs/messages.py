@@ -46,14 +46,14 @@ class Refused:
         status, answer = await lab.send(file.content)
         must(status == self.status, f"{status} where {self.status} is right: {str(answer)[:200]}")
         error = answer
-        must(error["field"] == self.field, f"names {error['field']!r}, not {self.field!r}: {error['message'][:200]}")
-        must(error["remedy"], f"gives no remedy: {error['message'][:200]}")
+        must(error["field"] == self.field, f"names {error['field']!r}, not {self.field!r}: {error['detail'][:200]}")
+        must(error["remedy"], f"gives no remedy: {error['detail'][:200]}")
         for words in self.says:
-            must(words in f"{error['message']} {error['remedy']}", f"does not say {words!r}: {error['message'][:200]}")
+            must(words in f"{error['detail']} {error['remedy']}", f"does not say {words!r}: {error['detail'][:200]}")
         must(len((await lab.get("/v1/campaigns"))["items"]) == before, "a campaign was made nevertheless")
         if self.adapted:
-            return f"{status} {error['message'][:100]}; {await self._adapted(file, lab)}"
-        return f"{status} {error['message'][:100]}"
+            return f"{status} {error['detail'][:100]}; {await self._adapted(file, lab)}"
+        return f"{status} {error['detail'][:100]}"
 
     async def _adapted(self, file: Input, lab: Lab) -> str:
         body = json.dumps({**json.loads(file.content), "on_objection": "adapt"})

@@ -72,7 +72,8 @@ async def foreign_tokens(lab: Lab, size: int) -> str:
     report = await lab.done(await lab.fire())
     tally = report["channels"]["android-news"]
     must(tally["delivered"] == size, f"of {size}: {tally}, {report['reasons']}")
-    must(not (await lab.get("/readyz"))["alarms"], "the channel has an alarm")
+    alarms = [each for each in (await lab.get("/readyz"))["alarms"] if each["severity"] != "notice"]
+    must(not alarms, f"there is an alarm: {alarms}")
     return f"{size:,} delivered, the channel never stood"
 
 
