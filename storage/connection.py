@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 import asynctnt
@@ -12,27 +11,7 @@ import trio_asyncio
 from asynctnt.exceptions import TarantoolNotConnectedError
 from asynctnt.iproto.protocol import Protocol
 
-
-@dataclass(frozen=True, slots=True)
-class Endpoint:
-    """Where an instance listens, and the user to log in as."""
-
-    uri: str
-    """``host:port`` or ``unix/:/path``."""
-    user: str = "broadside"
-    password: str = field(default="", repr=False)
-    others: tuple[str, ...] = ()
-    """Other addresses of it, tried in order: the right instance answers ``probe`` with true."""
-    probe: str = ""
-
-    def address(self, number: int = 0) -> tuple[str, str]:
-        """Host and port of the uri with that number, as the driver wants them: an IPv6 address without its brackets.
-
-        A Unix socket is host ``unix/``.
-        """
-        uris = (self.uri, *self.others)
-        host, _, port = uris[number % len(uris)].rpartition(":")
-        return host.removeprefix("[").removesuffix("]"), port
+from storage.endpoint import Endpoint
 
 
 class _Protocol(Protocol):  # type: ignore[misc]  # asynctnt is untyped

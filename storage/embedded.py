@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from storage import socket_path
+from storage.endpoint import Endpoint
 from storage.errors import EmbeddedUnavailable
-from storage.link import Endpoint
 
 LUA = Path(__file__).parent / "lua"
 

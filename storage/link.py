@@ -19,7 +19,7 @@ import trio_asyncio
 from asynctnt.exceptions import TarantoolDatabaseError, TarantoolNotConnectedError
 
 from storage.connection import Connection, connect
-from storage.connection import Endpoint as Endpoint  # callers need both it and the link
+from storage.endpoint import Endpoint as Endpoint  # callers need both it and the link
 from storage.errors import DiskFull, LinkDown, LinkLost, LinkTimeout, OutOfMemory, VerbRefused
 
 log = structlog.get_logger(__name__)

@@ -13,7 +13,6 @@ from types import MappingProxyType, TracebackType
 from typing import Any, TypeVar
 from urllib.parse import quote, urlencode
 
-import httpx
 import msgspec
 
 from broadside.api.base_records import ImportedLines
@@ -26,6 +25,10 @@ from broadside.api.v1 import table
 from broadside.api.v1.route import Route
 from broadside.datafolder import DataFolder
 from broadside.errors import ApiError, NodeUnreachable
+from broadside.optional_packages import without
+
+with without("click", "rich"):
+    import httpx
 
 A = TypeVar("A")
 

@@ -7,6 +7,7 @@ from typing import Annotated
 from cyclopts import App, Parameter
 
 from broadside.cli.options import ConfigFile, DataDir, configuration
+from broadside.optional_packages import without
 
 _EPILOGUE = """\
 Examples:
@@ -33,6 +34,7 @@ def node(
 ) -> int:
     """Run the node: Tarantool, the workers that send, the HTTP API, and the twins that channels ask for."""
     loaded = configuration(config)
-    from broadside.node.program import run_node
+    with without("rich"):  # its logs and lines are plain; only a terminal's bars are drawn with it
+        from broadside.node.program import run_node
 
     return run_node(loaded, data, not no_demo)

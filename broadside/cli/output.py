@@ -8,22 +8,14 @@ from __future__ import annotations
 import io
 import sys
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 import msgspec
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    Task,
-    TaskProgressColumn,
-    TextColumn,
-    TimeRemainingColumn,
-)
-from rich.table import Table
-from rich.text import Text
 
 from broadside.outlet import harmless
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 
 def accept_any_text() -> None:
@@ -82,35 +74,26 @@ def table(columns: Iterable[str], rows: Iterable[Iterable[object]]) -> None:
     if not sys.stdout.isatty():
         say("\n".join("\t".join(line) for line in [names, *cells]))
         return
-    drawn = Table(box=None, header_style="bold", pad_edge=False)
-    for index, name in enumerate(names):
-        numeric = bool(cells) and all(line[index].replace(",", "").replace(".", "").isdigit() for line in cells)
-        drawn.add_column(name, justify="right" if numeric else "left")
-    for line in cells:
-        drawn.add_row(*line)
-    # markup off: [brackets] in a title are not a style
-    Console(markup=False, highlight=False).print(drawn)
+    from broadside.cli.drawing import draw_table
+
+    draw_table(names, cells)
+
+
+def say_in(style: str, text: str) -> None:
+    """Print one line of a result; on a terminal in a colour."""
+    if not sys.stdout.isatty():
+        say(text)
+        return
+    from broadside.cli.drawing import draw_line
+
+    draw_line(harmless(text), style)
 
 
 def bars(*, counted: bool = True, eta: bool = False) -> Progress:
     """Make progress bars on stderr, shown only if stderr is a terminal. ``eta``: with the time that is left."""
-    count = [MofNCompleteColumn()] if counted else []
-    return Progress(
-        _Words("{task.description}", markup=False),
-        BarColumn(),
-        TaskProgressColumn(),
-        *count,
-        _Words("{task.fields[note]}", markup=False),
-        *([TimeRemainingColumn()] if eta else []),
-        console=Console(stderr=True),
-        transient=not counted,
-        disable=not sys.stderr.isatty(),
-    )
+    from broadside.cli.drawing import progress_bars
 
-
-class _Words(TextColumn):
-    def render(self, task: Task) -> Text:
-        return Text(harmless(self.text_format.format(task=task)))
+    return progress_bars(counted=counted, eta=eta, shown=sys.stderr.isatty())
 
 
 def _cell(value: object) -> str:

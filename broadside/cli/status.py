@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import sys
-
 from cyclopts import App
-from rich.console import Console
-from rich.text import Text
 
 from broadside.api.alarm import Alarm, Severity
 from broadside.api.node_status import NodeStatus
 from broadside.api.report_text import moment
 from broadside.cli.options import ConfigFile, DataDir, Json, client
-from broadside.cli.output import say, say_json, table
-from broadside.outlet import harmless
+from broadside.cli.output import say, say_in, say_json, table
 
 _EPILOGUE = """\
 Examples:
@@ -62,12 +57,8 @@ def _show(alarm: Alarm) -> None:
     word = alarm.severity.value
     since = "" if alarm.since is None else f" (since {moment(alarm.since)})"
     lines = [f"  {alarm.text}{since}", *([f"    {alarm.remedy}"] if alarm.remedy else [])]
-    text = Text(harmless(f"{word} [{alarm.name.value}]"), style=_STYLES[alarm.severity])
-    if sys.stdout.isatty():
-        Console(markup=False, highlight=False).print(text)
-        say("\n".join(lines))
-    else:
-        say("\n".join([text.plain, *lines]))
+    say_in(_STYLES[alarm.severity], f"{word} [{alarm.name.value}]")
+    say("\n".join(lines))
 
 
 def _processes(found: NodeStatus) -> list[list[object]]:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import time
-
-from rich.progress import Progress, TaskID
+from typing import TYPE_CHECKING
 
 from broadside.api.api_client import Client
 from broadside.api.campaign_report import CampaignReport
 from broadside.cli.output import bars, complain
 from broadside.datafolder import DataFolder
 from broadside.errors import ApiError, NodeUnreachable
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
 
 PATIENCE = 120.0
 """Seconds without a node after which the command stops waiting; the campaign itself does not give up."""

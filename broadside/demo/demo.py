@@ -6,12 +6,10 @@ import sys
 from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TextIO, TypeVar
 
 import structlog
 import trio
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from broadside import logs
 from broadside.api.campaign_report import CampaignReport, FireRequest
@@ -26,6 +24,9 @@ from campaigns.identity import parse_campaign
 from campaigns.message import Message
 from storage.errors import LinkDown, LinkLost, OutOfMemory
 from storage.store import ROWS_A_CALL
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
 
 NEWS = Message(title="Broadside is alive", body="This push went to every sample phone, each exactly once.")
 KEY = "demo"
@@ -42,32 +43,45 @@ class Terminal:
     """The node's terminal: lines on standard output, progress bars if that is a terminal, logs on standard error."""
 
     def __init__(self) -> None:
-        self._out = Console(file=logs.said(sys.stdout, "standard output"), highlight=False, soft_wrap=True)
-        self._err = Console(file=logs.said(sys.stderr, "standard error"), highlight=False, soft_wrap=True)
+        self._out = logs.said(sys.stdout, "standard output")
+        self._err = logs.said(sys.stderr, "standard error")
+        self._bars: Progress | None = None
 
     def say(self, text: str) -> None:
         """Print one line."""
-        self._out.print(harmless(text), markup=False)
+        self._print(self._out, text)
 
     def log(self, text: str) -> None:
         """Print one log line; on a terminal through the console that draws the bars, so that they stay intact."""
-        (self._out if self._out.is_terminal else self._err).print(harmless(text), markup=False)
+        self._print(self._out if self._out.isatty() else self._err, text)
 
     def error(self, text: str) -> None:
         """Print an error."""
-        self._err.print(harmless(f"broadside: {text}"), markup=False)
+        self._print(self._err, f"broadside: {text}")
+
+    def _print(self, to: TextIO, text: str) -> None:
+        if self._bars is not None and to is self._out:
+            self._bars.console.print(harmless(text), markup=False, emoji=False)
+        else:
+            to.write(harmless(text) + "\n")
+            to.flush()
 
     def progress(self) -> Progress:
         """Make progress bars, shown only if standard output is a terminal."""
-        return Progress(
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+        console = Console(file=self._out, highlight=False, soft_wrap=True)
+        self._bars = Progress(
             TextColumn("{task.description:<14}"),
             BarColumn(bar_width=40),
             MofNCompleteColumn(),
             TextColumn("{task.fields[note]}"),
             TimeElapsedColumn(),
-            console=self._out,
-            disable=not self._out.is_terminal,
+            console=console,
+            disable=not self._out.isatty(),
         )
+        return self._bars
 
 
 def write_twin_scripts(folder: Path, platforms: Iterable[str]) -> None:

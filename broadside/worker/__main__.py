@@ -1,12 +1,8 @@
 """``python -m broadside.worker FD``: a worker as the node starts it, with its end of their socket pair."""
 
-import sys
+from broadside.optional_packages import without
 
-# structlog and httpx import these if they are installed: a third of a worker's start-up, for tracebacks and a command
-# line that a worker never shows
-for name in ("rich", "click"):
-    sys.modules[name] = None  # type: ignore[assignment]  # Python's way to say that a module is missing
+with without("rich", "click"):  # also while it runs: a transport loads httpx when it is built
+    from broadside.worker.worker import main
 
-from broadside.worker.worker import main  # noqa: E402
-
-main()
+    main()
