@@ -150,7 +150,8 @@ api-page: _ready
 
 [no-exit-message]
 _packages:
-    @.venv/bin/uv sync --quiet --locked --inexact
+    @# told to write no bytecode, Python would compile every package again at each start: so it is compiled here
+    @.venv/bin/uv sync --quiet --locked --inexact ${PYTHONDONTWRITEBYTECODE:+--compile-bytecode}
     @cat uv.lock pyproject.toml | cksum >.venv/.dev-synced
 
 # install packages and Tarantool if the lock has changed or one is missing
