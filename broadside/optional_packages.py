@@ -1,7 +1,7 @@
 """Imports libraries without the packages that they use only if these are installed.
 
 structlog loads rich for coloured tracebacks, and httpx loads click and rich for a command line of its own. Broadside
-uses neither, and a third of a process's start went into them.
+uses neither (docs/benchmarks.md says what a start costs).
 """
 
 from __future__ import annotations

@@ -57,7 +57,7 @@ print(*[name for name, module in sys.modules.items() if module])
 
 
 def test_a_nodes_parent_loads_nothing_that_draws(tmp_path: Path) -> None:
-    """Rich was a fifth of its start; the bars of a terminal load it when they are drawn."""
+    """Its lines and logs are plain; the bars of a terminal load it when they are drawn."""
     file = tmp_path / "file"
     file.touch()
     found = loaded(_COMMAND, "node", "--data", str(file), expected=2)  # it goes as far as its data folder
