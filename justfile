@@ -5,6 +5,8 @@ set positional-arguments
 export UV_PYTHON_DOWNLOADS := "never"
 # uv must ignore an active virtual environment, which may be another project's
 unexport VIRTUAL_ENV
+# told to write no bytecode, Python compiles every file again at each start: it doubles the start of each process
+unexport PYTHONDONTWRITEBYTECODE
 
 packages := "supervision campaigns transports storage actors simulators broadside"
 
@@ -150,8 +152,7 @@ api-page: _ready
 
 [no-exit-message]
 _packages:
-    @# told to write no bytecode, Python would compile every package again at each start: so it is compiled here
-    @.venv/bin/uv sync --quiet --locked --inexact ${PYTHONDONTWRITEBYTECODE:+--compile-bytecode}
+    @.venv/bin/uv sync --quiet --locked --inexact
     @cat uv.lock pyproject.toml | cksum >.venv/.dev-synced
 
 # install packages and Tarantool if the lock has changed or one is missing
