@@ -70,7 +70,7 @@ class TubeStatus(msgspec.Struct, frozen=True, kw_only=True):
     """Memory of the queue's Tarantool."""
 
 
-class NodeStatus(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class NodeStatus(msgspec.Struct, frozen=True, kw_only=True):
     """What runs in a node."""
 
     node: str

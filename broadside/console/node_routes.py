@@ -13,11 +13,9 @@ from broadside.console.calls import Bound, Call, bind
 from broadside.console.http_answers import json_answer
 from broadside.console.metrics import CONTENT_TYPE, Metrics
 from broadside.newsroom.alarm_board import AlarmBoard, closed
-from broadside.newsroom.newsroom import Newsroom
 
 
 def node_routes(
-    newsroom: Newsroom,
     ready: Callable[[], bool],
     status: Callable[[], dict[str, Any]],
     board: AlarmBoard,
@@ -38,13 +36,14 @@ def node_routes(
         return Response(await metrics.text(), media_type=CONTENT_TYPE)
 
     async def whole(call: Call) -> NodeStatus:
-        memory = await newsroom.memory()
+        seen = await board.look()
+        assert seen.tubes is not None
         return NodeStatus(
             **status(),
-            queue=await newsroom.tubes(),
-            memory={name: MemoryUse(each.used, each.size) for name, each in memory.items()},
-            alarms=await board.alarms(),
-            channels=await newsroom.channel_states(),
+            queue=seen.tubes,
+            memory={name: MemoryUse(each.used, each.size) for name, each in seen.memory.items()},
+            alarms=seen.alarms,
+            channels=seen.channels,
         )
 
     return [

@@ -53,7 +53,7 @@ class Api:
         self._hosts = hosts
         self._kept = KeptAnswers()
         self._bound: list[Bound] = [
-            *node_routes(newsroom, ready, status, board, metrics),
+            *node_routes(ready, status, board, metrics),
             *campaign_routes(newsroom),
             *subscriber_routes(newsroom),
             *ring_routes(newsroom, ring),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import trio
 
@@ -18,7 +19,9 @@ from broadside.newsroom.alarms import (
 )
 from broadside.newsroom.newsroom import Newsroom
 from broadside.newsroom.ring import Ring
+from campaigns.channel_state import ChannelState
 from storage.errors import LinkDown, LinkLost, StorageError
+from storage.records import Memory
 
 WITHIN = 3.0
 """Seconds in which Tarantool must answer."""
@@ -26,6 +29,16 @@ _TUBE = "push_"
 """How the names of channels' tubes begin."""
 _ORDER = list(Severity)
 _CLOSED = frozenset({AlarmName.TARANTOOL_AWAY, AlarmName.DISK_FULL, AlarmName.MEMORY_FULL})
+
+
+class Look(NamedTuple):
+    """What was found at one look."""
+
+    alarms: list[Alarm]
+    memory: dict[str, Memory]
+    channels: list[ChannelState]
+    tubes: TubeStatus | None
+    """None: they were not counted."""
 
 
 class AlarmBoard:
@@ -38,25 +51,36 @@ class AlarmBoard:
 
     async def alarms(self, *, probe: bool = False) -> list[Alarm]:
         """Everything that is wrong, the worst first. ``probe``: without what must be counted first."""
-        found = self._own()
+        found: list[Alarm] = []
         with trio.move_on_after(WITHIN) as patience:
             try:
-                found += await self._asked(probe)
+                found = (await self._look(probe)).alarms
             except (LinkDown, LinkLost) as error:
-                found.append(tarantool_alarm(str(error)))
+                found = [tarantool_alarm(str(error))]
             except StorageError as error:
-                found.append(tarantool_alarm(f"it refuses: {error}"))
+                found = [tarantool_alarm(f"it refuses: {error}")]
         if patience.cancelled_caught:
-            found.append(tarantool_alarm(f"no answer within {WITHIN:g} s"))
-        return sorted(found, key=lambda alarm: _ORDER.index(alarm.severity))
+            found = [tarantool_alarm(f"no answer within {WITHIN:g} s")]
+        return _sorted([*self._own(), *found])
 
-    async def _asked(self, probe: bool) -> list[Alarm]:
+    async def look(self) -> Look:
+        """The same, with what it was seen in. Raises ``StorageError`` while Tarantool is away."""
+        found = await self._look(probe=False)
+        return found._replace(alarms=_sorted([*self._own(), *found.alarms]))
+
+    async def _look(self, probe: bool) -> Look:
         newsroom = self._newsroom
-        found = memory_alarms(await newsroom.memory())
+        memory, channels = await newsroom.memory(), await newsroom.channel_states()
+        found = memory_alarms(memory)
         found += outbox_alarms(await newsroom.outbox_age())
-        found += channel_alarms(await newsroom.channel_states(), newsroom.questions())
+        found += channel_alarms(channels, newsroom.questions())
         found += peer_alarms(await self._ring.peers())
-        return found if probe else found + buried_alarms(buried(await newsroom.tubes()))
+        tubes = None if probe else await newsroom.tubes()
+        return Look(found if tubes is None else found + buried_alarms(buried(tubes)), memory, channels, tubes)
+
+
+def _sorted(alarms: list[Alarm]) -> list[Alarm]:
+    return sorted(alarms, key=lambda alarm: _ORDER.index(alarm.severity))
 
 
 def closed(alarms: list[Alarm]) -> bool:
