@@ -12,6 +12,7 @@ from cyclopts import App, CycloptsError, Parameter
 from broadside.cli import (
     audience,
     campaign,
+    completion,
     dead,
     doctor,
     fire,
@@ -63,7 +64,22 @@ def build() -> App:
         suppress_keyboard_interrupt=False,
         default_parameter=Parameter(negative="", negative_iterable="", show_default=False),
     )
-    for group in (node, fire, audience, campaign, subscribers, peers, tube, dead, twin, key, status, doctor, servers):
+    for group in (
+        node,
+        fire,
+        audience,
+        campaign,
+        subscribers,
+        peers,
+        tube,
+        dead,
+        twin,
+        key,
+        status,
+        doctor,
+        servers,
+        completion,
+    ):
         group.register(app)
     return app
 

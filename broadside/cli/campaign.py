@@ -25,10 +25,10 @@ from broadside.api.report_text import (
 from broadside.api.v1 import table as routes
 from broadside.api.v1.route import Route
 from broadside.cli.message_options import Channels, KindName, QuietChoice, Ttl, Written, of_kind, request_of
-from broadside.cli.options import ConfigFile, DataDir, Json, client, data_folder
+from broadside.cli.options import ConfigFile, DataDir, Json, campaign_id, client, data_folder
 from broadside.cli.output import complain, say, say_json, table
+from broadside.cli.watch import watch
 from broadside.errors import UsageError
-from campaigns.identity import parse_campaign
 
 CampaignId: TypeAlias = Annotated[str, Parameter(help="The campaign's 13 characters, as `campaign list` shows them.")]
 PATIENCE = 30.0
@@ -39,6 +39,8 @@ Examples:
     broadside campaign list
     broadside campaign show 2qbsgz3kxm4ta
     broadside campaign show 2qbsgz3kxm4ta --coverage
+    broadside campaign watch
+    broadside campaign watch 2qbsgz3kxm4ta --json
     broadside campaign pause 2qbsgz3kxm4ta
     broadside campaign verify 2qbsgz3kxm4ta
     broadside campaign preview --title Storm --body "Stay inside" --channel ios-news
@@ -49,12 +51,13 @@ def register(app: App) -> None:
     """Add the group."""
     group = App(
         name="campaign",
-        help="List campaigns; preview, show, pause, resume, cancel, verify or read one.",
+        help="List campaigns; preview, show, watch, pause, resume, cancel, verify or read one.",
         help_epilogue=_EPILOGUE,
     )
     group.command(list_, name="list")
     group.command(preview)
     group.command(show)
+    group.command(watch)
     for act in (pause, resume, cancel, verify, archive):
         group.command(act)
     app.command(group)
@@ -113,7 +116,7 @@ def show(
     data: DataDir = None,
 ) -> int:
     """Show one campaign: its state, and per channel how many are delivered, dead, retried, rejected and remaining."""
-    name = _id(id)
+    name = campaign_id(id)
     if coverage:
         return _coverage(name, json, config, data)
     with client(config, data) as node:
@@ -176,7 +179,7 @@ def preview(
         raise UsageError("the id of a campaign has all of that already (leave the options out)")
     with client(config, data) as node:
         if id is not None:
-            report = node.call(routes.PREVIEW_OF, id=_id(id))
+            report = node.call(routes.PREVIEW_OF, id=campaign_id(id))
         else:
             wanted = of_kind(request_of(written or Written(), channel, ttl), kind, quiet)
             report = node.call(routes.PREVIEW, wanted)
@@ -222,7 +225,7 @@ def cancel(id: CampaignId, /, *, json: Json = False, config: ConfigFile = None, 
 def verify(id: CampaignId, /, *, json: Json = False, config: ConfigFile = None, data: DataDir = None) -> int:
     """Check a campaign's ledger against the base, range by range; exit code 1 if something differs."""
     with client(config, data) as node:
-        found = node.call(routes.VERIFY, id=_id(id), timeout=600.0)  # for a large base it takes long
+        found = node.call(routes.VERIFY, id=campaign_id(id), timeout=600.0)  # for a large base it takes long
     if json:
         say_json(found)
         return 0 if found.ok else 1
@@ -240,7 +243,7 @@ def verify(id: CampaignId, /, *, json: Json = False, config: ConfigFile = None, 
 
 def archive(id: CampaignId, /, *, config: ConfigFile = None, data: DataDir = None) -> int:
     """Print the archived ledger of an old campaign as NDJSON: the campaign, its segments, its pages."""
-    name = _id(id)
+    name = campaign_id(id)
     path = data_folder(config, data).archive_of(name)
     try:
         with gzip.open(path, "rt", encoding="utf-8") as lines:
@@ -258,7 +261,7 @@ def archive(id: CampaignId, /, *, config: ConfigFile = None, data: DataDir = Non
 
 def _move(id: str, act: Route[CampaignReport], json: bool, config: Path | None, data: Path | None) -> int:
     with client(config, data) as node:
-        report = node.call(act, id=_id(id))
+        report = node.call(act, id=campaign_id(id))
         deadline = time.monotonic() + PATIENCE
         while report.state in ("pausing", "cancelling") and time.monotonic() < deadline:
             time.sleep(0.2)
@@ -289,14 +292,6 @@ def _coverage(name: str, json: bool, config: Path | None, data: Path | None) -> 
     for gap in found.gaps:
         say(f"  segment {gap.segment}, ids {gap.from_id + 1}-{gap.to_id}: {gap.why}")
     return 0
-
-
-def _id(text: str) -> str:
-    try:
-        parse_campaign(text)
-    except ValueError as error:
-        raise UsageError(f"{error} (broadside campaign list shows the ids)") from None
-    return text.lower()
 
 
 def _indented(text: str) -> str:

@@ -18,7 +18,7 @@ from broadside.cli.fire_once import fire_once
 from broadside.cli.message_options import Channels, KindName, QuietChoice, Ttl, Written, of_kind, request_of
 from broadside.cli.options import ConfigFile, DataDir, Json, data_folder
 from broadside.cli.output import agreed, complain, say, say_json
-from broadside.cli.waiting import wait_for
+from broadside.cli.waiting import exit_code, wait_for
 from broadside.cli.when import When
 from broadside.datafolder import DataFolder
 from broadside.errors import ApiError, RecordError, UsageError
@@ -146,7 +146,7 @@ def fire(
             complain(f"until then it can be cancelled: broadside campaign cancel {report.id}")
         else:
             say(f"fired campaign {report.id}: {describe(report)}")
-            complain(f"watch it: broadside campaign show {report.id}")
+            complain(f"watch it: broadside campaign watch {report.id}")
         return 0
     if not json:
         complain(f"scheduled campaign {report.id}: {starts(report)}" if later else f"fired campaign {report.id}")
@@ -155,7 +155,7 @@ def fire(
         say_json(report)
     else:
         say(summary(report))
-    return 0 if report.state == "done" or (report.reached and not report.ended) else 1
+    return exit_code(report)
 
 
 def _newsroom(folder: DataFolder) -> NewsroomClock:

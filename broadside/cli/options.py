@@ -14,6 +14,7 @@ from broadside.datafolder import DataFolder
 from broadside.demo.demo_config import load_or_demo
 from broadside.errors import UsageError, shown
 from campaigns.duration import EXAMPLES, parse_duration
+from campaigns.identity import parse_campaign
 
 ConfigFile: TypeAlias = Annotated[
     Path | None,
@@ -38,6 +39,15 @@ def configuration(path: Path | None) -> Config:
 def client(config: Path | None, data: Path | None) -> Client:
     """Return a client of the running node."""
     return Client.of(data_folder(config, data))
+
+
+def campaign_id(text: str) -> str:
+    """Check a campaign's id (raises ``UsageError``)."""
+    try:
+        parse_campaign(text)
+    except ValueError as error:
+        raise UsageError(f"{error} (broadside campaign list shows the ids)") from None
+    return text.lower()
 
 
 def duration(option: str, text: str) -> int:

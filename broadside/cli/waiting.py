@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from broadside.api.api_client import Client
@@ -20,18 +21,26 @@ _PAUSES = (0.1, 0.25, 0.5, 1.0, 2.0)
 
 
 def wait_for(
-    folder: DataFolder, report: CampaignReport, patience: float = PATIENCE, *, end: bool = False
+    folder: DataFolder,
+    report: CampaignReport,
+    patience: float = PATIENCE,
+    *,
+    end: bool = False,
+    shown: Callable[[CampaignReport], object] | None = None,
 ) -> CampaignReport:
-    """Show a bar per channel until everybody who may be reached now has an outcome; return the last report.
+    """Show the progress until everybody who may be reached now has an outcome; return the last report.
 
-    ``end``: until the campaign has ended, however long people wait for the end of their quiet hours. Raises
+    ``end``: until the campaign has ended, however long people wait for the end of their quiet hours; ``shown``: shows
+    each report, instead of a bar per channel. Raises
     ``NodeUnreachable`` after ``patience`` seconds without a node, ``KeyboardInterrupt`` after saying that the campaign
     goes on, ``ApiError`` if the node no longer knows the campaign.
     """
     goes_on = f"the campaign goes on: broadside campaign show {report.id}"
     try:
-        with bars() as shown:
-            return _watch(folder, report, _Bars(shown), patience, end)
+        if shown is not None:
+            return _watch(folder, report, shown, patience, end)
+        with bars() as progress:
+            return _watch(folder, report, _Bars(progress), patience, end)
     except KeyboardInterrupt:
         complain(goes_on)
         raise
@@ -39,7 +48,18 @@ def wait_for(
         raise NodeUnreachable(f"{error}; once a node runs, {goes_on}") from error
 
 
-def _watch(folder: DataFolder, report: CampaignReport, shown: _Bars, patience: float, end: bool) -> CampaignReport:
+def exit_code(report: CampaignReport) -> int:
+    """0: the campaign is done, or everybody who may be reached now has got it; 1: it was cancelled, or has missed."""
+    return 0 if report.state == "done" or (report.reached and not report.ended) else 1
+
+
+def _watch(
+    folder: DataFolder,
+    report: CampaignReport,
+    shown: Callable[[CampaignReport], object],
+    patience: float,
+    end: bool,
+) -> CampaignReport:
     lost_at: float | None = None
     tries = 0
     while True:
@@ -48,7 +68,7 @@ def _watch(folder: DataFolder, report: CampaignReport, shown: _Bars, patience: f
             with Client.of(folder) as client:
                 for latest in client.progress(report.id):
                     lost_at, tries = None, 0
-                    shown.update(latest)
+                    shown(latest)
                     if latest.ended or (latest.reached and not end):
                         return latest
         except (NodeUnreachable, ApiError) as error:
@@ -73,7 +93,7 @@ class _Bars:
         self._tasks: dict[str, TaskID] = {}
         self._said: dict[str, str] = {}
 
-    def update(self, report: CampaignReport) -> None:
+    def __call__(self, report: CampaignReport) -> None:
         """Draw ``report``."""
         for name, tally in report.channels.items():
             if name not in self._tasks:

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager
 from typing import TypeVar
 
 import msgspec
-import trio
 from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
 
 from broadside.api.audience_request import AudienceCount, CountRequest
 from broadside.api.bounds import channels_problem, request_problem
@@ -20,47 +16,11 @@ from broadside.api.text_rules import texts_problem
 from broadside.api.v1 import table
 from broadside.console.calls import Bound, Call, bind
 from broadside.console.http_answers import ApiFailure, json_answer
+from broadside.console.stream_answer import Put, StreamAnswer
 from broadside.errors import RecordError
 from broadside.newsroom.newsroom import Newsroom
 
 T = TypeVar("T")
-
-
-class _Progress(Response):
-    """Streams a report a line, until the campaign has ended or the client has gone."""
-
-    media_type = "application/x-ndjson"
-
-    def __init__(
-        self, reports: AbstractAsyncContextManager[AsyncIterable[CampaignReport]], ended: Callable[[], Awaitable[None]]
-    ) -> None:
-        """``ended`` returns when the client may read no more: its key or session has ended."""
-        super().__init__()
-        del self.headers["content-length"]
-        self._reports = reports
-        self._ended = ended
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._watch, receive, nursery.cancel_scope)
-            with trio.CancelScope() as reading:
-                nursery.start_soon(self._until_ended, reading)
-                async with self._reports as reports:
-                    async for report in reports:
-                        line = msgspec.json.encode(report) + b"\n"
-                        await send({"type": "http.response.body", "body": line, "more_body": True})
-            await send({"type": "http.response.body", "body": b"", "more_body": False})
-            nursery.cancel_scope.cancel()
-
-    async def _watch(self, receive: Receive, life: trio.CancelScope) -> None:
-        while (await receive())["type"] != "http.disconnect":
-            pass
-        life.cancel()
-
-    async def _until_ended(self, reading: trio.CancelScope) -> None:
-        await self._ended()
-        reading.cancel()
 
 
 def campaign_routes(newsroom: Newsroom) -> list[Bound]:
@@ -91,7 +51,13 @@ def campaign_routes(newsroom: Newsroom) -> list[Bound]:
 
     async def progress(call: Call) -> Response:
         await one(call)
-        return _Progress(newsroom.progress(call.campaign), call.ended)
+
+        async def write(put: Put) -> None:
+            async with newsroom.progress(call.campaign) as reports:
+                async for report in reports:
+                    await put(msgspec.json.encode(report) + b"\n")
+
+        return StreamAnswer("application/x-ndjson", write, call.ended)
 
     async def pause(call: Call) -> CampaignReport:
         await newsroom.check_campaign(call.campaign, call.holder.limits)

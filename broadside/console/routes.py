@@ -18,6 +18,7 @@ from broadside.console.access_routes import Access, access_routes
 from broadside.console.calls import Admitted, Bound, Call, bind, read_call
 from broadside.console.campaign_routes import campaign_routes
 from broadside.console.dead_routes import dead_routes
+from broadside.console.event_routes import event_routes
 from broadside.console.host_names import HostNames
 from broadside.console.http_answers import answered, failed, json_answer, no_route
 from broadside.console.http_server import ADMITTED
@@ -27,6 +28,7 @@ from broadside.console.node_routes import node_routes
 from broadside.console.ring_routes import ring_routes
 from broadside.console.subscriber_routes import subscriber_routes
 from broadside.newsroom.alarm_board import AlarmBoard
+from broadside.newsroom.event_feed import EventFeed
 from broadside.newsroom.newsroom import Newsroom
 from broadside.newsroom.ring import Ring
 
@@ -55,6 +57,7 @@ class Api:
         self._bound: list[Bound] = [
             *node_routes(ready, status, board, metrics),
             *campaign_routes(newsroom),
+            *event_routes(newsroom, EventFeed(newsroom, board)),
             *subscriber_routes(newsroom),
             *ring_routes(newsroom, ring),
             *dead_routes(newsroom.dead),

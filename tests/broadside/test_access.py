@@ -47,7 +47,8 @@ async def test_each_role_reaches_the_routes_of_its_scopes_and_no_other(api: http
         for route in TABLE:
             if route.scope is None:
                 continue
-            answer = await api.request(route.method, route.path.format(**names), headers=key)
+            query = {"limit": 1} if route.events else {}
+            answer = await api.request(route.method, route.path.format(**names), params=query, headers=key)
             if route.scope in scopes:
                 assert answer.status_code not in (401, 403), (role, route.path, answer.text)
             else:

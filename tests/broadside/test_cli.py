@@ -255,6 +255,81 @@ def test_fire_and_wait_returns_when_done(broadside: Said, node: FakeNode) -> Non
     assert out == f"campaign {ID} is done: 2.0 s, 50 pushes/s\n  ios: 98 delivered, 2 dead\n"
 
 
+def test_a_campaign_is_watched_to_its_end_with_a_line_for_each_state(broadside: Said, node: FakeNode) -> None:
+    """Issue 22.5: without an id the newest one; elsewhere than on a terminal plain lines."""
+    node.campaigns = []
+    code, _, err = broadside("campaign", "watch")
+    assert (code, "there is no campaign to watch" in err) == (2, True)
+    listed = (
+        "id",
+        "state",
+        "kind",
+        "lane",
+        "created_at",
+        "fired_at",
+        "finished_at",
+        "start",
+        "zone",
+        "seconds",
+        "rate",
+    )
+    node.campaigns = [{name: report("firing", 40)[name] for name in (*listed, "held", "channels", "message")}]
+    node.streams = [[report("firing", 40), report("paused", 41, paused_channels={"ios": "its key"}), report("done")]]
+    code, out, err = broadside("campaign", "watch")
+    assert code == 0
+    assert f"campaign {ID}: Hot [news]" in err
+    lines = out.splitlines()
+    assert [line.partition(":")[0] for line in lines[:4]] == ["firing", "paused", "  ios is paused", "done"]
+    assert lines[0].startswith("firing: 42 are settled")
+    assert lines[4].startswith(f"campaign {ID} is done")
+    node.streams = [[report("firing", 40), report("cancelled", 40)]]
+    code, out, _ = broadside("campaign", "watch", ID.upper(), "--json")
+    assert code == 1
+    assert [json.loads(line)["state"] for line in out.splitlines()] == ["firing", "cancelled"]
+    code, _, err = broadside("campaign", "watch", "short")
+    assert (code, "campaign list shows the ids" in err) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        ("broadside cam", {"campaign"}),
+        ("broadside campaign wa", {"watch"}),
+        ("broadside campaign watch --js", {"--json"}),
+        ("broadside completion fi", {"fish"}),
+    ],
+)
+def test_bash_completes_what_is_typed(script: Path, typed: str, offered: set[str]) -> None:
+    """Issue 22.5."""
+    words = typed.split()
+    asked = (
+        f"source {script}; COMP_WORDS=({typed}); COMP_CWORD={len(words) - 1}; "
+        f"_broadside broadside {words[-1]} {words[-2]}; printf '%s\\n' \"${{COMPREPLY[@]}}\""
+    )
+    done = subprocess.run(["bash", "--norc", "-c", asked], capture_output=True, text=True, check=True)
+    assert {line.strip() for line in done.stdout.splitlines() if line} == offered
+    assert not done.stderr
+
+
+@pytest.fixture(scope="module")
+def script(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The script of `broadside completion bash`, as the command writes it into a file."""
+    path = tmp_path_factory.mktemp("completion") / "broadside"
+    with process("completion", "bash") as printing:
+        text, _ = printing.communicate(timeout=60)
+    path.write_text(text)
+    return path
+
+
+def test_every_shell_has_its_script_and_no_other(broadside: Said) -> None:
+    """Issue 22.5."""
+    for shell, mark in (("zsh", "#compdef broadside"), ("fish", "complete -c broadside")):
+        code, out, _ = broadside("completion", shell)
+        assert (code, mark in out) == (0, True)
+    code, _, err = broadside("completion", "tcsh")
+    assert (code, "bash" in err) == (2, True)
+
+
 def test_fire_and_wait_fails_when_cancelled(broadside: Said, node: FakeNode) -> None:
     node.streams = [[report("cancelled", 40)]]
     code, out, _ = broadside("fire", "--title", "a", "--body", "b", "--wait", "--json")

@@ -40,6 +40,7 @@ from broadside.api.campaign_report import (
     Verdict,
 )
 from broadside.api.dead_records import DeadAnswer, DeadAnswered, DeadEntry, DeadPage, DeadRestore, DeadRestored
+from broadside.api.event_records import AlarmsNow, ChannelsNow
 from broadside.api.node_status import Health, MemoryUse, NodeStatus, Readiness, TubeStatus, TwinStatus, WorkerStatus
 from broadside.api.operations import (
     BuriedBatch,
@@ -160,6 +161,9 @@ EXAMPLES: Mapping[Any, Any] = {
     ),
     CampaignReport: _REPORT,
     CampaignPage: CampaignPage([CampaignLine.of(_REPORT)], next=_ID),
+    CampaignLine: CampaignLine.of(_REPORT),
+    ChannelsNow: ChannelsNow([_STATE]),
+    AlarmsNow: AlarmsNow([_ALARM]),
     DryRunReport: DryRunReport({"ios-news": Verdict("accepted", "the provider accepts it", asked=5, accepted=5)}),
     PreviewReport: PreviewReport(
         {

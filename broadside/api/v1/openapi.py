@@ -12,6 +12,7 @@ from typing import Any, get_args
 
 import msgspec
 
+from broadside.api.event_records import EventName, written
 from broadside.api.idempotency import HEADER, LONGEST_KEY
 from broadside.api.problem_details import MEDIA_TYPE, ProblemDetails, problem
 from broadside.api.v1.examples import ERRORS, EXAMPLES
@@ -75,6 +76,7 @@ def repeat_of(route: Route[Any]) -> str:
 def _types(route: Route[Any]) -> Iterator[Any]:
     yield route.answer
     yield from route.also.values()
+    yield from route.events.values()
     if route.body is not None:
         yield route.body
 
@@ -91,6 +93,8 @@ def _operation(route: Route[Any], named: dict[str, Any]) -> dict[str, Any]:
     for status, kind in sorted({route.status: route.answer, **route.also}.items()):
         media = LINES if route.stream else route.media
         responses[str(status)] = {"description": inspect.getdoc(kind) or "", "content": {media: _media(kind, named)}}
+    if route.events:
+        responses[str(route.status)] = _event_stream(route)
     for status, when in statuses(route).items():
         told = problem(status, **ERRORS[status])
         content = {MEDIA_TYPE: {"schema": named[repr(ProblemDetails)], "example": msgspec.to_builtins(told)}}
@@ -107,6 +111,15 @@ def _tag(route: Route[Any]) -> str:
 
 def _media(kind: Any, named: dict[str, Any]) -> dict[str, Any]:
     return {"schema": named[repr(kind)], "example": msgspec.to_builtins(EXAMPLES[kind])}
+
+
+def _event_stream(route: Route[Any]) -> dict[str, Any]:
+    """The answer of an event stream: its schema is a text's, and the description says which record is in an event."""
+    kinds = ", ".join(f"`{name}`: `data` is a {kind.__name__}" for name, kind in route.events.items())
+    samples = enumerate(route.events.items(), 1)
+    example = b"".join(written(EventName(name), f"1f2e3d4c-{n}", EXAMPLES[kind]) for n, (name, kind) in samples)
+    content = {route.media: {"schema": {"type": "string"}, "example": example.decode()}}
+    return {"description": f"Events. {kinds}. A comment every 15 s is a ping.", "content": content}
 
 
 def _path_parameters(route: Route[Any]) -> Iterator[dict[str, Any]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from broadside.api.v1.openapi import document, repeat_of, statuses
+from broadside.api.v1.openapi import JSON, document, repeat_of, statuses
 from broadside.api.v1.route import USUAL, Route
 from broadside.api.v1.table import TABLE
 
@@ -67,8 +67,11 @@ def _details(route: Route[Any]) -> list[str]:
         lines += ["", f"Body: {f'lines, a {what} each, of any number' if route.lines else what}."]
     for status, kind in ((route.status, route.answer), *route.also.items()):
         name = kind.__name__ if kind.__module__ != "builtins" else ""
-        what = f"[{name}](#{name.lower()})" if name else "an object"
+        what = f"[{name}](#{name.lower()})" if name else "an object" if route.media == JSON else f"`{route.media}`"
         lines += ["", f"Answer {status}: {f'lines, a {what} each' if route.stream else what}."]
+    if route.events:
+        lines += ["", "| event | its data |", "| --- | --- |"]
+        lines += [f"| `{name}` | [{kind.__name__}](#{kind.__name__.lower()}) |" for name, kind in route.events.items()]
     if route.method == "POST":
         lines += ["", f"`Idempotency-Key`: {repeat_of(route)}"]
     if own := {status: when for status, when in statuses(route).items() if status not in USUAL}:

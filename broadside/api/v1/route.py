@@ -45,6 +45,8 @@ class Route(Generic[A]):
     """The answer's media type."""
     stream: bool = False
     """Whether the answer is NDJSON, a record of type ``answer`` on each line."""
+    events: Mapping[str, type[msgspec.Struct]] = field(default_factory=dict)
+    """Of an event stream: kind of event → the record in its ``data``."""
     query: type[msgspec.Struct] = NoParameters
     body: Any = None
     """The type of the body; None: it takes none."""

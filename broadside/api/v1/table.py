@@ -23,6 +23,8 @@ from broadside.api.base_records import BaseCount, Channels, Imported, ImportedLi
 from broadside.api.bounds import LARGEST_CAMPAIGN, LARGEST_LINE
 from broadside.api.campaign_report import CampaignPage, CampaignReport, DryRunReport, FireRequest, NewsroomClock
 from broadside.api.dead_records import DeadAnswer, DeadAnswered, DeadPage, DeadRestore, DeadRestored
+from broadside.api.event_records import EVENT_STREAM
+from broadside.api.event_records import EVENTS as EVENT_KINDS
 from broadside.api.node_status import Health, NodeStatus, Readiness, TubeStatus
 from broadside.api.operations import (
     BuriedPage,
@@ -54,6 +56,15 @@ class CampaignsQuery(_Query, frozen=True, kw_only=True):
 
     limit: Annotated[int, Meta(ge=1, le=100)] = 100
     cursor: Cursor = ""
+
+
+class EventsQuery(_Query, frozen=True, kw_only=True):
+    """Which events."""
+
+    campaign: Annotated[str, Meta(max_length=64)] = ""
+    """Only this campaign, by its id. Without it: the newest 20."""
+    limit: Annotated[int, Meta(ge=1, le=10_000)] | msgspec.UnsetType = msgspec.UNSET
+    """End after so many events. Without it there is no end."""
 
 
 class SubscribersQuery(_Query, frozen=True, kw_only=True):
@@ -201,6 +212,18 @@ PROGRESS = Route(
     answer=CampaignReport,
     stream=True,
     errors=NO_CAMPAIGN,
+)
+EVENTS = Route(
+    method="GET",
+    path="/v1/events",
+    scope="viewer",
+    summary="Send the newest state of campaigns, channels and alarms at once, and again whenever one has changed. A "
+    "slow client skips to the newest state; with `Last-Event-ID` it gets what has changed since.",
+    query=EventsQuery,
+    answer=str,
+    media=EVENT_STREAM,
+    events=EVENT_KINDS,
+    errors={**NO_CAMPAIGN, 429: "Too many clients listen to this node's events already."},
 )
 COVERAGE = Route(
     method="GET",
@@ -486,6 +509,7 @@ TABLE: tuple[Route[Any], ...] = (
     CAMPAIGN,
     PREVIEW_OF,
     PROGRESS,
+    EVENTS,
     COVERAGE,
     VERIFY,
     PAUSE,

@@ -1,0 +1,170 @@
+"""The node's event feed: one reader of the store for all listeners, and none while nobody listens.
+
+The feed keeps only the newest state of each campaign, of the channels and of the alarms, each with a number that rises
+with every change. A listener remembers the last number that it was sent. So a slow listener skips to the newest state,
+nothing waits for it, and whoever connects again gets what has changed since.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import msgspec
+import trio
+
+from broadside.api.campaign_report import CampaignLine
+from broadside.api.event_records import AlarmsNow, ChannelsNow, EventName, written
+from broadside.newsroom.alarm_board import AlarmBoard
+from broadside.newsroom.newsroom import LOOK_EVERY, Newsroom
+from campaigns.campaign import ENDED
+from campaigns.identity import parse_campaign
+from storage.errors import StorageError
+
+NEWEST = 20
+"""The newest campaigns, which every listener is sent."""
+RING_EVERY = 1.0
+"""Seconds between two reads of the channels' states and of the alarms."""
+MOST = 300
+"""Listeners at once: fewer than a door's connections, so that requests get through."""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """The newest state of one thing."""
+
+    number: int
+    campaign: str
+    """The campaign's id; empty: it is about no campaign."""
+    text: bytes
+    """Written once, for all listeners."""
+    shown: object
+    """The state without what changes with the time alone."""
+
+
+class Listener:
+    """One client's place in the feed."""
+
+    def __init__(self, feed: EventFeed, campaign: str | None, seen: int) -> None:
+        self._feed = feed
+        self._campaign = campaign
+        self._seen = seen
+
+    async def next(self, most: int | None = None) -> list[Event]:
+        """Wait until something is new; return the newest states that were not returned yet, ``most`` at most."""
+        while True:
+            changed = self._feed.changed
+            if found := self._feed.since(self._seen, self._campaign)[:most]:
+                self._seen = found[-1].number
+                return found
+            await changed.wait()
+
+
+class EventFeed:
+    """Tells listeners what has changed.
+
+    One of the listeners' tasks reads for all of them. When that listener leaves, the task of another one goes on.
+    """
+
+    def __init__(self, newsroom: Newsroom, board: AlarmBoard) -> None:
+        self._newsroom = newsroom
+        self._board = board
+        self._life = secrets.token_hex(4)
+        self._number = self._woken = 0
+        self._events: dict[tuple[EventName, str], Event] = {}
+        self._asked: Counter[str] = Counter()
+        self._reading = trio.Lock()
+        self._listeners = 0
+        self.changed = trio.Event()
+        """Set at the next change, and then replaced."""
+
+    @asynccontextmanager
+    async def listener(self, campaign: str | None = None, last: str = "") -> AsyncIterator[Listener]:
+        """Listen to one campaign or to all, and to channels and alarms.
+
+        ``last``: the id of the last event that the client has got.
+        """
+        life, _, number = last.partition("-")
+        seen = int(number) if life == self._life and number.isdecimal() and len(number) < 20 else 0
+        self._listeners += 1
+        if campaign is not None:
+            self._asked[campaign] += 1
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._read)
+                yield Listener(self, campaign, seen)
+                nursery.cancel_scope.cancel()
+        finally:
+            self._listeners -= 1
+            if campaign is not None:
+                self._asked[campaign] -= 1
+                self._asked += Counter()  # leaves out what nobody asks for
+            if not self._listeners:
+                self._events.clear()  # from here on they would be out of date
+
+    def since(self, number: int, campaign: str | None) -> list[Event]:
+        """The newest states that came after ``number``, in their order."""
+        found = [
+            event
+            for event in self._events.values()
+            if event.number > number and (campaign is None or event.campaign in ("", campaign))
+        ]
+        return sorted(found, key=lambda event: event.number)
+
+    @property
+    def full(self) -> bool:
+        """Whether too many clients listen already."""
+        return self._listeners >= MOST
+
+    async def _read(self) -> None:
+        async with self._reading, trio.open_nursery() as nursery:
+            nursery.start_soon(self._again_and_again, self._look_at_campaigns, LOOK_EVERY)
+            nursery.start_soon(self._again_and_again, self._look_at_ring, RING_EVERY)
+
+    async def _again_and_again(self, look: Callable[[], Awaitable[None]], every: float) -> None:
+        while True:
+            with contextlib.suppress(StorageError):  # an alarm says it
+                await look()
+            if self._number != self._woken:
+                self._woken = self._number
+                self.changed.set()
+                self.changed = trio.Event()
+            await trio.sleep(every)
+
+    async def _look_at_campaigns(self) -> None:
+        lines = (await self._newsroom.campaigns(NEWEST)).items
+        lines = lines + await self._others({line.id for line in lines})
+        told = {line.id for line in lines} | self._asked.keys()
+        for key in [key for key in self._events if key[1] and key[1] not in told]:
+            del self._events[key]
+        for line in reversed(lines):  # the oldest first, as they would have come
+            self._tell(EventName.CAMPAIGN, line.id, line, msgspec.structs.replace(line, seconds=None, rate=0.0))
+
+    async def _others(self, listed: Collection[str]) -> list[CampaignLine]:
+        """Campaigns older than the newest that somebody listens to. One that has ended is read once."""
+        lines = []
+        for id in [id for id in self._asked if id not in listed]:
+            known = self._events.get((EventName.CAMPAIGN, id))
+            if known is not None and isinstance(known.shown, CampaignLine) and known.shown.state in ENDED:
+                continue
+            if (found := await self._newsroom.campaign(parse_campaign(id))) is not None:
+                lines.append(CampaignLine.of(found))
+        return lines
+
+    async def _look_at_ring(self) -> None:
+        alarms = AlarmsNow(await self._board.alarms())
+        self._tell(EventName.ALARMS, "", alarms, alarms)
+        channels = ChannelsNow(await self._newsroom.channel_states())
+        self._tell(EventName.CHANNELS, "", channels, channels)
+
+    def _tell(self, name: EventName, campaign: str, state: msgspec.Struct, shown: object) -> None:
+        """Keep a state as the newest, if it differs from the last one by more than the time."""
+        known = self._events.get((name, campaign))
+        if known is None or known.shown != shown:
+            self._number += 1
+            text = written(name, f"{self._life}-{self._number}", state)
+            self._events[name, campaign] = Event(self._number, campaign, text, shown)
