@@ -150,7 +150,6 @@ def measure(rig: Rig, client: Client, count: int, seconds: float, pushes: int) -
         entries = [entry for ledger in rig.data.twins.glob("*.ledger") for entry in read_ledger(ledger)]
         (accepted,) = [entry.time for entry in entries if entry.collapse == id]
         latencies += [at - accepted for at in listeners.heard.values()]
-    client.call(table.CANCEL, id=everybody)
     return Figures(count, alone, loaded, sorted(latencies))
 
 
