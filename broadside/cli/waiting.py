@@ -31,9 +31,8 @@ def wait_for(
     """Show the progress until everybody who may be reached now has an outcome; return the last report.
 
     ``end``: until the campaign has ended, however long people wait for the end of their quiet hours; ``shown``: shows
-    each report, instead of a bar per channel. Raises
-    ``NodeUnreachable`` after ``patience`` seconds without a node, ``KeyboardInterrupt`` after saying that the campaign
-    goes on, ``ApiError`` if the node no longer knows the campaign.
+    each report, instead of a bar per channel. Raises ``NodeUnreachable`` after ``patience`` seconds without a node,
+    ``KeyboardInterrupt`` after saying that the campaign goes on, ``ApiError`` if the node no longer knows the campaign.
     """
     goes_on = f"the campaign goes on: broadside campaign show {report.id}"
     try:
