@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+import msgspec
 import structlog
 
 from broadside.access.keyring import Holder
@@ -14,6 +15,9 @@ from storage.access import AccessStore, AuditRow
 from storage.errors import StorageError
 
 log = structlog.get_logger(__name__)
+
+LONGEST_TEXT = 80
+"""Characters of a text of the request, and entries of a list, that an entry has: enough to know it again."""
 
 
 class Audit:
@@ -40,3 +44,23 @@ class Audit:
         entries = [AuditEntry(**row._asdict()) for row in rows]
         more = len(rows) == limit and rows[-1].number > 1
         return AuditPage(entries=entries, next=str(rows[-1].number) if more else None)
+
+
+def noted(body: Any, names: Iterable[str]) -> dict[str, Any]:
+    """Return the fields of a decoded ``body`` that were given, by their ``names`` with dots, shortened."""
+    plain, found = msgspec.to_builtins(body), dict[str, Any]()
+    for name in names:
+        value = plain
+        for part in name.split("."):
+            value = value.get(part) if isinstance(value, dict) else None
+        if value is not None:
+            found[name] = _short(value)
+    return found
+
+
+def _short(value: Any) -> Any:
+    if isinstance(value, str):
+        return value if len(value) <= LONGEST_TEXT else value[: LONGEST_TEXT - 1] + "…"
+    if isinstance(value, list) and len(value) > LONGEST_TEXT:
+        return [*map(_short, value[: LONGEST_TEXT - 1]), f"… {len(value):,} in all"]
+    return list(map(_short, value)) if isinstance(value, list) else value

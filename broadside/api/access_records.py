@@ -110,9 +110,11 @@ class AuditEntry(msgspec.Struct, frozen=True, kw_only=True):
     action: str
     """Method and path of the route."""
     about: str
+    """The names in the path, or the id of what is new."""
     status: int
     """Of the answer."""
     detail: dict[str, Any] = {}
+    """What the request said: its parameters, and of its body what an auditor must know, such as a message's title."""
 
 
 class AuditPage(msgspec.Struct, frozen=True, kw_only=True):

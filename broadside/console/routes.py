@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route as StarletteRoute
 
+from broadside.access.audit import noted
 from broadside.api.v1 import table
 from broadside.api.v1.openapi import document
 from broadside.api.v1.route import Route
@@ -89,7 +90,8 @@ class Api:
 
             async def act() -> Any:
                 answer = await handler(call)
-                if route.method != "GET" and route.audited:
+                # a dry run changes nothing: it has an answer of its own, not the route's record
+                if route.method != "GET" and route.audited and not isinstance(answer, Response):
                     await self._audit(route, call, answer)
                 return answer
 
@@ -102,10 +104,11 @@ class Api:
         return StarletteRoute(route.path, answered(serve), methods=[route.method])
 
     async def _audit(self, route: Route[Any], call: Call, answer: Any) -> None:
-        """Note who has changed what: the names in the path, or the id of what is new."""
+        """Note who has changed what: the names in the path or the id of what is new, and what the request said."""
         about = " ".join(call.named(name) for name in route.names) or str(getattr(answer, "id", ""))
-        query = dict(call.request.query_params)
-        await self._access.audit.record(call.holder, f"{route.method} {route.path}", about, route.status, query)
+        body = noted(call.body(route.body), route.noted) if route.noted else {}
+        said = {**call.request.query_params, **body}
+        await self._access.audit.record(call.holder, f"{route.method} {route.path}", about, route.status, said)
 
 
 def _answered(route: Route[Any], answer: Any) -> Response:

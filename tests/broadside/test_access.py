@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
@@ -269,10 +270,30 @@ async def test_every_change_is_in_the_audit_and_nothing_else(api: httpx.AsyncCli
         ("n1 itself", "POST /v1/keys", id),
     ]
     assert page["entries"][0]["key"] == id
+    assert page["entries"][2]["detail"] == {"name": "editor", "role": "editor"}
     assert page["next"] is None
     first = (await api.get("/v1/audit?limit=1", headers=OWN)).json()
     rest = (await api.get(f"/v1/audit?limit=10&cursor={first['next']}", headers=OWN)).json()
     assert [*first["entries"], *rest["entries"]] == page["entries"]
+
+
+async def test_the_audit_says_what_was_fired_and_never_at_whom(api: httpx.AsyncClient) -> None:
+    """Issue 22.2: an entry had the campaign's id alone; a dry run had one too, as if it had fired."""
+    message = {"title": "<b>" + "Flood " * 40, "body": "Leave the valley"}
+    when = (datetime.now(UTC) + timedelta(days=1)).isoformat(timespec="seconds")
+    wanted = {"message": message, "channels": ["ios"], "kind": "breaking", "when": when}
+    audience = {"subscribers": [subscriber(1)["token"]]}
+    assert (await api.post("/v1/campaigns", json={**wanted, "dry_run": True}, headers=OWN)).status_code == 200
+    await api.post("/v1/subscribers", json=subscriber(1), headers=OWN)
+    assert (await api.post("/v1/campaigns", json={**wanted, "audience": audience}, headers=OWN)).status_code == 201
+    answer = await api.get("/v1/audit", headers=OWN)
+    (entry,) = answer.json()["entries"]
+    title = entry["detail"].pop("message.title")
+    assert entry["detail"] == {"channels": ["ios"], "kind": "breaking", "when": when}
+    assert len(title) == 80
+    assert title == message["title"][:79] + "…"
+    assert subscriber(1)["token"] not in answer.text
+    assert "valley" not in answer.text
 
 
 async def test_a_stream_ends_with_its_key(api: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch) -> None:

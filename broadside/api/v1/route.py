@@ -63,6 +63,8 @@ class Route(Generic[A]):
     repeat: Repeat = "same"
     audited: bool = True
     """Whether a call that changes something leaves an entry in the audit."""
+    noted: tuple[str, ...] = ()
+    """The fields of the body that the entry has, by their names with dots: what an auditor must know, no tokens."""
 
     @property
     def name(self) -> str:
