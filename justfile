@@ -139,7 +139,7 @@ check: _ready
         .venv/bin/mypy; types=$?; wait $rules && exit $types
     .venv/bin/lint-imports
 
-# send requests of every kind, valid and not, to the API: does one get an answer that its document does not have?
+# send the API requests of every kind, by each role for some seconds: does one get an answer not in its document?
 [no-exit-message]
 fuzz seconds="60" seed="22": _ready
     @FUZZ_SECONDS="$1" FUZZ_SEED="$2" .venv/bin/python -m pytest -q -s -p no:xdist tests/broadside/test_api_document.py

@@ -14,10 +14,11 @@ import pytest
 import trio
 from starlette.applications import Starlette
 
+from broadside.access.roles import ROLES
 from broadside.api.v1.examples import ERRORS, EXAMPLES
 from broadside.api.v1.openapi import document, statuses
 from broadside.api.v1.reference import page
-from broadside.api.v1.table import TABLE
+from broadside.api.v1.table import LOGOUT, TABLE
 from broadside.console.console import Console
 from broadside.newsroom.ring import Ring
 from tests.broadside.api_parts import api_of
@@ -28,6 +29,7 @@ __all__ = ["api", "app", "house"]
 
 DOCS = Path(__file__).parents[2] / "docs"
 SECONDS = int(os.environ.get("FUZZ_SECONDS", "5"))
+"""For each role."""
 SEED = os.environ.get("FUZZ_SEED", "22")
 CHECKS = (
     "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance,"
@@ -63,8 +65,11 @@ async def test_the_document_is_there_without_a_key_and_has_every_route(api: http
 
 
 @pytest.mark.timeout(SECONDS + 300)
-async def test_no_request_gets_an_answer_that_the_document_does_not_have(house: House, tmp_path: Path) -> None:
-    """D4, issue 22.1: requests of every kind, at a real port over a real store; `./dev fuzz` sends more."""
+@pytest.mark.parametrize("who", ["the node", "a session", *ROLES])
+async def test_no_request_gets_an_answer_that_the_document_does_not_have(
+    house: House, tmp_path: Path, who: str
+) -> None:
+    """D4, issue 22: requests of every kind and role at a real port over a real store; `./dev fuzz` sends more."""
     bound: list[str] = []
     local = tmp_path / "api.sock"
     ring = Ring(store=house.store, node="n1")
@@ -72,21 +77,41 @@ async def test_no_request_gets_an_answer_that_the_document_does_not_have(house: 
     console = Console(room.app(), "127.0.0.1", 0, local, bound=bound.append, closing=lambda: None)
     async with trio.open_nursery() as nursery:
         await nursery.start(partial(_run, console))
-        command = [
-            str(Path(sys.executable).parent / "schemathesis"), "run", f"{bound[0]}/v1/openapi.json",
-            "-H", f"Authorization: Bearer {KEY}", "--seed", SEED, "--max-time", str(SECONDS),
-            "--phases", "examples,coverage,fuzzing", "--checks", CHECKS, "--request-timeout", "30",
-            "--suppress-health-check", "all", "--warnings", "off",
-        ]  # fmt: skip
-        hooks = {**os.environ, "SCHEMATHESIS_HOOKS": str(Path(__file__).with_name("lines_serializer.py"))}
-        done = await trio.run_process(
-            command, check=False, cwd=tmp_path, capture_stdout=True, stderr=subprocess.STDOUT, env=hooks
-        )
+        async with httpx.AsyncClient(base_url=bound[0], timeout=30) as client:
+            role, shown = await _shown(client, who)
+            command = [
+                str(Path(sys.executable).parent / "schemathesis"), "run", f"{bound[0]}/v1/openapi.json",
+                *(part for name, value in shown.items() for part in ("-H", f"{name}: {value}")),
+                "--seed", SEED, "--max-time", str(SECONDS), "--phases", "examples,coverage,fuzzing",
+                "--checks", CHECKS if "authorization" in shown else CHECKS.replace(",ignored_auth", ""),
+                "--exclude-operation-id", LOGOUT.name,  # after it a session is a stranger
+                "--request-timeout", "30", "--suppress-health-check", "all", "--warnings", "off",
+            ]  # fmt: skip
+            hooks = {**os.environ, "SCHEMATHESIS_HOOKS": str(Path(__file__).with_name("lines_serializer.py"))}
+            done = await trio.run_process(
+                command, check=False, cwd=tmp_path, capture_stdout=True, stderr=subprocess.STDOUT, env=hooks
+            )
+            still = await client.get("/v1/session", headers=shown)
         console.stop()
     said = done.stdout.decode()
     assert done.returncode == 0, said[-20_000:]
+    assert still.json()["role"] == role, "all requests came from this role to the end"
     if "FUZZ_SECONDS" in os.environ:
         print(said[-2_000:])
+
+
+async def _shown(client: httpx.AsyncClient, who: str) -> tuple[str, dict[str, str]]:
+    """A caller's role, and the headers by which the node knows who asks."""
+    own = {"authorization": f"Bearer {KEY}"}
+    if who == "the node":
+        return "operator", own
+    if who == "a session":
+        opened = await client.post("/v1/session", json={"key": KEY})
+        cookie = opened.headers["set-cookie"].partition(";")[0]
+        client.cookies.clear()
+        return "operator", {"cookie": cookie, "x-csrf-token": opened.json()["csrf"]}
+    made = await client.post("/v1/keys", json={"name": who, "role": who}, headers=own)
+    return who, {"authorization": f"Bearer {made.json()['key']}"}
 
 
 async def _run(console: Console, task_status: trio.TaskStatus[None]) -> None:
