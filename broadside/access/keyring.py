@@ -33,7 +33,7 @@ FRESH = 5.0
 HELD = 300.0
 """Seconds for which a known key still holds while the store is away."""
 REMEMBERED = 2000
-"""Keys, and hashes that are no key."""
+"""Keys; and hashes that are no key, apart from them, so that no stranger's guesses displace a key."""
 USED_EVERY = 60_000
 """Ms between two notes of when a key was last used."""
 LOCAL = "local"
@@ -92,6 +92,7 @@ class Keyring:
         self._clock = clock
         self._here = Holder(f"{LOCAL}:{node}", f"{node} itself", "operator")
         self._known: OrderedDict[str, _Known] = OrderedDict()
+        self._guessed: OrderedDict[str, _Known] = OrderedDict()
 
     async def holder(self, key: str) -> Holder | None:
         """Return whom a key belongs to; None: nobody. Raises ``LinkDown`` for an unknown key if the store is away."""
@@ -145,7 +146,7 @@ class Keyring:
         return record(row)
 
     async def _row(self, name: str, ask: Callable[[], Awaitable[KeyRow | None]]) -> KeyRow | None:
-        known, now = self._known.get(name), trio.current_time()
+        known, now = self._known.get(name) or self._guessed.get(name), trio.current_time()
         if known is not None and now - known.at < FRESH:
             return known.row
         try:
@@ -154,10 +155,12 @@ class Keyring:
             if known is not None and now - known.at < HELD:
                 return known.row
             raise
-        self._known[name] = _Known(row, now)
-        self._known.move_to_end(name)
-        while len(self._known) > REMEMBERED:
-            self._known.popitem(last=False)
+        kept, other = (self._known, self._guessed) if row is not None else (self._guessed, self._known)
+        kept[name] = _Known(row, now)
+        kept.move_to_end(name)
+        other.pop(name, None)
+        while len(kept) > REMEMBERED:
+            kept.popitem(last=False)
         if row is not None and (row.used_at or 0) + USED_EVERY < self._clock():
             await self._store.used(row.id, self._clock())
         return row

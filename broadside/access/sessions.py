@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+import re
 import secrets
 from collections import deque
 from dataclasses import dataclass
@@ -22,11 +23,13 @@ CODE = 10 * 60_000
 FAILURES = 10
 """Failed log-ins …"""
 WINDOW = 60.0
-"""… in this many seconds, after which the next must wait. A right key that comes then must wait too."""
+"""… in this many seconds, after which a further one is told to wait. A right key or code always gets in, or a stranger
+could lock everybody out; nobody guesses 256 random bits, at whatever rate."""
+_CODE = re.compile(r"[A-Za-z0-9_-]{43}")
 
 
 class TooManyLogins(Exception):
-    """Too many log-ins failed lately. ``seconds``: until the next is looked at."""
+    """A log-in failed, as too many did lately. ``seconds``: until the next should be tried."""
 
     def __init__(self, seconds: float) -> None:
         super().__init__("too many log-ins failed")
@@ -55,20 +58,24 @@ class Sessions:
         """Open a session; None: the key or the code does not hold. Raises ``TooManyLogins``, ``RecordError``."""
         if (request.key is None) == (request.code is None):
             raise RecordError(Problem("key", "give a key or a code, and not both", "send one of them"))
-        now = trio.current_time()
-        if len(self._failed) == FAILURES and now - self._failed[0] < WINDOW:
-            raise TooManyLogins(WINDOW - (now - self._failed[0]))
-        if request.code is not None:
-            found = await self._store.ticket(digest(request.code), "code", self._clock(), once=True)
-            holder = None if found is None else await self._keyring.of_id(found[0])
-        else:
-            holder = await self._keyring.holder(request.key or "")
+        holder = await self._entering(request)
         if holder is None:
+            now = trio.current_time()
+            if len(self._failed) == FAILURES and now - self._failed[0] < WINDOW:
+                raise TooManyLogins(WINDOW - (now - self._failed[0]))
             self._failed.append(now)
             return None
         secret, expires = secrets.token_urlsafe(32), self._clock() + SESSION
         await self._store.add_ticket(digest(secret), "session", holder.id, expires, self._clock())
         return secret, OpenSession(holder, expires, csrf(secret))
+
+    async def _entering(self, request: LoginRequest) -> Holder | None:
+        if request.code is None:
+            return await self._keyring.holder(request.key or "")
+        if not _CODE.fullmatch(request.code):
+            return None
+        found = await self._store.ticket(digest(request.code), "code", self._clock(), once=True)
+        return None if found is None else await self._keyring.of_id(found[0])
 
     async def find(self, secret: str) -> OpenSession | None:
         """Return the session of a cookie; None: there is none, or its key does not hold any more."""

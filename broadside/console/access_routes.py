@@ -24,7 +24,7 @@ from broadside.api.access_records import (
 )
 from broadside.api.v1 import table
 from broadside.api.v1.cursors import number, read_cursor
-from broadside.console.admission import Admission
+from broadside.console.admission import Admission, check_origin
 from broadside.console.calls import Bound, Call, bind
 from broadside.console.http_answers import ApiFailure, json_answer
 
@@ -52,6 +52,7 @@ def access_routes(access: Access) -> list[Bound]:
         return answer
 
     async def login(call: Call) -> Response:
+        check_origin(call.request)  # a foreign page must not log a browser in as somebody else
         try:
             opened = await sessions.open(call.body(LoginRequest))
         except TooManyLogins as wait:

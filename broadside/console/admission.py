@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hmac
-from urllib.parse import urlsplit
 
 from starlette.requests import Request
 
@@ -71,11 +70,16 @@ class Admission:
 
 
 def _check_page(request: Request, session: OpenSession) -> None:
-    """Raise ``ApiFailure`` unless a change comes from a page of this node itself."""
+    """Raise ``ApiFailure`` unless a change comes from a page of this session."""
     if not hmac.compare_digest(request.headers.get(CSRF, "").encode(), session.csrf.encode()):
         remedy = "send the `csrf` of `GET /v1/session` in this header"
         raise ApiFailure(403, "the request does not come from the node's own page", field=CSRF, remedy=remedy)
+    check_origin(request)
+
+
+def check_origin(request: Request) -> None:
+    """Raise ``ApiFailure`` for a request of another site's page. Programs send no origin."""
     origin = request.headers.get("origin")
-    if origin is not None and urlsplit(origin).netloc != request.headers.get("host"):
+    if origin is not None and origin.partition("://")[2] != request.headers.get("host"):
         remedy = "open the page under the node's own address"
         raise ApiFailure(403, "the request comes from another site", field="origin", value=origin[:100], remedy=remedy)

@@ -29,6 +29,8 @@ Asgi = Callable[[Event, Callable[[], Awaitable[Event]], Callable[[Event], Awaita
 
 ADMITTED = "admitted"
 """The entry of ``scope["state"]`` that the application sets once the client has sent the API key."""
+NOSNIFF = (b"x-content-type-options", b"nosniff")
+"""A header field of every answer: no browser takes JSON with a text from outside for a page."""
 LARGEST_HEAD = 8192
 """Bytes of a request line and its header fields."""
 PIECE = 65536
@@ -38,7 +40,7 @@ HEAD_WITHIN = 10.0
 IDLE_WITHIN = 30.0
 """Seconds between two requests of a client that has sent the key."""
 BODY_WITHIN = 20.0
-"""Seconds for the next piece of a body."""
+"""Seconds for the next piece of a body; of a stranger's (a log-in), for all of it."""
 SEND_WITHIN = 10.0
 """Seconds for a client to take the next piece of an answer."""
 LINGER, LINGER_BYTES = 2.0, 1 << 20
@@ -167,7 +169,7 @@ class HttpConnection:
         self.life = trio.CancelScope()
         self.since = trio.current_time()
         self.waits = True
-        """Whether it waits for the head of a request, so that closing it loses nothing."""
+        """Whether it waits for the head of a request, or for a stranger's body, so that closing it loses nothing."""
         self.known = door.trusted
         """Whether this client has sent the key."""
         self._stream: trio.abc.Stream = self._secured or stream
@@ -177,6 +179,10 @@ class HttpConnection:
         self._gone = False
         self._bodiless = False
         self._held = b""
+        self._headed = self.since
+        """When the head of the request under way was there."""
+        self._state: Event = {}
+        """The ``state`` of the request under way."""
 
     def last_request(self) -> None:
         """Close after the request under way; at once if there is none."""
@@ -230,6 +236,7 @@ class HttpConnection:
 
     async def _answer(self, request: h11.Request) -> None:
         scope = self._scope(request)
+        self._headed, self._state = trio.current_time(), scope["state"]
         self._bodiless = request.method == b"HEAD"
         failed: Exception | None = None
         try:
@@ -269,7 +276,7 @@ class HttpConnection:
             if self._h11.they_are_waiting_for_100_continue:
                 await self._write(h11.InformationalResponse(status_code=100, headers=[]))
             read_all = self._h11.their_state is not h11.SEND_BODY
-            event = await self._event(math.inf if read_all else BODY_WITHIN)
+            event = await (self._event(math.inf) if read_all else self._part())
         except (h11.RemoteProtocolError, ClientGone):
             return {"type": "http.disconnect"}
         if isinstance(event, h11.Data):
@@ -281,13 +288,23 @@ class HttpConnection:
         self._gone = True
         return {"type": "http.disconnect"}
 
+    async def _part(self) -> h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]:
+        """Return the next event of a body. A stranger's has a time as a whole, and its place may be taken meanwhile."""
+        if self._state.get(ADMITTED):
+            return await self._event(BODY_WITHIN)
+        self.waits = True
+        try:
+            return await self._event(max(0.0, self._headed + BODY_WITHIN - trio.current_time()))
+        finally:
+            self.waits = False
+
     def _send_for(self, scope: Event) -> Callable[[Event], Awaitable[None]]:
         async def send(message: Event) -> None:
             if message["type"] == "http.response.start":
                 if scope["state"].get(ADMITTED) and not self.known:
                     self.known = True
                     self._door.known()
-                headers = [*message.get("headers", ()), (b"date", formatdate(usegmt=True).encode())]
+                headers = [*message.get("headers", ()), NOSNIFF, (b"date", formatdate(usegmt=True).encode())]
                 if self._last or not self.known:
                     headers.append((b"connection", b"close"))
                 whole = any(name == b"content-length" for name, _ in headers)
@@ -341,7 +358,12 @@ class HttpConnection:
         if self._h11.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
             return
         body = b"" if self._bodiless else msgspec.json.encode(content)
-        headers = [("content-type", MEDIA_TYPE), ("content-length", str(len(body))), ("connection", "close")]
+        headers = [
+            (b"content-type", MEDIA_TYPE.encode()),
+            (b"content-length", b"%d" % len(body)),
+            (b"connection", b"close"),
+            NOSNIFF,
+        ]
         try:
             await self._write(h11.Response(status_code=content.status, headers=headers), hold=True)
             await self._write(h11.Data(data=body))

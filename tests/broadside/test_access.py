@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
 import pytest
+import structlog.testing
 import trio
 
 from broadside.access.keyring import Keyring
 from broadside.access.roles import ROLES
 from broadside.api.access_records import KeyRequest
 from broadside.api.v1.table import TABLE
+from broadside.console.admission import Admission
 from broadside.newsroom.ring import Ring
 from storage.access import AccessStore
 from storage.link import Endpoint, Link
 from storage.store import Store
-from tests.broadside.api_parts import api_of
+from tests.broadside.api_parts import access_of, api_of
 from tests.broadside.test_api import KEY, newsroom_over, subscriber
 
 OWN = {"authorization": f"Bearer {KEY}"}
@@ -216,13 +219,121 @@ async def test_the_local_key_can_be_revoked_and_is_made_anew(api: httpx.AsyncCli
     assert (await api.get("/v1/keys", headers={"authorization": f"Bearer {KEY}'"})).status_code == 200
 
 
-async def test_log_ins_that_fail_are_slowed_down(api: httpx.AsyncClient) -> None:
+async def test_log_ins_that_fail_are_slowed_down_and_a_right_key_always_gets_in(api: httpx.AsyncClient) -> None:
+    """Issue 22: ten wrong keys a minute, from anywhere, kept everybody out for ever."""
     for _ in range(10):
         assert (await api.post("/v1/session", json={"key": "guess"})).status_code == 401
-    answer = await api.post("/v1/session", json={"key": KEY})
-    assert answer.status_code == 429
-    assert 0 < int(answer.headers["retry-after"]) <= 61
-    assert (await api.get("/v1/campaigns", headers=OWN)).status_code == 200, "keys themselves go on"
+    for guess in ({"key": "guess"}, {"code": "g" * 43}):
+        answer = await api.post("/v1/session", json=guess)
+        assert answer.status_code == 429
+        assert 0 < int(answer.headers["retry-after"]) <= 61
+    await logged_in(api, key=KEY)
+    link = (await api.post("/v1/session/link", headers=OWN)).json()
+    await logged_in(api, code=link["url"].partition("#")[2])
+
+
+async def test_a_foreign_page_logs_nobody_in(api: httpx.AsyncClient) -> None:
+    """Issue 22: a page of another site could log a browser in as somebody else."""
+    for origin in ("https://evil.example", "null", "http://[", "node"):
+        answer = await api.post("/v1/session", json={"key": KEY}, headers={"origin": origin})
+        assert (answer.status_code, answer.json()["field"]) == (403, "origin")
+        assert "set-cookie" not in answer.headers
+    assert (await api.post("/v1/session", json={"key": KEY}, headers={"origin": "http://node"})).status_code == 201
+
+
+async def test_a_sessions_cookie_is_for_tls_alone_where_the_page_is(own_link: Link) -> None:
+    """Issue 22."""
+    plain = access_of(own_link, KEY)
+    admission = Admission(plain.keyring, plain.sessions, "__Host-broadside-443")
+    access = dataclasses.replace(plain, admission=admission, secure=True)
+    ring = Ring(store=Store(own_link), node="n1")
+    app = api_of(newsroom_over(own_link), ring, own_link, KEY, access=access).app()
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="https://node") as client:
+        answer = await client.post("/v1/session", json={"key": KEY})
+        name, *attributes = answer.headers["set-cookie"].split("; ")
+        assert name.startswith("__Host-broadside-443=")
+        told = {attribute.lower() for attribute in attributes}
+        assert {"secure", "httponly", "path=/", "samesite=strict"} <= told
+        assert not any(attribute.startswith("domain") for attribute in told)
+        assert (await client.get("/v1/session")).json()["role"] == "operator"
+
+
+async def test_an_apps_key_reads_nothing(api: httpx.AsyncClient) -> None:
+    """Issue 22."""
+    _, key = await made(api, "app")
+    assert (await api.post("/v1/subscribers", json=subscriber(1), headers=key)).json() == {"inserted": 1, "updated": 0}
+    names = {"id": "aaaaabcdefghi", "name": "n9", "channel": "ios"}
+    reading = [route for route in TABLE if route.method == "GET" and route.scope is not None]
+    assert {
+        route.path for route in reading if (await api.get(route.path.format(**names), headers=key)).status_code != 403
+    } == {"/v1/session"}, "who it is itself"
+
+
+async def test_while_the_store_is_away_a_key_is_not_called_wrong(api: httpx.AsyncClient, own_link: Link) -> None:
+    """Issue 22: a client that hears 401 throws its key away."""
+    _, key = await made(api, "viewer")
+    away = Link(dict.fromkeys(("store", "queue"), Endpoint("unix/:/nowhere", "nobody", "")))
+    app = api_of(newsroom_over(away), Ring(store=Store(away), node="n1"), away, KEY).app()
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://node") as client:
+        assert (await client.get("/v1/session", headers=key)).status_code == 503
+        assert (await client.post("/v1/session", json={"key": key["authorization"].split()[1]})).status_code == 503
+        assert (await client.get("/v1/session", headers=OWN)).status_code == 200
+        assert (await client.get("/v1/session", headers={"authorization": "Bearer guess"})).status_code == 401
+
+
+async def test_guesses_do_not_displace_a_key_that_holds_while_the_store_is_away(
+    own_link: Link, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Issue 22: 2,000 guesses from anywhere, and a known key held no longer."""
+    monkeypatch.setattr("broadside.access.keyring.REMEMBERED", 5)
+    keyring = Keyring(AccessStore(own_link), "n1", lambda: "own", lambda: None)
+    made = await keyring.add(KeyRequest(name="a", role="viewer"))
+    assert (await keyring.holder(made.key)) is not None
+    for n in range(10):
+        assert (await keyring.holder(f"bsk_aaaaaaaa_{n:043}")) is None
+    keyring._store = AccessStore(Link({"store": Endpoint("unix/:/nowhere", "u", "p")}))
+    for known in keyring._known.values():
+        known.at -= 200.0
+    assert (await keyring.holder(made.key)) is not None
+
+
+async def test_two_keys_may_use_the_same_idempotency_key(api: httpx.AsyncClient) -> None:
+    """Issue 22."""
+    await api.post("/v1/subscribers", json=subscriber(1), headers=OWN)
+    _, one = await made(api, "operator")
+    _, other = await made(api, "operator")
+    same = {"idempotency-key": "k"}
+    fired = [(await api.post("/v1/campaigns", json=FIRE, headers={**key, **same})).json()["id"] for key in (one, other)]
+    assert fired[0] != fired[1]
+    assert (await api.post("/v1/campaigns", json=FIRE, headers={**one, **same})).json()["id"] == fired[0]
+    wanted = {"name": "a", "role": "viewer"}
+    keys = [
+        (await api.post("/v1/keys", json=wanted, headers={**key, **same})).json()["key"] for key in (one, other, one)
+    ]
+    assert keys[0] == keys[2] != keys[1], "nobody gets another's answer"
+
+
+async def test_no_secret_is_in_a_log_the_figures_the_status_or_the_audit(api: httpx.AsyncClient) -> None:
+    """Issue 22."""
+    with structlog.testing.capture_logs() as lines:
+        id, key = await made(api, "editor")
+        secret = key["authorization"].split()[1]
+        cookie, said = await logged_in(api, key=secret)
+        code = (await api.post("/v1/session/link", headers=OWN)).json()["url"].partition("#")[2]
+        await api.post("/v1/subscribers", json=subscriber(1), headers=OWN)
+        await api.post("/v1/campaigns", json=FIRE, headers={**cookie, "x-csrf-token": said["csrf"]})
+        await api.delete("/v1/subscribers", params={k: subscriber(1)[k] for k in ("channel", "token")}, headers=OWN)
+        guess = f"{secret[:-1]}{'A' if secret[-1] != 'A' else 'B'}"
+        await api.get("/v1/status", headers={"authorization": f"Bearer {guess}"})
+        await api.post("/v1/session", json={"key": guess})
+        seen = [repr(lines)]
+        for path in ("/v1/status", "/metrics", "/v1/audit", "/v1/keys", "/readyz"):
+            answer = await api.get(path, headers=OWN)
+            assert answer.status_code == 200, answer.text
+            seen.append(answer.text)
+    assert id in seen[3]
+    secrets = [KEY, secret, guess, cookie["cookie"].partition("=")[2], said["csrf"], code, subscriber(1)["token"]]
+    assert not [each for each in secrets for text in seen if each in text]
 
 
 @pytest.mark.parametrize("body", [{}, {"key": "a", "code": "b"}])

@@ -106,7 +106,7 @@ async def test_a_revoked_key_is_refused_and_listed_as_revoked(run: Run, folder: 
     assert (await asked(folder, key)).status_code == 401
     assert "revoked" in (await run("list"))[1]
     code, out, err = await run("revoke", "nobody")
-    assert (code, out) == (1, "")
+    assert (code, out) == (2, "")
     assert '"nobody"' in err
     assert "key list" in err
 
@@ -151,7 +151,7 @@ async def test_a_mistake_in_a_key_is_named_with_its_remedy(run: Run) -> None:
         (("add", "Ana"), "role"),
     ):
         code, out, err = await run(*wrong)
-        assert (code != 0, out) == (True, ""), wrong
+        assert (code, out) == (2, ""), (wrong, err)
         assert said in err, (wrong, err)
         assert "\x1b[2J" not in err
     assert (await run("list", "--json"))[1] == '{"keys":[]}\n'

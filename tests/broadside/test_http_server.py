@@ -355,6 +355,44 @@ def test_a_head_a_body_and_an_answer_have_a_time(served: Served, monkeypatch: py
     assert served.well()
 
 
+LOGIN = b"POST /v1/session HTTP/1.1\r\nHost: node\r\nContent-Length: 400\r\n\r\n{"
+
+
+def test_a_strangers_body_has_a_time_as_a_whole(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Issue 22: a log-in's body is read without a key, and a byte every 19 s kept its connection for a day."""
+    monkeypatch.setattr(http_server, "BODY_WITHIN", 1.0)
+    with socket.create_connection(("127.0.0.1", served.port), 5) as stranger:
+        stranger.sendall(LOGIN)
+        stranger.settimeout(0.2)
+        sent, closed = 0, False
+        while not closed and sent < 200:
+            try:
+                closed = not stranger.recv(100)
+            except TimeoutError:
+                with contextlib.suppress(ConnectionError):
+                    stranger.sendall(b" ")
+            except ConnectionError:
+                closed = True
+            sent += 1
+    assert closed
+    assert served.well()
+
+
+def test_half_sent_log_ins_take_no_clients_place(served: Served) -> None:
+    """Issue 22."""
+    half = []
+    try:
+        for _ in range(150):
+            half.append(socket.create_connection(("127.0.0.1", served.port), 5))
+            half[-1].sendall(LOGIN)
+        assert httpx.get(served.url + "/healthz", timeout=15).status_code == 200
+        assert httpx.get(served.url + "/v1/campaigns", headers=HELD, timeout=15).status_code == 503
+    finally:
+        for each in half:
+            each.close()
+    assert served.well()
+
+
 def test_idle_strangers_take_neither_the_place_of_a_client_nor_many_descriptors(served: Served) -> None:
     """S2."""
     idle = []
@@ -493,38 +531,68 @@ def test_a_request_with_two_framings_is_refused_and_nothing_after_it_is_read(las
     assert answer.count(b"HTTP/1.1 ") == 1
 
 
-def test_the_api_is_served_by_tls(tmp_path: Path) -> None:
+@pytest.mark.parametrize("method", [b"GET", b"DELETE", b"OPTIONS"])
+def test_nothing_of_a_request_becomes_a_header_of_its_answer(lasting: Served, method: bytes) -> None:
+    """Issue 22: nor may another site's page read an answer, nor a browser take one for a page."""
+    evil = b"%0d%0aSet-Cookie:%20a=b%0d%0a%0d%0a<script>alert(1)</script>"
+    authorization = f"Authorization: Bearer {KEY}\r\n".encode()
+    for path in (b"/%s", b"/v1/campaigns?limit=%s", b"/v1/campaigns/%s", b"/v1/tubes/%s/buried", b"/v1/keys/%s/revoke"):
+        for more in (authorization, b"", b"Idempotency-Key: a\tb\r\n", b"X: a\rSet-Cookie: a=b\r\n"):
+            head, _, body = lasting.knock(
+                b"%s %s HTTP/1.1\r\nHost: node\r\nOrigin: https://evil.example\r\n%s\r\n" % (method, path % evil, more)
+            ).partition(b"\r\n\r\n")
+            fields = dict(line.split(": ", 1) for line in head.decode().lower().split("\r\n")[1:])
+            assert fields["x-content-type-options"] == "nosniff"
+            assert fields["content-type"] == "application/problem+json"
+            assert not [name for name in fields if name.startswith("access-control") or name == "set-cookie"]
+            assert json.loads(body)["remedy"]
+
+
+@contextlib.asynccontextmanager
+async def served_by_tls(folder: Path) -> AsyncIterator[tuple[str, httpx.AsyncClient]]:
+    """A console's address, and a client that trusts its certificate."""
     authority = trustme.CA()
     own = authority.issue_cert("localhost", "127.0.0.1")
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     own.configure_cert(context)
-    link = Link(dict.fromkeys(("store", "queue"), Endpoint("unix/:/nowhere", "nobody", "")))
     trusted = ssl.create_default_context()
     authority.configure_trust(trusted)
+    link = Link(dict.fromkeys(("store", "queue"), Endpoint("unix/:/nowhere", "nobody", "")))
+    up = trio.Event()
+    urls: list[str] = []
+    app, local = api_over(link).app(), folder / "t.sock"
+    console = Console(app, "127.0.0.1", 0, local, tls=context, bound=urls.append, closing=lambda: None)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(console.run, up.set)
+        with trio.fail_after(60):
+            await up.wait()
+            async with httpx.AsyncClient(verify=trusted, timeout=30) as client:
+                yield urls[0], client
+        nursery.cancel_scope.cancel()
 
-    async def main() -> None:
-        up = trio.Event()
-        urls: list[str] = []
-        console = Console(
-            api_over(link).app(),
-            "127.0.0.1",
-            0,
-            tmp_path / "t.sock",
-            tls=context,
-            bound=urls.append,
-            closing=lambda: None,
-        )
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(console.run, up.set)
-            with trio.fail_after(20):
-                await up.wait()
-                async with httpx.AsyncClient(verify=trusted) as client:
-                    assert (await client.get(f"{urls[0]}/healthz")).json() == {"ok": True}
-                    assert urls[0].startswith("https://127.0.0.1:")
-                    plain = urls[0].replace("https", "http")
-                    with pytest.raises(httpx.TransportError):
-                        await client.get(f"{plain}/healthz")
-                    assert (await client.get(f"{urls[0]}/healthz")).status_code == 200, "others are not disturbed"
-            nursery.cancel_scope.cancel()
 
-    trio.run(main)
+async def test_the_api_is_served_by_tls(tmp_path: Path) -> None:
+    async with served_by_tls(tmp_path) as (url, client):
+        assert (await client.get(f"{url}/healthz")).json() == {"ok": True}
+        assert url.startswith("https://127.0.0.1:")
+        with pytest.raises(httpx.TransportError):
+            await client.get(f"{url.replace('https', 'http')}/healthz")
+        assert (await client.get(f"{url}/healthz")).status_code == 200, "others are not disturbed"
+
+
+async def test_a_handshake_has_a_time_and_takes_no_clients_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Issue 22: silent clients, some in mid-handshake."""
+    async with served_by_tls(tmp_path) as (url, client), trio.open_nursery() as nursery:
+        silent = [await trio.open_tcp_stream("127.0.0.1", int(url.rpartition(":")[2])) for _ in range(150)]
+        for stream in silent[::2]:
+            await stream.send_all(b"\x16\x03\x01\x02\x00\x01")
+        assert (await client.get(f"{url}/healthz")).status_code == 200
+        monkeypatch.setattr(http_server, "HEAD_WITHIN", 0.3)
+        late = await trio.open_tcp_stream("127.0.0.1", int(url.rpartition(":")[2]))
+        await late.send_all(b"\x16\x03\x01\x02\x00\x01")
+        with contextlib.suppress(trio.BrokenResourceError), trio.fail_after(8):
+            assert await late.receive_some() == b""
+        for stream in [*silent, late]:
+            nursery.start_soon(trio.aclose_forcefully, stream)

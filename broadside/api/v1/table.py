@@ -450,7 +450,11 @@ LOGIN = Route(
     noun="a log-in",
     answer=SessionRecord,
     status=201,
-    errors={401: "The key or the code does not hold.", 429: "Too many log-ins failed: wait for `Retry-After`."},
+    errors={
+        401: "The key or the code does not hold.",
+        403: "The request comes from another site's page.",
+        429: "The key or the code does not hold, and too many failed lately: wait for `Retry-After`.",
+    },
 )
 SESSION = Route(
     method="GET",
