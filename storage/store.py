@@ -56,8 +56,8 @@ REPLICA_DEADLINE = 3.0
 PAGES_A_CALL = 200
 ROWS_A_COUNT = 5000
 """Rows that one call counts: about 2 ms of Tarantool's thread."""
-ROWS_A_SLICE = 4000
-"""Rows whose audience one call counts: about 2 ms of Tarantool's thread."""
+COUNTED_A_CALL = 4000
+"""Rows whose audience one call counts: about 2 ms of Tarantool's thread, which others may have after each thousand."""
 LOOKUPS_A_CALL = 2000
 """Subscribers that one call looks up: about 3 ms of Tarantool's thread."""
 
@@ -352,7 +352,7 @@ class Store:
         by_zones: bool = False,
     ) -> dict[str, AudienceRows]:
         counts: dict[str, AudienceRows] = {}
-        rest = to, ROWS_A_SLICE, since, by_zones
+        rest = to, COUNTED_A_CALL, since, by_zones
         while after < to:
             slice_, after = await self._link.call(
                 self._where, "store.audience_in", campaign, channels, where, listed, after, *rest

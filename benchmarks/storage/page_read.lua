@@ -80,7 +80,7 @@ local where = {locales = {'de', 'pt', 'en'}, countries = {'DE', 'BR', 'US'}, tag
 local started, at, longest = clock.thread(), 0, 0
 while at < ROWS do
     local began, _ = clock.thread()
-    _, at = audience_in(nil, nil, where, nil, at, ROWS, 4000, nil)
+    _, at = audience_in(nil, nil, where, nil, at, ROWS, 1000, nil) -- its slice
     longest = math.max(longest, clock.thread() - began)
 end
 found.count = math.floor((clock.thread() - started) / ROWS * 1e9 + 0.5) / 1000
