@@ -72,7 +72,8 @@ class WindowClass(msgspec.Struct, array_like=True, frozen=True):
     """People who may be reached at the same times from a campaign's start to its end."""
 
     start: int
-    """When it starts for them, ms UTC: with the campaign, at a local time, or at their best time …"""
+    """When it starts for them, ms UTC: with the campaign, at a local time, or at their best time (of those who wait for
+    the end of a night together, that of any) …"""
     due: int
     """… and the first moment from then on at which they may be woken: what is held is wanted for its time to live from
     there."""
@@ -90,8 +91,7 @@ class Windows(msgspec.Struct, frozen=True):
     rules: dict[str, QuietRule]
     """Channel → what quiet hours mean there."""
     zones: dict[str, int]
-    """Zone → its class, from 1; with ``best`` the class of those whose best time is in the first half hour of the day,
-    before those of the 47 others and of those without a best time."""
+    """Zone → its class, from 1; with ``best`` its row of ``days``, from 1."""
     channels: dict[str, str]
     """Channel → the zone of its subscribers without one that we know."""
     classes: tuple[WindowClass, ...]
@@ -104,6 +104,13 @@ class Windows(msgspec.Struct, frozen=True):
     """The last moment at which anything of the campaign may be begun, ms UTC."""
     tzdata: str
     """The edition of the zones' rules from which this was computed."""
+    days: tuple[tuple[int, ...], ...] = ()
+    """With ``best``: the classes of the 48 half hours of a day, and of those without a best time.
+
+    Half hours of different zones have one class if they begin at the same moment and the same times are allowed from
+    there. So have those of a night, if all wait for its end. Empty in the classes of an earlier version: ``zones`` then
+    has the class of the first half hour, and the others follow it.
+    """
 
     def window(self, channel: str, number: int) -> Window | None:
         """The window of a class on a channel; None: no quiet hours hold there."""
@@ -127,7 +134,19 @@ class Windows(msgspec.Struct, frozen=True):
         """
         known = zone if zone in self.zones else self.channels.get(channel, "")
         number = self.zones.get(known, 0)
-        return known, number + slot if number and self.best else number
+        if number and self.best:
+            number = self.days[number - 1][slot] if self.days else number + slot
+        return known, number
+
+    def classes_by_zone(self) -> dict[str, int | tuple[int, ...] | str]:
+        """For the page loop: zone → its class; with ``days``, its row of them, or a zone that has the same row."""
+        if not self.days:
+            return dict(self.zones)
+        firsts: dict[int, str] = {}
+        return {
+            zone: self.days[number - 1] if firsts.setdefault(number, zone) == zone else firsts[number]
+            for zone, number in self.zones.items()
+        }
 
     def reaches(self, channel: str, number: int, expires_at: int | None) -> bool:
         """Whether somebody of a class can get it on a channel before ``expires_at`` (ms UTC; None: it is by person).
@@ -187,25 +206,31 @@ def compute(
     last = max(start, *(max(each) for each in starts.values()))
     night = 0 if quiet is None else quiet.length + 3_600_000  # the clocks may go back an hour while quiet hours last
     until = last + night + ttl
-    classes: list[WindowClass] = []
-    firsts: dict[tuple[WindowClass, ...], int] = {}
+    held = all(rule is QuietRule.HOLD for rule in rules.values())
+    numbers: dict[WindowClass, int] = {}
+    waiting: dict[tuple[int, tuple[Interval, ...]], WindowClass] = {}
+    days: dict[tuple[int, ...], int] = {}
     by_zone: dict[str, int] = {}
     for intervals, names in _alike(quiet, start // DAY * DAY, -(-until // DAY) * DAY).items():
         for zone in names:
-            several = tuple(_class(intervals, begin, ttl, until, expires_at) for begin in starts[zone])
-            if several not in firsts:
-                firsts[several] = len(classes) + 1
-                classes += several
-            by_zone[zone] = firsts[several]
+            day = []
+            for begin in starts[zone]:
+                one = _class(intervals, begin, ttl, until, expires_at)
+                if held and start < one.start < one.due:  # a best time at night: all of them are one in the morning
+                    one = waiting.setdefault((one.due, one.intervals), one)
+                day.append(numbers.setdefault(one, len(numbers) + 1))
+            by_zone[zone] = days.setdefault(tuple(day), len(days) + 1) if moment == BEST else day[0]
+    classes = tuple(numbers)
     return Windows(
         rules=dict(rules),
         zones=by_zone,
         channels={channel: zone for channel, zone in zones.items() if zone is not None and by_zone[zone]},
-        classes=tuple(classes),
+        classes=classes,
         best=moment == BEST,
         quiet="" if quiet is None else str(quiet),
         ends_at=max(start, *(each.due for each in classes)) + ttl if expires_at is None else expires_at,
         tzdata=tzdata_edition(),
+        days=tuple(days),
     )
 
 

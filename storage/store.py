@@ -596,7 +596,7 @@ def _given(windows: Windows | None) -> list[Any] | None:
     if windows is None:
         return None
     text = msgspec.json.encode(windows).decode()
-    return [windows.zones, windows.channels, text, windows.ends_at, windows.best]
+    return [windows.classes_by_zone(), windows.channels, text, windows.ends_at, windows.best]
 
 
 def _add(counts: dict[str, AudienceRows], more: dict[str, AudienceRows]) -> None:

@@ -241,7 +241,8 @@ async def test_the_count_agrees_with_the_windows_of_each_phone(own_link: Link) -
             if counts is None:
                 unknown += 1
                 continue
-            number = windows.zones[counts] + ((48 if minute is None else minute // 30) if moment == BEST else 0)
+            slot = 48 if minute is None else minute // 30
+            number = windows.days[windows.zones[counts] - 1][slot] if moment == BEST else windows.zones[counts]
             one = windows.classes[number - 1]
             nothing += bool(one.start) and not one.intervals
         for fate, expected in ((Fate.NOTHING, nothing), (Fate.NO_ZONE, unknown)):

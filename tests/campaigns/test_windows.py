@@ -10,9 +10,22 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
+from benchmarks.pipeline.readers import TWELVE
 from campaigns.quiet_hours import DAY, QuietHours, allowed, zones_known
-from campaigns.windows import BEST, MARGIN, SLOT, LocalTime, Moment, QuietRule, Window, Windows, compute
+from campaigns.windows import (
+    BEST,
+    MARGIN,
+    SLOT,
+    LocalTime,
+    Moment,
+    QuietRule,
+    Window,
+    WindowClass,
+    Windows,
+    compute,
+)
 from tests.campaigns.test_quiet_hours import NOW, is_quiet
 
 HOUR = 3_600_000
@@ -137,21 +150,58 @@ def test_where_a_local_time_is_over_it_is_now_or_never() -> None:
         assert {bool(one.intervals) for one in windows.classes} == {late == "now"}
 
 
+def of_slot(windows: Windows, zone: str, slot: int) -> tuple[int, WindowClass]:
+    """The class of a half hour of a zone's day; 48: of who has no best time."""
+    _, number = windows.place("ios", zone, slot)
+    return number, windows.classes[number - 1]
+
+
 def test_the_best_time_is_the_next_one_of_the_own_zones_clock() -> None:
     for quiet in (NIGHT, None):
-        windows = computed(moment=BEST, quiet=quiet)
+        windows = computed(moment=BEST, quiet=quiet, ios=QuietRule.SILENT)
         assert windows.best
         for zone in sorted(zones_known())[::7]:
-            first = windows.zones[zone]
             for slot in range(48):
-                one = windows.classes[first - 1 + slot]
+                _, one = of_slot(windows, zone, slot)
                 assert NOW <= one.start <= NOW + DAY + HOUR
                 shown = wall(zone, one.start)
                 assert shown.hour * 60 + shown.minute == slot * SLOT
                 if quiet is not None:
                     assert one.due == one.start or is_quiet(zone, one.start, NIGHT) or one.due - one.start <= MARGIN
                     assert not is_quiet(zone, one.due, NIGHT)
-            assert windows.classes[first - 1 + 48].start == NOW, "who has none gets it at once"
+            assert of_slot(windows, zone, 48)[1].start == NOW, "who has none gets it at once"
+
+
+@pytest.mark.parametrize("ttl", [4, 30])
+def test_best_times_of_all_zones_share_a_class_where_they_begin_and_end_alike_and_nobody_else_does(ttl: int) -> None:
+    """Issue 21, Benches: a class for each half hour of each zone made batches of seven recipients."""
+    held, exact = (computed(moment=BEST, ttl=ttl * HOUR, ios=rule) for rule in (QuietRule.HOLD, QuietRule.SILENT))
+    found: dict[tuple[object, ...], set[int]] = {}
+    for zone in sorted(zones_known()):
+        for slot in range(49):
+            (number, one), (_, own) = of_slot(held, zone, slot), of_slot(exact, zone, slot)
+            assert (one.due, one.intervals) == (own.due, own.intervals), "each one's own times"
+            moved = own.due > own.start > NOW
+            assert moved == (one.due > one.start > NOW), "the count before Fire tells who is moved"
+            found.setdefault((own.due, own.intervals, moved, own.start == NOW), set()).add(number)
+    assert {len(numbers) for numbers in found.values()} == {1}
+    assert len(found) == len(held.classes)
+
+
+def test_a_day_of_best_times_has_35_classes_in_one_zone_and_162_in_twelve() -> None:
+    """The figures that the batches' size rests on."""
+    windows = computed(moment=BEST)
+    one, twelve = (
+        {of_slot(windows, zone, slot)[0] for zone in zones for slot in range(49)} for zones in ([TWELVE[5]], TWELVE)
+    )
+    assert len(one) <= 35
+    assert len(twelve) <= 170
+
+
+def test_the_half_hours_of_an_earlier_version_follow_the_class_of_their_zone() -> None:
+    windows = replace(computed(moment=BEST), days=(), zones={"Asia/Tokyo": 50})
+    assert windows.place("ios", "Asia/Tokyo", 3) == ("Asia/Tokyo", 53)
+    assert windows.classes_by_zone() == {"Asia/Tokyo": 50}
 
 
 def test_windows_are_read_back_as_they_were_written() -> None:

@@ -147,7 +147,7 @@ end},
     t:is(#page_read(0, ALL, nil, 500, 8), 1, 'another campaign has no classes')
 end},
 
-{'at the best time each half hour of the day is a class of its own', function(t)
+{'at the best times of an earlier version each half hour of the day is a class of its own', function(t)
     fresh()
     for id, minute in ipairs({0, 29, 30, 1439, box.NULL}) do
         add(id, 'ios', 't' .. id)
@@ -160,6 +160,32 @@ end},
     end
     t:plan(1)
     t:is_deeply(found, {{100, 2}, {101, 1}, {147, 1}, {148, 1}})
+end},
+
+{'half hours of several zones that have one class share its parts, which tell how many of which zone they have', function(t)
+    fresh()
+    for id, at in ipairs({{'Europe/Berlin', 60}, {'Europe/London', 0}, {'Europe/Berlin', 0}, {'Europe/Vienna', 75}}) do
+        add(id, 'ios', 't' .. id)
+        space:update(id, {{'=', 'tz', at[1]}, {'=', 'best_minute', at[2]}})
+    end
+    add(5, 'ios', 't5')
+    local berlin, london = {}, {}
+    for slot = 0, 48 do
+        berlin[slot + 1], london[slot + 1] = slot + 1, slot + 3
+    end
+    box.space.store_windows:truncate()
+    local zones = {['Europe/Berlin'] = berlin, ['Europe/London'] = london, ['Europe/Vienna'] = 'Europe/Berlin'}
+    box.space.store_campaigns:insert({10, 1, 'firing', '', EMPTY, EMPTY, 1, 1, 0, 0, 0})
+    require('roles.store.windows').keep(10, {zones, {}, '', 1, true}, 1)
+    local found = {}
+    for _, part in ipairs(page_read(0, ALL, 1000, 15, 10)) do
+        table.insert(found, {part[4], part[2], part[5]})
+    end
+    t:plan(1)
+    t:is_deeply(found, {
+        {3, 3, {['Europe/Berlin'] = 1, ['Europe/London'] = 1, ['Europe/Vienna'] = 1}},
+        {1, 1, {['Europe/Berlin'] = 1}}, {49, 1, {['Europe/Berlin'] = 1}},
+    })
 end},
 
 {'a campaign with personal fields carries their values, in its own order, and nothing else', function(t)

@@ -15,7 +15,7 @@ from broadside.newsroom.reports import report
 from campaigns.message import Message
 from campaigns.quiet_hours import QuietHours, local_instant
 from campaigns.recipient import unpack_recipients
-from campaigns.windows import QuietRule, Windows, compute
+from campaigns.windows import BEST, QuietRule, Windows, compute
 from storage.link import Link
 from storage.records import Lease, Placed
 from tests.storage.test_walk_verbs import BOTH, CAMPAIGN, House
@@ -24,6 +24,11 @@ pytestmark = pytest.mark.tarantool
 
 START = local_instant("Europe/Vienna", "2026-12-01", 22 * 60)  # 16:00 in New York, 6:00 the next day in Tokyo
 HOUR = 3_600_000
+MOMENTS = (
+    ("Europe/Vienna", "2026-12-01", 20 * 60),
+    ("America/New_York", "2026-12-01", 9 * 60),
+    ("Asia/Tokyo", "2026-12-02", 7 * 60),
+)
 ZONES = ["Europe/Vienna", "Europe/Berlin", "America/New_York", "Asia/Tokyo", "", "Nowhere/Land"]
 
 
@@ -48,9 +53,12 @@ class Night(House):
         await self.store.subscribers_put(rows)
 
     async def fire_at(self, start: int, rule: QuietRule = QuietRule.HOLD) -> None:
+        await self.fire_with(start, windows(rule, start))
+
+    async def fire_with(self, start: int, classes: Windows) -> None:
         policy = {"page_size": 200, "ttl_ms": 4 * HOUR}
         await self.store.campaign_create(CAMPAIGN, Message(title="t", body="b"), None, policy, start)
-        batons = await self.store.campaign_fire(CAMPAIGN, 1, start, windows(rule, start))
+        batons = await self.store.campaign_fire(CAMPAIGN, 1, start, classes)
         await self.tubes.baton_put(batons or [])
 
     async def page(self) -> Page:
@@ -113,6 +121,46 @@ async def test_who_sleeps_waits_on_the_tube_until_the_morning_of_the_own_zone(ni
     assert campaign.expires_at >= START + 12 * HOUR
     ready = {task.window for task in await night.batches("ios")}
     assert ready == {0, zones["Europe/Vienna"], zones["America/New_York"]}
+
+
+async def test_best_times_at_one_moment_share_a_batch_whatever_the_zone_and_begin_at_that_moment(night: Night) -> None:
+    """Issue 21, Benches: the same moment is 20:00 in Vienna, 14:00 in New York and 4:00 in Tokyo, where it is night."""
+    people = [
+        ("Europe/Vienna", 20),
+        ("America/New_York", 14),
+        ("Asia/Tokyo", 4),
+        ("Asia/Tokyo", 5),
+        ("America/New_York", 9),
+    ]
+    await night.store.subscribers_put(
+        [
+            ("ios", f"t{n}", "token", 5, "en", zone, "", "", "", hour * 60, [], {})
+            for n, (zone, hour) in enumerate(people * 4)
+        ]
+    )
+    start = local_instant("Europe/Vienna", "2026-12-01", 12 * 60)
+    classes = compute(
+        quiet=QuietHours.parse("23:00-07:00"), rules=dict.fromkeys(BOTH, QuietRule.HOLD), zones={}, start=start,
+        ttl=2 * HOUR, moment=BEST,
+    )  # fmt: skip
+    await night.fire_with(start, classes)
+    page = await night.page()
+    result = split(page, BOTH, start)
+    assert page.campaign.windows == classes
+    evening, morning, tokyo = (local_instant(*at) for at in MOMENTS)
+    found = {place.begin_from: place for place in result.placed}
+    assert {begin: place.part.size for begin, place in found.items()} == {evening: 8, morning: 4, tokyo: 8}
+    assert dict(found[evening].part.zones) == {"Europe/Vienna": 4, "America/New_York": 4}
+    assert all(place.delay == (begin - start) / 1000 for begin, place in found.items())
+    assert all(place.begin_until == begin + 2 * HOUR for begin, place in found.items())
+    assert await night.tubes.page_put(page.taken, *result) == "put"
+    await night.report()
+    campaign = await night.store.campaign_waits(CAMPAIGN)
+    assert campaign is not None
+    assert campaign.held == {
+        f"{evening} Europe/Vienna": 4, f"{evening} America/New_York": 4, f"{morning} America/New_York": 4,
+        f"{tokyo} Asia/Tokyo": 8,
+    }  # fmt: skip
 
 
 async def test_nobody_counts_as_reached_while_their_page_is_just_being_put(

@@ -14,7 +14,7 @@ local row_memory = require('roles.audience.row_memory')
 local settled_ids = require('roles.store.settled_ids')
 local windows = require('roles.store.windows')
 
-local SLICE = 4000 -- rows read without letting others have Tarantool's thread
+local SLICE = 2000 -- rows read without letting others have Tarantool's thread
 local LOOKUPS = 2000 -- rows looked up likewise
 local ROW, PERSONAL = 0x95, 0x96 -- an array of five, or of six
 local LONGEST_VALUE = 128 -- octets; a longer one is not put into a text, so it is not carried either
@@ -23,6 +23,7 @@ local ARRAY = 0x90 -- of at most 15
 local NEW_APP, OLD_APP = '1', '' -- as in campaigns/recipient.py
 local HEAD = 3 -- octets before the first row: the head of an array of up to 65,535
 local BYTES_A_ROW = 200
+local FIRST_BYTES = 4096
 local ID, CHANNEL, TOKEN, APP_VERSION = row_memory.ID, row_memory.CHANNEL, row_memory.TOKEN, row_memory.APP_VERSION
 local ZONE, BEST, FIELDS = row_memory.ZONE, row_memory.BEST, row_memory.FIELDS -- the locale lies before the zone
 local MAP = {__serialize = 'map'}
@@ -118,7 +119,8 @@ local function add(page, open, channel, class)
     if part == nil or part.size == page.most then
         part = {channel = channel, class = class, zones = setmetatable({}, MAP), size = 0}
         part.rule = page.versions and page.versions[channel]
-        part.rows = buffer.ibuf(HEAD + page.most * BYTES_A_ROW)
+        -- with window classes a page may have hundreds of parts, which stay small; a buffer grows by itself
+        part.rows = buffer.ibuf(page.classes == nil and HEAD + page.most * BYTES_A_ROW or FIRST_BYTES)
         part.rows:alloc(HEAD)
         open[channel] = part
         table.insert(page.parts, part)
@@ -152,7 +154,8 @@ local function copy(page, tuple, id_at, channel, channel_at)
             class = zone ~= nil and classes.zones[zone] or 0
         end
         if classes.best and class ~= 0 then
-            class = class + best_slot(field(tuple, BEST))
+            local slot = best_slot(field(tuple, BEST))
+            class = type(class) == 'table' and class[slot + 1] or class + slot
         end
         part = add(page, open_parts(page, class), channel, class)
         if class ~= 0 then

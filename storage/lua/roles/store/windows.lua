@@ -14,8 +14,20 @@ function windows.keep(campaign, given, now)
     })
 end
 
--- zone -> class, channel -> the zone of subscribers without one, and whether a class has one behind it for each half hour
--- of the day; nil: the campaign has no window classes.
+-- At best times a zone has a list of classes, of the half hours of its day and of nobody's; zones that share a list name
+-- the one that has it.
+local function shared(zones)
+    for zone, list in pairs(zones) do
+        if type(list) == 'string' then
+            zones[zone] = zones[list]
+        end
+    end
+    return zones
+end
+
+-- zone -> class, or a list of them (see `shared`), channel -> the zone of subscribers without one, and whether it starts
+-- at best times; nil: the campaign has no window classes. Where an earlier version started it at best times, a zone's
+-- class has one behind it for each half hour of the day.
 function windows.plan(campaign)
     local key = tostring(campaign)
     if plans[key] == nil then
@@ -26,7 +38,7 @@ function windows.plan(campaign)
         if count >= KNOWN then
             plans, count = {}, 0
         end
-        plans[key], count = {zones = row.zones, channels = row.channels, best = row.best}, count + 1
+        plans[key], count = {zones = shared(row.zones), channels = row.channels, best = row.best}, count + 1
     end
     return plans[key]
 end
