@@ -38,7 +38,7 @@ def watch(
     with Client.of(folder) as node:
         name = campaign_id(id) if id is not None else _newest(node)
         report = node.call(routes.CAMPAIGN, id=name)
-    shown = say_json if json else None if sys.stderr.isatty() else Lines()
+    shown = say_json if json else None if sys.stderr.isatty() else ProgressLines()
     if not json:
         complain(f"campaign {report.id}: {report.message.title or report.message.body}")
     report = wait_for(folder, report, end=True, shown=shown)
@@ -53,7 +53,7 @@ def _newest(node: Client) -> str:
     raise UsageError("there is no campaign to watch (fire one: broadside fire --title T --body B)")
 
 
-class Lines:
+class ProgressLines:
     """Prints a line for each new state, and one a second at most about its progress."""
 
     def __init__(self) -> None:
