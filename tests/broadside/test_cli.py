@@ -172,7 +172,7 @@ def test_fire_hands_the_message_over_whole(broadside: Said, node: FakeNode) -> N
         *("--url", "https://x", "--skip", "--kind", "breaking"),
     )
     assert (code, out) == (0, f"fired campaign {ID}: ios (100 subscribers)\n")
-    assert f"broadside campaign show {ID}" in err
+    assert f"broadside campaign watch {ID}" in err
     message = {"title": "hot  news", "body": "-20 °C", "url": "https://x"}
     rest = {"channels": ["ios", "a"], "kind": "breaking", "ttl_seconds": 7200, "on_objection": "skip"}
     assert node.fired == [{"message": message, **rest}]
