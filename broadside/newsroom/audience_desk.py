@@ -35,6 +35,8 @@ class Chosen(NamedTuple):
     """The ids of the only subscribers that it may go to."""
     estimate: dict[str, int] | None = None
     """channel → about how many are in it."""
+    share: float = 1.0
+    """About which share of its channels' subscribers is in it; 1 for a list, which is not walked for."""
 
 
 class ByZone(NamedTuple):
@@ -86,7 +88,12 @@ class AudienceDesk:
         if not where and listed is None:
             return Chosen(channels)
         found = await self._counted(channels, where, listed, DRAWS_AT_FIRE)
-        return Chosen(channels, where, listed, {name: each.subscribers for name, each in found.items()})
+        estimate = {name: each.subscribers for name, each in found.items()}
+        if listed is not None:
+            return Chosen(channels, where, listed, estimate)
+        base = await self._store.subscribers_count()
+        of = sum(count for name, count in base.items() if channels is None or name in channels)
+        return Chosen(channels, where, listed, estimate, sum(estimate.values()) / max(of, 1))
 
     async def count(self, request: AudienceRequest, exact: bool) -> AudienceCount:
         """Count an audience: exactly where that costs nothing or is wanted, else by an estimate.

@@ -56,9 +56,10 @@ PAGE_SIZE = 2000
 (`./dev bench choices`)."""
 ZONED_PAGE_SIZE = 8000
 """The same where quiet hours hold: a page is parted by window classes, too, and small batches cost more."""
-BEST_PAGE_SIZE = 16_000
-"""And at best times, where it is parted by half hours: with 8,000 a push cost twice as much CPU as usual, with these
-half as much again (`./dev bench classes`). With 24,000 a small call waited 24 ms for the put of a page."""
+LARGEST_PAGE = 16_000
+"""The most: at best times, where a page is parted by half hours, and for narrow audiences. With 8,000 a push at best
+times cost twice as much CPU as usual, with these half as much again (`./dev bench classes`). With 24,000 a small call
+waited 24 ms for the put of a page."""
 SERVED_FOR = 1.0
 """Seconds for which the ring's channels are cached while subscribers come in."""
 ASKED_AT_ONCE = 100
@@ -136,7 +137,7 @@ class Newsroom:
         quiet = self._quiet.at(kind.quiet_hours)
         policy |= quiet.policy(times.quiet, request.channels)
         if quiet.hours is not None or times.moment is not None:
-            policy["page_size"] = BEST_PAGE_SIZE if times.moment == BEST else ZONED_PAGE_SIZE
+            policy["page_size"] = LARGEST_PAGE if times.moment == BEST else ZONED_PAGE_SIZE
 
         async def check(id: int) -> Chosen:
             times.check(sent, self._clock())
@@ -146,6 +147,8 @@ class Newsroom:
                 channels, more = request.channels, {}
             policy.update(more)
             chosen = await self.audience.choose(request.audience or None, channels, campaign_text(id))
+            # a page of a narrow audience has more rows, or its batches would be small
+            policy["page_size"] = round(min(policy["page_size"] / max(chosen.share, 0.01), LARGEST_PAGE))
             if foreseen := await self._foresee(chosen, times, quiet):
                 foreseen.refuse_unasked(sent)
                 policy[FORESEEN] = foreseen.sentences()

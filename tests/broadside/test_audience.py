@@ -150,6 +150,21 @@ async def test_a_condition_that_cannot_be_is_named_with_its_value_and_a_remedy(
     assert said in answer["detail"]
 
 
+@pytest.mark.tarantool
+async def test_a_page_of_a_narrow_audience_has_more_rows_so_that_its_batches_stay_large(own_link: Link) -> None:
+    """21, benches: a tenth of a page of 2,000 made batches of a hundred."""
+    await join(own_link, "n1", BOTH)
+    await base(store := Store(own_link), 400)
+    room, sizes = newsroom(own_link, lambda: int(time.time() * 1000)), []
+    for countries in (["DE", "FR"], ["DE"], ["SE"]):
+        audience = AudienceRequest(countries=countries)
+        report = await room.fire(FireRequest(message=Message(title="t"), audience=audience))
+        campaign = await store.campaign_get(parse_campaign(report.id))
+        assert campaign is not None
+        sizes.append(campaign.policy["page_size"])
+    assert sizes == [2000, 8000, 16_000], "all, a quarter, nobody"
+
+
 # -- the count ---------------------------------------------------------------------------------------------------------
 
 
