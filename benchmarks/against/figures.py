@@ -41,6 +41,7 @@ PLAIN: Final = Shape(("what",), {"value": ""}, unit="unit")
 SHAPES: Final[Mapping[str, Shape]] = {
     "choices": Shape(("choice", "value"), {**_PUSH, "rss_mb": "MB"}, arguments=("--rounds", "1")),
     "classes": PLAIN,
+    "events": PLAIN,
     "import": PLAIN,
     "lanes": Shape(("rate", "walked"), {"first_ms": "ms"}),
     "peers": Shape(("client",), _PUSH, only=frozenset({"broadside"})),

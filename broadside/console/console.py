@@ -26,6 +26,8 @@ from supervision import (
 )
 
 BACKLOG = 100
+PLACES = 400
+"""Connections at once at the port: 300 of them may listen to events."""
 SHUTDOWN = 5.0
 """Seconds that the server gets at a stop before it is cancelled."""
 AGAIN = 30.0
@@ -77,7 +79,8 @@ class Console:
             raise AddressInUse(text) from error
         try:
             local = _listen(self._local)
-            doors = [*(Door(each, tls=self._tls) for each in listeners), Door(local, trusted=True, connections=1000)]
+            strangers = [Door(each, tls=self._tls, connections=PLACES) for each in listeners]
+            doors = [*strangers, Door(local, trusted=True, connections=1000)]
             self._server = HttpServer(self._app, doors)
             if self._stopped:
                 self._server.stop()

@@ -64,9 +64,8 @@ class Door:
     """Whether only the data folder's owner can connect: no client is slowed down, and all count as having the key."""
     tls: ssl.SSLContext | None = None
     """To serve by TLS."""
-    connections: int = 400
-    """Connections at once: more than may listen to events. A further one replaces the connection that has waited
-    longest for a request."""
+    connections: int = 100
+    """Connections at once. A further one replaces the connection that has waited longest for a request."""
     _credit: float = field(default=0.0, init=False)
     _at: float = field(default=-math.inf, init=False)
 

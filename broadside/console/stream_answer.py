@@ -34,8 +34,9 @@ class StreamAnswer(Response):
         await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._watch, receive, nursery.cancel_scope)
-            with trio.CancelScope() as reading:
-                nursery.start_soon(self._until_ended, reading)
+            reading = trio.CancelScope()
+            nursery.start_soon(self._until_ended, reading)
+            with reading:
                 await self._write(put)
             await send({"type": "http.response.body", "body": b"", "more_body": False})
             nursery.cancel_scope.cancel()

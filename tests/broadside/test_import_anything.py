@@ -351,7 +351,7 @@ def test_an_interrupted_import_goes_on_where_it_ended(run: Import) -> None:
     summary = importing(go_on=True, fails=False)
     assert summary.sent_before >= 5_000
     assert summary.inserted + summary.sent_before == 12_000
-    assert f"{11_999:064x}" in run.tokens[-2_500:]  # requests overlap
+    assert f"{11_999:064x}" in run.tokens
     with pytest.raises(UsageError, match="no import was interrupted"):
         Resume(file, go_on=True)
 

@@ -63,7 +63,7 @@ def test_the_demo_writes_to_a_terminal_that_is_not_utf_8(monkeypatch: pytest.Mon
     terminal = Terminal()
     terminal.say("fired “Broadside is alive”")
     terminal.log("→ ö")
-    for stream in (terminal._out.file, terminal._err.file):
+    for stream in (terminal._out, terminal._err):
         assert isinstance(stream, Outlet)
         stream.close()
     said = terminals.text()

@@ -122,7 +122,7 @@ right = Consumer._take
 
 
 async def take(self, upper):
-    await trio.sleep(8.0)
+    await trio.sleep(15.0)
     return await right(self, upper)
 
 
