@@ -94,7 +94,7 @@ def _operation(route: Route[Any], named: dict[str, Any]) -> dict[str, Any]:
         media = LINES if route.stream else route.media
         responses[str(status)] = {"description": inspect.getdoc(kind) or "", "content": {media: _media(kind, named)}}
     if route.events:
-        responses[str(route.status)] = _event_stream(route)
+        responses[str(route.status)] = _event_stream(route, named)
     for status, when in statuses(route).items():
         told = problem(status, **ERRORS[status])
         content = {MEDIA_TYPE: {"schema": named[repr(ProblemDetails)], "example": msgspec.to_builtins(told)}}
@@ -113,13 +113,20 @@ def _media(kind: Any, named: dict[str, Any]) -> dict[str, Any]:
     return {"schema": named[repr(kind)], "example": msgspec.to_builtins(EXAMPLES[kind])}
 
 
-def _event_stream(route: Route[Any]) -> dict[str, Any]:
-    """The answer of an event stream: its schema is a text's, and the description says which record is in an event."""
+def _event_stream(route: Route[Any], named: dict[str, Any]) -> dict[str, Any]:
+    """The answer of an event stream: its schema is each event's, as that of lines is each line's."""
     kinds = ", ".join(f"`{name}`: `data` is a {kind.__name__}" for name, kind in route.events.items())
     samples = enumerate(route.events.items(), 1)
     example = b"".join(written(EventName(name), f"1f2e3d4c-{n}", EXAMPLES[kind]) for n, (name, kind) in samples)
-    content = {route.media: {"schema": {"type": "string"}, "example": example.decode()}}
+    schema = {"oneOf": [_event(name, named[repr(kind)]) for name, kind in route.events.items()]}
+    content = {route.media: {"schema": schema, "example": example.decode()}}
     return {"description": f"Events. {kinds}. A comment every 15 s is a ping.", "content": content}
+
+
+def _event(name: str, record: dict[str, Any]) -> dict[str, Any]:
+    data = {"type": "string", "contentMediaType": JSON, "contentSchema": record}
+    fields = {"event": {"const": name}, "id": {"type": "string"}, "data": data}
+    return {"type": "object", "required": list(fields), "properties": fields}
 
 
 def _path_parameters(route: Route[Any]) -> Iterator[dict[str, Any]]:
