@@ -10,6 +10,7 @@ import struct
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -24,7 +25,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Mount, Route
 from starlette.types import Receive, Scope, Send
 
-from broadside.console import http_server
+from broadside.console import console, http_server
 from broadside.console.console import Console, contained
 from broadside.newsroom.alarms import Setbacks
 from storage.link import Endpoint, Link
@@ -213,8 +214,12 @@ def lasting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 
 @pytest.fixture(autouse=True)
 def _unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Thousands of connections are made here, as fast as they can be; one test is about their rate."""
+    """Thousands of connections are made here, as fast as they can be; one test is about their rate.
+
+    A hundred may be open at once, fewer than at a node, so that a test can afford more.
+    """
     monkeypatch.setattr(http_server, "RATE", 1e6)
+    monkeypatch.setattr(console, "Door", partial(http_server.Door, connections=100))
 
 
 @pytest.mark.parametrize("way", list(WAYS))
