@@ -10,7 +10,6 @@ import struct
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
-from functools import partial
 from pathlib import Path
 
 import httpx
@@ -25,7 +24,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Mount, Route
 from starlette.types import Receive, Scope, Send
 
-from broadside.console import console, http_server
+from broadside.console import http_server
 from broadside.console.console import Console, contained
 from broadside.newsroom.alarms import Setbacks
 from storage.link import Endpoint, Link
@@ -77,7 +76,7 @@ WAYS = {
 
 
 PLACES = 100
-"""Connections at once at the port."""
+"""Connections at once at the port: fewer than at a node's, so that a test can afford more."""
 
 
 class Served:
@@ -214,12 +213,8 @@ def lasting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 
 @pytest.fixture(autouse=True)
 def _unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Thousands of connections are made here, as fast as they can be; one test is about their rate.
-
-    A hundred may be open at once, fewer than at a node, so that a test can afford more.
-    """
+    """Thousands of connections are made here, as fast as they can be; one test is about their rate."""
     monkeypatch.setattr(http_server, "RATE", 1e6)
-    monkeypatch.setattr(console, "Door", partial(http_server.Door, connections=100))
 
 
 @pytest.mark.parametrize("way", list(WAYS))
