@@ -98,7 +98,9 @@ CASES: dict[str, Case] = {
         row="D2", says=("message.options.apns.aps.mutable-content", "true", "write 1")
     ),
     # configurations, and a service
-    "38-bind.toml": Configured(row="E2", problems=(("http.bind", "0.0.0.0:8765", "give a certificate"), NO_CREDENTIALS)),
+    "38-bind.toml": Configured(
+        row="E2", problems=(("http.bind", "0.0.0.0:8765", "give a certificate"), NO_CREDENTIALS)
+    ),
     "44-bom.toml": Configured(row="E4 C9", problems=(NO_CREDENTIALS,)),
     "48-ipv6-origin.toml": AtIpv6(row="E7 S22", channel="ios-lab"),
     "51-windows-path.toml": Configured(row="E7", problems=(("line 4", "column 28", "'single quotes'"),)),
