@@ -29,7 +29,7 @@ class Share(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 AppVersions = list[tuple[str, list[int]]]
-"""Bounds, all of which a version keeps: an operator and the numbers of a version each."""
+"""Conditions that an app's version must all meet: for each an operator, and the numbers of a version."""
 
 
 class Where(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

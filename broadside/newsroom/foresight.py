@@ -99,7 +99,7 @@ async def zoneless(desk: AudienceDesk, channels: list[str]) -> str:
 
 
 def _may_differ(times: Times, windows: Windows) -> bool:
-    """Whether anybody can have a fate of their own: else nobody is counted, and Fire is as fast as it was."""
+    """Whether the times can treat some people differently. If not, nobody is counted: Fire need not wait for it."""
     if times.moment is not None or windows.channels.keys() < windows.rules.keys():
         return True
     numbers = range(1, len(windows.classes) + 1)

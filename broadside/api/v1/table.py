@@ -64,7 +64,7 @@ class EventsQuery(_Query, frozen=True, kw_only=True):
     campaign: Annotated[str, Meta(max_length=64)] = ""
     """Only this campaign, by its id. Without it: the newest 20."""
     limit: Annotated[int, Meta(ge=1, le=10_000)] | msgspec.UnsetType = msgspec.UNSET
-    """End after so many events. Without it there is no end."""
+    """End after this number of events. Without it the stream goes on."""
 
 
 class SubscribersQuery(_Query, frozen=True, kw_only=True):
@@ -99,14 +99,14 @@ class KickQuery(_Query, frozen=True, kw_only=True):
     """How many buried batches."""
 
     count: Annotated[int, Meta(ge=0, le=10**9)] = 1
-    """At most so many, the oldest first."""
+    """Put back at most this number, the oldest first."""
 
 
 class EndQuery(_Query, frozen=True, kw_only=True):
     """How many buried batches."""
 
     limit: Annotated[int, Meta(ge=0, le=10_000)] = 1000
-    """At most so many."""
+    """End at most this number."""
 
 
 class ForgetQuery(_Query, frozen=True, kw_only=True):

@@ -255,11 +255,11 @@ end
 
 -- {channel, size, rows, window class, zone -> rows of the class} each, of all ids in (from_id, to_id]: these may be more
 -- than the page had when it was claimed, for the undo of deletions gives subscribers their old ids back. The third
--- argument is such a limit, which nodes of an earlier version still send. `campaign`: the one whose window classes part the rows, and whose audience alone is meant, less the ids
--- that are `settled` (a set as campaigns/id_set.py packs it); nil: none. `wanted`: the personal fields to carry, at most
--- 15; nil: none. `versions`: channel -> bounds of app versions (predicate.lua); nil: none. A row of such a channel has one
--- value more: whether its app keeps the bounds. Where the audience is less than whole channels, a second answer counts the rows that were skipped, by
--- channel.
+-- argument is such a limit, which nodes of an earlier version still send. `campaign`: the one whose window classes part
+-- the rows, and whose audience alone is meant, less the ids that are `settled` (a set as campaigns/id_set.py packs it);
+-- nil: none. `wanted`: the personal fields to carry, at most 15; nil: none. `versions`: channel -> bounds of app versions
+-- (predicate.lua); nil: none. A row of such a channel has one value more: whether its app keeps the bounds. Where the
+-- audience is less than whole channels, a second answer counts the rows that were skipped, by channel.
 return function(from_id, to_id, _, most, campaign, wanted, settled, versions)
     local page = {from_id = from_id, to_id = to_id, most = most, open = {}, parts = {}, whole = {}}
     page.versions = versions ~= nil and rules(versions) or nil
