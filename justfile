@@ -144,6 +144,10 @@ check: _ready
 fuzz seconds="60" seed="22": _ready
     @FUZZ_SECONDS="$1" FUZZ_SEED="$2" .venv/bin/python -m pytest -q -s -p no:xdist tests/broadside/test_api_document.py
 
+# fetch the pages' scripts and styles of others by npm, as vendor.lock names them (needed for a new version only)
+vendor: _packages
+    @.venv/bin/python .ci/vendor.py
+
 # write docs/api.md from the table of the API's routes
 [no-exit-message]
 api-page: _ready

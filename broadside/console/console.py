@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import trio
-from starlette.applications import Starlette
+from starlette.types import ASGIApp
 
 from broadside.console.http_server import Door, HttpServer
 from broadside.errors import BroadsideError
@@ -50,7 +50,7 @@ class Console:
 
     def __init__(
         self,
-        app: Starlette,
+        app: ASGIApp,
         host: str,
         port: int,
         local: Path,

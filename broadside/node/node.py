@@ -43,6 +43,7 @@ from broadside.newsroom.starts import missed_alarms
 from broadside.node import processes
 from broadside.node.quotas import Allowance, allowances
 from broadside.node.tarantools import Tarantools
+from broadside.pages.pages import Pages
 from broadside.release import version
 from broadside.shared_tokens import TokenMaker
 from broadside.topology import build_transport, endpoints
@@ -264,6 +265,7 @@ class Node:
         metrics = Metrics(self.newsroom, ring, board, self._figures)
         http = self._config.http
         host, port = http.address
+        hosts = HostNames(http.names)
         # two nodes on one host have one jar of cookies in a browser: the port keeps them apart
         prefix = "__Host-" if http.secure else ""
         admission = Admission(self._keyring, self._sessions, f"{prefix}broadside-{port}")
@@ -283,10 +285,10 @@ class Node:
             status=self._status,
             board=board,
             metrics=metrics,
-            hosts=HostNames(http.names),
+            hosts=hosts,
         )
         return Console(
-            api.app(),
+            Pages(api.app(), hosts),
             host,
             port,
             self._socket,

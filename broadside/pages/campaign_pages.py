@@ -1,0 +1,102 @@
+"""The pages of campaigns: the list, and one campaign from Fire to its report."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from starlette.responses import Response
+
+from broadside.api.campaign_report import CampaignReport
+from broadside.api.report_text import QUIET, where
+from broadside.api.v1 import table
+from broadside.api.v1.route import Route
+from broadside.pages.page import Page, PageCall
+from campaigns.tally import ENDS, Tally
+
+PAGE_SIZE = 25
+"""Campaigns on one page of the list."""
+WORDS = {
+    "delivered": "accepted",
+    "dead": "token no longer valid",
+    "rejected": "refused",
+    "expired": "news too old",
+    "dropped": "left out (quiet hours)",
+    "cancelled": "stopped before",
+}
+"""Outcomes as an editor would say them. What the provider has accepted is all that anybody can know of a delivery."""
+SENDS = ("firing", "pausing", "cancelling")
+"""States in which pushes may be under way."""
+
+
+async def listed(call: PageCall) -> Response:
+    """List campaigns, the newest first."""
+    cursor = call.request.query_params.get("cursor")
+    page = await call.api(table.CAMPAIGNS, query={"limit": PAGE_SIZE, "cursor": cursor})
+    return call.show("campaigns.html", page=page, first=cursor is None)
+
+
+async def one(call: PageCall) -> Response:
+    """Show a campaign: live while it is sent, and then its report."""
+    report = await call.api(table.CAMPAIGN, id=call.named("id"))
+    return call.show("campaign.html", **_values(report))
+
+
+async def part(call: PageCall) -> Response:
+    """Show what changes of a campaign, without the page around it."""
+    return _part(call, await call.api(table.CAMPAIGN, id=call.named("id")))
+
+
+async def verified(call: PageCall) -> Response:
+    """Check the ledger against the base: was anybody missed, or sent to twice?"""
+    return call.show("campaign_verified.html", found=await call.api(table.VERIFY, id=call.named("id")))
+
+
+async def preview(call: PageCall) -> Response:
+    """Show the exact requests that the providers get."""
+    return call.show("campaign_requests.html", preview=await call.api(table.PREVIEW_OF, id=call.named("id")))
+
+
+def _action(route: Route[CampaignReport]) -> Page:
+    async def act(call: PageCall) -> Response:
+        return _part(call, await call.api(route, id=call.named("id")))
+
+    return Page(f"/campaigns/{{id}}/{route.path.rpartition('/')[2]}", act, "POST")
+
+
+def _part(call: PageCall, report: CampaignReport) -> Response:
+    return call.show("campaign_part.html", **_values(report))
+
+
+def _values(report: CampaignReport) -> dict[str, Any]:
+    tallies = report.channels.values()
+    total = Tally(**{name: sum(getattr(each, name) for each in tallies) for name in Tally.__struct_fields__})
+    left = total.remaining - report.held
+    words = [word for word in ENDS if word == "delivered" or getattr(total, word)]
+    return {
+        "report": report,
+        "total": total,
+        "expected": total.settled + total.remaining,
+        "seconds_left": left / report.rate if report.rate and report.state == "firing" and left > 0 else None,
+        "sends": report.state in SENDS,
+        "words": {word: WORDS.get(word, word) for word in words},
+        "quiet": QUIET.get(report.quiet, "") if report.quiet else "",
+        "zones": where,
+    }
+
+
+async def home(call: PageCall) -> Response:
+    """Lead to the first page."""
+    return call.go_to("/campaigns")
+
+
+PAGES = (
+    Page("/", home),
+    Page("/campaigns", listed),
+    Page("/campaigns/{id}", one),
+    Page("/campaigns/{id}/part", part),
+    Page("/campaigns/{id}/verified", verified),
+    Page("/campaigns/{id}/requests", preview),
+    _action(table.PAUSE),
+    _action(table.RESUME),
+    _action(table.CANCEL),
+)

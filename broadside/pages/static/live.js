@@ -1,0 +1,65 @@
+// Moves a campaign's figures with the events, and draws how many were reached since Fire.
+import { number } from "./page.js";
+
+const box = document.getElementById("curve");
+const kept = "curve:" + box.dataset.campaign;
+const points = JSON.parse(sessionStorage.getItem(kept) || "[[0],[0]]");
+let plot, channels = "";
+
+const set = (scope, field, text) => {
+  const place = scope.querySelector(`[data-field=${field}]`);
+  if (place) place.textContent = text;
+};
+const span = (seconds) => seconds < 60 ? `${seconds.toFixed(1)} s` : `${Math.floor(seconds / 60)} min ${Math.round(seconds % 60)} s`;
+const changed = () => document.dispatchEvent(new CustomEvent("broadside:changed"));
+
+document.addEventListener("broadside:campaign", ({ detail: line }) => {
+  const live = document.getElementById("live");
+  if (line.id !== box.dataset.campaign) return;
+  if (live.dataset.state !== line.state) changed();
+  let delivered = 0, settled = 0, remaining = 0;
+  for (const [name, tally] of Object.entries(line.channels)) {
+    const row = live.querySelector(`tr[data-channel="${CSS.escape(name)}"]`);
+    if (!row) { changed(); continue; }
+    for (const cell of row.querySelectorAll("[data-field]")) cell.textContent = number(tally[cell.dataset.field]);
+    delivered += tally.delivered;
+    remaining += tally.remaining;
+    for (const word of ["delivered", "dead", "rejected", "expired", "dropped", "cancelled"]) settled += tally[word];
+  }
+  set(live, "delivered", number(delivered));
+  set(live, "expected", number(settled + remaining));
+  set(live, "rate", number(line.rate));
+  set(live, "held", number(line.held));
+  if (line.seconds) set(live, "seconds", span(line.seconds));
+  const left = remaining - line.held;
+  set(live, "left", line.rate && left > 0 ? span(left / line.rate) : "–");
+  const bar = document.getElementById("progress");
+  if (bar) { bar.max = settled + remaining || 1; bar.value = settled; }
+  if (line.seconds > points[0].at(-1) && delivered !== points[1].at(-1)) {
+    points[0].push(line.seconds);
+    points[1].push(delivered);
+    draw();
+    sessionStorage.setItem(kept, JSON.stringify(points));
+  }
+});
+
+document.addEventListener("broadside:channels", ({ detail: { items } }) => {
+  const now = JSON.stringify(items.map((state) => [state.channel, state.node, state.reason]));
+  if (now !== channels && channels) changed();
+  channels = now;
+});
+
+function draw() {
+  const style = getComputedStyle(document.documentElement);
+  const ink = style.getPropertyValue("--mute"), line = style.getPropertyValue("--good");
+  const axis = { stroke: ink, grid: { stroke: style.getPropertyValue("--line"), width: 1 } };
+  plot ??= new uPlot({
+    width: box.clientWidth, height: 220, cursor: { show: false }, legend: { show: false }, scales: { x: { time: false } },
+    axes: [{ ...axis, values: (_, all) => all.map((s) => `${s} s`) }, { ...axis, size: 80, values: (_, all) => all.map(number) }],
+    series: [{}, { stroke: line, width: 2, fill: line + "22" }],
+  }, points, box);
+  plot.setData(points);
+}
+
+addEventListener("resize", () => plot && plot.setSize({ width: box.clientWidth, height: 220 }));
+addEventListener("load", () => points[0].length > 1 && draw());
