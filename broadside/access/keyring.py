@@ -90,14 +90,15 @@ class Keyring:
         self._local = local
         self._renew = renew
         self._clock = clock
-        self._here = Holder(f"{LOCAL}:{node}", f"{node} itself", "operator")
+        self.here = Holder(f"{LOCAL}:{node}", f"{node} itself", "operator")
+        """Whom the node's own key belongs to."""
         self._known: OrderedDict[str, _Known] = OrderedDict()
         self._guessed: OrderedDict[str, _Known] = OrderedDict()
 
     async def holder(self, key: str) -> Holder | None:
         """Return whom a key belongs to; None: nobody. Raises ``LinkDown`` for an unknown key if the store is away."""
         if hmac.compare_digest(key.encode(), self._local().encode()):
-            return self._here
+            return self.here
         if not _KEY.fullmatch(key):
             return None
         hash = digest(key)
@@ -134,10 +135,10 @@ class Keyring:
     async def revoke(self, id: str) -> KeyRecord:
         """Revoke a key, and end its sessions; ``local``: this node's own, which is made anew."""
         now = self._clock()
-        if id in (LOCAL, self._here.id):
+        if id in (LOCAL, self.here.id):
             self._renew()
-            await self._store.end_tickets(self._here.id)
-            return KeyRecord(id=self._here.id, name=self._here.name, role="operator", created_at=now)
+            await self._store.end_tickets(self.here.id)
+            return KeyRecord(id=self.here.id, name=self.here.name, role="operator", created_at=now)
         row = await self._store.revoke(id, now)
         if row is None:
             raise Conflict(f"no key {shown(id)}", "`broadside key list` shows the ids", missing=True)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import trio
 
 from broadside.access.keyring import Holder, Keyring, digest
-from broadside.api.access_records import LoginRequest
+from broadside.api.access_records import LoginLink, LoginRequest
 from broadside.errors import Problem, RecordError
 from campaigns.clock import Clock, wall_clock
 from storage.access import AccessStore
@@ -89,11 +89,14 @@ class Sessions:
         """End a session."""
         await self._store.end_ticket(digest(secret))
 
-    async def code(self, holder: Holder) -> tuple[str, int]:
-        """Make a code that opens one session for a holder; returns it and when it ends."""
+    async def link(self, holder: Holder, url: str) -> LoginLink:
+        """Make a link to the page at ``url`` that opens one session for a holder.
+
+        A browser sends nobody what stands behind the ``#``: so the code is in no log.
+        """
         code, expires = secrets.token_urlsafe(32), self._clock() + CODE
         await self._store.add_ticket(digest(code), "code", holder.id, expires, self._clock())
-        return code, expires
+        return LoginLink(url=f"{url}/login#{code}", expires_at=expires)
 
 
 def csrf(secret: str) -> str:

@@ -90,8 +90,7 @@ def access_routes(access: Access) -> list[Bound]:
         return await keyring.revoke(call.named("key_id"))
 
     async def link(call: Call) -> LoginLink:
-        code, expires = await sessions.code(call.holder)
-        return LoginLink(url=f"{access.url()}/login#{code}", expires_at=expires)
+        return await sessions.link(call.holder, access.url())
 
     async def entries(call: Call) -> AuditPage:
         query = call.query(table.AuditQuery)

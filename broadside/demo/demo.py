@@ -47,6 +47,11 @@ class Terminal:
         self._err = logs.said(sys.stderr, "standard error")
         self._bars: Progress | None = None
 
+    @property
+    def interactive(self) -> bool:
+        """Whether a person reads standard output."""
+        return self._out.isatty()
+
     def say(self, text: str) -> None:
         """Print one line."""
         self._print(self._out, text)

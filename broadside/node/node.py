@@ -458,6 +458,10 @@ class Node:
             "tree": self.tree.snapshot(),
         }
 
+    async def login_link(self) -> str:
+        """Make a link that logs one browser in, within ten minutes (raises ``StorageError``)."""
+        return (await self._sessions.link(self._keyring.here, self.url)).url
+
     @property
     def twins(self) -> list[str]:
         """Platforms served by twins instead of their providers."""

@@ -21,7 +21,7 @@ from broadside.demo import demo
 from broadside.errors import BroadsideError, first_error
 from broadside.node.node import Node
 from broadside.outlet import open_standard_streams
-from storage.errors import EmbeddedUnavailable, LinkDown, LinkLost, VerbRefused
+from storage.errors import EmbeddedUnavailable, LinkDown, LinkLost, StorageError, VerbRefused
 from supervision import IntensityExceeded, ProcessDied, StartFailed, kill_running
 from transports.errors import TransportError
 
@@ -87,6 +87,8 @@ async def _main(config: Config, folder: DataFolder, terminal: demo.Terminal, fir
             nursery.start_soon(_warn_of_no_zone, node)
             if first:
                 await demo.show(node.newsroom, config, terminal)
+            if terminal.interactive:
+                await _say_link(node, terminal)
             terminal.say("serving; Ctrl-C drains and stops")
 
         try:
@@ -102,6 +104,12 @@ async def _main(config: Config, folder: DataFolder, terminal: demo.Terminal, fir
         nursery.cancel_scope.cancel()
     terminal.say("stopped")
     return 0
+
+
+async def _say_link(node: Node, terminal: demo.Terminal) -> None:
+    """Print a link that logs one browser in: on a terminal alone, because a log would keep it."""
+    with suppress(StorageError):  # `broadside key link` makes another
+        terminal.say(f"the page, logged in once within ten minutes: {await node.login_link()}")
 
 
 async def _warn_of_no_zone(node: Node) -> None:

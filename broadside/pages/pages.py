@@ -11,6 +11,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from broadside.api.problem_details import ProblemDetails, problem
+from broadside.api.v1.table import TABLE
 from broadside.console.host_names import HostNames
 from broadside.console.http_answers import ApiFailure
 from broadside.console.http_server import ADMITTED
@@ -33,6 +34,9 @@ HEADERS = {
 }
 """Of every page. ``nosniff`` is the server's."""
 
+_API = frozenset(route.path.split("/")[1] for route in TABLE)
+"""The first parts of the API's paths."""
+
 PAGES: tuple[Page, ...] = (*campaign_pages.PAGES,)
 """All pages that want a log-in. A page of a new feature is a record more."""
 
@@ -48,6 +52,7 @@ class Pages:
         routes = [self._route(page.path, self._page(page), page.method) for page in pages]
         routes.append(self._route(login_page.PATH, self._login, "GET"))
         routes.append(Route("/static/{version}/{name:path}", self._static, methods=["GET"]))
+        self._missing = self._route("/", _no_page, "GET")
         self._app = Starlette(routes=routes)
         self._app.router.redirect_slashes = False
         self._app.router.default = self._elsewhere
@@ -93,17 +98,11 @@ class Pages:
         return self._assets.answer(request) or self._problem(request, problem(404, "there is no such file"))
 
     async def _elsewhere(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer what is no page: a browser's mistake with a page that says so, all else by the API."""
-        path = scope["path"]
-        if (
-            scope["type"] != "http"
-            or path.startswith("/v1/")
-            or b"text/html" not in dict(scope["headers"]).get(b"accept", b"")
-        ):
-            await self._api(scope, receive, send)
-            return
+        """Answer what is no page: a person's mistake with a page that says so, all else by the API."""
+        wants_page = b"text/html" in dict(scope["headers"]).get(b"accept", b"")
+        is_api = scope["path"].split("/")[1] in _API
+        await (self._missing.app if wants_page and not is_api else self._api)(scope, receive, send)
 
-        async def missing(request: Request) -> Response:
-            raise ApiFailure(404, f"there is no page {path[:100]}", remedy="see the pages at the top")
 
-        await self._route(path, missing, "GET").app(scope, receive, send)
+async def _no_page(request: Request) -> Response:
+    raise ApiFailure(404, f"there is no page {request.url.path[:100]}", remedy="the campaigns are a page")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from typing import Any
 
 import httpx
@@ -50,7 +50,7 @@ def opened(channel: str) -> Any:
     return Checking()
 
 
-def newsroom_over(link: Link) -> Newsroom:
+def newsroom_over(link: Link, open: Callable[[str], Any] = opened) -> Newsroom:
     return Newsroom(
         store=Store(link),
         tubes=Tubes(link, "test"),
@@ -58,7 +58,7 @@ def newsroom_over(link: Link) -> Newsroom:
         node="n1",
         states=list,
         segments=1,
-        dry_run=DryRun(platforms={"ios": "apns", "android": "fcm"}, open=opened),
+        dry_run=DryRun(platforms={"ios": "apns", "android": "fcm"}, open=open),
         device_tokens=DeviceTokens({"ios": "apns", "android": "fcm"}),
     )
 
