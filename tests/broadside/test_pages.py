@@ -153,7 +153,7 @@ async def test_what_is_no_page_is_the_apis_to_answer(node: httpx.AsyncClient) ->
     assert (await node.get("/healthz", headers=HTML)).json() == {"ok": True}
     assert (await node.get("/v1/nothing", headers=HTML)).headers["content-type"] == "application/problem+json"
     assert (await node.get("/nothing")).headers["content-type"] == "application/problem+json"
-    for path in ("/nothing", "/{", "//", "/campaigns/", "/a/b/c"):
+    for path in ("/nothing", "/{", "/campaigns/", "/a/b/c"):
         person = await node.get(path, headers=HTML)
         assert (person.status_code, "there is no page" in person.text.lower()) == (404, True), path
     assert {route.path for route in TABLE}.isdisjoint(page.path for page in PAGES)
