@@ -17,24 +17,25 @@ document.addEventListener("broadside:campaign", ({ detail: line }) => {
   const live = document.getElementById("live");
   if (line.id !== box.dataset.campaign) return;
   if (live.dataset.state !== line.state) changed();
-  let delivered = 0, settled = 0, remaining = 0;
+  let delivered = 0, settled = 0, remaining = 0, cancelled = 0;
   for (const [name, tally] of Object.entries(line.channels)) {
     const row = live.querySelector(`tr[data-channel="${CSS.escape(name)}"]`);
     if (!row) { changed(); continue; }
     for (const cell of row.querySelectorAll("[data-field]")) cell.textContent = number(tally[cell.dataset.field]);
     delivered += tally.delivered;
     remaining += tally.remaining;
-    for (const word of ["delivered", "dead", "rejected", "expired", "dropped", "cancelled"]) settled += tally[word];
+    cancelled += tally.cancelled;
+    for (const word of ["delivered", "dead", "rejected", "expired", "dropped"]) settled += tally[word];
   }
   set(live, "delivered", number(delivered));
-  set(live, "expected", number(settled + remaining));
+  set(live, "expected", number(settled + cancelled + remaining));
   set(live, "rate", number(line.rate));
   set(live, "held", number(line.held));
   if (line.seconds) set(live, "seconds", span(line.seconds));
   const left = remaining - line.held;
   set(live, "left", line.rate && left > 0 ? span(left / line.rate) : "–");
   const bar = document.getElementById("progress");
-  if (bar) { bar.max = settled + remaining || 1; bar.value = settled; }
+  if (bar) { bar.max = settled + cancelled + remaining || 1; bar.value = settled; }
   if (line.seconds > points[0].at(-1) && delivered !== points[1].at(-1)) {
     points[0].push(line.seconds);
     points[1].push(delivered);
