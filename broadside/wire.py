@@ -12,6 +12,7 @@ from broadside.errors import BroadsideError
 from campaigns.batch import RECIPIENTS_A_BATCH
 from campaigns.channel_figures import ChannelFigures
 from campaigns.channel_state import ChannelState
+from transports.proxy import Proxy
 
 LARGEST = 16 * 1024 * 1024
 """Bytes of one message. A longer one is not ours."""
@@ -60,6 +61,7 @@ class ChannelSetup(msgspec.Struct, frozen=True, kw_only=True):
     origin: str | None
     ca: str | None
     connections: int
+    proxy: Proxy | None = None
     pace: Pace | None
     """None: as fast as the provider takes it."""
     dead_limit: float

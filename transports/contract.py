@@ -17,6 +17,7 @@ from campaigns.batch import Batch
 from campaigns.message import Message
 from campaigns.outcome import Death, Fault, Outcome
 from campaigns.presentation import Presentation
+from transports.proxy import Proxy
 
 LONGEST_PAUSE = 300.0
 """The longest pause of a channel before it tries again, seconds, even if its provider asks for more."""
@@ -179,6 +180,8 @@ class TransportSettings:
     ca: Path | None = None
     """PEM file of the authority that signed ``origin``; None: the system's trust store."""
     connections: int = 1
+    proxy: Proxy | None = None
+    """Between us and the provider; None: there is none."""
     deadline: float = 20.0
     """Seconds after which an unanswered push is *unknown*."""
     quiet_channel: str | None = None

@@ -6,23 +6,29 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import trio
 
 from transports.errors import ConnectionLost
+from transports.proxy import Proxy
 from transports.tls.context import client_context
 
 LARGEST_ANSWER = 64 * 1024
 """Bytes of an answer's body. An access token takes two thousand."""
 
 
-async def post_form(url: str, form: Mapping[str, str], ca: Path | None, seconds: float) -> tuple[int, bytes]:
+async def post_form(
+    url: str, form: Mapping[str, str], ca: Path | None, seconds: float, proxy: Proxy | None = None
+) -> tuple[int, bytes]:
     """POST a form and return (status, body). Raises ``ConnectionLost`` if no whole answer came within ``seconds``.
 
     Nor is an answer taken that is compressed, or larger than ``LARGEST_ANSWER``. ``ca``: PEM file instead of the
     system's trust store. Redirects are not followed: a form may hold a secret.
     """
+    host = urlsplit(url).hostname or ""
+    through = httpx.Proxy(f"http://{proxy}", auth=proxy.login()) if proxy is not None and proxy.serves(host) else None
     body = bytearray()
     identity = {"accept-encoding": "identity"}
     opened: list[Any] = []
@@ -35,7 +41,7 @@ async def post_form(url: str, form: Mapping[str, str], ca: Path | None, seconds:
         with trio.move_on_after(seconds) as limit:
             async with (
                 _closing(opened),
-                httpx.AsyncClient(verify=client_context(ca), timeout=seconds, trust_env=False) as client,
+                httpx.AsyncClient(verify=client_context(ca), timeout=seconds, trust_env=False, proxy=through) as client,
                 client.stream("POST", url, data=dict(form), headers=identity, extensions={"trace": note}) as response,
             ):
                 coding = response.headers.get("content-encoding", "identity")

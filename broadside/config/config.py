@@ -17,6 +17,7 @@ from broadside import machine_users
 from broadside.config import strict_toml
 from broadside.config.http import ADDRESS, Http, checked_http
 from broadside.config.kinds import check_hours, read_kinds
+from broadside.config.network import read_proxy
 from broadside.config.tarantool import (
     KEEP_DAYS,
     NAME,
@@ -39,6 +40,7 @@ from campaigns.where import version_bounds
 from simulators import twins
 from transports import registry
 from transports.contract import ENVIRONMENT, CredentialField, Platform
+from transports.proxy import Proxy
 
 DEFAULT_FILE = "broadside.toml"
 """The file to read from the current folder if none is named."""
@@ -156,6 +158,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     """``[kinds.NAME]``: the kinds of news that an editor can fire."""
     demo: Demo | None = None
     """Fill an empty base with sample phones and fire at them. Only if every channel is a twin."""
+    proxy: Proxy | None = None
+    """The proxy of ``[network]``, or of the environment; None: providers are reached without one."""
     source: Path | None = None
     keep_days: int = KEEP_DAYS
     """``[store] keep``: days after its end until a campaign's ledger leaves the store."""
@@ -210,7 +214,8 @@ _REMEDIES = {
 
 
 def _config(reader: strict_toml.Reader, table: dict[str, object], source: Path) -> Config:
-    sections = [field for field in Config.__struct_fields__ if field not in ("source", "keep_days")]
+    read = ("source", "keep_days", "proxy")
+    sections = [*(field for field in Config.__struct_fields__ if field not in read), "network"]
     reader.unknown(table, sections, "")
     keep_days, table = read_keep(reader, table)
     node = reader.table(NodeConfig, table.get("node", {}), "node", _REMEDIES)
@@ -243,6 +248,7 @@ def _config(reader: strict_toml.Reader, table: dict[str, object], source: Path) 
         newsroom=newsroom or NewsroomConfig(),
         kinds=read_kinds(reader, table.get("kinds", {})),
         demo=demo,
+        proxy=read_proxy(reader, table.get("network", {})),
         source=source,
         keep_days=keep_days,
     )

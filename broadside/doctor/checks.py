@@ -31,7 +31,9 @@ from campaigns.quiet_hours import read_hours
 from campaigns.windows import QuietRule
 from transports import registry
 from transports.contract import TransportSettings
-from transports.errors import TransportError
+from transports.errors import ConnectionLost, TransportError
+from transports.proxy import Proxy
+from transports.tunnel import LARGEST_HEAD, Tunnel
 
 OLDEST_TARANTOOL = (2, 6)
 _TIMEOUT = 4.0
@@ -155,7 +157,7 @@ def _channels(config: Config) -> Iterator[Finding]:
         if origin := channel.origin or registry.load(channel.platform).origin(channel.credentials):
             origins.setdefault((origin, channel.ca), name)
     for (origin, ca), name in origins.items():
-        yield reachable(name, origin, ca)
+        yield reachable(name, origin, ca, config.proxy)
 
 
 def asleep(config: Config) -> Iterator[Finding]:
@@ -193,7 +195,26 @@ def _credentials(name: str, channel: Channel) -> Finding:
     return Finding(name, True, f"the {channel.platform} credentials load")
 
 
-def reachable(name: str, origin: str, ca: Path | None) -> Finding:
+def _connected(host: str, port: int, proxy: Proxy | None) -> socket.socket:
+    """Connect as a worker would (raises ``ConnectionLost`` for a proxy that refuses, ``OSError``)."""
+    if proxy is None or not proxy.serves(host):
+        return socket.create_connection((host, port), _TIMEOUT)
+    tunnel = Tunnel(proxy, host, port)
+    try:
+        link = socket.create_connection((proxy.host, proxy.port), _TIMEOUT)
+    except OSError as error:
+        raise ConnectionLost(f"proxy {proxy}: {reason(error)}") from error
+    try:
+        link.sendall(tunnel.request)
+        while not tunnel.receive(link.recv(LARGEST_HEAD)):
+            pass
+    except BaseException:
+        link.close()
+        raise
+    return link
+
+
+def reachable(name: str, origin: str, ca: Path | None, proxy: Proxy | None = None) -> Finding:
     """Check the path to a provider up to HTTP/2: name, connection, certificate, ALPN."""
     parts = urlsplit(origin)
     host, port = parts.hostname or "", parts.port or 443
@@ -206,10 +227,12 @@ def reachable(name: str, origin: str, ca: Path | None) -> Finding:
             context = ssl.create_default_context(cafile=str(ca))
         context.set_alpn_protocols(["h2"])
         with (
-            socket.create_connection((host, port), _TIMEOUT) as link,
+            _connected(host, port, proxy) as link,
             context.wrap_socket(link, server_hostname=host) as secured,
         ):
             chosen, spoken = secured.selected_alpn_protocol(), secured.version()
+    except ConnectionLost as error:
+        return Finding(name, False, str(error), "does the proxy of [network] or HTTPS_PROXY run, and let this through?")
     except socket.gaierror:
         return Finding(name, False, f"{host} has no address", "check DNS, and that this machine may reach the internet")
     except ssl.SSLError as error:

@@ -362,6 +362,7 @@ class Node:
             origin=origin,
             ca=None if ca is None else str(ca),
             connections=channel.connections,
+            proxy=None if channel.twin else self._config.proxy,
             pace=self.allowances[name].pace,
             dead_limit=channel.dead_limit,
             warm_up=channel.warm_up,

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from broadside.config.config import Channel, Config, Demo, load
+from broadside.config.network import Network
 from broadside.config.tarantool import OwnQueue, ServerConfig
 from broadside.demo.demo_config import demo_config, load_or_demo
 from broadside.errors import ConfigError, shown
@@ -407,7 +408,7 @@ def test_the_example_is_right_and_shows_every_key(folder: Path, monkeypatch: pyt
         config.peers[0],
         config.supervision,
     )
-    for table in (*sections, Demo()):
+    for table in (*sections, Demo(), Network()):
         assert table is not None
         assert set(table.__struct_fields__) <= written
     assert set(Channel.__struct_fields__) <= written | {"credentials"}

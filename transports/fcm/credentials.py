@@ -21,6 +21,7 @@ from transports.backoff import Backoff
 from transports.errors import ConnectionLost, CredentialsError
 from transports.fcm.fields import SERVICE_ACCOUNT
 from transports.http1 import post_form
+from transports.proxy import Proxy
 
 SCOPE = "https://www.googleapis.com/auth/firebase.messaging"
 EARLY = 300.0
@@ -60,6 +61,7 @@ class AccessToken:
         account: ServiceAccount,
         ca: Path | None = None,
         *,
+        proxy: Proxy | None = None,
         clock: Callable[[], float] = time.time,
         backoff: Callable[[], Backoff] = Backoff,
     ) -> None:
@@ -72,6 +74,7 @@ class AccessToken:
         """Since when there is no token that Google accepts, on ``trio.current_time()``; None: there is one."""
         self._account = account
         self._ca = ca
+        self._proxy = proxy
         self._clock = clock
         self._backoff = backoff
         self._value = b""
@@ -127,7 +130,7 @@ class AccessToken:
     async def _fetch(self) -> float | None:
         form = {"grant_type": _GRANT, "assertion": self._assertion()}
         try:
-            status, body = await post_form(self._account.token_uri, form, self._ca, _TIMEOUT)
+            status, body = await post_form(self._account.token_uri, form, self._ca, _TIMEOUT, self._proxy)
         except ConnectionLost as lost:
             self.outage = str(lost)
             return None

@@ -250,13 +250,14 @@ def build(
         parse_origin(settings.origin or ORIGIN),
         context=client_context(settings.ca, alpn=("h2",)),
         connections=settings.connections,
+        proxy=settings.proxy,
         timing=timing or Timing(deadline=settings.deadline),
         backoff=backoff,
     )
     versions = settings.android_v2 if isinstance(settings.android_v2, str) else ""
     slots = settings.collapse_slots
     app = payload.AndroidApp(settings.quiet_channel, bool(settings.android_v2), versions, slots)
-    token = credentials.AccessToken(account, settings.ca, backoff=backoff)
+    token = credentials.AccessToken(account, settings.ca, proxy=settings.proxy, backoff=backoff)
     transport = FcmTransport(project, token, pool, app=app)
     if settings.warm_up is not None:
         transport.warm_up_with(settings.warm_up, settings.channel)

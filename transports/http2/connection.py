@@ -14,7 +14,9 @@ import trio
 from transports.errors import ConnectionLost, CredentialsError
 from transports.http2.client import Http2Client
 from transports.http2.messages import Completions
+from transports.proxy import Proxy
 from transports.tls.stream import TlsStream
+from transports.tunnel import open_tunnel
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +68,10 @@ class Timing:
     """How often deadlines are checked."""
 
 
-async def dial(origin: Origin, context: ssl.SSLContext, seconds: float) -> TlsStream:
+async def dial(origin: Origin, context: ssl.SSLContext, seconds: float, proxy: Proxy | None = None) -> TlsStream:
     """Connect, with a fresh DNS look-up, and shake hands. Raises ``ConnectionLost`` with the reason in words.
+
+    Of several addresses, of both families, the first that answers is taken (RFC 8305); a ``proxy`` has its own view.
 
     ``context`` must offer the ALPN protocol ``h2``; a peer that does not choose it is refused (RFC 9113 §3.3).
     """
@@ -75,7 +79,10 @@ async def dial(origin: Origin, context: ssl.SSLContext, seconds: float) -> TlsSt
     stream: TlsStream | None = None
     try:
         with trio.fail_after(seconds):
-            tcp = await trio.open_tcp_stream(origin.host, origin.port)
+            if proxy is not None and proxy.serves(origin.host):
+                tcp = await open_tunnel(proxy, origin.host, origin.port)
+            else:
+                tcp = await trio.open_tcp_stream(origin.host, origin.port)
             stream = TlsStream(tcp, context, origin.host)
             await stream.do_handshake()
         if stream.protocol == "h2":

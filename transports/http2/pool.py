@@ -15,6 +15,7 @@ from transports.http2.client import Http2Client
 from transports.http2.connection import Connection, Origin, Timing, dial
 from transports.http2.messages import UNPROCESSED, Completions
 from transports.http2.submission import Submission
+from transports.proxy import Proxy
 
 _log = structlog.get_logger(__name__)
 
@@ -31,6 +32,7 @@ class Pool:
         *,
         context: ssl.SSLContext,
         connections: int = 1,
+        proxy: Proxy | None = None,
         timing: Timing | None = None,
         backoff: Callable[[], Backoff] = Backoff,
         client: Callable[[], Http2Client] = Http2Client,
@@ -45,6 +47,7 @@ class Pool:
         """Makes the first request of each connection (it returns None: not yet, call again)."""
         self._context = context
         self._size = connections
+        self._proxy = proxy
         self._timing = timing or Timing()
         self._backoff = backoff
         self._client = client
@@ -190,7 +193,7 @@ class Pool:
         backoff = self._backoff()
         while not self._stop.is_set():
             try:
-                stream = await dial(self.origin, self._context, self._timing.connect)
+                stream = await dial(self.origin, self._context, self._timing.connect, self._proxy)
             except ConnectionLost as lost:
                 reason = str(lost)
             else:
