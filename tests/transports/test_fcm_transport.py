@@ -22,7 +22,7 @@ class Google:
         self.asked = 0
         self.answers = []
 
-    async def post(self, url, form, ca, seconds):
+    async def post(self, url, form, ca, seconds, proxy=None):
         self.asked += 1
         assert form["grant_type"] == "urn:ietf:params:oauth:grant-type:jwt-bearer"
         answer = self.answers.pop(0) if self.answers else (200, {"access_token": f"ya29.{self.asked}"})

@@ -237,7 +237,8 @@ async def test_a_cancelled_sender_begins_nothing_more(peer, make_apns, make_batc
 
 
 async def test_load_is_spread_over_all_connections(peer, make_apns, make_batch, running, until):
-    async with running(make_apns(peer, connections=3)) as transport:
+    patient = Timing(silence=20, ping=20, sweep=0.02)  # the peer answers in this process, whose cores may be busy
+    async with running(make_apns(peer, connections=3, timing=patient)) as transport:
         await until(lambda: transport.pool.connections == 3)
         outcomes = await transport.send(make_batch(900))
     assert outcomes.delivered == 900

@@ -40,6 +40,8 @@ from transports.tls.context import client_context
 from transports.warm_up import FirstRequest
 
 PLATFORM = "apns"
+IDLE = 60.0
+"""Seconds between two PINGs of an idle connection: Apple allows them, and nobody on the way forgets it."""
 """Under this name a message has texts and options of its own."""
 _content = operator.attrgetter("body")
 
@@ -238,7 +240,7 @@ def build(
         context=client_context(settings.ca, alpn=("h2",), certificate=files),
         connections=settings.connections,
         proxy=settings.proxy,
-        timing=timing or Timing(deadline=settings.deadline),
+        timing=timing or Timing(deadline=settings.deadline, idle=IDLE),
         backoff=backoff,
     )
     transport = ApnsTransport(settings.app, credential, pool)

@@ -251,7 +251,7 @@ def build(
         context=client_context(settings.ca, alpn=("h2",)),
         connections=settings.connections,
         proxy=settings.proxy,
-        timing=timing or Timing(deadline=settings.deadline),
+        timing=timing or Timing(deadline=settings.deadline, idle=math.inf),
         backoff=backoff,
     )
     versions = settings.android_v2 if isinstance(settings.android_v2, str) else ""

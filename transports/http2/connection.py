@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+import socket
 import ssl
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 from urllib.parse import urlsplit
 
@@ -63,9 +64,26 @@ class Timing:
     ping: float = 5.0
     """A PING unanswered for this long: the connection is dead."""
     idle: float = 3_600.0
-    """PING an idle connection this often (Apple allows an hour)."""
+    """PING an idle connection this often; ``inf``: never, because the provider counts it as abuse."""
+    doubt: float = 60.0
+    """A connection that has heard nothing for this long may have been forgotten by a router on the way: it is asked by
+    PING before anything is sent there."""
+    proof: float = 1.0
+    """What does not answer that PING within this time is replaced."""
     sweep: float = 0.1
     """How often deadlines are checked."""
+
+
+_KEEP_ALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3, "TCP_USER_TIMEOUT": 10_000}
+"""Seconds until the kernel asks the peer's, and between two tries; tries; ms until unacknowledged bytes end it."""
+
+
+def keep_alive(tcp: trio.SocketStream) -> None:
+    """Let the kernel keep an idle connection known to routers and firewalls: the peer's program sees nothing of it."""
+    tcp.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in _KEEP_ALIVE.items():
+        if (option := getattr(socket, name, None)) is not None:  # not every system has each
+            tcp.setsockopt(socket.IPPROTO_TCP, option, value)
 
 
 async def dial(origin: Origin, context: ssl.SSLContext, seconds: float, proxy: Proxy | None = None) -> TlsStream:
@@ -83,6 +101,7 @@ async def dial(origin: Origin, context: ssl.SSLContext, seconds: float, proxy: P
                 tcp = await open_tunnel(proxy, origin.host, origin.port)
             else:
                 tcp = await trio.open_tcp_stream(origin.host, origin.port)
+            keep_alive(tcp)
             stream = TlsStream(tcp, context, origin.host)
             await stream.do_handshake()
         if stream.protocol == "h2":
@@ -150,7 +169,7 @@ class Connection:
         self._rest = False  # the socket did not take all of the reader's bytes
         now = trio.current_time()
         self._born = self._heard = now
-        self._ping: tuple[bytes, float] | None = None
+        self._ping: tuple[bytes, float, float] | None = None  # payload, when, seconds within which it is answered
         self._stalled: float | None = None
 
     @property
@@ -202,6 +221,22 @@ class Connection:
             self._limit(1.0)
         self.wake()
 
+    def certain(self, now: float) -> bool:
+        """Whether the peer was heard lately. If not, ask it: ``progress`` is called once it answers."""
+        if now - self._heard <= self._timing.doubt:
+            return True
+        if self._ping is None or self._ping[2] > self._timing.proof:
+            self._ask(now, self._timing.proof)
+        return False
+
+    def ask_no_more(self) -> None:
+        """Send no PING any more: the peer counts them as abuse."""
+        self._timing = replace(self._timing, silence=math.inf, idle=math.inf, doubt=math.inf)
+
+    def _ask(self, now: float, within: float) -> None:
+        self._ping = (self.client.ping(), now, within)
+        self.wake()
+
     def sweep(self, now: float, wanted: bool) -> None:
         """Check deadlines and silence. ``wanted``: requests wait that this connection has not taken."""
         timing, client = self._timing, self.client
@@ -216,14 +251,13 @@ class Connection:
                 return self.fail(f"nothing heard for {now - self._heard:.1f} s: half-open")
             self.check()
         if self._ping is not None:
-            payload, at = self._ping
+            payload, at, within = self._ping
             if client.pong == payload:
                 self._ping = None
-            elif now - at > timing.ping:
-                return self.fail(f"no answer to PING within {timing.ping:g} s")
+            elif now - at > within:
+                return self.fail(f"no answer to PING within {within:g} s")
         elif now - self._heard > (timing.silence if sent is not None else timing.idle):
-            self._ping = (client.ping(), now)
-            self.wake()
+            self._ask(now, timing.ping)
         if client.retiring is not None and not client.in_flight:
             self._limit(2.0)
             self.wake()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import ssl
 from collections import Counter, deque
 from collections.abc import Callable
@@ -19,6 +20,9 @@ from transports.proxy import Proxy
 
 _log = structlog.get_logger(__name__)
 
+ABUSE = "GOAWAY ENHANCE_YOUR_CALM"
+CALM = 3_600.0
+"""Seconds without a PING after the peer has said :data:`ABUSE`."""
 _CHUNK = 64  # requests given to one connection before the least busy one is chosen again
 _PROVEN = 60.0  # seconds a connection must have lived to count as good without an accepted request
 
@@ -57,6 +61,7 @@ class Pool:
         self._stop = trio.Event()
         self._drained = trio.Event()
         self._closed = False
+        self._calm_until = -math.inf
 
     @property
     def connections(self) -> int:
@@ -114,7 +119,7 @@ class Pool:
         if not queue:
             return
         now = trio.current_time()
-        candidates = [each for each in self._connections if each.warm and each.client.room()]
+        candidates = [each for each in self._connections if each.warm and each.client.room() and each.certain(now)]
         while queue:
             first = queue[0]
             may_begin = first.may_begin()  # it may also withdraw what is unsent
@@ -198,10 +203,14 @@ class Pool:
                 reason = str(lost)
             else:
                 connection = Connection(stream, self._client(), self._timing, self._settle, self._progress)
+                if trio.current_time() < self._calm_until:
+                    connection.ask_no_more()
                 nursery.start_soon(self._serve, connection)
                 nursery.start_soon(self._warm, connection)
                 await connection.unusable.wait()
                 reason = connection.client.error or connection.client.retiring or "closed"
+                if ABUSE in reason:
+                    self._calm(reason)
                 if connection.client.accepted or connection.age > _PROVEN:
                     backoff.reset()
             delay = backoff.next()
@@ -211,6 +220,13 @@ class Pool:
                 self.outage = reason
             _log.info("connection ended", origin=self.origin.host, reason=reason, next_try=round(delay, 2))
             await trio.sleep(delay)
+
+    def _calm(self, reason: str) -> None:
+        """Send no PING to this origin for an hour: it counts them as abuse."""
+        self._calm_until = trio.current_time() + CALM
+        for connection in self._connections:
+            connection.ask_no_more()
+        _log.warning("the peer counts something as abuse: no PING for an hour", origin=str(self.origin), reason=reason)
 
     async def _serve(self, connection: Connection) -> None:
         self._connections.append(connection)
