@@ -12,6 +12,7 @@ from typing import Any
 import h2.events
 import trio
 from h2.errors import ErrorCodes
+from hyperframe.frame import GoAwayFrame
 
 from transports.apns import transport as apns
 from transports.contract import TransportSettings
@@ -103,7 +104,8 @@ async def test_a_peer_that_calls_pings_abuse_gets_none_for_an_hour(
     async with running(make_apns(peer, timing=QUIET, connections=1)) as transport:
         await until(lambda: transport.pool.connections == 1)
         link = peer.links[0]
-        link.h2.close_connection(ErrorCodes.ENHANCE_YOUR_CALM, b"too_many_pings", last_stream_id=0)
+        frame = GoAwayFrame(0, error_code=ErrorCodes.ENHANCE_YOUR_CALM, additional_data=b"too_many_pings")
+        link.h2._data_to_send += frame.serialize()
         await link.flush()
         await until(lambda: peer.accepted == 2 and transport.pool.connections == 1)
         pings = counted_pings(peer)
