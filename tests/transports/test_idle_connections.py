@@ -101,12 +101,17 @@ async def test_a_peer_that_calls_pings_abuse_gets_none_for_an_hour(
     peer: Any, make_apns: Any, make_batch: Any, running: Any, until: Any
 ) -> None:
     """24.3: Google answers too_many_pings with ENHANCE_YOUR_CALM."""
+
+    def calm(seen: Any) -> Any:
+        code = ErrorCodes.ENHANCE_YOUR_CALM
+        frame = GoAwayFrame(0, last_stream_id=1, error_code=code, additional_data=b"too_many_pings")
+        seen.link.h2._data_to_send += frame.serialize()
+        peer.answer = lambda seen: OK
+        return OK
+
+    peer.answer = calm
     async with running(make_apns(peer, timing=QUIET, connections=1)) as transport:
-        await until(lambda: transport.pool.connections == 1)
-        link = peer.links[0]
-        frame = GoAwayFrame(0, error_code=ErrorCodes.ENHANCE_YOUR_CALM, additional_data=b"too_many_pings")
-        link.h2._data_to_send += frame.serialize()
-        await link.flush()
+        assert (await transport.send(make_batch(1))).delivered == 1
         await until(lambda: peer.accepted == 2 and transport.pool.connections == 1)
         pings = counted_pings(peer)
         await trio.sleep(0.4)
