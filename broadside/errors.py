@@ -117,11 +117,24 @@ class NeedsYes(RecordError):
 
 
 class Conflict(BroadsideError):
-    """The request conflicts with the current state. ``missing``: the thing asked for does not exist."""
+    """The request conflicts with the current state.
 
-    def __init__(self, what: str, remedy: str = "", *, missing: bool = False) -> None:
-        """Keep what the conflict is, and what to do about it."""
+    ``missing``: the thing asked for does not exist; ``campaign``: the id of the campaign that it has become.
+    """
+
+    def __init__(
+        self,
+        what: str,
+        remedy: str = "",
+        *,
+        missing: bool = False,
+        field: str = "",
+        value: str = "",
+        campaign: str = "",
+    ) -> None:
+        """Keep what the conflict is, what to do about it, and the ``field`` of the request with its ``value``."""
         self.what, self.remedy, self.missing = what, remedy, missing
+        self.field, self.value, self.campaign = field, value, campaign
         super().__init__(what + (f" ({remedy})" if remedy else ""))
 
 

@@ -18,6 +18,7 @@ from campaigns.message import Message
 from campaigns.recipient import Recipient
 from campaigns.where import AppVersions
 from campaigns.windows import Windows
+from storage.drafts import DraftStore
 from storage.errors import LinkLost, VerbRefused
 from storage.link import Link
 from storage.records import (
@@ -70,6 +71,7 @@ class Store:
         self._link = link
         self._where = where
         self._replica = replica
+        self.drafts = DraftStore(link, where)
 
     async def subscribers_put(self, rows: Sequence[Sequence[Any]]) -> Stored:
         """Upsert by (channel, token), in this order. Rows as ``storage.records.Row`` without the id.

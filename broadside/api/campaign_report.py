@@ -125,6 +125,13 @@ class CampaignPage(msgspec.Struct, frozen=True):
     """The ``cursor`` of the campaigns before these; null: these were the first."""
 
 
+class DraftVersion(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A draft as somebody has seen it."""
+
+    id: str
+    version: int
+
+
 class FireRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A campaign to fire."""
 
@@ -154,6 +161,11 @@ class FireRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """Ask whether the platforms and providers would accept the message; fire nothing."""
     audience: AudienceRequest | msgspec.UnsetType = msgspec.UNSET
     """Who on these channels; unset: everybody."""
+    draft: bool | msgspec.UnsetType = msgspec.UNSET
+    """Keep it as a draft; fire nothing. It may be incomplete."""
+    from_draft: DraftVersion | msgspec.UnsetType = msgspec.UNSET
+    """The draft that this campaign was written as. A draft is fired once, whatever the ``Idempotency-Key``, and only if
+    nobody has changed it since this version."""
 
 
 class NewsroomClock(msgspec.Struct, frozen=True, kw_only=True):

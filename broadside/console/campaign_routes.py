@@ -17,7 +17,7 @@ from broadside.api.v1 import table
 from broadside.console.calls import Bound, Call, bind
 from broadside.console.http_answers import ApiFailure, json_answer
 from broadside.console.stream_answer import Put, StreamAnswer
-from broadside.errors import RecordError
+from broadside.errors import Problem, RecordError
 from broadside.newsroom.newsroom import Newsroom
 
 T = TypeVar("T")
@@ -27,10 +27,19 @@ def campaign_routes(newsroom: Newsroom) -> list[Bound]:
     """Bind the routes."""
 
     async def fire(call: Call) -> CampaignReport | Response:
-        wanted = _wanted(call)
+        wanted = call.body(FireRequest)
+        if wanted.draft is True:
+            if wanted.from_draft is not msgspec.UNSET or wanted.dry_run is True:
+                other = "dry_run" if wanted.dry_run is True else "from_draft"
+                raise RecordError(Problem("draft", f"is given, and so is {other}", "give one of them"))
+            draft = await newsroom.drafts.create(wanted, call.holder.name, call.key, call.holder.owner)
+            return json_answer(draft, 202)
+        _check(wanted)
         await newsroom.check_limits(wanted, call.holder.limits)
         if wanted.dry_run is True:
             return json_answer(await newsroom.rehearse(wanted))
+        if wanted.from_draft is not msgspec.UNSET:
+            return await newsroom.drafts.fire(wanted, newsroom.fire)
         return await newsroom.fire(wanted, call.key, call.holder.owner)
 
     async def preview(call: Call) -> PreviewReport:
@@ -111,6 +120,10 @@ def _there(call: Call, found: T | None) -> T:
 def _wanted(call: Call) -> FireRequest:
     """Read a request to fire. Raises ``RecordError`` for the first field that is not as it must be."""
     wanted = call.body(FireRequest)
+    _check(wanted)
+    return wanted
+
+
+def _check(wanted: FireRequest) -> None:
     if problem := request_problem(wanted) or texts_problem(wanted.message):
         raise RecordError(problem)
-    return wanted

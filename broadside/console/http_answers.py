@@ -102,7 +102,11 @@ def answered(endpoint: Handler) -> Handler:
             return problem_answer(problem(503, f"the node does not reach its Tarantool: {error}", remedy=remedy))
         except Conflict as conflict:
             status = 404 if conflict.missing else 409
-            return problem_answer(problem(status, conflict.what, remedy=conflict.remedy))
+            known = {"campaign": conflict.campaign} if conflict.campaign else {}
+            field, value = conflict.field, conflict.value
+            return problem_answer(
+                problem(status, conflict.what, field=field, value=value, remedy=conflict.remedy, **known)
+            )
         except OutOfMemory as error:
             return problem_answer(problem(507, f"Tarantool's memory is full: {error.text}", remedy=REMEDY))
         except VerbRefused as error:

@@ -19,6 +19,7 @@ from broadside.console.access_routes import Access, access_routes
 from broadside.console.calls import Admitted, Bound, Call, bind, read_call
 from broadside.console.campaign_routes import campaign_routes
 from broadside.console.dead_routes import dead_routes
+from broadside.console.draft_routes import draft_routes
 from broadside.console.event_routes import event_routes
 from broadside.console.host_names import HostNames
 from broadside.console.http_answers import answered, failed, json_answer, no_route
@@ -58,6 +59,7 @@ class Api:
         self._bound: list[Bound] = [
             *node_routes(ready, status, board, metrics),
             *campaign_routes(newsroom),
+            *draft_routes(newsroom.drafts),
             *event_routes(newsroom, EventFeed(newsroom, board)),
             *subscriber_routes(newsroom),
             *ring_routes(newsroom, ring),

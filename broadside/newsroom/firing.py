@@ -50,7 +50,7 @@ class KeyReused(FireFailed):
 
     def __init__(self, key: str, campaign: str, fields: Sequence[str]) -> None:
         """Name the campaign that the key belongs to, and the fields in which the requests differ."""
-        self.key = key
+        self.key, self.fields = key, fields
         why = f"{HEADER} {shown(key)} was used for campaign {campaign}, with another {', '.join(fields)}"
         super().__init__(campaign, why, "use a new key for a new campaign", maybe=False, status=422)
 

@@ -29,6 +29,7 @@ from broadside.newsroom.adaptation import adapt, policy_entries
 from broadside.newsroom.audience_desk import AudienceDesk, Chosen
 from broadside.newsroom.coverage import coverage, verify
 from broadside.newsroom.dead_desk import DeadDesk, questions
+from broadside.newsroom.draft_desk import DraftDesk
 from broadside.newsroom.dry_run import PHONES, DryRun
 from broadside.newsroom.firing import Firing, new_id
 from broadside.newsroom.foresight import FORESEEN, Foreseen, foresee, zoneless
@@ -112,6 +113,7 @@ class Newsroom:
         self._standing = standing
         self.dead = DeadDesk(store, clock)
         self.audience = AudienceDesk(store)
+        self.drafts = DraftDesk(store.drafts, clock, zone)
         self._dry_run = dry_run
         self.device_tokens = device_tokens
         self._quiet = quiet

@@ -17,6 +17,7 @@ import trio
 from campaigns.message import Message
 from campaigns.recipient import pack_recipients, unpack_recipients
 from storage.access import AccessStore, AuditRow, KeyRow
+from storage.drafts import DraftStore
 from storage.records import Once, Remainder, Settlement, Task, attempt
 from tests.conftest import Server, linked
 from tests.storage.test_walk_verbs import CAMPAIGN, NOW, House
@@ -77,6 +78,7 @@ async def fill(server: Server) -> None:
         access = AccessStore(link)
         await access.add(KEY)
         await access.add_ticket("session", "session", KEY.id, NOW + 1000, NOW)
+        await DraftStore(link).save("k7r2m5qpx4n3a", 0, "Storm", "{}", KEY.name, NOW)
         await access.record(AuditRow(0, NOW, "n1", KEY.id, KEY.name, "POST /v1/campaigns", "c", 201, {}))
 
 

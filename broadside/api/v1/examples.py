@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
+
 from broadside.api.access_records import (
     AuditEntry,
     AuditPage,
@@ -40,6 +42,7 @@ from broadside.api.campaign_report import (
     Verdict,
 )
 from broadside.api.dead_records import DeadAnswer, DeadAnswered, DeadEntry, DeadPage, DeadRestore, DeadRestored
+from broadside.api.draft_records import DraftChange, DraftLine, DraftPage, DraftRecord, DraftRemoved
 from broadside.api.event_records import AlarmsNow, ChannelsNow
 from broadside.api.node_status import Health, MemoryUse, NodeStatus, Readiness, TubeStatus, TwinStatus, WorkerStatus
 from broadside.api.operations import (
@@ -122,6 +125,16 @@ _DEAD = DeadEntry(
     text="ios-news: the provider refused 300 of 1,000 phones, 30%; the limit is 10%.",
 )
 
+_DRAFT = DraftLine(
+    id="k7r2m5qpx4n3a",
+    title="Storm",
+    version=3,
+    created_at=_AT,
+    created_by="Ana",
+    changed_at=_AT + 60_000,
+    changed_by="Bo",
+)
+
 EXAMPLES: Mapping[Any, Any] = {
     dict[str, Any]: {"openapi": "3.1.0"},
     Health: Health(ok=True),
@@ -156,6 +169,12 @@ EXAMPLES: Mapping[Any, Any] = {
     ),
     Readiness: Readiness(ready=True, alarms=[_ALARM]),
     str: "broadside_ready 1.0\n",
+    DraftChange: DraftChange(version=3, request=FireRequest(message=_MESSAGE)),
+    DraftRecord: DraftRecord(
+        **msgspec.structs.asdict(_DRAFT), request=FireRequest(message=_MESSAGE), expires_at=_AT + 2_419_260_000
+    ),
+    DraftPage: DraftPage(items=[_DRAFT], next=None),
+    DraftRemoved: DraftRemoved(removed=True),
     FireRequest: FireRequest(
         message=_MESSAGE, kind="breaking", start="2026-12-01T08:00+01:00", audience=AudienceRequest(countries=["BR"])
     ),

@@ -23,6 +23,7 @@ from broadside.api.base_records import BaseCount, Channels, Imported, ImportedLi
 from broadside.api.bounds import LARGEST_CAMPAIGN, LARGEST_LINE
 from broadside.api.campaign_report import CampaignPage, CampaignReport, DryRunReport, FireRequest, NewsroomClock
 from broadside.api.dead_records import DeadAnswer, DeadAnswered, DeadPage, DeadRestore, DeadRestored
+from broadside.api.draft_records import DraftChange, DraftPage, DraftRecord, DraftRemoved
 from broadside.api.event_records import EVENT_STREAM
 from broadside.api.event_records import EVENTS as EVENT_KINDS
 from broadside.api.node_status import Health, NodeStatus, Readiness, TubeStatus
@@ -53,6 +54,13 @@ class _Query(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 class CampaignsQuery(_Query, frozen=True, kw_only=True):
     """Which campaigns."""
+
+    limit: Annotated[int, Meta(ge=1, le=100)] = 100
+    cursor: Cursor = ""
+
+
+class DraftsQuery(_Query, frozen=True, kw_only=True):
+    """Which drafts."""
 
     limit: Annotated[int, Meta(ge=1, le=100)] = 100
     cursor: Cursor = ""
@@ -157,17 +165,21 @@ FIRE = Route(
     path="/v1/campaigns",
     scope="editor",
     summary="Create a campaign and fire it: at once, or at the time that `when` names. With `dry_run` only ask whether "
-    "the platforms and providers would accept it.",
+    "the platforms and providers would accept it; with `draft` only keep it.",
     body=FireRequest,
     noun="a campaign",
     largest=LARGEST_CAMPAIGN,
     too_large=SHORTEN,
     answer=CampaignReport,
     status=201,
-    also={200: DryRunReport},
-    errors={422: "The `Idempotency-Key` was used for another campaign."},
+    also={200: DryRunReport, 202: DraftRecord},
+    errors={
+        404: "There is no such draft.",
+        409: "The draft was changed or fired since; or `confirm` names the field that says yes to what this would do.",
+        422: "The `Idempotency-Key` was used for another campaign.",
+    },
     repeat="store",
-    noted=("message.title", "kind", "channels", "when"),
+    noted=("message.title", "kind", "channels", "when", "from_draft.id"),
 )
 CAMPAIGNS = Route(
     method="GET",
@@ -259,6 +271,45 @@ PAUSE = _move("pause", "Begin to pause a campaign: nothing more is claimed or se
 RESUME = _move("resume", "Resume a paused campaign where it stopped.", "The campaign is not paused.")
 CANCEL = _move(
     "cancel", "Begin to cancel a campaign: subscribers not yet reached get nothing.", "The campaign has ended already."
+)
+
+_NO_DRAFT = {404: "There is no such draft."}
+
+DRAFTS = Route(
+    method="GET",
+    path="/v1/drafts",
+    scope="editor",
+    summary="List drafts that were not fired, the last changed first.",
+    query=DraftsQuery,
+    answer=DraftPage,
+)
+DRAFT = Route(
+    method="GET",
+    path="/v1/drafts/{draft_id}",
+    scope="editor",
+    summary="Return a draft.",
+    answer=DraftRecord,
+    errors=_NO_DRAFT,
+)
+DRAFT_SAVE = Route(
+    audited=False,
+    method="POST",
+    path="/v1/drafts/{draft_id}",
+    scope="editor",
+    summary="Change a draft, or begin one under an id that nobody has: 13 letters or digits of base32, drawn.",
+    body=DraftChange,
+    noun="a draft",
+    largest=LARGEST_CAMPAIGN,
+    too_large=SHORTEN,
+    answer=DraftRecord,
+    errors={**_NO_DRAFT, 409: "It was changed or fired since: the error says by whom and when, or as which campaign."},
+)
+DRAFT_REMOVE = Route(
+    method="DELETE",
+    path="/v1/drafts/{draft_id}",
+    scope="editor",
+    summary="Delete a draft.",
+    answer=DraftRemoved,
 )
 
 AUDIENCE = Route(
@@ -524,6 +575,10 @@ TABLE: tuple[Route[Any], ...] = (
     PAUSE,
     RESUME,
     CANCEL,
+    DRAFTS,
+    DRAFT,
+    DRAFT_SAVE,
+    DRAFT_REMOVE,
     AUDIENCE,
     NEWSROOM,
     REGISTER,
