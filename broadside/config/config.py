@@ -15,7 +15,7 @@ from msgspec import Meta
 
 from broadside import machine_users
 from broadside.config import strict_toml
-from broadside.config.http import ADDRESS, Http, checked_http
+from broadside.config.http import ADDRESS, HOST_PATTERN, Http, checked_http
 from broadside.config.kinds import check_hours, read_kinds
 from broadside.config.network import read_proxy
 from broadside.config.tarantool import (
@@ -119,6 +119,8 @@ class NewsroomConfig(msgspec.Struct, frozen=True, kw_only=True):
     these subscribers no quiet hours hold."""
     quiet: str = "23:00-07:00"
     """The hours of each subscriber's own day in which nobody is woken; ``off``: none."""
+    link_hosts: Annotated[tuple[str, ...], Meta(max_length=100)] = ()
+    """The newsroom's own sites, whose pages the node may read for an editor: ``www.example.com``, ``*.example.com``."""
 
     @property
     def quiet_hours(self) -> QuietHours | None:
@@ -271,6 +273,12 @@ def _check_node(reader: strict_toml.Reader, node: NodeConfig) -> None:
 def _check_newsroom(reader: strict_toml.Reader, newsroom: NewsroomConfig) -> None:
     _check_zone(reader, newsroom.zone, "newsroom.zone")
     check_hours(reader, newsroom.quiet, "newsroom.quiet")
+    for number, host in enumerate(newsroom.link_hosts):
+        if not HOST_PATTERN.fullmatch(host):
+            remedy = (
+                "a host, as in www.example.com, or all below one, as in *.example.com; with :port if it has its own"
+            )
+            reader.problem(f"newsroom.link_hosts[{number}]", f"{shown(host)} is not a host", remedy, host)
 
 
 def _check_zone(reader: strict_toml.Reader, zone: str | None, key: str) -> None:

@@ -17,6 +17,9 @@ ADDRESS = 'write host:port, as in "127.0.0.1:8765"'
 _LABEL = r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 _HOST_NAME = re.compile(rf"(?=.{{1,253}}$){_LABEL}(\.{_LABEL})*")
 
+HOST_PATTERN = re.compile(rf"((\*\.)?{_HOST_NAME.pattern}|\[[0-9a-fA-F:.]+\])(:[0-9]{{1,5}})?")
+"""A host of others, or all hosts below a name; with a port if it has a special one."""
+
 
 class Http(msgspec.Struct, frozen=True, kw_only=True):
     """``[http]``: the address of the API."""

@@ -10,6 +10,7 @@ from starlette.responses import Response
 from broadside.api.audience_request import AudienceCount, CountRequest
 from broadside.api.bounds import channels_problem, request_problem
 from broadside.api.campaign_report import CampaignPage, CampaignReport, FireRequest, NewsroomClock
+from broadside.api.link_records import LinkMetadata, LinkRequest
 from broadside.api.operations import Coverage, Verification
 from broadside.api.preview_report import PreviewReport
 from broadside.api.text_rules import texts_problem
@@ -18,6 +19,7 @@ from broadside.console.calls import Bound, Call, bind
 from broadside.console.http_answers import ApiFailure, json_answer
 from broadside.console.stream_answer import Put, StreamAnswer
 from broadside.errors import Problem, RecordError
+from broadside.newsroom.link_reader import LinkUnread
 from broadside.newsroom.newsroom import Newsroom
 
 T = TypeVar("T")
@@ -92,6 +94,13 @@ def campaign_routes(newsroom: Newsroom) -> list[Bound]:
             raise RecordError(problem)
         return await newsroom.audience.count(wanted.audience, wanted.exact)
 
+    async def read_link(call: Call) -> LinkMetadata:
+        url = call.body(LinkRequest).url
+        try:
+            return await newsroom.links.read(url)
+        except LinkUnread as error:
+            raise ApiFailure(502, error.why, field="url", value=url[:60], remedy=error.remedy) from None
+
     return [
         bind(table.FIRE, fire),
         bind(table.CAMPAIGNS, newest),
@@ -105,6 +114,7 @@ def campaign_routes(newsroom: Newsroom) -> list[Bound]:
         bind(table.RESUME, resume),
         bind(table.CANCEL, cancel),
         bind(table.AUDIENCE, count),
+        bind(table.READ_LINK, read_link),
         bind(table.NEWSROOM, clock),
     ]
 

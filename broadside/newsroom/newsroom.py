@@ -33,6 +33,7 @@ from broadside.newsroom.draft_desk import DraftDesk
 from broadside.newsroom.dry_run import PHONES, DryRun
 from broadside.newsroom.firing import Firing, new_id
 from broadside.newsroom.foresight import FORESEEN, Foreseen, foresee, zoneless
+from broadside.newsroom.link_reader import LinkReader
 from broadside.newsroom.quiet_policy import HOURS, NO_QUIET, Quiet
 from broadside.newsroom.reports import report
 from broadside.newsroom.starts import Times
@@ -83,7 +84,7 @@ class Newsroom:
     channels stand still; ``segments``: the number of parts in which a base is walked in parallel; ``peers``: the other
     nodes' tubes, which get their share of the first batons; ``device_tokens``: the rules by which every token is
     normalised before it is stored; ``standing``: the dead ledger's current states; ``kinds``: name → kind of news;
-    ``quiet``: its quiet hours; ``zone``: the newsroom's time zone.
+    ``quiet``: its quiet hours; ``zone``: the newsroom's time zone; ``link_hosts``: sites whose pages it may read.
     """
 
     def __init__(
@@ -102,6 +103,7 @@ class Newsroom:
         kinds: Mapping[str, Kind] = BUILT_IN,
         zone: str | None = None,
         quiet: Quiet = NO_QUIET,
+        link_hosts: Sequence[str] = (),
         clock: Clock = wall_clock,
     ) -> None:
         self._store = store
@@ -113,6 +115,7 @@ class Newsroom:
         self._standing = standing
         self.dead = DeadDesk(store, clock)
         self.audience = AudienceDesk(store)
+        self.links = LinkReader(link_hosts)
         self.drafts = DraftDesk(store.drafts, clock, zone)
         self._dry_run = dry_run
         self.device_tokens = device_tokens

@@ -130,6 +130,7 @@ class Node:
             ),
             device_tokens=DeviceTokens({name: channel.platform for name, channel in config.channels.items()}),
             kinds=config.kinds,
+            link_hosts=config.newsroom.link_hosts,
             dry_run=DryRun(
                 platforms={name: channel.platform for name, channel in config.channels.items()},
                 open=lambda name: build_transport(self._setup(name, config.channels[name])),

@@ -44,6 +44,7 @@ from broadside.api.campaign_report import (
 from broadside.api.dead_records import DeadAnswer, DeadAnswered, DeadEntry, DeadPage, DeadRestore, DeadRestored
 from broadside.api.draft_records import DraftChange, DraftLine, DraftPage, DraftRecord, DraftRemoved
 from broadside.api.event_records import AlarmsNow, ChannelsNow
+from broadside.api.link_records import LinkMetadata, LinkRequest
 from broadside.api.node_status import Health, MemoryUse, NodeStatus, Readiness, TubeStatus, TwinStatus, WorkerStatus
 from broadside.api.operations import (
     BuriedBatch,
@@ -175,6 +176,13 @@ EXAMPLES: Mapping[Any, Any] = {
     ),
     DraftPage: DraftPage(items=[_DRAFT], next=None),
     DraftRemoved: DraftRemoved(removed=True),
+    LinkRequest: LinkRequest(url="https://www.example.com/story/7"),
+    LinkMetadata: LinkMetadata(
+        url="https://www.example.com/story/7",
+        title="Storm",
+        description="Stay inside",
+        image="https://www.example.com/storm.jpg",
+    ),
     FireRequest: FireRequest(
         message=_MESSAGE, kind="breaking", start="2026-12-01T08:00+01:00", audience=AudienceRequest(countries=["BR"])
     ),
@@ -354,6 +362,12 @@ ERRORS: Mapping[int, dict[str, Any]] = {
         "detail": "the node failed: ValueError",
         "id": "1f2e3d4c",
         "remedy": "the node's log has the reason under the id 1f2e3d4c",
+    },
+    502: {
+        "detail": "www.example.com answers 404",
+        "field": "url",
+        "value": "https://www.example.com/story/7",
+        "remedy": "check the link",
     },
     503: {
         "detail": "the node does not reach its Tarantool: store: no connection",

@@ -26,6 +26,7 @@ from broadside.api.dead_records import DeadAnswer, DeadAnswered, DeadPage, DeadR
 from broadside.api.draft_records import DraftChange, DraftPage, DraftRecord, DraftRemoved
 from broadside.api.event_records import EVENT_STREAM
 from broadside.api.event_records import EVENTS as EVENT_KINDS
+from broadside.api.link_records import LinkMetadata, LinkRequest
 from broadside.api.node_status import Health, NodeStatus, Readiness, TubeStatus
 from broadside.api.operations import (
     BuriedPage,
@@ -324,6 +325,17 @@ AUDIENCE = Route(
     too_large="list fewer subscribers",
     answer=AudienceCount,
 )
+READ_LINK = Route(
+    audited=False,
+    method="POST",
+    path="/v1/links/read",
+    scope="editor",
+    summary="Read a story's page, on a host of `[newsroom] link_hosts`, and return what it says of itself.",
+    body=LinkRequest,
+    noun="a link",
+    answer=LinkMetadata,
+    errors={502: "The page could not be read: its host does not answer, or with no page."},
+)
 NEWSROOM = Route(
     method="GET",
     path="/v1/newsroom",
@@ -580,6 +592,7 @@ TABLE: tuple[Route[Any], ...] = (
     DRAFT_SAVE,
     DRAFT_REMOVE,
     AUDIENCE,
+    READ_LINK,
     NEWSROOM,
     REGISTER,
     UNREGISTER,

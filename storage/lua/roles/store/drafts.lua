@@ -64,7 +64,9 @@ function drafts.draft_save(id, version, title, request, by, now)
         if campaign ~= nil and not unfired then
             return 'fired', row, campaign
         end
-        if row.version == version + 1 and row.request == request and row.changed_by == by then
+        if row.version == version and row.request == request then
+            return 'saved', row
+        elseif row.version == version + 1 and row.request == request and row.changed_by == by then
             -- written, though nothing changes: so the answer waits until the first call's writes are with the quorum
             return 'saved', space:update(id, {{'=', 'changed_by', by}})
         elseif row.version ~= version then
