@@ -240,6 +240,10 @@ class Store:
         served, unserved, together = await self._link.call(self._where, "store.campaign_audience", wanted)
         return Audience(list(served), dict(unserved), bool(together))
 
+    async def attributes_drawn(self, draws: int) -> dict[str, dict[str, int]]:
+        """Attribute (``locale``, ``country``, ``tz``, ``tags``) → value → how many of ``draws`` subscribers have it."""
+        return dict((await self._link.call(self._where, "store.attributes_drawn", draws))[0])
+
     async def channels_served(self) -> frozenset[str] | None:
         """The channels that the ring's nodes serve; None: no node has joined yet."""
         (channels,) = await self._link.call(self._where, "store.channels_served")

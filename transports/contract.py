@@ -264,6 +264,9 @@ class Platform:
     sleeps: bool = False
     """Whether it can show a push asleep. If it understands ``quiet_channel``, only on a channel that names one."""
 
+    device: str = "Android"
+    """What shows its pushes, for a drawing: ``iPhone``, ``Android`` or ``browser``."""
+
     def can_be_asleep(self, quiet_channel: str | None) -> bool:
         """Whether a push to a channel with this ``quiet_channel`` can be shown asleep."""
         return self.sleeps and ("quiet_channel" not in self.keys or quiet_channel is not None)

@@ -84,6 +84,15 @@ class AudienceCount(msgspec.Struct, frozen=True):
     channels: dict[str, ChannelCount]
 
 
+class KnownAttributes(msgspec.Struct, frozen=True, kw_only=True):
+    """What some subscribers who were drawn have, the most frequent first: an audience may name others, too."""
+
+    locales: list[str]
+    countries: list[str]
+    zones: list[str]
+    tags: list[str]
+
+
 def where_of(request: AudienceRequest, salt: str) -> Where:
     """Return the conditions in their stored form; raises ``RecordError`` for one that cannot hold for anybody.
 

@@ -168,13 +168,33 @@ class FireRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     nobody has changed it since this version."""
 
 
+class KindRules(msgspec.Struct, frozen=True, kw_only=True):
+    """How a campaign of a kind is sent unless its request says otherwise."""
+
+    lane: str
+    """``upper`` overtakes ``middle``, and ``middle`` overtakes ``lower``."""
+    quiet: QuietRule
+    quiet_hours: str
+    """``23:00-07:00``; ``off``: none."""
+    urgency: str
+    ttl_seconds: int
+    """When its news expires."""
+
+
 class NewsroomClock(msgspec.Struct, frozen=True, kw_only=True):
-    """What makes an instant of a local time."""
+    """What makes an instant of a local time, and what a campaign can be."""
 
     zone: str | None
     """The newsroom's time zone; None: none is configured."""
     now: int
     """The node's time, ms UTC."""
+    kinds: dict[str, KindRules] = {}
+    channels: dict[str, str] = {}
+    """This node's channels → their platforms."""
+    silent: list[str] = []
+    """The channels on which a push can be shown asleep; on the others *silent* means *hold*."""
+    link_hosts: list[str] = []
+    """The sites whose pages this node reads."""
 
 
 class Verdict(msgspec.Struct, frozen=True):

@@ -30,6 +30,8 @@ class ChannelPreview(msgspec.Struct, frozen=True, kw_only=True):
     """All texts on one channel."""
 
     platform: str
+    device: str = "Android"
+    """What shows its pushes: ``iPhone``, ``Android`` or ``browser``."""
     texts: list[TextPreview] = []
     objections: dict[str, str] = {}
     """``awake`` or ``asleep`` → why the platform cannot show the message so."""

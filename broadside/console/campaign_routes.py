@@ -7,7 +7,7 @@ from typing import TypeVar
 import msgspec
 from starlette.responses import Response
 
-from broadside.api.audience_request import AudienceCount, CountRequest
+from broadside.api.audience_request import AudienceCount, CountRequest, KnownAttributes
 from broadside.api.bounds import channels_problem, request_problem
 from broadside.api.campaign_report import CampaignPage, CampaignReport, FireRequest, NewsroomClock
 from broadside.api.link_records import LinkMetadata, LinkRequest
@@ -50,8 +50,11 @@ def campaign_routes(newsroom: Newsroom) -> list[Bound]:
     async def preview_of(call: Call) -> PreviewReport:
         return _there(call, await newsroom.preview_of(call.campaign))
 
+    async def attributes(call: Call) -> KnownAttributes:
+        return await newsroom.audience.attributes()
+
     async def clock(call: Call) -> NewsroomClock:
-        return NewsroomClock(zone=newsroom.zone, now=newsroom.now())
+        return newsroom.about()
 
     async def newest(call: Call) -> CampaignPage:
         query = call.query(table.CampaignsQuery)
@@ -114,6 +117,7 @@ def campaign_routes(newsroom: Newsroom) -> list[Bound]:
         bind(table.RESUME, resume),
         bind(table.CANCEL, cancel),
         bind(table.AUDIENCE, count),
+        bind(table.ATTRIBUTES, attributes),
         bind(table.READ_LINK, read_link),
         bind(table.NEWSROOM, clock),
     ]

@@ -6,7 +6,16 @@ import math
 from collections.abc import Collection
 from typing import Any, NamedTuple
 
-from broadside.api.audience_request import AudienceCount, AudienceRequest, ChannelCount, listed_in, where_of
+import trio
+
+from broadside.api.audience_request import (
+    AudienceCount,
+    AudienceRequest,
+    ChannelCount,
+    KnownAttributes,
+    listed_in,
+    where_of,
+)
 from broadside.errors import Problem, RecordError, shown
 from storage.records import AudienceRows
 from storage.store import Store
@@ -21,6 +30,10 @@ MOST_CALLS = 10
 """Calls for one estimate: in a base with many gaps fewer subscribers are found, and the error is larger."""
 SMALL = 12_000
 """A base of up to so many subscribers is counted instead: it costs no more."""
+MOST_KNOWN = 200
+"""Values of an attribute that an editor is offered."""
+KNOWN_FOR = 60.0
+"""Seconds for which they are cached: a base changes slowly."""
 _Z = 1.96  # of the normal distribution: 95 %
 
 
@@ -76,6 +89,8 @@ class AudienceDesk:
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self._known: KnownAttributes | None = None
+        self._known_until = 0.0
 
     async def choose(self, request: AudienceRequest | None, channels: list[str] | None, salt: str) -> Chosen:
         """Return the audience of a campaign to ``channels`` (raises ``RecordError``).
@@ -116,6 +131,20 @@ class AudienceDesk:
             of=sum(n for name, n in base.items() if channels is None or name in channels),
             channels=found,
         )
+
+    async def attributes(self) -> KnownAttributes:
+        """Return the attributes that subscribers have, the most frequent first, from some who are drawn."""
+        if self._known is None or trio.current_time() >= self._known_until:
+            drawn = await self._store.attributes_drawn(DRAWS_A_CALL)
+            frequent = {name: sorted(counts, key=lambda each: (-counts[each], each)) for name, counts in drawn.items()}
+            self._known = KnownAttributes(
+                locales=frequent["locale"][:MOST_KNOWN],
+                countries=frequent["country"][:MOST_KNOWN],
+                zones=frequent["tz"][:MOST_KNOWN],
+                tags=frequent["tags"][:MOST_KNOWN],
+            )
+            self._known_until = trio.current_time() + KNOWN_FOR
+        return self._known
 
     async def by_zones(self, chosen: Chosen) -> ZoneRows:
         """Count an audience by zones: exactly where that costs nothing, else by an estimate."""

@@ -57,7 +57,7 @@ class LinkReader:
     """Reads pages of ``hosts``: ``www.example.com``, ``*.example.com``, each with ``:port`` if it is not the usual."""
 
     def __init__(self, hosts: Sequence[str], tls: ssl.SSLContext | None = None) -> None:
-        self._hosts = frozenset(host.lower() for host in hosts)
+        self.hosts = frozenset(host.lower() for host in hosts)
         self._tls = tls
         self._places = trio.CapacityLimiter(AT_ONCE)
 
@@ -103,8 +103,8 @@ class LinkReader:
     async def _secured(self, stream: trio.SocketStream, url: httpx.URL) -> trio.abc.Stream:
         if url.scheme == "http":
             return stream
-        self._tls = self._tls or await trio.to_thread.run_sync(client_context, None)
-        return trio.SSLStream(stream, self._tls, server_hostname=url.host, https_compatible=True)
+        context = self._tls = self._tls or await trio.to_thread.run_sync(client_context, None)
+        return trio.SSLStream(stream, context, server_hostname=url.host, https_compatible=True)
 
     async def _addresses(self, url: httpx.URL) -> list[str]:
         """Look a page's host up; return the addresses that may be connected to (raises ``RecordError``)."""
@@ -134,15 +134,15 @@ class LinkReader:
         name = _name(url)
         parts = name.split(".")
         wild = ("*." + ".".join(parts[n:]) for n in range(1, len(parts)))
-        return next((entry for entry in (name, *wild) if entry in self._hosts), None)
+        return next((entry for entry in (name, *wild) if entry in self.hosts), None)
 
     def _refused(self, url: httpx.URL) -> RecordError:
         if url.scheme not in _PORTS:
             what, remedy = f"{shown(str(url))} is no web page", _AS_IN
-        elif not self._hosts:
+        elif not self.hosts:
             what, remedy = "this node reads no pages", f"write {shown(_name(url))} into [newsroom] link_hosts"
         else:
-            known = ", ".join(sorted(self._hosts)[:10])
+            known = ", ".join(sorted(self.hosts)[:10])
             what, remedy = f"{shown(_name(url))} is not a host of this newsroom", f"[newsroom] link_hosts has {known}"
         return RecordError(Problem("url", what, remedy, str(url)[:60]))
 
@@ -158,7 +158,7 @@ async def _exchange(stream: trio.abc.Stream, url: httpx.URL) -> LinkMetadata | h
     while len(body) < LARGEST:
         event = asking.next_event()
         if event is h11.NEED_DATA:
-            asking.receive_data(await stream.receive_some(1 << 16))
+            asking.receive_data(bytes(await stream.receive_some(1 << 16)))
         elif isinstance(event, h11.Response):
             answer = {name.decode("ascii"): value.decode("latin-1") for name, value in event.headers}
             if event.status_code in _REDIRECTS and "location" in answer:

@@ -15,7 +15,16 @@ from broadside.access.limits import NO_LIMITS, KeyLimits
 from broadside.api import strict_json
 from broadside.api.audience_request import AudienceRequest
 from broadside.api.base_records import SubscriberPage
-from broadside.api.campaign_report import CampaignLine, CampaignPage, CampaignReport, DryRunReport, FireRequest, Verdict
+from broadside.api.campaign_report import (
+    CampaignLine,
+    CampaignPage,
+    CampaignReport,
+    DryRunReport,
+    FireRequest,
+    KindRules,
+    NewsroomClock,
+    Verdict,
+)
 from broadside.api.node_status import TubeStatus
 from broadside.api.operations import BuriedBatch, BuriedPage, Coverage, Verification
 from broadside.api.preview_report import PreviewReport
@@ -45,6 +54,7 @@ from campaigns.identity import campaign_text, parse_campaign
 from campaigns.kind import BUILT_IN, USUAL, Kind
 from campaigns.message import Message
 from campaigns.presentation import Presentation
+from campaigns.quiet_hours import written_hours
 from campaigns.windows import BEST, QuietRule, Windows
 from storage.errors import LinkDown, LinkLost
 from storage.records import REFUSALS, TASK_FIELDS, Buried, DeadStanding, Memory, Row, Stored
@@ -219,9 +229,25 @@ class Newsroom:
         names = [name for name, zone in self._quiet.zones.items() if zone is None]
         return await zoneless(self.audience, names) if names and self._quiet.hours is not None else ""
 
-    def now(self) -> int:
-        """Return this node's time, ms UTC."""
-        return self._clock()
+    def about(self) -> NewsroomClock:
+        """Return the newsroom's zone, this node's time, and what a campaign can be."""
+        return NewsroomClock(
+            zone=self.zone,
+            now=self._clock(),
+            kinds={
+                name: KindRules(
+                    lane=kind.lane.word,
+                    quiet=kind.quiet,
+                    quiet_hours=written_hours(self._quiet.at(kind.quiet_hours).hours),
+                    urgency=kind.urgency,
+                    ttl_seconds=kind.ttl,
+                )
+                for name, kind in self._kinds.items()
+            },
+            channels=dict(self.device_tokens.channels),
+            silent=sorted(self._quiet.silent),
+            link_hosts=sorted(self.links.hosts),
+        )
 
     async def pause(self, id: int) -> CampaignReport:
         """Begin a pause: nothing more is claimed or sent. Raises ``Conflict`` if the campaign is not firing."""

@@ -8,6 +8,7 @@ from campaigns import personal
 from campaigns.message import Message
 from campaigns.presentation import Presentation
 from campaigns.text_choice import in_words
+from transports import registry
 from transports.contract import Transport
 from transports.errors import PayloadError
 
@@ -36,4 +37,4 @@ def preview(transport: Transport, platform: str, message: Message, campaign: int
                     warnings=warnings(shown.title, shown.body),
                 )
             )
-    return ChannelPreview(platform=platform, texts=found, objections=objections)
+    return ChannelPreview(platform=platform, device=registry.load(platform).device, texts=found, objections=objections)

@@ -213,3 +213,21 @@ async def test_a_draft_is_deleted_and_others_are_told(api: httpx.AsyncClient) ->
     assert (wrong.status_code, wrong.json()["field"]) == (400, "draft_id")
     entries = (await api.get("/v1/audit")).json()["entries"]
     assert [each["about"] for each in entries if each["action"].startswith("DELETE")] == [ID]
+
+
+async def test_an_editor_can_choose_among_kinds_channels_and_what_the_base_has(
+    api: httpx.AsyncClient, own_link: Link
+) -> None:
+    """I23.1: what the compose page offers."""
+    rows = [
+        ("ios", f"b{n}", "token", 1, "pt-BR", "America/Sao_Paulo", "BR", "", "", None, ["sport"], {}) for n in range(9)
+    ]
+    await Store(own_link).subscribers_put([*rows, ("ios", "c", "token", 1, "de", "", "", "", "", None, [], {})])
+    known = (await api.get("/v1/audience/attributes")).json()
+    assert known == {
+        "locales": ["pt-BR", "de"], "countries": ["BR"], "zones": ["America/Sao_Paulo"], "tags": ["sport"]
+    }  # fmt: skip
+    about = (await api.get("/v1/newsroom")).json()
+    assert about["now"] == NOW
+    assert about["kinds"]["breaking"]["lane"] == "upper"
+    assert about["kinds"]["digest"]["ttl_seconds"] == 12 * 3600

@@ -27,4 +27,5 @@ PLATFORM = Platform(
     tokens=tokens.tokens,
     options=options.read,
     sleeps=True,
+    device="iPhone",
 )

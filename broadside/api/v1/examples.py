@@ -20,7 +20,14 @@ from broadside.api.access_records import (
     SessionRecord,
 )
 from broadside.api.alarm import Alarm, AlarmName, Severity
-from broadside.api.audience_request import AudienceCount, AudienceRequest, ChannelCount, CountRequest, TagConditions
+from broadside.api.audience_request import (
+    AudienceCount,
+    AudienceRequest,
+    ChannelCount,
+    CountRequest,
+    KnownAttributes,
+    TagConditions,
+)
 from broadside.api.base_records import (
     BaseCount,
     ChangedField,
@@ -38,6 +45,7 @@ from broadside.api.campaign_report import (
     CampaignReport,
     DryRunReport,
     FireRequest,
+    KindRules,
     NewsroomClock,
     Verdict,
 )
@@ -65,6 +73,7 @@ from broadside.api.subscriber import Subscriber
 from campaigns.channel_state import ChannelState
 from campaigns.message import Message, Text
 from campaigns.tally import Tally
+from campaigns.windows import QuietRule
 
 _ID, _AT = "2qbsgz3kxm4ta", 1_795_906_800_000
 _IOS = "8d1f" * 16
@@ -239,7 +248,21 @@ EXAMPLES: Mapping[Any, Any] = {
     AudienceCount: AudienceCount(
         subscribers=1200, error=40, of=2000, channels={"ios-news": ChannelCount(subscribers=1200, error=40)}
     ),
-    NewsroomClock: NewsroomClock(zone="Europe/Berlin", now=_AT),
+    NewsroomClock: NewsroomClock(
+        zone="Europe/Berlin",
+        now=_AT,
+        kinds={
+            "news": KindRules(
+                lane="middle", quiet=QuietRule.HOLD, quiet_hours="23:00-07:00", urgency="normal", ttl_seconds=14_400
+            )
+        },
+        channels={"ios-news": "push"},
+        silent=["ios-news"],
+        link_hosts=["www.example.com"],
+    ),
+    KnownAttributes: KnownAttributes(
+        locales=["de", "pt-BR"], countries=["DE", "BR"], zones=["Europe/Berlin"], tags=["sport"]
+    ),
     Subscriber: _SUBSCRIBER,
     Imported: Imported(
         inserted=0,

@@ -18,7 +18,7 @@ from broadside.api.access_records import (
     LogoutAnswer,
     SessionRecord,
 )
-from broadside.api.audience_request import AudienceCount, CountRequest
+from broadside.api.audience_request import AudienceCount, CountRequest, KnownAttributes
 from broadside.api.base_records import BaseCount, Channels, Imported, ImportedLines, Removed, SubscriberPage
 from broadside.api.bounds import LARGEST_CAMPAIGN, LARGEST_LINE
 from broadside.api.campaign_report import CampaignPage, CampaignReport, DryRunReport, FireRequest, NewsroomClock
@@ -325,6 +325,13 @@ AUDIENCE = Route(
     too_large="list fewer subscribers",
     answer=AudienceCount,
 )
+ATTRIBUTES = Route(
+    method="GET",
+    path="/v1/audience/attributes",
+    scope="editor",
+    summary="Return locales, countries, time zones and tags that subscribers have, the most frequent first.",
+    answer=KnownAttributes,
+)
 READ_LINK = Route(
     audited=False,
     method="POST",
@@ -340,7 +347,7 @@ NEWSROOM = Route(
     method="GET",
     path="/v1/newsroom",
     scope="viewer",
-    summary="Return the newsroom's time zone and the node's time.",
+    summary="Return the newsroom's time zone and the node's time, the kinds of news, and this node's channels.",
     answer=NewsroomClock,
 )
 
@@ -592,6 +599,7 @@ TABLE: tuple[Route[Any], ...] = (
     DRAFT_SAVE,
     DRAFT_REMOVE,
     AUDIENCE,
+    ATTRIBUTES,
     READ_LINK,
     NEWSROOM,
     REGISTER,

@@ -7,6 +7,7 @@ local replicas = require('roles.store.replicas')
 local schema = require('roles.store.schema')
 local page_read = require('roles.store.page_read')
 local audience_count = require('roles.store.audience_count')
+local attributes = require('roles.store.attributes')
 local subscribers = require('roles.store.subscribers')
 local successions = require('roles.store.successions')
 local campaigns = require('roles.store.campaigns')
@@ -60,6 +61,7 @@ function store.start()
         audit_page = access.audit_page,
         campaign_audience = served.audience,
         audience_in = audience_count.audience_in,
+        attributes_drawn = attributes.attributes_drawn,
         audience_sample = audience_count.audience_sample,
         subscribers_find = audience_count.subscribers_find,
         highest_id = audience_count.highest_id,
