@@ -84,13 +84,7 @@ def _values(report: CampaignReport) -> dict[str, Any]:
     }
 
 
-async def home(call: PageCall) -> Response:
-    """Lead to the first page."""
-    return call.go_to("/campaigns")
-
-
 PAGES = (
-    Page("/", home),
     Page("/campaigns", listed),
     Page("/campaigns/{id}", one),
     Page("/campaigns/{id}/part", part),

@@ -25,7 +25,7 @@ class Templates:
             lstrip_blocks=True,
         )
         self._environment.globals["asset"] = asset
-        self._environment.filters.update(count=count, span=span, when=when, share=share)
+        self._environment.filters.update(count=count, span=span, when=when, share=share, clock=clock, size=size)
 
     def render(self, template: str, **values: Any) -> str:
         """Render a template."""
@@ -40,6 +40,19 @@ def count(number: int) -> str:
 def share(part: float, whole: float) -> str:
     """Write a part of a whole in per cent; nothing of nothing is 0 %."""
     return f"{100 * part / whole if whole else 0:.1f} %"
+
+
+def size(octets: int) -> str:
+    """Write a number of bytes: ``820 bytes``, ``1.3 MB``."""
+    for unit, one in (("GB", 1e9), ("MB", 1e6), ("KB", 1e3)):
+        if octets >= one:
+            return f"{octets / one:.1f} {unit}"
+    return f"{octets} bytes"
+
+
+def clock(ms: int, zone: str | None) -> str:
+    """Write the time of day (ms UTC) in ``zone`` (None: UTC): ``12:04``."""
+    return f"{datetime.fromtimestamp(ms / 1000, ZoneInfo(zone) if zone else UTC):%H:%M}"
 
 
 def when(ms: int | None, zone: str | None) -> Markup:
