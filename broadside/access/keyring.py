@@ -11,13 +11,12 @@ import hashlib
 import hmac
 import re
 import secrets
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 import msgspec
-import trio
 
+from broadside.access.known_rows import KnownRows
 from broadside.access.limits import NO_LIMITS, KeyLimits
 from broadside.access.roles import ROLES
 from broadside.api.access_records import KeyCreated, KeyRecord, KeyRequest
@@ -26,14 +25,7 @@ from broadside.api.v1.route import Scope
 from broadside.errors import Conflict, Problem, RecordError, shown
 from campaigns.clock import Clock, wall_clock
 from storage.access import AccessStore, KeyRow
-from storage.errors import LinkDown, LinkLost
 
-FRESH = 5.0
-"""Seconds after which a known key is looked up again: so a revoked key is refused within them."""
-HELD = 300.0
-"""Seconds for which a known key still holds while the store is away."""
-REMEMBERED = 2000
-"""Keys; and hashes that are no key, apart from them, so that no stranger's guesses displace a key."""
 USED_EVERY = 60_000
 """Ms between two notes of when a key was last used."""
 LOCAL = "local"
@@ -66,12 +58,6 @@ class Holder:
         return scope in ROLES.get(self.role, frozenset())
 
 
-@dataclass(slots=True)
-class _Known:
-    row: KeyRow | None
-    at: float
-
-
 class Keyring:
     """One node's view of all keys.
 
@@ -92,8 +78,7 @@ class Keyring:
         self._clock = clock
         self.here = Holder(f"{LOCAL}:{node}", f"{node} itself", "operator")
         """Whom the node's own key belongs to."""
-        self._known: OrderedDict[str, _Known] = OrderedDict()
-        self._guessed: OrderedDict[str, _Known] = OrderedDict()
+        self._rows = KnownRows[KeyRow]()
 
     async def holder(self, key: str) -> Holder | None:
         """Return whom a key belongs to; None: nobody. Raises ``LinkDown`` for an unknown key if the store is away."""
@@ -142,29 +127,17 @@ class Keyring:
         row = await self._store.revoke(id, now)
         if row is None:
             raise Conflict(f"no key {shown(id)}", "`broadside key list` shows the ids", missing=True)
-        self._known.pop(row.hash, None)
-        self._known.pop(id, None)
+        self._rows.forget(lambda _, known: known.id == id)
         return record(row)
 
     async def _row(self, name: str, ask: Callable[[], Awaitable[KeyRow | None]]) -> KeyRow | None:
-        known, now = self._known.get(name) or self._guessed.get(name), trio.current_time()
-        if known is not None and now - known.at < FRESH:
-            return known.row
-        try:
+        async def noted() -> KeyRow | None:
             row = await ask()
-        except (LinkDown, LinkLost):
-            if known is not None and now - known.at < HELD:
-                return known.row
-            raise
-        kept, other = (self._known, self._guessed) if row is not None else (self._guessed, self._known)
-        kept[name] = _Known(row, now)
-        kept.move_to_end(name)
-        other.pop(name, None)
-        while len(kept) > REMEMBERED:
-            kept.popitem(last=False)
-        if row is not None and (row.used_at or 0) + USED_EVERY < self._clock():
-            await self._store.used(row.id, self._clock())
-        return row
+            if row is not None and (row.used_at or 0) + USED_EVERY < self._clock():
+                await self._store.used(row.id, self._clock())
+            return row
+
+        return await self._rows.get(name, noted)
 
     def _valid(self, row: KeyRow | None) -> Holder | None:
         if row is None or row.revoked_at is not None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import trio
 
 from broadside.access.keyring import Holder, Keyring, digest
+from broadside.access.known_rows import KnownRows
 from broadside.api.access_records import LoginLink, LoginRequest
 from broadside.errors import Problem, RecordError
 from campaigns.clock import Clock, wall_clock
@@ -25,6 +26,8 @@ FAILURES = 10
 WINDOW = 60.0
 """… in this many seconds, after which a further one is told to wait. A right key or code always gets in, or a stranger
 could lock everybody out; nobody guesses 256 random bits, at whatever rate."""
+Ticket = tuple[str, int]
+"""The id of a session's key, and when the session ends, ms UTC."""
 _CODE = re.compile(r"[A-Za-z0-9_-]{43}")
 
 
@@ -53,6 +56,7 @@ class Sessions:
         self._keyring = keyring
         self._clock = clock
         self._failed: deque[float] = deque(maxlen=FAILURES)
+        self._rows = KnownRows[Ticket]()
 
     async def open(self, request: LoginRequest) -> tuple[str, OpenSession] | None:
         """Open a session; None: the key or the code does not hold. Raises ``TooManyLogins``, ``RecordError``."""
@@ -79,15 +83,22 @@ class Sessions:
 
     async def find(self, secret: str) -> OpenSession | None:
         """Return the session of a cookie; None: there is none, or its key does not hold any more."""
-        found = await self._store.ticket(digest(secret), "session", self._clock())
-        if found is None:
+        hash = digest(secret)
+        found = await self._rows.get(hash, lambda: self._store.ticket(hash, "session", self._clock()))
+        if found is None or found[1] <= self._clock():
             return None
         holder = await self._keyring.of_id(found[0])
         return None if holder is None else OpenSession(holder, found[1], csrf(secret))
 
     async def end(self, secret: str) -> None:
         """End a session."""
-        await self._store.end_ticket(digest(secret))
+        hash = digest(secret)
+        await self._store.end_ticket(hash)
+        self._rows.forget(lambda name, _: name == hash)
+
+    def ended(self, key: str) -> None:
+        """Remember no session of a key's id any more: they have ended with the key."""
+        self._rows.forget(lambda _, ticket: ticket[0] == key)
 
     async def link(self, holder: Holder, url: str) -> LoginLink:
         """Make a link to the page at ``url`` that opens one session for a holder.

@@ -87,7 +87,9 @@ def access_routes(access: Access) -> list[Bound]:
         return Keys(keys=await keyring.keys())
 
     async def revoke(call: Call) -> KeyRecord:
-        return await keyring.revoke(call.named("key_id"))
+        revoked = await keyring.revoke(call.named("key_id"))
+        sessions.ended(revoked.id)
+        return revoked
 
     async def link(call: Call) -> LoginLink:
         return await sessions.link(call.holder, access.url())

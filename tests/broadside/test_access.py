@@ -11,14 +11,18 @@ import httpx
 import pytest
 import structlog.testing
 import trio
+import trio.testing
 
 from broadside.access.keyring import Keyring
+from broadside.access.known_rows import FRESH, KnownRows
 from broadside.access.roles import ROLES
-from broadside.api.access_records import KeyRequest
+from broadside.api.access_records import KeyRequest, LoginRequest
 from broadside.api.v1.table import TABLE
 from broadside.console.admission import Admission
+from broadside.console.calls import LOOK_EVERY
 from broadside.newsroom.ring import Ring
 from storage.access import AccessStore
+from storage.errors import LinkDown
 from storage.link import Endpoint, Link
 from storage.store import Store
 from tests.broadside.api_parts import access_of, api_of
@@ -91,8 +95,8 @@ async def test_a_revoked_key_is_refused_within_five_seconds_on_every_node(
     assert (await other.holder(secret)) is not None
     assert (await api.post(f"/v1/keys/{id}/revoke", headers=OWN)).status_code == 200
     assert (await api.get("/v1/campaigns", headers=key)).status_code == 401, "the node that revoked it knows at once"
-    for known in other._known.values():
-        known.at -= 5.0
+    for known in other._rows._known.values():
+        known.at -= FRESH
     assert (await other.holder(secret)) is None
     assert (await api.post("/v1/keys/nobody/revoke", headers=OWN)).status_code == 404
 
@@ -106,11 +110,11 @@ async def test_a_known_key_holds_for_five_minutes_while_the_store_is_away(
     assert (await keyring.holder(secret)) is not None
     nowhere = Endpoint("unix/:/nowhere", "u", "p")
     keyring._store = AccessStore(Link({"store": nowhere}))
-    for known in keyring._known.values():
+    for known in keyring._rows._known.values():
         known.at -= 299.0
     assert (await keyring.holder(secret)) is not None
     assert (await keyring.holder("own")) is not None, "the node's own key needs no store"
-    for known in keyring._known.values():
+    for known in keyring._rows._known.values():
         known.at -= 2.0
     with pytest.raises(Exception, match=r"."):
         await keyring.holder(secret)
@@ -196,6 +200,79 @@ async def test_a_session_ends_with_its_key(api: httpx.AsyncClient) -> None:
     cookie, _ = await logged_in(api, key=key["authorization"].split()[1])
     await api.post(f"/v1/keys/{id}/revoke", headers=OWN)
     assert (await api.get("/v1/campaigns", headers=cookie)).status_code == 401
+
+
+async def test_requests_of_a_session_ask_the_store_for_it_once(own_link: Link, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Issue 22: every request, and every stream every two seconds, looked the session up in the store."""
+    monkeypatch.setattr("broadside.access.known_rows.FRESH", 60.0)
+    asked: list[str] = []
+    ticket = AccessStore.ticket
+
+    async def counted(self: AccessStore, hash: str, kind: str, now: int, **more: Any) -> tuple[str, int] | None:
+        asked.append(kind)
+        return await ticket(self, hash, kind, now, **more)
+
+    monkeypatch.setattr(AccessStore, "ticket", counted)
+    sessions = access_of(own_link, KEY).sessions
+    opened = await sessions.open(LoginRequest(key=KEY))
+    assert opened is not None
+    for _ in range(5):
+        assert (await sessions.find(opened[0])) is not None
+    assert asked == ["session"]
+
+
+async def test_a_session_that_is_logged_out_ends_here_at_once_and_elsewhere_within_five_seconds(own_link: Link) -> None:
+    """Issue 22."""
+    here, other = access_of(own_link, KEY).sessions, access_of(own_link, KEY).sessions
+    opened = await here.open(LoginRequest(key=KEY))
+    assert opened is not None
+    secret = opened[0]
+    assert (await here.find(secret)) is not None
+    assert (await other.find(secret)) is not None
+    await here.end(secret)
+    assert (await here.find(secret)) is None
+    for known in other._rows._known.values():
+        known.at -= FRESH
+    assert (await other.find(secret)) is None
+    assert FRESH + LOOK_EVERY <= 5.0, "its streams too"
+
+
+async def test_a_known_session_holds_for_five_minutes_while_the_store_is_away_and_never_past_its_end(
+    own_link: Link,
+) -> None:
+    """Issue 22: a page of the newsroom was logged out with the store."""
+    now = [1_000_000_000_000]
+    sessions = access_of(own_link, KEY, lambda: now[0]).sessions
+    opened = await sessions.open(LoginRequest(key=KEY))
+    assert opened is not None
+    assert (await sessions.find(opened[0])) is not None
+    sessions._store = AccessStore(Link({"store": Endpoint("unix/:/nowhere", "u", "p")}))
+    (known,) = sessions._rows._known.values()
+    known.at -= 299.0
+    assert (await sessions.find(opened[0])) is not None
+    known.at -= 2.0
+    with pytest.raises(LinkDown):
+        await sessions.find(opened[0])
+    known.at = trio.current_time()
+    now[0] = opened[1].expires_at
+    assert (await sessions.find(opened[0])) is None
+
+
+async def test_a_session_that_ends_while_it_is_looked_up_is_not_remembered() -> None:
+    """Issue 22: the answer was read before the log-out, and came after it."""
+    rows = KnownRows[str]()
+    ended = trio.Event()
+
+    async def ask() -> str:
+        await ended.wait()
+        return "row"
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(rows.get, "a", ask)
+        await trio.testing.wait_all_tasks_blocked()
+        rows.forget(lambda name, row: name == "a")
+        ended.set()
+    assert not rows._known
 
 
 async def test_a_link_holds_once(api: httpx.AsyncClient) -> None:
@@ -285,14 +362,14 @@ async def test_guesses_do_not_displace_a_key_that_holds_while_the_store_is_away(
     own_link: Link, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Issue 22: 2,000 guesses from anywhere, and a known key held no longer."""
-    monkeypatch.setattr("broadside.access.keyring.REMEMBERED", 5)
+    monkeypatch.setattr("broadside.access.known_rows.REMEMBERED", 5)
     keyring = Keyring(AccessStore(own_link), "n1", lambda: "own", lambda: None)
     made = await keyring.add(KeyRequest(name="a", role="viewer"))
     assert (await keyring.holder(made.key)) is not None
     for n in range(10):
         assert (await keyring.holder(f"bsk_aaaaaaaa_{n:043}")) is None
     keyring._store = AccessStore(Link({"store": Endpoint("unix/:/nowhere", "u", "p")}))
-    for known in keyring._known.values():
+    for known in keyring._rows._known.values():
         known.at -= 200.0
     assert (await keyring.holder(made.key)) is not None
 
@@ -361,6 +438,27 @@ async def test_a_page_of_another_name_reaches_nothing(api: httpx.AsyncClient, ho
     answer = await api.get("/v1/campaigns", headers={**OWN, "host": host})
     assert answer.status_code == status, answer.text
     assert (await api.get("/healthz", headers={"host": host})).status_code == 200
+
+
+PASSED_ON = {
+    "forwarded": "for=127.0.0.1;host=node;proto=https",
+    "x-forwarded-for": "127.0.0.1",
+    "x-forwarded-host": "node",
+    "x-forwarded-proto": "https",
+    "x-real-ip": "127.0.0.1",
+}
+
+
+async def test_what_a_proxy_would_say_of_a_request_is_believed_of_nobody(api: httpx.AsyncClient) -> None:
+    """Issue 22: neither the name, nor the origin, nor TLS, nor the address."""
+    answer = await api.get("/v1/campaigns", headers={**OWN, **PASSED_ON, "host": "evil.example"})
+    assert answer.status_code == 421
+    evil = {**PASSED_ON, "origin": "https://evil.example", "x-forwarded-host": "evil.example"}
+    assert (await api.post("/v1/session", json={"key": KEY}, headers=evil)).status_code == 403
+    answer = await api.post("/v1/session", json={"key": KEY}, headers=PASSED_ON)
+    assert "secure" not in answer.headers["set-cookie"].lower()
+    link = (await api.post("/v1/session/link", headers={**OWN, **PASSED_ON})).json()
+    assert link["url"].startswith("http://node/login#")
 
 
 # -- the audit ---------------------------------------------------------------------------------------------------------
