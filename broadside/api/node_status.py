@@ -91,9 +91,10 @@ class NodeStatus(msgspec.Struct, frozen=True, kw_only=True):
     """Platform → the twin that the node runs for it."""
     tree: dict[str, Any] = {}
     """The supervision tree."""
-    queue: TubeStatus
+    queue: TubeStatus | None
+    """None: Tarantool is away."""
     memory: dict[str, MemoryUse]
-    """``store``, and ``queue`` if that is a Tarantool of its own."""
+    """``store``, and ``queue`` if that is a Tarantool of its own; empty: Tarantool is away."""
     alarms: list[Alarm]
     """What is wrong, the worst first."""
     channels: list[ChannelState]

@@ -6,9 +6,10 @@ campaigns: never a token, never a text.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import trio
 from prometheus_client import CollectorRegistry, generate_latest
@@ -23,15 +24,11 @@ from prometheus_client.registry import Collector
 
 from broadside.api.alarm import Alarm
 from broadside.api.campaign_report import CampaignLine
-from broadside.api.node_status import TubeStatus
-from broadside.api.operations import PeerReport
-from broadside.newsroom.alarm_board import AlarmBoard
+from broadside.newsroom.alarm_board import RECENT, AlarmBoard, Look
 from broadside.newsroom.newsroom import Newsroom
-from broadside.newsroom.ring import Ring
 from campaigns.channel_figures import BOUNDS, ChannelFigures
 from campaigns.tally import ENDS
 from storage.errors import StorageError
-from storage.records import Memory
 
 NEWEST = 20
 """Campaigns that are shown by their id."""
@@ -69,55 +66,32 @@ class NodeFigures:
     channels: dict[str, ChannelFigures]
 
 
-@dataclass(kw_only=True)
-class _Asked:
-    """What the store and the queue answer; empty if they are away."""
-
-    reached: bool = False
-    tubes: TubeStatus | None = None
-    outbox_age: float = 0.0
-    memory: dict[str, Memory] = field(default_factory=dict)
-    subscribers: dict[str, int] = field(default_factory=dict)
-    peers: list[PeerReport] = field(default_factory=list)
-    campaigns: list[CampaignLine] = field(default_factory=list)
-
-
 class Metrics:
     """Gathers and writes the figures."""
 
-    def __init__(self, newsroom: Newsroom, ring: Ring, board: AlarmBoard, node: Callable[[], NodeFigures]) -> None:
+    def __init__(self, newsroom: Newsroom, board: AlarmBoard, node: Callable[[], NodeFigures]) -> None:
         self._newsroom = newsroom
-        self._ring = ring
         self._board = board
         self._node = node
 
     async def text(self) -> bytes:
         """The figures now, in Prometheus's text format. While Tarantool is away its own are left out."""
         began = time.perf_counter()
-        asked = await self._ask()
-        alarms = await self._board.alarms()
+        seen = await self._board.look(RECENT)
+        subscribers, campaigns = await self._counted() if seen.reached else ({}, [])
         node = self._node()
-        registry = CollectorRegistry()
-        families = [*_node(node), *_channels(node), *_asked(asked), *_alarms(alarms)]
+        families = [*_node(node), *_channels(node), *_seen(seen), *_subscribers(subscribers)]
         took = GaugeMetricFamily("broadside_scrape_seconds", "Seconds that it took to gather these figures.")
         took.add_metric([], time.perf_counter() - began)
-        registry.register(_Gathered([*families, took]))
+        registry = CollectorRegistry()
+        registry.register(_Gathered([*families, *_campaigns(campaigns), *_alarms(seen.alarms), took]))
         return generate_latest(registry)
 
-    async def _ask(self) -> _Asked:
-        asked, newsroom = _Asked(), self._newsroom
-        with trio.move_on_after(WITHIN):
-            try:
-                asked.tubes = await newsroom.tubes()
-                asked.outbox_age = await newsroom.outbox_age()
-                asked.memory = await newsroom.memory()
-                asked.subscribers = await newsroom.count()
-                asked.peers = await self._ring.peers()
-                asked.campaigns = (await newsroom.campaigns(NEWEST)).items
-                asked.reached = True
-            except StorageError:
-                return asked
-        return asked
+    async def _counted(self) -> tuple[dict[str, int], list[CampaignLine]]:
+        """Subscribers by channel, and the newest campaigns."""
+        with trio.move_on_after(WITHIN), contextlib.suppress(StorageError):
+            return await self._newsroom.count(), (await self._newsroom.campaigns(NEWEST)).items
+        return {}, []
 
 
 class _Gathered(Collector):
@@ -183,41 +157,45 @@ def _channels(node: NodeFigures) -> Iterator[Metric]:
     yield from (pushes, took)
 
 
-def _asked(asked: _Asked) -> Iterator[Metric]:
+def _seen(seen: Look) -> Iterator[Metric]:
     reached = GaugeMetricFamily("broadside_tarantool_reached", "1: the store and this node's queue answer.")
-    reached.add_metric([], float(asked.reached))
+    reached.add_metric([], float(seen.reached))
     yield reached
     tubes = GaugeMetricFamily("broadside_tube_tasks", "Tasks by tube and state.", labels=["tube", "state"])
-    for name, tasks in sorted((asked.tubes.tubes if asked.tubes else {}).items()):
+    for name, tasks in sorted((seen.tubes.tubes if seen.tubes else {}).items()):
         for state in ("ready", "taken", "delayed", "buried"):
             tubes.add_metric([name, state], tasks.get(state, 0))
     parked = GaugeMetricFamily("broadside_parked_batches", "Batches parked for paused campaigns.")
     outbox = GaugeMetricFamily("broadside_outbox_reports", "Reports that are not in the store yet.")
-    if asked.tubes:
-        parked.add_metric([], asked.tubes.parked)
-        outbox.add_metric([], asked.tubes.outbox)
+    if seen.tubes:
+        parked.add_metric([], seen.tubes.parked)
+        outbox.add_metric([], seen.tubes.outbox)
     age = GaugeMetricFamily("broadside_outbox_age_seconds", "For how long the oldest of them has waited.")
-    if asked.reached:
-        age.add_metric([], asked.outbox_age)
+    if seen.reached:
+        age.add_metric([], seen.outbox_age)
     used = GaugeMetricFamily("broadside_memory_used_bytes", "Tarantool's memory in use.", labels=["server"])
     size = GaugeMetricFamily("broadside_memory_size_bytes", "Tarantool's memory for data.", labels=["server"])
-    for name, memory in sorted(asked.memory.items()):
+    for name, memory in sorted(seen.memory.items()):
         used.add_metric([name], memory.used)
         size.add_metric([name], memory.size)
-    base = GaugeMetricFamily("broadside_subscribers", "Subscribers by channel.", labels=["channel"])
-    for name, count in sorted(asked.subscribers.items()):
-        base.add_metric([name], count)
-    seen = GaugeMetricFamily(
+    heard = GaugeMetricFamily(
         "broadside_node_seen_seconds", "Seconds since the last heartbeat of each node of the ring.", labels=["peer"]
     )
     pages = GaugeMetricFamily(
         "broadside_node_unsettled_pages", "Pages of each node of the ring that are not settled.", labels=["peer"]
     )
-    for peer in asked.peers:
+    for peer in seen.peers:
         if peer.status == "current":
-            seen.add_metric([peer.name], peer.seconds_ago)
+            heard.add_metric([peer.name], peer.seconds_ago)
             pages.add_metric([peer.name], peer.unsettled_pages)
-    yield from (tubes, parked, outbox, age, used, size, base, seen, pages, *_campaigns(asked.campaigns))
+    yield from (tubes, parked, outbox, age, used, size, heard, pages)
+
+
+def _subscribers(subscribers: dict[str, int]) -> Iterator[Metric]:
+    base = GaugeMetricFamily("broadside_subscribers", "Subscribers by channel.", labels=["channel"])
+    for name, count in sorted(subscribers.items()):
+        base.add_metric([name], count)
+    yield base
 
 
 def _campaigns(campaigns: list[CampaignLine]) -> Iterator[Metric]:

@@ -12,7 +12,7 @@ from broadside.api.v1 import table
 from broadside.console.calls import Bound, Call, bind
 from broadside.console.http_answers import json_answer
 from broadside.console.metrics import CONTENT_TYPE, Metrics
-from broadside.newsroom.alarm_board import AlarmBoard, closed
+from broadside.newsroom.alarm_board import RECENT, AlarmBoard, closed
 
 
 def node_routes(
@@ -28,7 +28,7 @@ def node_routes(
 
     async def readyz(call: Call) -> Response:
         # a sick channel is an alarm, but the node stays ready: other channels go on, and no other node is better
-        alarms = await board.alarms(probe=True)
+        alarms = (await board.look(RECENT)).alarms
         fit = ready() and not closed(alarms)
         return json_answer(Readiness(ready=fit, alarms=alarms), 200 if fit else 503)
 
@@ -37,7 +37,6 @@ def node_routes(
 
     async def whole(call: Call) -> NodeStatus:
         seen = await board.look()
-        assert seen.tubes is not None
         return NodeStatus(
             **status(),
             queue=seen.tubes,

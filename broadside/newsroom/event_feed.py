@@ -156,10 +156,11 @@ class EventFeed:
         return lines
 
     async def _look_at_ring(self) -> None:
-        alarms = AlarmsNow(await self._board.alarms())
+        seen = await self._board.look()
+        alarms, channels = AlarmsNow(seen.alarms), ChannelsNow(seen.channels)
         self._tell(EventName.ALARMS, "", alarms, alarms)
-        channels = ChannelsNow(await self._newsroom.channel_states())
-        self._tell(EventName.CHANNELS, "", channels, channels)
+        if seen.reached or seen.channels:
+            self._tell(EventName.CHANNELS, "", channels, channels)
 
     def _tell(self, name: EventName, campaign: str, state: msgspec.Struct, shown: object) -> None:
         """Keep a state as the newest, if it differs from the last one by more than the time."""

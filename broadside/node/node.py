@@ -263,7 +263,7 @@ class Node:
         self._learn_checks()
         ring = Ring(store=self._store_verbs, node=self._config.node.name)
         board = AlarmBoard(self.newsroom, ring, self._alarms)
-        metrics = Metrics(self.newsroom, ring, board, self._figures)
+        metrics = Metrics(self.newsroom, board, self._figures)
         http = self._config.http
         host, port = http.address
         hosts = HostNames(http.names)

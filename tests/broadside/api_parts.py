@@ -34,7 +34,7 @@ def api_of(
 ) -> Api:
     """The API of a node that serves. ``own``: what this node knows to be wrong."""
     board = AlarmBoard(newsroom, ring, own)
-    metrics = Metrics(newsroom, ring, board, figures)
+    metrics = Metrics(newsroom, board, figures)
     hosts = HostNames(["node", "x"])
     access = access or access_of(link, key)
     return Api(newsroom, ring, access, ready=lambda: True, status=status, board=board, metrics=metrics, hosts=hosts)

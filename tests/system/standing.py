@@ -28,6 +28,9 @@ async def watch(run: Run, campaign: str) -> None:
         except (httpx.HTTPError, OSError, ValueError):
             seen.clear()  # who does not answer says nothing
             continue
+        if status["queue"] is None:  # Tarantool is away: nobody knows what waits
+            seen.clear()
+            continue
         reasons = {each["channel"]: f"{each['reason']}: {each['sentence']}" for each in status["channels"]}
         for channel, tally in report["channels"].items():
             tasks = status["queue"]["tubes"].get(f"push_{channel}", {})
