@@ -17,7 +17,8 @@ from broadside.api.text_rules import texts_problem
 from broadside.api.v1 import table
 from broadside.console.calls import Bound, Call, bind
 from broadside.console.http_answers import ApiFailure, json_answer
-from broadside.console.stream_answer import Put, StreamAnswer
+from broadside.console.outflow import Outflow
+from broadside.console.stream_answer import StreamAnswer
 from broadside.errors import Problem, RecordError
 from broadside.newsroom.link_reader import LinkUnread
 from broadside.newsroom.newsroom import Newsroom
@@ -66,10 +67,10 @@ def campaign_routes(newsroom: Newsroom) -> list[Bound]:
     async def progress(call: Call) -> Response:
         await one(call)
 
-        async def write(put: Put) -> None:
+        async def write(out: Outflow) -> None:
             async with newsroom.progress(call.campaign) as reports:
                 async for report in reports:
-                    await put(msgspec.json.encode(report) + b"\n")
+                    await out.put(msgspec.json.encode(report) + b"\n")
 
         return StreamAnswer("application/x-ndjson", write, call.ended)
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import msgspec
-import trio
 from starlette.responses import Response
 
-from broadside.api.event_records import EVENT_STREAM, HELLO, PING, PING_EVERY
+from broadside.api.event_records import EVENT_STREAM, HELLO, PING
 from broadside.api.v1 import table
 from broadside.console.calls import Bound, Call, bind
 from broadside.console.http_answers import ApiFailure
-from broadside.console.stream_answer import Put, StreamAnswer
+from broadside.console.outflow import Outflow
+from broadside.console.stream_answer import StreamAnswer
 from broadside.errors import Problem, RecordError
-from broadside.newsroom.event_feed import MOST, Event, EventFeed
+from broadside.newsroom.event_feed import MOST, EventFeed
 from broadside.newsroom.newsroom import Newsroom
 from campaigns.identity import campaign_text, parse_campaign
 
@@ -31,16 +31,15 @@ def event_routes(newsroom: Newsroom, feed: EventFeed) -> list[Bound]:
             raise ApiFailure(429, f"{MOST} clients listen to this node's events already", remedy=remedy)
         last = call.request.headers.get(LAST, "")
 
-        async def write(put: Put) -> None:
+        async def write(out: Outflow) -> None:
             left = None if query.limit is msgspec.UNSET else query.limit
-            async with feed.listener(campaign, last) as listener:
-                await put(HELLO)
+            # who counts events writes each by itself
+            async with feed.listener(campaign, last, out if left is None else None) as listener:
+                await out.put(HELLO)
                 while left is None or left > 0:
-                    found: list[Event] = []
-                    with trio.move_on_after(PING_EVERY):
-                        found = await listener.next(left)
+                    found = await listener.next(left)
                     left = None if left is None else left - len(found)
-                    await put(b"".join(event.text for event in found) or PING)
+                    await out.put(b"".join(event.text for event in found) or PING)
 
         return StreamAnswer(EVENT_STREAM, write, call.ended)
 

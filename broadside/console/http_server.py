@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import ssl
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
-from dataclasses import dataclass, field
 from email.utils import formatdate
 from typing import Any
 from urllib.parse import unquote
@@ -20,6 +19,8 @@ import structlog
 import trio
 
 from broadside.api.problem_details import MEDIA_TYPE, ProblemDetails, problem
+from broadside.console.door import Door
+from broadside.console.outflow import STRAIGHT, Chunks
 from broadside.console.request_failure import FAILURE, failure, logged
 
 log = structlog.get_logger(__name__)
@@ -45,49 +46,12 @@ SEND_WITHIN = 10.0
 """Seconds for a client to take the next piece of an answer."""
 LINGER, LINGER_BYTES = 2.0, 1 << 20
 """Seconds and bytes for which an unread body is read and dropped, so that its sender sees the answer."""
-RATE = 100.0
-"""Connections a second, and in one burst, from clients that do not send the key: each costs CPU."""
 GRACE = 1.0
 """Seconds in which requests under way may finish at a stop."""
 
 
 class ClientGone(OSError):
     """The client has left, does not take its answer, or does not speak HTTP."""
-
-
-@dataclass(eq=False)
-class Door:
-    """One listener, and the limits for its clients."""
-
-    listener: trio.SocketListener
-    trusted: bool = False
-    """Whether only the data folder's owner can connect: no client is slowed down, and all count as having the key."""
-    tls: ssl.SSLContext | None = None
-    """To serve by TLS."""
-    connections: int = 100
-    """Connections at once. A further one replaces the connection that has waited longest for a request."""
-    _credit: float = field(default=0.0, init=False)
-    _at: float = field(default=-math.inf, init=False)
-
-    async def accept(self) -> trio.SocketStream | None:
-        """Return the next connection; None if it could not be accepted."""
-        if not self.trusted:
-            now = trio.current_time()
-            self._credit = min(RATE, self._credit + (now - self._at) * RATE)
-            self._at = now
-            if self._credit < 1:
-                await trio.sleep((1 - self._credit) / RATE)
-            self._credit -= 1
-        try:
-            return await self.listener.accept()
-        except OSError as error:
-            log.warning("a connection cannot be accepted", why=str(error))
-            await trio.sleep(0.1)
-            return None
-
-    def known(self) -> None:
-        """Refund a connection's cost in the rate limit: its client has sent the key."""
-        self._credit += 1
 
 
 class HttpServer:
@@ -125,7 +89,10 @@ class HttpServer:
             stream = await door.accept()
             if stream is None:
                 continue
-            connection = HttpConnection(stream, self._app, door)
+            if not door.admits(stream):
+                await trio.aclose_forcefully(stream)
+                continue
+            connection = HttpConnection(stream, door.app or self._app, door)
             if len(self._open[door]) >= door.connections and not self._make_room(door):
                 await trio.aclose_forcefully(stream)
                 continue
@@ -176,6 +143,8 @@ class HttpConnection:
         self._h11 = h11.Connection(h11.SERVER, max_incomplete_event_size=LARGEST_HEAD)
         self._last = False
         self._gone = False
+        self._cut = False
+        """Whether bytes were left unwritten, so that nothing can follow them."""
         self._bodiless = False
         self._held = b""
         self._headed = self.since
@@ -228,7 +197,7 @@ class HttpConnection:
             return False
         except ClientGone:
             return False
-        if self._h11.our_state is not h11.DONE or self._h11.their_state is not h11.DONE:
+        if self._cut or self._h11.our_state is not h11.DONE or self._h11.their_state is not h11.DONE:
             return False
         self._h11.start_next_cycle()
         return True
@@ -252,6 +221,9 @@ class HttpConnection:
 
     def _scope(self, request: h11.Request) -> Event:
         path, _, query = bytes(request.target).partition(b"?")
+        straight = None
+        if request.http_version == b"1.1":
+            straight = Chunks(self._send, self._plain.socket if self._secured is None else None)
         return {
             "type": "http",
             "asgi": {"version": "3.0", "spec_version": "2.4"},
@@ -266,6 +238,7 @@ class HttpConnection:
             "client": None,
             "server": None,
             "state": {ADMITTED: self._door.trusted},
+            "extensions": {STRAIGHT: straight},
         }
 
     # -- the application's two functions ----------------------------------------------------------------------------
@@ -338,14 +311,22 @@ class HttpConnection:
         if hold:
             self._held = held
             return
-        self._held, data = b"", memoryview(held)
+        self._held = b""
+        await self._send(held)
+
+    async def _send(self, data: bytes) -> None:
+        """Write bytes (ClientGone if the client does not take them)."""
+        if self._cut:
+            raise ClientGone
+        view, self._cut = memoryview(data), True
         try:
-            for at in range(0, len(data), PIECE):
+            for at in range(0, len(view), PIECE):
                 with trio.fail_after(SEND_WITHIN):
-                    await self._stream.send_all(data[at : at + PIECE])
+                    await self._stream.send_all(view[at : at + PIECE])
         except (trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError):
             self._gone = True
             raise ClientGone from None
+        self._cut = False
 
     async def _refuse(self, error: h11.RemoteProtocolError) -> None:
         """Answer with the error and close, unless an answer has begun."""

@@ -3,6 +3,9 @@
 The feed keeps only the newest state of each campaign, of the channels and of the alarms, each with a number that rises
 with every change. A listener remembers the last number that it was sent. So a slow listener skips to the newest state,
 nothing waits for it, and whoever connects again gets what has changed since.
+
+The task that reads also writes: the same bytes, joined once, straight to each client that takes them at once. Only a
+client that does not is left to the listener's own task.
 """
 
 from __future__ import annotations
@@ -13,12 +16,13 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Protocol
 
 import msgspec
 import trio
 
 from broadside.api.campaign_report import CampaignLine
-from broadside.api.event_records import AlarmsNow, ChannelsNow, EventName, written
+from broadside.api.event_records import PING_EVERY, AlarmsNow, ChannelsNow, EventName, written
 from broadside.newsroom.alarm_board import AlarmBoard
 from broadside.newsroom.newsroom import LOOK_EVERY, Newsroom
 from campaigns.campaign import ENDED
@@ -46,22 +50,68 @@ class Event:
     """The state without what changes with the time alone."""
 
 
-class Listener:
-    """One client's place in the feed."""
+class Straight(Protocol):
+    """A way to a client that does not wait."""
 
-    def __init__(self, feed: EventFeed, campaign: str | None, seen: int) -> None:
+    @property
+    def behind(self) -> bool:
+        """Whether the rest of a text must be written by the listener's own task."""
+
+    def put_now(self, part: bytes) -> bool:
+        """Write a text as far as the client takes it; False: nothing of it."""
+
+
+class Listener:
+    """One client's place in the feed. ``straight``: a way to it that does not wait, if there is one."""
+
+    def __init__(self, feed: EventFeed, campaign: str | None, seen: int, straight: Straight | None) -> None:
         self._feed = feed
         self._campaign = campaign
         self._seen = seen
+        self._straight = straight
+        self._written = trio.current_time()
+        self._waiting: trio.Event | None = None
+        """What its own task waits for; None: that task writes, or looks for what is new."""
 
     async def next(self, most: int | None = None) -> list[Event]:
-        """Wait until something is new; return the newest states that were not returned yet, ``most`` at most."""
+        """Wait until something is to be written that was not written straight to the client.
+
+        Returns the newest states that were not returned yet, ``most`` at most. An empty list: a ping is due, after
+        silence or to write the rest of what the client has not taken.
+        """
         while True:
-            changed = self._feed.changed
-            if found := self._feed.since(self._seen, self._campaign)[:most]:
+            found = self._feed.since(self._seen, self._campaign)[:most]
+            if found:
                 self._seen = found[-1].number
-                return found
-            await changed.wait()
+            elif trio.current_time() < self._written + PING_EVERY and not self._behind:
+                self._waiting = trio.Event()
+                with trio.move_on_at(self._written + PING_EVERY):
+                    await self._waiting.wait()
+                self._waiting = None
+                continue
+            self._written = trio.current_time()
+            return found
+
+    def hear(self, texts: dict[tuple[int, str | None], tuple[int, bytes]]) -> None:
+        """Write what is new straight to the client, or wake its task. ``texts``: what other listeners were written."""
+        if self._waiting is None or self._waiting.is_set():
+            return  # its task looks for what is new by itself
+        place = self._seen, self._campaign
+        if place not in texts:
+            found = self._feed.since(*place)
+            texts[place] = (found[-1].number if found else self._seen, b"".join(event.text for event in found))
+        number, text = texts[place]
+        if not text:
+            return
+        if self._straight is not None and self._straight.put_now(text):
+            self._seen, self._written = number, trio.current_time()
+            if not self._behind:
+                return
+        self._waiting.set()
+
+    @property
+    def _behind(self) -> bool:
+        return self._straight is not None and self._straight.behind
 
 
 class EventFeed:
@@ -78,28 +128,29 @@ class EventFeed:
         self._events: dict[tuple[EventName, str], Event] = {}
         self._asked: Counter[str] = Counter()
         self._reading = trio.Lock()
-        self._listeners = 0
-        self.changed = trio.Event()
-        """Set at the next change, and then replaced."""
+        self._listeners: set[Listener] = set()
 
     @asynccontextmanager
-    async def listener(self, campaign: str | None = None, last: str = "") -> AsyncIterator[Listener]:
+    async def listener(
+        self, campaign: str | None = None, last: str = "", straight: Straight | None = None
+    ) -> AsyncIterator[Listener]:
         """Listen to one campaign or to all, and to channels and alarms.
 
-        ``last``: the id of the last event that the client has got.
+        ``last``: the id of the last event that the client has got; ``straight``: as of `Listener`.
         """
         life, _, number = last.partition("-")
         seen = int(number) if life == self._life and number.isdecimal() and len(number) < 20 else 0
-        self._listeners += 1
+        listener = Listener(self, campaign, seen, straight)
+        self._listeners.add(listener)
         if campaign is not None:
             self._asked[campaign] += 1
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._read)
-                yield Listener(self, campaign, seen)
+                yield listener
                 nursery.cancel_scope.cancel()
         finally:
-            self._listeners -= 1
+            self._listeners.discard(listener)
             if campaign is not None:
                 self._asked[campaign] -= 1
                 self._asked += Counter()  # leaves out what nobody asks for
@@ -118,7 +169,7 @@ class EventFeed:
     @property
     def full(self) -> bool:
         """Whether too many clients listen already."""
-        return self._listeners >= MOST
+        return len(self._listeners) >= MOST
 
     async def _read(self) -> None:
         async with self._reading, trio.open_nursery() as nursery:
@@ -131,8 +182,9 @@ class EventFeed:
                 await look()
             if self._number != self._woken:
                 self._woken = self._number
-                self.changed.set()
-                self.changed = trio.Event()
+                texts: dict[tuple[int, str | None], tuple[int, bytes]] = {}
+                for listener in self._listeners:
+                    listener.hear(texts)
             await trio.sleep(every)
 
     async def _look_at_campaigns(self) -> None:

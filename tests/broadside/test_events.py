@@ -264,7 +264,7 @@ async def test_a_listener_ends_with_its_key(house: House, monkeypatch: pytest.Mo
 
 async def test_silence_is_broken_by_pings(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     """Issue 22.3: a proxy closes a connection on which nothing comes."""
-    monkeypatch.setattr("broadside.console.event_routes.PING_EVERY", 0.05)
+    monkeypatch.setattr("broadside.newsroom.event_feed.PING_EVERY", 0.05)
     taken: list[bytes] = []
     async with listening(house, taken=taken):
         await until(lambda: taken.count(b": ping\n\n") >= 3)
