@@ -15,7 +15,7 @@ from msgspec import Meta
 
 from broadside import machine_users
 from broadside.config import strict_toml
-from broadside.config.http import ADDRESS, HOST_PATTERN, Http, checked_http
+from broadside.config.http import HOST_PATTERN, HTTP_REMEDIES, Http, checked_http
 from broadside.config.kinds import check_hours, read_kinds
 from broadside.config.network import read_proxy
 from broadside.config.tarantool import (
@@ -221,7 +221,7 @@ def _config(reader: strict_toml.Reader, table: dict[str, object], source: Path) 
     reader.unknown(table, sections, "")
     keep_days, table = read_keep(reader, table)
     node = reader.table(NodeConfig, table.get("node", {}), "node", _REMEDIES)
-    http = reader.table(Http, table.get("http", {}), "http", {"http.bind": ADDRESS})
+    http = reader.table(Http, table.get("http", {}), "http", HTTP_REMEDIES)
     supervision = reader.table(Supervision, table.get("supervision", {}), "supervision", _REMEDIES)
     newsroom = reader.table(NewsroomConfig, table.get("newsroom", {}), "newsroom", _REMEDIES)
     if newsroom is not None:

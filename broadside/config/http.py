@@ -10,10 +10,13 @@ import msgspec
 from msgspec import Meta
 
 from broadside.config import strict_toml
-from broadside.config.tarantool import is_loopback, split_address
+from broadside.config.tarantool import Network, is_loopback, read_network, split_address
 from broadside.errors import shown
 
 ADDRESS = 'write host:port, as in "127.0.0.1:8765"'
+PROXIES = 'addresses or networks, as in proxies = ["10.0.0.7"]'
+METRICS_ADDRESS = 'write another host:port, as in "127.0.0.1:9765"'
+HTTP_REMEDIES = {"http.bind": ADDRESS, "http.metrics_bind": METRICS_ADDRESS, "http.proxies": PROXIES}
 _LABEL = r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 _HOST_NAME = re.compile(rf"(?=.{{1,253}}$){_LABEL}(\.{_LABEL})*")
 
@@ -30,8 +33,12 @@ class Http(msgspec.Struct, frozen=True, kw_only=True):
     certificate: Path | None = None
     """PEM file: with ``private_key`` the API is served by TLS."""
     private_key: Path | None = None
+    metrics_bind: str | None = None
+    """An address of their own for ``/metrics``, ``/healthz`` and ``/readyz``, where they need no key."""
     behind_proxy: bool = False
     """Whether clients reach the API through a proxy alone, which serves it by TLS."""
+    proxies: tuple[str, ...] = ()
+    """Addresses or networks of those proxies: nobody else may connect to ``bind``, but this machine always may."""
 
     @property
     def secure(self) -> bool:
@@ -39,26 +46,66 @@ class Http(msgspec.Struct, frozen=True, kw_only=True):
         return self.certificate is not None or self.behind_proxy
 
     @property
+    def clients(self) -> tuple[Network, ...]:
+        """Networks from which alone connections are taken; none: from everywhere."""
+        return tuple(network for entry in self.proxies if (network := read_network(entry)) is not None)
+
+    @property
     def address(self) -> tuple[str, int]:
         """Host and port of ``bind``. Port 0 lets the system choose."""
         return split_address(self.bind)
 
+    @property
+    def metrics_address(self) -> tuple[str, int] | None:
+        """Host and port of ``metrics_bind``."""
+        return None if self.metrics_bind is None else split_address(self.metrics_bind)
 
-def _check_bind(reader: strict_toml.Reader, http: Http) -> None:
+
+def _check_bind(reader: strict_toml.Reader, http: Http) -> bool:
+    """Whether ``bind`` is an address."""
     try:
         host, _ = http.address
     except ValueError:
         reader.problem("http.bind", f"{shown(http.bind)} is not an address", ADDRESS, http.bind)
-        return
+        return False
     if not is_loopback(host) and not http.secure:
         what = f"{shown(http.bind)} can be reached from other machines, and keys would cross the network in the clear"
-        remedy = "give a certificate and its private_key, or behind_proxy = true behind a proxy that serves TLS"
+        remedy = "give a certificate and its private_key, or behind_proxy = true if a proxy serves TLS"
         reader.problem("http.bind", what, remedy, http.bind)
+    return True
+
+
+def _check_proxies(reader: strict_toml.Reader, http: Http) -> None:
+    for entry in http.proxies:
+        if read_network(entry) is None:
+            remedy = f"{PROXIES}; names are not looked up"
+            reader.problem("http.proxies", f"{shown(entry)} is not an address", remedy, entry)
+    if http.proxies and not http.behind_proxy:
+        reader.problem("http.proxies", "has no use without behind_proxy", "remove it, or set behind_proxy = true")
+    open_to_all = http.behind_proxy and not http.proxies and http.certificate is None
+    if open_to_all and not is_loopback(http.address[0]):
+        what = f"is missing, and {http.bind} can be reached from other machines: they could pass the proxy by, in clear"
+        reader.problem("http.proxies", what, f"list the proxies' {PROXIES}")
+
+
+def _check_metrics_bind(reader: strict_toml.Reader, http: Http) -> None:
+    try:
+        where = http.metrics_address
+    except ValueError:
+        reader.problem(
+            "http.metrics_bind", f"{shown(http.metrics_bind)} is not an address", METRICS_ADDRESS, http.metrics_bind
+        )
+        return
+    if where is not None and where[1] and where[1] == split_address(http.bind)[1]:
+        what = f"{shown(http.metrics_bind)} has the port of the API itself"
+        reader.problem("http.metrics_bind", what, METRICS_ADDRESS, http.metrics_bind)
 
 
 def checked_http(reader: strict_toml.Reader, http: Http) -> Http:
     """Check the address, the names and the files of TLS, whose paths become absolute."""
-    _check_bind(reader, http)
+    if _check_bind(reader, http):
+        _check_metrics_bind(reader, http)
+        _check_proxies(reader, http)
     for number, name in enumerate(http.names):
         if not _HOST_NAME.fullmatch(name):
             remedy = "a host name without a port, as in push.example.org"

@@ -6,7 +6,7 @@ import ipaddress
 import os
 import re
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 import msgspec
 
@@ -131,6 +131,7 @@ class Peer(ServerConfig, frozen=True, kw_only=True):
 
 
 S = TypeVar("S", bound=ServerConfig)
+Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 def read_server(reader: strict_toml.Reader, table: object, key: str, cls: type[S]) -> S | None:
@@ -198,7 +199,8 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def _network(entry: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network | None:
+def read_network(entry: str) -> Network | None:
+    """Read an address, or an IPv4 network; None: it is neither."""
     try:
         network = ipaddress.ip_network(entry, strict=False)
     except ValueError:
@@ -208,7 +210,7 @@ def _network(entry: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network | None
 
 def _check_hosts(reader: strict_toml.Reader, queue: OwnQueue) -> None:
     for entry in queue.hosts:
-        if _network(entry) is None:
+        if read_network(entry) is None:
             what = f"{shown(entry)} is not an address"
             reader.problem("queue.hosts", what, REMEDIES["queue.hosts"] + "; names are not looked up", entry)
     if queue.listen is None:
@@ -229,10 +231,10 @@ def _host(uri: str) -> str:
 
 def check_peers_may_come(reader: strict_toml.Reader, queue: OwnQueue, peers: tuple[Peer, ...]) -> None:
     """Check that each peer named by its address is among ``queue.hosts``: its batons come from that address."""
-    networks = [network for entry in queue.hosts if (network := _network(entry)) is not None]
+    networks = [network for entry in queue.hosts if (network := read_network(entry)) is not None]
     for number, peer in enumerate(peers if queue.hosts else ()):
         host = _host(peer.uri)
-        own = _network(host)
+        own = read_network(host)
         if own is None or is_loopback(host) or any(own.network_address in network for network in networks):
             continue
         what = f"{host} is not among queue.hosts, so this node would refuse its batons"

@@ -5,13 +5,17 @@ from __future__ import annotations
 import contextlib
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
+from typing import NamedTuple
 
+import structlog
 import trio
 from starlette.types import ASGIApp
 
-from broadside.console.http_server import Door, HttpServer
+from broadside.console.door import Door
+from broadside.console.http_server import HttpServer
 from broadside.errors import BroadsideError
 from broadside.newsroom.alarms import Setbacks
 from supervision import (
@@ -25,6 +29,8 @@ from supervision import (
     Supervisor,
 )
 
+log = structlog.get_logger(__name__)
+
 BACKLOG = 100
 PLACES = 400
 """Connections at once at the port: 300 of them may listen to events."""
@@ -35,16 +41,26 @@ AGAIN = 30.0
 
 
 class AddressInUse(BroadsideError):
-    """Another program listens at the API's address."""
+    """Another program listens at an address of ``[http]``."""
 
     exit_code = 2
+
+
+class Probes(NamedTuple):
+    """Health and figures at an address of their own, without a key. ``port`` 0: any."""
+
+    app: ASGIApp
+    host: str
+    port: int
 
 
 class Console:
     """One incarnation of the HTTP server.
 
-    ``host`` and ``port`` (0: any) are for all clients with a key, by TLS if there is ``tls``; ``local`` is the path of
-    a Unix socket for the command line, in a folder that only its owner can enter. ``bound`` is called with the base URL
+    ``host`` and ``port`` (0: any) are for all clients with a key, by TLS if there is ``tls``, and only from
+    ``hosts`` if there are any; ``local`` is the path of
+    a Unix socket for the command line, in a folder that only its owner can enter; ``probes`` is never served by TLS:
+    no key crosses it. ``bound`` is called with the base URL
     once both listen, ``closing`` before they close: from then on another program may listen there.
     """
 
@@ -56,6 +72,8 @@ class Console:
         local: Path,
         *,
         tls: ssl.SSLContext | None = None,
+        hosts: Collection[IPv4Network | IPv6Network] = (),
+        probes: Probes | None = None,
         bound: Callable[[str], None],
         closing: Callable[[], None],
     ) -> None:
@@ -64,6 +82,8 @@ class Console:
         self._port = port
         self._local = local
         self._tls = tls
+        self._hosts = hosts
+        self._probes = probes
         self._bound = bound
         self._closing = closing
         self._server: HttpServer | None = None
@@ -71,22 +91,21 @@ class Console:
 
     async def run(self, ready: Callable[[], None]) -> None:
         """Serve until stopped (AddressInUse if the port is taken)."""
+        listeners: list[trio.SocketListener] = []
         try:
-            listeners = await trio.open_tcp_listeners(self._port, host=self._host, backlog=BACKLOG)
-        except OSError as error:
-            where = f"http.bind: {self._host}:{self._port}"
-            text = f"{where}: {error.strerror} (stop what listens there, or set [http] bind in broadside.toml)"
-            raise AddressInUse(text) from error
-        try:
-            local = _listen(self._local)
-            strangers = [Door(each, tls=self._tls, connections=PLACES) for each in listeners]
-            doors = [*strangers, Door(local, trusted=True, connections=1000)]
+            listeners += await _listen_at("http.bind", self._host, self._port)
+            url = _url("http" if self._tls is None else "https", listeners[0])
+            doors = [Door(each, tls=self._tls, hosts=self._hosts, connections=PLACES) for each in listeners]
+            if self._probes is not None:
+                found = await _listen_at("http.metrics_bind", self._probes.host, self._probes.port)
+                listeners += found
+                doors += [Door(each, app=self._probes.app) for each in found]
+                log.info("figures and probes without a key", url=_url("http", found[0]))
+            doors.append(Door(_listen(self._local), trusted=True, connections=1000))
             self._server = HttpServer(self._app, doors)
             if self._stopped:
                 self._server.stop()
-            host, port = listeners[0].socket.getsockname()[:2]
-            scheme = "http" if self._tls is None else "https"
-            self._bound(f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}")
+            self._bound(url)
             ready()
             await self._server.run()
         finally:
@@ -102,6 +121,20 @@ class Console:
         self._stopped = True
         if self._server is not None:
             self._server.stop()
+
+
+async def _listen_at(field: str, host: str, port: int) -> list[trio.SocketListener]:
+    """Listen at an address (AddressInUse if the port is taken). ``field``: where the configuration has it."""
+    try:
+        return await trio.open_tcp_listeners(port, host=host, backlog=BACKLOG)
+    except OSError as error:
+        remedy = f"stop what listens there, or set [http] {field.removeprefix('http.')} in broadside.toml"
+        raise AddressInUse(f"{field}: {host}:{port}: {error.strerror} ({remedy})") from error
+
+
+def _url(scheme: str, listener: trio.SocketListener) -> str:
+    host, port = listener.socket.getsockname()[:2]
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
 
 def _listen(path: Path) -> trio.SocketListener:

@@ -71,12 +71,18 @@ class Api:
     def app(self) -> Starlette:
         """Build the ASGI application."""
         handlers = dict(self._bound)
-        app = Starlette(
-            exception_handlers={HTTPException: no_route, Exception: failed},
-            routes=[self._served(route, handlers[route]) for route in table.TABLE],
-        )
-        app.router.redirect_slashes = False  # a redirect names http://, whatever stands before the node
-        return app
+        return _application([self._served(route, handlers[route]) for route in table.TABLE])
+
+    def probes(self) -> Starlette:
+        """Build the application of an address where nobody needs a key: for probes and figures alone."""
+
+        def open_to_all(route: Route[Any], handler: Callable[[Call], Awaitable[Any]]) -> StarletteRoute:
+            async def serve(request: Request) -> Response:
+                return _answered(route, await handler(Call(route, request)))
+
+            return StarletteRoute(route.path, answered(serve), methods=[route.method])
+
+        return _application([open_to_all(*bound) for bound in self._bound if bound[0] in _ANY_HOST])
 
     def _served(self, route: Route[Any], handler: Callable[[Call], Awaitable[Any]]) -> StarletteRoute:
         async def serve(request: Request) -> Response:
@@ -111,6 +117,12 @@ class Api:
         body = noted(call.body(route.body), route.noted) if route.noted else {}
         said = {**call.request.query_params, **body}
         await self._access.audit.record(call.holder, f"{route.method} {route.path}", about, route.status, said)
+
+
+def _application(routes: list[StarletteRoute]) -> Starlette:
+    app = Starlette(exception_handlers={HTTPException: no_route, Exception: failed}, routes=routes)
+    app.router.redirect_slashes = False  # a redirect names http://, whatever stands before the node
+    return app
 
 
 def _answered(route: Route[Any], answer: Any) -> Response:

@@ -20,7 +20,8 @@ from broadside.api.alarm import Alarm, Severity
 from broadside.api.api_client import Client
 from broadside.api.report_text import moment
 from broadside.config.config import DEFAULT_FILE, Channel, Config
-from broadside.config.tarantool import OwnQueue, ServerConfig
+from broadside.config.http import Http
+from broadside.config.tarantool import OwnQueue, ServerConfig, is_loopback
 from broadside.datafolder import DataFolder
 from broadside.demo.demo_config import load_or_demo
 from broadside.doctor import checks_ring
@@ -65,6 +66,7 @@ def examine(config_file: Path | None, data: Path | None) -> Iterator[Finding]:
         yield checks_ring.greeting("queue", config.queue.uri)
     for peer in config.peers:
         yield checks_ring.peer(peer)
+    yield from _open_figures(config.http)
     yield from _channels(config)
     yield from asleep(config)
 
@@ -145,6 +147,17 @@ def _alarms(detail: dict[str, Any]) -> list[Alarm]:
         return msgspec.convert(detail.get("alarms", []), list[Alarm])
     except msgspec.ValidationError:
         return []
+
+
+def _open_figures(http: Http) -> Iterator[Finding]:
+    """Warn of figures that other machines can read without a key."""
+    if http.metrics_address is None:
+        return
+    text, remedy = f"{http.metrics_bind} shows /metrics without a key", ""
+    if wide := not is_loopback(http.metrics_address[0]):
+        text += " to every machine that reaches it"
+        remedy = "let a firewall admit only the monitoring servers, or bind [http] metrics_bind to 127.0.0.1"
+    yield Finding("metrics", True, text, remedy, warning=wide)
 
 
 def _channels(config: Config) -> Iterator[Finding]:

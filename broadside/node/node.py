@@ -26,7 +26,7 @@ from broadside.config.config import Channel, Config
 from broadside.config.http import Http
 from broadside.console.access_routes import Access
 from broadside.console.admission import Admission
-from broadside.console.console import Console, contained
+from broadside.console.console import Console, Probes, contained
 from broadside.console.host_names import HostNames
 from broadside.console.metrics import Metrics, NodeFigures, WorkerFigures
 from broadside.console.routes import Api
@@ -294,6 +294,8 @@ class Node:
             port,
             self._socket,
             tls=_tls(http),
+            hosts=http.clients,
+            probes=None if http.metrics_address is None else Probes(api.probes(), *http.metrics_address),
             bound=self._bound,
             closing=self._folder.forget_node,
         )

@@ -14,6 +14,7 @@ import pytest
 import trustme
 
 from broadside import cli
+from broadside.config.http import Http
 from broadside.datafolder import DataFolder
 from broadside.doctor import checks
 from tests.broadside.fake_node import broadside, folder, node
@@ -163,3 +164,12 @@ def test_a_certificate_of_another_authority_is_told(tmp_path: Path) -> None:
     assert not found.ok
     assert "TLS fails" in found.text
     assert "other.pem the right ca?" in found.remedy
+
+
+@pytest.mark.parametrize(("bind", "mark"), [("127.0.0.1:9765", "ok"), ("0.0.0.0:9765", "??")])
+def test_figures_that_other_machines_can_read_are_a_warning(bind: str, mark: str) -> None:
+    """Issue 22."""
+    (found,) = checks._open_figures(Http(metrics_bind=bind))
+    assert str(found).startswith(f"{mark} metrics: {bind} shows /metrics without a key")
+    assert ("127.0.0.1" in found.remedy) == found.warning
+    assert list(checks._open_figures(Http())) == []

@@ -90,6 +90,30 @@ MISTAKES = {
     ),
     "an unknown section": (APNS + "[nod]\n", 'nod: unknown key (did you mean "node"?)'),
     "an unknown key": (APNS + "[node]\nworker = 2\n", 'node.worker: unknown key (did you mean "workers"?)'),
+    "figures at the API's port": (
+        APNS + '[http]\nbind = "127.0.0.1:8765"\nmetrics_bind = "0.0.0.0:8765"\n',
+        'http.metrics_bind: "0.0.0.0:8765" has the port of the API itself (write another host:port',
+    ),
+    "a proxy that is not named": (
+        APNS + '[http]\nbind = "0.0.0.0:8765"\nbehind_proxy = true\n',
+        "http.proxies: is missing, and 0.0.0.0:8765 can be reached from other machines: they could pass the proxy by",
+    ),
+    "a proxy's name": (
+        APNS + '[http]\nbind = "0.0.0.0:8765"\nbehind_proxy = true\nproxies = ["proxy-1"]\n',
+        'http.proxies: "proxy-1" is not an address (addresses or networks, as in proxies = ["10.0.0.7"]; names are not',
+    ),
+    "proxies without a proxy": (
+        APNS + '[http]\nproxies = ["10.0.0.7"]\n',
+        "http.proxies: has no use without behind_proxy (remove it",
+    ),
+    "figures at no address": (
+        APNS + '[http]\nmetrics_bind = "9765"\n',
+        'http.metrics_bind: "9765" is not an address (write another host:port',
+    ),
+    "a number for an address": (
+        APNS + "[http]\nmetrics_bind = 9765\n",
+        "http.metrics_bind: 9765 is not text in quotes (write another host:port",
+    ),
     "an unknown key far from all": (APNS + "[http]\nzzz = 2\n", "http.zzz: unknown key (known here: behind_proxy,"),
     "text for a number": (
         APNS + '[node]\nworkers = "two"\n',

@@ -16,6 +16,7 @@ import httpx
 import pytest
 import structlog.testing
 import trio
+import trio.testing
 import trustme
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -24,8 +25,10 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Mount, Route
 from starlette.types import Receive, Scope, Send
 
+from broadside.config.http import Http
 from broadside.console import http_server
 from broadside.console.console import Console, contained
+from broadside.console.door import Door
 from broadside.newsroom.alarms import Setbacks
 from storage.link import Endpoint, Link
 from supervision import ChildExited, Parking, SupervisionEvent, Supervisor
@@ -214,7 +217,7 @@ def lasting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 @pytest.fixture(autouse=True)
 def _unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
     """Thousands of connections are made here, as fast as they can be; one test is about their rate."""
-    monkeypatch.setattr(http_server, "RATE", 1e6)
+    monkeypatch.setattr("broadside.console.door.RATE", 1e6)
 
 
 @pytest.mark.parametrize("way", list(WAYS))
@@ -429,7 +432,7 @@ def test_strangers_may_knock_at_a_rate_and_the_folders_owner_is_not_slowed(
     served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """S2."""
-    monkeypatch.setattr(http_server, "RATE", 100.0)
+    monkeypatch.setattr("broadside.console.door.RATE", 100.0)
     served.stop()
     again = Served(served.local.parent)
     stop = threading.Event()
@@ -463,7 +466,7 @@ def test_who_shows_the_key_is_not_limited_and_keeps_the_connection(
     served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """S2."""
-    monkeypatch.setattr(http_server, "RATE", 2.0)
+    monkeypatch.setattr("broadside.console.door.RATE", 2.0)
     served.stop()
     again = Served(served.local.parent)
     began = time.monotonic()
@@ -601,3 +604,45 @@ async def test_a_handshake_has_a_time_and_takes_no_clients_place(
             assert await late.receive_some() == b""
         for stream in [*silent, late]:
             nursery.start_soon(trio.aclose_forcefully, stream)
+
+
+@pytest.mark.parametrize(
+    ("host", "admitted"),
+    [("10.0.0.7", True), ("::ffff:10.0.0.7", True), ("10.1.2.3", True), ("127.0.0.1", True), ("::1", True),
+     ("10.0.0.8", False), ("::ffff:10.0.0.8", False), ("2001:db8::1", False)],
+)  # fmt: skip
+def test_only_the_named_proxies_and_this_machine_may_connect(host: str, admitted: bool) -> None:
+    """Issue 22: with behind_proxy whoever reached the port could pass the proxy by."""
+    http = Http(bind="0.0.0.0:8765", behind_proxy=True, proxies=("10.0.0.7", "10.1.0.0/16"))
+
+    class Peer:
+        def getpeername(self) -> tuple[str, int]:
+            return host, 1
+
+    class Stream:
+        socket = Peer()
+
+    gate = Door(None, hosts=http.clients)  # type: ignore[arg-type]
+    assert gate.admits(Stream()) is admitted  # type: ignore[arg-type]
+    assert Door(None).admits(Stream())  # type: ignore[arg-type]
+
+
+async def test_a_connection_of_nobody_named_gets_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Issue 22."""
+    answers = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await Response("here")(scope, receive, send)
+
+    for allowed in (True, False):
+        monkeypatch.setattr(Door, "admits", lambda door, stream, allowed=allowed: allowed)
+        listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(http_server.HttpServer(app, map(Door, listeners)).run)
+            async with await trio.testing.open_stream_to_socket_listener(listeners[0]) as stream:
+                with contextlib.suppress(trio.BrokenResourceError):
+                    await stream.send_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+                    answers.append(b"".join([part async for part in stream]))
+            nursery.cancel_scope.cancel()
+    assert answers[0].endswith(b"here")
+    assert answers[1:] in ([], [b""])

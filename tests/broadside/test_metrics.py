@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import json
 import re
+import socket
 import subprocess
+from collections import Counter
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 import msgspec
 import pytest
+import structlog.testing
+import trio
 from prometheus_client.parser import text_string_to_metric_families
 
 from broadside.api.alarm import Alarm, AlarmName, Severity
 from broadside.api.campaign_report import FireRequest
+from broadside.console.console import AddressInUse, Console, Probes
 from broadside.newsroom.alarms import _CHANNEL, channel_alarms, peer_alarms, worker_alarms
 from broadside.newsroom.ring import Ring
 from broadside.node.processes import WorkerState
@@ -81,6 +88,48 @@ async def test_metrics_want_the_key(api: httpx.AsyncClient) -> None:
     assert (await api.get("/metrics", headers={"authorization": "Bearer x"})).status_code == 401
 
 
+@asynccontextmanager
+async def console(own_link: Link, folder: Path, port: int = 0) -> AsyncIterator[tuple[str, str]]:
+    """A console with an address for figures. Yields the API's URL and that of the figures."""
+    api = api_of(newsroom_over(own_link), Ring(store=Store(own_link), node="n1"), own_link, KEY)
+    urls: list[str] = []
+    probes = Probes(api.probes(), "127.0.0.1", port)
+    made = Console(
+        api.app(), "127.0.0.1", 0, folder / "api.sock", probes=probes, bound=urls.append, closing=lambda: None
+    )
+    with structlog.testing.capture_logs() as lines:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(lambda task_status: made.run(task_status.started))
+            (line,) = [line for line in lines if "without a key" in line["event"]]
+            yield urls[0], line["url"]
+            nursery.cancel_scope.cancel()
+
+
+async def test_figures_at_an_address_of_their_own_want_no_key_and_nothing_else_is_there(
+    own_link: Link, tmp_path: Path
+) -> None:
+    """Issue 22: a monitoring server had to hold a key of the newsroom."""
+    async with console(own_link, tmp_path) as (url, open_url), httpx.AsyncClient() as client:
+        found = await client.get(f"{open_url}/metrics")
+        assert values(found.text)["broadside_ready{}"] == 1
+        assert (await client.get(f"{open_url}/healthz")).json() == {"ok": True}
+        assert (await client.get(f"{open_url}/readyz")).json()["ready"]
+        assert (await client.get(f"{url}/metrics")).status_code == 401
+        for path in ("/v1/status", "/v1/campaigns", "/v1/session", "/v1/openapi.json", "/"):
+            answer = await client.get(open_url + path, headers={"authorization": f"Bearer {KEY}"})
+            assert (answer.status_code, answer.json()["field"]) == (404, "path")
+        assert (await client.post(f"{open_url}/metrics")).status_code == 405
+
+
+async def test_a_taken_address_for_figures_is_named(own_link: Link, tmp_path: Path) -> None:
+    """Issue 22."""
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        with pytest.RaisesGroup(pytest.RaisesExc(AddressInUse, match=rf"http.metrics_bind: 127.0.0.1:{port}")):
+            async with console(own_link, tmp_path, port):
+                raise AssertionError("it must not start")
+
+
 async def test_metrics_and_alarms_answer_while_tarantool_is_away() -> None:
     nowhere = Endpoint("unix/:/nowhere", "u", "p")
     link = Link({"store": nowhere, "queue": nowhere})  # never opened
@@ -94,6 +143,54 @@ async def test_metrics_and_alarms_answer_while_tarantool_is_away() -> None:
     assert found["broadside_tarantool_reached{}"] == 0
     assert found['broadside_pushes_total{"channel": "ios", "outcome": "delivered"}'] == 5
     assert (ready.status_code, ready.json()["alarms"][0]["name"]) == (503, "tarantool-away")
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> Counter[tuple[str, str]]:
+    """Counts what Tarantool is asked: (server, verb)."""
+    found: Counter[tuple[str, str]] = Counter()
+    call = Link.call
+
+    async def counted(self: Link, where: str, verb: str, *arguments: Any, **more: Any) -> Any:
+        found[where, verb] += 1
+        return await call(self, where, verb, *arguments, **more)
+
+    monkeypatch.setattr(Link, "call", counted)
+    return found
+
+
+@pytest.mark.parametrize("path", ["/metrics", "/readyz", "/v1/status", "/v1/events?limit=2"])
+async def test_whoever_looks_asks_tarantool_each_question_once(
+    api: httpx.AsyncClient, asked: Counter[tuple[str, str]], path: str
+) -> None:
+    """Issue 22: memory, outbox, peers, tubes and channels were asked for beside the alarms, which asked again."""
+    assert (await api.get(path)).status_code in (200, 503)
+    campaigns = ("store", "store.campaign_list")  # the stream reads them again after 0.2 s
+    assert {each: count for each, count in asked.items() if count > 1 and each != campaigns} == {}
+
+
+async def test_probes_and_figures_share_one_look_a_second(
+    api: httpx.AsyncClient, asked: Counter[tuple[str, str]]
+) -> None:
+    """Issue 22: anybody at the port could have the store asked seven questions by each request."""
+    async with trio.open_nursery() as nursery:
+        for path in ("/readyz", "/metrics", "/readyz", "/readyz", "/metrics"):
+            nursery.start_soon(api.get, path)
+    assert asked["queue", "tubes.statistics"] == 1
+
+
+async def test_the_status_says_that_tarantool_is_away() -> None:
+    """Issue 22: it was an error, just when somebody wanted to know what is wrong."""
+    nowhere = Endpoint("unix/:/nowhere", "u", "p")
+    link = Link({"store": nowhere, "queue": nowhere})  # never opened
+    app = api_of(newsroom_over(link), Ring(store=Store(link), node="n1"), link, KEY).app()
+    headers = {"authorization": f"Bearer {KEY}"}
+    async with httpx.AsyncClient(
+        transport=httpx.ASGITransport(app=app), base_url="http://node", headers=headers
+    ) as client:
+        answer = await client.get("/v1/status")
+    assert answer.status_code == 200
+    assert (answer.json()["queue"], answer.json()["alarms"][0]["name"]) == (None, "tarantool-away")
 
 
 async def test_every_name_in_dashboard_and_alerts_exists(api: httpx.AsyncClient) -> None:
