@@ -1,5 +1,8 @@
 """How late listeners hear of a push, and what they cost: python -m benchmarks.bench_events [--listeners N] [--json].
 
+With ``--pipeline``: what they cost the pipeline. Campaigns go to a counting sink as fast as it takes them, while the
+clients listen to the node, and by turns to a dumb stream of the same bytes, which is a process of its own.
+
 A campaign goes to the whole base at a steady rate. The CPU of the node's parent process is measured for a while without
 listeners, and then with them. Then breaking news goes to one phone, again and again: the time is from when its twin has
 accepted the push until each listener has the event that counts it, so it has the settlement and the report in it.
@@ -8,11 +11,17 @@ accepted the push until each listener has the event that counts it, so it has th
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
+import ssl
+import statistics
+import subprocess
+import sys
 import tempfile
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,8 +29,9 @@ from urllib.parse import urlsplit
 
 import msgspec
 import trio
+import trustme
 
-from benchmarks.pipeline.rig import CHANNELS, MESSAGE, PLAIN, Rig, end_at_sigterm, phone
+from benchmarks.pipeline.rig import MESSAGE, PLAIN, Rig, end_at_sigterm, phone
 from benchmarks.progress import say
 from broadside.api.api_client import Client
 from broadside.api.audience_request import AudienceRequest
@@ -31,6 +41,8 @@ from simulators.ledger import read_ledger
 
 LATEST, MOST_CPU = 500, 0.1
 """Goals: milliseconds until 99 of 100 listeners know, and cores of the parent process for all listeners."""
+LEAST_RATE = 0.95
+"""Goal: the pipeline's rate with listeners, in parts of that with as many clients of a dumb stream."""
 RATE = 1_000
 WITHIN = 30.0
 """Seconds in which each step must have happened."""
@@ -48,22 +60,34 @@ class Listeners:
         """The title of the campaign whose push is waited for."""
         self.heard: dict[int, int] = {}
         """Listener → ms UTC."""
+        self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        self._tls.check_hostname, self._tls.verify_mode = False, ssl.CERT_NONE
+        self._life = trio.CancelScope()
         self._thread = threading.Thread(target=trio.run, args=(self._listen,), daemon=True)
         self._thread.start()
 
     async def _listen(self) -> None:
-        async with trio.open_nursery() as nursery:
-            for n in range(self._count):
-                nursery.start_soon(self._one, n)
+        self._loop = trio.lowlevel.current_trio_token()
+        with self._life:
+            async with trio.open_nursery() as nursery:
+                for n in range(self._count):
+                    nursery.start_soon(self._one, n)
+
+    def close(self) -> None:
+        """End all connections."""
+        self._loop.run_sync_soon(self._life.cancel)
+        self._thread.join()
 
     async def _one(self, n: int) -> None:
         assert self._address.hostname is not None
         assert self._address.port is not None
-        stream = await trio.open_tcp_stream(self._address.hostname, self._address.port)
+        stream: trio.abc.Stream = await trio.open_tcp_stream(self._address.hostname, self._address.port)
+        if self._address.scheme == "https":
+            stream = trio.SSLStream(stream, self._tls, https_compatible=True)
         asked = f"GET /v1/events HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {self._key}\r\n\r\n"
         await stream.send_all(asked.encode())
         begun = False
-        async for part in stream:
+        while part := await stream.receive_some(1 << 16):
             if not begun:
                 begun = True
                 self.connected += 1
@@ -153,12 +177,56 @@ def measure(rig: Rig, client: Client, count: int, seconds: float, pushes: int) -
     return Figures(count, alone, loaded, sorted(latencies))
 
 
+@contextlib.contextmanager
+def dumb_stream(client: Client, key: str) -> Iterator[str]:
+    """Run a dumb stream of a node's events; yields its URL."""
+    node = urlsplit(client.url)
+    command = [sys.executable, "-m", "benchmarks.events.dumb_stream", str(node.hostname), str(node.port)]
+    environment = {**os.environ, "BROADSIDE_KEY": key}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
+        assert process.stdout is not None
+        yield f"http://127.0.0.1:{int(process.stdout.readline())}"
+        process.terminate()
+
+
+def pipeline(rig: Rig, client: Client, count: int, rounds: int) -> list[dict[str, Any]]:
+    """The pipeline's rate with clients of the node, and with clients of a dumb stream, by turns."""
+    key = rig.data.read_key()
+    assert key is not None
+    rates: dict[str, list[float]] = {"listeners": [], "clients of a dumb stream": []}
+    rig.campaign(client, "counting")  # the first is slower
+    for n in range(rounds):
+        with dumb_stream(client, key) as dumb:
+            ways = list(zip(rates, (client.url, dumb), strict=True))
+            for whom, url in ways if n % 2 else reversed(ways):
+                listeners = Listeners(url, key, count)
+                _until(lambda listeners=listeners: listeners.connected == count)
+                rates[whom].append(rig.campaign(client, "counting").pushes_per_second)
+                listeners.close()
+    both = [statistics.median(found) for found in rates.values()]
+    ratio = round(both[0] / both[1], 3)
+    rows: list[dict[str, Any]] = [
+        {"what": f"pipeline with {count} {whom}", "value": round(rate), "unit": "pushes/s"}
+        for whom, rate in zip(rates, both, strict=True)
+    ]
+    goal = {"goal": f"≥ {LEAST_RATE}", "met": ratio >= LEAST_RATE}
+    return [*rows, {"what": "the first in parts of the second", "value": ratio, "unit": "", **goal}]
+
+
 def _until(happened: Any) -> None:
     end = time.monotonic() + WITHIN
     while not happened():
         if time.monotonic() > end:
             raise RuntimeError(f"it did not happen within {WITHIN:g} s")
         time.sleep(0.01)
+
+
+def _certificate(folder: Path) -> str:
+    """Write a certificate; return the lines of ``[http]`` that name it."""
+    made = trustme.CA().issue_cert("localhost", "127.0.0.1")
+    made.private_key_and_cert_chain_pem.write_to_path(str(folder / "api.pem"))
+    (folder / "api.pem").chmod(0o600)
+    return "\n" + "\n".join(f'{name} = "{folder / "api.pem"}"' for name in ("certificate", "private_key"))
 
 
 def main() -> None:
@@ -169,16 +237,23 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=15.0, help="of each measurement of CPU")
     parser.add_argument("--pushes", type=int, default=30, help="pushes whose way to the listeners is timed")
     parser.add_argument("--json", action="store_true", help="a list of rows for scripts")
+    parser.add_argument("--tls", action="store_true", help="the API is served by TLS")
+    parser.add_argument("--pipeline", action="store_true", help="measure what listeners cost the pipeline instead")
+    parser.add_argument("--rounds", type=int, default=5, help="of --pipeline")
     options = parser.parse_args()
     end_at_sigterm()
     with tempfile.TemporaryDirectory(prefix="bs-bench-") as folder:
-        rig = Rig(Path(folder), 1)
-        rig.rate = RATE
-        with rig.node(None) as client:
-            say(f"{options.subscribers:,} subscribers, {RATE * len(CHANNELS):,} pushes a second")
+        rig = Rig(Path(folder), None if options.pipeline else 1)
+        rig.rate = None if options.pipeline else RATE
+        if options.tls:
+            rig.http += _certificate(Path(folder))
+        with rig.sink("counting" if options.pipeline else "twins") as sink, rig.node(sink) as client:
+            say(f"{options.subscribers:,} subscribers")
             rig.fill(client, options.subscribers)
-            found = measure(rig, client, options.listeners, options.seconds, options.pushes)
-    rows = found.plain()
+            if options.pipeline:
+                rows = pipeline(rig, client, options.listeners, options.rounds)
+            else:
+                rows = measure(rig, client, options.listeners, options.seconds, options.pushes).plain()
     if options.json:
         print(json.dumps(rows, ensure_ascii=False))
         return

@@ -102,6 +102,8 @@ class Rig:
         self._environment = environment
         self.rate: int | None = None
         """Pushes a second of each channel; None: as many as the sink takes."""
+        self.http = 'bind = "127.0.0.1:0"'
+        """The lines of ``[http]``."""
         self.connections = connections
         self._filled = 0
         self.data = DataFolder(folder / "var")
@@ -152,7 +154,7 @@ class Rig:
         text = '[node]\nname = "bench"\n'
         if self._workers is not None:
             text += f"workers = {self._workers}\n"
-        text += '\n[http]\nbind = "127.0.0.1:0"\n'
+        text += f"\n[http]\n{self.http}\n"
         for name, (platform, app) in CHANNELS.items():
             text += f'\n[channels.{name}]\nplatform = "{platform}"\napp = "{app}"\nconnections = {self.connections}\n'
             if self.rate is not None:
