@@ -10,7 +10,7 @@ import msgspec
 from starlette.responses import Response
 
 from broadside.api.attributes.locales import locale
-from broadside.api.campaign_report import CampaignReport, NewsroomClock
+from broadside.api.campaign_report import CampaignReport
 from broadside.api.draft_records import DraftRecord
 from broadside.api.preview_report import PreviewReport
 from broadside.api.problem_details import ProblemDetails, problem
@@ -46,8 +46,8 @@ async def compose(call: PageCall) -> Response:
         drafts=(await call.api(table.DRAFTS, query={"limit": 20})).items,
         lately=(await call.api(table.CAMPAIGNS, query={"limit": LATELY})).items,
         quiet=QUIET,
-        swapped=False,
-        **await _seen(call, request, draft, about),
+        draft=draft,
+        later=request.get("when"),
     )
 
 
@@ -63,9 +63,9 @@ async def keep(call: PageCall) -> Response:
             if error.problem.status in (401, 403):
                 raise
             refused = error.problem
-    seen = await _seen(call, request, draft, about, form.get("tab", [""])[0], refused)
+    seen = await _seen(call, request, draft, form.get("tab", [""])[0], refused)
     version = draft.version if draft else _version(form)
-    return call.show("compose_part.html", **seen | {"version": version}, zone=about.zone, id=_id(form), swapped=True)
+    return call.show("compose_part.html", **seen, version=version, zone=about.zone, id=_id(form))
 
 
 async def fire(call: PageCall) -> Response:
@@ -115,46 +115,32 @@ async def _saved(call: PageCall, form: Form, request: dict[str, Any]) -> DraftRe
 
 
 async def _seen(
-    call: PageCall,
-    request: dict[str, Any],
-    draft: DraftRecord | None,
-    about: NewsroomClock,
-    tab: str = "",
-    refused: ProblemDetails | None = None,
+    call: PageCall, request: dict[str, Any], draft: DraftRecord | None, tab: str, refused: ProblemDetails | None
 ) -> dict[str, Any]:
     """What stands beside the form. ``tab``: the language whose text is drawn; ``refused``: why nothing was kept."""
-    wanted = {"message": {}} | {name: value for name, value in request.items() if value is not None}
     problems: list[ProblemDetails] = []
     count, preview = None, PreviewReport({})
+    message = request["message"]
+    begun = bool(message.get("title") or message.get("body"))
     try:
-        count = await call.api(table.AUDIENCE, body={"audience": wanted.get("audience") or {}})
+        count = await call.api(table.AUDIENCE, body={"audience": request.get("audience", {})})
+        if begun:
+            preview = await call.api(table.PREVIEW, body=request)
     except PageProblem as error:
         problems.append(error.problem)
-    message = wanted["message"]
-    begun = bool(message.get("title") or message.get("body"))
-    if begun:
-        try:
-            preview = await call.api(table.PREVIEW, body=wanted)
-        except PageProblem as error:
-            if error.problem not in problems:
-                problems.append(error.problem)
-    text = message.get("texts", {}).get(tab, {}) if tab else {}
-    title, body = (text.get(name) or message.get(name) or "" for name in ("title", "body"))
+    drawn = devices(preview, tab)
     phones = {name: each.subscribers for name, each in count.channels.items()} if count else {}
-    kind = about.kinds.get(request.get("kind") or "news")
     return {
         "draft": draft,
-        "version": draft.version if draft else 0,
         "refused": refused,
         "problems": problems,
         "count": count,
         "preview": preview,
-        "devices": devices(preview, tab),
-        "meters": meters(preview, title, body) if begun else [],
+        "devices": drawn,
+        "meters": meters(preview, drawn) if preview.channels else [],
         "in_all": bytes_in_all(preview, phones),
         "begun": begun,
         "later": request.get("when"),
-        "kind_rules": kind,
     }
 
 

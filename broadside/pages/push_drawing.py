@@ -64,18 +64,19 @@ def devices(preview: PreviewReport, locale: str) -> list[Device]:
     return list(found.values())
 
 
-def meters(preview: PreviewReport, title: str, body: str) -> list[Meter]:
-    """Return the lengths of a text as an editor counts them, and its bytes on each platform."""
+def meters(preview: PreviewReport, drawn: list[Device]) -> list[Meter]:
+    """Return the lengths of the text that is drawn as an editor counts them, and its bytes on each kind of device."""
+    title, body = next(((each.drawings[0].title, each.drawings[0].body) for each in drawn if each.drawings), ("", ""))
     found = [
         Meter("Title", len(title), VERY_LONG + 40, LONG, VERY_LONG, f"{len(title)} characters"),
         Meter("Text", len(body), VERY_LONG + 40, LONG, VERY_LONG, f"{len(body)} characters, {_lines(body)}"),
     ]
-    for platform in dict.fromkeys(channel.platform for channel in preview.channels.values()):
-        texts = [text for each in preview.channels.values() if each.platform == platform for text in each.texts]
+    for device in dict.fromkeys(channel.device for channel in preview.channels.values()):
+        texts = [text for each in preview.channels.values() if each.device == device for text in each.texts]
         if texts:
             most = max(texts, key=lambda text: text.bytes / text.limit)
             said = f"{most.bytes:,} of {most.limit:,} bytes"
-            found.append(Meter(platform, most.bytes, most.limit, most.limit * 3 // 4, most.limit * 9 // 10, said))
+            found.append(Meter(device, most.bytes, most.limit, most.limit * 3 // 4, most.limit * 9 // 10, said))
     return found
 
 
