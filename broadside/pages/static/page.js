@@ -4,9 +4,6 @@ const stale = document.getElementById("connection");
 const alarms = document.getElementById("alarms");
 let source, lost = false;
 
-document.addEventListener("htmx:config:request", (event) => {
-  event.detail.ctx.request.headers["X-CSRF-Token"] = token;
-});
 document.addEventListener("htmx:error", () => away());
 
 export const send = (path, method, body) => fetch(path, {
