@@ -62,6 +62,23 @@ COUNTED_A_CALL = 4000
 LOOKUPS_A_CALL = 2000
 """Subscribers that one call looks up: about 3 ms of Tarantool's thread."""
 
+_pack = msgspec.msgpack.Encoder().encode
+
+
+def pack_rows(rows: Sequence[Sequence[Any]]) -> list[bytes]:
+    """Encode subscribers for `Store.subscribers_put_packed`, a part for each call: the driver takes ten times as long.
+
+    Rows as ``storage.records.Row`` without the id and ``changed_at``. A row may have one value more: the token that its
+    own token replaces. It keeps the attributes that it does not give, and so may be repeated. Raises ``VerbRefused``
+    for values that cannot be sent.
+    """
+    replacing = any(len(row) == len(Row._fields) - 1 for row in rows)
+    step = REPLACEMENTS_A_CALL if replacing else ROWS_A_CALL
+    try:
+        return [_pack(rows[start : start + step]) for start in range(0, len(rows), step)]
+    except (TypeError, ValueError, OverflowError) as error:  # a number beyond 64 bits, invalid text
+        raise VerbRefused("store.subscribers_put", 0, f"its rows cannot be sent: {error}") from error
+
 
 class Store:
     """The Tarantool that holds subscribers, campaigns and the page ledger."""
@@ -74,16 +91,13 @@ class Store:
         self.drafts = DraftStore(link, where)
 
     async def subscribers_put(self, rows: Sequence[Sequence[Any]]) -> Stored:
-        """Upsert by (channel, token), in this order. Rows as ``storage.records.Row`` without the id.
+        """Upsert by (channel, token), in this order. Rows as ``pack_rows`` takes them."""
+        return await self.subscribers_put_packed(pack_rows(rows))
 
-        A row may have one value more: the token that its own token replaces. It keeps the attributes that it does not
-        give, and so may be repeated.
-        """
+    async def subscribers_put_packed(self, packed: Sequence[bytes]) -> Stored:
+        """The same with rows that were packed before."""
         stored = Stored(0, 0)
-        replacing = any(len(row) == len(Row._fields) for row in rows)
-        step = REPLACEMENTS_A_CALL if replacing else ROWS_A_CALL
-        for start in range(0, len(rows), step):
-            part = rows[start : start + step]
+        for part in packed:
             counts = await self._link.call(self._where, "store.subscribers_put", part, deadline=30.0)
             stored = Stored(*map(sum, zip(stored, counts, strict=True)))
         return stored

@@ -18,6 +18,7 @@ from broadside.api import strict_json
 from broadside.api.attributes import reading, texts
 from broadside.api.attributes.changes import Change, Changes
 from broadside.api.attributes.times import EARLIEST
+from broadside.api.bounds import LARGEST_LINE
 from broadside.errors import Problem, RecordError, shown
 
 MAX_SUBSCRIBERS = 5_000
@@ -59,7 +60,8 @@ class Subscriber(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, omit_
     """The phone's last token on the same channel: its subscriber gets ``token``, and keeps id and attributes."""
 
 
-_DECODE = msgspec.json.Decoder(Subscriber).decode
+_DECODER = msgspec.json.Decoder(Subscriber)
+_DECODE = _DECODER.decode
 
 ADVICE = {
     "channel": "a channel's name, as in ios-news",
@@ -171,6 +173,33 @@ def decode_lines(lines: Sequence[bytes], changes: Changes, *, strict: bool = Fal
     if rows and all_stored_form(rows, latest):
         return [*rows]
     return [_decode_line(line, latest, changes, strict) for line in lines]
+
+
+def decode_stored_form(lines: bytes) -> list[Subscriber] | None:
+    """Decode whole lines at once that all are subscribers in their stored form; else return None.
+
+    ``lines``: each with its end. None also for a blank line, and for one larger than ``LARGEST_LINE``. A line break in
+    JSON is never inside of a text. So between two braces it is the end of a record, and no record lies on two lines;
+    and with as many records as lines, no two lie on one.
+    """
+    count = lines.count(b"\n")
+    if lines.count(b"}\n{") != count - 1 or not lines.endswith(b"}\n") or _has_long_line(lines):
+        return None
+    try:
+        rows = _DECODER.decode_lines(lines)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    return rows if len(rows) == count and all_stored_form(rows, latest_registration()) else None
+
+
+def _has_long_line(lines: bytes) -> bool:
+    at = 0
+    while len(lines) - at > LARGEST_LINE:
+        end = lines.rfind(b"\n", at, at + LARGEST_LINE + 1)
+        if end < 0:
+            return True
+        at = end + 1
+    return False
 
 
 def _decode_line(line: bytes, latest: int, changes: Changes, strict: bool) -> Subscriber | Problem:

@@ -89,8 +89,11 @@ class DeviceTokens:
             found = self._of_channel(*of, texts)
             if found is None:
                 return None
-            taken[of] = iter(found)
-        return [next(taken[row.channel, row.kind]) for row in rows]
+            taken[of] = found
+        if all(taken[of] is texts for of, texts in given.items()):  # as they are written already
+            return [row.token for row in rows]
+        inturn = {of: iter(found) for of, found in taken.items()}
+        return [next(inturn[row.channel, row.kind]) for row in rows]
 
     def _of_channel(self, channel: str, kind: str, texts: list[str]) -> list[str] | None:
         platform = self.channels.get(channel)

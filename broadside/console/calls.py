@@ -65,30 +65,26 @@ class Call:
         assert self._route.body is kind
         return strict_json.decode(self.raw, kind, self._route.noun)
 
-    async def lines(self, take: Callable[[list[tuple[int, bytes]]], Awaitable[None]], most: int) -> None:
-        """Give ``take`` the body's lines and their numbers, up to ``most`` at a time, without the blank ones.
+    async def lines(self, take: Callable[[int, bytes], Awaitable[None]]) -> None:
+        """Give ``take`` the whole lines of each part of the body as it comes, with the number of the first one.
 
-        A line longer than the route's ``largest`` is cut to one byte more.
+        Each line has its end. A line longer than the route's ``largest`` may be cut, to one byte more.
         """
-        rest, number, waiting = b"", 0, list[tuple[int, bytes]]()
+        rest, number = b"", 1
 
         async def split(part: bytes) -> None:
             nonlocal rest, number
-            *whole, last = part.split(b"\n")
-            for line in whole:
-                number += 1
-                if line := (rest + line).strip():
-                    waiting.append((number, line))
-                rest = b""
-            rest = (rest + last)[: self._route.largest + 1]
-            while len(waiting) >= most:
-                await take(waiting[:most])
-                del waiting[:most]
+            end = part.rfind(b"\n") + 1
+            if not end:
+                rest = (rest + part)[: self._route.largest + 1]
+                return
+            whole, rest = rest + part[:end], part[end:][: self._route.largest + 1]
+            first = number
+            number += whole.count(b"\n")
+            await take(first, whole)
 
         await _each_part(self.request, split)
         await split(b"\n")
-        if waiting:
-            await take(waiting)
 
     @property
     def holder(self) -> Holder:

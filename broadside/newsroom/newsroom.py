@@ -6,7 +6,8 @@ import contextlib
 import math
 import re
 from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Mapping, Sequence
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple, cast
 
 import msgspec
 import trio
@@ -58,7 +59,7 @@ from campaigns.quiet_hours import written_hours
 from campaigns.windows import BEST, QuietRule, Windows
 from storage.errors import LinkDown, LinkLost
 from storage.records import REFUSALS, TASK_FIELDS, Buried, DeadStanding, Memory, Row, Stored
-from storage.store import Store
+from storage.store import Store, pack_rows
 from storage.tubes import Tubes
 from transports import registry
 from transports.errors import PayloadError
@@ -85,6 +86,19 @@ Adapted = tuple[Message, list[str]]
 """A message that a platform carries, and how it was adapted to it."""
 MessageCheck = Callable[..., None]
 """Raises ``PayloadError`` if a platform cannot carry a message: ``Transport.check``."""
+
+
+class Prepared(NamedTuple):
+    """Subscribers that are ready to be stored."""
+
+    faults: dict[int, Problem]
+    """Index → why it is not stored."""
+    packed: Sequence[bytes] = ()
+    """The rows, if none of them replaces a token."""
+    replacing: Mapping[int, tuple[Any, ...]] = MappingProxyType({})
+    """Index → row, if some do: what stands in the base decides about those."""
+    replaced: Mapping[int, Target] = MappingProxyType({})
+    """Index → the target that is replaced."""
 
 
 class Newsroom:
@@ -511,29 +525,42 @@ class Newsroom:
         Not written are those with a channel that no node serves, with an invalid token, or with a token that should be
         replaced on another channel than its own: index → problem.
         """
-        now, rows, known = self._clock(), list(subscribers), await self._served_lately()
+        return await self.store(await self.prepare(list(subscribers)))
+
+    async def prepare(self, rows: Sequence[Subscriber]) -> Prepared:
+        """Do of ``put`` all that does not depend on the base: others may be stored meanwhile."""
+        now, known = self._clock(), await self._served_lately()
         lost = {name: unserved(name, known) for name in {row.channel for row in rows} - known}
         faults = {n: lost[row.channel] for n, row in enumerate(rows) if row.channel in lost} if lost else {}
-        good = [n for n in range(len(rows)) if n not in faults] if faults else range(len(rows))
-        tokens: dict[int, str] = {}
-        for index, token in zip(good, self.device_tokens.normalised([rows[n] for n in good]), strict=True):
-            if isinstance(token, str):
-                tokens[index] = token
-            else:
-                faults[index] = token
+        good: Sequence[int] = [n for n in range(len(rows)) if n not in faults] if faults else range(len(rows))
+        chosen = [rows[n] for n in good] if faults else rows
+        tokens = self.device_tokens.normalised(chosen)
+        invalid = {n: token for n, token in zip(good, tokens, strict=True) if not isinstance(token, str)}
+        if invalid:
+            faults |= invalid
+            good = [n for n in good if n not in invalid]
+            chosen, tokens = [rows[n] for n in good], [token for token in tokens if isinstance(token, str)]
+        wired = _wired(chosen, cast("Sequence[str]", tokens), now)
         replaced = {
-            index: (rows[index].channel, self.device_tokens.stored(rows[index].channel, old))
-            for index in tokens
-            if (old := rows[index].replaces) is not None
+            n: (row.channel, self.device_tokens.stored(row.channel, row.replaces))
+            for n, row in zip(good, chosen, strict=True)
+            if row.replaces is not None
         }
-        order: Iterable[int] = tokens
         if replaced:
-            targets = {index: (rows[index].channel, token) for index, token in tokens.items()}
+            return Prepared(faults, replacing=dict(zip(good, wired, strict=True)), replaced=replaced)
+        return Prepared(faults, pack_rows(wired))
+
+    async def store(self, prepared: Prepared) -> tuple[Stored, dict[int, Problem]]:
+        """Write what ``prepare`` has made, and return what ``put`` does."""
+        packed, faults, replaced = prepared.packed, prepared.faults, prepared.replaced
+        if replaced:
+            rows = prepared.replacing
+            targets = {n: (row[0], row[1]) for n, row in rows.items()}
             elsewhere = await self._elsewhere(replaced, set(targets.values()))
             order = put_order({n: target for n, target in targets.items() if n not in elsewhere}, replaced)
-            faults |= elsewhere
-        wired = [_wire(rows[n], tokens[n], now) + ((replaced[n][1],) if n in replaced else ()) for n in order]
-        return await self._store.subscribers_put(wired), faults
+            packed = pack_rows([rows[n] + ((replaced[n][1],) if n in replaced else ()) for n in order])
+            faults = faults | elsewhere
+        return await self._store.subscribers_put_packed(packed), faults
 
     async def _elsewhere(self, replaced: Mapping[int, Target], put: Collection[Target]) -> dict[int, Problem]:
         """Find the tokens that are replaced on one channel and known on another."""
@@ -651,13 +678,23 @@ def _problem(said: str) -> Problem:
     return Problem(found[1], found[2], found[3] or "") if found else Problem("message", said)
 
 
-def _wire(s: Subscriber, token: str, now: int) -> tuple[Any, ...]:
-    """A row as ``store.subscribers_put`` expects it."""
-    registered = now if s.registered_at is None else s.registered_at
-    return (
-        s.channel, token, s.kind, registered, s.locale, s.tz, s.country, s.app_version, s.screen, s.best_minute,
-        s.tags, s.fields,
-    )  # fmt: skip
+def _wired(rows: Sequence[Subscriber], tokens: Sequence[str], now: int) -> list[tuple[Any, ...]]:
+    """Return the rows as ``pack_rows`` takes them. Made from columns they cost half as much."""
+    columns = (
+        [s.channel for s in rows],
+        tokens,
+        [s.kind for s in rows],
+        [now if s.registered_at is None else s.registered_at for s in rows],
+        [s.locale for s in rows],
+        [s.tz for s in rows],
+        [s.country for s in rows],
+        [s.app_version for s in rows],
+        [s.screen for s in rows],
+        [s.best_minute for s in rows],
+        [s.tags for s in rows],
+        [s.fields for s in rows],
+    )
+    return list(zip(*columns, strict=True))
 
 
 def _buried(batch: Buried) -> BuriedBatch:

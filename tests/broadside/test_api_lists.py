@@ -11,7 +11,7 @@ import pytest
 from starlette.applications import Starlette
 
 from broadside.api.bounds import LARGEST_LINE
-from broadside.console import subscriber_routes
+from broadside.console import bulk_load
 from campaigns.message import Message
 from storage.link import Link
 from storage.records import Buried, DeadRow
@@ -109,7 +109,7 @@ async def test_a_body_of_lines_may_have_any_length_and_names_a_hundred_faults(ap
 
 async def test_lines_come_in_any_pieces(api: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch) -> None:
     """Issue 22.1."""
-    monkeypatch.setattr(subscriber_routes, "AT_ONCE", 3)
+    monkeypatch.setattr(bulk_load, "AT_ONCE", 3)
     body = lines(subscriber(n) for n in range(10)).rstrip(b"\n")
 
     async def pieces() -> Any:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from campaigns.where import Share, Where
 from storage.link import Link
+from storage.store import pack_rows
 from tests.conftest import Server
 from tests.lua.audiences import is_in
 from tests.model.verbs import CHANNEL, NOW, House, Witness, follow
@@ -58,7 +59,7 @@ async def fired(ring: list[Server]) -> AsyncIterator[tuple[list[House], set[int]
             new: list[list[object]] = [
                 [CHANNEL, f"t{n}", "token", NOW, "en", "", "", "", "", None, [], {}] for n in range(SUBSCRIBERS)
             ]
-            await store.call("store", "store.subscribers_put", new)
+            await store.call("store", "store.subscribers_put", *pack_rows(new))
         (rows,) = await store.call("store", "store.subscribers_page", 0, 100)
         where = Where(share=Share(0.7, str(campaign)))
         everybody = {row[0] for row in rows if is_in(row[:13], where)}

@@ -4,6 +4,7 @@
 local atomic = require('roles.atomic')
 local dead = require('roles.store.dead')
 local memory = require('roles.memory')
+local msgpack = require('msgpack')
 local subscribers = require('roles.store.subscribers')
 local successions = {}
 
@@ -98,12 +99,13 @@ local function put(rows)
     return inserted, known, counts.moved, counts.merged, counts.unknown
 end
 
--- Upsert by (channel, token). rows: whole tuples without their id, and behind them the token that is replaced, if any:
--- such a row keeps the attributes that it does not give. Returns how many subscribers were new and known; of the known
--- how many have a new token, and how many were two before; and how many replaced tokens were in no row.
-function successions.subscribers_put(rows)
+-- Upsert by (channel, token), in the order given. `packed`: MessagePack of an array of whole tuples without their id, and
+-- behind them the token that is replaced, if any: such a row keeps the attributes that it does not give. Returns how many
+-- subscribers were new and known; of the known how many have a new token, and how many were two before; and how many
+-- replaced tokens were in no row.
+function successions.subscribers_put(packed)
     memory.refuse_when_full()
-    return atomic(put, rows)
+    return atomic(put, msgpack.decode(packed))
 end
 
 -- pairs: {channel, token} each. The first pair (from 0) whose token is unknown on its channel and known on another, and
