@@ -33,6 +33,7 @@ class AlarmName(Enum):
     LOG_UNWRITABLE = "log-unwritable"
     CAMPAIGN_MISSED = "campaign-missed"
     BATCHES_BURIED = "batches-buried"
+    SUBSCRIBERS_REFUSED = "subscribers-refused"
     REFUSED_TOKENS = "refused-tokens"
     CHANNEL_PARKED = "channel-parked"
     CHANNEL_REFUSED = "channel-refused"

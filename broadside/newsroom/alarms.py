@@ -6,9 +6,11 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 
 from broadside.api.alarm import Alarm, AlarmName, Severity
+from broadside.api.base_records import LineFault
 from broadside.api.operations import PeerReport
 from broadside.errors import shown
 from campaigns.channel_state import ChannelState
+from campaigns.clock import Clock
 from storage.records import Memory
 
 WARN = 0.85
@@ -97,6 +99,39 @@ class Setbacks:
         text = f"{self._part} has failed {self._count} times since the start, last {ago:.0f} s ago: {self._last}; {now}"
         remedy = "please report it with the traceback in node.log"
         return [Alarm(name=AlarmName.API_FAILS, severity=Severity.WARNING, text=text, remedy=remedy)]
+
+
+class RefusedLines:
+    """Requests with many subscribers of which the node has refused many. The alarm lasts for an hour after the last."""
+
+    SHOWN_FOR = 3_600_000
+    """Milliseconds."""
+    SHARE, LEAST = 0.05, 10
+    """A request with a smaller share, or fewer lines, is no alarm: its sender is told, and phones send odd values."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._alarm: Alarm | None = None
+        self._at = 0
+
+    def add(self, refused: int, lines: int, first: LineFault | None) -> None:
+        """Count one request. ``first``: its first refused line."""
+        if refused < max(self.LEAST, self.SHARE * lines) or first is None:
+            return
+        self._at = self._clock()
+        what = f"{refused:,} of {lines:,} subscribers of one request were refused"
+        self._alarm = Alarm(
+            name=AlarmName.SUBSCRIBERS_REFUSED,
+            severity=Severity.WARNING,
+            text=f"{what}, first line {first.line}: {first.field}: {shown(first.detail, 200)}",
+            remedy=f"{first.remedy}; then send them again: known ones are updated, not doubled",
+            since=self._at,
+        )
+
+    def alarms(self) -> list[Alarm]:
+        """Return the alarm, or none."""
+        fresh = self._alarm is not None and self._clock() - self._at <= self.SHOWN_FOR
+        return [self._alarm] if fresh and self._alarm is not None else []
 
 
 def channel_alarms(states: Iterable[ChannelState], questions: Mapping[str, str]) -> list[Alarm]:

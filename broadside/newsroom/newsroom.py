@@ -36,6 +36,7 @@ from broadside.api.v1.cursors import number, page, read_cursor
 from broadside.errors import Conflict, Problem, RecordError, shown
 from broadside.newsroom import served, starts
 from broadside.newsroom.adaptation import adapt, policy_entries
+from broadside.newsroom.alarms import RefusedLines
 from broadside.newsroom.audience_desk import AudienceDesk, Chosen
 from broadside.newsroom.coverage import coverage, verify
 from broadside.newsroom.dead_desk import DeadDesk, questions
@@ -147,6 +148,7 @@ class Newsroom:
         self._rehearsing = trio.Lock()
         self._kinds = kinds
         self._clock = clock
+        self.refused_lines = RefusedLines(clock)
         self.zone = zone
         self._served: frozenset[str] | None = None
         self._served_until = -math.inf

@@ -398,7 +398,8 @@ class Node:
     def _alarms(self) -> list[Alarm]:
         missed = missed_alarms(self._scheduler.missed, self._config.newsroom.zone)
         workers = worker_alarms({worker.name: worker.serving for worker in self._workers})
-        return [*missed, *self._setbacks.alarms(), *log_alarms(logs.troubles()), *workers]
+        refused = self.newsroom.refused_lines.alarms()
+        return [*missed, *refused, *self._setbacks.alarms(), *log_alarms(logs.troubles()), *workers]
 
     def _states(self) -> list[ChannelState]:
         """Why this node's channels stand still: per channel the worst reason that any worker reports."""
