@@ -49,7 +49,7 @@ class BulkLoad:
         self._changes = Changes()
         self._stored, self._replacing = Stored(0, 0), False
         self._faults: list[LineFault] = []
-        self._refused = 0
+        self._lines = self._refused = 0
         self._batch = _Batch()
         self._failed: Exception | None = None
 
@@ -67,6 +67,8 @@ class BulkLoad:
             except Exception as error:  # not in a group, so that it is answered like any other route's
                 self._failed = error
                 nursery.cancel_scope.cancel()
+        first = self._faults[0] if self._faults else None
+        self._newsroom.refused_lines.add(self._refused, self._lines, first)
         if self._failed is not None:
             raise self._failed
         return ImportedLines(
@@ -79,7 +81,8 @@ class BulkLoad:
     async def _read(self, call: Call, send: trio.MemorySendChannel[tuple[_Batch, Prepared]]) -> None:
         async def flush() -> None:
             batch, self._batch = self._batch, _Batch()
-            await send.send((batch, await self._newsroom.prepare(batch.rows)))
+            if batch.numbers or batch.bad:
+                await send.send((batch, await self._newsroom.prepare(batch.rows)))
 
         async def take(first: int, lines: bytes) -> None:
             await self._decode(first, lines)
@@ -124,6 +127,7 @@ class BulkLoad:
         stored, faults = await self._newsroom.store(prepared)
         self._stored = Stored(*map(sum, zip(self._stored, stored, strict=True)))
         bad = batch.bad + [(batch.numbers[index], problem) for index, problem in faults.items()]
+        self._lines += len(batch.numbers) + len(batch.bad)
         self._refused += len(bad)
         for number, problem in sorted(bad, key=lambda one: one[0])[: FAULTS - len(self._faults)]:
             self._faults.append(
