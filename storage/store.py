@@ -72,10 +72,10 @@ def pack_rows(rows: Sequence[Sequence[Any]]) -> list[bytes]:
     own token replaces. It keeps the attributes that it does not give, and so may be repeated. Raises ``VerbRefused``
     for values that cannot be sent.
     """
-    replacing = any(len(row) == len(Row._fields) - 1 for row in rows)
+    replacing = len(Row._fields) - 1 in set(map(len, rows))
     step = REPLACEMENTS_A_CALL if replacing else ROWS_A_CALL
     try:
-        return [_pack(rows[start : start + step]) for start in range(0, len(rows), step)]
+        return [_pack([(0, *row) for row in rows[start : start + step]]) for start in range(0, len(rows), step)]
     except (TypeError, ValueError, OverflowError) as error:  # a number beyond 64 bits, invalid text
         raise VerbRefused("store.subscribers_put", 0, f"its rows cannot be sent: {error}") from error
 

@@ -537,8 +537,8 @@ class Newsroom:
         good: Sequence[int] = [n for n in range(len(rows)) if n not in faults] if faults else range(len(rows))
         chosen = [rows[n] for n in good] if faults else rows
         tokens = self.device_tokens.normalised(chosen)
-        invalid = {n: token for n, token in zip(good, tokens, strict=True) if not isinstance(token, str)}
-        if invalid:
+        if Problem in set(map(type, tokens)):
+            invalid = {n: token for n, token in zip(good, tokens, strict=True) if isinstance(token, Problem)}
             faults |= invalid
             good = [n for n in good if n not in invalid]
             chosen, tokens = [rows[n] for n in good], [token for token in tokens if isinstance(token, str)]

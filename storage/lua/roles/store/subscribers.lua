@@ -39,32 +39,29 @@ local function changes(row, known)
     return false
 end
 
--- A row that is put has the token that it replaces behind its twelve fields, or nothing.
-local REPLACES = 13
-
--- Inside the caller's transaction. rows: whole tuples without their id and without `changed_at`, which are inserted here,
--- so that no row is copied. `succeed(row, token)` finds whose row it is if it replaces `token` (successions.lua).
--- Returns how many were new and how many known. A re-registration keeps its id.
+-- Inside the caller's transaction. rows: whole tuples. Any id is replaced by the subscriber's own, and in place of
+-- `changed_at` stands the token that this one replaces, or nothing: so no row is copied or shifted. `succeed(row, token)`
+-- finds whose row it is if it replaces `token` (successions.lua). Returns how many were new and how many known. A
+-- re-registration keeps its id.
 function subscribers.put(rows, succeed)
     local now = subscribers.now()
     local space = box.space.store_subscribers
     local target, ids = space.index.target, box.sequence.store_subscriber_id
     local inserted, new, key = 0, {}, {}
     for _, row in ipairs(rows) do
-        local channel, replaced, known = row[1], row[REPLACES], nil
+        local channel, replaced, known = row[2], row[CHANGED_AT], nil
         if replaced == nil then
-            key[1], key[2] = channel, row[2]
+            key[1], key[2] = channel, row[3]
             known = target:get(key)
         else
-            row[REPLACES] = nil
             known = succeed(row, replaced)
         end
         if known ~= nil then
-            table.insert(row, 1, known[1])
+            row[1] = known[1]
             row[CHANGED_AT] = changes(row, known) and now or known[CHANGED_AT]
             space:replace(row)
         else
-            table.insert(row, 1, ids:next())
+            row[1] = ids:next()
             row[CHANGED_AT] = now
             space:insert(row)
             inserted = inserted + 1

@@ -10,19 +10,19 @@ local successions = {}
 
 local UNDER_WAY = {'firing', 'pausing', 'paused'}
 
--- Attributes that `row` (a tuple without its id) does not give are those of `known`.
+-- Attributes that `row` does not give are those of `known`.
 local function inherit(row, known)
-    for field = 5, 9 do -- locale to screen
-        row[field] = row[field] ~= '' and row[field] or known[field + 1]
+    for field = 6, 10 do -- locale to screen
+        row[field] = row[field] ~= '' and row[field] or known[field]
     end
-    if row[10] == nil then
-        row[10] = known.best_minute or box.NULL
-    end
-    if next(row[11]) == nil then
-        row[11] = known.tags
+    if row[11] == nil then
+        row[11] = known.best_minute or box.NULL
     end
     if next(row[12]) == nil then
-        row[12] = setmetatable(known.fields, {__serialize = 'map'})
+        row[12] = known.tags
+    end
+    if next(row[13]) == nil then
+        row[13] = setmetatable(known.fields, {__serialize = 'map'})
     end
 end
 
@@ -61,7 +61,7 @@ local function begin()
     local succeeded, left = {}, {}
 
     local function succeed(row, replaced)
-        local channel, token = row[1], row[2]
+        local channel, token = row[2], row[3]
         local old, new = space.index.target:get({channel, replaced}), space.index.target:get({channel, token})
         for _, known in ipairs({new or old, old}) do
             inherit(row, known)
@@ -99,8 +99,8 @@ local function put(rows)
     return inserted, known, counts.moved, counts.merged, counts.unknown
 end
 
--- Upsert by (channel, token), in the order given. `packed`: MessagePack of an array of whole tuples without their id, and
--- behind them the token that is replaced, if any: such a row keeps the attributes that it does not give. Returns how many
+-- Upsert by (channel, token), in the order given. `packed`: MessagePack of an array of whole tuples with any id, and in
+-- place of `changed_at` the token that is replaced, if any: such a row keeps what it does not give. Returns how many
 -- subscribers were new and known; of the known how many have a new token, and how many were two before; and how many
 -- replaced tokens were in no row.
 function successions.subscribers_put(packed)
