@@ -157,6 +157,34 @@ async def test_no_batch_is_larger_than_its_bytes_and_a_slow_store_holds_the_read
     assert ahead[0] < 400, "three batches at most: one is written, one waits, one is read"
 
 
+async def test_others_have_their_turn_while_lines_are_converted(
+    api: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Issue 22.1: 2,500 lines that must be read one by one held the node's loop for 150 ms."""
+    turns, seen, decode = 0, list[tuple[int, int]](), bulk_load.decode_lines
+
+    def counted(part: Sequence[bytes], changes: Changes, *, strict: bool) -> Any:
+        seen.append((turns, len(part)))
+        return decode(part, changes, strict=strict)
+
+    async def other() -> None:
+        nonlocal turns
+        while True:
+            await trio.lowlevel.checkpoint()
+            turns += 1
+
+    monkeypatch.setattr(bulk_load, "decode_lines", counted)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(other)
+        told = await put(api, *(subscriber(n, tz="GMT+3") for n in range(1_000)))
+        nursery.cancel_scope.cancel()
+    assert told["converted"]["tz"]["count"] == 1_000
+    assert max(lines for _, lines in seen) <= 100
+    assert len(seen) == 10
+    both = zip(seen, seen[2:], strict=False)  # in one round of the loop either of the two tasks may be first
+    assert all(later > before for (before, _), (later, _) in both), "the other task ran between the steps"
+
+
 @pytest.mark.parametrize("gone", [False, True])
 async def test_a_client_that_leaves_in_the_middle_leaves_whole_batches(
     app: Starlette, api: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch, gone: bool
