@@ -186,9 +186,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="bench import", description=__doc__)
     parser.add_argument("--rows", type=int, default=500_000, help="rows of each file")
     parser.add_argument("--no-node", action="store_true", help="only read, and send nothing")
+    parser.add_argument("--lines", action="store_true", help="only send lines into a node, in one request")
     parser.add_argument("--json", action="store_true", help="a list of rows for scripts")
     options = parser.parse_args()
-    rows = measure(options.rows, node=not options.no_node)
+    rows = lines_into_a_node(options.rows) if options.lines else measure(options.rows, node=not options.no_node)
     if options.json:
         print(json.dumps(rows, ensure_ascii=False))
         return

@@ -59,7 +59,7 @@ class BulkLoad:
         Raises ``ApiFailure`` for a broken body, ``StorageError`` if the store is away or refuses.
         """
         send, receive = trio.open_memory_channel[tuple[_Batch, Prepared]](1)
-        async with trio.open_nursery() as nursery:
+        async with receive, trio.open_nursery() as nursery:
             nursery.start_soon(self._read, call, send)
             try:
                 async for batch, prepared in receive:
