@@ -23,6 +23,7 @@ from broadside.demo import samples
 from simulators.ledger import Entry, read_ledger
 from storage.errors import VerbRefused
 from storage.link import Link
+from storage.store import pack_rows
 from storage.whole_file import write_whole
 from tests.system.night_hours import Night
 from tests.system.past import fill
@@ -202,7 +203,7 @@ class House(Trial):
                         ["ballast", f"b{first + n}", "token", samples.REGISTERED, "", "", "", "", "", None, [], fields]
                         for n in range(25)
                     ]
-                    await self.direct("store.subscribers_put", rows)
+                    await self.direct("store.subscribers_put", *pack_rows(rows))
                     self._ballast += rows
 
         async def go_on() -> None:
@@ -366,7 +367,7 @@ class House(Trial):
             channel = ("ios", "android")[n % 2]
             token = f"{bad[n % len(bad)]}poison{n}" if n % len(bad) not in (4, 6) else f"poison{n}"
             row = [channel, token, "token", samples.REGISTERED, "\x00", "Nowhere/None", "", "", "", None, [], {}]
-            await self.direct("store.subscribers_put", [row])
+            await self.direct("store.subscribers_put", *pack_rows([row]))
 
     def _orphans(self) -> list[int]:
         ours = {process.pid for process in (*self.twins.values(), *self.servers.values()) if process.running}
