@@ -103,8 +103,9 @@ class LinkReader:
     async def _secured(self, stream: trio.SocketStream, url: httpx.URL) -> trio.abc.Stream:
         if url.scheme == "http":
             return stream
-        context = self._tls = self._tls or await trio.to_thread.run_sync(client_context, None)
-        return trio.SSLStream(stream, context, server_hostname=url.host, https_compatible=True)
+        if self._tls is None:
+            self._tls = await trio.to_thread.run_sync(client_context, None)
+        return trio.SSLStream(stream, self._tls, server_hostname=url.host, https_compatible=True)
 
     async def _addresses(self, url: httpx.URL) -> list[str]:
         """Look a page's host up; return the addresses that may be connected to (raises ``RecordError``)."""

@@ -13,7 +13,7 @@ from starlette.responses import Response
 from broadside.api.campaign_report import CampaignLine, CampaignReport
 from broadside.api.report_text import where
 from broadside.api.v1 import table
-from broadside.pages.page import Page, PageCall
+from broadside.pages.page import PageCall, PageRoute
 
 NEWEST = 1000
 """Campaigns that are looked through: one that was scheduled before them is not shown."""
@@ -22,7 +22,7 @@ MOST = 50
 
 
 @dataclass(frozen=True)
-class Entry:
+class CalendarEntry:
     """One moment of a campaign. ``people``: about how many get it then; ``zones``: where, in words."""
 
     at: int
@@ -50,14 +50,14 @@ async def cancel(call: PageCall) -> Response:
 async def _values(call: PageCall) -> dict[str, Any]:
     lines = await _to_come(call)
     entries = [
-        Entry(line.start, line, sum(each.audience for each in line.channels.values()), "")
+        CalendarEntry(line.start, line, sum(each.audience for each in line.channels.values()), "")
         for line in lines
         if line.state == "scheduled" and line.start is not None
     ]
     waiting = [line for line in lines if line.state != "scheduled"]
     for line in waiting[:MOST]:
         report: CampaignReport = await call.api(table.CAMPAIGN, id=line.id)
-        entries += [Entry(each.at, line, each.recipients, where(each)) for each in report.schedule]
+        entries += [CalendarEntry(each.at, line, each.recipients, where(each)) for each in report.schedule]
     entries.sort(key=lambda entry: entry.at)
     zone = lines[0].zone if lines else None
     days = [(day, list(each)) for day, each in groupby(entries, key=lambda entry: _day(entry.at, zone))]
@@ -82,7 +82,7 @@ async def _to_come(call: PageCall) -> list[CampaignLine]:
 
 
 PAGES = (
-    Page("/calendar", calendar),
-    Page("/calendar/part", part),
-    Page("/calendar/{id}/cancel", cancel, "POST"),
+    PageRoute("/calendar", calendar),
+    PageRoute("/calendar/part", part),
+    PageRoute("/calendar/{id}/cancel", cancel, "POST"),
 )

@@ -10,7 +10,7 @@ from broadside.api.campaign_report import CampaignReport
 from broadside.api.report_text import QUIET, where
 from broadside.api.v1 import table
 from broadside.api.v1.route import Route
-from broadside.pages.page import Page, PageCall
+from broadside.pages.page import PageCall, PageRoute
 from campaigns.tally import ENDS, Tally
 
 PAGE_SIZE = 25
@@ -56,11 +56,11 @@ async def preview(call: PageCall) -> Response:
     return call.show("campaign_requests.html", preview=await call.api(table.PREVIEW_OF, id=call.named("id")))
 
 
-def _action(route: Route[CampaignReport]) -> Page:
+def _action(route: Route[CampaignReport]) -> PageRoute:
     async def act(call: PageCall) -> Response:
         return _part(call, await call.api(route, id=call.named("id")))
 
-    return Page(f"/campaigns/{{id}}/{route.path.rpartition('/')[2]}", act, "POST")
+    return PageRoute(f"/campaigns/{{id}}/{route.path.rpartition('/')[2]}", act, "POST")
 
 
 def _part(call: PageCall, report: CampaignReport) -> Response:
@@ -85,11 +85,11 @@ def _values(report: CampaignReport) -> dict[str, Any]:
 
 
 PAGES = (
-    Page("/campaigns", listed),
-    Page("/campaigns/{id}", one),
-    Page("/campaigns/{id}/part", part),
-    Page("/campaigns/{id}/verified", verified),
-    Page("/campaigns/{id}/requests", preview),
+    PageRoute("/campaigns", listed),
+    PageRoute("/campaigns/{id}", one),
+    PageRoute("/campaigns/{id}/part", part),
+    PageRoute("/campaigns/{id}/verified", verified),
+    PageRoute("/campaigns/{id}/requests", preview),
     _action(table.PAUSE),
     _action(table.RESUME),
     _action(table.CANCEL),

@@ -18,7 +18,7 @@ from broadside.api.report_text import QUIET
 from broadside.api.v1 import table
 from broadside.pages.api_in_process import PageProblem
 from broadside.pages.compose_form import Form, confirmed, fields_of, request_of
-from broadside.pages.page import Page, PageCall
+from broadside.pages.page import PageCall, PageRoute
 from broadside.pages.push_drawing import bytes_in_all, devices, meters
 
 LATELY = 5
@@ -163,9 +163,9 @@ def _new_id() -> str:
 
 
 PAGES = (
-    Page("/", compose),
-    Page("/compose/keep", keep, "POST"),
-    Page("/compose/fire", fire, "POST"),
-    Page("/compose/language", language, "POST"),
-    Page("/compose/discard", discard, "POST"),
+    PageRoute("/", compose),
+    PageRoute("/compose/keep", keep, "POST"),
+    PageRoute("/compose/fire", fire, "POST"),
+    PageRoute("/compose/language", language, "POST"),
+    PageRoute("/compose/discard", discard, "POST"),
 )

@@ -28,7 +28,7 @@ MOST_FIELDS = 2000
 
 
 @dataclass(frozen=True)
-class Page:
+class PageRoute:
     """One page, or a part of one. ``answer`` may raise ``PageProblem``, which is shown in the page's place."""
 
     path: str

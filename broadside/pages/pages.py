@@ -19,7 +19,7 @@ from broadside.console.request_failure import failure, logged
 from broadside.pages import calendar_page, campaign_pages, compose_pages, login_page
 from broadside.pages.api_in_process import PageProblem
 from broadside.pages.assets import Assets
-from broadside.pages.page import FROM_HTMX, Page, PageCall, log_in_first, session_of
+from broadside.pages.page import FROM_HTMX, PageCall, PageRoute, log_in_first, session_of
 from broadside.pages.templates import Templates
 
 POLICY = (
@@ -37,14 +37,14 @@ HEADERS = {
 _API = frozenset(route.path.split("/")[1] for route in TABLE)
 """The first parts of the API's paths."""
 
-PAGES: tuple[Page, ...] = (*compose_pages.PAGES, *campaign_pages.PAGES, *calendar_page.PAGES)
+PAGES: tuple[PageRoute, ...] = (*compose_pages.PAGES, *campaign_pages.PAGES, *calendar_page.PAGES)
 """All pages that want a log-in. A page of a new feature is a record more."""
 
 
 class Pages:
     """The pages, and behind them the ``api``: an ASGI application of both."""
 
-    def __init__(self, api: ASGIApp, hosts: HostNames, pages: Iterable[Page] = PAGES) -> None:
+    def __init__(self, api: ASGIApp, hosts: HostNames, pages: Iterable[PageRoute] = PAGES) -> None:
         self._api = api
         self._hosts = hosts
         self._assets = Assets()
@@ -80,7 +80,7 @@ class Pages:
 
         return Route(path, serve, methods=[method])
 
-    def _page(self, page: Page) -> Callable[[Request], Awaitable[Response]]:
+    def _page(self, page: PageRoute) -> Callable[[Request], Awaitable[Response]]:
         async def answer(request: Request) -> Response:
             session = await session_of(request, self._api)
             return await page.answer(PageCall(request, self._api, self._templates, session))

@@ -68,6 +68,14 @@ async def base(own_link: Link) -> Base:
     return base
 
 
+async def test_rows_of_a_node_of_an_older_version_are_taken_too(base: Base, own_link: Link) -> None:
+    """22.1: rows are packed now; while a ring is upgraded, older nodes still send them as they are."""
+    rows = [row("a"), row("b", locale="de"), row("c", "b", locale="fr")]
+    (*counts,) = await own_link.call("store", "store.subscribers_put", rows)
+    assert Stored(*counts) == Stored(2, 1, moved=1)
+    assert {token: each.locale for token, each in (await base.rows()).items()} == {"a": "", "c": "fr"}
+
+
 async def test_a_successor_keeps_id_and_attributes_except_those_that_it_gives(base: Base) -> None:
     """Item 2."""
     await base.register(row("first"), row("old", **FULL), row("last"))

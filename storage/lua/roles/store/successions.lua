@@ -103,9 +103,18 @@ end
 -- place of `changed_at` the token that is replaced, if any: such a row keeps what it does not give. Returns how many
 -- subscribers were new and known; of the known how many have a new token, and how many were two before; and how many
 -- replaced tokens were in no row.
+-- A node of an older version sends the rows themselves, without the id.
 function successions.subscribers_put(packed)
     memory.refuse_when_full()
-    return atomic(put, msgpack.decode(packed))
+    local rows = packed
+    if type(packed) == 'string' then
+        rows = msgpack.decode(packed)
+    else
+        for _, row in ipairs(rows) do
+            table.insert(row, 1, 0)
+        end
+    end
+    return atomic(put, rows)
 end
 
 -- pairs: {channel, token} each. The first pair (from 0) whose token is unknown on its channel and known on another, and
