@@ -1,8 +1,12 @@
 """A set of subscribers' ids, as a line of the outbox tells it and the ledger keeps it: bits in blocks of 64 ids.
 
-It is a flat list of block, bits, block, bits …: bit *b* stands for the id ``64 * block + b``. A block may come twice:
-then the bits of both count, so that two sets are joined by writing one after the other. 500 ids in a row take 8 or 9
-blocks, some 120 octets; ids that lie far apart take 14 octets each.
+It is a flat list of pairs, first block and bits. The bits are those of that block alone, as a number (bit *b* stands
+for the id ``64 * block + b``), or those of a run of blocks, as octets: :data:`RUN`, then eight octets a block, the
+lowest bits first. An id may come twice, so that two sets are joined by writing one after the other.
+
+So a set has few items, however many ids it has: each item would become an object wherever a line is read on its way to
+the ledger. 500 ids in a row take some 80 octets, those of a batch whose page has twelve time zones three octets each;
+ids that lie far apart take 14 octets each.
 """
 
 from __future__ import annotations
@@ -10,14 +14,17 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
+RUN = b"\xff"
+"""No text in UTF-8 begins so: the driver, which has to guess what a string of Tarantool's is, never takes it for one.
+The same in settled_ids.lua."""
+
 _BITS = 64
-_BLOCK = (1 << _BITS) - 1
-_APART = 8
-"""Ids that lie farther apart than this, on average, are written one by one."""
+_APART = 100
+"""Ids that lie farther apart than this, on average, are written one by one: a run would take more octets."""
 
 
-def pack_ids(ids: Sequence[int]) -> list[int]:
-    """Write ids, each once, in any order. A batch of neighbours takes 0.1 µs an id."""
+def pack_ids(ids: Sequence[int]) -> list[int | bytes]:
+    """Write ids, each once, in any order. A batch takes 0.1 to 0.2 µs an id."""
     if not ids:
         return []
     block, high = min(ids) // _BITS, max(ids)
@@ -27,24 +34,23 @@ def pack_ids(ids: Sequence[int]) -> list[int]:
     digits = bytearray(b"0") * width
     for id in ids:
         digits[high - id] = 49  # ASCII for 1
-    bits = int(digits, 2)
-    packed: list[int] = []
-    while bits:
-        packed += (block, bits & _BLOCK)
-        bits >>= _BITS
-        block += 1
-    return packed
+    return [block, RUN + int(digits, 2).to_bytes(-(-width // _BITS) * _BITS // 8, "little")]
 
 
-def _pack_far_apart(ids: Sequence[int]) -> list[int]:
+def _pack_far_apart(ids: Sequence[int]) -> list[int | bytes]:
     blocks: defaultdict[int, int] = defaultdict(int)
     for id in ids:
         blocks[id // _BITS] |= 1 << id % _BITS
     return [number for pair in blocks.items() for number in pair]
 
 
-def unpack_ids(packed: Iterable[int]) -> frozenset[int]:
+def unpack_ids(packed: Iterable[int | bytes]) -> frozenset[int]:
     """Read them back."""
-    numbers = iter(packed)
-    pairs = zip(numbers, numbers, strict=True)
-    return frozenset(_BITS * block + bit for block, bits in pairs for bit in range(_BITS) if bits >> bit & 1)
+    items = iter(packed)
+    return frozenset(id for block, bits in zip(items, items, strict=True) for id in _ids(int(block), bits))
+
+
+def _ids(block: int, bits: int | bytes) -> Iterable[int]:
+    number = int.from_bytes(bits[len(RUN) :], "little") if isinstance(bits, bytes) else bits
+    digits = bin(number)[:1:-1]  # the lowest bit first
+    return [_BITS * block + at for at, digit in enumerate(digits) if digit == "1"]

@@ -1,12 +1,29 @@
--- The set of ids that are settled of a page, as campaigns/id_set.py packs it: block, bits, block, bits …, 64 ids a block.
+-- The set of ids that are settled of a page, as campaigns/id_set.py packs it: pairs of a block of 64 ids and its bits, as
+-- a number, or of the first block of a run and the bits of all of it, as octets behind RUN.
 
 local bit = require('bit')
 local ffi = require('ffi')
 
 local settled_ids = {}
 
-local word = ffi.typeof('uint64_t')
+local word, octet = ffi.typeof('uint64_t'), ffi.typeof('uint8_t *')
+local words = ffi.typeof('uint64_t[?]')
+local RUN = '\xff'
 local JOIN_EVERY = 512 -- numbers that have been added
+
+local function is_run(bits)
+    return type(bits) == 'string'
+end
+
+-- How many blocks a run has.
+local function blocks_of(run)
+    return (#run - #RUN) / 8
+end
+
+-- Copy a run's bits to `to`.
+local function copy_bits(to, run)
+    ffi.copy(to, ffi.cast('const char *', run) + #RUN, #run - #RUN)
+end
 
 -- block -> bits; nil for an empty set.
 function settled_ids.unpack(packed)
@@ -14,9 +31,21 @@ function settled_ids.unpack(packed)
         return nil
     end
     local blocks = {}
+    local function add(block, bits)
+        blocks[block] = bit.bor(blocks[block] or 0ULL, bits)
+    end
     for i = 1, #packed, 2 do
-        local block = tonumber(packed[i])
-        blocks[block] = bit.bor(blocks[block] or 0ULL, ffi.cast(word, packed[i + 1]))
+        local block, bits = tonumber(packed[i]), packed[i + 1]
+        if is_run(bits) then
+            local n = blocks_of(bits)
+            local all = words(n)
+            copy_bits(all, bits)
+            for k = 0, n - 1 do
+                add(block + k, all[k])
+            end
+        else
+            add(block, ffi.cast(word, bits))
+        end
     end
     return blocks
 end
@@ -26,10 +55,46 @@ function settled_ids.has(blocks, id)
     return bits ~= nil and bit.band(bits, bit.lshift(1ULL, id % 64)) ~= 0
 end
 
--- Each block once.
+-- Two runs that overlap or touch, as one: its first block, its bits.
+local function merged(block, run, other_block, other)
+    local first = math.min(block, other_block)
+    local n = math.max(block + blocks_of(run), other_block + blocks_of(other)) - first
+    local all, more = words(n + 1), words(blocks_of(other)) -- one word more in front: RUN is its last octet
+    copy_bits(all + 1 + (block - first), run)
+    copy_bits(more, other)
+    for k = 0, blocks_of(other) - 1 do
+        local at = 1 + other_block - first + k
+        all[at] = bit.bor(all[at], more[k])
+    end
+    local octets = ffi.cast(octet, all) + 8 - #RUN
+    octets[0] = RUN:byte()
+    return first, ffi.string(octets, #RUN + 8 * n)
+end
+
+local function add_run(packed, block, run)
+    for i = 1, #packed, 2 do
+        local known = packed[i + 1]
+        if is_run(known) then
+            local from = tonumber(packed[i])
+            if block <= from + blocks_of(known) and from <= block + blocks_of(run) then
+                packed[i], packed[i + 1] = merged(from, known, block, run)
+                return
+            end
+        end
+    end
+    table.insert(packed, block)
+    table.insert(packed, run)
+end
+
+-- Each block once; runs stay as they are.
 local function joined(packed)
-    local list = {}
-    for block, bits in pairs(settled_ids.unpack(packed)) do
+    local list, single = {}, {}
+    for i = 1, #packed, 2 do
+        local to = is_run(packed[i + 1]) and list or single
+        table.insert(to, packed[i])
+        table.insert(to, packed[i + 1])
+    end
+    for block, bits in pairs(settled_ids.unpack(single) or {}) do
         table.insert(list, block)
         table.insert(list, bits)
     end
@@ -41,8 +106,13 @@ end
 -- reads and writes all of it: 5 ms of Tarantool's thread.
 function settled_ids.add(packed, more)
     local before = math.floor(#packed / JOIN_EVERY)
-    for _, number in ipairs(more) do
-        table.insert(packed, number)
+    for i = 1, #more, 2 do
+        if is_run(more[i + 1]) then
+            add_run(packed, tonumber(more[i]), more[i + 1])
+        else
+            table.insert(packed, more[i])
+            table.insert(packed, more[i + 1])
+        end
     end
     return math.floor(#packed / JOIN_EVERY) > before and joined(packed) or packed
 end

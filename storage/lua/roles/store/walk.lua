@@ -186,10 +186,11 @@ local function apply(node, epoch, line, now)
         add(line, tallies, line.channel, line.tallies, line.reasons)
         settled = settled + campaigns.terminal(line.tallies)
     end
-    ended = add_ended(ended, line)
     if state == 'enqueued' and settled >= recipients then
         state, ended = 'settled', {}
         box.space.store_campaigns:update(line.campaign, {{'-', 'pages_open', 1}})
+    else
+        ended = add_ended(ended, line)
     end
     box.space.store_pages:update(key, {
         {'=', 'state', state}, {'=', 'recipients', recipients}, {'=', 'settled', settled}, {'=', 'ended', ended},
