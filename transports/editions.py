@@ -1,12 +1,13 @@
 """The editions of a campaign's message on one platform: each text is rendered once, at its first recipient.
 
 A campaign with one text costs what it cost before there were several: its only edition is rendered once. With several
-texts a recipient costs one look-up by locale, and with personal fields the filling of the gaps.
+texts a recipient costs one look-up by locale, and with personal fields the filling of the gaps. What differs between a
+campaign's batches (how long a push may be kept) is filled in once a batch and text.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from typing import Generic, NamedTuple, TypeVar, cast
 
 from campaigns import personal, text_choice
@@ -22,6 +23,12 @@ T = TypeVar("T")
 
 _MOST = 2_000
 """Locales that are remembered: more than there are, so that odd ones cannot make the cache a leak."""
+_MESSAGES = 16
+"""Messages whose editions are kept: breaking news overtakes a digest, and either is shown awake or asleep."""
+
+
+def _as_it_is(content: bytes) -> bytes:
+    return content
 
 
 class Edition(NamedTuple, Generic[T]):
@@ -71,37 +78,40 @@ class Editions(Generic[T]):
             raise edition
         return edition
 
-    def contents(self, recipients: Sequence[Recipient]) -> Contents:
+    def contents(self, recipients: Sequence[Recipient], fill: Callable[[bytes], bytes] = _as_it_is) -> Contents:
         """Each recipient's own JSON. Recipients whose text the platform cannot carry are rejected; the others are not
         affected: only a node that serves the channel has checked the texts before Fire.
+
+        ``fill`` puts into a text's JSON, or into a piece of it, what all these recipients have in common.
         """
         everybody = range(len(recipients))
         if self.alike:
             edition = self._by_locale.get(DEFAULT) or self._add(DEFAULT)
             if isinstance(edition, PayloadError):
                 return Contents((), [], [_rejected(key, edition) for key in everybody])
-            return Contents(everybody, [self._content(edition.made)] * len(recipients), [])
+            return Contents(everybody, [fill(self._content(edition.made))] * len(recipients), [])
         known, add = self._by_locale, self._add
+        locales = {recipient.locale for recipient in recipients}
+        by = {locale: self._filled(known.get(locale) or add(locale), fill) for locale in locales}
+        found: list[bytes | PayloadError]
         if self._fields:
-            found = [self._own(known.get(each.locale) or add(each.locale), each) for each in recipients]
+            found = [_own(by[each.locale], each) for each in recipients]
         else:
-            by = {
-                locale: self._whole(known.get(locale) or add(locale)) for locale in {each.locale for each in recipients}
-            }
-            found = [by[each.locale] for each in recipients]
+            found = cast("list[bytes | PayloadError]", [by[each.locale] for each in recipients])
         rejected = [_rejected(key, each) for key, each in enumerate(found) if isinstance(each, PayloadError)]
         if not rejected:
             return Contents(everybody, cast("list[bytes]", found), rejected)
         good = [(key, each) for key, each in enumerate(found) if not isinstance(each, PayloadError)]
         return Contents([key for key, _ in good], [each for _, each in good], rejected)
 
-    def _whole(self, edition: Edition[T] | PayloadError) -> bytes | PayloadError:
-        return edition if isinstance(edition, PayloadError) else self._content(edition.made)
-
-    def _own(self, edition: Edition[T] | PayloadError, recipient: Recipient) -> bytes | PayloadError:
-        if isinstance(edition, PayloadError) or edition.blanks is None:
-            return self._whole(edition)
-        return edition.blanks.filled(recipient.values if isinstance(recipient, PersonalRecipient) else ())
+    def _filled(
+        self, edition: Edition[T] | PayloadError, fill: Callable[[bytes], bytes]
+    ) -> bytes | Blanks | PayloadError:
+        if isinstance(edition, PayloadError):
+            return edition
+        if edition.blanks is None:
+            return fill(self._content(edition.made))
+        return edition.blanks._replace(pieces=tuple(map(fill, edition.blanks.pieces)))
 
     def _add(self, locale: str) -> Edition[T] | PayloadError:
         """Render the text of ``locale``, unless another locale has the same one."""
@@ -122,6 +132,28 @@ class Editions(Generic[T]):
             return Edition(made, None if marked is None else marked.cut(self._content(made)))
         except PayloadError as error:
             return error
+
+
+class Messages(Generic[T]):
+    """The messages that a transport sends just now, in all their texts."""
+
+    def __init__(self) -> None:
+        self._known: dict[Hashable, tuple[Message, Editions[T]]] = {}
+
+    def of(self, key: Hashable, message: Message, make: Callable[[], Editions[T]]) -> Editions[T]:
+        """The editions of ``message``, made once. ``key``: all but the message that its rendering depends on."""
+        known = self._known.get(key)
+        if known is None or known[0] != message:
+            while len(self._known) >= _MESSAGES:
+                del self._known[next(iter(self._known))]
+            known = self._known[key] = message, make()
+        return known[1]
+
+
+def _own(text: bytes | Blanks | PayloadError, recipient: Recipient) -> bytes | PayloadError:
+    if not isinstance(text, Blanks):
+        return text
+    return text.filled(recipient.values if isinstance(recipient, PersonalRecipient) else ())
 
 
 def _rejected(key: int, error: PayloadError) -> Exceptional:

@@ -81,7 +81,7 @@ EVERYTHING: dict[str, Any] = {
 
 def sent(fcm: dict[str, Any], **more: Any) -> dict[str, Any]:
     message = Message(**{"title": "Flood", "body": "Leave the valley", **more}, options={"fcm": fcm})
-    body = json.loads(b'{"message":{"token":"t' + payload.render(message, CAMPAIGN, 60).tail)
+    body = json.loads(b'{"message":{"token":"t' + payload.kept_for(60)(payload.render(message, CAMPAIGN).tail))
     assert check_request(body) is None, "Google would refuse it"
     said: dict[str, Any] = body["message"]
     return said

@@ -159,7 +159,7 @@ targets = st.tuples(token_text, st.sampled_from(["token", "fid", "apns"]))
 def test_a_spliced_body_is_the_json_it_should_be(targets, validate_only):
     message = Message(title='"t"', body="b", url="https://e.com", data={"k": "v"})
     recipients = [Recipient(1, token, kind, 0, "") for token, kind in targets]
-    tails = [payload.render(message, "aaaaaaaaaaaah", 60).tail] * len(targets)
+    tails = [payload.kept_for(60)(payload.render(message, "aaaaaaaaaaaah").tail)] * len(targets)
     contents = payload.addressed(recipients, tails, validate_only)
     assert len(contents) == len(targets)
     for (token, kind), content in zip(targets, contents, strict=True):
@@ -186,7 +186,7 @@ def test_a_spliced_body_is_the_json_it_should_be(targets, validate_only):
 )
 def test_a_payload_that_google_would_refuse_is_refused_here(message):
     with pytest.raises(PayloadError, match=r"shorten|rename"):
-        payload.render(message, "c", 60)
+        payload.render(message, "c")
 
 
 @pytest.mark.parametrize(

@@ -415,6 +415,7 @@ async def test_a_text_that_nobody_checked_rejects_only_who_reads_it(platform: st
 async def test_a_text_is_rendered_once_however_many_read_it(
     platform: str, against: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Issue 21, Benches: batches of twelve window classes have twelve expirations, and each one rendered all texts."""
     async with against(platform) as twin:
         rendered: list[Message] = []
         real = twin.transport._render
@@ -422,7 +423,12 @@ async def test_a_text_is_rendered_once_however_many_read_it(
             twin.transport, "_render", lambda *given, **more: (rendered.append(given[-1]), real(*given, **more))[1]
         )
         message = msgspec.structs.replace(NEWS, body="Stay inside", texts={"pt": Text(body="Fique")}, platforms={})
-        for _ in range(3):
-            assert (await twin.transport.send(twin.batch(message))).delivered == len(PHONES)
-        assert len(rendered) == 2, "the default text, and the Portuguese one"
-        assert {each.body for each in rendered} == {in_words(message, platform, each).body for each in ("", "pt")}
+        other = dataclasses.replace(twin.batch(Message(title="Flood")), campaign=CAMPAIGN + 1)
+        for number in range(3):
+            closes, begin_until = EXPIRES - 600_000 * number, trio.current_time() + 25.0
+            one = dataclasses.replace(twin.batch(message), closes_at=closes, begin_until=begin_until)
+            for batch in (one, other):
+                assert (await twin.transport.send(batch)).delivered == len(PHONES)
+        assert len(rendered) == 3, "the default text, the Portuguese one, and the other campaign's"
+        bodies = {in_words(message, platform, locale).body for locale in ("", "pt")}
+        assert {each.body for each in rendered if each.title != "Flood"} == bodies

@@ -30,7 +30,7 @@ from transports.backoff import Backoff
 from transports.contract import ENVIRONMENT, Exceptional, Outage, Outcomes, Preview, TransportSettings, all_alike
 from transports.decision import Decision, Then
 from transports.dispatch import Dispatch
-from transports.editions import Editions
+from transports.editions import Editions, Messages
 from transports.errors import CredentialsError, PayloadError
 from transports.http2.connection import Timing, parse_origin
 from transports.http2.messages import Answer, Header, Row, Template
@@ -65,7 +65,7 @@ class ApnsTransport:
         self._certificate = credential if isinstance(credential, Certificate) else None
         self._clock = clock
         self._topic = topic
-        self._rendered: tuple[tuple[Message, Presentation], Editions[Push]] | None = None
+        self._messages: Messages[Push] = Messages()
 
     def warm_up_with(self, token: str, channel: str) -> None:
         """Send this device (hex) a background push, which shows nothing, as the first request of each connection."""
@@ -139,11 +139,9 @@ class ApnsTransport:
 
     def _editions(self, batch: Batch) -> Editions[Push]:
         """The batch's message, rendered once for all batches of its campaign."""
-        known = (batch.message, batch.presentation)
-        if self._rendered is None or self._rendered[0] != known:
-            render = partial(self._render, presentation=batch.presentation)
-            self._rendered = known, Editions(batch.message, PLATFORM, render, _content)
-        return self._rendered[1]
+        render = partial(self._render, presentation=batch.presentation)
+        make = partial(Editions[Push], batch.message, PLATFORM, render, _content)
+        return self._messages.of((batch.campaign, batch.presentation), batch.message, make)
 
     def _render(self, message: Message, presentation: Presentation = Presentation.AWAKE) -> Push:
         push = payload.render(message, presentation)

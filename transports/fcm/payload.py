@@ -5,7 +5,8 @@ Source: firebase.google.com/docs/reference/fcm/rest/v1/projects.messages.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import secrets
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -44,6 +45,17 @@ class AndroidApp(NamedTuple):
     """The collapse keys that it uses: FCM keeps four for each device."""
 
 
+_LATER = secrets.token_hex(16)
+"""Stands in a body for the seconds that Google may keep a push: they are others in each batch, and rendering takes as
+long as forty recipients. Nobody knows it, so it stands in no message."""
+
+
+def kept_for(ttl: int) -> Callable[[bytes], bytes]:
+    """Return what fills the gaps in a body, or in a piece of it: Google keeps the push for ``ttl`` seconds at most."""
+    gap, seconds = _LATER.encode("ascii"), b"%d" % max(0, min(ttl, MAX_TTL))
+    return lambda content: content.replace(gap, seconds)
+
+
 class Body:
     """The JSON of one text, split where the target goes."""
 
@@ -74,11 +86,11 @@ def addressed(recipients: Sequence[Recipient], tails: Sequence[bytes], validate_
 def render(
     message: Message,
     campaign: str,
-    ttl: int,
     presentation: Presentation = Presentation.AWAKE,
     app: AndroidApp = AndroidApp(),  # noqa: B008 - immutable
 ) -> Body:
-    """Build the body. ``campaign``: 13-character text, under which a repeat replaces the first; ``ttl``: seconds.
+    """Build the body, with gaps that :func:`kept_for` fills. ``campaign``: 13-character text, under which a repeat
+    replaces the first.
 
     ``message.options["fcm"]`` overrides Broadside's defaults. Raises ``PayloadError`` for an option that FCM does not
     take, a reserved key, a missing text, or more than :data:`LIMIT` octets; and if an Android phone would ring although
@@ -91,7 +103,7 @@ def render(
         raise PayloadError(
             f'message.collapse: "{message.collapse}" is no slot of this channel (it has {known}); {remedy}'
         )
-    rest = _merged(_defaults(message, given, message.collapse or campaign, max(0, min(ttl, MAX_TTL))), given)
+    rest = _merged(_defaults(message, given, message.collapse or campaign), given)
     if not rest.get("notification"):
         rest.pop("notification", None)
     _check_text(message, given, rest)
@@ -104,16 +116,16 @@ def render(
     return Body(_encode(rest)[1:] + b"}", size)
 
 
-def _defaults(message: Message, given: Mapping[str, Any], slot: str, ttl: int) -> dict[str, Any]:
+def _defaults(message: Message, given: Mapping[str, Any], slot: str) -> dict[str, Any]:
     """What is sent unless an option says otherwise. ``slot``: under which a repeat replaces the first."""
     # A collapse_key only if the editor names a slot: FCM keeps four of them for each device, and drops messages under
     # any other. By its tag, a repeat replaces the first on the screen.
-    android: dict[str, Any] = {"priority": "HIGH", "ttl": f"{ttl}s"}
+    android: dict[str, Any] = {"priority": "HIGH", "ttl": f"{_LATER}s"}
     if message.collapse is not None:
         android["collapse_key"] = message.collapse
     # A registration may be an iPhone's or a browser's: there, too, a repeat replaces the first.
     apns: dict[str, Any] = {"headers": {"apns-collapse-id": slot}, "payload": {"aps": _aps(message)}}
-    webpush: dict[str, Any] = {"headers": {"TTL": str(ttl), "Topic": slot}}
+    webpush: dict[str, Any] = {"headers": {"TTL": _LATER, "Topic": slot}}
     rest: dict[str, Any] = {"android": android, "apns": apns, "webpush": webpush}
     notification: dict[str, Any] = {"tag": slot}
     if _silent(given):

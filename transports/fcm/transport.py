@@ -9,7 +9,6 @@ import math
 import operator
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TypeAlias
 
 import trio
 
@@ -27,9 +26,9 @@ from transports.backoff import Backoff
 from transports.contract import Exceptional, Outage, Outcomes, Preview, Quota, TransportSettings, all_alike
 from transports.decision import Decision, Then
 from transports.dispatch import Dispatch
-from transports.editions import Contents, Editions
+from transports.editions import Contents, Editions, Messages
 from transports.errors import CredentialsError
-from transports.fcm import credentials, options, outcomes, payload
+from transports.fcm import credentials, outcomes, payload
 from transports.fcm.fields import ORIGIN
 from transports.http2.connection import Timing, parse_origin
 from transports.http2.messages import Answer, Row, Template
@@ -47,7 +46,6 @@ PLATFORM = "fcm"
 """Under this name a message has texts and options of its own."""
 NOBODY = f"{'0' * 22}:APA91b{'0' * 64}"
 """The token of a preview: it belongs to nobody."""
-Rendered: TypeAlias = Editions[payload.Body]
 _tail = operator.attrgetter("tail")
 
 
@@ -71,13 +69,14 @@ class FcmTransport:
             self.quota = Quota(f"project {project}", A_MINUTE, RAMP)
         self._clock = clock
         self._made: tuple[bytes, Template] | None = None
-        self._rendered: dict[payload.AndroidApp, tuple[tuple[Message, int, int, Presentation], Rendered]] = {}
+        self._messages: Messages[payload.Body] = Messages()
         self._path = f"/v1/projects/{project}/messages:send".encode("ascii")
 
     def warm_up_with(self, token: str, channel: str) -> None:
         """Have Google validate a message to this device, which nobody sees, as the first request of each connection."""
-        body = payload.render(Message(title="warm-up", body="warm-up"), campaign_text(0), 60)
-        (content,) = payload.addressed([Recipient(0, token, "token", 0, "")], [body.tail], validate_only=True)
+        body = payload.render(Message(title="warm-up", body="warm-up"), campaign_text(0))
+        tail = payload.kept_for(60)(body.tail)
+        (content,) = payload.addressed([Recipient(0, token, "token", 0, "")], [tail], validate_only=True)
         assert content is not None
 
         def make() -> FirstRequest | None:
@@ -113,7 +112,7 @@ class FcmTransport:
 
     def check(self, message: Message, presentation: Presentation = Presentation.AWAKE) -> None:
         """Raise ``PayloadError`` if FCM cannot carry one of this message's texts."""
-        editions.check(message, PLATFORM, partial(self._render, self._app, 0, options.MAX_TTL, presentation))
+        editions.check(message, PLATFORM, partial(self._render, self._app, 0, presentation))
 
     def preview(
         self, message: Message, campaign: int, expires_at: int, presentation: Presentation = Presentation.AWAKE
@@ -127,12 +126,12 @@ class FcmTransport:
         if self._app.versions and presentation is Presentation.AWAKE:
             forms = {self._app.versions: self._app, "others": self._old_app}
         for apps, app in forms.items():
-            made = self._editions(batch, ttl, app)
+            made, fill = self._editions(batch, app), payload.kept_for(ttl)
             for locale, at_longest in editions.longest(message, PLATFORM):
                 phone = Recipient(0, NOBODY, "token", 0, locale)
-                (body,) = payload.addressed([phone], made.contents([phone]).bodies, validate_only=False)
+                (body,) = payload.addressed([phone], made.contents([phone], fill).bodies, validate_only=False)
                 assert body is not None
-                size = self._render(app, campaign, ttl, presentation, at_longest).size
+                size = self._render(app, campaign, presentation, at_longest).size
                 found.append(Preview(locale, {}, body, size, payload.LIMIT, apps))
         return found
 
@@ -172,8 +171,9 @@ class FcmTransport:
 
     def _contents(self, batch: Batch, ttl: int) -> Contents:
         """What each recipient gets. Where the form depends on the app's version, by their last value."""
+        fill = payload.kept_for(ttl)
         if not self._app.versions:
-            return self._editions(batch, ttl, self._app).contents(batch.recipients)
+            return self._editions(batch, self._app).contents(batch.recipients, fill)
         count = len(personal.fields(batch.message))
         new = [_has_new_app(each, count) for each in batch.recipients]
         bodies: dict[int, bytes] = {}
@@ -181,26 +181,22 @@ class FcmTransport:
         for app, wanted in ((self._app, True), (self._old_app, False)):
             own = [key for key, is_new in enumerate(new) if is_new is wanted]
             if own:
-                found = self._editions(batch, ttl, app).contents([batch.recipients[key] for key in own])
+                found = self._editions(batch, app).contents([batch.recipients[key] for key in own], fill)
                 bodies.update(zip((own[key] for key in found.keys), found.bodies, strict=True))
                 rejected += [each._replace(index=own[each.index]) for each in found.rejected]
         keys = sorted(bodies)
         return Contents(keys, [bodies[key] for key in keys], rejected)
 
-    def _editions(self, batch: Batch, ttl: int, app: payload.AndroidApp) -> Rendered:
-        # Cached: they are the same for all batches of a campaign within a second, and rendering takes as long as forty
-        # recipients.
-        known = (batch.message, batch.campaign, ttl, batch.presentation)
-        made = self._rendered.get(app)
-        if made is None or made[0] != known:
-            render = partial(self._render, app, batch.campaign, ttl, batch.presentation)
-            made = self._rendered[app] = known, Editions(batch.message, PLATFORM, render, _tail)
-        return made[1]
+    def _editions(self, batch: Batch, app: payload.AndroidApp) -> Editions[payload.Body]:
+        """The batch's message, rendered once for all batches of its campaign: it takes as long as forty recipients."""
+        render = partial(self._render, app, batch.campaign, batch.presentation)
+        make = partial(Editions[payload.Body], batch.message, PLATFORM, render, _tail)
+        return self._messages.of((batch.campaign, batch.presentation, app), batch.message, make)
 
     def _render(
-        self, app: payload.AndroidApp, campaign: int, ttl: int, presentation: Presentation, message: Message
+        self, app: payload.AndroidApp, campaign: int, presentation: Presentation, message: Message
     ) -> payload.Body:
-        return payload.render(message, campaign_text(campaign), ttl, presentation, app)
+        return payload.render(message, campaign_text(campaign), presentation, app)
 
     def _template(self) -> Template:
         value = self.token.value
