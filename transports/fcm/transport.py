@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 
 import trio
@@ -141,17 +141,15 @@ class FcmTransport:
         if now >= batch.expires_at:
             return all_alike(batch, Outcome.EXPIRED, "expired before it was sent")
         ttl, begin_before = _lifetime(batch, now)
-        recipients: Sequence[Recipient] = batch.recipients
+        recipients = batch.recipients
         keys, tails, exceptions = self._contents(batch, ttl)
-        if len(keys) < len(recipients):
-            recipients = [recipients[key] for key in keys]
-        contents = payload.addressed(recipients, tails, batch.validate_only)
+        contents = payload.addressed([recipients[key] for key in keys], tails, batch.validate_only)
         rows: list[Row] = [
             (key, b"", b"", content, ()) for key, content in zip(keys, contents, strict=True) if content is not None
         ]
         if len(rows) < len(contents):
             exceptions += [
-                Exceptional(key, Outcome.REJECTED, f"FCM has no token kind {batch.recipients[key].kind!r}")
+                Exceptional(key, Outcome.REJECTED, f"FCM has no token kind {recipients[key].kind!r}")
                 for key, content in zip(keys, contents, strict=True)
                 if content is None
             ]
@@ -184,8 +182,7 @@ class FcmTransport:
                 found = self._editions(batch, app).contents([batch.recipients[key] for key in own], fill)
                 bodies.update(zip((own[key] for key in found.keys), found.bodies, strict=True))
                 rejected += [each._replace(index=own[each.index]) for each in found.rejected]
-        keys = sorted(bodies)
-        return Contents(keys, [bodies[key] for key in keys], rejected)
+        return Contents(list(bodies), list(bodies.values()), rejected)
 
     def _editions(self, batch: Batch, app: payload.AndroidApp) -> Editions[payload.Body]:
         """The batch's message, rendered once for all batches of its campaign: it takes as long as forty recipients."""
