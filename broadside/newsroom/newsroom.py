@@ -68,8 +68,9 @@ from transports.errors import PayloadError
 PAGE_SIZE = 2000
 """Subscribers a page: smaller pages cost more CPU a push, larger ones delay other clients' small calls to the store
 (`./dev bench choices`)."""
-ZONED_PAGE_SIZE = 8000
-"""The same where quiet hours hold: a page is parted by window classes, too, and small batches cost more."""
+ZONED_PAGE_SIZE = 12_000
+"""The same where quiet hours hold: a page is parted by window classes, too, and small batches cost more. Here twelve
+zones on two channels fill a batch each."""
 LARGEST_PAGE = 16_000
 """The most: at best times, where a page is parted by half hours, and for narrow audiences. With 8,000 a push at best
 times cost twice as much CPU as usual, with these half as much again (`./dev bench classes`). With 24,000 a small call
