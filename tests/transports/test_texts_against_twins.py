@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import json
 from collections.abc import AsyncIterator, Callable, Mapping
+from itertools import groupby
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -28,6 +29,7 @@ from simulators.serving.service import serve_twin
 from transports import registry
 from transports.apns.transport import build as build_apns
 from transports.contract import TransportSettings
+from transports.editions import Editions
 from transports.errors import PayloadError
 from transports.fcm.transport import build as build_fcm
 
@@ -432,3 +434,15 @@ async def test_a_text_is_rendered_once_however_many_read_it(
         assert len(rendered) == 3, "the default text, the Portuguese one, and the other campaign's"
         bodies = {in_words(message, platform, locale).body for locale in ("", "pt")}
         assert {each.body for each in rendered if each.title != "Flood"} == bodies
+
+
+def test_the_requests_of_one_text_follow_each_other() -> None:
+    """Issue 21, Benches: a connection looks up a header block each time that the body's size changes."""
+    message = Message(title="Flood", texts={"pt": Text(title="Cheia grave"), "de": Text(title="Flut")})
+    made = Editions(message, "apns", lambda one: one.title.encode(), lambda title: title)
+    phones = [Recipient(n, "aa", "token", 0, ("pt-BR", "de", "en")[n % 3]) for n in range(30)]
+    keys, bodies, rejected = made.contents(phones)
+    assert (sorted(keys), rejected) == (list(range(30)), [])
+    assert [body for body, _ in groupby(bodies)] == [b"Cheia grave", b"Flut", b"Flood"]
+    expected = {"pt-BR": b"Cheia grave", "de": b"Flut", "en": b"Flood"}
+    assert all(body == expected[phones[key].locale] for key, body in zip(keys, bodies, strict=True))
