@@ -60,6 +60,7 @@ def settings(setup: wire.ChannelSetup) -> TransportSettings:
         ca=None if setup.ca is None else Path(setup.ca),
         connections=setup.connections,
         proxy=setup.proxy,
+        upper_lane=True,
         warm_up=setup.warm_up,
         quiet_channel=setup.quiet_channel,
         android_v2=setup.android_v2,

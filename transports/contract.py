@@ -182,6 +182,8 @@ class TransportSettings:
     connections: int = 1
     proxy: Proxy | None = None
     """Between us and the provider; None: there is none."""
+    upper_lane: bool = False
+    """Keep one connection more, on which the upper lane need not wait for answers to others."""
     deadline: float = 20.0
     """Seconds after which an unanswered push is *unknown*."""
     quiet_channel: str | None = None

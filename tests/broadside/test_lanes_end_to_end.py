@@ -9,11 +9,13 @@ from typing import Any
 
 import pytest
 
+from broadside import wire
 from broadside.api.api_client import Client
 from broadside.api.campaign_report import CampaignReport, FireRequest
 from broadside.datafolder import DataFolder
 from broadside.demo import samples
 from broadside.errors import ApiError
+from broadside.topology import settings
 from campaigns.message import Message
 from tests.broadside.test_node_end_to_end import RUNNER, NodeProcess
 
@@ -76,3 +78,12 @@ def test_breaking_news_passes_a_campaign_that_is_on_its_way(node: NodeProcess, c
         with capsys.disabled():
             print(f"\n{channel}: {entry['time'] - report.fired_at} ms after Fire, {passed} other pushes before it")
         assert passed < MOST_BEFORE
+
+
+def test_each_channel_of_a_worker_has_a_connection_for_the_upper_lane() -> None:
+    """21.3: without it the first push waited for the answers to a thousand others on each connection."""
+    setup = wire.ChannelSetup(
+        name="ios", platform="apns", app="a.b", credentials={}, origin=None, ca=None, connections=2, pace=None,
+        dead_limit=1.0,
+    )  # fmt: skip
+    assert settings(setup).upper_lane

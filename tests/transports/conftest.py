@@ -101,7 +101,7 @@ def fast_backoff() -> Backoff:
 def make_apns(apns_credentials: dict[str, str]) -> Callable[..., Any]:
     from transports.apns.transport import build
 
-    def make(peer: Peer, *, timing: Timing = FAST, connections: int = 1) -> Any:
+    def make(peer: Peer, *, timing: Timing = FAST, connections: int = 1, upper_lane: bool = False) -> Any:
         settings = TransportSettings(
             channel="ios-news",
             platform="apns",
@@ -110,6 +110,7 @@ def make_apns(apns_credentials: dict[str, str]) -> Callable[..., Any]:
             origin=peer.origin,
             ca=peer.ca,
             connections=connections,
+            upper_lane=upper_lane,
         )
         return build(settings, timing=timing, backoff=fast_backoff)
 

@@ -237,6 +237,7 @@ def build(
         parse_origin(settings.origin or ENVIRONMENTS[environment]),
         context=client_context(settings.ca, alpn=("h2",), certificate=files),
         connections=settings.connections,
+        upper=settings.upper_lane,
         proxy=settings.proxy,
         timing=timing or Timing(deadline=settings.deadline, idle=IDLE),
         backoff=backoff,

@@ -243,6 +243,7 @@ def build(
         parse_origin(settings.origin or ORIGIN),
         context=client_context(settings.ca, alpn=("h2",)),
         connections=settings.connections,
+        upper=settings.upper_lane,
         proxy=settings.proxy,
         timing=timing or Timing(deadline=settings.deadline, idle=math.inf),
         backoff=backoff,

@@ -146,12 +146,15 @@ class Connection:
         timing: Timing,
         settle: Callable[[Completions], str | None],
         progress: Callable[[], None],
+        most: int | None = None,
     ) -> None:
         """``settle`` takes settled requests, and returns why no new ones should be sent here (None: they may).
 
-        ``progress`` is called afterwards, when there may be room for more.
+        ``progress`` is called afterwards, when there may be room for more. ``most``: requests that are not of the upper
+        lane are begun only up to so many in flight; None: as many as the peer allows.
         """
         self.client = client
+        self.most = most
         self.unusable = trio.Event()
         """Set once no new requests may be sent here: a new connection is needed."""
         self.settled = trio.Event()
@@ -191,6 +194,11 @@ class Connection:
             with trio.move_on_after(1, shield=True):
                 await self._stream.aclose()
             self._progress()
+
+    def room(self, first: bool) -> int:
+        """How many more requests may be begun now. ``first``: of the upper lane."""
+        room = self.client.room()
+        return room if first or self.most is None else min(room, max(0, self.most - self.client.in_flight))
 
     def wake(self) -> None:
         """Wake the writer: there may be something to write."""

@@ -24,11 +24,18 @@ ABUSE = "GOAWAY ENHANCE_YOUR_CALM"
 CALM = 3_600.0
 """Seconds without a PING after the peer has said :data:`ABUSE`."""
 _CHUNK = 64  # requests given to one connection before the least busy one is chosen again
+_FEW = 32
+"""Requests in flight that are not of the upper lane, on the connection that is kept for it: enough to show that it is
+alive, and few to wait behind (`./dev bench lanes`)."""
 _PROVEN = 60.0  # seconds a connection must have lived to count as good without an accepted request
 
 
 class Pool:
-    """Keeps ``connections`` connections to ``origin`` up, and spreads requests over them, the least busy one first."""
+    """Keeps ``connections`` connections to ``origin`` up, and spreads requests over them, the least busy one first.
+
+    What is on its way to a provider cannot be overtaken. So there may be one connection more, nearly free, on which the
+    upper lane does not wait behind a thousand requests of others.
+    """
 
     def __init__(
         self,
@@ -36,12 +43,13 @@ class Pool:
         *,
         context: ssl.SSLContext,
         connections: int = 1,
+        upper: bool = False,
         proxy: Proxy | None = None,
         timing: Timing | None = None,
         backoff: Callable[[], Backoff] = Backoff,
         client: Callable[[], Http2Client] = Http2Client,
     ) -> None:
-        """``client`` makes the HTTP/2 client of each connection."""
+        """``upper``: keep one connection more for the upper lane. ``client`` makes each connection's HTTP/2 client."""
         self.origin = origin
         self.outage: str | None = "not connected yet"
         """Why no connection is up; None: at least one is."""
@@ -50,7 +58,7 @@ class Pool:
         self.warm_up: Callable[[], Submission | None] | None = None
         """Makes the first request of each connection (it returns None: not yet, call again)."""
         self._context = context
-        self._size = connections
+        self._limits = [None] * connections + [_FEW] * upper  # of each connection, for what is not of the upper lane
         self._proxy = proxy
         self._timing = timing or Timing()
         self._backoff = backoff
@@ -79,8 +87,8 @@ class Pool:
         self.outage_since = trio.current_time()
         try:
             async with trio.open_nursery() as nursery:
-                for _ in range(self._size):
-                    nursery.start_soon(self._keep, nursery)
+                for most in self._limits:
+                    nursery.start_soon(self._keep, nursery, most)
                 nursery.start_soon(self._sweep)
                 ready()
                 await self._stop.wait()
@@ -119,9 +127,13 @@ class Pool:
         if not queue:
             return
         now = trio.current_time()
-        candidates = [each for each in self._connections if each.warm and each.client.room() and each.certain(now)]
+        upper = queue[0].first
+        candidates = self._candidates(upper, now)
         while queue:
             first = queue[0]
+            if upper and not first.first:
+                upper = False
+                candidates = self._candidates(upper, now)
             may_begin = first.may_begin()  # it may also withdraw what is unsent
             unsent = first.unsent
             if not unsent:
@@ -131,14 +143,17 @@ class Pool:
                 break  # the sweep asks again
             best = candidates[0]
             if len(candidates) > 1:
-                best = min(candidates, key=lambda connection: connection.client.in_flight)
-            wanted = min(unsent, _CHUNK)
+                best = min(candidates, key=_load if upper else _place_for_others)
+            wanted = min(unsent, _CHUNK, best.room(upper))
             begun = best.client.encode(first, first.template(), first.rows, first.cursor, first.cursor + wanted, now)
             first.cursor += begun
             if begun:
                 best.check()
-            if begun < wanted:
+            if begun < wanted or not best.room(upper):
                 candidates.remove(best)
+
+    def _candidates(self, upper: bool, now: float) -> list[Connection]:
+        return [each for each in self._connections if each.warm and each.room(upper) and each.certain(now)]
 
     def _enqueue(self, submission: Submission) -> None:
         if not submission.queued and submission.unsent:
@@ -194,7 +209,7 @@ class Pool:
                 await self._connections[0].unusable.wait()
                 await trio.sleep(0.01)
 
-    async def _keep(self, nursery: trio.Nursery) -> None:
+    async def _keep(self, nursery: trio.Nursery, most: int | None) -> None:
         backoff = self._backoff()
         while not self._stop.is_set():
             try:
@@ -202,7 +217,7 @@ class Pool:
             except ConnectionLost as lost:
                 reason = str(lost)
             else:
-                connection = Connection(stream, self._client(), self._timing, self._settle, self._progress)
+                connection = Connection(stream, self._client(), self._timing, self._settle, self._progress, most)
                 if trio.current_time() < self._calm_until:
                     connection.ask_no_more()
                 nursery.start_soon(self._serve, connection)
@@ -267,3 +282,12 @@ class Pool:
                     submission.withdraw(self.outage or "no connection had room in time")
             for connection in list(self._connections):
                 connection.sweep(now, wanted=bool(self._queue))
+
+
+def _load(connection: Connection) -> int:
+    return connection.client.in_flight
+
+
+def _place_for_others(connection: Connection) -> tuple[bool, int]:
+    """The order in which requests that are not of the upper lane choose: the connection kept for it last."""
+    return connection.most is not None, connection.client.in_flight
