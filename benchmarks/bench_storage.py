@@ -13,6 +13,8 @@ import statistics
 import subprocess
 import tempfile
 import time
+from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +25,6 @@ from benchmarks.storage.instance import Instance
 from benchmarks.storage.walk import CHANNELS, Cost, drain, fill, join, pinged, walk
 from broadside.api.audience_request import AudienceRequest, TagConditions
 from broadside.newsroom.audience_desk import AudienceDesk
-from storage.link import Link
 from storage.store import Store
 from storage.tubes import Tubes
 
@@ -34,6 +35,13 @@ SMALL_WALKS = 7
 COUNTS = 5
 COUNT_OF_2M = 2.0
 """Seconds that an exact count of 2,000,000 subscribers may take."""
+ESTIMATES = 200
+ESTIMATE = 50
+"""Milliseconds that an estimate before Fire may take."""
+AUDIENCE = AudienceRequest(
+    locales=["de"], countries=["DE"], zones=["Europe/Berlin"], tags=TagConditions(none=["crime", "games"])
+)
+"""Of all conditions that a row of the bench keeps."""
 
 
 async def small_base(instance: Instance) -> list[Cost]:
@@ -58,8 +66,13 @@ async def large_base(instance: Instance, subscribers: int) -> dict[str, Any]:
         await fill(link, subscribers)
         statistics_of = Tubes(link, "bench").statistics
         filled = (await statistics_of())["memory"]["used"]
+        desk = AudienceDesk(Store(link))
+        say("estimating an audience, as before Fire")
+        estimated = await times_of(partial(desk.count, AUDIENCE, exact=False))
+        chosen = await desk.choose(AUDIENCE, None, "")
+        foreseen = await times_of(partial(desk.by_zones, chosen))
         with pinged(instance, counting):
-            counted = await count_audience(link)
+            counted = await count_audience(desk)
         say(f"an audience counted exactly in {counted:.2f} s; a small call meanwhile: {counting}")
         with pinged(instance, times):
             walked = await walk(link, instance, subscribers)
@@ -75,20 +88,29 @@ async def large_base(instance: Instance, subscribers: int) -> dict[str, Any]:
     return {
         "walked": walked, "drained": drained, "tasks": tasks, "times": times, "base_mb": filled / 1e6,
         "batches_mb": (full - filled) / 1e6, "rss": rss, "restart": restart,
-        "counted": counted, "counting": counting,
+        "counted": counted, "counting": counting, "estimated": estimated, "foreseen": foreseen,
     }  # fmt: skip
 
 
-async def count_audience(link: Link) -> float:
-    """Count an audience exactly, several times, as the node's desk does; the median of the seconds."""
-    desk, seconds = AudienceDesk(Store(link)), []
-    tags = TagConditions(none=["crime", "games"])
-    audience = AudienceRequest(locales=["de"], countries=["DE"], zones=["Europe/Berlin"], tags=tags)
+async def count_audience(desk: AudienceDesk) -> float:
+    """Count an audience exactly, several times; the median of the seconds."""
+    seconds = []
     for _ in range(COUNTS):
         started = time.perf_counter()
-        await desk.count(audience, exact=True)
+        await desk.count(AUDIENCE, exact=True)
         seconds.append(time.perf_counter() - started)
     return statistics.median(seconds)
+
+
+async def times_of(estimate: Callable[[], Awaitable[object]]) -> dict[str, float]:
+    """Estimate an audience many times: p50 and p99 of the milliseconds."""
+    times = []
+    for _ in range(ESTIMATES):
+        started = time.perf_counter()
+        await estimate()
+        times.append((time.perf_counter() - started) * 1e3)
+    times.sort()
+    return {"p50": times[len(times) // 2], "p99": times[len(times) * 99 // 100]}
 
 
 def page_read(folder: Path) -> dict[str, float]:
@@ -119,6 +141,7 @@ def measure(subscribers: int) -> list[dict[str, Any]]:
             small.remove()
             large.remove()
     walked, drained, tasks, times = found["walked"], found["drained"], found["tasks"], found["times"]
+    estimated, foreseen = found["estimated"], found["foreseen"]
     counted, counting, limit = found["counted"], found["counting"], COUNT_OF_2M * subscribers / 2_000_000
     few = statistics.median(cost.python_us + cost.tarantool_us for cost in costs)
     many = walked.python_us + walked.tarantool_us
@@ -142,6 +165,10 @@ def measure(subscribers: int) -> list[dict[str, Any]]:
         _row("  of an audience without conditions", read["channel"], "µs"),
         _row("  locale, country, two tags", read["four"], "µs", "≤ 0.7", read["four"] <= 0.7),
         _row("  the same after 200 other campaigns", read["later"], "µs", "≤ 0.7", read["later"] <= 0.7),
+        _row("audience estimated before Fire, p50", estimated["p50"], "ms"),
+        _row("  p99", estimated["p99"], "ms", f"≤ {ESTIMATE}", estimated["p99"] <= ESTIMATE),
+        _row("  estimated by zone, p50", foreseen["p50"], "ms"),
+        _row("  by zone, p99", foreseen["p99"], "ms", f"≤ {ESTIMATE}", foreseen["p99"] <= ESTIMATE),
         _row(f"audience of {subscribers:,} counted exactly", counted, "s", f"≤ {limit:g}", counted <= limit),
         _row("  a small call meanwhile, p50", counting["p50"], "ms"),
         _row("  a small call meanwhile, p99", counting["p99"], "ms", "≤ 8", counting["p99"] <= 8),

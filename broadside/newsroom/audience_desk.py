@@ -22,12 +22,12 @@ from storage.store import Store
 
 DRAWS = 10_000
 """Subscribers that are drawn for an estimate: then a tenth of the base is known to ±6 % of itself."""
-DRAWS_A_CALL = 2_000
+DRAWS_OF_ATTRIBUTES = 2_000
 """About 3 ms of Tarantool's thread."""
 DRAWS_AT_FIRE = 2_000
 """Before Fire a rougher estimate does: the walk finds the exact number."""
-MOST_CALLS = 10
-"""Calls for one estimate: in a base with many gaps fewer subscribers are found, and the error is larger."""
+MOST_DRAWS = 20_000
+"""Ids drawn for one estimate: in a base with many gaps fewer subscribers are found, and the error is larger."""
 SMALL = 12_000
 """A base of up to so many subscribers is counted instead: it costs no more."""
 MOST_KNOWN = 200
@@ -102,11 +102,11 @@ class AudienceDesk:
         where, listed = where_of(request, salt).plain(), await self._listed(request, channels)
         if not where and listed is None:
             return Chosen(channels)
-        found = await self._counted(channels, where, listed, DRAWS_AT_FIRE)
+        base = await self._store.subscribers_count()
+        found = await self._counted(base, channels, where, listed, DRAWS_AT_FIRE)
         estimate = {name: each.subscribers for name, each in found.items()}
         if listed is not None:
             return Chosen(channels, where, listed, estimate)
-        base = await self._store.subscribers_count()
         of = sum(count for name, count in base.items() if channels is None or name in channels)
         return Chosen(channels, where, listed, estimate, sum(estimate.values()) / max(of, 1))
 
@@ -124,7 +124,7 @@ class AudienceDesk:
                 raise RecordError(Problem(where_, f"no subscriber is on {shown(name)}", f"known: {known}", name[:40]))
         where, listed = where_of(request, "").plain(), await self._listed(request, channels)
         draws = 0 if exact else DRAWS
-        found = await self._counted(channels, where, listed, draws)
+        found = await self._counted(base, channels, where, listed, draws)
         return AudienceCount(
             subscribers=sum(each.subscribers for each in found.values()),
             error=_joint_error(found.values()),
@@ -135,7 +135,7 @@ class AudienceDesk:
     async def attributes(self) -> KnownAttributes:
         """Return the attributes that subscribers have, the most frequent first, from some who are drawn."""
         if self._known is None or trio.current_time() >= self._known_until:
-            drawn = await self._store.attributes_drawn(DRAWS_A_CALL)
+            drawn = await self._store.attributes_drawn(DRAWS_OF_ATTRIBUTES)
             frequent = {name: sorted(counts, key=lambda each: (-counts[each], each)) for name, counts in drawn.items()}
             self._known = KnownAttributes(
                 locales=frequent["locale"][:MOST_KNOWN],
@@ -171,10 +171,14 @@ class AudienceDesk:
         return found
 
     async def _counted(
-        self, channels: list[str] | None, where: dict[str, Any], listed: list[int] | None, draws: int
+        self,
+        base: dict[str, int],
+        channels: list[str] | None,
+        where: dict[str, Any],
+        listed: list[int] | None,
+        draws: int,
     ) -> dict[str, ChannelCount]:
-        """``draws``: subscribers to draw for an estimate; 0: count exactly."""
-        base = await self._store.subscribers_count()
+        """``base``: channel → all its subscribers; ``draws``: subscribers to draw for an estimate; 0: count exactly."""
         names = [name for name in sorted(base) if channels is None or name in channels]
         if listed is None and not where:
             return {name: ChannelCount(subscribers=base[name]) for name in names}
@@ -198,8 +202,8 @@ class AudienceDesk:
         if listed is not None or not draws or sum(base.values()) <= SMALL:
             return await self._store.audience_count(channels, where, listed, by_zones=by_zones), True
         drawn: dict[str, AudienceRows] = {}
-        for _ in range(MOST_CALLS):
-            sample = await self._store.audience_sample(None, where, DRAWS_A_CALL, by_zones=by_zones)
+        for _ in range(0, MOST_DRAWS, draws):
+            sample = await self._store.audience_sample(None, where, draws, by_zones=by_zones)
             for key, more in sample.items():
                 known = drawn.get(key, AudienceRows())
                 drawn[key] = AudienceRows(known.inside + more.inside, known.outside + more.outside)

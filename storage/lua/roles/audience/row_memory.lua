@@ -1,6 +1,7 @@
 -- Reads subscribers where they lie in Tarantool's memory, as MessagePack, by Tarantool's own C API (its module API, the
 -- same from 1.7 to 3): no row becomes a Lua object (docs/adr/0008).
 
+local bit = require('bit')
 local ffi = require('ffi')
 local msgpack = require('msgpack')
 
@@ -13,6 +14,8 @@ for _, declaration in ipairs({
     'int box_iterator_next(box_iterator_t *iterator, box_tuple_t **result);',
     'void box_iterator_free(box_iterator_t *iterator);',
     'const char *box_tuple_field(box_tuple_t *tuple, uint32_t fieldno);',
+    [[int box_index_get(uint32_t space_id, uint32_t index_id, const char *key, const char *key_end,
+                        box_tuple_t **result);]],
 }) do
     pcall(ffi.cdef, declaration)
 end
@@ -26,8 +29,9 @@ local row_memory = {
 }
 
 local octets = ffi.typeof('const uint8_t *')
-local a_tuple = ffi.typeof('box_tuple_t *')
 local found = ffi.new('box_tuple_t *[1]')
+local key = ffi.new('char[10]', {0x91}) -- an array of one number
+local words = ffi.cast('int32_t *', key + 2) -- it does not keep `key` from the collector: `write_key` does
 
 -- Where a field of a tuple begins; a null pointer, equal to nil: the tuple has no such field.
 function row_memory.field(tuple, number)
@@ -65,9 +69,9 @@ function row_memory.best_slot(p)
 end
 
 local function iterate(from_id)
-    local key = msgpack.encode({from_id})
-    local start = ffi.cast('const char *', key)
-    local iterator = C.box_index_iterator(box.space.store_subscribers.id, 0, GT, start, start + #key)
+    local packed = msgpack.encode({from_id})
+    local start = ffi.cast('const char *', packed)
+    local iterator = C.box_index_iterator(box.space.store_subscribers.id, 0, GT, start, start + #packed)
     if iterator == nil then
         box.error()
     end
@@ -82,10 +86,31 @@ function row_memory.next_row(iterator)
     return found[0]
 end
 
--- The row of one id, or nil. It stays there until something yields.
+-- Write a number, below 2^53, in its shortest form: indexes find no other. Returns where the key ends.
+local function write_key(id)
+    if id < 0x80 then
+        key[1] = id
+        return key + 2
+    elseif id < 0x100 then
+        key[1], key[2] = 0xcc, id
+        return key + 3
+    elseif id < 0x10000 then
+        key[1], key[2], key[3] = 0xcd, bit.rshift(id, 8), bit.band(id, 0xff)
+        return key + 4
+    elseif id < 0x100000000 then
+        key[1], words[0] = 0xce, bit.bswap(id) -- the highest octet first
+        return key + 6
+    end
+    key[1], words[0], words[1] = 0xcf, bit.bswap(math.floor(id / 0x100000000)), bit.bswap(id % 0x100000000)
+    return key + 10
+end
+
+-- The row of one id, below 2^53; a null pointer, equal to nil: there is none. It stays there until something yields.
 function row_memory.row_of(id)
-    local row = box.space.store_subscribers:get(id)
-    return row ~= nil and ffi.cast(a_tuple, row) or nil
+    if C.box_index_get(box.space.store_subscribers.id, 0, key, write_key(id), found) ~= 0 then
+        box.error()
+    end
+    return found[0]
 end
 
 -- Answer with work(iterator, ...), the iterator over the ids above from_id. Nothing in it may yield.

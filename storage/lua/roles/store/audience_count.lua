@@ -9,7 +9,8 @@ local row_memory = require('roles.audience.row_memory')
 local audience_count = {}
 
 local MAP = {__serialize = 'map'}
-local SLICE = 1000 -- rows looked at without letting others have Tarantool's thread: half a millisecond
+local SLICE = 1000 -- rows looked at without letting others have Tarantool's thread: half a millisecond, drawn ones two
+local MOST_DRAWS = 20000 -- in one call
 local CHANGED_AT, ZONE, BEST = row_memory.CHANGED_AT, row_memory.ZONE, row_memory.BEST
 local best_slot, field, name_at = row_memory.best_slot, row_memory.field, row_memory.name_at
 local number_at = row_memory.number_at
@@ -97,11 +98,18 @@ end
 function audience_count.audience_sample(channels, where, draws, by_zones)
     local plan, counts = plans.compile(channels, where), setmetatable({}, MAP)
     plan.by_zones = by_zones
-    local last, drawn = box.space.store_subscribers.index.id:max(), {}
-    for i = 1, last ~= nil and math.min(draws, columns.MOST) or 0 do
-        drawn[i] = math.random(1, tonumber(last.id))
+    local last = audience_count.highest_id()
+    draws = last > 0 and math.min(draws, MOST_DRAWS) or 0
+    for first = 1, draws, SLICE do
+        if first > 1 then
+            fiber.yield()
+        end
+        local drawn = {}
+        for i = 1, math.min(SLICE, draws - first + 1) do
+            drawn[i] = math.random(1, last)
+        end
+        add(counts, plan, nil, columns.fill_with(drawn, 1, #drawn))
     end
-    add(counts, plan, nil, columns.fill_with(drawn, 1, #drawn))
     return counts
 end
 
@@ -131,7 +139,7 @@ end
 -- The highest id of all.
 function audience_count.highest_id()
     local last = box.space.store_subscribers.index.id:max()
-    return last ~= nil and last.id or 0
+    return last ~= nil and tonumber(last.id) or 0
 end
 
 return audience_count
