@@ -27,7 +27,7 @@ from storage.store import pack_rows
 from storage.whole_file import write_whole
 from tests.system.night_hours import Night
 from tests.system.past import fill
-from tests.system.plan import LATENCY, STREAMS, Plan
+from tests.system.plan import FEW, LATENCY, STREAMS, Plan
 from tests.system.processes import MARK, Failed, Node, Process, Tarantool, Twin, marked, until
 from tests.system.proxy import Proxy
 from tests.system.trial import Trial
@@ -100,7 +100,7 @@ class House(Trial):
 
     def in_flight(self, *platforms: str) -> None:
         """Every push on its way to these platforms may be repeated: as many as their connections have streams."""
-        self.bound += STREAMS * CONNECTIONS * self.plan.workers * len(platforms)
+        self.bound += (STREAMS * CONNECTIONS + FEW) * self.plan.workers * len(platforms)
         self.may_repeat(1, *platforms)
 
     @asynccontextmanager

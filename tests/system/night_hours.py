@@ -13,7 +13,7 @@ from simulators.ledger import Entry
 
 AHEAD = 75.0
 """Seconds that a node takes at most to start and to get its base."""
-FIRE_BEFORE = 20.0
+FIRE_BEFORE = 10.0
 """Seconds before nightfall at which the campaign is fired."""
 EVENING, MORNING, DAY = "Etc/UTC", "Etc/GMT-8", "Etc/GMT+3"
 """Where night falls during the run, where it ends, and where it is day: eight hours ahead, three behind."""

@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 
 AFTER = 3.0
 """Seconds after nightfall at which a fault ends."""
-LATENCY = 250
-"""Milliseconds: night falls before everybody is reached who is awake in the evening."""
+LATENCY = 450
+"""Milliseconds: night falls before everybody is reached who is awake in the evening. A pause alone does not make sure
+of that, because what is in hand is sent: with one worker that is nearly all of a small base."""
 TTL = 90
 """Seconds for which the news is wanted: in bed it expires, and whoever is awake gets it before."""
 OFF = 85

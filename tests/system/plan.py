@@ -22,6 +22,8 @@ from tests.system.faults import FAULTS, Fault
 
 STREAMS = 50
 """Requests in flight that a twin allows on a connection: with LATENCY it sets the pace, not the machine."""
+FEW = 32
+"""The same on the connection that a worker keeps for the upper lane: nothing here is of the upper lane."""
 LATENCY = 50
 """Milliseconds before each of a twin's answers: 1,000 pushes a second and connection."""
 

@@ -8,8 +8,10 @@ import pytest
 
 from simulators.ledger import Entry
 from tests.system.faults import FAULTS
-from tests.system.night_hours import DAY, EVENING, MORNING, PROMPT, ZONES, Night
-from tests.system.plan import draw
+from tests.system.house import CONNECTIONS
+from tests.system.night_hours import DAY, EVENING, FIRE_BEFORE, MORNING, PROMPT, ZONES, Night
+from tests.system.nights import TTL
+from tests.system.plan import FEW, STREAMS, draw
 
 FALLS = int(time.time()) // 60 * 60
 WOKEN, KEPT = "nobody is woken at night", "nothing awake can be delivered at night"
@@ -84,3 +86,17 @@ def test_no_quick_run_waits_for_a_night() -> None:
     assert nights >= {"night-outage", "night-pause", "night-kill", "night-stop", "night-clock"}
     assert not nights & {draw(seed, quick=True).fault for seed in range(500)}
     assert nights & {draw(seed).fault for seed in range(500)}
+
+
+@pytest.mark.parametrize("name", [name for name, kind in FAULTS.items() if kind.night])
+def test_night_falls_in_the_midst_of_every_plan_and_the_morning_suffices(name: str) -> None:
+    """Issue 21: one worker had all of a small base in hand, and sent it before night fell, though it was paused."""
+    latency = FAULTS[name].latency
+    assert latency is not None
+    pace = (
+        2 * (STREAMS * CONNECTIONS + FEW) / (latency / 1000)
+    )  # of two platforms; the twins wait longer for more workers
+    for seed in range(200):
+        third = draw(seed, name).subscribers / 3
+        assert 2 * third / pace > FIRE_BEFORE, "evening and day are reached before night falls"
+        assert FIRE_BEFORE + 60 + third / pace < TTL, "who is woken by the morning's news gets it in time"
