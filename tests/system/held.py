@@ -15,6 +15,7 @@ import trio
 from broadside.api.subscriber import Subscriber
 from broadside.api.v1 import table
 from broadside.demo import samples
+from broadside.errors import ApiError
 from tests.cluster.ring import PLATFORMS
 from tests.system.faults import LEASE, fault
 from tests.system.night_hours import DAY, MORNING
@@ -196,7 +197,10 @@ async def cancelled_while_many_are_held(run: Pair, values: dict[str, Any]) -> No
     if values["way"] == "forgotten":
         _forget(run)
     with run.ring.node(1).client() as client:
-        client.call(table.CANCEL, id=run.campaigns[-1].id)
+        try:
+            client.call(table.CANCEL, id=run.campaigns[-1].id)
+        except ApiError as error:  # a machine too slow for this: the night was over before
+            raise Failed(f"the campaign cannot be cancelled: {error}") from error
     await run.until(lambda: _report(run).state == "cancelled", "end of the cancel", LEASE + 20.0)
     _verified(run, "when all is cancelled")
     sent = {name: tally.cancelled for name, tally in _report(run).channels.items()}
