@@ -94,10 +94,39 @@ cluster *arguments: _ready
     @exec .venv/bin/python -m benchmarks.ring "$@"
 
 # Four processes on two cores as well: whole nodes often wait, and with two the cores were idle a third of the time.
-# run the tests (arguments go to pytest)
+# run the tests (arguments go to pytest); without arguments the browser's short form too, if there is a Chromium
 [no-exit-message]
 test *arguments: _ready _peers
-    @exec .venv/bin/python -m pytest -n 4 --dist loadgroup "$@"
+    #!/bin/sh
+    .venv/bin/python -m pytest -n 4 --dist loadgroup "$@" || exit
+    [ $# -eq 0 ] || exit 0
+    if .venv/bin/just _has_chromium; then
+        exec .venv/bin/just browser -m "not long"
+    fi
+    echo "test: the pages were not tested: there is no Chromium here (./dev browser installs it)" >&2
+
+# test the pages in Chromium, against a ring of two nodes (arguments go to pytest: -k log_in, -m "not long", -s)
+[no-exit-message]
+browser *arguments: _ready _chromium
+    @exec .venv/bin/python -m pytest tests/browser -p no:xdist --timeout 600 "$@"
+
+# draw the README's pictures of the pages: docs/pictures
+[no-exit-message]
+screenshots: _ready _chromium
+    @exec .venv/bin/python -m tests.browser.pictures
+
+[no-exit-message]
+_has_chromium:
+    #!/bin/sh
+    for program in ${CHROMIUM:-chromium chromium-browser google-chrome}; do
+        command -v "$program" >/dev/null && exit 0
+    done
+    exit 1
+
+# the browser of the pages' tests, and a font for its pictures; elsewhere CHROMIUM=/path/to/it
+[no-exit-message]
+_chromium:
+    @.venv/bin/just _has_chromium || .venv/bin/just _install "chromium fonts-dejavu-core" chromium
 
 # crash every actor at every step, and draw thousands of trees and schedules; takes minutes (arguments go to pytest)
 [no-exit-message]

@@ -178,19 +178,19 @@ class ClusterNode(Process):
         self.data = DataFolder(folder / "var")
         self._begun = 0
 
-    def begin(self) -> None:
-        """Start it and wait until it serves."""
+    def begin(self, within: float = START_DEADLINE) -> None:
+        """Start it and wait until it serves, for at most ``within`` seconds."""
         self.start()
-        self.served()
+        self.served(within)
 
     def start(self) -> None:
         """Start it."""
         self._begun = self.output.stat().st_size if self.output.exists() else 0
         super().start()
 
-    def served(self) -> None:
-        """Wait until it serves."""
-        self.until(lambda: b"serving;" in self.output.read_bytes()[self._begun :], "service")
+    def served(self, within: float = START_DEADLINE) -> None:
+        """Wait until it serves, for at most ``within`` seconds."""
+        self.until(lambda: b"serving;" in self.output.read_bytes()[self._begun :], "service", within)
 
     def client(self) -> Client:
         """A client of its API."""
@@ -215,6 +215,8 @@ class ClusterNode(Process):
 
     def kill(self) -> None:
         """SIGKILL for the node and for all that it runs, as when the server loses its power."""
+        if self.process is None:
+            return
         pids = self.children("")
         super().kill()
         for pid in pids:
@@ -318,14 +320,14 @@ class Cluster:
         """The first store, which is the master until a replica is promoted."""
         return self.stores[0]
 
-    def start(self) -> None:
-        """Start everything: the master first, then what reads from it, then the nodes."""
+    def start(self, within: float = START_DEADLINE) -> None:
+        """Start everything: the master first, then what reads from it, then the nodes (``within``: each, seconds)."""
         for store in self.stores:
             store.begin()
         for node in self.nodes:
             node.start()
         for node in self.nodes:
-            node.served()
+            node.served(within)
 
     def stop(self) -> None:
         """Stop everything, the nodes first: they drain."""

@@ -1,0 +1,109 @@
+"""A ring of two nodes whose pages a browser opens: sample phones in many zones, and channels of a known rate."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx
+import msgspec
+
+from benchmarks.ports import free_ports
+from benchmarks.ring.cluster import CHANNELS, Cluster, ClusterNode
+from broadside.api.access_records import KeyCreated, KeyRequest
+from broadside.api.api_client import Client
+from broadside.api.campaign_report import CampaignLine, CampaignReport, FireRequest
+from broadside.api.v1 import table
+from broadside.demo import samples
+from campaigns.campaign import ENDED
+
+PHONES = 30_000
+RATE = 600
+"""Pushes a second on each channel: a campaign to everybody takes 25 s, in which there is something to see and to do."""
+SOME = {"countries": ["DE", "GB"]}
+"""An audience of a sixth of the phones: it is over in four seconds."""
+FEW = {"countries": ["AU"], "share": 0.2}
+"""Five hundred phones: over at once."""
+PATIENCE = 30.0
+"""Seconds that any change on a starved machine may take."""
+START = 180.0
+"""Seconds that a node's start may take there."""
+
+
+class RingWithPages:
+    """Two nodes, their twins and their store. A node keeps its port when it is started again."""
+
+    def __init__(self, folder: Path, phones: int = PHONES, rate: int = RATE, memory: int = 256 << 20) -> None:
+        self.phones = phones
+        self.cluster = Cluster(folder, nodes=2, stores=1, memory=memory, workers=1)
+        self._ports = free_ports(2)
+        for node, port in zip(self.cluster.nodes, self._ports, strict=True):
+            node.script(samples.TWIN_SCRIPT)
+            config = node.folder / "broadside.toml"
+            text = config.read_text().replace('bind = "127.0.0.1:0"', f'bind = "127.0.0.1:{port}"')
+            text = text.replace("[newsroom]\n", '[newsroom]\nzone = "Europe/Vienna"\n')
+            config.write_text(text.replace("twin = true\n", f"twin = true\nrate = {rate}\n"))
+
+    def start(self) -> RingWithPages:
+        self.cluster.start(START)
+        platforms = {name: platform for name, (platform, _) in CHANNELS.items()}
+        self.cluster.put(samples.subscribers(self.phones, 0.02, platforms))
+        return self
+
+    def end(self) -> None:
+        self.cluster.kill()
+
+    def node(self, number: int = 1) -> ClusterNode:
+        return self.cluster.nodes[number - 1]
+
+    def url(self, number: int = 1) -> str:
+        return f"http://127.0.0.1:{self._ports[number - 1]}"
+
+    def client(self, number: int = 1) -> Client:
+        return self.node(number).client()
+
+    def link(self, number: int = 1) -> str:
+        """A link that logs one browser in as the node's own operator, once."""
+        with self.client(number) as client:
+            return client.call(table.KEY_LINK).url
+
+    def key(self, name: str, role: str) -> KeyCreated:
+        with self.client() as client:
+            return client.call(table.KEY_ADD, KeyRequest(name=name, role=role))
+
+    def fire(self, title: str, number: int = 1, **more: Any) -> CampaignReport:
+        """Fire at a node; ``more``: further fields of the request, as the API takes them."""
+        message = {"title": title, "body": "What has happened, in a sentence of twelve words that a phone shows whole."}
+        with self.client(number) as client:
+            return client.fire(msgspec.convert({"message": message, **more}, FireRequest))
+
+    def campaign(self, id: str) -> CampaignReport:
+        with self.client() as client:
+            return client.call(table.CAMPAIGN, id=id)
+
+    def campaigns(self) -> list[CampaignLine]:
+        """The newest campaigns."""
+        with self.client() as client:
+            return client.campaigns()
+
+    def ended(self, id: str) -> CampaignReport:
+        deadline = time.monotonic() + PATIENCE
+        while (report := self.campaign(id)).state not in ENDED:
+            assert time.monotonic() < deadline, f"{id} is {report.state} after {PATIENCE} s"
+            time.sleep(0.1)
+        return report
+
+    def quiet(self) -> None:
+        """Cancel what still goes on: the next test begins with nothing under way."""
+        with self.client() as client:
+            for line in client.campaigns():
+                if line.state not in ENDED:
+                    client.call(table.CANCEL, id=line.id)
+                    self.ended(line.id)
+
+
+def session(url: str, key: str) -> tuple[str, str]:
+    """Log in with a key, as the page does; return the name and the value of the session's cookie."""
+    answer = httpx.post(f"{url}/v1/session", json={"key": key}, timeout=PATIENCE).raise_for_status()
+    return next(iter(answer.cookies.items()))
