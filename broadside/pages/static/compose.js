@@ -87,7 +87,10 @@ button.addEventListener("click", () => {
 byId("sure-yes").addEventListener("click", () => { button.focus(); fire(); });
 const no = () => { if (!sure.hidden) { sure.hidden = true; button.focus(); } };
 byId("sure-no").addEventListener("click", no);
-sure.addEventListener("keydown", (event) => event.key === "Escape" && no());
+sure.addEventListener("keydown", (event) => {
+  if (event.repeat) event.preventDefault(); // a key that is held down must not press this button too
+  if (event.key === "Escape") no();
+});
 document.addEventListener("htmx:finally:request", ({ target }) => {
   if (target !== button) return;
   clearTimeout(asked);

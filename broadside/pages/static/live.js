@@ -50,6 +50,20 @@ document.addEventListener("broadside:channels", ({ detail: { items } }) => {
   channels = now;
 });
 
+// A click that was meant for a button must not press the one that has just taken its place: Stop, and then Go on.
+const buttons = () => [...document.querySelectorAll("#live .actions button")].map((each) => each.textContent).join();
+let shown = buttons(), since = -Infinity;
+document.addEventListener("htmx:after:swap", () => {
+  if (buttons() === shown) return;
+  shown = buttons();
+  since = performance.now();
+});
+document.addEventListener("click", (event) => {
+  if (!event.target.closest("#live .actions") || event.timeStamp - since > 600) return;
+  event.preventDefault();
+  event.stopImmediatePropagation();
+}, true);
+
 function draw() {
   const style = getComputedStyle(document.documentElement);
   const ink = style.getPropertyValue("--mute"), line = style.getPropertyValue("--good");
