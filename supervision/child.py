@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import math
+import time
 from collections.abc import Awaitable, Callable, Generator
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -12,9 +13,10 @@ from functools import partial
 import trio
 
 from supervision.actor import Actor, HasSnapshot
+from supervision.crash import Crash
 from supervision.errors import SupervisionError
 from supervision.events import Down, ExitKind, ExitReason, log
-from supervision.snapshot import Snapshot
+from supervision.snapshot import PARKED, Snapshot
 
 DEFAULT_SHUTDOWN = 5.0
 DEFAULT_START_TIMEOUT = 10.0
@@ -94,6 +96,7 @@ class Incarnation:
         self.nested = nested
         self.created_at = trio.current_time()
         self.ready_at: float | None = None
+        self.since = 0.0  # the same in seconds UTC, for people
         self.reason: ExitReason | None = None
         self.settled = trio.Event()  # ready, or gone before it
         self.exited = trio.Event()
@@ -146,7 +149,7 @@ class Incarnation:
     def _ready(self) -> None:
         if self.ready_at is not None or self._asked or self._cancelled or self.exited.is_set():
             return
-        self.ready_at = trio.current_time()
+        self.ready_at, self.since = trio.current_time(), time.time()
         # From here on a cancel from outside reaches the child only through its supervisor, which takes the
         # children in reverse order. Not earlier: a child that does not get ready must stay cancellable.
         self._scope.shield = True
@@ -208,7 +211,7 @@ class Incarnation:
 class Child:
     """A supervisor's record of one child: its spec, its state and its current incarnation."""
 
-    __slots__ = ("incarnation", "nested", "number", "retry", "spec", "state")
+    __slots__ = ("crash", "incarnation", "nested", "number", "retry", "spec", "state")
 
     def __init__(self, spec: ChildSpec) -> None:
         self.spec = spec
@@ -216,6 +219,7 @@ class Child:
         self.number = 0
         self.nested = False  # known once it has been started
         self.incarnation: Incarnation | None = None
+        self.crash: Crash | None = None  # the last one
         self.retry: object | None = None  # names the one pending restart that is still wanted
 
     def snapshot(self) -> Snapshot:
@@ -228,12 +232,18 @@ class Child:
             "incarnation": self.number,
             "uptime": 0.0,
         }
+        if self.crash is not None:
+            shot["crash"], shot["crashed_at"] = self.crash.words, self.crash.at
         if life is None:
             return shot
         if life.ready_at is not None:
-            shot["uptime"] = trio.current_time() - life.ready_at
+            shot["uptime"], shot["since"] = trio.current_time() - life.ready_at, life.since
         if isinstance(life.actor, HasSnapshot):
             below = life.actor.snapshot()
+            if below.get("state") == PARKED:
+                shot["state"] = PARKED
+            if below.get("crashed_at", 0.0) > shot.get("crashed_at", 0.0):
+                shot["crash"], shot["crashed_at"] = below["crash"], below["crashed_at"]
             shot["strategy"] = below.get("strategy", "")
             shot["restarts"] = below.get("restarts", 0)
             shot["children"] = below.get("children", [])

@@ -11,6 +11,7 @@ import trio
 from supervision import events
 from supervision.actor import Actor
 from supervision.child import TEMPORARY, Child, ChildState, Incarnation
+from supervision.crash import Crash
 from supervision.errors import ExitedBeforeReady, NoSuchChild, StartFailed, StartTimedOut
 from supervision.events import ExitReason, SupervisionEvent
 from supervision.inbox import ChildCounts, ChildInfo, Exited, Inbox
@@ -191,6 +192,8 @@ class Children:
     def _gone(self, child: Child, life: Incarnation, reason: ExitReason) -> None:
         if life.ready_at is None:
             return  # a failed start, reported as such
+        if reason.error is not None:
+            child.crash = Crash.of(reason.error)
         now = trio.current_time()
         self.emit(events.ChildExited(self.supervisor, now, child.spec.id, life.number, reason))
         self._inbox.post(Exited(child, life, reason))
@@ -200,7 +203,7 @@ class Children:
         self.emit(events.ChildStuck(self.supervisor, now, child.spec.id, life.number, seconds))
 
     def _start_failed(self, child: Child, error: BaseException) -> NoReturn:
-        child.state = ChildState.STOPPED
+        child.state, child.crash = ChildState.STOPPED, Crash.of(error)
         now = trio.current_time()
         self.emit(events.ChildStartFailed(self.supervisor, now, child.spec.id, child.number, error))
         raise StartFailed(self.supervisor, child.spec.id, repr(error)) from error

@@ -10,7 +10,8 @@ import trio
 
 from supervision import events
 from supervision.actor import Actor, HasSnapshot
-from supervision.snapshot import Snapshot
+from supervision.crash import Crash
+from supervision.snapshot import PARKED, Snapshot
 
 PAUSE = 60.0
 
@@ -49,6 +50,7 @@ class Parking:
         self.parked: Parked | None = None
         """None while the actor serves, and before its first start."""
         self._since: float | None = None
+        self._crash: Crash | None = None
         self._start = start
         self._pause = pause
         self._must_start = first_counts
@@ -87,7 +89,8 @@ class Parking:
     def _park(self, error: Exception) -> None:
         now = trio.current_time()
         self._since = now if self._since is None else self._since
-        self.parked = Parked(_first_cause(error), self._since, now + self._pause)
+        self._crash = Crash.of(error)
+        self.parked = Parked(self._crash.words, self._since, now + self._pause)
         self._observe(events.ActorParked(self.name, now, error, self.parked.why, self._pause))
 
     def stop(self) -> None:
@@ -97,19 +100,12 @@ class Parking:
             self._actor.stop()
 
     def snapshot(self) -> Snapshot:
-        """The actor's tree; without children while it is parked."""
+        """The actor's tree, with the crash that parked it last; without children while it is parked."""
         actor = self._actor
         if actor is not None and isinstance(actor, HasSnapshot):
-            return actor.snapshot()
-        return {"id": self.name, "kind": "supervisor", "state": "parked", "incarnation": 1, "uptime": 0.0}
-
-
-def _first_cause(error: BaseException) -> str:
-    while (cause := _cause(error)) is not None:
-        error = cause
-    text = str(error).strip().partition("\n")[0][:300]
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
-
-
-def _cause(error: BaseException) -> BaseException | None:
-    return error.exceptions[0] if isinstance(error, BaseExceptionGroup) else error.__cause__
+            shot = actor.snapshot()
+        else:
+            shot = {"id": self.name, "kind": "supervisor", "state": PARKED, "incarnation": 1, "uptime": 0.0}
+        if self._crash is not None:
+            shot["crash"], shot["crashed_at"] = self._crash.words, self._crash.at
+        return shot

@@ -19,6 +19,7 @@ from supervision import (
     Parking,
     Supervisor,
 )
+from supervision.crash import LONGEST, in_words
 
 BUGS = Intensity(5, 30.0)
 
@@ -167,3 +168,46 @@ def test_no_drawn_order_of_crashes_reaches_a_neighbour_or_is_the_last_try(lives:
         assert {event.reason.kind for event in ended} <= {ExitKind.SHUTDOWN}
 
     trio.run(scenario, clock=MockClock(autojump_threshold=0))
+
+
+async def test_a_tree_shows_that_a_child_is_parked_and_its_last_crash_in_words(autojump_clock: MockClock) -> None:
+    """Issue 23, CONSOLE §3: in the tree of its supervisor a parked group was `running`."""
+
+    def delivery(house: House) -> dict[str, dict]:
+        (shot,) = house.worker.snapshot()["children"]
+        return {child["id"]: child for child in shot["children"]}
+
+    house = House([0.0] * 7)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(lambda task_status: house.worker.run(task_status.started))
+        assert "crash" not in delivery(house)["well"]
+        await trio.sleep(70)
+        sick = delivery(house)["sick"]
+        assert (sick["state"], sick["crash"]) == ("parked", "RuntimeError: a bug")
+        await trio.sleep(60)
+        sick = delivery(house)["sick"]
+        assert (sick["state"], sick["crash"]) == ("running", "RuntimeError: a bug"), "the last one stays"
+        house.worker.stop()
+
+
+@given(st.text(max_size=400), st.integers(0, 3))
+def test_a_crash_in_words_is_one_short_line_of_the_first_cause(text: str, deep: int) -> None:
+    """Issue 23."""
+    error: Exception = ValueError(text)
+    for _ in range(deep):
+        try:
+            raise RuntimeError("because of another") from error
+        except RuntimeError as outer:
+            error = ExceptionGroup("several", [outer])
+    words = in_words(error)
+    assert words.startswith("ValueError")
+    assert len(words) <= LONGEST
+    assert "\n" not in words
+
+
+@given(st.from_regex(r"[A-Za-z0-9_-]{64,180}", fullmatch=True).filter(lambda token: any(map(str.isdigit, token))))
+def test_a_crash_in_words_shows_no_token(token: str) -> None:
+    """Issue 23: the words of a crash go to every node, and to everybody with a viewer's key."""
+    words = in_words(ValueError(f"cannot read 'f3Rz:{token}' of AuthKey_7Q2.p8"))
+    assert token[:32] not in words
+    assert words.endswith("AuthKey_7Q2.p8")
