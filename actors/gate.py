@@ -15,6 +15,7 @@ import structlog
 import trio
 
 from actors.breaker import Breaker
+from actors.channel_activity import ChannelActivity
 from actors.limiter import Limiter
 from actors.refusals import LIMIT, Ask, Refusals
 from actors.slowdown import Slowdown
@@ -25,7 +26,7 @@ from campaigns.clock import Clock, wall_clock
 from campaigns.lane import Lane
 from campaigns.outcome import Outcome
 from supervision import Parking
-from transports.contract import Outcomes, Transport
+from transports.contract import Counting, Outcomes, Transport
 
 log = structlog.get_logger(__name__)
 
@@ -143,6 +144,17 @@ class Gate:
             since=wall - round(1000 * (trio.current_time() - obstacle.since)),
             until=wall + round(1000 * obstacle.seconds) if 0 < obstacle.seconds < math.inf else None,
             remedy=obstacle.remedy,
+        )
+
+    def activity(self) -> ChannelActivity:
+        """What the channel is doing now, for people."""
+        rate, left = (None, None) if self._limiter is None else self._limiter.standing(trio.current_time())
+        return ChannelActivity(
+            breaker=self.breaker.state.value,
+            in_hand=sum(self.in_hand.values()),
+            limit=rate,
+            left=left,
+            traffic=self.transport.traffic if isinstance(self.transport, Counting) else None,
         )
 
     async def opened(self, *, upper: bool = False) -> None:

@@ -61,6 +61,11 @@ class Limiter:
         owed = -max(self._tokens, self._upper) if upper else -self._tokens
         return self._seconds(owed) if owed > 0 else 0.0
 
+    def standing(self, now: float) -> tuple[float, float]:
+        """Return the rate at ``now``, in pushes a second, and how many pushes may go at once."""
+        self.delay(0, now)
+        return self._now(), max(0.0, self._tokens)
+
     def _fill(self, elapsed: float) -> None:
         active = min(elapsed, self._seconds(self.burst - self._tokens))
         gained = self._gain(active)

@@ -29,6 +29,10 @@ None while a worker has yet to report. A worker that lost its link may still be 
 Hear = Callable[[list[DeadStanding]], Awaitable[None]]
 """Gets the dead ledger's open questions and their answers, at each heartbeat."""
 
+Describe = Callable[[bool], Awaitable[str]]
+"""Returns what runs on this node as a text for the other nodes; empty: as before. Called with whether somebody looks:
+then it also has what costs something to count."""
+
 
 class Membership:
     """One per node. Ready when the queue holds a lease of a current epoch."""
@@ -44,10 +48,11 @@ class Membership:
         sending: Sending,
         hear: Hear | None = None,
         states: Callable[[], Iterable[ChannelState]] = tuple,
+        describe: Describe | None = None,
     ) -> None:
         """``channels``: the names that this node serves, for the store to know.
 
-        ``states``: why this node's channels stand still, asked at each heartbeat.
+        ``states``: why this node's channels stand still, asked at each heartbeat; ``describe``: what runs on it.
         """
         self._channels = channels
         self._node = node
@@ -57,6 +62,8 @@ class Membership:
         self._sending = sending
         self._hear = hear
         self._states = states
+        self._describe = describe
+        self._watched = False
         self._still_since: dict[tuple[int, int], float] = {}
         self._life = trio.CancelScope()
 
@@ -108,9 +115,11 @@ class Membership:
         """
         standing = await self._tubes.standing()
         quiet = self._quiet(standing.still)
-        lease = await self._store.node_renew(self._node, epoch, self._clock(), quiet, self._states())
+        text = "" if self._describe is None else await self._describe(self._watched)
+        lease = await self._store.node_renew(self._node, epoch, self._clock(), quiet, self._states(), text)
         if lease is None or not await self._tubes.renew(epoch, lease, standing.asked):
             return None
+        self._watched = lease.watched
         if self._hear is not None:
             await self._hear(lease.dead)
         return RENEW_WHILE_SETTLING if any(pause.settling for pause in lease.paused) else RENEW_EVERY

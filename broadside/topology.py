@@ -10,6 +10,7 @@ import trio
 from actors.archivist import Archivist
 from actors.batcher import Batcher
 from actors.campaign_cache import CampaignCache
+from actors.channel_activity import ChannelActivity
 from actors.consumer import Consumer
 from actors.dead_judge import DeadJudge, asking
 from actors.gate import Gate
@@ -195,6 +196,10 @@ class WorkerTree:
     def figures(self) -> dict[str, ChannelFigures]:
         """Channel → what was counted since the start."""
         return {name: group.gate.figures for name, group in self._groups.items()}
+
+    def activity(self) -> dict[str, ChannelActivity]:
+        """Channel → what it is doing now."""
+        return {name: group.gate.activity() for name, group in self._groups.items()}
 
     def sending(self) -> list[int]:
         """Campaigns with batches in hand."""

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 import trio
 
+from actors.channel_activity import ChannelActivity
 from broadside.errors import BroadsideError
 from campaigns.batch import RECIPIENTS_A_BATCH
 from campaigns.channel_figures import ChannelFigures
@@ -157,6 +158,8 @@ class Stats(msgspec.Struct, frozen=True, kw_only=True, tag="stats"):
     """Why channels stand still in this worker: a record for each such channel."""
     figures: dict[str, ChannelFigures] = {}
     """Channel → what was counted since the worker's start."""
+    activity: dict[str, ChannelActivity] = {}
+    """Channel → what it is doing now."""
 
 
 class Tree(msgspec.Struct, frozen=True, tag="tree"):

@@ -144,6 +144,8 @@ class Lease:
     seconds: float
     paused: list[PausedCampaign]
     dead: list[DeadStanding] = field(default_factory=list)
+    watched: bool = False
+    """Whether somebody has looked at the nodes' states in the last seconds."""
 
 
 class DeadVerdict(NamedTuple):
@@ -204,6 +206,15 @@ class NodeRow(NamedTuple):
     """Whether its queue may hold a lease."""
     unsettled: int
     """Pages that it has claimed and not settled."""
+
+
+class WrittenState(NamedTuple):
+    """What a node wrote of itself with a heartbeat."""
+
+    name: str
+    at: int
+    """Ms UTC, by the node's clock."""
+    text: str
 
 
 class Memory(NamedTuple):

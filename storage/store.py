@@ -42,6 +42,7 @@ from storage.records import (
     PausedCampaign,
     Row,
     Stored,
+    WrittenState,
     read_campaign,
 )
 
@@ -502,23 +503,28 @@ class Store:
         now: int,
         still: Sequence[tuple[int, int]] = (),
         states: Iterable[ChannelState] = (),
+        text: str = "",
     ) -> Lease | None:
         """A heartbeat: ask for the node's next lease. None: its epoch is not current.
 
         ``still``: (campaign, version) of each paused campaign for which the node sends nothing and owes nothing.
         ``states``: why its channels stand still, one a channel; a channel that it does not name is sending.
+        ``text``: what runs on it, for ``node_states``; empty: as before.
         """
         told = {
             state.channel: [state.reason, state.sentence, state.since, state.until, state.remedy]
             for state in map(ChannelState.bounded, islice(states, MOST))
         }
         seconds, *rest = await self._link.call(
-            self._where, "store.node_renew", name, epoch, now, [list(entry) for entry in still], told
+            self._where, "store.node_renew", name, epoch, now, [list(entry) for entry in still], told, text
         )
         if seconds is None:
             return None
         return Lease(
-            float(seconds), [PausedCampaign(*pause) for pause in rest[0]], [DeadStanding(*entry) for entry in rest[1]]
+            float(seconds),
+            [PausedCampaign(*pause) for pause in rest[0]],
+            [DeadStanding(*entry) for entry in rest[1]],
+            watched=rest[2:] == [True],
         )
 
     async def channel_states(self) -> list[ChannelState]:
@@ -540,6 +546,11 @@ class Store:
     async def node_list(self) -> list[NodeRow]:
         """Every node that ever joined."""
         return [NodeRow(*row) for row in (await self._link.call(self._where, "store.node_list"))[0]]
+
+    async def node_states(self) -> list[WrittenState]:
+        """What the nodes wrote last of themselves. Asking makes them count their tubes for ten seconds."""
+        (rows,) = await self._link.call(self._where, "store.node_states", deadline=2.0)
+        return [WrittenState(*row) for row in rows]
 
     async def node_forget(self, name: str) -> str | None:
         """Clause 9, first step. Returns ``fenced`` or ``forgotten``; None for an unknown name. May be repeated."""

@@ -18,6 +18,7 @@ from campaigns.message import Message
 from campaigns.outcome import Death, Fault, Outcome
 from campaigns.presentation import Presentation
 from transports.proxy import Proxy
+from transports.traffic import Traffic
 
 LONGEST_PAUSE = 300.0
 """The longest pause of a channel before it tries again, seconds, even if its provider asks for more."""
@@ -163,6 +164,15 @@ class Sharing(Protocol):
     @property
     def shared(self) -> SharedCredential | None:
         """The credential to share; None: there is none."""
+
+
+@runtime_checkable
+class Counting(Protocol):
+    """Optional interface of a :class:`Transport`: figures of its connections."""
+
+    @property
+    def traffic(self) -> Traffic:
+        """What its connections are doing now. Cheap to read."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ import msgspec
 
 from broadside.api.alarm import Alarm
 from broadside.api.campaign_report import CampaignLine
+from broadside.api.ring_state import RingState
 from campaigns.channel_state import ChannelState
 
 EVENT_STREAM = "text/event-stream"
@@ -27,6 +28,7 @@ class EventName(Enum):
     CAMPAIGN = "campaign"
     CHANNELS = "channels"
     ALARMS = "alarms"
+    RING = "ring"
 
 
 class ChannelsNow(msgspec.Struct, frozen=True):
@@ -46,6 +48,7 @@ EVENTS: Mapping[str, type[msgspec.Struct]] = MappingProxyType(
         EventName.CAMPAIGN.value: CampaignLine,
         EventName.CHANNELS.value: ChannelsNow,
         EventName.ALARMS.value: AlarmsNow,
+        EventName.RING.value: RingState,
     }
 )
 """Kind of event → the record in its ``data``."""

@@ -34,7 +34,7 @@ def event_routes(newsroom: Newsroom, feed: EventFeed) -> list[Bound]:
         async def write(out: Outflow) -> None:
             left = None if query.limit is msgspec.UNSET else query.limit
             # who counts events writes each by itself
-            async with feed.listener(campaign, last, out if left is None else None) as listener:
+            async with feed.listener(campaign, last, out if left is None else None, query.ring) as listener:
                 await out.put(HELLO)
                 while left is None or left > 0:
                     found = await listener.next(left)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from broadside.api.base_records import Channels, NodeChannel
 from broadside.api.node_status import TubeStatus
 from broadside.api.operations import BuriedPage, EndedBatches, Forgotten, Kicked, Peers
+from broadside.api.ring_state import RingState
 from broadside.api.v1 import table
 from broadside.console.calls import Bound, Call, bind
 from broadside.newsroom.newsroom import Newsroom
@@ -16,6 +17,9 @@ def ring_routes(newsroom: Newsroom, ring: Ring) -> list[Bound]:
 
     async def peers(call: Call) -> Peers:
         return Peers(await ring.peers())
+
+    async def state(call: Call) -> RingState:
+        return await ring.state()
 
     async def forget(call: Call) -> Forgotten:
         return await ring.forget(call.named("name"), call.query(table.ForgetQuery).force)
@@ -39,6 +43,7 @@ def ring_routes(newsroom: Newsroom, ring: Ring) -> list[Bound]:
         return Channels(here, await newsroom.served())
 
     return [
+        bind(table.RING, state),
         bind(table.PEERS, peers),
         bind(table.FORGET, forget),
         bind(table.TUBES, tubes),

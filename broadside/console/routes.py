@@ -60,7 +60,7 @@ class Api:
             *node_routes(ready, status, board, metrics),
             *campaign_routes(newsroom),
             *draft_routes(newsroom.drafts),
-            *event_routes(newsroom, EventFeed(newsroom, board)),
+            *event_routes(newsroom, EventFeed(newsroom, board, ring)),
             *subscriber_routes(newsroom),
             *ring_routes(newsroom, ring),
             *dead_routes(newsroom.dead),

@@ -9,6 +9,7 @@ from broadside.api.alarm import Alarm, AlarmName, Severity
 from broadside.api.base_records import LineFault
 from broadside.api.operations import PeerReport
 from broadside.errors import shown
+from broadside.newsroom.ring import AWAY
 from campaigns.channel_state import ChannelState
 from campaigns.clock import Clock
 from storage.records import Memory
@@ -17,8 +18,6 @@ WARN = 0.85
 MB = 1 << 20
 OWED = 60.0
 """Seconds that a report may wait in the outbox before it is an alarm."""
-AWAY = 15.0
-"""Seconds without a heartbeat after which another node is away: its lease of 10 s has run out by then."""
 REMEDY = "raise [node] memory in broadside.toml (memory of the server that runs it) and restart"
 DISK_REMEDY = "make room on the disk of its data folder: all goes on by itself, without a restart"
 

@@ -25,6 +25,7 @@ from broadside.api.campaign_report import CampaignLine
 from broadside.api.event_records import PING_EVERY, AlarmsNow, ChannelsNow, EventName, written
 from broadside.newsroom.alarm_board import AlarmBoard
 from broadside.newsroom.newsroom import LOOK_EVERY, Newsroom
+from broadside.newsroom.ring import Ring
 from campaigns.campaign import ENDED
 from campaigns.identity import parse_campaign
 from storage.errors import StorageError
@@ -64,7 +65,11 @@ class Straight(Protocol):
 class Listener:
     """One client's place in the feed. ``straight``: a way to it that does not wait, if there is one."""
 
-    def __init__(self, feed: EventFeed, campaign: str | None, seen: int, straight: Straight | None) -> None:
+    def __init__(
+        self, feed: EventFeed, campaign: str | None, seen: int, straight: Straight | None, ring: bool
+    ) -> None:
+        self.ring = ring
+        """Whether it is sent what runs in every node."""
         self._feed = feed
         self._campaign = campaign
         self._seen = seen
@@ -80,7 +85,7 @@ class Listener:
         silence or to write the rest of what the client has not taken.
         """
         while True:
-            found = self._feed.since(self._seen, self._campaign)[:most]
+            found = self._feed.since(self._seen, self._campaign, self.ring)[:most]
             if found:
                 self._seen = found[-1].number
             elif trio.current_time() < self._written + PING_EVERY and not self._behind:
@@ -92,11 +97,11 @@ class Listener:
             self._written = trio.current_time()
             return found
 
-    def hear(self, texts: dict[tuple[int, str | None], tuple[int, bytes]]) -> None:
+    def hear(self, texts: dict[tuple[int, str | None, bool], tuple[int, bytes]]) -> None:
         """Write what is new straight to the client, or wake its task. ``texts``: what other listeners were written."""
         if self._waiting is None or self._waiting.is_set():
             return  # its task looks for what is new by itself
-        place = self._seen, self._campaign
+        place = self._seen, self._campaign, self.ring
         if place not in texts:
             found = self._feed.since(*place)
             texts[place] = (found[-1].number if found else self._seen, b"".join(event.text for event in found))
@@ -120,9 +125,10 @@ class EventFeed:
     One of the listeners' tasks reads for all of them. When that listener leaves, the task of another one goes on.
     """
 
-    def __init__(self, newsroom: Newsroom, board: AlarmBoard) -> None:
+    def __init__(self, newsroom: Newsroom, board: AlarmBoard, ring: Ring) -> None:
         self._newsroom = newsroom
         self._board = board
+        self._ring = ring
         self._life = secrets.token_hex(4)
         self._number = self._woken = 0
         self._events: dict[tuple[EventName, str], Event] = {}
@@ -132,15 +138,15 @@ class EventFeed:
 
     @asynccontextmanager
     async def listener(
-        self, campaign: str | None = None, last: str = "", straight: Straight | None = None
+        self, campaign: str | None = None, last: str = "", straight: Straight | None = None, ring: bool = False
     ) -> AsyncIterator[Listener]:
-        """Listen to one campaign or to all, and to channels and alarms.
+        """Listen to one campaign or to all, to channels and alarms, and if ``ring`` to what runs in every node.
 
         ``last``: the id of the last event that the client has got; ``straight``: as of `Listener`.
         """
         life, _, number = last.partition("-")
         seen = int(number) if life == self._life and number.isdecimal() and len(number) < 20 else 0
-        listener = Listener(self, campaign, seen, straight)
+        listener = Listener(self, campaign, seen, straight, ring)
         self._listeners.add(listener)
         if campaign is not None:
             self._asked[campaign] += 1
@@ -151,20 +157,28 @@ class EventFeed:
                 nursery.cancel_scope.cancel()
         finally:
             self._listeners.discard(listener)
+            if not self._ring_wanted:
+                self._events.pop((EventName.RING, ""), None)  # from here on it would be out of date
             if campaign is not None:
                 self._asked[campaign] -= 1
                 self._asked += Counter()  # leaves out what nobody asks for
             if not self._listeners:
                 self._events.clear()  # from here on they would be out of date
 
-    def since(self, number: int, campaign: str | None) -> list[Event]:
+    def since(self, number: int, campaign: str | None, ring: bool = False) -> list[Event]:
         """The newest states that came after ``number``, in their order."""
         found = [
             event
-            for event in self._events.values()
-            if event.number > number and (campaign is None or event.campaign in ("", campaign))
+            for (name, _), event in self._events.items()
+            if event.number > number
+            and (campaign is None or event.campaign in ("", campaign))
+            and (ring or name is not EventName.RING)
         ]
         return sorted(found, key=lambda event: event.number)
+
+    @property
+    def _ring_wanted(self) -> bool:
+        return any(listener.ring for listener in self._listeners)
 
     @property
     def full(self) -> bool:
@@ -182,7 +196,7 @@ class EventFeed:
                 await look()
             if self._number != self._woken:
                 self._woken = self._number
-                texts: dict[tuple[int, str | None], tuple[int, bytes]] = {}
+                texts: dict[tuple[int, str | None, bool], tuple[int, bytes]] = {}
                 for listener in self._listeners:
                     listener.hear(texts)
             await trio.sleep(every)
@@ -213,6 +227,9 @@ class EventFeed:
         self._tell(EventName.ALARMS, "", alarms, alarms)
         if seen.reached or seen.channels:
             self._tell(EventName.CHANNELS, "", channels, channels)
+        if self._ring_wanted:
+            state = await self._ring.state()
+            self._tell(EventName.RING, "", state, state.steady())
 
     def _tell(self, name: EventName, campaign: str, state: msgspec.Struct, shown: object) -> None:
         """Keep a state as the newest, if it differs from the last one by more than the time."""

@@ -41,6 +41,7 @@ from broadside.newsroom.quiet_policy import Quiet
 from broadside.newsroom.ring import Ring
 from broadside.newsroom.starts import missed_alarms
 from broadside.node import processes
+from broadside.node.own_state import OwnState
 from broadside.node.quotas import Allowance, allowances
 from broadside.node.tarantools import Tarantools
 from broadside.pages.pages import Pages
@@ -146,6 +147,14 @@ class Node:
         self._socket = folder.root
         self._setbacks = Setbacks("the HTTP API")
         self._ready = False
+        self._own_state = OwnState(
+            workers=self._workers,
+            platforms={name: channel.platform for name, channel in config.channels.items()},
+            quotas=lambda: {name: allowance.text for name, allowance in self.allowances.items()},
+            tree=lambda: self.tree.snapshot(),
+            ready=self._serving,
+            count=self.newsroom.tubes,
+        )
         self.tree = Supervisor(
             config.node.name,
             self._children(),
@@ -226,6 +235,7 @@ class Node:
             sending=self._sending,
             hear=self._hear_of_the_dead,
             states=self._states,
+            describe=self._own_state.text,
         )
 
     async def _hear_of_the_dead(self, standings: list[DeadStanding]) -> None:
@@ -261,7 +271,7 @@ class Node:
 
     def _console(self) -> Console:
         self._learn_checks()
-        ring = Ring(store=self._store_verbs, node=self._config.node.name)
+        ring = Ring(store=self._store_verbs, node=self._config.node.name, own=self._own_state.state)
         board = AlarmBoard(self.newsroom, ring, self._alarms)
         metrics = Metrics(self.newsroom, board, self._figures)
         http = self._config.http

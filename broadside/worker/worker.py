@@ -63,6 +63,7 @@ class Telemetry:
                         at=time.monotonic(),
                         states=self._tree.states(),
                         figures=self._tree.figures(),
+                        activity=self._tree.activity(),
                     ),
                     wire.Tree(dict(self._tree.supervisor.snapshot())),
                 )

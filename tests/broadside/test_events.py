@@ -121,7 +121,8 @@ async def house(own_link: Link, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
     transport = httpx.ASGITransport(app=app)
     async with httpx.AsyncClient(transport=transport, base_url="http://node", headers=OWN) as client:
         board = AlarmBoard(newsroom, Ring(store=Store(own_link), node="n1"), list)
-        yield House(client, alarms, reads, app, EventFeed(newsroom, board))
+        ring = Ring(store=Store(own_link), node="n1")
+        yield House(client, alarms, reads, app, EventFeed(newsroom, board, ring))
 
 
 async def fired(house: House) -> str:
@@ -134,7 +135,7 @@ async def test_a_listener_is_sent_the_newest_state_of_everything_at_once(house: 
     """Issue 22.3."""
     id = await fired(house)
     with trio.fail_after(WITHIN):
-        answer = await house.api.get("/v1/events", params={"limit": 3})
+        answer = await house.api.get("/v1/events", params={"limit": 4, "ring": "true"})
     assert answer.headers["content-type"].startswith("text/event-stream")
     assert answer.headers["x-accel-buffering"] == "no"
     found = {told.name: told.data for told in read(answer.text)}

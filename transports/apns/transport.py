@@ -37,6 +37,7 @@ from transports.http2.messages import Answer, Header, Row, Template
 from transports.http2.pool import Pool
 from transports.retry_after import parse_retry_after
 from transports.tls.context import client_context
+from transports.traffic import Traffic
 from transports.warm_up import FirstRequest
 
 PLATFORM = "apns"
@@ -83,6 +84,11 @@ class ApnsTransport:
         """Why Apple cannot be reached (``Transport.outage``)."""
         pool = self.pool
         return None if pool.outage is None else Outage(pool.outage, pool.outage_since)
+
+    @property
+    def traffic(self) -> Traffic:
+        """What the connections are doing now (``Counting.traffic``)."""
+        return self.pool.traffic
 
     async def run(self, ready: Callable[[], None]) -> None:
         """Own the connections until stopped; an outage is retried for ever."""

@@ -35,6 +35,7 @@ from transports.http2.messages import Answer, Row, Template
 from transports.http2.pool import Pool
 from transports.retry_after import parse_retry_after
 from transports.tls.context import client_context
+from transports.traffic import Traffic
 from transports.warm_up import FirstRequest
 
 A_MINUTE = 600_000
@@ -94,6 +95,11 @@ class FcmTransport:
             why = token.fault or f"Google gives no access token: {token.outage or 'no answer yet'}"
             return Outage(why, token.missing_since)
         return None if pool.outage is None else Outage(pool.outage, pool.outage_since)
+
+    @property
+    def traffic(self) -> Traffic:
+        """What the connections are doing now (``Counting.traffic``)."""
+        return self.pool.traffic
 
     async def run(self, ready: Callable[[], None]) -> None:
         """Own the connections and the access token until stopped; an outage is retried for ever."""

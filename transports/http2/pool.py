@@ -14,9 +14,10 @@ from transports.backoff import Backoff
 from transports.errors import ConnectionLost
 from transports.http2.client import Http2Client
 from transports.http2.connection import Connection, Origin, Timing, dial
-from transports.http2.messages import UNPROCESSED, Completions
+from transports.http2.messages import UNPROCESSED, Completions, Run
 from transports.http2.submission import Submission
 from transports.proxy import Proxy
+from transports.traffic import CLASSES, Traffic, time_class
 
 _log = structlog.get_logger(__name__)
 
@@ -70,6 +71,20 @@ class Pool:
         self._drained = trio.Event()
         self._closed = False
         self._calm_until = -math.inf
+        self._answers = [0] * CLASSES
+
+    @property
+    def traffic(self) -> Traffic:
+        """What the connections are doing now."""
+        clients = [each.client for each in self._connections if each.usable]
+        return Traffic(
+            connections=len(clients),
+            wanted=self._size,
+            streams=self.in_flight,
+            streams_allowed=sum(client.stream_limit for client in clients),
+            window=max(0, min((client.window for client in clients), default=0)),
+            answers=tuple(self._answers),
+        )
 
     @property
     def connections(self) -> int:
@@ -173,11 +188,13 @@ class Pool:
             owner = accepted[0].owner
             assert isinstance(owner, Submission)  # set by this pool
             owner.accept(len(accepted))
+            self._count(accepted[0], len(accepted))
         else:
             for run, n in Counter(accepted).items():
                 owner = run.owner
                 assert isinstance(owner, Submission)
                 owner.accept(n)
+                self._count(run, n)
         retire: str | None = None
         for answer in done.answers:
             owner = answer.owner
@@ -191,6 +208,9 @@ class Pool:
                 reason = owner.answer(answer)
                 retire = reason if retire is None else retire
         return retire
+
+    def _count(self, run: Run, n: int) -> None:
+        self._answers[time_class(trio.current_time() - run.sent)] += n
 
     def _withdraw(self, reason: str) -> None:
         for submission in self._open:

@@ -69,6 +69,7 @@ from broadside.api.operations import (
     Walked,
 )
 from broadside.api.preview_report import ChannelPreview, PreviewReport, TextPreview
+from broadside.api.ring_state import ActorState, ChannelFlow, NodeState, ProcessState, RingNode, RingState
 from broadside.api.subscriber import Subscriber
 from campaigns.channel_state import ChannelState
 from campaigns.message import Message, Text
@@ -113,6 +114,57 @@ _REPORT = CampaignReport(
 )
 _TUBES = TubeStatus(
     tubes={"push_ios-news": {"ready": 3, "taken": 2, "buried": 0}}, parked=0, outbox=1, marks=4, memory={"used": 1}
+)
+_RING = RingState(
+    nodes=[
+        RingNode(
+            name="node-1",
+            this=True,
+            status="alive",
+            epoch=3,
+            seen_at=_AT,
+            leased=True,
+            state=NodeState(
+                version="1.0",
+                started_at=_AT - 3_600_000,
+                ready=True,
+                processes=[ProcessState(name="worker-1", pid=4712, starts=2, rss=74_000_000)],
+                tree=ActorState(
+                    id="node-1",
+                    since=_AT - 3_600_000,
+                    children=[
+                        ActorState(
+                            id="worker-1",
+                            incarnation=2,
+                            since=_AT - 60_000,
+                            crash="ProcessDied: worker-1 was ended by SIGKILL",
+                            crashed_at=_AT - 62_000,
+                        )
+                    ],
+                ),
+                channels=[
+                    ChannelFlow(
+                        channel="ios-news",
+                        platform="apns",
+                        in_hand=10,
+                        rate=9800.0,
+                        quota="none (apns sets no rate)",
+                        connections=2,
+                        wanted=2,
+                        streams=1730,
+                        streams_allowed=2000,
+                        window=1_048_576,
+                        p50=0.12,
+                        p99=0.31,
+                    )
+                ],
+                queue=_TUBES,
+            ),
+            told_at=_AT,
+            standing=[_STATE],
+        )
+    ],
+    memory={"store": MemoryUse(30_000_000, 268_435_456)},
 )
 _SUBSCRIBER = Subscriber(
     channel="ios-news", token=_IOS, locale="pt-BR", tz="America/Sao_Paulo", tags=["sport"], fields={"first_name": "Ada"}
@@ -200,6 +252,7 @@ EXAMPLES: Mapping[Any, Any] = {
     CampaignLine: CampaignLine.of(_REPORT),
     ChannelsNow: ChannelsNow([_STATE]),
     AlarmsNow: AlarmsNow([_ALARM]),
+    RingState: _RING,
     DryRunReport: DryRunReport({"ios-news": Verdict("accepted", "the provider accepts it", asked=5, accepted=5)}),
     PreviewReport: PreviewReport(
         {

@@ -38,6 +38,7 @@ from broadside.api.operations import (
     Verification,
 )
 from broadside.api.preview_report import PreviewReport
+from broadside.api.ring_state import RingState
 from broadside.api.subscriber import MAX_SUBSCRIBERS, MAX_TOKEN, Subscriber
 from broadside.api.v1.route import Route
 
@@ -72,6 +73,8 @@ class EventsQuery(_Query, frozen=True, kw_only=True):
 
     campaign: Annotated[str, Meta(max_length=64)] = ""
     """Only this campaign, by its id. Without it: the newest 20."""
+    ring: bool = False
+    """Also what runs in every node of the ring."""
     limit: Annotated[int, Meta(ge=1, le=10_000)] | msgspec.UnsetType = msgspec.UNSET
     """End after this number of events. Without it the stream goes on."""
 
@@ -465,6 +468,13 @@ CHANNELS = Route(
     summary="Return the node's channels, and the channels that the ring serves.",
     answer=Channels,
 )
+RING = Route(
+    method="GET",
+    path="/v1/ring",
+    scope="viewer",
+    summary="Return what runs in every node of the ring: supervision trees, channels, tubes.",
+    answer=RingState,
+)
 PEERS = Route(method="GET", path="/v1/peers", scope="viewer", summary="List the ring's nodes.", answer=Peers)
 FORGET = Route(
     method="POST",
@@ -613,6 +623,7 @@ TABLE: tuple[Route[Any], ...] = (
     DEAD_RESTORE,
     STATUS,
     CHANNELS,
+    RING,
     PEERS,
     FORGET,
     TUBES,

@@ -20,6 +20,7 @@ local coverage = require('roles.store.coverage')
 local dead = require('roles.store.dead')
 local dead_judge = require('roles.store.dead_judge')
 local dead_undo = require('roles.store.dead_undo')
+local node_states = require('roles.store.node_states')
 local nodes = require('roles.store.nodes')
 local pauses = require('roles.store.pauses')
 local retention = require('roles.store.retention')
@@ -94,6 +95,7 @@ function store.start()
         node_renew = pauses.node_renew,
         channel_states = channels.channel_states,
         node_list = nodes.node_list,
+        node_states = node_states.node_states,
         node_forget = nodes.node_forget,
         nodes_release = nodes.release_fenced,
         retention_due = retention.retention_due,

@@ -8,6 +8,7 @@ local campaigns = require('roles.store.campaigns')
 local cancelled_campaigns = require('roles.store.cancelled_campaigns')
 local channels = require('roles.store.channels')
 local dead = require('roles.store.dead')
+local node_states = require('roles.store.node_states')
 local nodes = require('roles.store.nodes')
 local walk = require('roles.store.walk')
 local pauses = {}
@@ -229,18 +230,20 @@ local function paused_campaigns(now)
 end
 
 -- A node's heartbeat. `still`: {campaign, version}s of which it sends nothing and owes nothing; `states`: why its
--- channels stand still, see `channels.note`. Returns the lease's seconds, the paused campaigns, and the dead ledger's
--- questions and answers, or nothing if this epoch is not current.
-function pauses.node_renew(name, epoch, now, still, states)
+-- channels stand still, see `channels.note`; `text`: what runs on it, see `node_states.note`. Returns the lease's
+-- seconds, the paused campaigns, the dead ledger's questions and answers, and whether somebody looks at the nodes'
+-- states, or nothing if this epoch is not current.
+function pauses.node_renew(name, epoch, now, still, states, text)
     if not nodes.renew(name, epoch, now) then
         return nil
     end
     channels.note(name, epoch, states)
+    node_states.note(name, now, text)
     for _, campaign in ipairs(still) do
         quiet[word(name, epoch, campaign[1], campaign[2])] = true
     end
     advance(now)
-    return nodes.LEASE, paused_campaigns(now), dead.standing()
+    return nodes.LEASE, paused_campaigns(now), dead.standing(), node_states.wanted()
 end
 
 return pauses

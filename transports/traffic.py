@@ -1,0 +1,50 @@
+"""What a transport's connections are doing now, and how fast the provider answers: figures for people."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+SHORTEST = 0.001
+"""Seconds: the upper bound of the first class of answer times. Each further class goes up to √2 times as long."""
+CLASSES = 33
+"""The last class has no bound: longer than 46 s, which is longer than any deadline."""
+
+
+def time_class(seconds: float) -> int:
+    """The class of an answer time."""
+    if seconds <= SHORTEST:
+        return 0
+    return min(CLASSES - 1, math.ceil(2 * math.log2(seconds / SHORTEST)))
+
+
+def quantile(counts: Sequence[int], share: float) -> float | None:
+    """Seconds within which this share of the answers came, to ±20 %. None: there were none.
+
+    ``counts``: answers in each class.
+    """
+    left = share * sum(counts)
+    for index, count in enumerate(counts):
+        left -= count
+        if count and left <= 0:
+            return float(SHORTEST * 2 ** ((index - 0.5) / 2))
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """One transport's connections."""
+
+    connections: int
+    """Connections that take pushes."""
+    wanted: int
+    """Connections that it keeps up if it can."""
+    streams: int
+    """Pushes that await their answer."""
+    streams_allowed: int
+    """Pushes that may await it at once, over all connections."""
+    window: int
+    """Bytes that the connections still take before the provider must read on: the least of them. 0: nothing can go."""
+    answers: tuple[int, ...] = ()
+    """Accepted pushes since its start by answer time, in the classes of :func:`time_class`."""
