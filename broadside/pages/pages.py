@@ -16,7 +16,15 @@ from broadside.console.host_names import HostNames
 from broadside.console.http_answers import ApiFailure
 from broadside.console.http_server import ADMITTED
 from broadside.console.request_failure import failure, logged
-from broadside.pages import calendar_page, campaign_pages, compose_pages, login_page
+from broadside.pages import (
+    calendar_page,
+    campaign_pages,
+    compose_pages,
+    key_pages,
+    login_page,
+    operator_pages,
+    refused_pages,
+)
 from broadside.pages.api_in_process import PageProblem
 from broadside.pages.assets import Assets
 from broadside.pages.page import FROM_HTMX, PageCall, PageRoute, log_in_first, session_of
@@ -37,7 +45,14 @@ HEADERS = {
 _API = frozenset(route.path.split("/")[1] for route in TABLE)
 """The first parts of the API's paths."""
 
-PAGES: tuple[PageRoute, ...] = (*compose_pages.PAGES, *campaign_pages.PAGES, *calendar_page.PAGES)
+PAGES: tuple[PageRoute, ...] = (
+    *compose_pages.PAGES,
+    *campaign_pages.PAGES,
+    *calendar_page.PAGES,
+    *operator_pages.PAGES,
+    *refused_pages.PAGES,
+    *key_pages.PAGES,
+)
 """All pages that want a log-in. A page of a new feature is a record more."""
 
 
