@@ -1,4 +1,4 @@
-"""``broadside status``: everything that is wrong, with the remedy, and how the node is."""
+"""``broadside status``: everything that is wrong, with the remedy, how the node is, and the ring's channels."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ from cyclopts import App
 
 from broadside.api.alarm import Alarm, Severity
 from broadside.api.node_status import NodeStatus
-from broadside.api.report_text import moment
+from broadside.api.report_text import moment, span
+from broadside.api.ring_state import RingState
+from broadside.api.v1 import table as routes
 from broadside.cli.options import ConfigFile, DataDir, Json, client
 from broadside.cli.output import say, say_in, say_json, table
 
@@ -28,9 +30,10 @@ def register(app: App) -> None:
 
 
 def status(*, json: Json = False, config: ConfigFile = None, data: DataDir = None) -> int:
-    """Show everything that is wrong, in plain words with the remedy; then the node, its workers and its memory."""
+    """Show everything that is wrong, in plain words with the remedy; then the node, its memory, and the ring."""
     with client(config, data) as node:
         found = node.status()
+        ring = None if json else node.call(routes.RING)
     wrong = [alarm for alarm in found.alarms if alarm.severity is not Severity.NOTICE]
     if json:
         say_json(found)
@@ -44,6 +47,8 @@ def status(*, json: Json = False, config: ConfigFile = None, data: DataDir = Non
     say("")
     memory = [[name, each.used >> 20, each.size >> 20] for name, each in found.memory.items()]
     table(("server", "memory in use, MB", "of MB"), memory)
+    if ring is not None:
+        _show_ring(ring)
     return 1 if wrong else 0
 
 
@@ -59,6 +64,25 @@ def _show(alarm: Alarm) -> None:
     lines = [f"  {alarm.text}{since}", *([f"    {alarm.remedy}"] if alarm.remedy else [])]
     say_in(_STYLES[alarm.severity], f"{word} [{alarm.name.value}]")
     say("\n".join(lines))
+
+
+def _show_ring(ring: RingState) -> None:
+    said = [[each.name, each.status, each.state.version if each.state else None] for each in ring.nodes]
+    say("")
+    table(("node", "state", "version"), said)
+    channels = [
+        [node.name, flow.channel, flow.breaker, flow.rate, f"{flow.connections} of {flow.wanted}", _span(flow.p99)]
+        for node in ring.nodes
+        if node.state is not None and node.status == "alive"
+        for flow in node.state.channels
+    ]
+    if channels:
+        say("")
+        table(("node", "channel", "breaker", "pushes/s", "connections", "99 % answered in"), channels)
+
+
+def _span(seconds: float | None) -> str | None:
+    return None if seconds is None else f"{1000 * seconds:.0f} ms" if seconds < 1 else span(seconds)
 
 
 def _processes(found: NodeStatus) -> list[list[object]]:

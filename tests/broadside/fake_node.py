@@ -78,6 +78,7 @@ class FakeNode:
         self.keys: list[str | None] = []
         """The idempotency key of each Fire."""
         self.status: dict[str, Any] = {}
+        self.ring: list[dict[str, Any]] = []
         self.losses: list[str | dict[str, Any]] = []
         """What becomes of the next Fires: ``lost``, no answer; an error, 503 with it."""
         self.rows: dict[tuple[str, str], dict[str, Any]] = {}
@@ -161,6 +162,8 @@ class FakeNode:
             self.answer(to, {"total": len(self.rows), "channels": {"ios": len(self.rows)}})
         elif path == "/v1/status":
             self.answer(to, self.status)
+        elif path == "/v1/ring":
+            self.answer(to, {"nodes": self.ring})
         elif path == "/v1/newsroom":
             self.answer(to, {"zone": self.zone, "now": 1_795_906_800_000})
         elif path == "/v1/channels":

@@ -63,6 +63,22 @@ def test_a_node_with_notices_alone_is_fine(node: FakeNode, broadside: Said) -> N
     assert json.loads(out) == node.status
 
 
+def test_the_rings_nodes_and_their_channels_come_last(node: FakeNode, broadside: Said) -> None:
+    """Issue 23: what fits of the panel."""
+    node.status = with_alarms()
+    flow = {"channel": "ios", "platform": "apns", "breaker": "open", "rate": 12.5, "connections": 1, "wanted": 2}
+    node.ring = [
+        {"name": "node-1", "status": "alive", "state": {"version": "1.0", "channels": [flow | {"p99": 0.31}]}},
+        {"name": "node-2", "status": "away", "state": {"channels": [flow]}},
+        {"name": "node-3", "status": "alive"},
+    ]
+    code, out, _ = broadside("status")
+    assert code == 0
+    lines = out.splitlines()
+    assert lines[-7:-3] == ["node\tstate\tversion", "node-1\talive\t1.0", "node-2\taway\t", "node-3\talive\t-"]
+    assert lines[-1].split("\t") == ["node-1", "ios", "open", "12.5", "1 of 2", "310 ms"], "an old figure is no figure"
+
+
 def test_no_node_is_exit_code_3(folder: object, broadside: Said) -> None:
     code, _, err = broadside("status")
     assert code == 3

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from broadside.api.ring_state import ActorState, NodeState
+from broadside.api.v1 import table as routes
 from tests.cluster.cable import Cable
-from tests.cluster.ring import Ring, Run
+from tests.cluster.ring import PLATFORMS, Ring, Run
 
 pytestmark = [pytest.mark.tarantool, pytest.mark.xdist_group("cluster")]
 
@@ -45,6 +49,37 @@ def test_nothing_is_lost_and_no_page_is_walked_twice_when(ring: Ring, fault: str
     run.done()
     run.judge(bound)
     assert set(Counter(page["node"] for page in run.pages())) == {"node-1", "node-2"}
+
+
+@pytest.mark.timeout(240)
+def test_any_node_shows_what_runs_in_every_node(ring: Ring) -> None:
+    """Issue 23.2, CONSOLE §3: node 1 shows node 2's tree with a worker's crash in words, its channels and its tubes."""
+
+    def seen() -> NodeState:
+        with ring.node(1).client() as client:
+            (found,) = [each for each in client.call(routes.RING).nodes if each.name == "node-2"]
+        assert (found.this, found.status) == (False, "alive")
+        return found.state or NodeState()
+
+    def actors(actor: ActorState | None) -> list[ActorState]:
+        return [] if actor is None else [actor, *(below for child in actor.children for below in actors(child))]
+
+    def crashed() -> list[ActorState]:
+        return [each for each in actors(seen().tree) if each.id.startswith("worker-") and each.incarnation > 1]
+
+    run = ring.fire()
+    run.done()
+    tube = f"push_{seen().channels[0].channel}"
+    run.until(lambda: (queue := seen().queue) is not None and tube in queue.tubes, "tubes of node-2", 30)
+    flows = {flow.channel: flow for flow in seen().channels}
+    assert flows.keys() == PLATFORMS.keys()
+    for flow in flows.values():
+        assert 0 < flow.connections <= flow.wanted
+        assert (flow.breaker, flow.streams_allowed > 0, flow.window > 0) == ("closed", True, True)
+    os.kill(ring.node(2).children("broadside.worker")[0], signal.SIGKILL)
+    run.until(crashed, "crash of a worker", 30)
+    assert "SIGKILL" in crashed()[0].crash
+    run.until(lambda: any(each.id == "settler" for each in actors(crashed()[0])), "tree of the new worker", 60)
 
 
 @pytest.mark.sweep
