@@ -13,7 +13,7 @@ from broadside.api.v1 import table
 from broadside.console.http_answers import ApiFailure
 from broadside.pages.api_in_process import PageProblem
 from broadside.pages.page import PageCall, PageRoute
-from broadside.pages.runbooks import runbook
+from broadside.pages.runbooks import in_html, runbook
 from campaigns.channel_state import ChannelState, worst
 
 LARGEST = 10
@@ -103,7 +103,12 @@ async def _wrong(call: PageCall) -> dict[str, Any]:
         if problem.problem.status not in (503, 507):
             raise
         alarms = (await call.api(table.READY)).alarms  # Tarantool is away: an alarm says so
-    return {"alarms": list(map(_shown, alarms)), "zone": await _zone(call)}
+    return {
+        "alarms": list(map(_shown, alarms)),
+        "zone": await _zone(call),
+        "in_html": in_html,
+        "sentence": lambda text: text[:1].upper() + text[1:],
+    }
 
 
 def _shown(alarm: Alarm) -> dict[str, Any]:
@@ -121,7 +126,9 @@ async def _ring(call: PageCall) -> dict[str, Any]:
         "breakers": BREAKERS,
         "zone": await _zone(call),
         "tube_channel": lambda name: name.removeprefix(_TUBE) if name.startswith(_TUBE) else None,
-        "crashed": crashed,
+        "faults": faults,
+        "in_html": in_html,
+        "tube_buried": lambda queue: any(tasks.get("buried") for tasks in queue.tubes.values()),
         "said": "",
     }
 
@@ -140,9 +147,10 @@ def _memory(nodes: list[RingNode], store: Any) -> dict[str, tuple[int, int]]:
     return found
 
 
-def crashed(actor: ActorState) -> int:
-    """How many actors of a tree have crashed, or do not run."""
-    return (actor.state != "running" or bool(actor.crash)) + sum(map(crashed, actor.children))
+def faults(actor: ActorState) -> tuple[int, int]:
+    """How many actors of a tree do not run, and how many of the others have crashed."""
+    down, before = map(sum, zip((0, 0), *map(faults, actor.children), strict=True))
+    return (down, before + bool(actor.crash)) if actor.state == "running" else (down + 1, before)
 
 
 async def _largest(call: PageCall) -> dict[str, Any]:

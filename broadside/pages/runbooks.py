@@ -52,11 +52,14 @@ def _block(text: str) -> Markup:
         return Markup("<pre>{}</pre>").format("\n".join(lines[1:-1]))
     if lines[0].startswith("- "):
         items = re.split(r"\n- ", text.removeprefix("- "))
-        return Markup("<ul>{}</ul>").format(Markup().join(Markup("<li>{}</li>").format(_line(each)) for each in items))
-    return Markup("<p>{}</p>").format(_line(text))
+        return Markup("<ul>{}</ul>").format(
+            Markup().join(Markup("<li>{}</li>").format(in_html(each)) for each in items)
+        )
+    return Markup("<p>{}</p>").format(in_html(text))
 
 
-def _line(text: str) -> Markup:
+def in_html(text: str) -> Markup:
+    """A line of the documents, or of an alarm, with its code and bold words."""
     # escaped first: from here on the only tags are ours
     marked = _LINK.sub(r"\1", str(escape(text.replace("\n", " "))))
     marked = _BOLD.sub(r"<strong>\1</strong>", _CODE.sub(r"<code>\1</code>", marked))
