@@ -12,9 +12,9 @@ class Snapshot(TypedDict, total=False):
     """One node of the tree. The fields from `strategy` on are a supervisor's only.
 
     `state` is a `ChildState`, or `parked`. `incarnation` counts an id's starts from 1, `uptime` is in seconds since
-    ready (0.0 when not running), and `since` is when that was. `crash` is the last crash in words, and is left out where
-    there was none. `since` and `crashed_at` are seconds UTC. `restarts` are those of a supervisor that still count
-    against its intensity.
+    ready (0.0 when not running), and `since` is when that was. `crash` is the last crash in words, left out where there
+    was none. `since` and `crashed_at` are seconds UTC. `restarts` are those of a supervisor that still count against
+    its intensity.
     """
 
     id: str

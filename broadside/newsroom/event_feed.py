@@ -65,9 +65,7 @@ class Straight(Protocol):
 class Listener:
     """One client's place in the feed. ``straight``: a way to it that does not wait, if there is one."""
 
-    def __init__(
-        self, feed: EventFeed, campaign: str | None, seen: int, straight: Straight | None, ring: bool
-    ) -> None:
+    def __init__(self, feed: EventFeed, campaign: str | None, seen: int, straight: Straight | None, ring: bool) -> None:
         self.ring = ring
         """Whether it is sent what runs in every node."""
         self._feed = feed

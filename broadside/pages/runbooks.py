@@ -14,6 +14,7 @@ from broadside.api.alarm import AlarmName
 
 _NAMES = frozenset(name.value for name in AlarmName)
 _BOLD = re.compile(r"\*\*(.+?)\*\*")
+_EMPHASIS = re.compile(r"\*(.+?)\*")
 _CODE = re.compile(r"`(.+?)`")
 _LINK = re.compile(r"\[(.+?)\]\([^)]*\)")
 
@@ -63,4 +64,5 @@ def in_html(text: str) -> Markup:
     # escaped first: from here on the only tags are ours
     marked = _LINK.sub(r"\1", str(escape(text.replace("\n", " "))))
     marked = _BOLD.sub(r"<strong>\1</strong>", _CODE.sub(r"<code>\1</code>", marked))
+    marked = _EMPHASIS.sub(r"<em>\1</em>", marked)
     return Markup(marked)  # noqa: S704
