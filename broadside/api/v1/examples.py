@@ -137,7 +137,7 @@ _RING = RingState(
                             id="worker-1",
                             incarnation=2,
                             since=_AT - 60_000,
-                            crash="ProcessDied: worker-1 was ended by SIGKILL",
+                            crash='ProcessDied: process "worker-1" ended with signal 9',
                             crashed_at=_AT - 62_000,
                         )
                     ],
