@@ -3,11 +3,30 @@ import { send } from "./page.js";
 
 const byId = (id) => document.getElementById(id);
 const form = byId("compose"), button = byId("fire-button"), sure = byId("sure"), answer = byId("fire-answer");
-const changed = () => form.dispatchEvent(new Event("input", { bubbles: true }));
 
+// -- the draft: kept half a second after the last key, one request after the other, so that each knows the last version
+let waits, keeping = false, changes = false;
+function keep() {
+  clearTimeout(waits);
+  if (keeping) return;
+  changes = false;
+  keeping = true;
+  htmx.trigger(form, "keep");
+}
+function changed() {
+  changes = true;
+  clearTimeout(waits);
+  waits = setTimeout(keep, 500);
+}
 form.addEventListener("submit", (event) => event.preventDefault());
-// what is only looked at, or typed beside the form, changes no draft
-form.addEventListener("input", (event) => event.target.dataset?.apart === undefined || event.stopImmediatePropagation(), true);
+// what is typed beside the text changes no draft
+form.addEventListener("input", ({ target }) => target.dataset.apart === undefined && changed());
+document.addEventListener("broadside:changed", changed);
+document.addEventListener("htmx:finally:request", ({ target }) => {
+  if (target !== form) return;
+  keeping = false;
+  if (changes) changed();
+});
 
 // -- the link of the story
 let read = form.url.value;
@@ -57,6 +76,15 @@ function fire() {
   if (button.ariaBusy === "true") return;
   button.ariaBusy = "true";
   sure.hidden = true;
+  post(50);
+}
+// what was typed last is kept first; after five seconds Fire itself says why that fails
+function post(tries) {
+  if ((changes || keeping) && tries) {
+    if (changes) keep();
+    setTimeout(post, 100, tries - 1);
+    return;
+  }
   answer.replaceChildren(...answer.querySelectorAll("label"));
   asked = setTimeout(unsure, 20000);
   htmx.trigger(button, "fire");
@@ -100,3 +128,5 @@ document.addEventListener("htmx:error", ({ target }) => {
   if (target === button) { clearTimeout(asked); unsure(); }
   else if (target === form) document.querySelector(".saved").textContent = "Not saved: the node does not answer. Your text is still here.";
 });
+
+addEventListener("load", keep);
