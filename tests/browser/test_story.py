@@ -164,3 +164,14 @@ def test_a_draft_is_not_lost_while_the_node_is_away(visit: Callable[..., Visit])
         expect(page.locator(".saved")).to_contain_text("Saved")
     page.reload()
     expect(page.get_by_role("textbox", name="Title", exact=True)).to_have_value("while it was away")
+
+
+def test_a_slow_line_makes_no_conflict_of_an_editor_with_themselves(visit: Callable[..., Visit]) -> None:
+    visitor = visit("editor")
+    page = visitor.page("/")
+    visitor.slow(page, 1.0)
+    for name, text in (("Title", "word by word"), ("Text", "and so on")):  # the next is typed while one is kept
+        page.get_by_role("textbox", name=name, exact=True).press_sequentially(text, delay=150)
+        page.wait_for_timeout(700)
+    expect(page.locator(".push-body").first).to_have_text("and so on", timeout=15_000)
+    expect(page.locator(".saved")).to_contain_text("Saved")

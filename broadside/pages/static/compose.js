@@ -9,9 +9,8 @@ let waits, keeping = false, changes = false;
 function keep() {
   clearTimeout(waits);
   if (keeping) return;
-  changes = false;
-  keeping = true;
   htmx.trigger(form, "keep");
+  waits = setTimeout(() => changes && keep(), 500); // until the request is on its way
 }
 function changed() {
   changes = true;
@@ -22,6 +21,9 @@ form.addEventListener("submit", (event) => event.preventDefault());
 // what is typed beside the text changes no draft
 form.addEventListener("input", ({ target }) => target.dataset.apart === undefined && changed());
 document.addEventListener("broadside:changed", changed);
+document.addEventListener("htmx:before:request", ({ target }) => {
+  if (target === form) [keeping, changes] = [true, false];
+});
 document.addEventListener("htmx:finally:request", ({ target }) => {
   if (target !== form) return;
   keeping = false;
@@ -128,5 +130,3 @@ document.addEventListener("htmx:error", ({ target }) => {
   if (target === button) { clearTimeout(asked); unsure(); }
   else if (target === form) document.querySelector(".saved").textContent = "Not saved: the node does not answer. Your text is still here.";
 });
-
-addEventListener("load", keep);
