@@ -107,7 +107,8 @@ class Pages:
         return HTMLResponse(self._templates.render(template, problem=shown), shown.status)
 
     async def _login(self, request: Request) -> Response:
-        return HTMLResponse(self._templates.render("login.html", next=login_page.inside(request)))
+        inside = login_page.inside(request)
+        return HTMLResponse(self._templates.render("login.html", next=inside, ended="ended" in request.query_params))
 
     async def _static(self, request: Request) -> Response:
         return self._assets.answer(request) or self._problem(request, problem(404, "there is no such file"))

@@ -22,4 +22,4 @@ def whole_pages(visitor: Visit, ids: Iterable[str] = ()) -> list[str]:
 def settle(page: Page) -> None:
     """Wait until the page's own first requests are answered (its event stream never ends: `networkidle` is no use)."""
     page.wait_for_load_state("load")
-    page.wait_for_function("!document.querySelector('.htmx-request')")
+    page.wait_for_function("() => !document.querySelector('.htmx-request')")

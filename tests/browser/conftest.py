@@ -46,7 +46,8 @@ def ring(shared_ring: RingWithPages) -> Iterator[RingWithPages]:
 @pytest.fixture(scope="session")
 def keys(shared_ring: RingWithPages) -> dict[str, KeyCreated]:
     """A key of each role that a person may have."""
-    return {role: shared_ring.key(f"a {role}", role) for role in ("viewer", "editor", "operator")}
+    names = {"viewer": "Vera", "editor": "Edith", "operator": "Otto"}
+    return {role: shared_ring.key(name, role) for role, name in names.items()}
 
 
 @pytest.fixture

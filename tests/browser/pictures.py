@@ -44,7 +44,7 @@ class Picture:
 
 def live(page: Page) -> None:
     """Wait until a third is reached."""
-    page.wait_for_function("document.getElementById('progress').value > document.getElementById('progress').max / 3")
+    page.wait_for_function("() => { const bar = document.getElementById('progress'); return bar.value > bar.max / 3; }")
 
 
 def ended(page: Page) -> None:

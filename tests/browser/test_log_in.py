@@ -52,7 +52,7 @@ def test_logging_out_ends_the_session_in_every_tab(visit: Callable[..., Visit]) 
     with visitor.expecting(REFUSED):
         page.get_by_role("button", name="Log out").click()
         expect(page.get_by_label("Your key")).to_be_visible()
-        expect(other).to_have_url(re.compile(r"/login\?next=%2Fcampaigns$"))
+        expect(other).to_have_url(re.compile(r"/login\?.*next=%2Fcampaigns$"))
 
 
 def test_a_session_that_ends_under_an_open_page_leads_to_the_log_in_and_back(
@@ -66,7 +66,8 @@ def test_a_session_that_ends_under_an_open_page_leads_to_the_log_in_and_back(
     with visitor.expecting(REFUSED):
         with ring.client() as client:
             client.call(table.KEY_REVOKE, key_id=made.record.id)
-        expect(page).to_have_url(re.compile(rf"/login\?next=%2Fcampaigns%2F{campaign}"))
+        expect(page).to_have_url(re.compile(rf"/login\?.*next=%2Fcampaigns%2F{campaign}"))
+        expect(page.get_by_role("status")).to_contain_text("has ended")
         type_key(page, made.key)
         expect(page.get_by_role("alert")).to_contain_text("does not hold")
     type_key(page, keys["viewer"].key)

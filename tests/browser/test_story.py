@@ -156,7 +156,7 @@ def test_a_draft_is_not_lost_while_the_node_is_away(visit: Callable[..., Visit])
     visitor = visit("editor")
     page = visitor.page("/")
     write(page, "before")
-    with visitor.expecting("ERR_INTERNET_DISCONNECTED"):
+    with visitor.expecting("ERR_INTERNET_DISCONNECTED|Failed to fetch"):
         visitor.context.set_offline(True)
         page.get_by_role("textbox", name="Title", exact=True).fill("while it was away")
         expect(page.locator(".saved")).to_contain_text("Not saved")

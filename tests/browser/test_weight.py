@@ -55,7 +55,7 @@ def test_the_first_view_takes_at_most_200_ms(visit: Callable[..., Visit], ring: 
         took = []
         for _ in range(LOADS):
             page = visit("operator").page(path)
-            page.wait_for_function("performance.getEntriesByName('first-contentful-paint').length")
+            page.wait_for_function("() => performance.getEntriesByName('first-contentful-paint').length")
             took.append(page.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime"))
             page.context.close()
         print(f"{path}: first view after {statistics.median(took):.0f} ms ({min(took):.0f} to {max(took):.0f})")

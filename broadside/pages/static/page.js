@@ -2,9 +2,13 @@
 const token = document.querySelector("meta[name=csrf]").content;
 const stale = document.getElementById("connection");
 const alarms = document.getElementById("alarms");
-let source, lost = false;
+let source, lost = false, waiting;
 
-document.addEventListener("htmx:error", () => away());
+// a request got no answer: the stream may still seem open, so it is opened anew, which tells when the node is back
+document.addEventListener("htmx:error", () => {
+  away();
+  again(1000);
+});
 
 export const send = (path, method, body) => fetch(path, {
   method, headers: { "X-CSRF-Token": token, "Content-Type": "application/json" },
@@ -29,19 +33,29 @@ function back() {
 
 // A stream that was refused, not broken, does not come back by itself: the session may have ended.
 async function refused() {
-  source.close();
   away();
   try {
     const answer = await fetch("/v1/session");
     if (answer.status === 401) {
-      location.assign("/login?next=" + encodeURIComponent(location.pathname + location.search));
+      location.assign("/login?ended=1&next=" + encodeURIComponent(location.pathname + location.search));
       return;
     }
   } catch { /* the node is away */ }
-  setTimeout(() => { if (!document.hidden && source.readyState === 2) listen(); }, 2000);
+  again(2000);
+}
+
+function again(ms) {
+  quiet();
+  waiting = setTimeout(() => document.hidden || listen(), ms);
+}
+
+function quiet() {
+  clearTimeout(waiting);
+  source?.close();
 }
 
 function listen() {
+  quiet();
   source = new EventSource(document.body.dataset.events);
   source.onopen = back;
   source.onerror = () => source.readyState === 2 ? refused() : away();
@@ -52,8 +66,9 @@ function listen() {
 }
 
 // a browser opens six connections to one host: a hidden tab needs none
-document.addEventListener("visibilitychange", () => document.hidden ? source.close() : listen());
-addEventListener("pagehide", () => source.close());
+document.addEventListener("visibilitychange", () => document.hidden ? quiet() : listen());
+addEventListener("pagehide", quiet);
+addEventListener("pageshow", (event) => event.persisted && listen());
 
 document.addEventListener("broadside:alarms", ({ detail: { items } }) => {
   alarms.hidden = !items.length;
