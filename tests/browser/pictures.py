@@ -25,8 +25,8 @@ FOLDER = Path(__file__).parents[2] / "docs" / "pictures"
 LARGEST = 150_000
 """Bytes of a picture."""
 PHONES = 200_000
-RATE = 6_000
-"""Pushes a second on each channel: a quarter of a minute for everybody."""
+LATENCY = 900
+"""ms of the providers' answers: a campaign to everybody takes half a minute."""
 LINK = "https://news.example/politics/resignation"
 HEADLINE = "Government resigns after vote of no confidence"
 BODY = "The chancellor has handed in her resignation. The president speaks at 18:00; we are live."
@@ -99,7 +99,7 @@ def main() -> int:
     """Draw all of them; returns the exit code."""
     FOLDER.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder, chromium() as browser:
-        ring = RingWithPages(Path(folder), phones=PHONES, rate=RATE)
+        ring = RingWithPages(Path(folder), phones=PHONES, rate=None, latency_ms=LATENCY)
         try:
             ring.start()
             key = ring.key("Ana", "operator").key

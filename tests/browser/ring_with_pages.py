@@ -34,16 +34,17 @@ START = 180.0
 class RingWithPages:
     """Two nodes, their twins and their store. A node keeps its port when it is started again."""
 
-    def __init__(self, folder: Path, phones: int = PHONES, rate: int = RATE, memory: int = 256 << 20) -> None:
+    def __init__(self, folder: Path, phones: int = PHONES, rate: int | None = RATE, latency_ms: int = 0) -> None:
+        """``rate``: of each channel, pushes a second; None: what the providers' ``latency_ms`` allows."""
         self.phones = phones
-        self.cluster = Cluster(folder, nodes=2, stores=1, memory=memory, workers=1)
+        self.cluster = Cluster(folder, nodes=2, stores=1, memory=256 << 20, workers=1)
         self._ports = free_ports(2)
         for node, port in zip(self.cluster.nodes, self._ports, strict=True):
-            node.script(samples.TWIN_SCRIPT)
+            node.script(f"latency_ms = {latency_ms}\n{samples.TWIN_SCRIPT}")
             config = node.folder / "broadside.toml"
             text = config.read_text().replace('bind = "127.0.0.1:0"', f'bind = "127.0.0.1:{port}"')
             text = text.replace("[newsroom]\n", '[newsroom]\nzone = "Europe/Vienna"\n')
-            config.write_text(text.replace("twin = true\n", f"twin = true\nrate = {rate}\n"))
+            config.write_text(text.replace("twin = true\n", f"twin = true\nrate = {rate}\n") if rate else text)
 
     def start(self) -> RingWithPages:
         self.cluster.start(START)

@@ -79,7 +79,7 @@ def test_a_short_press_asks_first_and_the_keyboard_fires_in_two_steps(
     write(page, "by keyboard")
     expected = narrow(page, "AU, UA")
     hold(page, 200)
-    really = page.get_by_role("group", name=re.compile("^Really"))
+    really = page.locator("#sure")
     expect(really).to_be_visible()
     page.keyboard.press("Escape")
     expect(really).to_be_hidden()

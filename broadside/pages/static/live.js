@@ -71,7 +71,7 @@ function draw() {
   plot ??= new uPlot({
     width: box.clientWidth, height: 220, cursor: { show: false }, legend: { show: false }, scales: { x: { time: false } },
     axes: [{ ...axis, values: (_, all) => all.map((s) => `${s} s`) }, { ...axis, size: 80, values: (_, all) => all.map(number) }],
-    series: [{}, { stroke: line, width: 2, fill: line + "22" }],
+    series: [{}, { stroke: line, width: 2, fill: line + "22", points: { show: false } }],
   }, points, box);
   plot.setData(points);
 }
