@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from playwright.sync_api import Locator, Page, expect
 
-from tests.browser.ring_with_pages import FEW, PHONES, SOME, START, RingWithPages
+from tests.browser.ring_with_pages import FEW, PHONES, START, RingWithPages
 from tests.browser.visit import Visit
 
 AWAY = r"Failed to fetch|ERR_CONNECTION_REFUSED|ERR_CONNECTION_RESET|ERR_INCOMPLETE_CHUNKED_ENCODING|ERR_EMPTY_RESPONSE"
