@@ -77,10 +77,13 @@ def pictures(campaign: str) -> list[Picture]:
 
 
 def small(png: bytes) -> bytes:
-    """The picture in 128 colours: a page has few."""
-    out = io.BytesIO()
-    picture = Image.open(io.BytesIO(png)).convert("RGB").quantize(128, dither=Image.Dither.NONE)
-    picture.save(out, "PNG", optimize=True)
+    """The picture, compressed as far as it goes; in 256 colours if it is still too large."""
+    picture = Image.open(io.BytesIO(png)).convert("RGB")
+    for form in (picture, picture.quantize(256, dither=Image.Dither.NONE)):
+        out = io.BytesIO()
+        form.save(out, "PNG", optimize=True)
+        if out.tell() <= LARGEST:
+            break
     return out.getvalue()
 
 
