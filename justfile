@@ -110,10 +110,10 @@ test *arguments: _ready _peers
 browser *arguments: _ready _chromium
     @exec .venv/bin/python -m pytest tests/browser -p no:xdist --timeout 600 "$@"
 
-# draw the README's pictures of the pages: docs/pictures
+# draw the README's pictures of the pages: docs/pictures (NAMES: only these)
 [no-exit-message]
-screenshots: _ready _chromium
-    @exec .venv/bin/python -m tests.browser.pictures
+screenshots *names: _ready _chromium
+    @exec .venv/bin/python -m tests.browser.pictures "$@"
 
 [no-exit-message]
 _has_chromium:

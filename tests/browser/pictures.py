@@ -98,8 +98,8 @@ def draw(visitor: Visit, picture: Picture) -> None:
     print(f"docs/pictures/{picture.name}.png: {len(content):,} bytes")
 
 
-def main() -> int:
-    """Draw all of them; returns the exit code."""
+def main(names: list[str]) -> int:
+    """Draw those of these ``names``, or all; returns the exit code."""
     FOLDER.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder, chromium() as browser:
         ring = RingWithPages(Path(folder), phones=PHONES, rate=None, latency_ms=LATENCY)
@@ -111,6 +111,8 @@ def main() -> int:
                 ring.ended(ring.fire(title, audience={"countries": [("AU", "UA", "AE")[number]]}).id)
             firing = ring.fire(HEADLINE, message=message, kind="breaking").id
             for picture in pictures(firing):
+                if names and picture.name not in names:
+                    continue
                 visitor = Visit(browser, ring, **picture.look).log_in(key)
                 draw(visitor, picture)
                 visitor.judge()
@@ -126,4 +128,4 @@ EARLIER = (
 )
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))
