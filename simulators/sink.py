@@ -1,7 +1,7 @@
 """A provider that only counts: it answers any HTTP/2 request with 200, after a fixed latency.
 
 For benchmarks, where a twin that checks requests would be the bottleneck. It understands frames but not HPACK: its own
-answer is the one octet ``0x88`` (RFC 7541 appendix A: ``:status: 200``).
+answer is the one octet ``0x88`` (RFC 7541 appendix A: ``:status: 200``). ``distant_sink`` is the same, far away.
 """
 
 from __future__ import annotations
@@ -9,16 +9,19 @@ from __future__ import annotations
 import ssl
 import struct
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from typing import Protocol
 
 import trio
 
 _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 _HEAD = struct.Struct(">BHBBL")
 _id = struct.Struct(">L").pack
-_ANSWER = b"\x00\x00\x01\x01\x05"
+ANSWER = b"\x00\x00\x01\x01\x05", b"\x88"
+"""What comes before and after the stream's id."""
 _DATA, _HEADERS, _SETTINGS, _PING = 0, 1, 4, 6
 _READ_SIZE = 65_536
+_LEAST_WINDOW = 65_535
 _WINDOW = 2**31 - 1
 
 
@@ -26,39 +29,47 @@ def _frame(kind: int, flags: int, payload: bytes) -> bytes:
     return _HEAD.pack(0, len(payload), kind, flags, 0) + payload
 
 
-class _Link:
+class Link:
     """One client's connection."""
 
-    def __init__(self, stream: trio.abc.Stream, streams: int, latency: float) -> None:
+    def __init__(
+        self, stream: trio.abc.Stream, streams: int, latency: float, window: int = _WINDOW, credit: int = _WINDOW // 4
+    ) -> None:
+        """``window``: of the connection, octets; ``credit``: octets taken after which they are given back."""
         self.count = 0
-        self._stream = stream
+        self.stream = stream
+        self.wake = trio.lowlevel.ParkingLot()
         self._latency = latency
         self._buffer = b""
         self._taken = 0
+        self._credit = credit
         settings = struct.pack(">HLHL", 3, streams, 4, _WINDOW)
-        self._out: deque[tuple[float, bytes]] = deque()
-        self._out.append((0.0, _frame(_SETTINGS, 0, settings) + _frame(8, 0, _id(_WINDOW - 65_535))))
-        self._wake = trio.lowlevel.ParkingLot()
+        words = _frame(_SETTINGS, 0, settings)
+        if window > _LEAST_WINDOW:
+            words += _frame(8, 0, _id(window - _LEAST_WINDOW))
+        self._out: deque[tuple[float, bytes]] = deque([(0.0, words)])
 
     async def run(self) -> None:
+        """Answer until the client goes."""
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._write)
+            nursery.start_soon(self.write)
             greeting = b""
             while len(greeting) < len(_PREFACE):
-                data = await self._stream.receive_some(_READ_SIZE)
+                data = await self.stream.receive_some(_READ_SIZE)
                 if not data:
                     break
                 greeting += data
             data = greeting[len(_PREFACE) :]
             while greeting.startswith(_PREFACE):
                 self._feed(data)
-                self._wake.unpark()
-                data = await self._stream.receive_some(_READ_SIZE)
+                self.wake.unpark()
+                data = await self.stream.receive_some(_READ_SIZE)
                 if not data:
                     break
             nursery.cancel_scope.cancel()
 
-    async def _write(self) -> None:
+    async def write(self) -> None:
+        """Send what is due, for ever."""
         while True:
             while self._out:
                 due = self._out[0][0]
@@ -69,38 +80,82 @@ class _Link:
                 parts = []
                 while self._out and self._out[0][0] <= now:
                     parts.append(self._out.popleft()[1])
-                await self._stream.send_all(b"".join(parts))
-            await self._wake.park()
+                await self.stream.send_all(b"".join(parts))
+            await self.wake.park()
+
+    def say(self, words: bytes) -> None:
+        """Send frames that are no answers."""
+        self._out.append((0.0, words))
+
+    def answer(self, streams: list[bytes]) -> None:
+        """Answer the requests of these streams."""
+        front, block = ANSWER
+        due = trio.current_time() + self._latency if self._latency else 0.0
+        self._out.append((due, front + (block + front).join(streams) + block))
 
     def _feed(self, data: bytes | bytearray) -> None:
-        data = self._buffer + data
+        data = bytes(self._buffer + data)
         position, size = 0, len(data)
-        answers: list[bytes] = []
+        streams: list[bytes] = []
         words: list[bytes] = []
         while size - position >= 9:
-            high, low, kind, flags, stream_id = _HEAD.unpack_from(data, position)
+            high, low, kind, flags, _ = _HEAD.unpack_from(data, position)
             end = position + 9 + (high << 16 | low)
             if end > size:
                 break
             if kind == _DATA:
                 self._taken += end - position - 9
             if kind <= _HEADERS and flags & 1:
-                answers += (_ANSWER, _id(stream_id), b"\x88")
+                streams.append(data[position + 5 : position + 9])
             elif kind == _SETTINGS and not flags & 1:
                 words.append(_frame(_SETTINGS, 1, b""))
             elif kind == _PING and not flags & 1:
                 words.append(_frame(_PING, 1, data[position + 9 : end]))
             position = end
         self._buffer = data[position:]
-        if self._taken > _WINDOW // 4:
+        if self._taken > self._credit:
             words.append(_frame(8, 0, _id(self._taken)))
             self._taken = 0
-        self.count += len(answers) // 3
+        self.count += len(streams)
         if words:
-            self._out.append((0.0, b"".join(words)))
-        if answers:
-            due = trio.current_time() + self._latency if self._latency else 0.0
-            self._out.append((due, b"".join(answers)))
+            self.say(b"".join(words))
+        if streams:
+            self.answer(streams)
+
+
+class MakeLink(Protocol):
+    """Makes the link of a connection."""
+
+    def __call__(self, stream: trio.abc.Stream) -> Link:
+        """``stream``: after its handshake."""
+
+
+async def serve_links(
+    context: ssl.SSLContext,
+    make: MakeLink,
+    *,
+    port: int = 0,
+    announce: Callable[[int], None] = lambda port: None,
+    ended: Callable[[Link], None] = lambda link: None,
+    before: Callable[[], Awaitable[None]] = trio.lowlevel.checkpoint,
+) -> None:
+    """Serve until cancelled. ``before``: awaited before a connection's handshake; ``ended``: called after its end."""
+
+    async def serve(tcp: trio.SocketStream) -> None:
+        link = make(trio.SSLStream(tcp, context, server_side=True, https_compatible=True))
+        try:
+            await before()
+            await link.run()
+        except* (trio.BrokenResourceError, trio.ClosedResourceError):
+            pass
+        finally:
+            ended(link)
+            with trio.CancelScope(shield=True):
+                await trio.aclose_forcefully(tcp)
+
+    listeners = await trio.open_tcp_listeners(port, host="127.0.0.1")
+    announce(listeners[0].socket.getsockname()[1])
+    await trio.serve_listeners(serve, listeners)
 
 
 async def serve_sink(
@@ -117,18 +172,10 @@ async def serve_sink(
     ``streams``: MAX_CONCURRENT_STREAMS; ``latency``: seconds from a request to its answer; ``announce`` is called with
     the port, ``counted`` with the number of requests of each connection that ends.
     """
-
-    async def serve(tcp: trio.SocketStream) -> None:
-        link = _Link(trio.SSLStream(tcp, context, server_side=True, https_compatible=True), streams, latency)
-        try:
-            await link.run()
-        except* (trio.BrokenResourceError, trio.ClosedResourceError):
-            pass
-        finally:
-            counted(link.count)
-            with trio.CancelScope(shield=True):
-                await trio.aclose_forcefully(tcp)
-
-    listeners = await trio.open_tcp_listeners(port, host="127.0.0.1")
-    announce(listeners[0].socket.getsockname()[1])
-    await trio.serve_listeners(serve, listeners)
+    await serve_links(
+        context,
+        lambda stream: Link(stream, streams, latency),
+        port=port,
+        announce=announce,
+        ended=lambda link: counted(link.count),
+    )

@@ -44,6 +44,7 @@ SHAPES: Final[Mapping[str, Shape]] = {
     "events": PLAIN,
     "import": PLAIN,
     "lanes": Shape(("rate", "walked"), {"first_ms": "ms"}),
+    "networks": Shape(("network", "state"), {**_PUSH, "rss_mb": "MB"}),
     "peers": Shape(("client",), _PUSH, only=frozenset({"broadside"})),
     "pipeline": Shape(("subscribers", "sink"), {**_PUSH, "first_ms": "ms", "rss_mb": "MB"}),
     "ring": Shape(("nodes", "workers"), {"seconds": "s", **_COSTS, "node_us": "µs"}, rows="measured"),

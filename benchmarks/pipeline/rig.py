@@ -47,6 +47,7 @@ class Row:
     """One campaign."""
 
     subscribers: int
+    """Those of the base at Fire."""
     sink: str
     seconds: float = 0.0
     """Fire → last settlement in the ledger, by the node's clock."""
@@ -54,6 +55,7 @@ class Row:
     cpu_us_per_push: float = 0.0
     """Workers and Tarantool."""
     lost: int = 0
+    dead: int = 0
     duplicates: int = 0
     rss_mb: float = 0.0
     """The largest worker."""
@@ -92,12 +94,15 @@ class Rig:
         workers: int | None,
         connections: int = CONNECTIONS,
         phone: Callable[[int], Subscriber] = phone,
+        channels: Mapping[str, tuple[str, str]] = MappingProxyType(CHANNELS),
         environment: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         """``workers``, ``connections``: as in the config, None: its default; ``phone``: makes the n-th subscriber;
-        ``environment``: variables that the node's processes get besides this process's own."""
+        ``channels``: name → platform and app; ``environment``: variables that the node's processes get besides this
+        process's own."""
         self._folder = folder
         self._phone = phone
+        self._channels = channels
         self._workers = workers
         self._environment = environment
         self.rate: int | None = None
@@ -155,7 +160,7 @@ class Rig:
         if self._workers is not None:
             text += f"workers = {self._workers}\n"
         text += f"\n[http]\n{self.http}\n"
-        for name, (platform, app) in CHANNELS.items():
+        for name, (platform, app) in self._channels.items():
             text += f'\n[channels.{name}]\nplatform = "{platform}"\napp = "{app}"\nconnections = {self.connections}\n'
             if self.rate is not None:
                 text += f"rate = {self.rate}\n"
@@ -224,9 +229,11 @@ class Rig:
         assert report.fired_at is not None
         assert report.finished_at is not None
         row.seconds = (report.finished_at - report.fired_at) / 1_000
+        row.subscribers = sum(tally.audience for tally in report.channels.values())
         delivered = sum(tally.delivered for tally in report.channels.values())
+        row.dead = sum(tally.dead for tally in report.channels.values())
         row.pushes_per_second = round(row.subscribers / row.seconds, 1)
-        row.lost = row.subscribers - delivered
+        row.lost = row.subscribers - delivered - row.dead
         row.duplicates = sum(tally.retried for tally in report.channels.values())
         row.processes = {kind: round(seconds, 3) for kind, seconds in used.items()}
         each = 1e6 / row.subscribers

@@ -10,6 +10,7 @@ from benchmarks.transport.meter import peak
 
 KINDS = (
     ("benchmarks.transport.sinks", "sink"),
+    ("benchmarks.networks.sink", "sink"),
     ("nginx", "sink"),
     ("simulators.twin", "sink"),
     ("broadside.worker", "workers"),

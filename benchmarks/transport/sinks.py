@@ -117,9 +117,9 @@ def nginx(directory: Path, core: str | None = CORE) -> Iterator[tuple[Files, dic
         for (streams, kind), port in ports.items()
     )
     (directory / "nginx.conf").write_text(_NGINX.format(directory=directory, servers=servers))
-    with _running(core, "nginx", "-p", str(directory), "-c", str(directory / "nginx.conf")):
+    with running(core, "nginx", "-p", str(directory), "-c", str(directory / "nginx.conf")):
         for port in ports.values():
-            _await(port)
+            await_port(port)
         yield files, ports
 
 
@@ -128,13 +128,14 @@ def counting_sink(directory: Path, streams: int, latency_ms: int, core: str | No
     """Run ``simulators/sink.py`` in a process of its own; yields its port."""
     (port,) = free_ports(1)
     arguments = [str(directory), str(port), str(streams), str(latency_ms)]
-    with _running(core, sys.executable, "-m", "benchmarks.transport.sinks", *arguments):
-        _await(port)
+    with running(core, sys.executable, "-m", "benchmarks.transport.sinks", *arguments):
+        await_port(port)
         yield port
 
 
 @contextlib.contextmanager
-def _running(core: str | None, *command: str) -> Iterator[None]:
+def running(core: str | None, *command: str) -> Iterator[None]:
+    """Run a server, pinned to ``core`` if there is one."""
     process = subprocess.Popen([*(["taskset", "-c", core] if core else []), *command])
     try:
         yield
@@ -143,7 +144,8 @@ def _running(core: str | None, *command: str) -> Iterator[None]:
         process.wait()
 
 
-def _await(port: int) -> None:
+def await_port(port: int) -> None:
+    """Wait until somebody listens there."""
     for _ in range(1_200):
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)):
             return

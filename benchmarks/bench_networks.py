@@ -1,0 +1,243 @@
+"""As fast over real networks as on loopback? python -m benchmarks.bench_networks [--rows GLOB] [--subscribers N].
+
+A whole node sends to a sink that is far away: the round trip, the connection's window and the time of the answers are
+those of a real network, and 1 % of the phones are dead. Each row has two campaigns: *cold*, over connections that have
+carried nothing, and *warm*, just after it. A row's name is ROUND TRIP/WINDOW/ANSWERS/BODY: 60ms/65535/lognormal/250.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from fnmatch import fnmatch
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from benchmarks.networks.sink import DistantSink, distant_sink
+from benchmarks.pipeline.rig import LOOK_EVERY, Rig, Row, end_at_sigterm
+from benchmarks.progress import say
+from benchmarks.transport.sinks import nginx
+from broadside.api.api_client import Client
+from broadside.api.campaign_report import FireRequest
+from broadside.api.subscriber import Subscriber
+from broadside.config.config import CONNECTIONS
+from broadside.machine_limits import cores
+from campaigns.message import Message
+from simulators.faults.latency import Latency
+from simulators.network import Network
+from transports.apns import payload
+
+ROUND_TRIPS = {"0ms": 0.0, "20ms": 0.02, "60ms": 0.06}
+WINDOWS = {"65535": 65_535, "16M": 1 << 24}
+ANSWERS = {
+    "constant": (Latency(constant=60.0), 0.0),
+    "lognormal": (Latency(p50=60.0, p99=500.0), 0.005),
+}
+"""Name → the distribution, and the share that takes two seconds."""
+BODIES = {"250": 250, "1K": 1_024}
+DEAD = 0.01
+GOAL = 0.9
+"""Of what windows and streams would carry, or of the CPU's bound, whichever is less."""
+NEARLY_ALL = 0.95
+WITHIN = 1.0
+"""Seconds over which the rate is taken, to see when a cold campaign has reached the goal."""
+CHANNEL = {"ios-news": ("apns", "com.example.news")}
+
+
+@dataclass(kw_only=True)
+class Found:
+    """One campaign over one network."""
+
+    network: str
+    warm: bool
+    connections: int
+    """That the node may open."""
+    opened: int
+    """That carried pushes."""
+    seconds: float
+    """Fire → last settlement."""
+    pushes_per_second: float
+    """Over the time until nearly all were settled: the last answers are late on every network."""
+    carries: float
+    """Pushes a second that windows and streams of all connections would carry."""
+    cpu_bound: float
+    """Pushes a second that all cores would make at this cost a push: the node's, Tarantool's and the sink's."""
+    cpu_us_per_push: float
+    """Workers and Tarantool."""
+    sink_us_per_push: float
+    rss_mb: float
+    """The largest worker."""
+    lost: int
+    twice: int
+    reached_after: float | None = None
+    """Seconds from Fire until the goal was reached for a second; None: never."""
+    stages: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def bound(self) -> float:
+        """The lesser of both bounds."""
+        return min(self.carries, self.cpu_bound)
+
+    @property
+    def ratio(self) -> float:
+        """Of what was possible."""
+        return self.pushes_per_second / self.bound
+
+    def plain(self) -> dict[str, Any]:
+        """For ``--json``."""
+        return {**asdict(self), "state": "warm" if self.warm else "cold", "ratio": round(self.ratio, 3)}
+
+
+def phone(n: int) -> Subscriber:
+    """The n-th subscriber."""
+    return Subscriber(channel="ios-news", token=f"{n:064x}", locale="de", country="DE", app_version="5.1")
+
+
+def message_of(octets: int) -> Message:
+    """Return a message whose body on Apple's wire has this size."""
+    title = "Flood warning"
+    frame = len(payload.render(Message(title=title, body=".")).body) - 1
+    return Message(title=title, body="x" * (octets - frame))
+
+
+def networks(wanted: Sequence[str]) -> Iterator[tuple[str, Network, int]]:
+    """Yield (name, network, octets of a body) of the rows whose names match."""
+    for names in product(ROUND_TRIPS, WINDOWS, ANSWERS, BODIES):
+        name = "/".join(names)
+        if any(fnmatch(name, glob) for glob in wanted):
+            trip, window, answers, body = names
+            latency, late = ANSWERS[answers]
+            network = Network(
+                round_trip=ROUND_TRIPS[trip], window=WINDOWS[window], answers=latency, late=late, dead=DEAD
+            )
+            yield name, network, BODIES[body]
+
+
+def measure(wanted: Sequence[str], subscribers: int, workers: int | None, connections: int) -> Iterator[Found]:
+    """Yield two campaigns for each network, the cold one first."""
+    for name, network, octets in networks(wanted):
+        with tempfile.TemporaryDirectory(prefix="bs-bench-") as folder:
+            rig = Rig(Path(folder), workers, connections, phone, CHANNEL)
+            with (
+                nginx(Path(folder), core=None) as (files, _),
+                distant_sink(Path(folder), network) as sink,
+                rig.node((files, sink.port)) as client,
+            ):
+                rig.fill(client, subscribers)
+                most = connections * (workers or cores())
+                request = FireRequest(message=message_of(octets))
+                for warm in (False, True):
+                    say(f"{name}, {'warm' if warm else 'cold'}")
+                    yield _campaign(rig, client, sink, request, network.carries(octets) * most, most, name, warm)
+
+
+def _campaign(
+    rig: Rig, client: Client, sink: DistantSink, request: FireRequest, carries: float, most: int, name: str, warm: bool
+) -> Found:
+    before = sink.counts()
+    row = rig.campaign(client, "network", request)
+    after = sink.counts()
+    each = 1e6 / row.subscribers
+    found = Found(
+        network=name,
+        warm=warm,
+        connections=most,
+        opened=after.connections,
+        seconds=row.seconds,
+        pushes_per_second=round(_rate(row)),
+        carries=round(carries),
+        cpu_bound=round(cores() / sum(row.processes.values()) * row.subscribers),
+        cpu_us_per_push=row.cpu_us_per_push,
+        sink_us_per_push=round(row.processes.get("sink", 0.0) * each, 2),
+        rss_mb=row.rss_mb,
+        lost=row.lost,
+        twice=after.accepted - before.accepted - (row.subscribers - row.dead - row.lost),
+        stages=row.stages,
+    )
+    found.reached_after = _reached(row, GOAL * found.bound)
+    return found
+
+
+def _rate(row: Row) -> float:
+    """Pushes a second until nearly all were settled."""
+    enough = NEARLY_ALL * row.subscribers
+    before = (0.0, 0)
+    for seconds, settled in row.rate:
+        if settled >= enough:
+            since, less = before
+            return enough / (since + (seconds - since) * (enough - less) / (settled - less))
+        before = (seconds, settled)
+    return row.pushes_per_second
+
+
+def _reached(row: Row, goal: float) -> float | None:
+    """Seconds until pushes were settled at the rate ``goal`` for a second."""
+    span = round(WITHIN / LOOK_EVERY)
+    for (since, less), (now, more) in zip(row.rate, row.rate[span:], strict=False):
+        if more - less >= goal * (now - since):
+            return round(since, 1)
+    return None
+
+
+def table(rows: list[Found]) -> Iterator[str]:
+    """The lines of the table, for a person."""
+    heads = (
+        f"{'seconds':>7} {'pushes/s':>9} {'carries':>9} {'CPU bound':>9} {'ratio':>6} {'conns':>7} {'CPU µs':>7}",
+        f"{'sink':>6} {'RSS MB':>7} {'lost':>5} {'twice':>6}  reached after",
+    )
+    yield f"{'round trip/window/answers/body':32} {' '.join(heads)}"
+    for row in rows:
+        name = f"{row.network} {'warm' if row.warm else 'cold'}"
+        reached = "never" if row.reached_after is None else f"{row.reached_after:.1f} s"
+        yield (
+            f"{name:32} {row.seconds:>7.1f} {row.pushes_per_second:>9,.0f} {row.carries:>9,.0f}"
+            f" {row.cpu_bound:>9,.0f} {row.ratio:>6.2f} {row.opened:>3}/{row.connections:<3}"
+            f" {row.cpu_us_per_push:>7.2f} {row.sink_us_per_push:>6.2f} {row.rss_mb:>7.1f} {row.lost:>5}"
+            f" {row.twice:>6}  {reached}"
+        )
+
+
+def judge(rows: list[Found]) -> Iterator[tuple[bool, str]]:
+    """(met, sentence) for each goal."""
+    for row in rows:
+        if row.warm:
+            yield row.ratio >= GOAL, f"{row.network}, warm: >= {GOAL} of what is possible: {row.ratio:.2f}"
+            if row.network == "60ms/65535/lognormal/250":
+                rate = row.pushes_per_second
+                yield rate >= 100_000, f"{row.network}, warm: >= 100,000 pushes/s: {rate:,.0f}"
+    worst = max(row.rss_mb for row in rows)
+    yield worst <= 150, f"a worker's memory <= 150 MB: {worst:.0f} MB"
+    lost, twice = sum(row.lost for row in rows), sum(row.twice for row in rows)
+    yield lost == 0, f"lost 0: {lost}"
+    yield twice == 0, f"sent twice 0: {twice}"
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(prog="bench networks", description=__doc__)
+    parser.add_argument("--subscribers", type=int, default=60_000, help="size of the base (the goals: 200,000)")
+    parser.add_argument("--rows", action="append", help="names of rows, * for any text (may be repeated)")
+    parser.add_argument("--workers", type=int, help="as in the config; default: one per core")
+    parser.add_argument("--connections", type=int, default=CONNECTIONS, help="as in the config")
+    parser.add_argument("--json", action="store_true", help="a list of rows for scripts")
+    options = parser.parse_args()
+    end_at_sigterm()
+    rows = list(measure(options.rows or ["*"], options.subscribers, options.workers, options.connections))
+    if not rows:
+        names = ", ".join(name for name, _, _ in networks(["*"]))
+        parser.error(f"--rows: no row matches; the rows are {names}")
+    if options.json:
+        print(json.dumps([row.plain() for row in rows], ensure_ascii=False))
+        return
+    print("\n".join(table(rows)))
+    print(f"\n{cores()} cores for all of it, the sink too. CPU µs: workers and Tarantool.\n")
+    for met, sentence in judge(rows):
+        print(f"{'met   ' if met else 'MISSED'} {sentence}")
+
+
+if __name__ == "__main__":
+    main()
