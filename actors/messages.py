@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TypeAlias
 
 from campaigns.batch import Batch
 from campaigns.campaign import Campaign
@@ -28,5 +27,23 @@ class Page:
     """channel → rows of the page that are not in the campaign's audience."""
 
 
-Answered: TypeAlias = tuple[Batch, Outcomes]
-"""Transport → settler: a batch and its outcomes. (Consumer → transport: the batch alone.)"""
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Transport → settler: some of a batch are delivered, while the answers to a few others are late."""
+
+    batch: Batch
+    delivered: list[int]
+    """Indexes of its recipients."""
+    settled: frozenset[int]
+    """Those of earlier parts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """Transport → settler: a batch and its outcomes. (Consumer → transport: the batch alone.)"""
+
+    batch: Batch
+    outcomes: Outcomes
+    """Of all of its recipients."""
+    settled: frozenset[int] = frozenset()
+    """Indexes of those recipients who were settled in parts: they were delivered."""

@@ -10,7 +10,7 @@ import trio
 
 from actors.gate import Gate
 from actors.hands import Hands
-from actors.messages import Answered
+from actors.messages import Answered, Part
 from actors.poison import why_of
 from actors.settlement import SettlementWriter
 from campaigns.batch import Batch
@@ -19,7 +19,7 @@ from campaigns.outcome import AGAIN, Death, Fault, Outcome
 from campaigns.recipient import Recipient, pack_recipients
 from campaigns.tally import RETRIED
 from campaigns.windows import QuietRule, Window
-from storage.records import Remainder, Settlement, attempt
+from storage.records import Left, Remainder, Settlement, attempt
 from storage.tubes import Tubes
 from transports.contract import Outcomes
 
@@ -57,16 +57,16 @@ def _in_window(window: Window, now: int, delay: float) -> float:
     return math.inf if opens is None else max(delay, (opens - now) / 1000)
 
 
-def settle(batch: Batch, outcomes: Outcomes, now: int) -> Settlement:
-    """Turn one batch's outcomes into its settlement. Pure. ``now``: ms UTC."""
+def settle(batch: Batch, outcomes: Outcomes, now: int, settled: frozenset[int] = frozenset()) -> Settlement:
+    """Turn one batch's outcomes into its settlement. Pure. ``now``: ms UTC; ``settled``: who was settled in parts."""
     recipients = batch.recipients
     tallies: dict[str, int] = {}
     reasons: dict[str, int] = {}
     dead: list[tuple[int, str, int, str, str]] = []
     again: dict[tuple[int, float], tuple[float, list[Recipient]]] = {}
     left = (batch.expires_at - now) / 1000
-    if outcomes.delivered:
-        tallies[Outcome.DELIVERED.value] = outcomes.delivered
+    if delivered := outcomes.delivered - len(settled):
+        tallies[Outcome.DELIVERED.value] = delivered
     for index, outcome, reason, after, unregistered_at, death, fault in outcomes.exceptions:
         recipient = recipients[index]
         if outcome in AGAIN:
@@ -101,11 +101,32 @@ def settle(batch: Batch, outcomes: Outcomes, now: int) -> Settlement:
         tallies=tallies,
         reasons=reasons,
         dead=dead,
-        ended=[recipient.id for recipient in recipients if recipient.id not in back],
+        ended=[
+            recipient.id
+            for index, recipient in enumerate(recipients)
+            if recipient.id not in back and index not in settled
+        ],
         remainders=[
             Remainder(delay, encoded, len(group), pack_recipients(group))
             for (encoded, _), (delay, group) in again.items()
         ],
+    )
+
+
+def settle_part(part: Part) -> Settlement:
+    """Settle what is delivered of a batch, and leave the others in it. Pure."""
+    batch = part.batch
+    gone = part.settled.union(part.delivered)
+    left = [recipient for index, recipient in enumerate(batch.recipients) if index not in gone]
+    return Settlement(
+        task_id=batch.task_id,
+        number=batch.number,
+        tallies={Outcome.DELIVERED.value: len(part.delivered)},
+        reasons={},
+        dead=[],
+        ended=[batch.recipients[index].id for index in part.delivered],
+        remainders=[],
+        left=Left(len(batch.recipients) - len(part.settled), len(left), pack_recipients(left)),
     )
 
 
@@ -133,8 +154,8 @@ class Settler:
         *,
         channel: str,
         tubes: Tubes,
-        done: trio.MemoryReceiveChannel[Answered],
-        intake: trio.MemorySendChannel[Answered],
+        done: trio.MemoryReceiveChannel[Answered | Part],
+        intake: trio.MemorySendChannel[Answered | Part],
         hands: Hands,
         gate: Gate,
         clock: Clock,
@@ -152,7 +173,7 @@ class Settler:
         ready()
         async with self._done:
             async for first in self._done:
-                answered = [first]
+                answered: list[Answered | Part] = [first]
                 while len(answered) < SETTLEMENTS_A_CALL:
                     try:
                         answered.append(self._done.receive_nowait())
@@ -164,19 +185,26 @@ class Settler:
         """Stop once the transport actors have ended and everything in hand is settled."""
         self._intake.close()
 
-    async def _settle(self, answered: list[Answered]) -> None:
+    async def _settle(self, answered: list[Answered | Part]) -> None:
         now = self._clock()
         settlements: list[Settlement] = []
-        for batch, outcomes in answered:
+        for each in answered:
+            batch = each.batch
             try:
-                settlements.append(settle(batch, outcomes, now))
+                if isinstance(each, Part):
+                    settlements.append(settle_part(each))
+                else:
+                    settlements.append(settle(batch, each.outcomes, now, each.settled))
             except Exception as error:  # its pushes are out: failing to count them must not repeat them
                 log.exception("a batch cannot be settled", channel=self._channel, task=batch.task_id)
                 await self._writer.bury(batch.task_id, batch.number, why_of(error))
         answers = await self._writer.write(settlements) if settlements else []
-        for batch, _ in answered:
-            self._hands.release()
-            self._gate.settled(batch)
+        for each in answered:
+            if isinstance(each, Part):
+                self._hands.release(len(each.delivered))
+            else:
+                self._hands.release_rest(len(each.settled))
+                self._gate.settled(each.batch)
         for settlement, ours in zip(settlements, answers, strict=True):
             if ours:
                 self._gate.count(settlement.tallies)

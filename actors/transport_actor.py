@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import trio
 
 from actors.gate import Gate
-from actors.messages import Answered
+from actors.messages import Answered, Part
 from actors.poison import PoisonCounter
 from actors.quiet import heed
 from actors.successors import Find, follow
@@ -17,9 +18,34 @@ from campaigns.outcome import Outcome
 from storage.tubes import Tubes
 from transports.contract import Outcomes, Transport, all_alike
 
+MOSTLY = 5
+"""A part is settled if it is at least this many times as large as what is left: each part costs a settlement."""
+
+
+class Parts:
+    """Settles what is delivered of one batch while a few answers are late."""
+
+    def __init__(self, batch: Batch, done: trio.MemorySendChannel[Answered | Part]) -> None:
+        self.settled: set[int] = set()
+        """Indexes of the batch's recipients."""
+        self._batch = batch
+        self._done = done
+
+    def stragglers(self, left: set[int]) -> None:
+        """See ``Batch.stragglers``."""
+        total = len(self._batch.recipients)
+        if total - len(self.settled) - len(left) < MOSTLY * len(left):
+            return
+        delivered = [index for index in range(total) if index not in left and index not in self.settled]
+        try:
+            self._done.send_nowait(Part(self._batch, delivered, frozenset(self.settled)))
+        except (trio.WouldBlock, trio.BrokenResourceError, trio.ClosedResourceError):
+            return  # the settler is busy: the next call will say it again; or it has ended
+        self.settled.update(delivered)
+
 
 class TransportActor:
-    """Sends up to ``concurrency`` batches at once over one transport, which lives and dies with this actor.
+    """Sends the batches in hand over one transport, which lives and dies with this actor.
 
     ``intake``: the sending end of ``work``. The consumer has a clone of it; the actor closes its own to stop. ``find``:
     who of refused phones has a new token.
@@ -33,11 +59,10 @@ class TransportActor:
         transport: Transport,
         work: trio.MemoryReceiveChannel[Batch],
         intake: trio.MemorySendChannel[Batch],
-        done: trio.MemorySendChannel[Answered],
+        done: trio.MemorySendChannel[Answered | Part],
         gate: Gate,
         clock: Clock,
         find: Find,
-        concurrency: int = 4,
     ) -> None:
         self._channel = channel
         self._tubes = tubes
@@ -48,7 +73,6 @@ class TransportActor:
         self._gate = gate
         self._clock = clock
         self._find = find
-        self._concurrency = concurrency
 
     async def run(self, ready: Callable[[], None]) -> None:
         """Send until the consumer has closed its end and everything in hand has its outcome."""
@@ -57,8 +81,8 @@ class TransportActor:
             async with self._work, self._done, trio.open_nursery() as nursery:
                 nursery.start_soon(self._transport.run, ready)
                 async with trio.open_nursery() as senders:
-                    for _ in range(self._concurrency):
-                        senders.start_soon(self._send, senders)
+                    async for batch in self._work:
+                        senders.start_soon(self._send, batch)
                 self._transport.stop()
         finally:
             self._gate.transport = None
@@ -68,21 +92,17 @@ class TransportActor:
         self._intake.close()
         self._transport.stop()
 
-    async def _send(self, nursery: trio.Nursery) -> None:
-        async for batch in self._work:
-            if self._gate.spares(batch):
-                await self._done.send((batch, all_alike(batch, Outcome.POSTPONED, "the channel is paused")))
-                continue
-            heeded = heed(batch, self._clock())
-            if isinstance(heeded, Outcomes):
-                await self._done.send((batch, heeded))
-                continue
-            async with PoisonCounter(self._tubes, self._channel, batch.task_id, batch.number):
-                began = trio.current_time()
-                outcomes = await self._transport.send(heeded)
-            # in its own task: it may have to wait, and other batches need this sender
-            nursery.start_soon(self._weigh, batch, outcomes, began)
-
-    async def _weigh(self, batch: Batch, outcomes: Outcomes, began: float) -> None:
+    async def _send(self, batch: Batch) -> None:
+        if self._gate.spares(batch):
+            outcomes = all_alike(batch, Outcome.POSTPONED, "the channel is paused")
+            return await self._done.send(Answered(batch, outcomes))
+        heeded = heed(batch, self._clock())
+        if isinstance(heeded, Outcomes):
+            return await self._done.send(Answered(batch, heeded))
+        parts = Parts(batch, self._done)
+        async with PoisonCounter(self._tubes, self._channel, batch.task_id, batch.number):
+            began = trio.current_time()
+            outcomes = await self._transport.send(replace(heeded, stragglers=parts.stragglers))
         batch, outcomes = await follow(batch, outcomes, self._find)
-        await self._done.send((batch, await self._gate.answered(batch, outcomes, began)))
+        outcomes = await self._gate.answered(batch, outcomes, began)
+        return await self._done.send(Answered(batch, outcomes, frozenset(parts.settled)))

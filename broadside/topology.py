@@ -16,7 +16,7 @@ from actors.dead_judge import DeadJudge, asking
 from actors.gate import Gate
 from actors.hands import Hands
 from actors.limiter import Limiter
-from actors.messages import Answered, Page
+from actors.messages import Answered, Page, Part
 from actors.refusals import Ask
 from actors.reporter import Reporter
 from actors.settler import Settler
@@ -39,10 +39,11 @@ from supervision import ONE_FOR_ALL, ONE_FOR_ONE, REST_FOR_ONE, Actor, ChildSpec
 from transports.contract import Transport, TransportSettings
 from transports.registry import load
 
-HANDS_A_CONNECTION = 5
-"""Batches of 500 that a channel has in hand, and sends at once, per connection. Two would fill 1,000 streams, but a
-batch ends with its slowest answer, so more of them are faster (`./dev bench choices`). They bound what a crash may
-repeat."""
+HANDS_A_CONNECTION = 7
+"""Room for batches of 500 that a channel has in hand, and sends at once, per connection. Two would fill 1,000 streams,
+but nobody of a batch is settled before a quarter of a second has passed since its last push, or all have been answered:
+with five, answers that vary leave an eighth of the streams empty (tests/actors/test_stragglers.py). They bound what a
+crash may repeat."""
 PAGES_IN_HAND = 2
 BUGS = Intensity(5, 30.0)
 """Restarts allowed inside a worker: actors wait outages out by themselves, so every restart is a bug."""
@@ -107,7 +108,7 @@ class ChannelGroup:
         self.gate.begin_anew()
         self._hands = Hands(HANDS_A_CONNECTION * self._setup.connections)
         self._work_in, self._work_out = trio.open_memory_channel[Batch](self._hands.count)
-        self._done_in, self._done_out = trio.open_memory_channel[Answered](self._hands.count)
+        self._done_in, self._done_out = trio.open_memory_channel[Answered | Part](self._hands.count)
 
     def parking(self) -> Parking:
         """The group, isolated from other channels: if it crashes too often it is parked, and retried every minute."""
@@ -153,7 +154,6 @@ class ChannelGroup:
             gate=self.gate,
             clock=self._clock,
             find=self._find,
-            concurrency=self._hands.count,
         )
 
     def _consumer(self) -> Actor:

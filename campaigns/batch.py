@@ -28,6 +28,10 @@ class Leave(enum.Enum):
     """Another worker may have the batch: a push that begins now would be sent twice."""
 
 
+def unheard(left: set[int]) -> None:
+    """For batches that are settled as a whole."""
+
+
 def always() -> Leave:
     """For batches that nobody can take from us."""
     return Leave.GIVEN
@@ -50,6 +54,9 @@ class Batch:
     """On ``trio.current_time()``: pushes not begun by then are POSTPONED, so that no lease runs out on the way."""
     leave: Callable[[], Leave] = always
     """Called each time before the next few requests begin."""
+    stragglers: Callable[[set[int]], None] = unheard
+    """Called now and then while a few answers are late, with the indexes of ``recipients`` that have no delivery yet:
+    all others are delivered, so that they can be settled."""
     validate_only: bool = False
     """A dry run: the provider judges the push and shows it to nobody. If it cannot, nothing is sent (DROPPED)."""
     task_id: int = 0

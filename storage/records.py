@@ -337,9 +337,18 @@ class Remainder(NamedTuple):
     recipients: bytes
 
 
+class Left(NamedTuple):
+    """What is left of a batch of which a part is settled: it stays taken."""
+
+    before: int
+    """Recipients before: each part has its own, so a repeated one is known by it."""
+    size: int
+    recipients: bytes
+
+
 @dataclass(frozen=True, slots=True)
 class Settlement:
-    """The end of one take of one batch."""
+    """The end of one take of one batch, or of a part of it."""
 
     task_id: int
     number: int
@@ -349,8 +358,11 @@ class Settlement:
     dead: list[tuple[int, str, int, str, str]]
     """(subscriber, token, delete if registered at or before this ms, kind, reason): see ``contract.Death``."""
     ended: list[int]
-    """Subscribers who have their outcome: all of the batch, less those in ``remainders``."""
+    """Subscribers who have their outcome: all of the batch, less those in ``remainders`` and ``left``, and those of
+    earlier parts."""
     remainders: list[Remainder]
+    left: Left | None = None
+    """None: nothing of the batch is left."""
 
     def wire(self) -> list[Any]:
         """As the queue's ``settle`` wants it."""
@@ -360,7 +372,8 @@ class Settlement:
             "dead": [list(entry) for entry in self.dead],
             "ended": pack_ids(self.ended),
         }
-        return [self.task_id, self.number, line, [list(rest) for rest in self.remainders]]
+        wire = [self.task_id, self.number, line, [list(rest) for rest in self.remainders]]
+        return wire if self.left is None else [*wire, list(self.left)]
 
 
 class Once(NamedTuple):

@@ -265,6 +265,8 @@ class Tubes:
     async def settle(self, channel: str, settlements: Sequence[Settlement]) -> list[bool]:
         """Clause 7: ack, remainders, outbox lines, all or nothing. False: the take was not ours any more.
 
+        A settlement with something ``left`` settles a part: the batch stays taken, and only these stay in it.
+
         Repeating the call changes nothing: batches that the first call settled are not taken any more.
         """
         wire = [settlement.wire() for settlement in settlements]

@@ -22,6 +22,10 @@ _log = structlog.get_logger(__name__)
 
 _RENEWALS = (Then.RENEW, Then.RENEW_AND_RECONNECT, Then.RENEW_IF_MISDATED)
 _SAME_CONNECTION = (Then.NOTHING, Then.RENEW)
+_PATIENCE = 0.25
+"""Seconds from a batch's last request until it is said who of it is late."""
+_FEW = 5
+"""At most one in so many is late; if there are more, it is too soon."""
 _REPEATED = 3  # equal answers in one batch after which a doubtful refusal is the channel's fault
 
 
@@ -102,6 +106,18 @@ class Dispatch(Submission):
     def withdraw(self, reason: str) -> None:
         """End every unsent recipient as POSTPONED."""
         self._end_unsent(Outcome.POSTPONED, reason)
+
+    def lags(self, now: float) -> bool:
+        """Whether a few answers are late (``Submission.lags``)."""
+        return not self.unsent and now - self.begun_at >= _PATIENCE and self.open * _FEW <= len(self._batch.recipients)
+
+    def stragglers(self, unanswered: list[int]) -> None:
+        """Report who has no delivery yet (``Batch.stragglers``)."""
+        left = {*unanswered, *(entry.index for entry in self.outcomes.exceptions)}
+        left.update(entry.index for entry in self._doubtful)
+        left.update(row[0] for row in self._again)
+        if len(left) + self.accepted == len(self._batch.recipients):
+            self._batch.stragglers(left)
 
     def answer(self, answer: Answer) -> str | None:
         """Judge one answer. Returns why the connection that it came over should take no new requests, or None."""

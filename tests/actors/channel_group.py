@@ -13,7 +13,7 @@ from actors.consumer import Consumer
 from actors.gate import Gate
 from actors.hands import Hands
 from actors.limiter import Limiter
-from actors.messages import Answered
+from actors.messages import Answered, Part
 from actors.refusals import Doubt
 from actors.settler import Settler
 from actors.transport_actor import TransportActor
@@ -120,6 +120,9 @@ class MemoryTubes:
             await trio.sleep(5)
             raise LinkLost("cut")
         for settlement in settlements:
+            if settlement.left is not None:
+                self.settled.append(settlement)
+                continue
             data = self.taken.pop(settlement.task_id)
             for rest in settlement.remainders if self.come_back else ():
                 id = next(self.numbers)
@@ -185,7 +188,6 @@ class Group:
         transport: Any,
         *,
         hands: int = 6,
-        concurrency: int = 4,
         limiter: Limiter | None = None,
         clock: Callable[[], int] = lambda: 1000,
     ) -> None:
@@ -199,7 +201,7 @@ class Group:
         self.breaker, self.refusals = gate.breaker, gate.refusals
         places = Hands(hands)
         work_in, work_out = trio.open_memory_channel[Batch](places.count)
-        done_in, done_out = trio.open_memory_channel[Answered](places.count)
+        done_in, done_out = trio.open_memory_channel[Answered | Part](places.count)
         fake: Any = tubes
         cache: Any = Cache()
         self.settler = Settler(
@@ -221,7 +223,6 @@ class Group:
             gate=gate,
             clock=clock,
             find=self._find,
-            concurrency=concurrency,
         )
         self.consumer = Consumer(
             channel="c",

@@ -51,7 +51,7 @@ async def test_the_first_batch_of_the_upper_lane_begins_within_a_second(
     tubes = MemoryTubes(0)
     tubes.ready = [task(id, Lane.LOWER) for id in range(400)]
     transport = Slow(seconds)
-    group = Group(tubes, transport, concurrency=7, limiter=None if rate is None else Limiter(rate, 500.0))
+    group = Group(tubes, transport, limiter=None if rate is None else Limiter(rate, 500.0))
     fired = trio.current_time() + 15.0
 
     async def fire() -> None:
@@ -71,7 +71,7 @@ async def test_the_upper_lane_gets_every_hand_that_is_free_and_then_the_others_g
     tubes = MemoryTubes(0)
     tubes.ready = [task(id, Lane.LOWER, 3) for id in range(100)] + [task(1000 + n, Lane.UPPER, 3) for n in range(80)]
     transport = Slow(1.0)
-    await Group(tubes, transport, hands=5, concurrency=6).run(200)
+    await Group(tubes, transport, hands=5).run(200)
     assert len(tubes.settled) == 180
     assert max(at for at, lane in transport.began if lane is Lane.UPPER) < transport.first(Lane.MIDDLE)
     assert transport.most_at_once <= 6
@@ -80,7 +80,7 @@ async def test_the_upper_lane_gets_every_hand_that_is_free_and_then_the_others_g
 async def test_other_news_has_as_many_hands_as_before(autojump_clock: trio.testing.MockClock) -> None:
     """21.3: the hand of the upper lane is one more, and takes none away while it waits."""
     tubes, transport = MemoryTubes(400), ScriptedTransport(delivered, 1.0)
-    await Group(tubes, transport, hands=5, concurrency=6).run(21)
+    await Group(tubes, transport, hands=5).run(21)
     assert transport.most_at_once == 5
     assert len(tubes.settled) >= 5 * 18, "five a second, but for what a take and a settlement cost"
 
@@ -100,7 +100,7 @@ async def test_an_idle_channel_polls_once_and_a_busy_one_keeps_a_second_poll(
     assert len([upper for upper, _ in polls if upper]) <= 1
     polls.clear()
     began = trio.current_time()
-    await Group(Polled(100), ScriptedTransport(delivered, 19.0), concurrency=7).run(15)
+    await Group(Polled(100), ScriptedTransport(delivered, 19.0)).run(15)
     waiting = [at - began for upper, at in polls if upper]
     assert waiting[0] < 1, "all hands are full: a poll of the upper lane is under way all the time"
     assert len(waiting) >= 7

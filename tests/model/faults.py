@@ -8,7 +8,7 @@ from tests.model import ledger
 from tests.model.steps import steps
 from tests.model.tubes import held, plus_baton
 from tests.model.upkeep import marks_go
-from tests.model.walk import Step, consumer, staged, walker
+from tests.model.walk import Step, consumer, same_take, staged, walker
 from tests.model.world import (
     NOBODY,
     Node,
@@ -56,7 +56,7 @@ def timers(scenario: Scenario, world: World, n: int, node: Node) -> Iterator[Ste
     for i, batch in enumerate(node.queue.batches):
         if batch.holder != NOBODY:
             sending = node.workers[batch.holder].sending
-            if sending is None or sending.batch != batch:
+            if sending is None or not same_take(sending.batch, batch):
                 back = released(node.queue, i)
                 yield f"page {batch.seq}'s batch comes back after its ttr", with_queue(world, n, back)
     after = marks_go(scenario, world, n)
@@ -80,7 +80,7 @@ def at_worker(scenario: Scenario, world: World, n: int, w: int) -> Iterator[Step
             late = with_queue(world, n, held(queue, walking.seq, w, NOBODY))
             yield f"FAULT {me} stalls, the ttr gives its baton of page {walking.seq} to others", late
         for i, batch in enumerate(queue.batches):
-            if sending and batch == sending.batch:
+            if sending and same_take(sending.batch, batch):
                 late = with_queue(excuse(world, batch.who), n, released(queue, i))
                 yield f"FAULT {me} stalls, the ttr gives its batch of page {batch.seq} to others", late
     if "lost baton" in kinds and walking and walking.stage == "claimed":
@@ -103,9 +103,9 @@ def crashed(world: World, n: int, w: int) -> World:
     """Its session ends, and gives back what it held."""
     node = world.nodes[n]
     worker, queue = node.workers[w], node.queue
-    if worker.sending is not None and worker.sending.sent and any(b == worker.sending.batch for b in queue.batches):
-        terminal = tuple(r for r in worker.sending.batch.who if r not in worker.sending.refused)
-        world = excuse(world, terminal)
+    for batch in queue.batches:
+        if worker.sending is not None and worker.sending.sent and same_take(worker.sending.batch, batch):
+            world = excuse(world, tuple(r for r in batch.who if r not in worker.sending.refused))
     batons = tuple(sorted(b._replace(holder=NOBODY) if b.holder == w else b for b in queue.batons))
     batches = tuple(b._replace(holder=NOBODY) if b.holder == w else b for b in queue.batches)
     after = with_queue(world, n, queue._replace(batons=batons, batches=batches))

@@ -59,6 +59,8 @@ REMOVALS = [
     Removal("take_asks_for_the_lease", 6, small("wrong forget"), REPEAT),
     Removal("settle_asks_for_the_take", 7, alone("zombie", workers=2, recipients=2, attempts=2), ""),
     Removal("settle_is_one_transaction", 7, alone("crash"), STUCK),
+    Removal("part_leaves_its_batch", 7, alone("crash", recipients=2, parts=True), "outcomes"),
+    Removal("part_is_settled_once", 7, alone("lost reply", recipients=2, parts=True), "outcomes"),
     Removal(
         "settled_is_kept_by_id",
         7,

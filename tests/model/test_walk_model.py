@@ -50,7 +50,16 @@ def test_every_clause_is_removed_by_some_test() -> None:
 
 
 LARGE = Scenario(
-    nodes=3, workers=2, pages=5, recipients=3, interleaved=True, attempts=2, pause=True, faults=4, kinds=KINDS
+    nodes=3,
+    workers=2,
+    pages=5,
+    recipients=3,
+    interleaved=True,
+    attempts=2,
+    parts=True,
+    pause=True,
+    faults=4,
+    kinds=KINDS,
 )
 SCHEDULES = st.tuples(st.lists(st.integers(0, 1 << 16), max_size=80), st.integers(0, 1 << 16))
 

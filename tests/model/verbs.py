@@ -195,6 +195,7 @@ class Hands:
             if not lost:
                 ids = msgspec.msgpack.decode(data[-1])
                 self.batch = {"id": id, "number": number, "n": data[5], "attempt": data[6], "who": ids, "left": None}
+                self.batch["parting"] = False
 
     async def send(self, *, refused: bool = False) -> None:
         """Clause 7 from here on. ``refused``: the batch's last recipient is, and goes back."""
@@ -216,6 +217,20 @@ class Hands:
         await self.call("settle", CHANNEL, [[batch["id"], batch["number"], line, rest]])
         if not lost:
             self.batch = None
+
+    async def settle_part(self, *, lost: bool = False) -> None:
+        """The last answer of those who are not refused is late; the others are settled, again until this is known."""
+        batch = self.batch
+        assert batch is not None
+        batch["parting"] = True
+        who, left = batch["who"], batch["left"]
+        ends = [id for id in who if id not in left][:-1]
+        rest = [id for id in who if id not in ends]
+        line = {"tallies": {"delivered": len(ends)}, "reasons": {}, "dead": [], "ended": pack_ids(ends), "who": ends}
+        part = [len(who), len(rest), msgspec.msgpack.encode(rest)]
+        await self.call("settle", CHANNEL, [[batch["id"], batch["number"], line, [], part]])
+        if not lost:
+            batch.update(who=rest, parting=False)
 
     def excuse(self) -> None:
         """What is in these hands may be sent once more."""
@@ -252,8 +267,12 @@ class Hands:
             if self.batch["attempt"] < ATTEMPTS:
                 moves += [("sends, one is refused", lambda: self.send(refused=True))]
         else:
-            moves += [("settles", self.settle)] * 2
-            moves += [("settles, reply lost", lambda: self.settle(lost=True))]
+            if not self.batch["parting"]:
+                moves += [("settles", self.settle)] * 2
+                moves += [("settles, reply lost", lambda: self.settle(lost=True))]
+            if len(self.batch["who"]) - len(self.batch["left"]) > 1:
+                moves += [("settles a part", self.settle_part)]
+                moves += [("settles a part, reply lost", lambda: self.settle_part(lost=True))]
         return [(f"{self.name} {words}", do) for words, do in moves]
 
 
@@ -300,6 +319,7 @@ async def work(houses: list[House], dice: random.Random) -> None:
                 await hands.call("batch_release_worker", CHANNEL, hands.name)  # whose reply was lost
                 await hands.take_batch()
             await (hands.send() if hands.batch and hands.batch["left"] is None else _nothing())
+            await (hands.settle_part() if hands.batch and hands.batch["parting"] else _nothing())
             await (hands.settle() if hands.batch else _nothing())
         await house.report()
         await house.shepherd()

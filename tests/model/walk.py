@@ -174,11 +174,17 @@ def consumer(scenario: Scenario, world: World, n: int, w: int) -> Iterator[Step]
         yield from settle(scenario, world, n, w, sending)
 
 
+def same_take(batch: Batch, other: Batch) -> bool:
+    """Whether both are the same take of one batch; of either a part may have been settled."""
+    shared = set(batch.who) & set(other.who)
+    return bool(shared) and other._replace(id=batch.id, who=batch.who) == batch
+
+
 def ours(scenario: Scenario, queue: Queue, batch: Batch) -> Batch | None:
     """The task that a settlement means, if it is still taken."""
     for other in queue.batches:
         if scenario.clauses.settle_asks_for_the_take:
-            if other._replace(id=batch.id) == batch:
+            if same_take(batch, other):
                 return other
         elif other.id == batch.id and other.holder != NOBODY:
             return other
@@ -194,6 +200,13 @@ def settle(scenario: Scenario, world: World, n: int, w: int, sending: Sending) -
     if task is None and not sending.acked:
         yield f"{me}'s settlement of {called(scenario, batch)} is not its own any more: dropped", free
         return
+    if sending.late and task is not None:
+        yield settle_part(scenario, world, n, w, sending, task)
+        return
+    if scenario.parts and len(batch.who) > 1:
+        late = sending._replace(late=batch.who[-1:])
+        after = with_worker(world, n, w, node.workers[w]._replace(sending=late))
+        yield f"{me} waits for the answer to {said(late.late)}", after
     rest = tuple(other for other in queue.batches if other != task)
     if not clauses.settle_is_one_transaction and not sending.acked:
         acked = with_queue(world, n, queue._replace(batches=rest))
@@ -211,6 +224,20 @@ def settle(scenario: Scenario, world: World, n: int, w: int, sending: Sending) -
         after = plus_batch(after, Batch(0, batch.seq, batch.epoch, attempt, again))
     what = f", with a remainder of {said(again)}" if again else ""
     yield f"{me} settles {called(scenario, batch)}{what}", with_queue(free, n, after)
+
+
+def settle_part(scenario: Scenario, world: World, n: int, w: int, sending: Sending, task: Batch) -> Step:
+    """Some answers are late: all others are settled, and these stay in the batch."""
+    clauses, node, batch, late = scenario.clauses, world.nodes[n], sending.batch, sending.late
+    queue, who = node.queue, tuple(r for r in batch.who if r not in late)
+    if len(task.who) == len(batch.who) or not clauses.part_is_settled_once:
+        left = task._replace(who=late) if clauses.part_leaves_its_batch else task
+        others = tuple(other for other in queue.batches if other != task)
+        line = Line("settled", batch.seq, 0, who, who)
+        queue = queue._replace(batches=tuple(sorted((*others, left))), outbox=(*queue.outbox, line))
+    rest = sending._replace(batch=batch._replace(who=late), late=())
+    after = with_worker(world, n, w, node.workers[w]._replace(sending=rest))
+    return f"worker {n}.{w} settles {said(who)} of {called(scenario, batch)}", with_queue(after, n, queue)
 
 
 def told(scenario: Scenario, batch: Batch, terminal: tuple[int, ...], again: tuple[int, ...]) -> tuple[int, ...]:

@@ -24,6 +24,7 @@ class Scenario:
     always_refused: bool = False
     lacking: frozenset[int] = frozenset()  # nodes whose configuration lacks the campaign's channel
     interleaved: bool = False  # a page is put as two batches, and the ids of one lie between those of the other
+    parts: bool = False  # the answer to a batch's last recipient may be late: the others are settled before
     fickle: bool = False  # a page's last recipient may be in the audience at one put, and not at the next
     pause: bool = False  # the editor may pause once, and resumes
     faults: int = 1
@@ -120,6 +121,7 @@ class Sending(NamedTuple):
     batch: Batch
     sent: bool = False
     refused: tuple[int, ...] = ()
+    late: tuple[int, ...] = ()  # whose answer is late: the part without them is to be settled, and nothing else is
     acked: bool = False  # only where a settlement is not one transaction
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from campaigns.message import Message
 from campaigns.recipient import pack_recipients, unpack_recipients
 from storage.errors import VerbRefused
 from storage.link import Link
-from storage.records import Lease, Remainder, Settlement, TakenBaton, Task
+from storage.records import Lease, Left, Remainder, Settlement, TakenBaton, Task
 from storage.store import Store
 from storage.tubes import Tubes
 
@@ -280,6 +281,37 @@ async def test_a_settlement_of_a_lost_lease_writes_nothing(house: House) -> None
     assert await house.tubes.settle("ios", [settlement(again, delivered=10)]) == [False], "once is enough"
     await house.report()
     assert (await house.tallies())["ios"]["delivered"] == 10
+
+
+async def test_a_part_is_settled_once_and_the_others_stay_taken(house: House) -> None:
+    """24.1: and what comes back when the worker dies is those who are left, and nobody else."""
+    await house.subscribers(20)
+    await house.fire()
+    await house.walk_page()
+    await house.deliver("android")
+    (task,) = await house.batches("ios")
+    recipients = unpack_recipients(task.recipients)
+    settled, late = recipients[:8], recipients[8:]
+    left = Left(10, 2, pack_recipients(late))
+    part = Settlement(task.id, task.number, {"delivered": 8}, {}, [], [each.id for each in settled], [], left)
+    assert await house.tubes.settle("ios", [part, part]) == [True, True], "the first answer may be lost"
+    assert await house.tubes.settle("ios", [part]) == [True]
+    assert await house.batches("ios") == [], "the batch is still taken"
+    await house.report()
+    assert (await house.tallies())["ios"]["delivered"] == 8
+    assert await house.state() == "firing"
+    await house.tubes.batch_release_worker("ios")
+    (again,) = await house.batches("ios")
+    assert (again.size, unpack_recipients(again.recipients)) == (2, late)
+    smaller = Left(2, 1, pack_recipients(late[1:]))
+    other = Settlement(task.id, task.number, {"delivered": 1}, {}, [], [late[0].id], [], smaller)
+    assert await house.tubes.settle("ios", [other]) == [False], "that take is over"
+    assert await house.tubes.settle("ios", [replace(other, number=again.number)]) == [True]
+    last = replace(other, number=again.number, ended=[late[1].id], left=None)
+    assert await house.tubes.settle("ios", [last]) == [True]
+    await house.report()
+    assert await house.state() == "done"
+    assert (await house.tallies())["ios"] == {"audience": 10, "enqueued": 10, "delivered": 10}
 
 
 async def test_a_remainder_comes_back_with_its_delay_and_its_attempt(house: House) -> None:

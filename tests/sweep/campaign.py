@@ -17,6 +17,7 @@ from campaigns.batch import Batch
 from campaigns.clock import wall_clock
 from campaigns.message import Message
 from campaigns.outcome import Outcome
+from campaigns.recipient import Recipient
 from campaigns.where import Where
 from storage.store import Store
 from storage.tubes import Tubes
@@ -64,15 +65,21 @@ class LedgerTransport:
 
     async def send(self, batch: Batch) -> Outcomes:
         await trio.sleep(self.seconds)
-        again = []
-        for index, recipient in enumerate(batch.recipients):
+        again: list[Exceptional] = []
+        *most, late = list(enumerate(batch.recipients))
+        self._answer(batch, most, again)
+        batch.stragglers({late[0], *(entry.index for entry in again)})
+        await trio.sleep(self.seconds)
+        self._answer(batch, [late], again)
+        return Outcomes(len(batch.recipients) - len(again), again)
+
+    def _answer(self, batch: Batch, some: list[tuple[int, Recipient]], again: list[Exceptional]) -> None:
+        for index, recipient in some:
             if recipient.id % 7 == 0 and recipient.id not in self.ledger.asked:
                 self.ledger.asked.add(recipient.id)
                 again.append(Exceptional(index, self.refusal, "busy", self.seconds))
             else:
                 self.ledger.accepted[batch.campaign, recipient.id] += 1
-        await trio.sleep(self.seconds)
-        return Outcomes(len(batch.recipients) - len(again), again)
 
 
 def rows(count: int, channels: list[str]) -> list[list[Any]]:

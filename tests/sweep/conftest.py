@@ -13,6 +13,12 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "root: makes network namespaces; chosen where root runs it on Linux")
 
 
+@pytest.fixture(autouse=True)
+def parts_of_any_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Batches are small here: nearly each is settled in two parts."""
+    monkeypatch.setattr("actors.transport_actor.MOSTLY", 1)
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if "sweep" not in config.option.markexpr:

@@ -254,7 +254,10 @@ class MemoryQueue:
 
     def settle(self, channel: str, settlements: list[Any]) -> list[Any]:
         name, answers = f"push_{channel}", []
-        for id, number, line, remainders in settlements:
+        for id, number, line, remainders, *left in settlements:
+            if left:
+                answers.append(self._settle_part(channel, id, number, line, *left[0]))
+                continue
             body = self._finish(name, id, number)
             answers.append(body is not None)
             if body is None:
@@ -265,6 +268,19 @@ class MemoryQueue:
             key = {"campaign": body[1], "segment": body[3], "seq": body[4], "channel": channel}
             self._append({**line, **key, "kind": "settled"})
         return [answers]
+
+    def _settle_part(
+        self, channel: str, id: int, number: int, line: dict[str, Any], before: int, size: int, packed: bytes
+    ) -> bool:
+        name = f"push_{channel}"
+        if not self._held(name, id, number) or not self.tubes[name].ours(id, self.session):
+            return False
+        body = self.tubes[name].tasks[id]["data"]
+        if body[-2] == before:
+            body[-2:] = [size, packed]
+            key = {"campaign": body[1], "segment": body[3], "seq": body[4], "channel": channel}
+            self._append({**line, **key, "kind": "settled"})
+        return True
 
     def outbox_read(self, limit: int, known: int, upto: int, _: float) -> list[Any]:
         if self.state["epoch"] == known:

@@ -56,7 +56,11 @@ class WatchedLink(Link):
             self.leases.update({(args[0], id): data[-2] for _, (id, _, data) in answer[0]})
         elif verb == "tubes.settle":
             for settlement in args[1]:
-                self.leases.pop((args[0], settlement[0]), None)
+                lease = (args[0], settlement[0])
+                if settlement[4:] and lease in self.leases:
+                    self.leases[lease] = settlement[4][1]  # a part: the others stay leased
+                else:
+                    self.leases.pop(lease, None)
         return answer
 
 

@@ -21,7 +21,7 @@ from tests.model.world import Scenario
 WORLDS = {
     "three nodes": Scenario(nodes=3, pages=1, faults=2, kinds=KINDS),
     "a pause": Scenario(nodes=2, pages=1, faults=2, kinds=KINDS, pause=True),
-    "remainders": Scenario(nodes=2, pages=1, recipients=2, attempts=2, faults=2, kinds=KINDS),
+    "remainders": Scenario(nodes=2, pages=1, recipients=2, attempts=2, parts=True, faults=2, kinds=KINDS),
     "two batches that interleave": Scenario(nodes=1, pages=1, recipients=3, interleaved=True, faults=2, kinds=KINDS),
     "two workers and a pause": Scenario(nodes=1, workers=2, pages=1, faults=2, kinds=KINDS, pause=True),
     "two pages on one node": Scenario(nodes=1, pages=2, faults=2, kinds=KINDS),

@@ -45,8 +45,8 @@ import actors.settler
 right = actors.settler.settle
 
 
-def settle(batch, outcomes, now):
-    settlement = right(batch, outcomes, now)
+def settle(batch, outcomes, now, *parts):
+    settlement = right(batch, outcomes, now, *parts)
     if settlement.tallies.get("delivered"):
         settlement.tallies["delivered"] -= 1
         settlement.tallies["rejected"] = settlement.tallies.get("rejected", 0) + 1
@@ -67,8 +67,8 @@ import actors.settler
 right = actors.settler.settle
 
 
-def settle(batch, outcomes, now):
-    settlement = right(batch, outcomes, now)
+def settle(batch, outcomes, now, *parts):
+    settlement = right(batch, outcomes, now, *parts)
     settlement.dead.clear()
     return settlement
 

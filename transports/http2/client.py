@@ -12,7 +12,7 @@ Rules: RFC 9113 (HTTP/2), RFC 7541 (HPACK).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from h2.errors import ErrorCodes
 
@@ -211,6 +211,13 @@ class Http2Client:
         for run in self._streams.live.values():
             return run.sent
         return None
+
+    def unanswered(self, found: Mapping[object, list[int]]) -> None:
+        """Add the keys of all requests in flight to the lists of their owners; other owners' are left out."""
+        for stream_id, run in self._streams.live.items():
+            keys = found.get(run.owner)
+            if keys is not None:
+                keys.append(run.request(stream_id).key)
 
     def expire(self, before: float) -> Completions:
         """Give up requests sent before ``before`` (seconds), and reset their streams.

@@ -163,6 +163,7 @@ class Pool:
             begun = best.client.encode(first, first.template(), first.rows, first.cursor, first.cursor + wanted, now)
             first.cursor += begun
             if begun:
+                first.begun_at = now
                 best.check()
             if begun < wanted or not best.room(upper):
                 candidates.remove(best)
@@ -302,6 +303,16 @@ class Pool:
                     submission.withdraw(self.outage or "no connection had room in time")
             for connection in list(self._connections):
                 connection.sweep(now, wanted=bool(self._queue))
+            self._look_for_stragglers(now)
+
+    def _look_for_stragglers(self, now: float) -> None:
+        """Report to the submissions that lag which of their requests are unanswered."""
+        unanswered: dict[object, list[int]] = {each: [] for each in self._open if each.lags(now)}
+        if unanswered:
+            for connection in self._connections:
+                connection.client.unanswered(unanswered)
+            for submission in self._open.intersection(unanswered):
+                submission.stragglers(unanswered[submission])
 
 
 def _load(connection: Connection) -> int:

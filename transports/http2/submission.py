@@ -34,6 +34,8 @@ class Submission:
         """Whether the pool has it in its queue."""
         self.accepted = 0
         """How many requests were answered with 200–299."""
+        self.begun_at = -math.inf
+        """When the last of its requests was begun, on ``trio.current_time()``."""
         self.load(rows)
 
     def load(self, rows: list[Row]) -> None:
@@ -72,6 +74,13 @@ class Submission:
     def withdraw(self, reason: str) -> None:
         """End every unsent request; requests in flight continue."""
         self.take_unsent()
+
+    def lags(self, now: float) -> bool:
+        """Whether all of its requests are begun, and most are answered, for a while: then ``stragglers`` is called."""
+        return False
+
+    def stragglers(self, unanswered: list[int]) -> None:
+        """Take note of the keys of all requests that are begun and not answered."""
 
     def refused(self, request: Request) -> bool:
         """Take back an unprocessed request, to send it again. False: that happened too often to do it at once."""

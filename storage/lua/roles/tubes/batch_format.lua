@@ -32,6 +32,11 @@ function format.of_row(row, field)
     return row[ROW[field]]
 end
 
+-- Leave only these recipients in a task, which stays where it is. `space`: the tube's.
+function format.shrink(space, id, size, recipients)
+    space:update(id, {{'=', ROW[format.SIZE], size}, {'=', ROW[format.RECIPIENTS], recipients}})
+end
+
 -- A remainder of a task. n: negative, and made from the take's number, so that no other batch of this epoch has it.
 function format.remainder(task, number, p, attempt, size, recipients)
     local rest = {NEWEST}

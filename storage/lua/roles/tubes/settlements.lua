@@ -12,6 +12,8 @@ local takes = require('roles.tubes.takes')
 
 local settlements = {}
 
+local A_MOMENT = 0.001 -- seconds by which a part makes a lease longer: the tubes' `touch` takes no 0
+
 -- Return 'full' for Tarantool's error when its memory is used up.
 local function unless_full(ok, ...)
     if ok then
@@ -53,27 +55,54 @@ function settlements.page_put(epoch, campaign, segment, seq, batches, recipients
     end))
 end
 
--- Clause 7. settlements: {{id, number, line, remainders}...} with remainders {{delay, attempt, size, recipients}...}.
--- Returns a boolean each: false means that the task is not ours any more, and nothing of it was written.
+local function owe(channel, name_of, task, line)
+    line.kind, line.channel = 'settled', channel
+    line.campaign = name_of(task, batch_format.CAMPAIGN)
+    line.segment = name_of(task, batch_format.SEGMENT)
+    line.seq = name_of(task, batch_format.SEQ)
+    outbox.append(line)
+end
+
+-- Settle a part of a taken task: who is settled leaves it, and the others stay taken, with their lease. left: {size
+-- before, size now, recipients}. Each part makes the task smaller, so its size tells a part that is repeated because its
+-- answer was lost: then nothing is written. Returns whether the task is still ours.
+local function settle_part(mine, channel, name, id, number, line, left)
+    if not mine(name, id, number) then
+        return false
+    end
+    local before, size, recipients = unpack(left, 1, 3)
+    local row = box.space[name]:get(id)
+    if row ~= nil and tonumber(batch_format.of_row(row, batch_format.SIZE)) == before then
+        batch_format.shrink(box.space[name], id, size, recipients)
+        owe(channel, batch_format.of_row, row, line)
+    end
+    queue.tube[name]:touch(id, A_MOMENT) -- an error if this session has lost it: then all of this is undone
+    return true
+end
+
+-- Clause 7. settlements: {{id, number, line, remainders, left}...} with remainders {{delay, attempt, size, recipients}...};
+-- `left`: see `settle_part`; nil if all of the batch is settled. Returns a boolean each: false means that the task is not
+-- ours any more, and nothing of it was written.
 function settlements.settle(channel, list)
     local name = node_tubes.of_channel(channel)
     return takes.with_taken(function(mine)
         local answers = {}
         for i, settlement in ipairs(list) do
-            local id, number, line, remainders = unpack(settlement, 1, 4)
-            local task = takes.finish(mine, name, id, number)
-            if task ~= nil then
-                line.kind, line.channel = 'settled', channel
-                line.campaign = batch_format.of(task, batch_format.CAMPAIGN)
-                line.segment = batch_format.of(task, batch_format.SEGMENT)
-                line.seq = batch_format.of(task, batch_format.SEQ)
-                for p, rest in ipairs(remainders) do
-                    queue.tube[name]:put(batch_format.remainder(task, number, p, rest[2], rest[3], rest[4]),
-                                         {delay = rest[1], pri = lanes.pri(batch_format.of(task, batch_format.LANE))})
+            local id, number, line, remainders, left = unpack(settlement, 1, 5)
+            if left ~= nil then
+                answers[i] = settle_part(mine, channel, name, id, number, line, left)
+            else
+                local task = takes.finish(mine, name, id, number)
+                if task ~= nil then
+                    for p, rest in ipairs(remainders) do
+                        queue.tube[name]:put(
+                            batch_format.remainder(task, number, p, rest[2], rest[3], rest[4]),
+                            {delay = rest[1], pri = lanes.pri(batch_format.of(task, batch_format.LANE))})
+                    end
+                    owe(channel, batch_format.of, task, line)
                 end
-                outbox.append(line)
+                answers[i] = task ~= nil
             end
-            answers[i] = task ~= nil
         end
         return answers
     end)

@@ -1,0 +1,48 @@
+"""Late answers: who is delivered is settled, and the hands take the next batches meanwhile."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import trio
+import trio.testing
+
+from simulators.faults.latency import Latency
+from simulators.network import Network
+from tests.actors.channel_group import Group, MemoryTubes
+from tests.actors.distant_provider import DistantProvider
+
+LOG_NORMAL = Latency(p50=60.0, p99=500.0)
+
+
+async def reached(tubes: MemoryTubes, enough: int) -> float:
+    """The moment at which so many are delivered and settled."""
+    while sum(each.tallies.get("delivered", 0) for each in tubes.settled) < enough:  # noqa: ASYNC110 - virtual time
+        await trio.sleep(0.01)
+    return trio.current_time()
+
+
+@pytest.mark.parametrize("window", [65_535, 1 << 24])
+async def test_late_answers_leave_nine_tenths_of_what_windows_and_streams_carry(
+    autojump_clock: Any, window: int
+) -> None:
+    """24.1: a batch of 500 ended with its slowest answer, and every hand waited for one."""
+    network = Network(round_trip=0.06, window=window, answers=LOG_NORMAL, late=0.005, dead=0.01)
+    transport = DistantProvider(network, 250, connections=2)
+    carried = 2 * network.carries(250)
+    batches = int(3 * carried / 500)
+    tubes = MemoryTubes(batches, 500)
+    group = Group(tubes, transport, hands=14)
+    rates = []
+    async with trio.open_nursery() as nursery:
+
+        async def watch() -> None:
+            began = await reached(tubes, batches * 50)
+            ended = await reached(tubes, batches * 400)
+            rates.append(batches * 350 / (ended - began))
+
+        nursery.start_soon(watch)
+        await group.run(30)
+    print(rates, carried)
+    assert rates[0] >= 0.9 * carried
