@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import trio
 
 from campaigns.batch import RECIPIENTS_A_BATCH
@@ -16,17 +18,21 @@ class Hands:
     may repeat is bounded in recipients.
     """
 
-    def __init__(self, usual: int) -> None:
-        """``usual``: at least 1."""
-        self.count = usual + 1
-        """All hands: as many whole batches may be in hand."""
-        self._room = self.count * RECIPIENTS_A_BATCH
+    def __init__(self, usual: Callable[[], int]) -> None:
+        """``usual``: how many, at least 1; more when the channel has more connections."""
+        self._usual = usual
+        self._taken = 0  # recipients
         self._changed = trio.Event()
+
+    @property
+    def count(self) -> int:
+        """All hands: as many whole batches may be in hand."""
+        return self._usual() + 1
 
     async def acquire(self) -> None:
         """Wait for a hand that may take a batch of any lane, and occupy it."""
         await self._at_least(2)
-        self._room -= RECIPIENTS_A_BATCH
+        self._taken += RECIPIENTS_A_BATCH
 
     async def last(self) -> None:
         """Wait until a hand is free that may take a batch of the upper lane. It stays free until ``occupy_last``."""
@@ -34,16 +40,16 @@ class Hands:
 
     def occupy_last(self) -> None:
         """Occupy that hand: a batch of the upper lane is taken. Only one task may wait for ``last`` and call this."""
-        self._room -= RECIPIENTS_A_BATCH
+        self._taken += RECIPIENTS_A_BATCH
 
     async def _at_least(self, hands: int) -> None:
         await trio.lowlevel.checkpoint()
-        while self._room < hands * RECIPIENTS_A_BATCH:
+        while self.count * RECIPIENTS_A_BATCH - self._taken < hands * RECIPIENTS_A_BATCH:
             await self._changed.wait()
 
     def release(self, recipients: int = RECIPIENTS_A_BATCH) -> None:
         """Return a hand, or the room of so many recipients of a batch in hand."""
-        self._room += recipients
+        self._taken -= recipients
         self._changed.set()
         self._changed = trio.Event()
 

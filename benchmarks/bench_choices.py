@@ -62,12 +62,12 @@ CHOICES: dict[str, list[Value]] = {
         Value(f"{n:,}", _set("actors.walker.RECIPIENTS_A_BATCH", n)) for n in (100, 250, 500, 1_000)
     ],
     "batches a connection": [
-        Value(str(n), _set("broadside.topology.HANDS_A_CONNECTION", n)) for n in (2, 3, 5, 8)
+        Value(str(n), _set("broadside.topology.HANDS_A_CONNECTION", n)) for n in (3, 5, 7, 10)
     ],
     "batches a take": [Value(str(n), _set("actors.consumer.TASKS_A_TAKE", n)) for n in (1, 2, 4, 8)],
     "streams a connection": [Value(f"{n:,}", streams=n) for n in (100, 300, 1_000, 3_000)],
-    "connections": [Value(str(n), connections=n) for n in (1, 2, 4)],
-    "… answers after 50 ms": [Value(str(n), connections=n, latency_ms=50) for n in (1, 2, 4)],
+    "connections": [Value(str(n), connections=n) for n in (2, 4, 32)],
+    "… answers after 50 ms": [Value(str(n), connections=n, latency_ms=50) for n in (2, 4, 32)],
     "octets a TLS record": [
         Value(f"{n:,}", _RECORDS.format(size=n)) for n in (1_400, 4_096, 8_192)
     ] + [Value("16,384")],
@@ -75,8 +75,8 @@ CHOICES: dict[str, list[Value]] = {
     + [Value(f"{n:,}", _COLLECTOR.format(threshold=n)) for n in (5_000, 50_000)],
 }  # fmt: skip
 CHOSEN = {
-    "subscribers a page": "2,000", "recipients a batch": "500", "batches a connection": "5", "batches a take": "4",
-    "streams a connection": "1,000", "connections": "2", "… answers after 50 ms": "2",
+    "subscribers a page": "2,000", "recipients a batch": "500", "batches a connection": "7", "batches a take": "4",
+    "streams a connection": "1,000", "connections": "32", "… answers after 50 ms": "32",
     "octets a TLS record": "16,384", "collector's threshold": "700",
 }  # fmt: skip
 """The values in the code, or the defaults of the configuration."""

@@ -128,7 +128,7 @@ def measure(wanted: Sequence[str], subscribers: int, workers: int | None, connec
                 rig.node((files, sink.port)) as client,
             ):
                 rig.fill(client, subscribers)
-                most = connections * (workers or cores())
+                most = max(1, connections // (workers or cores())) * (workers or cores())
                 request = FireRequest(message=message_of(octets))
                 for warm in (False, True):
                     say(f"{name}, {'warm' if warm else 'cold'}")

@@ -74,7 +74,7 @@ def main() -> None:
     parser.add_argument("--subscribers", type=int, default=2_000_000, help="size of the largest base")
     parser.add_argument("--sinks", default=",".join(SINKS), help=f"some of {','.join(SINKS)}")
     parser.add_argument("--workers", type=int, help="as in the config; default: one per core")
-    parser.add_argument("--connections", type=int, default=CONNECTIONS, help="per worker and channel")
+    parser.add_argument("--connections", type=int, default=CONNECTIONS, help="as in the config")
     parser.add_argument("--json", action="store_true", help="a list of rows for scripts")
     parser.add_argument("--plots", type=Path, help="write rate.svg and stages.svg there")
     options = parser.parse_args()

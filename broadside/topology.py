@@ -36,7 +36,7 @@ from storage.link import Endpoint, Link
 from storage.store import Store
 from storage.tubes import Tubes
 from supervision import ONE_FOR_ALL, ONE_FOR_ONE, REST_FOR_ONE, Actor, ChildSpec, Intensity, Parking, Supervisor
-from transports.contract import Transport, TransportSettings
+from transports.contract import Pooling, Transport, TransportSettings
 from transports.registry import load
 
 HANDS_A_CONNECTION = 7
@@ -44,6 +44,8 @@ HANDS_A_CONNECTION = 7
 but nobody of a batch is settled before a quarter of a second has passed since its last push, or all have been answered:
 with five, answers that vary leave an eighth of the streams empty (tests/actors/test_stragglers.py). They bound what a
 crash may repeat."""
+LEAST_CONNECTIONS = 2
+"""Always kept up in a worker: one may be lost, and the other one sends."""
 PAGES_IN_HAND = 2
 BUGS = Intensity(5, 30.0)
 """Restarts allowed inside a worker: actors wait outages out by themselves, so every restart is a bug."""
@@ -60,7 +62,9 @@ def settings(setup: wire.ChannelSetup) -> TransportSettings:
         credentials=setup.credentials,
         origin=setup.origin,
         ca=None if setup.ca is None else Path(setup.ca),
-        connections=setup.connections,
+        connections=min(LEAST_CONNECTIONS, setup.connections),
+        most_connections=setup.connections,
+        connect_every=setup.connect_every,
         proxy=setup.proxy,
         upper_lane=True,
         warm_up=setup.warm_up,
@@ -106,9 +110,15 @@ class ChannelGroup:
 
     def _connect(self) -> None:
         self.gate.begin_anew()
-        self._hands = Hands(HANDS_A_CONNECTION * self._setup.connections)
-        self._work_in, self._work_out = trio.open_memory_channel[Batch](self._hands.count)
-        self._done_in, self._done_out = trio.open_memory_channel[Answered | Part](self._hands.count)
+        self._hands = Hands(self._usual_hands)
+        most = HANDS_A_CONNECTION * self._setup.connections + 1
+        self._work_in, self._work_out = trio.open_memory_channel[Batch](most)
+        self._done_in, self._done_out = trio.open_memory_channel[Answered | Part](most)
+
+    def _usual_hands(self) -> int:
+        transport = self.gate.transport
+        wanted = transport.wanted if isinstance(transport, Pooling) else LEAST_CONNECTIONS
+        return HANDS_A_CONNECTION * min(wanted, self._setup.connections)
 
     def parking(self) -> Parking:
         """The group, isolated from other channels: if it crashes too often it is parked, and retried every minute."""

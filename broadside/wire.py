@@ -62,6 +62,9 @@ class ChannelSetup(msgspec.Struct, frozen=True, kw_only=True):
     origin: str | None
     ca: str | None
     connections: int
+    """At most, in this worker."""
+    connect_every: float = 1.0
+    """Seconds from one more connection to the next, so that all workers together open one a second."""
     proxy: Proxy | None = None
     pace: Pace | None
     """None: as fast as the provider takes it."""

@@ -17,6 +17,7 @@ from campaigns.batch import Batch
 from campaigns.message import Message
 from campaigns.outcome import Death, Fault, Outcome
 from campaigns.presentation import Presentation
+from transports.load import Load
 from transports.proxy import Proxy
 from transports.traffic import Traffic
 
@@ -175,6 +176,19 @@ class Counting(Protocol):
         """What its connections are doing now. Cheap to read."""
 
 
+@runtime_checkable
+class Pooling(Protocol):
+    """Optional interface of a :class:`Transport`: it opens more connections as they are needed."""
+
+    @property
+    def wanted(self) -> int:
+        """How many connections it wants to keep up at present."""
+
+    @property
+    def load(self) -> Load:
+        """What its connections wait for."""
+
+
 @dataclass(frozen=True, slots=True)
 class TransportSettings:
     """What a transport needs to know about its channel."""
@@ -190,6 +204,11 @@ class TransportSettings:
     ca: Path | None = None
     """PEM file of the authority that signed ``origin``; None: the system's trust store."""
     connections: int = 1
+    """Always kept up."""
+    most_connections: int | None = None
+    """Kept up while they are needed; None: no more than ``connections``."""
+    connect_every: float = 1.0
+    """Seconds from one more connection to the next."""
     proxy: Proxy | None = None
     """Between us and the provider; None: there is none."""
     upper_lane: bool = False

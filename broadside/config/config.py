@@ -44,9 +44,9 @@ from transports.proxy import Proxy
 
 DEFAULT_FILE = "broadside.toml"
 """The file to read from the current folder if none is named."""
-CONNECTIONS = 2
-"""Default connections of a worker to a channel's provider, each with at most 1,000 pushes under way: more are faster
-if answers are slow (`./dev bench choices`), and take 7 MB each."""
+CONNECTIONS = 32
+"""Default of the most connections of a node to a channel's provider, each with at most 1,000 pushes under way. They are
+opened as they are needed, by what the provider's windows and answers let through; each takes some 7 MB."""
 
 SLOT = r"^[A-Za-z0-9_-]{1,32}\Z"
 """A collapse slot's name. The shortest field that it must fit is Web Push's Topic."""
@@ -93,8 +93,8 @@ class Channel(msgspec.Struct, frozen=True, kw_only=True):
     """At most this many pushes a second, over all workers and nodes; None: the provider's own quota."""
     dead_limit: Annotated[float, Meta(gt=0, le=1)] = 0.2
     """If more than this share of a campaign's phones is refused, a person is asked before any is deleted; 1: never."""
-    connections: Annotated[int, Meta(ge=1, le=64)] = CONNECTIONS
-    """Connections to the provider, per worker."""
+    connections: Annotated[int, Meta(ge=1, le=1024)] = CONNECTIONS
+    """The most connections of this node to the provider; each worker has its share, and at least one."""
     warm_up: Annotated[str, Meta(min_length=1, max_length=4096)] | None = None
     """Token of the newsroom's own device, to which each new connection first sends a push that nobody sees."""
     quiet_channel: Annotated[str, Meta(min_length=1, max_length=100)] | None = None
@@ -207,7 +207,7 @@ _REMEDIES = {
     "newsroom.zone": 'an IANA name, as in "Europe/Vienna"',
     "channels.*.rate": "pushes a second; leave it out for the provider's own quota",
     "channels.*.dead_limit": "a share above 0, up to 1; 0.2 is 20 %, 1 never asks",
-    "channels.*.connections": "1 to 64 connections per worker",
+    "channels.*.connections": "1 to 1024 connections of the node at most",
     "channels.*.quiet_channel": "the id that the app gives its notification channel without sound",
     "channels.*.android_v2": 'true, false, or versions of the app in quotes, as in ">=5.0" or ">=5.0,<6"',
     "channels.*.collapse_slots": "at most four names of 1 to 32 of A-Z a-z 0-9 - _",

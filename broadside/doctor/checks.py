@@ -199,7 +199,7 @@ def _credentials(name: str, channel: Channel) -> Finding:
         credentials=channel.credentials,
         origin=channel.origin,
         ca=channel.ca,
-        connections=channel.connections,
+        connections=1,
     )
     try:
         registry.load(channel.platform).build(settings)

@@ -199,7 +199,7 @@ class Group:
         """Subscriber → the recipient under the newest token, where the base has another one than the batch."""
         self.gate = gate = Gate("c", ask=self._ask, limiter=limiter, clock=clock)
         self.breaker, self.refusals = gate.breaker, gate.refusals
-        places = Hands(hands)
+        places = Hands(lambda: hands)
         work_in, work_out = trio.open_memory_channel[Batch](places.count)
         done_in, done_out = trio.open_memory_channel[Answered | Part](places.count)
         fake: Any = tubes

@@ -52,12 +52,20 @@ class DistantProvider:
 
     outage = quota = None
 
-    def __init__(self, network: Network, body: int, connections: int) -> None:
+    def __init__(self, network: Network, body: int, connections: int, most: int | None = None) -> None:
         self.network = network
         self.answers = Answers(network)
-        self.links: list[DistantLink] = []
+        self.opened: list[float] = []
+        """When each connection was opened."""
+        self.busy = 0.0
+        """The share of its time in which the worker's thread is busy."""
         self.pool = Pool(
-            Origin("sink", 443), context=ssl.create_default_context(), connections=connections, timing=Timing()
+            Origin("sink", 443),
+            context=ssl.create_default_context(),
+            connections=connections,
+            most=most,
+            busy=lambda: self.busy * trio.current_time(),
+            timing=Timing(),
         )
         self._body = b"x" * body
         self._template = Template(b"sink", b"/3/device/", (), b"apns-id", b"0" * 20)
@@ -70,7 +78,7 @@ class DistantProvider:
                     await trio.sleep(2 * self.network.round_trip)
                     ours, theirs = trio.testing.memory_stream_pair()
                     link = DistantLink(theirs, self.network, self.answers)
-                    self.links.append(link)
+                    self.opened.append(trio.current_time())
                     nursery.start_soon(self._serve, link)
                     return MemoryWire(ours)
 

@@ -111,7 +111,7 @@ def test_the_last_free_hand_takes_only_from_the_upper_lane(usual: int, steps: li
     """21.3: whatever the order in which batches are taken and settled."""
 
     async def run() -> None:
-        hands, in_hand, waiting = Hands(usual), 0, {"usual": 0, "upper": 0}
+        hands, in_hand, waiting = Hands(lambda: usual), 0, {"usual": 0, "upper": 0}
 
         async def take(lane: str) -> None:
             nonlocal in_hand

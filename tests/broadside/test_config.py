@@ -134,8 +134,8 @@ MISTAKES = {
     "rate zero": (APNS + "rate = 0\n", "channels.ios.rate: 0 is out of range, must be > 0 (pushes a second"),
     "a negative rate": (APNS + "rate = -1.5\n", "channels.ios.rate: -1.5 is out of range, must be > 0"),
     "too many connections": (
-        APNS + "connections = 65\n",
-        "channels.ios.connections: 65 is out of range, must be <= 64",
+        APNS + "connections = 1025\n",
+        "channels.ios.connections: 1025 is out of range, must be <= 1024",
     ),
     "a key file that is not there": (
         credentials(key="Auth.p8"),

@@ -33,6 +33,7 @@ from transports.fcm.fields import ORIGIN
 from transports.http2.connection import Timing, parse_origin
 from transports.http2.messages import Answer, Row, Template
 from transports.http2.pool import Pool
+from transports.load import Load
 from transports.retry_after import parse_retry_after
 from transports.tls.context import client_context
 from transports.traffic import Traffic
@@ -100,6 +101,16 @@ class FcmTransport:
     def traffic(self) -> Traffic:
         """What the connections are doing now (``Counting.traffic``)."""
         return self.pool.traffic
+
+    @property
+    def wanted(self) -> int:
+        """How many connections it wants to keep up (``Pooling``)."""
+        return self.pool.wanted
+
+    @property
+    def load(self) -> Load:
+        """What the connections wait for (``Pooling``)."""
+        return self.pool.load
 
     async def run(self, ready: Callable[[], None]) -> None:
         """Own the connections and the access token until stopped; an outage is retried for ever."""
@@ -250,6 +261,8 @@ def build(
         context=client_context(settings.ca, alpn=("h2",)),
         connections=settings.connections,
         upper=settings.upper_lane,
+        most=settings.most_connections,
+        every=settings.connect_every,
         proxy=settings.proxy,
         timing=timing or Timing(deadline=settings.deadline, idle=math.inf),
         backoff=backoff,

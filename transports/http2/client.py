@@ -29,6 +29,7 @@ from transports.http2.frames import (
     frame,
     stream_octets,
 )
+from transports.http2.growth import Bound
 from transports.http2.messages import (
     UNANSWERED,
     UNPROCESSED,
@@ -60,6 +61,7 @@ class Http2Client:
         self._last_id = last_id
         self._cap = stream_cap
         self._pings = 0
+        self._need = 1  # octets of the window that the last request took
         self._closed = False
         self.retiring: str | None = None
         """Why no new request may be sent here (GOAWAY, ids used up, an answer that asks for it); None: they may."""
@@ -92,6 +94,16 @@ class Http2Client:
     def stream_limit(self) -> int:
         """How many requests may be in flight at once."""
         return min(self._receiver.max_streams, self._cap)
+
+    @property
+    def bound(self) -> Bound | None:
+        """What it waits for before it can begin another request like the last; None: nothing, or it takes no more."""
+        streams = self._streams
+        if self.retiring is not None or self.error is not None or not self._receiver.settled:
+            return None
+        if streams.uploads or self._control.outbound_flow_control_window < self._need:
+            return Bound.WINDOW
+        return Bound.STREAMS if len(streams.live) >= self.stream_limit else None
 
     def room(self) -> int:
         """How many more requests may be begun now; 0 before the peer's SETTINGS and once retiring."""
@@ -159,6 +171,7 @@ class Http2Client:
                 if streams.uploads:
                     break
         control.outbound_flow_control_window = window
+        self._need = max(need, 1)
         streams.next_id = stream_id
         if stream_id > self._last_id:
             self.retire("its stream ids are used up")

@@ -161,6 +161,8 @@ class Connection:
         """Set once the peer's SETTINGS have arrived, or can no longer arrive."""
         self.warm = False
         """Whether batches may be sent here."""
+        self.used = trio.current_time()
+        """When it last had a request in flight."""
         self._stream = stream
         self._timing = timing
         self._settle = settle

@@ -14,8 +14,10 @@ from transports.backoff import Backoff
 from transports.errors import ConnectionLost
 from transports.http2.client import Http2Client
 from transports.http2.connection import Connection, Origin, Timing, dial
+from transports.http2.growth import Bound, Growth, busy_seconds
 from transports.http2.messages import UNPROCESSED, Completions, Run
 from transports.http2.submission import Submission
+from transports.load import Load
 from transports.proxy import Proxy
 from transports.traffic import CLASSES, Traffic, time_class
 
@@ -24,6 +26,7 @@ _log = structlog.get_logger(__name__)
 ABUSE = "GOAWAY ENHANCE_YOUR_CALM"
 CALM = 3_600.0
 """Seconds without a PING after the peer has said :data:`ABUSE`."""
+_SPARE = "nobody needs it"
 _CHUNK = 64  # requests given to one connection before the least busy one is chosen again
 _FEW = 32
 """Requests in flight that are not of the upper lane, on the connection that is kept for it: enough to show that it is
@@ -32,7 +35,7 @@ _PROVEN = 60.0  # seconds a connection must have lived to count as good without 
 
 
 class Pool:
-    """Keeps ``connections`` connections to ``origin`` up, and spreads requests over them, the least busy one first.
+    """Keeps connections to ``origin`` up, and spreads requests over them, the least busy one first.
 
     What is on its way to a provider cannot be overtaken. So there may be one connection more, nearly free, on which the
     upper lane does not wait behind a thousand requests of others.
@@ -45,12 +48,18 @@ class Pool:
         context: ssl.SSLContext,
         connections: int = 1,
         upper: bool = False,
+        most: int | None = None,
+        every: float = 1.0,
+        busy: Callable[[], float] = busy_seconds,
         proxy: Proxy | None = None,
         timing: Timing | None = None,
         backoff: Callable[[], Backoff] = Backoff,
         client: Callable[[], Http2Client] = Http2Client,
     ) -> None:
-        """``upper``: keep one connection more for the upper lane. ``client`` makes each connection's HTTP/2 client."""
+        """``connections`` are always kept up; up to ``most`` (None: no more) as they are needed, one in ``every``
+        seconds; ``busy``: see :class:`Growth`. ``upper``: keep one connection more for the upper lane. ``client`` makes
+        each connection's HTTP/2 client.
+        """
         self.origin = origin
         self.outage: str | None = "not connected yet"
         """Why no connection is up; None: at least one is."""
@@ -59,7 +68,9 @@ class Pool:
         self.warm_up: Callable[[], Submission | None] | None = None
         """Makes the first request of each connection (it returns None: not yet, call again)."""
         self._context = context
-        self._limits = [None] * connections + [_FEW] * upper  # of each connection, for what is not of the upper lane
+        self._growth = Growth(connections, most, every, busy)
+        self._upper = upper
+        self._waiting = False
         self._proxy = proxy
         self._timing = timing or Timing()
         self._backoff = backoff
@@ -92,6 +103,17 @@ class Pool:
         return sum(1 for connection in self._connections if connection.usable)
 
     @property
+    def wanted(self) -> int:
+        """How many connections it wants to keep up at present."""
+        return self._growth.size
+
+    @property
+    def load(self) -> Load:
+        """What its connections wait for."""
+        bounds = Counter(each.client.bound for each in self._connections if each.usable and self._waiting)
+        return Load(self.connections, self._growth.most, bounds[Bound.WINDOW], bounds[Bound.STREAMS])
+
+    @property
     def in_flight(self) -> int:
         """Requests that await their answer."""
         return sum(connection.client.in_flight for connection in self._connections)
@@ -102,9 +124,11 @@ class Pool:
         self.outage_since = trio.current_time()
         try:
             async with trio.open_nursery() as nursery:
-                for most in self._limits:
-                    nursery.start_soon(self._keep, nursery, most)
-                nursery.start_soon(self._sweep)
+                for _ in range(self._growth.size):
+                    nursery.start_soon(self._keep, nursery)
+                if self._upper:
+                    nursery.start_soon(self._keep, nursery, _FEW)
+                nursery.start_soon(self._sweep, nursery)
                 ready()
                 await self._stop.wait()
                 await self._drain()
@@ -230,14 +254,19 @@ class Pool:
                 await self._connections[0].unusable.wait()
                 await trio.sleep(0.01)
 
-    async def _keep(self, nursery: trio.Nursery, most: int | None) -> None:
+    async def _keep(self, nursery: trio.Nursery, most: int | None = None, more: bool = False) -> None:
+        """Keep a connection up. ``most``: see :class:`Connection`; ``more``: it is one more than there were."""
         backoff = self._backoff()
         while not self._stop.is_set():
             try:
                 stream = await dial(self.origin, self._context, self._timing.connect, self._proxy)
             except ConnectionLost as lost:
                 reason = str(lost)
+                if more:
+                    _log.warning("one more connection refused", origin=self.origin.host, reason=reason)
+                    return self._growth.refused(trio.current_time())
             else:
+                more = False
                 connection = Connection(stream, self._client(), self._timing, self._settle, self._progress, most)
                 if trio.current_time() < self._calm_until:
                     connection.ask_no_more()
@@ -245,6 +274,8 @@ class Pool:
                 nursery.start_soon(self._warm, connection)
                 await connection.unusable.wait()
                 reason = connection.client.error or connection.client.retiring or "closed"
+                if reason == _SPARE:
+                    return None
                 if ABUSE in reason:
                     self._calm(reason)
                 if connection.client.accepted or connection.age > _PROVEN:
@@ -256,6 +287,7 @@ class Pool:
                 self.outage = reason
             _log.info("connection ended", origin=self.origin.host, reason=reason, next_try=round(delay, 2))
             await trio.sleep(delay)
+        return None
 
     def _calm(self, reason: str) -> None:
         """Send no PING to this origin for an hour: it counts them as abuse."""
@@ -291,7 +323,7 @@ class Pool:
             _log.info("connected", origin=self.origin.host, window=self._connections[-1].client.window)
         self.pump()
 
-    async def _sweep(self) -> None:
+    async def _sweep(self, nursery: trio.Nursery) -> None:
         while True:
             await trio.sleep(self._timing.sweep)
             # After a stall of our own event loop, answers may be unread: let the readers run before judging the peer.
@@ -304,6 +336,23 @@ class Pool:
             for connection in list(self._connections):
                 connection.sweep(now, wanted=bool(self._queue))
             self._look_for_stragglers(now)
+            self._grow(nursery, now)
+
+    def _grow(self, nursery: trio.Nursery, now: float) -> None:
+        """Open one more connection if all are full, or let one go that nobody needs."""
+        self._waiting = bool(self._queue)
+        usable = [each for each in self._connections if each.usable and each.most is None]
+        for connection in usable:
+            if connection.client.in_flight:
+                connection.used = now
+        if self._stop.is_set():
+            return
+        if self._growth.look(now, [each.client.bound for each in usable], self._waiting):
+            _log.info("one more connection", origin=self.origin.host, connections=self._growth.size)
+            nursery.start_soon(self._keep, nursery, None, True)
+        elif usable and self._growth.spare(now - usable[-1].used):
+            usable[-1].client.retire(_SPARE)
+            usable[-1].check()
 
     def _look_for_stragglers(self, now: float) -> None:
         """Report to the submissions that lag which of their requests are unanswered."""

@@ -1,0 +1,88 @@
+"""Decides how many connections a pool keeps: one more while all that it has are full, and few when it is quiet."""
+
+from __future__ import annotations
+
+import enum
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+
+class Bound(enum.Enum):
+    """What a connection waits for before it can take another request."""
+
+    WINDOW = "window"
+    """The peer's flow-control window: octets of bodies under way (RFC 9113 §5.2)."""
+    STREAMS = "streams"
+    """The peer's limit on requests in flight (RFC 9113 §5.1.2)."""
+
+
+FULL = 0.8
+"""Share of the last second's looks at which every connection was full, for another one to be opened."""
+WEIGHT = 0.2
+"""Of one look, ten times a second: seven full looks make the share of ``FULL``."""
+BUSY = 0.85
+"""Share of the time in which this thread runs, or waits for a core: from here on connections make nothing faster."""
+LOOK_EVERY = 1.0
+"""Seconds between two looks at the processor."""
+IDLE = 300.0
+"""Seconds without a request after which a connection is let go, down to the least."""
+REFUSED = 60.0
+"""Seconds without growth after the peer has refused another connection."""
+
+
+def busy_seconds() -> float:
+    """Seconds that this thread has run, or has waited for a core, if the system says so (Linux)."""
+    try:
+        ran, waited, _ = Path("/proc/thread-self/schedstat").read_text().split()
+    except (OSError, ValueError):
+        return time.thread_time()
+    return (int(ran) + int(waited)) / 1e9
+
+
+class Growth:
+    """How many connections are wanted. Pure, but for ``busy``, which returns seconds as :func:`busy_seconds` does."""
+
+    def __init__(
+        self, least: int, most: int | None = None, every: float = 1.0, busy: Callable[[], float] = busy_seconds
+    ) -> None:
+        """``every``: seconds from one more connection to the next: rapid connecting looks like an attack."""
+        self.least = least
+        self.most = max(least, most or least)
+        self.size = least
+        """How many are wanted now."""
+        self._every = every
+        self._full = 0.0
+        self._next = 0.0
+        self._busy = busy
+        self._looked: tuple[float, float] | None = None
+        self._share = 1.0  # until it is known
+
+    def look(self, now: float, bounds: Sequence[Bound | None], waiting: bool) -> bool:
+        """Return whether to open one more. ``bounds``: of each connection that is up; ``waiting``: requests wait."""
+        if self.size >= self.most:
+            return False
+        full = waiting and len(bounds) >= self.size and None not in bounds
+        self._full += (full - self._full) * WEIGHT
+        if self._looked is None or now - self._looked[0] >= LOOK_EVERY:
+            busy = self._busy()
+            if self._looked is not None:
+                self._share = (busy - self._looked[1]) / (now - self._looked[0])
+            self._looked = now, busy
+        if self._full < FULL or now < self._next or self._share >= BUSY:
+            return False
+        self._next = now + self._every
+        self.size += 1
+        return True
+
+    def refused(self, now: float) -> None:
+        """The peer does not want another connection: do without for a while."""
+        self.size -= 1
+        self._next = now + REFUSED
+
+    def spare(self, idle: float) -> bool:
+        """Whether to let go a connection that has carried nothing for so many seconds."""
+        if idle < IDLE or self.size <= self.least:
+            return False
+        self.size -= 1
+        return True
