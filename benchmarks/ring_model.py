@@ -16,9 +16,8 @@ import trio.testing
 
 from actors.messages import Page
 from actors.walker import Walker
-from broadside.config.config import CONNECTIONS
 from broadside.newsroom.newsroom import PAGE_SIZE
-from broadside.topology import HANDS_A_CONNECTION, PAGES_IN_HAND
+from broadside.topology import HANDS_A_CONNECTION, LEAST_CONNECTIONS, PAGES_IN_HAND
 from campaigns.baton import Baton
 from campaigns.lane import Lane
 from campaigns.message import Message
@@ -212,7 +211,7 @@ class Node:
                 nursery.start_soon(walker.run, lambda: None)
                 nursery.start_soon(self._batch, worker, pages)
                 for channel in range(CHANNELS):
-                    for _ in range(HANDS_A_CONNECTION * CONNECTIONS):
+                    for _ in range(HANDS_A_CONNECTION * LEAST_CONNECTIONS):
                         nursery.start_soon(self._send, worker, channel)
             nursery.start_soon(self._tell)
 

@@ -37,6 +37,7 @@ from storage.store import Store
 from storage.tubes import Tubes
 from supervision import ONE_FOR_ALL, ONE_FOR_ONE, REST_FOR_ONE, Actor, ChildSpec, Intensity, Parking, Supervisor
 from transports.contract import Pooling, Transport, TransportSettings
+from transports.load import Load
 from transports.registry import load
 
 HANDS_A_CONNECTION = 7
@@ -116,7 +117,7 @@ class ChannelGroup:
         self._done_in, self._done_out = trio.open_memory_channel[Answered | Part](most)
 
     def _usual_hands(self) -> int:
-        transport = self.gate.transport
+        transport: object = self.gate.transport
         wanted = transport.wanted if isinstance(transport, Pooling) else LEAST_CONNECTIONS
         return HANDS_A_CONNECTION * min(wanted, self._setup.connections)
 
@@ -210,6 +211,15 @@ class WorkerTree:
     def activity(self) -> dict[str, ChannelActivity]:
         """Channel → what it is doing now."""
         return {name: group.gate.activity() for name, group in self._groups.items()}
+
+    def loads(self) -> dict[str, Load]:
+        """Channel → its connections, and what they wait for; without channels whose transport does not say."""
+        loads: dict[str, Load] = {}
+        for name, group in self._groups.items():
+            transport: object = group.gate.transport
+            if isinstance(transport, Pooling):
+                loads[name] = transport.load
+        return loads
 
     def sending(self) -> list[int]:
         """Campaigns with batches in hand."""

@@ -13,6 +13,7 @@ from broadside.errors import BroadsideError
 from campaigns.batch import RECIPIENTS_A_BATCH
 from campaigns.channel_figures import ChannelFigures
 from campaigns.channel_state import ChannelState
+from transports.load import Load
 from transports.proxy import Proxy
 
 LARGEST = 16 * 1024 * 1024
@@ -163,6 +164,8 @@ class Stats(msgspec.Struct, frozen=True, kw_only=True, tag="stats"):
     """Channel → what was counted since the worker's start."""
     activity: dict[str, ChannelActivity] = {}
     """Channel → what it is doing now."""
+    loads: dict[str, Load] = {}
+    """Channel → its connections, and what they wait for."""
 
 
 class Tree(msgspec.Struct, frozen=True, tag="tree"):

@@ -24,6 +24,18 @@ class Readiness(msgspec.Struct, frozen=True, kw_only=True):
     """What is wrong, the worst first."""
 
 
+class Connections(msgspec.Struct, frozen=True):
+    """A worker's connections to one channel's provider."""
+
+    connections: int
+    most: int
+    """That it may open: its share of the channel's ``connections``."""
+    by_window: int
+    """Those that wait, with requests, for the provider to take what was sent (its flow-control window)."""
+    by_streams: int
+    """Those that wait, with requests, for answers: the provider allows no more without one."""
+
+
 class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True):
     """One worker process."""
 
@@ -38,6 +50,8 @@ class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True):
     """Stage of its work → seconds of CPU."""
     tasks: int | None
     """Trio tasks alive."""
+    connections: dict[str, Connections] = {}
+    """Channel → its connections, and what they wait for."""
 
 
 class TwinStatus(msgspec.Struct, frozen=True):
@@ -60,6 +74,9 @@ class TubeStatus(msgspec.Struct, frozen=True, kw_only=True):
 
     tubes: dict[str, dict[str, int]]
     """Tube → state → tasks in that state."""
+    unsettled: int = 0
+    """Recipients of batches that workers have taken and not settled: if all workers died now, at most so many would be
+    sent to again."""
     parked: int
     """Batches parked for paused campaigns."""
     outbox: int

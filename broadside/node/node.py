@@ -462,6 +462,9 @@ class Node:
                     "pid": worker.pid,
                     "serving": worker.serving,
                     "rss": worker.stats.rss if worker.stats else None,
+                    "connections": {
+                        name: load._asdict() for name, load in (worker.stats.loads if worker.stats else {}).items()
+                    },
                     "cpu": worker.stats.cpu if worker.stats else None,
                     "stages": worker.stats.stages if worker.stats else {},
                     "tasks": worker.stats.tasks if worker.stats else None,

@@ -64,6 +64,7 @@ class Telemetry:
                         states=self._tree.states(),
                         figures=self._tree.figures(),
                         activity=self._tree.activity(),
+                        loads=self._tree.loads(),
                     ),
                     wire.Tree(dict(self._tree.supervisor.snapshot())),
                 )

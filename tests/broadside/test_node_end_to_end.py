@@ -18,10 +18,9 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from broadside.config.config import CONNECTIONS
 from broadside.demo import samples
 from broadside.machine_limits import cores
-from broadside.topology import HANDS_A_CONNECTION
+from broadside.topology import HANDS_A_CONNECTION, LEAST_CONNECTIONS
 
 SUBSCRIBERS = 4000
 CHANNELS = {"android-news": "fcm", "ios-news": "apns"}
@@ -200,7 +199,9 @@ def test_kill_minus_nine_in_mid_campaign_loses_nothing(node: NodeProcess, victim
     lost, unexpected, duplicates = node.judge()
     assert (lost, unexpected) == (0, 0)
     workers = 1 if "worker" in victim else cores()  # whose leases ended
-    assert duplicates <= workers * 2 * CONNECTIONS * HANDS_A_CONNECTION * 500, "at most the leases that were unsettled"
+    assert duplicates <= workers * 2 * LEAST_CONNECTIONS * HANDS_A_CONNECTION * 500, (
+        "at most the leases that were unsettled"
+    )
     assert node.end() == 0
 
 

@@ -15,20 +15,17 @@ from benchmarks.ring.cluster import CHANNELS, Cluster, ClusterNode, StoreServer,
 from broadside.api.campaign_report import FireRequest
 from broadside.api.subscriber import Subscriber
 from broadside.api.v1 import table
-from broadside.config.config import CONNECTIONS
 from broadside.demo import samples
 from broadside.errors import ApiError, NodeUnreachable
 from broadside.machine_limits import cores
-from broadside.topology import HANDS_A_CONNECTION
+from broadside.topology import HANDS_A_CONNECTION, LEAST_CONNECTIONS
 from campaigns.identity import parse_campaign
 from campaigns.message import Message
 from tests.cluster.cable import Cable
 from tests.cluster.proxy import Wire
 
-IN_FLIGHT = cores() * 2 * CONNECTIONS * HANDS_A_CONNECTION * 500
+IN_FLIGHT = cores() * 2 * LEAST_CONNECTIONS * HANDS_A_CONNECTION * 500
 """Recipients that a node may have leased: of each worker two channels, so many batches each."""
-BATCH = 500
-"""Recipients in one task, at most."""
 PLATFORMS = {name: platform for name, (platform, _) in CHANNELS.items()}
 
 
@@ -198,15 +195,15 @@ class Run:
                     os.kill(pid, signal.SIGSTOP)
                 time.sleep(0.05)  # what they said last is heard
                 with node.client() as client:
-                    tubes = client.call(table.TUBES).tubes
-                if taken := sum(tasks["taken"] for name, tasks in tubes.items() if name.startswith("push_")):
+                    tubes = client.call(table.TUBES)
+                if taken := tubes.unsettled:
                     break
-                assert time.monotonic() < deadline, f"node-2 has nothing in hand: {tubes}"
+                assert time.monotonic() < deadline, f"node-2 has nothing in hand: {tubes.tubes}"
                 for pid in workers:
                     os.kill(pid, signal.SIGCONT)
                 time.sleep(0.02)
             self.told["leases"] = taken
-            yield taken * BATCH
+            yield taken
         finally:
             for pid in workers:
                 with suppress(ProcessLookupError):

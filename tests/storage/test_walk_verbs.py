@@ -297,6 +297,7 @@ async def test_a_part_is_settled_once_and_the_others_stay_taken(house: House) ->
     assert await house.tubes.settle("ios", [part, part]) == [True, True], "the first answer may be lost"
     assert await house.tubes.settle("ios", [part]) == [True]
     assert await house.batches("ios") == [], "the batch is still taken"
+    assert (await house.tubes.statistics())["unsettled"] == 2
     await house.report()
     assert (await house.tallies())["ios"]["delivered"] == 8
     assert await house.state() == "firing"

@@ -18,8 +18,8 @@ import trustme
 
 from benchmarks.ring.cluster import free_ports
 from broadside.api.subscriber import Subscriber
-from broadside.config.config import CONNECTIONS
 from broadside.demo import samples
+from broadside.topology import LEAST_CONNECTIONS
 from simulators.ledger import Entry, read_ledger
 from storage.errors import VerbRefused
 from storage.link import Link
@@ -100,7 +100,7 @@ class House(Trial):
 
     def in_flight(self, *platforms: str) -> None:
         """Every push on its way to these platforms may be repeated: as many as their connections have streams."""
-        self.bound += (STREAMS * CONNECTIONS + FEW) * self.plan.workers * len(platforms)
+        self.bound += (STREAMS * LEAST_CONNECTIONS + FEW) * self.plan.workers * len(platforms)
         self.may_repeat(1, *platforms)
 
     @asynccontextmanager
@@ -124,9 +124,7 @@ class House(Trial):
             os.kill(pid, signal.SIGSTOP)
         try:
             await trio.sleep(0.05)
-            tubes = (await self.node.get("/v1/tubes"))["tubes"]
-            taken = sum(tasks["taken"] for name, tasks in tubes.items() if name.startswith("push_"))
-            self.leased(taken)
+            self.leased((await self.node.get("/v1/tubes"))["unsettled"])
             yield
         finally:
             for pid in workers:
@@ -348,6 +346,7 @@ class House(Trial):
             given = "\n".join(f"{key} = {json.dumps(value)}" for key, value in twin.ready["credentials"].items())
             parts.append(
                 f'[channels.{channel}]\nplatform = "{platform}"\napp = "{twin.app}"\norigin = "https://localhost:{port}"\n'
+                f"connections = {LEAST_CONNECTIONS * self.plan.workers}\n"
                 f'ca = "{twin.ready["ca"]}"\n[channels.{channel}.credentials]\n{given}\n'
             )
         return "\n".join(parts)

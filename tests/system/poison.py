@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import trio
 
-from broadside.config.config import CONNECTIONS
 from broadside.demo import samples
-from broadside.topology import HANDS_A_CONNECTION
+from broadside.topology import HANDS_A_CONNECTION, LEAST_CONNECTIONS
 from simulators.ledger import read_ledger
 from tests.system.faults import fault
 from tests.system.processes import Failed
@@ -67,7 +66,7 @@ async def poisoned_task(run: Run, values: dict[str, Any]) -> None:
     run.law("what crashed three times is buried with its reason", told, str(buried["why"]))
     # a crash takes down what its channel had in hand: what Apple's twin had accepted of that is sent again
     run.may_repeat(CRASHES, "apns")
-    run.bound += CRASHES * (HANDS_A_CONNECTION * CONNECTIONS - 1) * BATCH
+    run.bound += CRASHES * (HANDS_A_CONNECTION * LEAST_CONNECTIONS - 1) * BATCH
     (campaign,) = (await run.node.get("/v1/campaigns"))["items"]
     await _until(lambda: _nearly_done(run, campaign["id"]), "end of all the others")
     run.law("a buried batch does not come back by itself", len(await _buried(run)) == 1, "it is gone")

@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import trio
 
-from broadside.config.config import CONNECTIONS
-from broadside.topology import HANDS_A_CONNECTION
+from broadside.topology import HANDS_A_CONNECTION, LEAST_CONNECTIONS
 from tests.system.faults import fault, none, sick
 from tests.system.poison import BATCH, kick_all
 from tests.system.processes import Failed, state, until
@@ -193,7 +192,7 @@ async def crashing_transport(run: Run, values: dict[str, Any]) -> None:
     switch.touch()
     # what a crash takes down is what the channel had in hand, and a few crashes come before it is parked
     run.may_repeat(CRASHES, values["platform"])
-    run.bound += CRASHES * run.plan.workers * HANDS_A_CONNECTION * CONNECTIONS * BATCH
+    run.bound += CRASHES * run.plan.workers * HANDS_A_CONNECTION * LEAST_CONNECTIONS * BATCH
     await _ended(run, other)
     await _parked(run, channel)
     stops = [

@@ -61,11 +61,11 @@ class Trial(ABC):
         """The fault has ended: from now on the nodes have their seconds to serve again."""
         self.ended_at = trio.current_time()
 
-    def leased(self, batches: int) -> None:
-        """So many batches were taken and not settled when somebody was killed: they may be sent again."""
-        self.bound += BATCH * batches
+    def leased(self, recipients: int) -> None:
+        """So many were in batches taken and not settled when somebody was killed: they may be sent to again."""
+        self.bound += recipients
         self.may_repeat()
-        self.note("leases", self.notes.get("leases", 0) + batches)
+        self.note("leases", self.notes.get("leases", 0) + recipients)
 
     def may_repeat(self, times: int = 1, *platforms: str) -> None:
         """Who had pushes of these platforms in hand (of all, if none is named) died so often."""

@@ -53,7 +53,16 @@ from broadside.api.dead_records import DeadAnswer, DeadAnswered, DeadEntry, Dead
 from broadside.api.draft_records import DraftChange, DraftLine, DraftPage, DraftRecord, DraftRemoved
 from broadside.api.event_records import AlarmsNow, ChannelsNow
 from broadside.api.link_records import LinkMetadata, LinkRequest
-from broadside.api.node_status import Health, MemoryUse, NodeStatus, Readiness, TubeStatus, TwinStatus, WorkerStatus
+from broadside.api.node_status import (
+    Connections,
+    Health,
+    MemoryUse,
+    NodeStatus,
+    Readiness,
+    TubeStatus,
+    TwinStatus,
+    WorkerStatus,
+)
 from broadside.api.operations import (
     BuriedBatch,
     BuriedPage,
@@ -113,7 +122,12 @@ _REPORT = CampaignReport(
     channels={"ios-news": _TALLY},
 )
 _TUBES = TubeStatus(
-    tubes={"push_ios-news": {"ready": 3, "taken": 2, "buried": 0}}, parked=0, outbox=1, marks=4, memory={"used": 1}
+    tubes={"push_ios-news": {"ready": 3, "taken": 2, "buried": 0}},
+    unsettled=512,
+    parked=0,
+    outbox=1,
+    marks=4,
+    memory={"used": 1},
 )
 _RING = RingState(
     nodes=[
@@ -354,7 +368,14 @@ EXAMPLES: Mapping[Any, Any] = {
         tasks=42,
         workers=[
             WorkerStatus(
-                name="worker-1", pid=4712, serving=True, rss=74_000_000, cpu=12.5, stages={"walk": 1.25}, tasks=61
+                name="worker-1",
+                pid=4712,
+                serving=True,
+                rss=74_000_000,
+                cpu=12.5,
+                stages={"walk": 1.25},
+                tasks=61,
+                connections={"ios-news": Connections(4, 16, 3, 0)},
             )
         ],
         quotas={"android-news": "10,000 pushes a second"},

@@ -2,6 +2,7 @@
 
 local queue = require('queue')
 local memory = require('roles.memory')
+local batch_format = require('roles.tubes.batch_format')
 
 local node_tubes = {}
 
@@ -31,13 +32,26 @@ function node_tubes.ensure(channels)
     end
 end
 
+-- Recipients of batches that somebody has taken, and whose outcome is not settled.
+local function unsettled()
+    local recipients = 0
+    for _, name in ipairs(queue.tube()) do
+        if node_tubes.channel_of(name) ~= nil then
+            for _, row in box.space[name].index[1]:pairs({'t'}) do
+                recipients = recipients + tonumber(batch_format.of_row(row, batch_format.SIZE) or 0)
+            end
+        end
+    end
+    return recipients
+end
+
 function node_tubes.statistics()
     local tubes = setmetatable({}, {__serialize = 'map'})
     for name, s in pairs(queue.statistics()) do
         tubes[name] = s.tasks
     end
     return {tubes = tubes, outbox = box.space.tubes_outbox:len(), marks = box.space.tubes_marks:len(),
-            parked = box.space.tubes_parked:len(), memory = memory.usage()}
+            unsettled = unsettled(), parked = box.space.tubes_parked:len(), memory = memory.usage()}
 end
 
 return node_tubes
