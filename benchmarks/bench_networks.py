@@ -131,8 +131,9 @@ def measure(wanted: Sequence[str], subscribers: int, workers: int | None, connec
                 most = max(1, connections // (workers or cores())) * (workers or cores())
                 request = FireRequest(message=message_of(octets))
                 for warm in (False, True):
-                    say(f"{name}, {'warm' if warm else 'cold'}")
-                    yield _campaign(rig, client, sink, request, network.carries(octets) * most, most, name, warm)
+                    found = _campaign(rig, client, sink, request, network.carries(octets) * most, most, name, warm)
+                    say(line(found))
+                    yield found
 
 
 def _campaign(
@@ -190,15 +191,19 @@ def table(rows: list[Found]) -> Iterator[str]:
         f"{'sink':>6} {'RSS MB':>7} {'lost':>5} {'twice':>6}  reached after",
     )
     yield f"{'round trip/window/answers/body':32} {' '.join(heads)}"
-    for row in rows:
-        name = f"{row.network} {'warm' if row.warm else 'cold'}"
-        reached = "never" if row.reached_after is None else f"{row.reached_after:.1f} s"
-        yield (
-            f"{name:32} {row.seconds:>7.1f} {row.pushes_per_second:>9,.0f} {row.carries:>9,.0f}"
-            f" {row.cpu_bound:>9,.0f} {row.ratio:>6.2f} {row.opened:>3}/{row.connections:<3}"
-            f" {row.cpu_us_per_push:>7.2f} {row.sink_us_per_push:>6.2f} {row.rss_mb:>7.1f} {row.lost:>5}"
-            f" {row.twice:>6}  {reached}"
-        )
+    yield from map(line, rows)
+
+
+def line(row: Found) -> str:
+    """One row of the table."""
+    name = f"{row.network} {'warm' if row.warm else 'cold'}"
+    reached = "never" if row.reached_after is None else f"{row.reached_after:.1f} s"
+    return (
+        f"{name:32} {row.seconds:>7.1f} {row.pushes_per_second:>9,.0f} {row.carries:>9,.0f}"
+        f" {row.cpu_bound:>9,.0f} {row.ratio:>6.2f} {row.opened:>3}/{row.connections:<3}"
+        f" {row.cpu_us_per_push:>7.2f} {row.sink_us_per_push:>6.2f} {row.rss_mb:>7.1f} {row.lost:>5}"
+        f" {row.twice:>6}  {reached}"
+    )
 
 
 def judge(rows: list[Found]) -> Iterator[tuple[bool, str]]:

@@ -44,5 +44,4 @@ async def test_late_answers_leave_nine_tenths_of_what_windows_and_streams_carry(
 
         nursery.start_soon(watch)
         await group.run(30)
-    print(rates, carried)
     assert rates[0] >= 0.9 * carried
