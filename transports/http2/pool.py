@@ -90,7 +90,7 @@ class Pool:
         clients = [each.client for each in self._connections if each.usable]
         return Traffic(
             connections=len(clients),
-            wanted=self._size,
+            wanted=self.wanted,
             streams=self.in_flight,
             streams_allowed=sum(client.stream_limit for client in clients),
             window=max(0, min((client.window for client in clients), default=0)),
