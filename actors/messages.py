@@ -28,7 +28,7 @@ class Page:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class PartAnswered:
     """Transport → settler: some of a batch are delivered, while the answers to a few others are late."""
 
     batch: Batch

@@ -10,7 +10,7 @@ import trio
 
 from actors.gate import Gate
 from actors.hands import Hands
-from actors.messages import Answered, Part
+from actors.messages import Answered, PartAnswered
 from actors.poison import why_of
 from actors.settlement import SettlementWriter
 from campaigns.batch import Batch
@@ -113,7 +113,7 @@ def settle(batch: Batch, outcomes: Outcomes, now: int, settled: frozenset[int] =
     )
 
 
-def settle_part(part: Part) -> Settlement:
+def settle_part(part: PartAnswered) -> Settlement:
     """Settle what is delivered of a batch, and leave the others in it. Pure."""
     batch = part.batch
     gone = part.settled.union(part.delivered)
@@ -154,8 +154,8 @@ class Settler:
         *,
         channel: str,
         tubes: Tubes,
-        done: trio.MemoryReceiveChannel[Answered | Part],
-        intake: trio.MemorySendChannel[Answered | Part],
+        done: trio.MemoryReceiveChannel[Answered | PartAnswered],
+        intake: trio.MemorySendChannel[Answered | PartAnswered],
         hands: Hands,
         gate: Gate,
         clock: Clock,
@@ -173,7 +173,7 @@ class Settler:
         ready()
         async with self._done:
             async for first in self._done:
-                answered: list[Answered | Part] = [first]
+                answered: list[Answered | PartAnswered] = [first]
                 while len(answered) < SETTLEMENTS_A_CALL:
                     try:
                         answered.append(self._done.receive_nowait())
@@ -185,13 +185,13 @@ class Settler:
         """Stop once the transport actors have ended and everything in hand is settled."""
         self._intake.close()
 
-    async def _settle(self, answered: list[Answered | Part]) -> None:
+    async def _settle(self, answered: list[Answered | PartAnswered]) -> None:
         now = self._clock()
         settlements: list[Settlement] = []
         for each in answered:
             batch = each.batch
             try:
-                if isinstance(each, Part):
+                if isinstance(each, PartAnswered):
                     settlements.append(settle_part(each))
                 else:
                     settlements.append(settle(batch, each.outcomes, now, each.settled))
@@ -200,7 +200,7 @@ class Settler:
                 await self._writer.bury(batch.task_id, batch.number, why_of(error))
         answers = await self._writer.write(settlements) if settlements else []
         for each in answered:
-            if isinstance(each, Part):
+            if isinstance(each, PartAnswered):
                 self._hands.release(len(each.delivered))
             else:
                 self._hands.release_rest(len(each.settled))

@@ -8,7 +8,7 @@ from dataclasses import replace
 import trio
 
 from actors.gate import Gate
-from actors.messages import Answered, Part
+from actors.messages import Answered, PartAnswered
 from actors.poison import PoisonCounter
 from actors.quiet import heed
 from actors.successors import Find, follow
@@ -25,7 +25,7 @@ MOSTLY = 5
 class Parts:
     """Settles what is delivered of one batch while a few answers are late."""
 
-    def __init__(self, batch: Batch, done: trio.MemorySendChannel[Answered | Part]) -> None:
+    def __init__(self, batch: Batch, done: trio.MemorySendChannel[Answered | PartAnswered]) -> None:
         self.settled: set[int] = set()
         """Indexes of the batch's recipients."""
         self._batch = batch
@@ -38,7 +38,7 @@ class Parts:
             return
         delivered = [index for index in range(total) if index not in left and index not in self.settled]
         try:
-            self._done.send_nowait(Part(self._batch, delivered, frozenset(self.settled)))
+            self._done.send_nowait(PartAnswered(self._batch, delivered, frozenset(self.settled)))
         except (trio.WouldBlock, trio.BrokenResourceError, trio.ClosedResourceError):
             return  # the settler is busy: the next call will say it again; or it has ended
         self.settled.update(delivered)
@@ -59,7 +59,7 @@ class TransportActor:
         transport: Transport,
         work: trio.MemoryReceiveChannel[Batch],
         intake: trio.MemorySendChannel[Batch],
-        done: trio.MemorySendChannel[Answered | Part],
+        done: trio.MemorySendChannel[Answered | PartAnswered],
         gate: Gate,
         clock: Clock,
         find: Find,

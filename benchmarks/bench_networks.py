@@ -27,8 +27,8 @@ from broadside.api.subscriber import Subscriber
 from broadside.config.config import CONNECTIONS
 from broadside.machine_limits import cores
 from campaigns.message import Message
+from simulators.distant_network import DistantNetwork
 from simulators.faults.latency import Latency
-from simulators.network import Network
 from transports.apns import payload
 
 ROUND_TRIPS = {"0ms": 0.0, "20ms": 0.02, "60ms": 0.06}
@@ -104,14 +104,14 @@ def message_of(octets: int) -> Message:
     return Message(title=title, body="x" * (octets - frame))
 
 
-def networks(wanted: Sequence[str]) -> Iterator[tuple[str, Network, int]]:
+def networks(wanted: Sequence[str]) -> Iterator[tuple[str, DistantNetwork, int]]:
     """Yield (name, network, octets of a body) of the rows whose names match."""
     for names in product(ROUND_TRIPS, WINDOWS, ANSWERS, BODIES):
         name = "/".join(names)
         if any(fnmatch(name, glob) for glob in wanted):
             trip, window, answers, body = names
             latency, late = ANSWERS[answers]
-            network = Network(
+            network = DistantNetwork(
                 round_trip=ROUND_TRIPS[trip], window=WINDOWS[window], answers=latency, late=late, dead=DEAD
             )
             yield name, network, BODIES[body]

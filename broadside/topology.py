@@ -16,7 +16,7 @@ from actors.dead_judge import DeadJudge, asking
 from actors.gate import Gate
 from actors.hands import Hands
 from actors.limiter import Limiter
-from actors.messages import Answered, Page, Part
+from actors.messages import Answered, Page, PartAnswered
 from actors.refusals import Ask
 from actors.reporter import Reporter
 from actors.settler import Settler
@@ -114,7 +114,7 @@ class ChannelGroup:
         self._hands = Hands(self._usual_hands)
         most = HANDS_A_CONNECTION * self._setup.connections + 1
         self._work_in, self._work_out = trio.open_memory_channel[Batch](most)
-        self._done_in, self._done_out = trio.open_memory_channel[Answered | Part](most)
+        self._done_in, self._done_out = trio.open_memory_channel[Answered | PartAnswered](most)
 
     def _usual_hands(self) -> int:
         transport: object = self.gate.transport
@@ -220,6 +220,13 @@ class WorkerTree:
             if isinstance(transport, Pooling):
                 loads[name] = transport.load
         return loads
+
+    def probe(self) -> None:
+        """Ask the providers' silent connections whether they are alive: news comes soon."""
+        for group in self._groups.values():
+            transport: object = group.gate.transport
+            if isinstance(transport, Pooling):
+                transport.probe()
 
     def sending(self) -> list[int]:
         """Campaigns with batches in hand."""

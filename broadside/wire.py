@@ -131,6 +131,10 @@ class Hello(msgspec.Struct, frozen=True, kw_only=True, tag="hello"):
     """See ``DeadNews``."""
 
 
+class Probe(msgspec.Struct, frozen=True, tag="probe"):
+    """Node → worker: somebody writes news; ask the providers' silent connections whether they are alive."""
+
+
 class Stop(msgspec.Struct, frozen=True, tag="stop"):
     """Node → worker: drain and end."""
 
@@ -174,7 +178,7 @@ class Tree(msgspec.Struct, frozen=True, tag="tree"):
     snapshot: dict[str, Any]
 
 
-Frame = Hello | SharedToken | DeadNews | Stop | WorkerReady | Beat | Stats | Tree
+Frame = Hello | SharedToken | DeadNews | Probe | Stop | WorkerReady | Beat | Stats | Tree
 _ENCODER = msgspec.json.Encoder()
 _DECODER = msgspec.json.Decoder(Frame)
 

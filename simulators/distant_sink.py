@@ -1,4 +1,4 @@
-"""The sink that only counts, at the far end of a ``Network``: round trip, window, slow answers and dead phones.
+"""The sink that only counts, at the far end of a ``DistantNetwork``: round trip, window, slow answers and dead phones.
 
 Everything that the network delays is delayed here, on the way back: an answer, the window's credit, a PING.
 """
@@ -13,8 +13,8 @@ from typing import Final
 
 import trio
 
-from simulators.network import Network
-from simulators.sink import ANSWER, Link, serve_links
+from simulators.distant_network import DistantNetwork
+from simulators.sink import ANSWER, SinkLink, serve_links
 
 TICK: Final = 0.01
 """Seconds. What is due in one tick is sent in one write; a time is rounded to the nearest, so the mean stays."""
@@ -25,7 +25,7 @@ _ROUND_TRIPS = 2
 class Answers:
     """All answers of a sink, in the order in which its requests arrive."""
 
-    def __init__(self, network: Network) -> None:
+    def __init__(self, network: DistantNetwork) -> None:
         self.asked = 0
         self.dead = 0
         self._draws: Iterator[tuple[int, bool]] = cycle([(round(wait / TICK), dead) for wait, dead in network.draws()])
@@ -51,10 +51,10 @@ class Answers:
         self.asked += len(streams)
 
 
-class DistantLink(Link):
+class DistantLink(SinkLink):
     """One client's connection."""
 
-    def __init__(self, stream: trio.abc.Stream, network: Network, answers: Answers) -> None:
+    def __init__(self, stream: trio.abc.Stream, network: DistantNetwork, answers: Answers) -> None:
         super().__init__(stream, network.streams, 0.0, network.window, credit=0)
         self._answers = answers
         self._back = round(network.round_trip / TICK)
@@ -95,19 +95,19 @@ class DistantLink(Link):
 
 async def serve_distant_sink(
     context: ssl.SSLContext,
-    network: Network,
+    network: DistantNetwork,
     answers: Answers,
     *,
     port: int = 0,
     announce: Callable[[int], None] = lambda port: None,
-    opened: Callable[[Link], None] = lambda link: None,
+    opened: Callable[[SinkLink], None] = lambda link: None,
 ) -> None:
     """Serve until cancelled. ``announce`` is called with the port, ``opened`` with each connection."""
 
     async def shake_hands() -> None:
         await trio.sleep(_ROUND_TRIPS * network.round_trip)
 
-    def make(stream: trio.abc.Stream) -> Link:
+    def make(stream: trio.abc.Stream) -> SinkLink:
         link = DistantLink(stream, network, answers)
         opened(link)
         return link

@@ -29,7 +29,7 @@ def _frame(kind: int, flags: int, payload: bytes) -> bytes:
     return _HEAD.pack(0, len(payload), kind, flags, 0) + payload
 
 
-class Link:
+class SinkLink:
     """One client's connection."""
 
     def __init__(
@@ -126,7 +126,7 @@ class Link:
 class MakeLink(Protocol):
     """Makes the link of a connection."""
 
-    def __call__(self, stream: trio.abc.Stream) -> Link:
+    def __call__(self, stream: trio.abc.Stream) -> SinkLink:
         """``stream``: after its handshake."""
 
 
@@ -136,7 +136,7 @@ async def serve_links(
     *,
     port: int = 0,
     announce: Callable[[int], None] = lambda port: None,
-    ended: Callable[[Link], None] = lambda link: None,
+    ended: Callable[[SinkLink], None] = lambda link: None,
     before: Callable[[], Awaitable[None]] = trio.lowlevel.checkpoint,
 ) -> None:
     """Serve until cancelled. ``before``: awaited before a connection's handshake; ``ended``: called after its end."""
@@ -174,7 +174,7 @@ async def serve_sink(
     """
     await serve_links(
         context,
-        lambda stream: Link(stream, streams, latency),
+        lambda stream: SinkLink(stream, streams, latency),
         port=port,
         announce=announce,
         ended=lambda link: counted(link.count),

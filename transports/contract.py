@@ -188,6 +188,9 @@ class Pooling(Protocol):
     def load(self) -> Load:
         """What its connections wait for."""
 
+    def probe(self) -> None:
+        """Ask connections that were silent for long whether they are alive, because pushes come soon."""
+
 
 @dataclass(frozen=True, slots=True)
 class TransportSettings:

@@ -14,9 +14,9 @@ import trio
 
 from benchmarks.ports import free_ports
 from benchmarks.transport.sinks import Files, await_port, running
+from simulators.distant_network import DistantNetwork
 from simulators.distant_sink import Answers, serve_distant_sink
-from simulators.network import Network
-from simulators.sink import Link
+from simulators.sink import SinkLink
 from storage.whole_file import write_whole
 
 WRITE_EVERY = 0.1
@@ -51,7 +51,7 @@ class DistantSink:
 
 
 @contextlib.contextmanager
-def distant_sink(directory: Path, network: Network) -> Iterator[DistantSink]:
+def distant_sink(directory: Path, network: DistantNetwork) -> Iterator[DistantSink]:
     """Run it; ``directory`` has the certificates."""
     (port,) = free_ports(1)
     counts = directory / "counts.json"
@@ -65,8 +65,8 @@ def distant_sink(directory: Path, network: Network) -> Iterator[DistantSink]:
 def _main() -> None:
     folder, port, described = sys.argv[1:]
     directory = Path(folder)
-    network = msgspec.json.decode(described, type=Network)
-    answers, links = Answers(network), list[Link]()
+    network = msgspec.json.decode(described, type=DistantNetwork)
+    answers, links = Answers(network), list[SinkLink]()
 
     async def count() -> None:
         while True:

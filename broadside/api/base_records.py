@@ -77,6 +77,13 @@ class NodeChannel(msgspec.Struct, frozen=True):
     platform: str
 
 
+class Probed(msgspec.Struct, frozen=True):
+    """Who was asked. What does not answer within a second is replaced."""
+
+    workers: int
+    """Processes that send, each with connections of its own."""
+
+
 class Channels(msgspec.Struct, frozen=True):
     """The node's channels, and the ring's."""
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from starlette.responses import Response
 
+from broadside.api.base_records import Probed
 from broadside.api.node_status import Health, MemoryUse, NodeStatus, Readiness
 from broadside.api.v1 import table
 from broadside.console.calls import Bound, Call, bind
@@ -20,8 +21,12 @@ def node_routes(
     status: Callable[[], dict[str, Any]],
     board: AlarmBoard,
     metrics: Metrics,
+    probe: Callable[[], Awaitable[int]],
 ) -> list[Bound]:
-    """Bind the routes. ``ready``: whether the node can fire; ``status``: its part of a ``NodeStatus``."""
+    """Bind the routes. ``ready``: whether the node can fire; ``status``: its part of a ``NodeStatus``.
+
+    ``probe``: asks the providers' connections whether they are alive, and returns how many workers do so.
+    """
 
     async def healthz(call: Call) -> Health:
         return Health(ok=True)
@@ -45,9 +50,13 @@ def node_routes(
             channels=seen.channels,
         )
 
+    async def probed(call: Call) -> Probed:
+        return Probed(await probe())
+
     return [
         bind(table.HEALTH, healthz),
         bind(table.READY, readyz),
         bind(table.METRICS, figures),
         bind(table.STATUS, whole),
+        bind(table.PROBE, probed),
     ]

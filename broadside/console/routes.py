@@ -52,12 +52,13 @@ class Api:
         board: AlarmBoard,
         metrics: Metrics,
         hosts: HostNames,
+        probe: Callable[[], Awaitable[int]],
     ) -> None:
         self._access = access
         self._hosts = hosts
         self._kept = KeptAnswers()
         self._bound: list[Bound] = [
-            *node_routes(ready, status, board, metrics),
+            *node_routes(ready, status, board, metrics, probe),
             *campaign_routes(newsroom),
             *draft_routes(newsroom.drafts),
             *event_routes(newsroom, EventFeed(newsroom, board, ring)),

@@ -297,6 +297,7 @@ class Node:
             board=board,
             metrics=metrics,
             hosts=hosts,
+            probe=self._probe,
         )
         return Console(
             Pages(api.app(), hosts),
@@ -323,6 +324,13 @@ class Node:
         async with trio.open_nursery() as nursery:
             for worker in self._workers:
                 nursery.start_soon(worker.tell, token)
+
+    async def _probe(self) -> int:
+        serving = [worker for worker in self._workers if worker.serving]
+        async with trio.open_nursery() as nursery:
+            for worker in serving:
+                nursery.start_soon(worker.tell, wire.Probe())
+        return len(serving)
 
     def _bound(self, url: str) -> None:
         self.url = url.rstrip("/")

@@ -96,7 +96,8 @@ async def serve(stream: trio.abc.Stream) -> None:
             tree.stop()
 
         nursery.start_soon(Telemetry(line, worker, stages).run)
-        nursery.start_soon(_listen, line, tokens, refusals, partial(stop, hello.drain), partial(stop, ORPHAN_DRAIN))
+        ends = partial(stop, hello.drain), partial(stop, ORPHAN_DRAIN)
+        nursery.start_soon(_listen, line, tokens, refusals, worker.probe, *ends)
         nursery.start_soon(_signals, partial(stop, hello.drain))
         nursery.start_soon(stages.run)
 
@@ -120,6 +121,7 @@ async def _listen(
     line: wire.MessageStream,
     tokens: TokenHolder,
     refusals: Mapping[str, Refusals],
+    probe: Callable[[], None],
     stop: Callable[[], None],
     left_alone: Callable[[], None],
 ) -> None:
@@ -131,6 +133,8 @@ async def _listen(
                 tokens.receive(message)
             case wire.DeadNews(standings):
                 _hear(refusals, standings)
+            case wire.Probe():
+                probe()
     signal.alarm(ORPHAN_LIFE)  # even if the drain hangs, an orphan must end
     log.warning("the node is gone: draining")
     left_alone()

@@ -13,7 +13,7 @@ from actors.consumer import Consumer
 from actors.gate import Gate
 from actors.hands import Hands
 from actors.limiter import Limiter
-from actors.messages import Answered, Part
+from actors.messages import Answered, PartAnswered
 from actors.refusals import Doubt
 from actors.settler import Settler
 from actors.transport_actor import TransportActor
@@ -201,7 +201,7 @@ class Group:
         self.breaker, self.refusals = gate.breaker, gate.refusals
         places = Hands(lambda: hands)
         work_in, work_out = trio.open_memory_channel[Batch](places.count)
-        done_in, done_out = trio.open_memory_channel[Answered | Part](places.count)
+        done_in, done_out = trio.open_memory_channel[Answered | PartAnswered](places.count)
         fake: Any = tubes
         cache: Any = Cache()
         self.settler = Settler(

@@ -13,8 +13,8 @@ import trio.testing
 
 from campaigns.batch import Batch
 from campaigns.outcome import Death, Outcome
+from simulators.distant_network import DistantNetwork
 from simulators.distant_sink import Answers, DistantLink
-from simulators.network import Network
 from transports.contract import Outcomes
 from transports.decision import Decision
 from transports.dispatch import Dispatch
@@ -52,7 +52,7 @@ class DistantProvider:
 
     outage = quota = None
 
-    def __init__(self, network: Network, body: int, connections: int, most: int | None = None) -> None:
+    def __init__(self, network: DistantNetwork, body: int, connections: int, most: int | None = None) -> None:
         self.network = network
         self.answers = Answers(network)
         self.opened: list[float] = []

@@ -8,14 +8,14 @@ from typing import Any
 import trio
 import trio.testing
 
-from simulators.network import Network
+from simulators.distant_network import DistantNetwork
 from tests.actors.channel_group import Group, MemoryTubes
 from tests.actors.distant_provider import DistantProvider
 from transports.http2.growth import IDLE
 
 BODY = 1_024
-WINDOW = Network(round_trip=0.06, window=65_535)
-STREAMS = Network(round_trip=0.06, window=1 << 24, streams=100)
+WINDOW = DistantNetwork(round_trip=0.06, window=65_535)
+STREAMS = DistantNetwork(round_trip=0.06, window=1 << 24, streams=100)
 
 
 async def sent(transport: DistantProvider, batches: int, seconds: float) -> Group:
@@ -37,7 +37,7 @@ async def test_connections_are_opened_one_a_second_while_windows_or_streams_are_
 
 
 async def test_a_provider_that_takes_all_that_comes_gets_no_more_connections(autojump_clock: Any) -> None:
-    transport = DistantProvider(Network(round_trip=0.06, window=1 << 24), BODY, connections=2, most=6)
+    transport = DistantProvider(DistantNetwork(round_trip=0.06, window=1 << 24), BODY, connections=2, most=6)
     tubes = MemoryTubes(40, 100)
     group = Group(tubes, transport, hands=2)
     await group.run(10)

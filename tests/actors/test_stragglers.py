@@ -8,8 +8,8 @@ import pytest
 import trio
 import trio.testing
 
+from simulators.distant_network import DistantNetwork
 from simulators.faults.latency import Latency
-from simulators.network import Network
 from tests.actors.channel_group import Group, MemoryTubes
 from tests.actors.distant_provider import DistantProvider
 
@@ -28,7 +28,7 @@ async def test_late_answers_leave_nine_tenths_of_what_windows_and_streams_carry(
     autojump_clock: Any, window: int
 ) -> None:
     """24.1: a batch of 500 ended with its slowest answer, and every hand waited for one."""
-    network = Network(round_trip=0.06, window=window, answers=LOG_NORMAL, late=0.005, dead=0.01)
+    network = DistantNetwork(round_trip=0.06, window=window, answers=LOG_NORMAL, late=0.005, dead=0.01)
     transport = DistantProvider(network, 250, connections=2)
     carried = 2 * network.carries(250)
     batches = int(3 * carried / 500)

@@ -97,6 +97,22 @@ async def test_a_connection_is_asked_once_after_a_silence_and_never_while_it_spe
     assert peer.accepted == 1
 
 
+async def test_whoever_begins_to_write_finds_live_connections_at_fire(
+    peer: Any, make_apns: Any, make_batch: Any, running: Any, until: Any
+) -> None:
+    """24.3, CONSOLE 2: opening the compose page asks them, so that Fire need not wait for the proof."""
+    async with running(make_apns(peer, timing=QUIET, connections=2)) as transport:
+        await until(lambda: transport.pool.connections == 2)
+        lost = list(peer.links)
+        for link in lost:
+            link.flush = never
+        await trio.sleep(0.4)
+        transport.probe()
+        await until(lambda: peer.accepted == 4 and transport.pool.connections == 2)
+        assert (await transport.send(make_batch(40))).delivered == 40
+        assert not {seen.link for seen in peer.seen} & set(lost)
+
+
 async def test_a_peer_that_calls_pings_abuse_gets_none_for_an_hour(
     peer: Any, make_apns: Any, make_batch: Any, running: Any, until: Any
 ) -> None:

@@ -101,6 +101,10 @@ class ApnsTransport:
         """What the connections wait for (``Pooling``)."""
         return self.pool.load
 
+    def probe(self) -> None:
+        """Ask silent connections whether they are alive (``Pooling``)."""
+        self.pool.probe()
+
     async def run(self, ready: Callable[[], None]) -> None:
         """Own the connections until stopped; an outage is retried for ever."""
         await self.pool.run(ready)

@@ -112,6 +112,10 @@ class FcmTransport:
         """What the connections wait for (``Pooling``)."""
         return self.pool.load
 
+    def probe(self) -> None:
+        """Ask silent connections whether they are alive (``Pooling``)."""
+        self.pool.probe()
+
     async def run(self, ready: Callable[[], None]) -> None:
         """Own the connections and the access token until stopped; an outage is retried for ever."""
         try:

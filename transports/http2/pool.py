@@ -118,6 +118,13 @@ class Pool:
         """Requests that await their answer."""
         return sum(connection.client.in_flight for connection in self._connections)
 
+    def probe(self) -> None:
+        """Ask connections that have heard nothing for a while whether they are alive; replace those that are not."""
+        now = trio.current_time()
+        for connection in self._connections:
+            if connection.usable:
+                connection.certain(now)
+
     async def run(self, ready: Callable[[], None]) -> None:
         """Serve until stopped. Retries for ever during an outage; only a bug raises."""
         self._closed = False

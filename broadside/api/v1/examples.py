@@ -36,6 +36,7 @@ from broadside.api.base_records import (
     ImportedLines,
     LineFault,
     NodeChannel,
+    Probed,
     Removed,
     SubscriberPage,
 )
@@ -414,6 +415,7 @@ EXAMPLES: Mapping[Any, Any] = {
         ],
         next=None,
     ),
+    Probed: Probed(2),
     Kicked: Kicked(1),
     EndedBatches: EndedBatches(1, 500),
 }

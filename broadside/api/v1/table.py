@@ -19,7 +19,7 @@ from broadside.api.access_records import (
     SessionRecord,
 )
 from broadside.api.audience_request import AudienceCount, CountRequest, KnownAttributes
-from broadside.api.base_records import BaseCount, Channels, Imported, ImportedLines, Removed, SubscriberPage
+from broadside.api.base_records import BaseCount, Channels, Imported, ImportedLines, Probed, Removed, SubscriberPage
 from broadside.api.bounds import LARGEST_CAMPAIGN, LARGEST_LINE
 from broadside.api.campaign_report import CampaignPage, CampaignReport, DryRunReport, FireRequest, NewsroomClock
 from broadside.api.dead_records import DeadAnswer, DeadAnswered, DeadPage, DeadRestore, DeadRestored
@@ -475,6 +475,14 @@ RING = Route(
     summary="Return what runs in every node of the ring: supervision trees, channels, tubes.",
     answer=RingState,
 )
+PROBE = Route(
+    method="POST",
+    path="/v1/channels/probe",
+    scope="editor",
+    summary="Ask this node's silent connections to the providers whether they are alive, because news comes soon.",
+    answer=Probed,
+    audited=False,
+)
 PEERS = Route(method="GET", path="/v1/peers", scope="viewer", summary="List the ring's nodes.", answer=Peers)
 FORGET = Route(
     method="POST",
@@ -623,6 +631,7 @@ TABLE: tuple[Route[Any], ...] = (
     DEAD_RESTORE,
     STATUS,
     CHANNELS,
+    PROBE,
     RING,
     PEERS,
     FORGET,

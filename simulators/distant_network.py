@@ -12,7 +12,7 @@ _DRAWS: Final = 65_536
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Network:
+class DistantNetwork:
     """One network, and how the provider at its end answers. Times in seconds."""
 
     round_trip: float = 0.0
