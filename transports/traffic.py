@@ -39,7 +39,7 @@ class Traffic:
     connections: int
     """Connections that take pushes."""
     wanted: int
-    """Connections that it keeps up if it can."""
+    """Connections that it keeps up at present if it can. More may be open, until those that are not needed end."""
     streams: int
     """Pushes that await their answer."""
     streams_allowed: int

@@ -64,7 +64,7 @@ class ChannelFlow(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     connections: int = 0
     """Connections that take pushes."""
     wanted: int = 0
-    """Connections that are kept up if the provider can be reached."""
+    """Connections that are to be kept up at present. More may be open, until those that are not needed end."""
     streams: int = 0
     """Pushes that await the provider's answer."""
     streams_allowed: int = 0

@@ -7,7 +7,7 @@ from cyclopts import App
 from broadside.api.alarm import Alarm, Severity
 from broadside.api.node_status import NodeStatus
 from broadside.api.report_text import moment, span
-from broadside.api.ring_state import RingState
+from broadside.api.ring_state import ChannelFlow, RingState
 from broadside.api.v1 import table as routes
 from broadside.cli.options import ConfigFile, DataDir, Json, client
 from broadside.cli.output import say, say_in, say_json, table
@@ -71,7 +71,7 @@ def _show_ring(ring: RingState) -> None:
     say("")
     table(("node", "state", "version"), said)
     channels = [
-        [node.name, flow.channel, flow.breaker, flow.rate, f"{flow.connections} of {flow.wanted}", _span(flow.p99)]
+        [node.name, flow.channel, flow.breaker, flow.rate, _connections(flow), _span(flow.p99)]
         for node in ring.nodes
         if node.state is not None and node.status == "alive"
         for flow in node.state.channels
@@ -79,6 +79,10 @@ def _show_ring(ring: RingState) -> None:
     if channels:
         say("")
         table(("node", "channel", "breaker", "pushes/s", "connections", "99 % answered in"), channels)
+
+
+def _connections(flow: ChannelFlow) -> str:
+    return f"{flow.connections} of {flow.wanted}" if flow.connections < flow.wanted else str(flow.connections)
 
 
 def _span(seconds: float | None) -> str | None:
