@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import httpx
@@ -34,13 +36,22 @@ START = 180.0
 class RingWithPages:
     """Two nodes, their twins and their store. A node keeps its port when it is started again."""
 
-    def __init__(self, folder: Path, phones: int = PHONES, rate: int | None = RATE, latency_ms: int = 0) -> None:
-        """``rate``: of each channel, pushes a second; None: what the providers' ``latency_ms`` allows."""
+    def __init__(
+        self,
+        folder: Path,
+        phones: int = PHONES,
+        rate: int | None = RATE,
+        latency_ms: Mapping[str, int] = MappingProxyType({"apns": 0, "fcm": 0}),
+    ) -> None:
+        """``rate``: of each channel, pushes a second; None: what ``latency_ms`` (platform → of its answers) allows."""
         self.phones = phones
         self.cluster = Cluster(folder, nodes=2, stores=1, memory=256 << 20, workers=1)
         self._ports = free_ports(2)
         for node, port in zip(self.cluster.nodes, self._ports, strict=True):
-            node.script(f"latency_ms = {latency_ms}\n{samples.TWIN_SCRIPT}")
+            node.data.create()
+            for platform, latency in latency_ms.items():
+                script = node.data.twins / f"{platform}.script.toml"
+                script.write_text(f"latency_ms = {latency}\n{samples.TWIN_SCRIPT}")
             config = node.folder / "broadside.toml"
             text = config.read_text().replace('bind = "127.0.0.1:0"', f'bind = "127.0.0.1:{port}"')
             text = text.replace("[newsroom]\n", '[newsroom]\nzone = "Europe/Vienna"\n')

@@ -92,19 +92,20 @@ def test_the_keyboard_is_enough_from_the_log_in_to_the_stop(
 
 def tab_to(page: Page, name: str) -> None:
     """Press Tab until the element of this name has the focus; each on the way must show that it has it."""
-    focused = page.locator(":focus")
     for _ in range(40):
-        if focused.count() and name in (focused.get_attribute("aria-label") or label(page) or focused.inner_text()):
+        if page.evaluate(NAME_OF_FOCUSED) == name:
             return
         page.keyboard.press("Tab")
         assert page.evaluate(SHOWS_FOCUS), page.evaluate("document.activeElement.outerHTML")
     raise AssertionError(f"{name} is not reached by Tab")
 
 
-def label(page: Page) -> str:
-    return str(page.evaluate("document.activeElement.labels?.[0]?.textContent ?? ''"))
-
-
+NAME_OF_FOCUSED = """
+(() => {
+    const focused = document.activeElement;
+    return focused.ariaLabel ?? (focused.labels?.[0] ?? focused).textContent.trim();
+})()
+"""
 SHOWS_FOCUS = """
 (() => {
     const style = getComputedStyle(document.activeElement);
