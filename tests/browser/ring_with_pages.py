@@ -27,7 +27,7 @@ SOME = {"countries": ["DE", "GB"]}
 """An audience of a sixth of the phones: it is over in four seconds."""
 FEW = {"countries": ["AU"], "share": 0.2}
 """Five hundred phones: over at once."""
-PATIENCE = 30.0
+PATIENCE = 60.0
 """Seconds that any change on a starved machine may take."""
 START = 180.0
 """Seconds that a node's start may take there."""
