@@ -56,7 +56,7 @@ def written(page: Page) -> None:
     page.get_by_label(re.compile("^Link to the story")).fill(LINK)
     page.get_by_role("textbox", name="Title", exact=True).fill(HEADLINE)
     page.get_by_role("textbox", name="Text", exact=True).fill(BODY)
-    page.get_by_label(re.compile("^Breaking")).check()
+    page.get_by_role("radio", name=re.compile("^Breaking")).check()
     expect(page.locator(".push-title").first).to_have_text(HEADLINE)
     expect(page.locator("#fire-button")).to_contain_text(re.compile(r"to [\d,]+ phones"))
     expect(page.locator(".saved")).to_contain_text("Saved")
