@@ -102,8 +102,9 @@ async def test_two_editors_at_once_lose_nothing_and_are_told_of_each_other(node:
     """I23.1: two editors at once."""
     _, ana = await reader(node, "editor")
     _, bo = await reader(node, "approver")
-    await post(node, "/compose/keep", ana, form(title="a"))
-    await post(node, "/compose/keep", bo, form(title="b", version="1"))
+    for editor, title, version in ((ana, "a", "0"), (bo, "b", "1")):
+        kept = await post(node, "/compose/keep", editor, form(title=title, version=version))
+        assert "Saved" in kept.text, kept.text
     refused = await post(node, "/compose/keep", ana, form(title="c", version="1"))
     assert "Not saved" in refused.text
     assert "Approver changed this draft at" in unescape(refused.text)
