@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO, TypeVar
@@ -137,12 +137,23 @@ async def _fill(newsroom: Newsroom, config: Config, terminal: Terminal) -> None:
         for row in samples.subscribers(total, sample.dead_share, channels):
             rows.append(row)
             if len(rows) == ROWS_A_CALL:
-                await insist(partial(newsroom.put, rows))
+                await _put(newsroom, rows)
                 bars.advance(bar, len(rows))
                 rows = []
         if rows:
-            await insist(partial(newsroom.put, rows))
+            await _put(newsroom, rows)
             bars.advance(bar, len(rows))
+
+
+async def _put(newsroom: Newsroom, rows: Sequence[Subscriber]) -> None:
+    """Write sample subscribers. They are valid: one that is refused waits for the node's lease, late on busy cores."""
+    while rows:
+        _, faults = await insist(partial(newsroom.put, rows))
+        if not faults:
+            return
+        log.warning("the demo waits", why=str(next(iter(faults.values()))))
+        await trio.sleep(AGAIN_AFTER)
+        rows = [rows[n] for n in sorted(faults)]
 
 
 async def watch(newsroom: Newsroom, fired: CampaignReport, terminal: Terminal) -> None:

@@ -13,7 +13,7 @@ import trio
 from broadside.config.config import Demo
 from broadside.demo import demo
 from broadside.demo.demo_config import demo_config
-from broadside.errors import FireFailed
+from broadside.errors import FireFailed, Problem
 from storage.errors import LinkDown, LinkLost
 from storage.link import Link
 from tests.broadside.test_fire_once import newsroom
@@ -59,6 +59,29 @@ async def test_the_demo_fills_its_base_and_fires_once_over_a_link_that_is_lost(
         await demo.show(Blinking(real), config, demo.Terminal())  # type: ignore[arg-type]
     assert sum((await real.count()).values()) == 2500
     assert [each.id for each in (await real.campaigns(100)).items] == [each.id for each in shown]
+
+
+@pytest.mark.tarantool
+async def test_the_demo_puts_again_what_was_refused_while_its_node_had_no_lease(
+    own_link: Link, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """23: on starved cores the heartbeat is late, no node serves the channels, and the demo fired at an empty base."""
+    monkeypatch.setattr(demo, "AGAIN_AFTER", 0.01)
+    config = msgspec.structs.replace(demo_config(tmp_path), demo=Demo(subscribers=1500))
+    real, calls = newsroom(own_link, channels=config.channels), 0
+
+    class Late:
+        async def put(self, rows: list[Any]) -> Any:
+            nonlocal calls
+            calls += 1
+            if calls > 2:
+                return await real.put(rows)
+            late = range(0, len(rows), calls)  # all, and then every second
+            stored, _ = await real.put([row for n, row in enumerate(rows) if n not in late])
+            return stored, {n: Problem("channel", "no node serves it") for n in late}
+
+    await demo._fill(Late(), config, demo.Terminal())  # type: ignore[arg-type]
+    assert sum((await real.count()).values()) == 1500
 
 
 async def test_what_no_repeat_can_mend_is_said_at_once() -> None:

@@ -278,4 +278,4 @@ def test_no_field_of_a_nodes_state_can_hold_a_secret() -> None:
         "rate", "limit", "left", "quota", "connections", "wanted", "streams", "streams_allowed", "window", "p50", "p99",
         "name", "pid", "serving", "starts", "rss",
     }  # fmt: skip
-    assert TubeStatus.__struct_fields__ == ("tubes", "parked", "outbox", "marks", "memory")
+    assert TubeStatus.__struct_fields__ == ("tubes", "unsettled", "parked", "outbox", "marks", "memory")

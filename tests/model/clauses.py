@@ -36,9 +36,7 @@ class Clauses:
     settle_asks_for_the_take: bool = True  # (batch, take number) names what is settled; task ids are reused
     settle_is_one_transaction: bool = True  # ack, remainder and outbox line: all or none
     part_leaves_its_batch: bool = True  # who is settled in a part leaves the batch, which stays taken
-    part_is_settled_once: bool = (
-        True  # a part that is repeated, because its answer was lost, is known by the batch's size
-    )
+    part_is_settled_once: bool = True  # a part that is repeated after a lost answer is known by the batch's size
     settled_is_kept_by_id: bool = True  # not as a range, which covers ids of other batches too
     remainders_end: bool = True  # at the last attempt, and when the news expires
     # 8. outbox

@@ -374,7 +374,9 @@ class MemoryStore:
         self.nodes[name] = {"uuid": uuid, "epoch": granted, "status": "current", "reported": 0}
         return [granted]
 
-    def node_renew(self, name: str, epoch: int, now: int, still: list[Any], states: dict[str, Any]) -> list[Any]:
+    def node_renew(
+        self, name: str, epoch: int, now: int, still: list[Any], states: dict[str, Any], text: str
+    ) -> list[Any]:
         return [10, [], []] if self._current(name, epoch) else [None]
 
     def dead_judge(self, limits: dict[str, float], now: int) -> list[Any]:

@@ -6,9 +6,9 @@ import time
 
 import pytest
 
+from broadside.topology import LEAST_CONNECTIONS
 from simulators.ledger import Entry
 from tests.system.faults import FAULTS
-from tests.system.house import CONNECTIONS
 from tests.system.night_hours import DAY, EVENING, FIRE_BEFORE, MORNING, PROMPT, ZONES, Night
 from tests.system.nights import TTL
 from tests.system.plan import FEW, STREAMS, draw
@@ -94,7 +94,7 @@ def test_night_falls_in_the_midst_of_every_plan_and_the_morning_suffices(name: s
     latency = FAULTS[name].latency
     assert latency is not None
     pace = (
-        2 * (STREAMS * CONNECTIONS + FEW) / (latency / 1000)
+        2 * (STREAMS * LEAST_CONNECTIONS + FEW) / (latency / 1000)
     )  # of two platforms; the twins wait longer for more workers
     for seed in range(200):
         third = draw(seed, name).subscribers / 3

@@ -160,10 +160,10 @@ _RING = RingState(
                 channels=[
                     ChannelFlow(
                         channel="ios-news",
-                        platform="apns",
+                        platform="push",
                         in_hand=10,
                         rate=9800.0,
-                        quota="none (apns sets no rate)",
+                        quota="none (the provider sets no rate)",
                         connections=2,
                         wanted=2,
                         streams=1730,
