@@ -14,14 +14,14 @@ if TYPE_CHECKING:
     from tests.system.run import Run
 
 _SETTLE_FIRST = """
+from actors.messages import Answered
 from actors.transport_actor import TransportActor
 from transports.contract import Outcomes
 
 
-async def send(self, nursery):
-    async for batch in self._work:
-        await self._done.send((batch, Outcomes(delivered=len(batch.recipients))))
-        await self._transport.send(batch)
+async def send(self, batch):
+    await self._done.send(Answered(batch, Outcomes(delivered=len(batch.recipients))))
+    await self._transport.send(batch)
 
 
 TransportActor._send = send
