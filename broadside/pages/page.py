@@ -94,10 +94,13 @@ def go_to(request: Request, path: str) -> Response:
 
 
 def log_in_first(request: Request) -> Response:
-    """Answer with the log-in, which then leads back to this page."""
+    """Answer with the log-in, which then leads back to this page; it says so if a session has ended meanwhile."""
     path = request.headers.get("hx-current-url") or str(request.url)
     back = "/" + path.partition("://")[2].partition("/")[2]
-    return go_to(request, "/login" if back == "/" else f"/login?{urlencode({'next': back})}")
+    query = {"ended": "1"} if FROM_HTMX in request.headers or request.cookies else {}
+    if back != "/":
+        query["next"] = back
+    return go_to(request, f"/login?{urlencode(query)}" if query else "/login")
 
 
 async def session_of(request: Request, api: ASGIApp) -> SessionRecord:

@@ -75,7 +75,11 @@ async def test_a_stranger_is_led_to_the_log_in_and_back(node: httpx.AsyncClient)
         assert whole.headers["location"].startswith("/login")
         part = await node.request(page.method, path, headers={**HTML, "hx-request": "true"})
         assert (part.status_code, part.content) == (204, b"")
-        assert part.headers["hx-redirect"].startswith("/login")
+        assert part.headers["hx-redirect"].startswith("/login?ended=1")
+    ended = await node.get("/campaigns", headers={**HTML, "cookie": "broadside-8765=gone"})
+    assert ended.headers["location"] == "/login?ended=1&next=%2Fcampaigns"
+    assert "has ended" in (await node.get(ended.headers["location"], headers=HTML)).text
+    assert "has ended" not in (await node.get("/login", headers=HTML)).text
 
 
 async def test_every_page_answers_every_role_with_html_and_never_a_fault(node: httpx.AsyncClient) -> None:
