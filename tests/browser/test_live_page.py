@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from tests.browser.ring_with_pages import FEW, PHONES, START, RingWithPages
@@ -166,7 +165,6 @@ def test_a_page_whose_node_dies_says_so_and_comes_back_by_itself(
     assert page.evaluate("window.opened"), "the page was never loaded again"
 
 
-@pytest.mark.long
 def test_twenty_viewers_see_the_end(visit: Callable[..., Visit], ring: RingWithPages) -> None:
     campaign = ring.fire("for twenty", audience=SEEN).id
     pages = [visit("viewer").page(f"/campaigns/{campaign}") for _ in range(20)]
