@@ -58,9 +58,8 @@ REPLICA_DEADLINE = 3.0
 PAGES_A_CALL = 200
 ROWS_A_COUNT = 5000
 """Rows that one call counts: about 2 ms of Tarantool's thread."""
-COUNTED_A_CALL = 16_000
-"""Rows whose audience one call counts: about 8 ms of Tarantool's thread, which others may have after each thousand.
-With 4,000 a count of two million waits for 500 answers (`./dev bench storage`)."""
+COUNTED_A_CALL = 4000
+"""Rows whose audience one call counts: about 2 ms of Tarantool's thread, which others may have after each thousand."""
 LOOKUPS_A_CALL = 2000
 """Subscribers that one call looks up: about 3 ms of Tarantool's thread."""
 
