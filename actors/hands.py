@@ -48,7 +48,7 @@ class Hands:
             await self._changed.wait()
 
     def release(self, recipients: int = RECIPIENTS_A_BATCH) -> None:
-        """Return a hand, or the room of so many recipients of a batch in hand."""
+        """Return a whole hand, or the room that some recipients of a batch took."""
         self._taken -= recipients
         self._changed.set()
         self._changed = trio.Event()

@@ -338,7 +338,7 @@ class Remainder(NamedTuple):
 
 
 class Left(NamedTuple):
-    """What is left of a batch of which a part is settled: it stays taken."""
+    """The rest of a batch after a part was settled: it stays taken."""
 
     before: int
     """Recipients before: each part has its own, so a repeated one is known by it."""

@@ -62,7 +62,7 @@ class KnownRows(Generic[T]):
         return row
 
     def forget(self, ended: Callable[[str, T], bool]) -> None:
-        """Look rows up again: those of which ``ended`` (name, row) is true."""
+        """Look up again the rows for which ``ended`` (name, row) is true."""
         self._forgotten += 1
         for name in [name for name, known in self._known.items() if known.row is not None and ended(name, known.row)]:
             del self._known[name]

@@ -17,7 +17,7 @@ LOG_NORMAL = Latency(p50=60.0, p99=500.0)
 
 
 async def reached(tubes: MemoryTubes, enough: int) -> float:
-    """The moment at which so many are delivered and settled."""
+    """The moment at which this number is delivered and settled."""
     while sum(each.tallies.get("delivered", 0) for each in tubes.settled) < enough:  # noqa: ASYNC110 - virtual time
         await trio.sleep(0.01)
     return trio.current_time()

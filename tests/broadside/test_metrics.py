@@ -130,14 +130,17 @@ async def test_a_taken_address_for_figures_is_named(own_link: Link, tmp_path: Pa
                 raise AssertionError("it must not start")
 
 
-async def test_metrics_and_alarms_answer_while_tarantool_is_away() -> None:
+def away() -> httpx.AsyncClient:
+    """A client of an API whose Tarantool is away."""
     nowhere = Endpoint("unix/:/nowhere", "u", "p")
     link = Link({"store": nowhere, "queue": nowhere})  # never opened
     app = api_of(newsroom_over(link), Ring(store=Store(link), node="n1"), link, KEY).app()
     headers = {"authorization": f"Bearer {KEY}"}
-    async with httpx.AsyncClient(
-        transport=httpx.ASGITransport(app=app), base_url="http://node", headers=headers
-    ) as client:
+    return httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://node", headers=headers)
+
+
+async def test_metrics_and_alarms_answer_while_tarantool_is_away() -> None:
+    async with away() as client:
         found = values((await client.get("/metrics")).text)
         ready = await client.get("/readyz")
     assert found["broadside_tarantool_reached{}"] == 0
@@ -181,13 +184,7 @@ async def test_probes_and_figures_share_one_look_a_second(
 
 async def test_the_status_says_that_tarantool_is_away() -> None:
     """Issue 22: it was an error, just when somebody wanted to know what is wrong."""
-    nowhere = Endpoint("unix/:/nowhere", "u", "p")
-    link = Link({"store": nowhere, "queue": nowhere})  # never opened
-    app = api_of(newsroom_over(link), Ring(store=Store(link), node="n1"), link, KEY).app()
-    headers = {"authorization": f"Bearer {KEY}"}
-    async with httpx.AsyncClient(
-        transport=httpx.ASGITransport(app=app), base_url="http://node", headers=headers
-    ) as client:
+    async with away() as client:
         answer = await client.get("/v1/status")
     assert answer.status_code == 200
     assert (answer.json()["queue"], answer.json()["alarms"][0]["name"]) == (None, "tarantool-away")
