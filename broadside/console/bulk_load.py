@@ -13,7 +13,8 @@ from broadside.api.bounds import LARGEST_LINE
 from broadside.api.subscriber import Subscriber, decode_lines, decode_stored_form
 from broadside.console.calls import Call
 from broadside.errors import Problem
-from broadside.newsroom.newsroom import Newsroom, Prepared
+from broadside.newsroom.newsroom import Newsroom
+from broadside.newsroom.subscriber_desk import Prepared
 from storage.records import Stored
 
 FAULTS = 100
@@ -82,7 +83,7 @@ class BulkLoad:
         async def flush() -> None:
             batch, self._batch = self._batch, _Batch()
             if batch.numbers or batch.bad:
-                await send.send((batch, await self._newsroom.prepare(batch.rows)))
+                await send.send((batch, await self._newsroom.subscribers.prepare(batch.rows)))
 
         async def take(first: int, lines: bytes) -> None:
             await self._decode(first, lines)
@@ -124,7 +125,7 @@ class BulkLoad:
                 self._replacing = self._replacing or row.replaces is not None
 
     async def _store(self, batch: _Batch, prepared: Prepared) -> None:
-        stored, faults = await self._newsroom.store(prepared)
+        stored, faults = await self._newsroom.subscribers.store(prepared)
         self._stored = Stored(*map(sum, zip(self._stored, stored, strict=True)))
         bad = batch.bad + [(batch.numbers[index], problem) for index, problem in faults.items()]
         self._lines += len(batch.numbers) + len(batch.bad)

@@ -90,7 +90,7 @@ class Metrics:
     async def _counted(self) -> tuple[dict[str, int], list[CampaignLine]]:
         """Subscribers by channel, and the newest campaigns."""
         with trio.move_on_after(WITHIN), contextlib.suppress(StorageError):
-            return await self._newsroom.count(), (await self._newsroom.campaigns(NEWEST)).items
+            return await self._newsroom.subscribers.count(), (await self._newsroom.campaigns(NEWEST)).items
         return {}, []
 
 

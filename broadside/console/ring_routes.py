@@ -25,17 +25,17 @@ def ring_routes(newsroom: Newsroom, ring: Ring) -> list[Bound]:
         return await ring.forget(call.named("name"), call.query(table.ForgetQuery).force)
 
     async def tubes(call: Call) -> TubeStatus:
-        return await newsroom.tubes()
+        return await newsroom.tubes.status()
 
     async def buried(call: Call) -> BuriedPage:
         query = call.query(table.BuriedQuery)
-        return await newsroom.buried(call.named("channel"), query.limit, query.cursor)
+        return await newsroom.tubes.buried(call.named("channel"), query.limit, query.cursor)
 
     async def kick(call: Call) -> Kicked:
-        return Kicked(await newsroom.kick(call.named("channel"), call.query(table.KickQuery).count))
+        return Kicked(await newsroom.tubes.kick(call.named("channel"), call.query(table.KickQuery).count))
 
     async def end(call: Call) -> EndedBatches:
-        return EndedBatches(*await newsroom.end_buried(call.named("channel"), call.query(table.EndQuery).limit))
+        return EndedBatches(*await newsroom.tubes.end_buried(call.named("channel"), call.query(table.EndQuery).limit))
 
     async def channels(call: Call) -> Channels:
         platforms = newsroom.device_tokens.channels

@@ -20,7 +20,7 @@ def subscriber_routes(newsroom: Newsroom) -> list[Bound]:
         (row,) = decode_lines([call.raw], changes, strict=strict)
         if isinstance(row, Problem):
             raise RecordError(row)
-        stored, faults = await newsroom.put([row])
+        stored, faults = await newsroom.subscribers.put([row])
         if faults:
             raise RecordError(faults[0])
         return Imported(**counts(stored, replacing=row.replaces is not None), **changes.report())
@@ -30,14 +30,14 @@ def subscriber_routes(newsroom: Newsroom) -> list[Bound]:
 
     async def unregister(call: Call) -> Removed:
         query = call.query(table.UnregisterQuery)
-        return Removed(await newsroom.remove(query.channel, query.token))
+        return Removed(await newsroom.subscribers.remove(query.channel, query.token))
 
     async def page(call: Call) -> SubscriberPage:
         query = call.query(table.SubscribersQuery)
-        return await newsroom.page(query.limit, query.cursor)
+        return await newsroom.subscribers.page(query.limit, query.cursor)
 
     async def count(call: Call) -> BaseCount:
-        channels = await newsroom.count()
+        channels = await newsroom.subscribers.count()
         return BaseCount(sum(channels.values()), channels)
 
     return [

@@ -99,7 +99,7 @@ def write_twin_scripts(folder: Path, platforms: Iterable[str]) -> None:
 
 async def show(newsroom: Newsroom, config: Config, terminal: Terminal) -> None:
     """Fill an empty base, fire the sample campaign, and show its progress and result. Leave an existing base alone."""
-    counts = await insist(newsroom.count)
+    counts = await insist(newsroom.subscribers.count)
     campaigns = (await insist(lambda: newsroom.campaigns(100))).items
     if counts or campaigns:
         there = f"{sum(counts.values()):,} subscribers, {len(campaigns)} campaigns"
@@ -148,7 +148,7 @@ async def _fill(newsroom: Newsroom, config: Config, terminal: Terminal) -> None:
 async def _put(newsroom: Newsroom, rows: Sequence[Subscriber]) -> None:
     """Write sample subscribers. They are valid: one that is refused waits for the node's lease, late on busy cores."""
     while rows:
-        _, faults = await insist(partial(newsroom.put, rows))
+        _, faults = await insist(partial(newsroom.subscribers.put, rows))
         if not faults:
             return
         log.warning("the demo waits", why=str(next(iter(faults.values()))))

@@ -79,8 +79,8 @@ class AlarmBoard:
         with trio.move_on_after(WITHIN) as patience:
             try:
                 found["channels"] = await newsroom.channel_states()  # this node's own while the store is away
-                found["tubes"] = await newsroom.tubes()
-                found["outbox_age"] = await newsroom.outbox_age()
+                found["tubes"] = await newsroom.tubes.status()
+                found["outbox_age"] = await newsroom.tubes.outbox_age()
                 found["memory"] = await newsroom.memory()
                 found["peers"] = await self._ring.peers()
             except (LinkDown, LinkLost) as error:

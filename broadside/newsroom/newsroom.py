@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import re
 from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Mapping, Sequence
-from types import MappingProxyType
-from typing import Any, NamedTuple, cast
+from typing import Any
 
 import msgspec
 import trio
@@ -15,7 +13,6 @@ import trio
 from broadside.access.limits import NO_LIMITS, KeyLimits
 from broadside.api import strict_json
 from broadside.api.audience_request import AudienceRequest
-from broadside.api.base_records import SubscriberPage
 from broadside.api.campaign_report import (
     CampaignLine,
     CampaignPage,
@@ -26,13 +23,11 @@ from broadside.api.campaign_report import (
     NewsroomClock,
     Verdict,
 )
-from broadside.api.node_status import TubeStatus
-from broadside.api.operations import BuriedBatch, BuriedPage, Coverage, Verification
+from broadside.api.operations import Coverage, Verification
 from broadside.api.preview_report import PreviewReport
-from broadside.api.served_channels import meant, unserved
-from broadside.api.subscriber import Subscriber
-from broadside.api.token_rules import DeviceTokens, of_another_channel
-from broadside.api.v1.cursors import number, page, read_cursor
+from broadside.api.served_channels import meant
+from broadside.api.token_rules import DeviceTokens
+from broadside.api.v1.cursors import page, read_cursor
 from broadside.errors import Conflict, Problem, RecordError, shown
 from broadside.newsroom import served, starts
 from broadside.newsroom.adaptation import adapt, policy_entries
@@ -48,7 +43,8 @@ from broadside.newsroom.link_reader import LinkReader
 from broadside.newsroom.quiet_policy import HOURS, NO_QUIET, Quiet
 from broadside.newsroom.reports import report
 from broadside.newsroom.starts import Times
-from broadside.newsroom.successions import Target, put_order
+from broadside.newsroom.subscriber_desk import SubscriberDesk
+from broadside.newsroom.tube_desk import TubeDesk
 from campaigns.campaign import ADAPTED, Campaign
 from campaigns.channel_state import ChannelState
 from campaigns.clock import Clock, wall_clock
@@ -59,8 +55,8 @@ from campaigns.presentation import Presentation
 from campaigns.quiet_hours import written_hours
 from campaigns.windows import BEST, QuietRule, Windows
 from storage.errors import LinkDown, LinkLost
-from storage.records import REFUSALS, TASK_FIELDS, Buried, DeadStanding, Memory, Row, Stored
-from storage.store import Store, pack_rows
+from storage.records import DeadStanding, Memory
+from storage.store import Store
 from storage.tubes import Tubes
 from transports import registry
 from transports.errors import PayloadError
@@ -75,10 +71,6 @@ LARGEST_PAGE = 16_000
 """The most: at best times, where a page is parted by half hours, and for narrow audiences. With 8,000 a push at best
 times cost twice as much CPU as usual, with these half as much again (`./dev bench classes`). With 24,000 a small call
 waited 24 ms for the put of a page."""
-SERVED_FOR = 1.0
-"""Seconds for which the ring's channels are cached while subscribers come in."""
-ASKED_AT_ONCE = 100
-"""Replaced tokens that one call looks for: the store names the first that it finds, and the rest is asked for again."""
 LOOK_EVERY = 0.2
 """Seconds between two reads of a campaign under way …"""
 SCHEDULED_EVERY = 1.0
@@ -88,19 +80,6 @@ Adapted = tuple[Message, list[str]]
 """A message that a platform carries, and how it was adapted to it."""
 MessageCheck = Callable[..., None]
 """Raises ``PayloadError`` if a platform cannot carry a message: ``Transport.check``."""
-
-
-class Prepared(NamedTuple):
-    """Subscribers that are ready to be stored."""
-
-    faults: dict[int, Problem]
-    """Index → why it is not stored."""
-    packed: Sequence[bytes] = ()
-    """The rows, if none of them replaces a token."""
-    replacing: Mapping[int, tuple[Any, ...]] = MappingProxyType({})
-    """Index → row, if some do: what stands in the base decides about those."""
-    replaced: Mapping[int, Target] = MappingProxyType({})
-    """Index → the target that is replaced."""
 
 
 class Newsroom:
@@ -143,6 +122,8 @@ class Newsroom:
         self.audience = AudienceDesk(store)
         self.links = LinkReader(link_hosts)
         self.drafts = DraftDesk(store.drafts, clock, zone)
+        self.subscribers = SubscriberDesk(store, checks, device_tokens, clock)
+        self.tubes = TubeDesk(tubes, checks)
         self._dry_run = dry_run
         self.device_tokens = device_tokens
         self._quiet = quiet
@@ -151,8 +132,6 @@ class Newsroom:
         self._clock = clock
         self.refused_lines = RefusedLines(clock)
         self.zone = zone
-        self._served: frozenset[str] | None = None
-        self._served_until = -math.inf
 
     async def fire(self, request: FireRequest, key: str | None = None, owner: str = "local") -> CampaignReport:
         """Create a campaign and fire it once, however often the same request comes with the same ``key``.
@@ -522,120 +501,6 @@ class Newsroom:
                 return
             await trio.sleep(LOOK_EVERY if now.state != "scheduled" else SCHEDULED_EVERY)
 
-    async def put(self, subscribers: Iterable[Subscriber]) -> tuple[Stored, dict[int, Problem]]:
-        """Write subscribers. A token is written before the one that replaces it, in whatever order they are given.
-
-        Not written are those with a channel that no node serves, with an invalid token, or with a token that should be
-        replaced on another channel than its own: index → problem.
-        """
-        return await self.store(await self.prepare(list(subscribers)))
-
-    async def prepare(self, rows: Sequence[Subscriber]) -> Prepared:
-        """Do of ``put`` all that does not depend on the base: others may be stored meanwhile."""
-        now, known = self._clock(), await self._served_lately()
-        lost = {name: unserved(name, known) for name in {row.channel for row in rows} - known}
-        faults = {n: lost[row.channel] for n, row in enumerate(rows) if row.channel in lost} if lost else {}
-        good: Sequence[int] = [n for n in range(len(rows)) if n not in faults] if faults else range(len(rows))
-        chosen = [rows[n] for n in good] if faults else rows
-        tokens = self.device_tokens.normalised(chosen)
-        if Problem in set(map(type, tokens)):
-            invalid = {n: token for n, token in zip(good, tokens, strict=True) if isinstance(token, Problem)}
-            faults |= invalid
-            good = [n for n in good if n not in invalid]
-            chosen, tokens = [rows[n] for n in good], [token for token in tokens if isinstance(token, str)]
-        wired = _wired(chosen, cast("Sequence[str]", tokens), now)
-        replaced = {
-            n: (row.channel, self.device_tokens.stored(row.channel, row.replaces))
-            for n, row in zip(good, chosen, strict=True)
-            if row.replaces is not None
-        }
-        if replaced:
-            return Prepared(faults, replacing=dict(zip(good, wired, strict=True)), replaced=replaced)
-        return Prepared(faults, pack_rows(wired))
-
-    async def store(self, prepared: Prepared) -> tuple[Stored, dict[int, Problem]]:
-        """Write what ``prepare`` has made, and return what ``put`` does."""
-        packed, faults, replaced = prepared.packed, prepared.faults, prepared.replaced
-        if replaced:
-            rows = prepared.replacing
-            targets = {n: (row[0], row[1]) for n, row in rows.items()}
-            elsewhere = await self._elsewhere(replaced, set(targets.values()))
-            order = put_order({n: target for n, target in targets.items() if n not in elsewhere}, replaced)
-            packed = pack_rows([rows[n] + ((replaced[n][1],) if n in replaced else ()) for n in order])
-            faults = faults | elsewhere
-        return await self._store.subscribers_put_packed(packed), faults
-
-    async def _elsewhere(self, replaced: Mapping[int, Target], put: Collection[Target]) -> dict[int, Problem]:
-        """Find the tokens that are replaced on one channel and known on another."""
-        faults = {}
-        asked = [index for index, old in replaced.items() if old not in put]
-        for start in range(0, len(asked), ASKED_AT_ONCE):
-            part = asked[start : start + ASKED_AT_ONCE]
-            while part and (found := await self._store.subscribers_elsewhere([replaced[index] for index in part])):
-                index, other = part[found[0]], found[1]
-                channel, token = replaced[index]
-                faults[index] = of_another_channel(token, channel, other)
-                part = part[found[0] + 1 :]
-        return faults
-
-    async def _served_lately(self) -> frozenset[str]:
-        """The channels that the ring serves, cached for ``SERVED_FOR`` seconds: apps register phones one by one.
-
-        Until a node has joined they are this node's own.
-        """
-        if trio.current_time() >= self._served_until:
-            self._served, self._served_until = await self._store.channels_served(), trio.current_time() + SERVED_FOR
-        return frozenset(self._checks) if self._served is None else self._served
-
-    async def count(self) -> dict[str, int]:
-        """Count subscribers by channel."""
-        return await self._store.subscribers_count()
-
-    async def page(self, limit: int, cursor: str = "") -> SubscriberPage:
-        """Return a part of the base. Raises ``RecordError`` if there is no such ``cursor``."""
-        rows = await self._store.subscribers_page(read_cursor(cursor, number) or 0, limit)
-        # a page is bounded in bytes too, so only an empty one is the end
-        return SubscriberPage([_subscriber(row) for row in rows], str(rows[-1].id) if rows else None)
-
-    async def remove(self, channel: str, token: str) -> bool:
-        """Delete one subscriber, in whatever form its token is given; returns whether it existed."""
-        return any([await self._store.subscribers_remove(channel, text) for text in self._spellings(channel, token)])
-
-    def _spellings(self, channel: str, token: str) -> set[str]:
-        """The forms of a token: as given, and as its platform writes it."""
-        written = [self.device_tokens.one(channel, kind, token) for kind in self.device_tokens.kinds(channel)]
-        return {token, *(text for text in written if isinstance(text, str))}
-
-    async def tubes(self) -> TubeStatus:
-        """Return the numbers of tasks by tube and state, of parked batches, and of reports in the outbox."""
-        return msgspec.convert(await self._tubes.statistics(), TubeStatus)
-
-    async def buried(self, channel: str, limit: int, cursor: str = "") -> BuriedPage:
-        """Return buried batches of a channel; raises ``Conflict`` if there is none, ``RecordError`` for a cursor."""
-        self._known(channel)
-        after = read_cursor(cursor, lambda pri, id: (number(pri), number(id)))
-        found = await self._tubes.tube_buried(channel, limit + 1, after)
-        return BuriedPage(*page([_buried(each) for each in found], limit, lambda n: (found[n].pri, found[n].id)))
-
-    async def kick(self, channel: str, count: int) -> int:
-        """Put buried batches back on their tube; returns how many. Raises ``Conflict`` if there is no such channel."""
-        self._known(channel)
-        return await self._tubes.tube_kick(channel, count)
-
-    async def end_buried(self, channel: str, limit: int) -> tuple[int, int]:
-        """End buried batches; returns (batches, recipients). Raises ``Conflict`` if there is no such channel."""
-        self._known(channel)
-        return await self._tubes.tube_end(channel, limit)
-
-    async def outbox_age(self) -> float:
-        """For how many seconds this node's oldest report has waited for the store."""
-        return await self._tubes.outbox_age()
-
-    def _known(self, channel: str) -> None:
-        if channel not in self._checks:
-            known = ", ".join(sorted(self._checks))
-            raise Conflict(f"no channel {shown(channel)} on this node", f"known: {known}", missing=True)
-
     async def memory(self) -> dict[str, Memory]:
         """Return how full the store's and the queue's memory is; one entry if they are one instance."""
         store, queue = await self._store.memory(), await self._tubes.memory()
@@ -679,44 +544,3 @@ def _problem(said: str) -> Problem:
     """Parse a platform's objection, ``message.title: is empty; write …``."""
     found = re.fullmatch(r"(message[\w.\[\]-]*): (.*?)(?:; (.*))?", said, re.DOTALL)
     return Problem(found[1], found[2], found[3] or "") if found else Problem("message", said)
-
-
-def _wired(rows: Sequence[Subscriber], tokens: Sequence[str], now: int) -> list[tuple[Any, ...]]:
-    """Return the rows as ``pack_rows`` takes them. Made from columns they cost half as much."""
-    columns = (
-        [s.channel for s in rows],
-        tokens,
-        [s.kind for s in rows],
-        [now if s.registered_at is None else s.registered_at for s in rows],
-        [s.locale for s in rows],
-        [s.tz for s in rows],
-        [s.country for s in rows],
-        [s.app_version for s in rows],
-        [s.screen for s in rows],
-        [s.best_minute for s in rows],
-        [s.tags for s in rows],
-        [s.fields for s in rows],
-    )
-    return list(zip(*columns, strict=True))
-
-
-def _buried(batch: Buried) -> BuriedBatch:
-    data, campaign, segment, seq, attempt = batch.data, None, None, None, None
-    if isinstance(data, list) and len(data) == TASK_FIELDS - 1 and isinstance(data[1], int):
-        campaign, segment, seq, attempt = campaign_text(data[1]), data[3], data[4], data[6] % REFUSALS
-    return BuriedBatch(
-        id=batch.id,
-        campaign=campaign,
-        segment=segment,
-        page=seq,
-        attempt=attempt,
-        crashes=batch.crashes,
-        maybe_sent=batch.maybe_sent,
-        why=batch.why,
-    )
-
-
-def _subscriber(row: Row) -> Subscriber:
-    plain = row._asdict()
-    del plain["changed_at"]
-    return Subscriber(**plain)

@@ -153,7 +153,7 @@ class Node:
             quotas=lambda: {name: allowance.text for name, allowance in self.allowances.items()},
             tree=lambda: self.tree.snapshot(),
             ready=self._serving,
-            count=self.newsroom.tubes,
+            count=self.newsroom.tubes.status,
         )
         self.tree = Supervisor(
             config.node.name,

@@ -16,8 +16,8 @@ from broadside.api.bounds import LARGEST_LINE
 from broadside.api.subscriber import Subscriber, decode_lines, decode_stored_form
 from broadside.console import bulk_load
 from broadside.newsroom.alarms import RefusedLines
-from broadside.newsroom.newsroom import Newsroom, Prepared
 from broadside.newsroom.ring import Ring
+from broadside.newsroom.subscriber_desk import Prepared, SubscriberDesk
 from storage.errors import LinkDown
 from storage.link import Link
 from storage.records import Stored
@@ -130,10 +130,10 @@ async def test_no_batch_is_larger_than_its_bytes_and_a_slow_store_holds_the_read
     api: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Issue 22.1: a thousand lines of 60 KB each were kept at once, whatever the store had taken."""
-    sizes, read, ahead, prepare = [], 0, [], Newsroom.prepare
+    sizes, read, ahead, prepare = [], 0, [], SubscriberDesk.prepare
 
-    async def measured(newsroom: Newsroom, rows: Sequence[Subscriber]) -> Prepared:
-        prepared = await prepare(newsroom, rows)
+    async def measured(desk: SubscriberDesk, rows: Sequence[Subscriber]) -> Prepared:
+        prepared = await prepare(desk, rows)
         sizes.append(sum(map(len, prepared.packed)))
         return prepared
 
@@ -148,7 +148,7 @@ async def test_no_batch_is_larger_than_its_bytes_and_a_slow_store_holds_the_read
             read += 1
             yield lines([subscriber(n, fields={f"f{at}": "x" * 1000 for at in range(11)})])
 
-    monkeypatch.setattr(Newsroom, "prepare", measured)
+    monkeypatch.setattr(SubscriberDesk, "prepare", measured)
     monkeypatch.setattr(Store, "subscribers_put_packed", slow)
     told = (await api.post("/v1/subscribers/bulk", content=body())).json()
     assert told["inserted"] == sum(sizes)

@@ -44,7 +44,7 @@ class House:
 
     async def subscribers(self, *channels: str, count: int = 7) -> None:
         token = {"android": "fcm{:05d}:APA91b_{:0140x}", "ios": "{1:064x}"}
-        await self.newsroom.put(
+        await self.newsroom.subscribers.put(
             [Subscriber(channel=name, token=token[name].format(n, n)) for name in channels for n in range(count)]
         )
 
@@ -108,7 +108,7 @@ async def test_google_is_asked_apple_is_not_and_nothing_is_sent_or_stored(house:
         "ios": Verdict("checked", "checked here only; Apple has no dry run"),
     }
     assert (await house.newsroom.campaigns(10)).items == []
-    assert await house.newsroom.count() == {"android": 7, "ios": 7}
+    assert await house.newsroom.subscribers.count() == {"android": 7, "ios": 7}
     judged = [json.loads(line) for line in house.ledgers["android"].read_text().splitlines()]
     assert [entry["validated"] for entry in judged] == [True] * 5, "judged, not delivered"
     assert house.ledgers["ios"].read_text() == ""
@@ -137,7 +137,7 @@ async def test_dead_phones_are_told_and_kept(house: House) -> None:
     verdict = (await house.ask(channels=["android"]))["android"]
     assert (verdict.verdict, verdict.asked, verdict.accepted) == ("accepted", 3, 2)
     assert verdict.text == "Google accepts it (2 of 3; 1 × INVALID_ARGUMENT)"
-    assert await house.newsroom.count() == {"android": 3}
+    assert await house.newsroom.subscribers.count() == {"android": 3}
 
 
 async def test_the_providers_own_objection_is_the_answer(house: House) -> None:

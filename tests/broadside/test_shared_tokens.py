@@ -128,7 +128,9 @@ async def fire_until_both_workers_have_sent(node: Node, apple: Apple) -> None:
 @pytest.mark.timeout(120)
 @pytest.mark.tarantool
 async def test_all_processes_show_apple_one_token_per_key_and_change_it_together(node: Node, apple: Apple) -> None:
-    await node.newsroom.put(Subscriber(channel=name, token=f"{number:064x}") for number in range(300) for name in APPS)
+    await node.newsroom.subscribers.put(
+        Subscriber(channel=name, token=f"{number:064x}") for number in range(300) for name in APPS
+    )
     await fire_until_both_workers_have_sent(node, apple)
     first = {token.name: token.text for token in node._tokens.current()}
     assert len(first) == 2, "two keys"

@@ -129,7 +129,7 @@ async def test_a_standing_channel_says_why_wherever_a_person_looks(
 
     # each of two workers may send a batch at once and another one on credit: a thousand are left that must wait
     phones = {**dict.fromkeys(node._config.channels, 100), "limiter": 3000}
-    await node.newsroom.put(
+    await node.newsroom.subscribers.put(
         Subscriber(channel=name, token=f"{n:064x}") for name, count in phones.items() for n in range(count)
     )
     fired = await node.newsroom.fire(FireRequest(message=Message(title="t", body="b")))
