@@ -106,7 +106,9 @@ def medians(rows: list[Row]) -> list[Row]:
 
 
 def _line(row: Row) -> str:
-    figures = f"{row.pushes_per_second:>10,.0f} {row.cpu_us_per_push:>8.2f} {row.rss_mb:>7.1f}"
+    figures = (
+        f"{row.pushes_per_second:>10,.0f} {row.cpu_us_per_push:>8.2f} {row.octets_per_push:>6.0f} {row.rss_mb:>7.1f}"
+    )
     where = f"{row.streams:>7,} {row.connections:>5} {row.latency_ms:>5} {row.sink:>9}"
     name = _NAMES.get(row.client, row.client)
     return f"{name:<34} {where} {figures}  {row.note}".rstrip()
@@ -123,7 +125,7 @@ def main() -> None:
     options = parser.parse_args()
     rows = []
     if not options.json:
-        print(f"{'client':<34} streams conns    ms      sink   pushes/s  CPU µs  RSS MB")
+        print(f"{'client':<34} streams conns    ms      sink   pushes/s  CPU µs octets  RSS MB")
     measured = (
         medians(list(measure_texts(options.seconds))) if options.texts else measure(options.seconds, options.quick)
     )

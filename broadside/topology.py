@@ -72,6 +72,7 @@ def settings(setup: wire.ChannelSetup) -> TransportSettings:
         quiet_channel=setup.quiet_channel,
         android_v2=setup.android_v2,
         collapse_slots=setup.collapse_slots,
+        devices=setup.devices,
     )
 
 

@@ -75,6 +75,7 @@ class ChannelSetup(msgspec.Struct, frozen=True, kw_only=True):
     android_v2: bool | str = False
     """Also the versions of the app, as ``version_bounds`` reads them."""
     collapse_slots: tuple[str, ...] = ()
+    devices: tuple[str, ...] = ()
 
 
 class SharedToken(msgspec.Struct, frozen=True, tag="provider-token"):

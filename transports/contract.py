@@ -225,6 +225,8 @@ class TransportSettings:
     have ``NEW_APP`` as their last value."""
     collapse_slots: tuple[str, ...] = ()
     """The named slots of the screen that an editor may use."""
+    devices: tuple[str, ...] = ()
+    """Of ``Platform.devices``, those that the app is on; empty: all."""
     warm_up: str | None = None
     """Token of a device of our own: each new connection first sends it a push that nobody sees."""
 
@@ -293,7 +295,11 @@ class Platform:
     if the message goes to no channel of this platform."""
 
     keys: frozenset[str] = frozenset()
-    """Further keys of a channel's table that it understands: ``quiet_channel``, ``android_v2``, ``collapse_slots``."""
+    """Further keys of a channel's table that it understands: ``quiet_channel``, ``android_v2``, ``collapse_slots``,
+    ``devices``."""
+
+    devices: tuple[str, ...] = ()
+    """The kinds of devices that its requests speak to, if a channel may leave some of them out."""
 
     sleeps: bool = False
     """Whether it can show a push asleep. If it understands ``quiet_channel``, only on a channel that names one."""

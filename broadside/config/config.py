@@ -103,6 +103,8 @@ class Channel(msgspec.Struct, frozen=True, kw_only=True):
     """Android: send Google's second form of messages; a text: only to apps of these versions (``>=5.0``)."""
     collapse_slots: Annotated[tuple[Annotated[str, Meta(pattern=SLOT)], ...], Meta(max_length=4)] = ()
     """Android: the slots in which an editor may let a push replace an earlier one. FCM keeps four for each device."""
+    devices: tuple[str, ...] = ()
+    """The kinds of devices that its app is on, so that nothing is sent for others; empty: all that its platform has."""
     origin: str | None = None
     """``https://host:port`` instead of the provider's own."""
     ca: Path | None = None
@@ -335,10 +337,14 @@ def _checked_channel(reader: strict_toml.Reader, channel: Channel, key: str) -> 
     platform = registry.load(channel.platform)
     if not channel.app or any(c.isspace() or not c.isprintable() for c in channel.app):
         reader.problem(f"{key}.app", f"{shown(channel.app)} is not an app id", f"write {platform.app}", channel.app)
-    for name in ("quiet_channel", "android_v2", "collapse_slots"):
+    for name in ("quiet_channel", "android_v2", "collapse_slots", "devices"):
         if getattr(channel, name) and name not in platform.keys:
             who = ", ".join(each for each in known if name in registry.load(each).keys)
             reader.problem(f"{key}.{name}", f"has no use on {channel.platform}", f"remove it: it is for {who}")
+    if unknown := [each for each in channel.devices if each not in platform.devices]:
+        remedy = f"known: {', '.join(platform.devices)}"
+        if platform.devices:
+            reader.problem(f"{key}.devices", f"unknown device {shown(unknown[0])}", remedy, unknown[0])
     if isinstance(channel.android_v2, str):
         try:
             version_bounds(channel.android_v2)

@@ -391,6 +391,7 @@ class Node:
             quiet_channel=channel.quiet_channel,
             android_v2=channel.android_v2,
             collapse_slots=channel.collapse_slots,
+            devices=channel.devices,
         )
 
     def check_channels(self) -> None:

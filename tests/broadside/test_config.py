@@ -75,6 +75,14 @@ MISTAKES = {
         APNS.replace("app =", 'quiet_channel = "quiet"\napp ='),
         "channels.ios.quiet_channel: has no use on apns (remove it: it is for fcm)",
     ),
+    "devices that there are not": (
+        TWIN + 'devices = ["android", "iphone"]\n',
+        'channels.ios.devices: unknown device "iphone" (known: android, ios, web)',
+    ),
+    "devices of iPhones": (
+        APNS.replace("app =", 'devices = ["ios"]\napp ='),
+        "channels.ios.devices: has no use on apns (remove it: it is for fcm)",
+    ),
     "five slots": (
         APNS.replace("app =", 'collapse_slots = ["a", "b", "c", "d", "e"]\napp ='),
         "channels.ios.collapse_slots: ",

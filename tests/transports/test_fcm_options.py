@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from campaigns.message import Message
+from campaigns.presentation import Presentation
 from simulators.fcm.message_rules import check_request
 from transports.errors import PayloadError
 from transports.fcm import payload
@@ -85,6 +86,47 @@ def sent(fcm: dict[str, Any], **more: Any) -> dict[str, Any]:
     assert check_request(body) is None, "Google would refuse it"
     said: dict[str, Any] = body["message"]
     return said
+
+
+def content(message: Message, **known: Any) -> dict[str, Any]:
+    app = payload.KnownApp(**known)
+    said: dict[str, Any] = json.loads(
+        b'{"t":"' + payload.kept_for(60)(payload.render(message, CAMPAIGN, app=app).tail)[:-1]
+    )
+    return said
+
+
+def test_a_push_has_no_part_for_devices_that_the_app_is_not_on() -> None:
+    """A registration may be of any device, so each push spoke to all three, with 200 octets that nobody reads."""
+    given = {"apns": {"headers": {"apns-priority": "5"}}, "webpush": {"notification": {"vibrate": [1]}}}
+    message = Message(title="Flood", body="Leave", url="https://example.com/f", options={"fcm": given})
+    everywhere = content(message)
+    for device, part, others in (
+        ("android", "android", {"apns", "webpush"}),
+        ("ios", "apns", {"android", "webpush"}),
+        ("web", "webpush", {"android", "apns"}),
+    ):
+        wanted = {name: value for name, value in everywhere.items() if name not in others}
+        assert part in wanted
+        assert content(message, devices=frozenset({device})) == wanted
+
+
+def test_an_app_without_androids_can_be_asleep_without_a_quiet_channel() -> None:
+    message = Message(title="Flood", body="Leave")
+    with pytest.raises(PayloadError, match="on Android it would ring"):
+        payload.render(message, CAMPAIGN, Presentation.ASLEEP)
+    app = payload.KnownApp(devices=frozenset({"ios", "web"}))
+    tail = payload.render(message, CAMPAIGN, Presentation.ASLEEP, app).tail
+    assert b"passive" in tail
+    assert b"android" not in tail
+
+
+def test_data_for_devices_that_the_app_is_not_on_is_no_content() -> None:
+    given = {"notification": None, "webpush": {"data": {"a": "b"}}}
+    message = Message(title="", body="", options={"fcm": given})
+    assert "notification" not in content(message)
+    with pytest.raises(PayloadError, match=r"message\.data: is empty"):
+        content(message, devices=frozenset({"android"}))
 
 
 def camel(value: Any) -> Any:

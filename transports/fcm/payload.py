@@ -16,6 +16,7 @@ from campaigns.presentation import Presentation
 from campaigns.recipient import Recipient
 from transports.errors import PayloadError
 from transports.fcm import options
+from transports.fcm.fields import DEVICES
 from transports.fcm.options import MAX_TTL
 
 LIMIT = 4_096
@@ -32,17 +33,23 @@ _OWN = {"Android": ("android", "notification", "data"), "iPhones": ("apns", "pay
         "browsers": ("webpush", "notification", "data")}  # fmt: skip
 
 
-class AndroidApp(NamedTuple):
-    """What a channel's app has on Android."""
+_PARTS = dict(zip(DEVICES, ("android", "apns", "webpush"), strict=True))
+"""Device → its own part of a message."""
+
+
+class KnownApp(NamedTuple):
+    """What is known of a channel's app."""
 
     quiet_channel: str | None = None
-    """Its own notification channel without sound."""
+    """On Android: its own notification channel without sound."""
     android_v2: bool = False
-    """Send ``android_v2``, the form with which Play services post the notification themselves."""
+    """On Android: send ``android_v2``, the form with which Play services post the notification themselves."""
     versions: str = ""
     """Send it to apps of these versions only; empty: to all."""
     collapse_slots: tuple[str, ...] = ()
     """The collapse keys that it uses: FCM keeps four for each device."""
+    devices: frozenset[str] = frozenset(DEVICES)
+    """What it is on: parts for others are not sent, and options for them are left out."""
 
 
 _LATER = secrets.token_hex(16)
@@ -87,7 +94,7 @@ def render(
     message: Message,
     campaign: str,
     presentation: Presentation = Presentation.AWAKE,
-    app: AndroidApp = AndroidApp(),  # noqa: B008 - immutable
+    app: KnownApp = KnownApp(),  # noqa: B008 - immutable
 ) -> Body:
     """Build the body, with gaps that :func:`kept_for` fills. ``campaign``: 13-character text, under which a repeat
     replaces the first.
@@ -96,7 +103,8 @@ def render(
     take, a reserved key, a missing text, or more than :data:`LIMIT` octets; and if an Android phone would ring although
     the push is asleep.
     """
-    given = options.read(message.options.get("fcm", {}))
+    unread = {part for device, part in _PARTS.items() if device not in app.devices}
+    given = {name: value for name, value in options.read(message.options.get("fcm", {})).items() if name not in unread}
     if message.collapse is not None and message.collapse not in app.collapse_slots:
         known = ", ".join(app.collapse_slots) or "none"
         remedy = "name it in the channel's collapse_slots, at most four: Google keeps no more for a phone"
@@ -104,12 +112,15 @@ def render(
             f'message.collapse: "{message.collapse}" is no slot of this channel (it has {known}); {remedy}'
         )
     rest = _merged(_defaults(message, given, message.collapse or campaign), given)
+    shown = not _silent(given) or bool(_part(rest, "android", "notification"))
     if not rest.get("notification"):
         rest.pop("notification", None)
     _check_text(message, given, rest)
     asleep = presentation is Presentation.ASLEEP
     if asleep:
-        _put_to_sleep(rest, app.quiet_channel, shown=not _silent(given) or bool(_part(rest, "android", "notification")))
+        _put_to_sleep(rest, app, shown=shown)
+    for part in unread:
+        rest.pop(part, None)
     size = _checked_size(rest, asleep)
     if app.android_v2 and not asleep:
         _use_v2(rest)
@@ -179,16 +190,19 @@ _LOUD = ("sound", "default_sound", "default_vibrate_timings", "vibrate_timings",
          "light_settings")  # fmt: skip
 
 
-def _put_to_sleep(rest: dict[str, Any], quiet_channel: str | None, *, shown: bool) -> None:
+def _put_to_sleep(rest: dict[str, Any], app: KnownApp, *, shown: bool) -> None:
     """Let nothing ring, on any kind of device. ``shown``: whether Android shows a notification by itself."""
     android = rest.get("android")
-    if shown:
-        if quiet_channel is None:
+    if shown and "android" in app.devices:
+        if app.quiet_channel is None:
             remedy = "name the app's own channel without sound as quiet_channel in the channel's table"
             raise PayloadError(f"message: on Android it would ring although it is asleep; {remedy}")
         android = {} if android is None else android
         notification = {name: value for name, value in (android.get("notification") or {}).items() if name not in _LOUD}
-        android["notification"] = notification | {"channel_id": quiet_channel, "notification_priority": "PRIORITY_LOW"}
+        android["notification"] = notification | {
+            "channel_id": app.quiet_channel,
+            "notification_priority": "PRIORITY_LOW",
+        }
     if android is not None:
         rest["android"] = android | {"priority": "NORMAL"}
     _passive(rest)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from transports.contract import Platform, Transport, TransportSettings
 from transports.fcm import fields, options, tokens
+from transports.fcm.fields import DEVICES
 
 
 def build(settings: TransportSettings) -> Transport:
@@ -27,5 +28,6 @@ PLATFORM = Platform(
     tokens=tokens.tokens,
     options=options.read,
     sleeps=True,
-    keys=frozenset({"quiet_channel", "android_v2", "collapse_slots"}),
+    keys=frozenset({"quiet_channel", "android_v2", "collapse_slots", "devices"}),
+    devices=DEVICES,
 )

@@ -29,7 +29,7 @@ from transports.dispatch import Dispatch
 from transports.editions import Contents, Editions, Messages
 from transports.errors import CredentialsError
 from transports.fcm import credentials, outcomes, payload
-from transports.fcm.fields import ORIGIN
+from transports.fcm.fields import DEVICES, ORIGIN
 from transports.http2.connection import Timing, parse_origin
 from transports.http2.messages import Answer, Row, Template
 from transports.http2.pool import Pool
@@ -60,7 +60,7 @@ class FcmTransport:
         token: credentials.AccessToken,
         pool: Pool,
         clock: Clock = wall_clock,
-        app: payload.AndroidApp = payload.AndroidApp(),  # noqa: B008 - immutable
+        app: payload.KnownApp = payload.KnownApp(),  # noqa: B008 - immutable
     ) -> None:
         """``project``: Firebase project id. ``clock``: ms UTC."""
         self._app, self._old_app = app, app._replace(android_v2=False)
@@ -205,14 +205,14 @@ class FcmTransport:
                 rejected += [each._replace(index=own[each.index]) for each in found.rejected]
         return Contents(list(bodies), list(bodies.values()), rejected)
 
-    def _editions(self, batch: Batch, app: payload.AndroidApp) -> Editions[payload.Body]:
+    def _editions(self, batch: Batch, app: payload.KnownApp) -> Editions[payload.Body]:
         """The batch's message, rendered once for all batches of its campaign: it takes as long as forty recipients."""
         render = partial(self._render, app, batch.campaign, batch.presentation)
         make = partial(Editions[payload.Body], batch.message, PLATFORM, render, _tail)
         return self._messages.of((batch.campaign, batch.presentation, app), batch.message, make)
 
     def _render(
-        self, app: payload.AndroidApp, campaign: int, presentation: Presentation, message: Message
+        self, app: payload.KnownApp, campaign: int, presentation: Presentation, message: Message
     ) -> payload.Body:
         return payload.render(message, campaign_text(campaign), presentation, app)
 
@@ -272,8 +272,13 @@ def build(
         backoff=backoff,
     )
     versions = settings.android_v2 if isinstance(settings.android_v2, str) else ""
-    slots = settings.collapse_slots
-    app = payload.AndroidApp(settings.quiet_channel, bool(settings.android_v2), versions, slots)
+    app = payload.KnownApp(
+        quiet_channel=settings.quiet_channel,
+        android_v2=bool(settings.android_v2),
+        versions=versions,
+        collapse_slots=settings.collapse_slots,
+        devices=frozenset(settings.devices or DEVICES),
+    )
     token = credentials.AccessToken(account, settings.ca, proxy=settings.proxy, backoff=backoff)
     transport = FcmTransport(project, token, pool, app=app)
     if settings.warm_up is not None:
