@@ -48,18 +48,18 @@ class Costs:
 
 @dataclass(frozen=True)
 class Ring:
-    """What to simulate. ``shared``: the store and all nodes run on one machine."""
+    """What to simulate. ``beside``: the store runs on the first node's machine, and each replica on the next one's."""
 
     nodes: int
     workers: int = 2
     cores: int = 2
     replicas: int = 0
-    """Read replicas of the store, each with its own machine; nodes read pages from theirs."""
+    """Read replicas of the store; nodes read pages from theirs."""
     round_trip: float = 0.0002
     """Seconds between two machines and back."""
     durable: float = 0.0015
     """Seconds until a claim is on a second machine's disk; 0 with one store."""
-    shared: bool = False
+    beside: bool = False
 
 
 @dataclass
@@ -257,14 +257,12 @@ class Model:
     def __init__(self, ring: Ring, costs: Costs, subscribers: int) -> None:
         self.ring = ring
         self.costs = costs
-        one = Machine(ring.cores)
-
-        def machine() -> Machine:
-            return one if ring.shared else Machine(ring.cores)
-
-        self.store = Thread(machine())
-        self.readers = [Thread(machine()) for _ in range(ring.replicas)] or [self.store]
-        self.nodes = [Node(self, number, machine()) for number in range(ring.nodes)]
+        machines = [Machine(ring.cores) for _ in range(ring.nodes)]
+        stores = machines if ring.beside else [Machine(ring.cores) for _ in range(1 + ring.replicas)]
+        self.store, *replicas = (Thread(stores[number]) for number in range(1 + ring.replicas))
+        # the node beside the store reads from it, as in a real ring
+        self.readers = [self.store, *replicas] if ring.beside else replicas or [self.store]
+        self.nodes = [Node(self, number, machine) for number, machine in enumerate(machines)]
         self.pages = [0] * ring.nodes
         self._left = self._all = subscribers
         self._over = trio.Event()
@@ -274,7 +272,7 @@ class Model:
 
     async def away(self) -> None:
         """Wait for the way to another machine and back."""
-        await trio.sleep(0 if self.ring.shared else self.ring.round_trip)
+        await trio.sleep(self.ring.round_trip)
 
     def settle(self, rows: int) -> None:
         """Count ``rows`` more pushes as ended."""

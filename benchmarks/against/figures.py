@@ -47,7 +47,7 @@ SHAPES: Final[Mapping[str, Shape]] = {
     "networks": Shape(("network", "state"), {**_PUSH, "rss_mb": "MB"}),
     "peers": Shape(("client",), _PUSH, only=frozenset({"broadside"})),
     "pipeline": Shape(("subscribers", "sink"), {**_PUSH, "first_ms": "ms", "rss_mb": "MB"}),
-    "ring": Shape(("nodes", "workers"), {"seconds": "s", **_COSTS, "node_us": "µs"}, rows="measured"),
+    "ring": Shape(("nodes",), {"seconds": "s", **_COSTS, "node_us": "µs"}, rows="measured"),
     "storage": PLAIN,
     "supervision": Shape(("what",), {"supervision": ""}, unit="unit"),
     "transport": Shape(

@@ -22,7 +22,7 @@ def test_every_page_is_walked_once_however_many_nodes_there_are(nodes: int) -> N
 
 
 def test_one_machine_takes_what_its_cores_cost_and_little_more() -> None:
-    result = simulate(Ring(1, round_trip=0, durable=0, shared=True), COSTS, SUBSCRIBERS)
+    result = simulate(Ring(1, round_trip=0, durable=0, beside=True), COSTS, SUBSCRIBERS)
     bound = SUBSCRIBERS * sum((COSTS.walk, COSTS.send, COSTS.queue, COSTS.read, COSTS.ledger)) / 2 / 1e6
     assert bound <= result.seconds <= 1.1 * bound
 
