@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import shutil
 import statistics
 import subprocess
 import tempfile
@@ -25,6 +24,7 @@ from benchmarks.storage.instance import Instance
 from benchmarks.storage.walk import CHANNELS, Cost, drain, fill, join, pinged, walk
 from broadside.api.audience_request import AudienceRequest, TagConditions
 from broadside.newsroom.audience_desk import AudienceDesk
+from storage.program import tarantool
 from storage.store import Store
 from storage.tubes import Tubes
 
@@ -116,7 +116,7 @@ async def times_of(estimate: Callable[[], Awaitable[object]]) -> dict[str, float
 def page_read(folder: Path) -> dict[str, float]:
     """µs of the processor that reading a row of a page costs, by what is asked of it."""
     folder.mkdir()
-    command = [shutil.which("tarantool") or "tarantool", str(PAGE_READ), str(LUA), str(folder)]
+    command = [tarantool() or "tarantool", str(PAGE_READ), str(LUA), str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     found: dict[str, float] = json.loads(done.stdout)
     return found

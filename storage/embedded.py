@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import secrets
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +12,7 @@ from pathlib import Path
 from storage import socket_path
 from storage.endpoint import Endpoint
 from storage.errors import EmbeddedUnavailable
+from storage.program import ADVICE, tarantool
 
 LUA = Path(__file__).parent / "lua"
 
@@ -61,11 +61,10 @@ class Embedded:
         Raises:
             EmbeddedUnavailable: there is no ``tarantool`` program.
         """
-        program = shutil.which("tarantool")
+        program = tarantool()
         if program is None:
             raise EmbeddedUnavailable(
-                "tarantool is not installed: run `./dev setup`, or install it (Debian: apt-get install tarantool, "
-                "macOS: brew install tarantool), or name a server under [store] in broadside.toml"
+                f"tarantool is not installed: {ADVICE}, or name a server under [store] in broadside.toml"
             )
         return [program, str(LUA / "embedded.lua")]
 

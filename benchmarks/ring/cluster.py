@@ -10,7 +10,6 @@ import contextlib
 import json
 import os
 import secrets
-import shutil
 import signal
 import subprocess
 import sys
@@ -29,6 +28,7 @@ from broadside.api.subscriber import MAX_SUBSCRIBERS, Subscriber
 from broadside.datafolder import DataFolder
 from broadside.errors import BroadsideError
 from storage import admin
+from storage.program import tarantool
 from storage.whole_file import write_whole
 
 CHANNELS = {"android-news": ("fcm", "example-news"), "ios-news": ("apns", "com.example.news")}
@@ -125,7 +125,7 @@ class StoreServer(Process):
         place: Place | None = None,
         hosts: Iterable[str] = (),
     ) -> None:
-        program = shutil.which("tarantool")
+        program = tarantool()
         if program is None:
             raise ClusterError("tarantool is not installed (./dev setup installs it)")
         self.port = port

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import socket
 import ssl
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -30,13 +28,13 @@ from broadside.errors import BroadsideError, ConfigError
 from broadside.newsroom.alarms import DISK_REMEDY
 from campaigns.quiet_hours import read_hours
 from campaigns.windows import QuietRule
+from storage.program import ADVICE, OLDEST, ProgramUnusable, tarantool, version
 from transports import registry
 from transports.contract import TransportSettings
 from transports.errors import ConnectionLost, TransportError
 from transports.proxy import Proxy
 from transports.tunnel import LARGEST_HEAD, Tunnel
 
-OLDEST_TARANTOOL = (2, 6)
 _TIMEOUT = 4.0
 ROOM = 1 << 20
 """Bytes that must be free, or a start waits (storage/lua/room.lua)."""
@@ -73,21 +71,16 @@ def examine(config_file: Path | None, data: Path | None) -> Iterator[Finding]:
 
 def tarantool_program() -> Finding:
     """Look for the program that an embedded Tarantool needs."""
-    program = shutil.which("tarantool")
-    remedy = "./dev setup installs it; Debian: apt-get install tarantool, macOS: brew install tarantool"
+    program = tarantool()
     if program is None:
-        return Finding("tarantool", False, "is not installed", remedy)
+        return Finding("tarantool", False, "is not installed", ADVICE)
     try:
-        answer = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=10, check=False)
-    except (OSError, subprocess.TimeoutExpired) as error:
-        return Finding("tarantool", False, f"{program} does not run: {error}", remedy)
-    found = re.search(r"Tarantool(?: Enterprise)? (\d+)\.(\d+)\S*", answer.stdout)
-    if not found:
-        return Finding("tarantool", False, f"{program} does not print its version", remedy)
-    if (int(found[1]), int(found[2])) < OLDEST_TARANTOOL:
-        wanted = ".".join(map(str, OLDEST_TARANTOOL))
-        return Finding("tarantool", False, f"{found[0]} is too old, {wanted} is needed", remedy)
-    return Finding("tarantool", True, f"{found[0]} at {program}")
+        found = version(program)
+    except ProgramUnusable as error:
+        return Finding("tarantool", False, str(error), ADVICE)
+    if found.old:
+        return Finding("tarantool", False, f"{found.text} is too old, {'.'.join(map(str, OLDEST))} is needed", ADVICE)
+    return Finding("tarantool", True, f"{found.text} at {program}, {found.support}")
 
 
 def _data_folder(folder: DataFolder) -> Finding:

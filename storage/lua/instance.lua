@@ -1,5 +1,6 @@
 -- One Tarantool of ours, embedded or standalone: settings, roles, users, and `listen` last.
 
+local fiber = require('fiber')
 local hosts = require('hosts')
 local json = require('json')
 local leaving = require('leaving')
@@ -37,6 +38,9 @@ end
 
 -- Bring spaces, verbs, tubes and users to this code's version.
 function instance.apply(config)
+    if not box.info.ro then
+        box.schema.upgrade() -- of a base that an older Tarantool made
+    end
     start_roles(config)
     ensure_users(config)
     replication.apply(config.replication)
@@ -58,6 +62,9 @@ function instance.start(config)
     -- Little is alive here; the garbage is batches of 80 KB. So the collector may wait for four times as much garbage:
     -- by default it took a seventh of the CPU, now a fifteenth.
     collectgarbage('setpause', 400)
+    if fiber.set_max_slice ~= nil then
+        fiber.set_max_slice(3600) -- else a verb fails during which the machine stood still for a second
+    end
     room.wait(config.directory)
     local settings = {
         work_dir = config.directory, memtx_dir = '.', wal_dir = '.', vinyl_dir = '.',

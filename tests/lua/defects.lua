@@ -8,6 +8,8 @@ local queue = support.queue{memtx_memory = 32 * 1024 * 1024, slab_alloc_factor =
 local eventually = support.eventually
 
 local function fill(space)
+    collectgarbage()    -- what is freed later would make room again
+    collectgarbage()
     local size = 1000000
     local id = 0
     while size > 50 do

@@ -2,9 +2,10 @@
 
 import functools
 import os
-import shutil
 import subprocess
 from pathlib import Path
+
+from storage.program import tarantool
 
 FIND = "local p = package.search and package.search('queue') or ''; print(p); os.exit(0)"
 
@@ -18,10 +19,10 @@ def rock_path() -> str:
     named = os.environ.get("QUEUE_ROCK")
     if named is not None:
         return named
-    tarantool = shutil.which("tarantool")
-    if tarantool is None:
+    program = tarantool()
+    if program is None:
         return ""
-    command = [tarantool, "-e", FIND]
+    command = [program, "-e", FIND]
     found = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False).stdout.strip()
     path = Path(found)
     return str(path.parent.parent) if path.name == "init.lua" else ""

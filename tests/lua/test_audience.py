@@ -6,7 +6,6 @@ import bisect
 import json
 import os
 import random
-import shutil
 import subprocess
 from collections import Counter
 from pathlib import Path
@@ -16,6 +15,7 @@ import msgspec
 import pytest
 
 from campaigns.where import Where, version_bounds
+from storage.program import tarantool
 from tests.lua.audiences import draw_row, draw_where, drawn, is_in
 
 pytestmark = pytest.mark.tarantool
@@ -64,7 +64,7 @@ def ask(folder: Path, rows: list[Any], questions: list[Any]) -> list[tuple[list[
     asked = {"rows": rows, "questions": questions, "size": A_PAGE}
     (folder / "asked").write_bytes(msgspec.msgpack.encode(asked))
     done = subprocess.run(
-        [shutil.which("tarantool") or "tarantool", "ask.lua"],
+        [tarantool() or "tarantool", "ask.lua"],
         cwd=folder,
         env={**os.environ, "LUA": str(LUA), "DIR": str(folder)},
         capture_output=True,

@@ -4,18 +4,18 @@
 """
 
 import os
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from storage.program import tarantool
 from tests.lua.rock import rock_path
 
 HERE = Path(__file__).parent
 SUITES = sorted(path.name for path in HERE.glob("*.lua") if path.name != "support.lua")
 CONTRACT = [name for name in SUITES if name.startswith("contract_")]
-TARANTOOL = shutil.which("tarantool") or "tarantool"  # missing, the tests fail: ./dev setup installs it
+TARANTOOL = tarantool() or "tarantool"  # missing, the tests fail: ./dev setup installs it
 
 
 @pytest.mark.tarantool

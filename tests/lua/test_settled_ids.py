@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import shutil
 import subprocess
 from pathlib import Path
 from typing import TypeAlias
@@ -12,6 +11,7 @@ import msgspec
 import pytest
 
 from campaigns.id_set import pack_ids, unpack_ids
+from storage.program import tarantool
 
 pytestmark = pytest.mark.tarantool
 
@@ -62,7 +62,7 @@ def join(folder: Path, cases: list[tuple[list[Packed], list[int]]]) -> list[Join
     """Join the sets of each case, and ask for the ids beside them."""
     script = folder / "join.lua"
     script.write_text(SCRIPT)
-    command = [shutil.which("tarantool") or "tarantool", str(script), str(LUA)]
+    command = [tarantool() or "tarantool", str(script), str(LUA)]
     done = subprocess.run(command, input=msgspec.msgpack.encode(cases), capture_output=True, check=True)
     return msgspec.msgpack.decode(done.stdout, type=list[Joined])
 

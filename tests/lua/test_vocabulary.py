@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any, get_args
@@ -18,6 +17,7 @@ from campaigns.lane import Lane
 from campaigns.outcome import Outcome
 from campaigns.recipient import NEW_APP, Recipient
 from campaigns.tally import AUDIENCE, ENDS, ENQUEUED, RETRIED, ROWS, SKIPPED, UNWALKED, Tally
+from storage.program import tarantool
 from storage.records import Row
 
 pytestmark = pytest.mark.tarantool
@@ -53,7 +53,7 @@ def said(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     (folder / "ask.lua").write_text(ASKED)
     words = json.dumps([*(outcome.value for outcome in Outcome), AUDIENCE, ENQUEUED, RETRIED, REMOVED, "sent"])
     done = subprocess.run(
-        [shutil.which("tarantool") or "tarantool", "ask.lua"],
+        [tarantool() or "tarantool", "ask.lua"],
         cwd=folder,
         env={**os.environ, "LUA": str(LUA), "DIR": str(folder), "WORDS": words},
         capture_output=True,

@@ -25,7 +25,7 @@ function transaction.changed(tube, task, event)
         table.insert(tube.news, event)
         return
     elseif task[2] == 'r' then
-        box.on_commit(tube.wake_one)
+        box.on_commit(function() tube.wake_one() end) -- a new one each time: Tarantool 3 keeps the same one once
     else
         box.on_rollback(tube.wake_all)
     end

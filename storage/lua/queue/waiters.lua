@@ -41,7 +41,7 @@ end
 function waiters:wait(deadline, connection)
     local waiter = {deadline = deadline, connection = connection, bell = fiber.cond()}
     table.insert(self, place(self, waiter), waiter)
-    waiter.bell:wait(math.max(deadline - fiber.clock(), 0))
+    pcall(waiter.bell.wait, waiter.bell, math.max(deadline - fiber.clock(), 0)) -- from 2.10 on a cancelled fiber raises
     table.remove(self, place(self, waiter))
     local alive, failure = pcall(fiber.testcancel)  -- a cancelled fiber returns from its wait as if woken
     if waiter.woken and (waiter.gone or not alive) then
