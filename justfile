@@ -22,8 +22,10 @@ setup: _packages _tarantool _peers
 [no-exit-message]
 _tarantool:
     #!/bin/sh
-    command -v tarantool >/dev/null || .venv/bin/just _install tarantool tarantool || exit 1
-    echo "setup: tarantool is here: $(tarantool --version | head -n 1)" >&2
+    program=${TARANTOOL:-tarantool}
+    command -v "$program" >/dev/null || [ -n "${TARANTOOL:-}" ] || .venv/bin/just _install tarantool tarantool || exit 1
+    command -v "$program" >/dev/null || { echo "setup: TARANTOOL=$TARANTOOL is no program" >&2; exit 1; }
+    echo "setup: tarantool is here: $("$program" --version | head -n 1)" >&2
 
 # third-party servers that the transports are tested and measured against
 [no-exit-message]
@@ -38,6 +40,7 @@ _peers:
     fi
     here nghttpd && here h2load || .venv/bin/just _install "nghttp2-server nghttp2-client" nghttp2 || exit 1
     here node || .venv/bin/just _install nodejs node || exit 1
+    here systemd-analyze || .venv/bin/just _install systemd systemd || exit 1  # it judges the units of deploy/systemd
     if ! here promtool; then  # it checks the rules of deploy/prometheus
         .venv/bin/just _install prometheus prometheus || exit 1
         { systemctl disable --now prometheus prometheus-node-exporter || service prometheus stop; } >/dev/null 2>&1 || true

@@ -43,8 +43,8 @@ class NodeInfo(msgspec.Struct, frozen=True, kw_only=True):
 class DataFolder:
     """Paths and files of one data folder. Creating the object touches nothing on disk."""
 
-    def __init__(self, root: Path) -> None:
-        """Refer to the folder ``root``."""
+    def __init__(self, root: Path, logs: Path | None = None) -> None:
+        """Refer to the folder ``root``. ``logs``: another folder for the logs."""
         self.root = root
         self.lock = root / "lock"
         self.node_json = root / "node.json"
@@ -52,7 +52,7 @@ class DataFolder:
         self.tarantool = root / "tarantool"
         self.queue = root / "queue"
         self.twins = root / "twins"
-        self.logs = root / "logs"
+        self.logs = logs or root / "logs"
         self.archive = root / "archive"
 
     def archive_of(self, campaign: str) -> Path:

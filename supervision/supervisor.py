@@ -154,26 +154,28 @@ class Supervisor:
         """How many specs, live incarnations, supervisors and workers there are."""
         return self._children.count()
 
+    @property
+    def state(self) -> ChildState:
+        """Where it is between its start and its end."""
+        if self._started_at is None or self._over:
+            return ChildState.STOPPED
+        if self._children.stopping:
+            return ChildState.STOPPING
+        return ChildState.STARTING if self._ready_at is None else ChildState.RUNNING
+
     def snapshot(self) -> Snapshot:
         """The whole tree as plain data; cheap enough to poll every second."""
         now = 0.0 if self._started_at is None else trio.current_time()
         return {
             "id": self.name,
             "kind": "supervisor",
-            "state": self._state().value,
+            "state": self.state.value,
             "incarnation": 1,
             "uptime": 0.0 if self._ready_at is None or self._over else now - self._ready_at,
             "strategy": self._strategy.value,
             "restarts": self._window.count(now),
             "children": [child.snapshot() for child in self._children.in_order()],
         }
-
-    def _state(self) -> ChildState:
-        if self._started_at is None or self._over:
-            return ChildState.STOPPED
-        if self._children.stopping:
-            return ChildState.STOPPING
-        return ChildState.STARTING if self._ready_at is None else ChildState.RUNNING
 
     # -- the loop ----------------------------------------------------------------------------------------------
 

@@ -6,6 +6,7 @@ are relative to the file's own folder. Secrets are in files or environment varia
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
@@ -65,6 +66,8 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True):
     name: str = "node-1"
     data: Path = Path("var")
     """The data folder; absolute once loaded."""
+    logs: Path | None = None
+    """The folder of its logs, absolute once loaded; None: see ``log_folder``."""
     workers: Annotated[int, Meta(ge=1, le=256)] = msgspec.field(default_factory=cores)
     """OS processes that send, each with a tree and connections of its own."""
     memory: Annotated[str, Meta(pattern=_SIZE)] = msgspec.field(default_factory=default_memory)
@@ -72,6 +75,12 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     drain: Annotated[float, Meta(ge=1, le=3600)] = 25.0
     """Seconds in which a stop settles the batches in hand, whatever the number of channels and workers."""
+
+    @property
+    def log_folder(self) -> Path | None:
+        """``logs``, or the folder that systemd names; None: the data folder's own."""
+        named = os.environ.get("LOGS_DIRECTORY")
+        return self.logs or (Path(named) if named else None)
 
     @property
     def memory_bytes(self) -> int:
@@ -232,7 +241,8 @@ def _config(reader: strict_toml.Reader, table: dict[str, object], source: Path) 
     store = read_server(reader, table["store"], "store", StoreConfig) if "store" in table else None
     queue = read_queue(reader, table["queue"], alone="store" not in table) if "queue" in table else None
     if node is not None:
-        node = msgspec.structs.replace(node, data=reader.folder / node.data)
+        logs = node.logs and reader.folder / node.logs
+        node = msgspec.structs.replace(node, data=reader.folder / node.data, logs=logs)
         _check_node(reader, node)
     if http is not None:
         http = checked_http(reader, http)

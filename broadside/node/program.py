@@ -20,6 +20,7 @@ from broadside.datafolder import DataFolder
 from broadside.demo import demo
 from broadside.errors import BroadsideError, first_error
 from broadside.node.node import Node
+from broadside.node.service_manager import ServiceManager
 from broadside.outlet import open_standard_streams
 from storage.errors import EmbeddedUnavailable, LinkDown, LinkLost, StorageError, VerbRefused
 from supervision import IntensityExceeded, ProcessDied, StartFailed, kill_running
@@ -51,7 +52,8 @@ def run_node(config: Config, data: Path | None = None, demo_wanted: bool = True)
         demo_wanted: False turns the demo off.
     """
     open_standard_streams()
-    folder = DataFolder(config.node.data if data is None else data.absolute())
+    manager = ServiceManager.of(os.environ)
+    folder = DataFolder(config.node.data if data is None else data.absolute(), config.node.log_folder)
     terminal = demo.Terminal()
     try:
         with folder.locked():
@@ -59,7 +61,7 @@ def run_node(config: Config, data: Path | None = None, demo_wanted: bool = True)
             logs.configure_node(folder.logs, terminal.log, "warning" if first else "info")
             if config.demo is not None:
                 demo.write_twin_scripts(folder.twins, [c.platform for c in config.channels.values()])
-            return trio.run(_main, config, folder, terminal, first)
+            return trio.run(_main, config, folder, terminal, manager, first)
     except (BaseExceptionGroup, BroadsideError) as raised:
         error = first_error(raised)
         if not isinstance(error, BroadsideError):
@@ -70,15 +72,19 @@ def run_node(config: Config, data: Path | None = None, demo_wanted: bool = True)
         logs.close()
 
 
-async def _main(config: Config, folder: DataFolder, terminal: demo.Terminal, first: bool) -> int:
+async def _main(
+    config: Config, folder: DataFolder, terminal: demo.Terminal, manager: ServiceManager, first: bool
+) -> int:
     node = Node(config, folder)
     node.check_channels()
     started = time.monotonic()
     terminal.say(f"broadside node {config.node.name}: starting (data in {folder.root}, logs in {folder.logs}/node.log)")
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_signals, node, terminal, nursery.cancel_scope)
+        nursery.start_soon(manager.watch, lambda: node.tree.state)
 
         async def serving() -> None:
+            manager.ready(f"serving at {node.url}")
             terminal.say(f"ready after {time.monotonic() - started:.1f} s: {node.url}")
             if node.twins:
                 terminal.say(f"pushes go to twins of {', '.join(node.twins)} on this machine")
