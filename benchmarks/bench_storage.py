@@ -24,8 +24,8 @@ from benchmarks.storage.instance import Instance
 from benchmarks.storage.walk import CHANNELS, Cost, drain, fill, join, pinged, walk
 from broadside.api.audience_request import AudienceRequest, TagConditions
 from broadside.newsroom.audience_desk import AudienceDesk
-from storage.program import tarantool
 from storage.store import Store
+from storage.tarantool_program import tarantool
 from storage.tubes import Tubes
 
 PAGE_READ = Path(__file__).parent / "storage" / "page_read.lua"

@@ -12,7 +12,7 @@ from pathlib import Path
 from storage import socket_path
 from storage.endpoint import Endpoint
 from storage.errors import EmbeddedUnavailable
-from storage.program import ADVICE, tarantool
+from storage.tarantool_program import ADVICE, tarantool
 
 LUA = Path(__file__).parent / "lua"
 

@@ -28,7 +28,7 @@ from broadside.api.subscriber import MAX_SUBSCRIBERS, Subscriber
 from broadside.datafolder import DataFolder
 from broadside.errors import BroadsideError
 from storage import admin
-from storage.program import tarantool
+from storage.tarantool_program import tarantool
 from storage.whole_file import write_whole
 
 CHANNELS = {"android-news": ("fcm", "example-news"), "ios-news": ("apns", "com.example.news")}

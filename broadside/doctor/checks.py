@@ -28,7 +28,7 @@ from broadside.errors import BroadsideError, ConfigError
 from broadside.newsroom.alarms import DISK_REMEDY
 from campaigns.quiet_hours import read_hours
 from campaigns.windows import QuietRule
-from storage.program import ADVICE, OLDEST, ProgramUnusable, tarantool, version
+from storage.tarantool_program import ADVICE, OLDEST, ProgramUnusable, tarantool, version
 from transports import registry
 from transports.contract import TransportSettings
 from transports.errors import ConnectionLost, TransportError

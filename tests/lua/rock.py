@@ -5,7 +5,7 @@ import os
 import subprocess
 from pathlib import Path
 
-from storage.program import tarantool
+from storage.tarantool_program import tarantool
 
 FIND = "local p = package.search and package.search('queue') or ''; print(p); os.exit(0)"
 

@@ -15,7 +15,7 @@ import msgspec
 import pytest
 
 from campaigns.where import Where, version_bounds
-from storage.program import tarantool
+from storage.tarantool_program import tarantool
 from tests.lua.audiences import draw_row, draw_where, drawn, is_in
 
 pytestmark = pytest.mark.tarantool

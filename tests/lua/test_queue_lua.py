@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from storage.program import tarantool
+from storage.tarantool_program import tarantool
 from tests.lua.rock import rock_path
 
 HERE = Path(__file__).parent

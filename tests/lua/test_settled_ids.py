@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from campaigns.id_set import pack_ids, unpack_ids
-from storage.program import tarantool
+from storage.tarantool_program import tarantool
 
 pytestmark = pytest.mark.tarantool
 

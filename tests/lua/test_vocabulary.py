@@ -17,8 +17,8 @@ from campaigns.lane import Lane
 from campaigns.outcome import Outcome
 from campaigns.recipient import NEW_APP, Recipient
 from campaigns.tally import AUDIENCE, ENDS, ENQUEUED, RETRIED, ROWS, SKIPPED, UNWALKED, Tally
-from storage.program import tarantool
 from storage.records import Row
+from storage.tarantool_program import tarantool
 
 pytestmark = pytest.mark.tarantool
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from storage import program
+from storage import tarantool_program
 from storage.embedded import Embedded
-from storage.program import ProgramUnusable, Version
+from storage.tarantool_program import ProgramUnusable, Version
 
 
 def script(path: Path, text: str) -> str:
@@ -20,16 +20,16 @@ def script(path: Path, text: str) -> str:
 def test_the_environment_chooses_the_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     chosen = script(tmp_path / "newer", "echo Tarantool 3.8.0-0-gabc")
     monkeypatch.setenv("TARANTOOL", chosen)
-    assert program.tarantool() == chosen
+    assert tarantool_program.tarantool() == chosen
     assert Embedded(tmp_path / "data", ["ios"], memory=64 << 20).command[0] == chosen
-    found = program.version(chosen)
+    found = tarantool_program.version(chosen)
     assert found.series == (3, 8)
     assert found.text == "Tarantool 3.8.0-0-gabc"
 
 
 def test_a_program_that_is_not_there_is_not_replaced_by_another(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TARANTOOL", "/nowhere/tarantool")
-    assert program.tarantool() is None
+    assert tarantool_program.tarantool() is None
 
 
 @pytest.mark.parametrize(
@@ -52,9 +52,9 @@ def test_a_version_is_old_or_supported(series: tuple[int, int], old: bool, said:
 @pytest.mark.parametrize("text", ["echo nginx 1.2", "exit 1"])
 def test_another_program_is_no_tarantool(tmp_path: Path, text: str) -> None:
     with pytest.raises(ProgramUnusable, match="does not print its version"):
-        program.version(script(tmp_path / "other", text))
+        tarantool_program.version(script(tmp_path / "other", text))
 
 
 def test_a_file_that_cannot_be_run_is_no_program(tmp_path: Path) -> None:
     with pytest.raises(ProgramUnusable, match="does not run"):
-        program.version(str(tmp_path))
+        tarantool_program.version(str(tmp_path))
