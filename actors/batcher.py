@@ -18,7 +18,7 @@ from campaigns.clock import Clock
 from campaigns.lane import Lane
 from campaigns.outcome import Outcome
 from campaigns.recipient import pack_recipients, unpack_recipients
-from campaigns.tally import ENQUEUED, SKIPPED
+from campaigns.tally import ENQUEUED, SKIPPED, UNSURE
 from campaigns.windows import QuietRule
 from storage.errors import LinkLost
 from storage.records import PagePart, Placed
@@ -43,6 +43,8 @@ class Split(NamedTuple):
     held: dict[str, int]
     """The moment (ms UTC) and a time zone with people who wait for it → how many."""
     lane: Lane = Lane.MIDDLE
+    unsure: bool = False
+    """See ``Claim.unsure``."""
 
 
 def split(page: Page, channels: Collection[str], now: int, sizes: Mapping[str, int] = MappingProxyType({})) -> Split:
@@ -72,6 +74,8 @@ def split(page: Page, channels: Collection[str], now: int, sizes: Mapping[str, i
         tally[ENQUEUED] += part.size
         if channel in channels:
             place = _place(page.campaign, part, now)
+            if page.claim.unsure:
+                tally[UNSURE] = tally.get(UNSURE, 0) + part.size
             placed += [place._replace(part=piece) for piece in _cut(part, sizes.get(channel, part.size))]
             if place.delay > 0:
                 for zone, count in part.zones.items():
@@ -80,7 +84,7 @@ def split(page: Page, channels: Collection[str], now: int, sizes: Mapping[str, i
         else:
             tally[_EXPIRED] = tally.get(_EXPIRED, 0) + part.size
             ended += (row.id for row in unpack_recipients(part.recipients))
-    return Split(placed, recipients, tallies, ended, held, page.campaign.lane)
+    return Split(placed, recipients, tallies, ended, held, page.campaign.lane, page.claim.unsure)
 
 
 def _place(campaign: Campaign, part: PagePart, now: int) -> Placed:

@@ -12,6 +12,7 @@ from actors.campaign_cache import CampaignCache
 from actors.gate import Gate
 from actors.hands import Hands
 from actors.poison import PoisonCounter
+from actors.stopped import StoppedCampaigns
 from campaigns.batch import Batch, Leave
 from campaigns.lane import Lane
 from campaigns.recipient import unpack_recipients
@@ -53,6 +54,7 @@ class Consumer:
         work: trio.MemorySendChannel[Batch],
         hands: Hands,
         gate: Gate,
+        stopped: StoppedCampaigns | None = None,
     ) -> None:
         self._channel = channel
         self._tubes = tubes
@@ -60,6 +62,7 @@ class Consumer:
         self._work = work
         self._hands = hands
         self._gate = gate
+        self._stopped = stopped or StoppedCampaigns()
         self._stopping = False
         self._idle: dict[bool, trio.CancelScope] = {}
         self._polling = False
@@ -171,11 +174,12 @@ class Consumer:
             task.expires_at,
             recipients,
             begin_until=asked + BEGIN_WITHIN,
-            leave=leave,
+            leave=self._stopped.leave(task.campaign, leave),
             task_id=id,
             number=number,
             # a batch that an earlier version put lies among those of the upper lane: who takes it there pays as they do
             lane=Lane.UPPER if upper or task.lane == Lane.UPPER else Lane.MIDDLE,
+            unsure=task.unsure,
             refusals=task.refusals,
             window=None if campaign.windows is None else campaign.windows.window(self._channel, task.window),
         )

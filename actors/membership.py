@@ -21,6 +21,9 @@ RENEW_EVERY = 1.0
 RENEW_WHILE_SETTLING = 0.2
 """Seconds between heartbeats while a campaign is being paused or cancelled: somebody waits for it."""
 
+BREATH = 0.01
+"""The least seconds between two heartbeats: whoever tells the queue of stops all the time must not make it busy."""
+
 Sending = Callable[[float], frozenset[int] | None]
 """The campaigns of which this node's workers have batches in hand, as reported after a moment (``time.monotonic``);
 None while a worker has yet to report. A worker that lost its link may still be sending batches that it had taken."""
@@ -28,6 +31,9 @@ None while a worker has yet to report. A worker that lost its link may still be 
 
 Hear = Callable[[list[DeadStanding]], Awaitable[None]]
 """Gets the dead ledger's open questions and their answers, at each heartbeat."""
+
+Halt = Callable[[frozenset[int]], Awaitable[None]]
+"""Gets the campaigns that are stopped, at each heartbeat."""
 
 Describe = Callable[[bool], Awaitable[str]]
 """Returns what runs on this node as a text for the other nodes; empty: as before. Called with whether somebody looks:
@@ -47,6 +53,7 @@ class Membership:
         clock: Clock,
         sending: Sending,
         hear: Hear | None = None,
+        halt: Halt | None = None,
         states: Callable[[], Iterable[ChannelState]] = tuple,
         describe: Describe | None = None,
     ) -> None:
@@ -61,6 +68,8 @@ class Membership:
         self._clock = clock
         self._sending = sending
         self._hear = hear
+        self._halt = halt
+        self._stops = 0
         self._states = states
         self._describe = describe
         self._watched = False
@@ -103,7 +112,8 @@ class Membership:
     async def _keep(self, epoch: int, pause: float | None) -> None:
         """Renew until the store or the queue says that the epoch is over."""
         while pause is not None:
-            await trio.sleep(pause)
+            await self._tubes.stopped(self._stops, pause)
+            await trio.sleep(BREATH)
             pause = await self._renew(epoch)
         log.warning("this node was forgotten: it joins anew", node=self._node, epoch=epoch)
 
@@ -114,12 +124,15 @@ class Membership:
         come with it, so that no queue hands out a batch without knowing them.
         """
         standing = await self._tubes.standing()
+        self._stops = standing.stops
         quiet = self._quiet(standing.still)
         text = "" if self._describe is None else await self._describe(self._watched)
         lease = await self._store.node_renew(self._node, epoch, self._clock(), quiet, self._states(), text)
         if lease is None or not await self._tubes.renew(epoch, lease, standing.asked):
             return None
         self._watched = lease.watched
+        if self._halt is not None:
+            await self._halt(frozenset(pause.campaign for pause in lease.paused))
         if self._hear is not None:
             await self._hear(lease.dead)
         return RENEW_WHILE_SETTLING if any(pause.settling for pause in lease.paused) else RENEW_EVERY

@@ -17,7 +17,7 @@ from campaigns.batch import Batch
 from campaigns.clock import Clock
 from campaigns.outcome import AGAIN, Death, Fault, Outcome
 from campaigns.recipient import Recipient, pack_recipients
-from campaigns.tally import RETRIED
+from campaigns.tally import RETRIED, UNSURE
 from campaigns.windows import QuietRule, Window
 from storage.records import Left, Remainder, Settlement, attempt
 from storage.tubes import Tubes
@@ -40,7 +40,7 @@ may have arrived, so it is repeated more and more rarely."""
 _WAITS = (10.0, 60.0, 300.0, math.inf)
 _OWN_WAITS = (60.0, 900.0, math.inf)
 """Delays are grouped into these classes (upper bounds, seconds), or each recipient might need a task of its own. With
-POSTPONED they make eight remainders at most, as many as a take can number (``tubes.settle``)."""
+POSTPONED, and with those who were not answered apart, they make 12 remainders at most; a take can number 16."""
 
 
 def _delay(outcome: Outcome, after: float, tries: int) -> float:
@@ -64,6 +64,7 @@ def settle(batch: Batch, outcomes: Outcomes, now: int, settled: frozenset[int] =
     reasons: dict[str, int] = {}
     dead: list[tuple[int, str, int, str, str]] = []
     again: dict[tuple[int, float], tuple[float, list[Recipient]]] = {}
+    unsure = -(len(recipients) - len(settled)) if batch.unsure else 0
     left = (batch.expires_at - now) / 1000
     if delivered := outcomes.delivered - len(settled):
         tallies[Outcome.DELIVERED.value] = delivered
@@ -81,7 +82,9 @@ def settle(batch: Batch, outcomes: Outcomes, now: int, settled: frozenset[int] =
             else:
                 tries = batch.attempt + (outcome is not Outcome.POSTPONED)
                 classes = _WAITS if refusals == batch.refusals else _OWN_WAITS
-                key = (attempt(tries, refusals), next(end for end in classes if delay <= end))
+                maybe = batch.unsure or outcome is Outcome.UNKNOWN
+                unsure += maybe
+                key = (attempt(tries, refusals, maybe), next(end for end in classes if delay <= end))
                 longest, group = again.get(key, (0.0, []))
                 group.append(recipient)
                 again[key] = (max(longest, delay), group)
@@ -94,6 +97,8 @@ def settle(batch: Batch, outcomes: Outcomes, now: int, settled: frozenset[int] =
         tallies[outcome.value] = tallies.get(outcome.value, 0) + 1
         if outcome is not Outcome.DELIVERED:
             reasons[reason] = reasons.get(reason, 0) + 1
+    if unsure:
+        tallies[UNSURE] = unsure
     back = {recipient.id for _, group in again.values() for recipient in group}
     return Settlement(
         task_id=batch.task_id,
@@ -121,13 +126,17 @@ def settle_part(part: PartAnswered) -> Settlement:
     return Settlement(
         task_id=batch.task_id,
         number=batch.number,
-        tallies={Outcome.DELIVERED.value: len(part.delivered)},
+        tallies={Outcome.DELIVERED.value: len(part.delivered)} | _less_unsure(batch, len(part.delivered)),
         reasons={},
         dead=[],
         ended=[batch.recipients[index].id for index in part.delivered],
         remainders=[],
         left=Left(len(batch.recipients) - len(part.settled), len(left), pack_recipients(left)),
     )
+
+
+def _less_unsure(batch: Batch, settled: int) -> dict[str, int]:
+    return {UNSURE: -settled} if batch.unsure else {}
 
 
 def _refused(

@@ -21,6 +21,7 @@ from actors.refusals import Ask
 from actors.reporter import Reporter
 from actors.settler import Settler
 from actors.shepherd import Shepherd
+from actors.stopped import StoppedCampaigns
 from actors.successors import Find, finding
 from actors.transport_actor import TransportActor
 from actors.walker import Walker
@@ -99,6 +100,7 @@ class ChannelGroup:
         drain: float,
         ask: Ask,
         find: Find,
+        stopped: StoppedCampaigns,
     ) -> None:
         self._setup = setup
         self._tubes = tubes
@@ -106,6 +108,7 @@ class ChannelGroup:
         self._clock = clock
         self.gate = Gate(setup.name, ask=ask, limit=setup.dead_limit, limiter=limiter, clock=clock)
         self._find = find
+        self._stopped = stopped
         self._tokens = tokens
         self._drain = drain
         self._connect()
@@ -176,6 +179,7 @@ class ChannelGroup:
             work=self._work_in.clone(),
             hands=self._hands,
             gate=self.gate,
+            stopped=self._stopped,
         )
 
 
@@ -195,8 +199,9 @@ class WorkerSupervisor(Supervisor):
 class WorkerTree:
     """A worker's supervisor, and the state of its channels for the node."""
 
-    def __init__(self, supervisor: Supervisor, groups: Mapping[str, ChannelGroup]) -> None:
+    def __init__(self, supervisor: Supervisor, groups: Mapping[str, ChannelGroup], stopped: StoppedCampaigns) -> None:
         self.supervisor = supervisor
+        self.stopped = stopped
         self._groups = groups
         self.refusals = {name: group.gate.refusals for name, group in groups.items()}
         """Channel → the part of its gate that must know of questions about refused tokens, and of answers."""
@@ -352,6 +357,7 @@ def worker_tree(
     tubes = Tubes(link, hello.worker)
     cache = CampaignCache(store)
     buckets = limiters(hello.channels)
+    stopped = StoppedCampaigns(hello.stopped)
     groups = {
         setup.name: ChannelGroup(
             setup,
@@ -363,6 +369,7 @@ def worker_tree(
             drain=hello.drain,
             ask=asking(store, setup.name, clock),
             find=finding(store, setup.name),
+            stopped=stopped,
         )
         for setup in hello.channels
     }
@@ -388,4 +395,4 @@ def worker_tree(
         ],
         farewell=tubes.stopping,
     )
-    return WorkerTree(supervisor, groups)
+    return WorkerTree(supervisor, groups, stopped)

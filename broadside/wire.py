@@ -108,6 +108,12 @@ class DeadNews(msgspec.Struct, frozen=True, tag="dead-news"):
     standings: list[RefusalState]
 
 
+class Stopped(msgspec.Struct, frozen=True, tag="stopped"):
+    """Node → worker, on each change: all campaigns that are stopped. Of these nothing more is begun."""
+
+    campaigns: list[int]
+
+
 class Hello(msgspec.Struct, frozen=True, kw_only=True, tag="hello"):
     """Node → worker, first: the worker's name, the servers' addresses, and the channels' settings."""
 
@@ -130,6 +136,8 @@ class Hello(msgspec.Struct, frozen=True, kw_only=True, tag="hello"):
     """Ms after its end until a campaign's ledger is archived."""
     dead: list[RefusalState] = []
     """See ``DeadNews``."""
+    stopped: list[int] = []
+    """See ``Stopped``."""
 
 
 class Probe(msgspec.Struct, frozen=True, tag="probe"):
@@ -179,7 +187,7 @@ class Tree(msgspec.Struct, frozen=True, tag="tree"):
     snapshot: dict[str, Any]
 
 
-Frame = Hello | SharedToken | DeadNews | Probe | Stop | WorkerReady | Beat | Stats | Tree
+Frame = Hello | SharedToken | DeadNews | Stopped | Probe | Stop | WorkerReady | Beat | Stats | Tree
 _ENCODER = msgspec.json.Encoder()
 _DECODER = msgspec.json.Decoder(Frame)
 

@@ -24,6 +24,8 @@ class Leave(enum.Enum):
     GIVEN = "given"
     AWAITED = "awaited"
     """Not known just now: the batch may no longer be ours, so begin nothing until it is known."""
+    STOPPED = "stopped"
+    """Its campaign is stopped: what is not begun goes back."""
     GONE = "gone"
     """Another worker may have the batch: a push that begins now would be sent twice."""
 
@@ -65,6 +67,8 @@ class Batch:
     """The number of the take, which a queue never gives twice; 0: on no tube (a dry run)."""
     lane: Lane = Lane.MIDDLE
     """A batch of the upper lane goes before the requests of others that wait for a connection."""
+    unsure: bool = False
+    """Whether these recipients may have the push of an earlier try already, and are counted as such."""
     refusals: int = 0
     """Refusals of these recipients' own so far (``Fault.PHONE``): after too many they are given up."""
     presentation: Presentation = Presentation.AWAKE

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 
 import msgspec
 
+from campaigns.tally import UNSURE
+
 BOUNDS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 """Seconds: the upper bounds of the classes of ``ChannelFigures.took``; the last class has none."""
 
@@ -23,6 +25,8 @@ class ChannelFigures(msgspec.Struct, kw_only=True):
     def settled(self, tallies: Mapping[str, int]) -> None:
         """Count a settled batch. ``tallies``: outcome → pushes."""
         for word, count in tallies.items():
+            if word == UNSURE:
+                continue  # it rises and falls
             self.outcomes[word] = self.outcomes.get(word, 0) + count
 
     def answered(self, seconds: float) -> None:

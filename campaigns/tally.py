@@ -20,6 +20,8 @@ UNWALKED = "unwalked"
 """Rows of such a campaign that had not been walked when it was cancelled."""
 RETRIED = "retried"
 """Attempts that led to another one. Not an outcome: a recipient may be counted here many times, or never."""
+UNSURE = "unsure"
+"""Recipients without an outcome who may have a push: no answer to it is known. Nearly all of them are on tubes."""
 ENDS = tuple(outcome.value for outcome in TERMINAL)
 """The terminal outcomes' words, in the order in which reports name them."""
 
@@ -44,6 +46,7 @@ class Tally(msgspec.Struct, frozen=True):
     remaining: int = 0
     skipped: int = 0
     unwalked: int = 0
+    unsure: int = 0
 
     @property
     def settled(self) -> int:
@@ -63,4 +66,4 @@ class Tally(msgspec.Struct, frozen=True):
             most = sums[ROWS] - counts[SKIPPED]
             counts[AUDIENCE] = enqueued if walked else max(enqueued, min(estimate, most))
         expected = enqueued if walked else max(counts[AUDIENCE], enqueued)
-        return cls(**counts, remaining=max(0, expected - ended(sums)))
+        return cls(**counts, remaining=max(0, expected - ended(sums)), unsure=max(0, sums.get(UNSURE, 0)))

@@ -105,6 +105,8 @@ class Claim:
     next: Baton | None = None
     ended: frozenset[int] = frozenset()
     """Subscribers of the page that need nothing any more: an earlier owner of the page has settled them."""
+    unsure: bool = False
+    """Whether those who are left may have a push from an earlier owner of the page, which is lost."""
     position: tuple[int, int] | None = None
     """The store's log position: (instance, number). A replica that has reached it has all subscribers of the page."""
 
@@ -190,6 +192,18 @@ class Standing:
     """The queue's own clock, seconds: the lease will count from here."""
     still: list[tuple[int, int]]
     """(campaign, version) of each paused campaign of which nothing is taken and no line is owed any more."""
+    stops: int = 0
+    """How often the queue was told of a stop: see ``Tubes.stopped``."""
+
+
+class WaitedFor(NamedTuple):
+    """A node that has not reported yet that it sends nothing of a campaign that is being stopped, or is away."""
+
+    node: str
+    state: str
+    """``not yet``: it does not know; ``answers``: it waits for its last answers; ``away``: it begins nothing."""
+    unsure: int
+    """How many people, at most, have a push that a node that is away has not reported."""
 
 
 class NodeRow(NamedTuple):
@@ -266,9 +280,13 @@ REFUSALS = 1000
 """How a task's tries and its own refusals share one number: see :func:`attempt`."""
 
 
-def attempt(tries: int, refusals: int) -> int:
+UNSURE = 1_000_000
+"""Added once its recipients may have a push of which nobody knows (``roles/tubes/unsure.lua``)."""
+
+
+def attempt(tries: int, refusals: int, unsure: bool = False) -> int:
     """Encode a task's ``attempt`` field: the number of the try, plus a thousand for each refusal of its own."""
-    return min(tries, REFUSALS - 1) + REFUSALS * refusals
+    return min(tries, REFUSALS - 1) + REFUSALS * refusals + UNSURE * unsure
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,7 +302,7 @@ class Task:
     seq: int
     n: int
     attempt: int
-    """Two numbers in one, as the tube stores it: see :func:`attempt`."""
+    """Three values in one, as the tube stores it: see :func:`attempt`."""
     expires_at: int
     size: int
     recipients: bytes
@@ -302,7 +320,12 @@ class Task:
     @property
     def refusals(self) -> int:
         """Refusals of these recipients' own so far: after too many they are given up."""
-        return self.attempt // REFUSALS
+        return self.attempt % UNSURE // REFUSALS
+
+    @property
+    def unsure(self) -> bool:
+        """Whether these recipients are counted as unsure: they may have a push of an earlier try."""
+        return self.attempt >= UNSURE
 
     @classmethod
     def of(cls, id: int, number: int, data: list[Any]) -> Task:

@@ -42,6 +42,7 @@ from storage.records import (
     PausedCampaign,
     Row,
     Stored,
+    WaitedFor,
     WrittenState,
     read_campaign,
 )
@@ -305,6 +306,11 @@ class Store:
         """Resume. Returns the new state, and the batons to put (the shepherd makes lost ones again)."""
         state, *rest = await self._link.call(self._where, "store.campaign_resume", id, now)
         return None if state is None else (str(state), [Baton(*baton) for baton in rest[0]])
+
+    async def campaign_waits_for(self, id: int) -> list[WaitedFor]:
+        """The nodes that a pause or a cancel of this campaign waits for, and those that are away with some of it."""
+        (nodes,) = await self._link.call(self._where, "store.campaign_waits_for", id)
+        return [WaitedFor(*node) for node in nodes]
 
     async def campaign_cursors(self, id: int) -> list[Cursor]:
         """A campaign's segments in their order."""
@@ -572,7 +578,8 @@ class Store:
             to_id,
             None if following is None else Baton(*following),
             unpack_ids(ended),
-            tuple(answer[5]) if len(answer) > 5 else None,
+            unsure=len(answer) > 6 and bool(answer[6]),
+            position=tuple(answer[5]) if len(answer) > 5 and answer[5] is not None else None,
         )
 
     async def page_read(

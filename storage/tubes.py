@@ -26,6 +26,9 @@ POLL = 2.0
 OFFER_DEADLINE = 2.0
 """Seconds for a neighbour to take a baton, before the one after it is asked."""
 
+STOP_DEADLINE = 0.5
+"""Seconds for a queue to hear of a stop; a node that does not hear of it learns it by its next heartbeat."""
+
 BATONS_A_CALL = 100
 
 SLEEP = 5.0
@@ -85,8 +88,8 @@ class Tubes:
 
     async def standing(self) -> Standing:
         """The queue's part of the next heartbeat, and the moment from which the lease will count."""
-        ((asked, still),) = await self._link.call(self._where, "tubes.standing")
-        return Standing(float(asked), [(campaign, version) for campaign, version in still])
+        ((asked, still, *stops),) = await self._link.call(self._where, "tubes.standing")
+        return Standing(float(asked), [(campaign, version) for campaign, version in still], *stops)
 
     async def renew(self, epoch: int, lease: Lease, asked: float | None = None) -> bool:
         """Take over a lease and its paused campaigns; False when the queue is in another epoch.
@@ -96,6 +99,16 @@ class Tubes:
         """
         paused = [list(pause) for pause in lease.paused]
         return bool((await self._link.call(self._where, "tubes.renew", epoch, lease.seconds, asked, paused))[0])
+
+    async def stop(self) -> None:
+        """Let this queue's node ask the store at once what is stopped. LinkLost if the queue does not answer soon."""
+        if not self._link.connected(self._where):
+            raise LinkLost(f"{self._where}: not connected")
+        await self._link.call(self._where, "tubes.stop", deadline=STOP_DEADLINE)
+
+    async def stopped(self, known: int, seconds: float) -> None:
+        """Wait for a ``stop`` after those that are ``known`` (``Standing.stops``), at most this long."""
+        await self._link.call(self._where, "tubes.stopped", known, seconds, poll=True, deadline=seconds + 5.0)
 
     async def baton_put(self, batons: Sequence[Baton], lane: Lane = Lane.MIDDLE) -> None:
         """Put batons of one lane, a hundred a call. A repeat is harmless: the store recognises a stale one."""
@@ -168,11 +181,12 @@ class Tubes:
         ended: Sequence[int],
         held: Mapping[str, int],
         lane: Lane = Lane.MIDDLE,
+        unsure: bool = False,
     ) -> str:
         """Clauses 4 and 5: a batch for each part of a page, its mark, its outbox line, and the end of its baton.
 
         ``ended``: ids of the recipients in ``tallies`` that need no batch. ``held``: moment and time zone → recipients
-        who wait for it. ``lane``: the campaign's.
+        who wait for it. ``lane``: the campaign's. ``unsure``: see ``Claim.unsure``.
 
         Returns ``put``, ``marked``, ``fenced`` or ``full``; after the last two the baton is still ours.
         """
@@ -182,7 +196,7 @@ class Tubes:
         ]
         return str((await self._link.insist(
             self._where, "tubes.page_put", taken.epoch, *taken.baton[:3], wire, recipients, tallies,
-            pack_ids(ended), list(held.items()), taken.id, taken.number,
+            pack_ids(ended), list(held.items()), taken.id, taken.number, *([True] if unsure else []),
         ))[0])  # fmt: skip
 
     async def batch_take(self, channel: str, most: int, *, upper: bool = False) -> list[tuple[int, int, Any]]:

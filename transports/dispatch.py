@@ -100,6 +100,8 @@ class Dispatch(Submission):
         leave = self._batch.leave()
         if leave is Leave.GONE:
             self.withdraw("the batch is in other hands")
+        elif leave is Leave.STOPPED:
+            self.withdraw("the campaign is stopped")
         # If it is unclear whether this batch is ours, it is unclear for the batches behind it, too.
         return leave is not Leave.AWAITED
 

@@ -26,6 +26,26 @@ class Scheduled(msgspec.Struct, frozen=True):
     """Their time zones → recipients, the largest first."""
 
 
+class CutLine(msgspec.Struct, frozen=True, kw_only=True):
+    """Who has a campaign that is being stopped, and who has not. The numbers stand still once it is *paused*."""
+
+    accepted: int
+    """The providers have accepted these people's pushes."""
+    refused: int
+    """These have another outcome: refused, expired, left out."""
+    may_have_it: int
+    """At most so many others may have it: a process or a connection ended before their answers were known, or their node
+    is away."""
+    on_tubes: int
+    """These wait on a tube; nothing was begun."""
+    not_walked: int
+    """Nobody has looked at these yet."""
+    in_rows: bool = False
+    """Whether ``not_walked`` is an estimate: who of these rows is in the audience, only the walk finds out."""
+    nodes: dict[str, str] = {}
+    """Node → why its part may still change: ``not yet`` (it does not know of the stop), or what it waits for."""
+
+
 class CampaignReport(msgspec.Struct, frozen=True, kw_only=True):
     """One campaign, as the API shows it. Times are milliseconds UTC."""
 
@@ -74,6 +94,8 @@ class CampaignReport(msgspec.Struct, frozen=True, kw_only=True):
     """Channel → the open question about refused tokens."""
     reasons: dict[str, dict[str, int]] = {}
     """Channel → reason → number of pushes that were not delivered."""
+    cut: CutLine | None = None
+    """Of a campaign that is being stopped, or was: who has it."""
     unserved: dict[str, int] = {}
     """Channel → subscribers left out because no node served their channel at Fire."""
     notes: list[str] = []

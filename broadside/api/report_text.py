@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 from broadside.api.audience_request import AudienceCount, ChannelCount
 from broadside.api.campaign_report import CampaignReport, Scheduled
-from campaigns.tally import ENQUEUED, SKIPPED, UNWALKED, Tally
+from campaigns.tally import ENQUEUED, SKIPPED, UNSURE, UNWALKED, Tally
 from campaigns.windows import QuietRule
 
 QUIET = {
@@ -62,7 +62,7 @@ def starts(report: CampaignReport) -> str:
 
 def shown_columns(report: CampaignReport) -> list[str]:
     """Return the tallies' words for a table; rows that were skipped or not walked only where there are any."""
-    few = (SKIPPED, UNWALKED)
+    few = (SKIPPED, UNSURE, UNWALKED)
     tallies = report.channels.values()
     return [word for word in COLUMNS if word not in few or any(getattr(tally, word) for tally in tallies)]
 
@@ -89,6 +89,17 @@ def standing(report: CampaignReport) -> str:
     unclaimed = 0 if report.walked else max(0, audience - enqueued)
     about = "about " if report.conditions is not None and not report.walked else ""
     return f"{settled:,} are settled, {max(0, enqueued - settled):,} are on tubes, {about}{unclaimed:,} not yet claimed"
+
+
+def cut_line(report: CampaignReport) -> list[str]:
+    """Say who has a stopped campaign, and who has not."""
+    cut = report.cut
+    if cut is None:
+        return []
+    about = "about " if cut.in_rows else ""
+    numbers = f"{cut.accepted:,} accepted, {cut.may_have_it:,} may have it, {cut.on_tubes:,} on tubes"
+    lines = [f"cut line: {numbers}, {about}{cut.not_walked:,} not yet walked"]
+    return [*lines, *(f"  {node}: {why}" for node, why in cut.nodes.items())]
 
 
 def summary(report: CampaignReport) -> str:

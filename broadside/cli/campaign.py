@@ -14,6 +14,7 @@ from broadside.api.campaign_report import CampaignReport
 from broadside.api.preview_report import ChannelPreview
 from broadside.api.report_text import (
     QUIET,
+    cut_line,
     instant,
     moment,
     reasons,
@@ -151,6 +152,8 @@ def show(
     )
     if waits := waiting(report):
         say("\nasleep, held until their quiet hours end:\n" + "\n".join(waits))
+    if lines := cut_line(report):
+        say("\n" + "\n".join(lines))
     for line in [*standing_still(report), *report.questions.values(), *report.notes]:
         say(f"\n{line}")
     if lines := reasons(report):
@@ -270,6 +273,8 @@ def _move(id: str, act: Route[CampaignReport], json: bool, config: Path | None, 
         say_json(report)
         return 0
     say(f"campaign {report.id} is {report.state}: {standing(report)}")
+    for line in cut_line(report):
+        say(line)
     if report.state in ("pausing", "cancelling"):
         complain("nodes that may still be sending delay it (broadside peers list shows them); it completes by itself")
     return 0

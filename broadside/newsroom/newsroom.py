@@ -29,7 +29,7 @@ from broadside.api.served_channels import meant
 from broadside.api.token_rules import DeviceTokens
 from broadside.api.v1.cursors import page, read_cursor
 from broadside.errors import Conflict, Problem, RecordError, shown
-from broadside.newsroom import served, starts
+from broadside.newsroom import served, starts, stopping
 from broadside.newsroom.adaptation import adapt, policy_entries
 from broadside.newsroom.alarms import RefusedLines
 from broadside.newsroom.audience_desk import AudienceDesk, Chosen
@@ -117,6 +117,7 @@ class Newsroom:
         self._node = node
         self._states = states
         self._firing = Firing(store=store, tubes=tubes, peers=peers, segments=segments, clock=clock)
+        self._queues = (tubes, *peers)
         self._standing = standing
         self.dead = DeadDesk(store, clock)
         self.audience = AudienceDesk(store)
@@ -247,17 +248,22 @@ class Newsroom:
 
     async def pause(self, id: int) -> CampaignReport:
         """Begin a pause: nothing more is claimed or sent. Raises ``Conflict`` if the campaign is not firing."""
-        return await self._moved(id, "pause", await self._store.campaign_pause(id, self._clock()))
+        state = await self._store.campaign_pause(id, self._clock())
+        await stopping.tell(self._queues)
+        return await self._moved(id, "pause", state)
 
     async def cancel(self, id: int) -> CampaignReport:
         """Begin to cancel: subscribers not yet reached get nothing. Raises ``Conflict`` for a campaign that is done."""
-        return await self._moved(id, "cancel", await self._store.campaign_cancel(id, self._clock()))
+        state = await self._store.campaign_cancel(id, self._clock())
+        await stopping.tell(self._queues)
+        return await self._moved(id, "cancel", state)
 
     async def resume(self, id: int) -> CampaignReport:
         """Resume a paused campaign. Raises ``Conflict`` for a draft, and for a cancelled campaign."""
         state, batons = await self._store.campaign_resume(id, self._clock()) or (None, [])
         if batons and (campaign := await self._store.campaign_get(id)) is not None:
             await self._firing.spread(batons, campaign.lane)
+        await stopping.tell(self._queues)
         return await self._moved(id, "resume", state)
 
     async def _moved(self, id: int, act: str, state: str | None) -> CampaignReport:
@@ -448,7 +454,11 @@ class Newsroom:
         campaign = await self._store.campaign_waits(id)
         if campaign is None:
             return None
-        return report(campaign, self._clock(), await self.channel_states(), self._standing(), self.zone)
+        found = report(campaign, self._clock(), await self.channel_states(), self._standing(), self.zone)
+        if campaign.state not in stopping.STOPS or campaign.fired_at is None:
+            return found
+        nodes = [] if campaign.ended else await self._store.campaign_waits_for(id)
+        return msgspec.structs.replace(found, cut=stopping.cut_line(campaign, list(found.channels.values()), nodes))
 
     async def campaigns(self, limit: int, cursor: str = "") -> CampaignPage:
         """Return campaigns, newest first. Raises ``RecordError`` if there is no such ``cursor``."""
@@ -518,7 +528,7 @@ _ACTS = {
 
 def _shown(report: CampaignReport) -> tuple[object, ...]:
     """What those who watch a campaign see change."""
-    return report.channels, report.state, report.paused_channels, report.held, report.reached
+    return report.channels, report.state, report.paused_channels, report.held, report.reached, report.cut
 
 
 def _as(kind: Kind, request: FireRequest) -> FireRequest:

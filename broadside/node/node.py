@@ -100,6 +100,7 @@ class Node:
         self._workers = [processes.WorkerState(f"worker-{n + 1}") for n in range(config.node.workers)]
         peers = self._peers = self._tarantools.peers()
         self._dead: list[DeadStanding] = []
+        self._stopped: frozenset[int] = frozenset()
         self.allowances = self._shared_out({})
         """Channel → how fast it may send; the providers' quotas are included after `check_channels`."""
         self._link = Link(endpoints(self._tarantools.store(), self._tarantools.queue(), peers))
@@ -234,6 +235,7 @@ class Node:
             clock=wall_clock,
             sending=self._sending,
             hear=self._hear_of_the_dead,
+            halt=self._halt,
             states=self._states,
             describe=self._own_state.text,
         )
@@ -246,6 +248,14 @@ class Node:
             async with trio.open_nursery() as nursery:
                 for worker in self._workers:
                     nursery.start_soon(worker.tell, wire.DeadNews(news))
+
+    async def _halt(self, stopped: frozenset[int]) -> None:
+        """Tell the workers whenever a campaign is stopped, or goes on."""
+        if stopped != self._stopped:
+            self._stopped = stopped
+            async with trio.open_nursery() as nursery:
+                for worker in self._workers:
+                    nursery.start_soon(worker.tell, wire.Stopped(sorted(stopped)))
 
     def _dead_news(self) -> list[wire.RefusalState]:
         return [
@@ -365,6 +375,7 @@ class Node:
             archive=str(self._folder.archive.absolute()),
             keep=self._config.keep_ms,
             dead=self._dead_news(),
+            stopped=sorted(self._stopped),
         )
 
     def _setups(self) -> list[wire.ChannelSetup]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import math
 import os
 import resource
 import signal
@@ -29,6 +30,9 @@ ORPHAN_DRAIN = 5.0
 ORPHAN_LIFE = 10
 """Seconds after which the kernel ends an orphaned worker."""
 BEAT_EVERY = 1.0
+HURRIED_EVERY = 0.1
+HURRIED = 3.0
+"""Seconds between beats, for some seconds after a stop: whoever has stopped a campaign waits to read that it stands."""
 
 
 class Telemetry:
@@ -46,6 +50,13 @@ class Telemetry:
         self._line = line
         self._tree = tree
         self._stages = stages
+        self._hurried_until = -math.inf
+        self._pause = trio.CancelScope()
+
+    def hurry(self) -> None:
+        """Report now, and more often for a while."""
+        self._hurried_until = trio.current_time() + HURRIED
+        self._pause.cancel()
 
     async def run(self) -> None:
         """Report until cancelled, or until the node is gone."""
@@ -70,7 +81,9 @@ class Telemetry:
                 )
             except trio.BrokenResourceError:
                 return  # the listener notices it too, and drains
-            await trio.sleep(BEAT_EVERY)
+            self._pause = trio.CancelScope()
+            with self._pause:
+                await trio.sleep(HURRIED_EVERY if trio.current_time() < self._hurried_until else BEAT_EVERY)
 
 
 async def serve(stream: trio.abc.Stream) -> None:
@@ -95,9 +108,15 @@ async def serve(stream: trio.abc.Stream) -> None:
             life.deadline = min(life.deadline, trio.current_time() + seconds)
             tree.stop()
 
-        nursery.start_soon(Telemetry(line, worker, stages).run)
+        telemetry = Telemetry(line, worker, stages)
+        nursery.start_soon(telemetry.run)
         ends = partial(stop, hello.drain), partial(stop, ORPHAN_DRAIN)
-        nursery.start_soon(_listen, line, tokens, refusals, worker.probe, *ends)
+
+        def halt(campaigns: Sequence[int]) -> None:
+            worker.stopped.hear(campaigns)
+            telemetry.hurry()
+
+        nursery.start_soon(_listen, line, tokens, refusals, halt, worker.probe, *ends)
         nursery.start_soon(_signals, partial(stop, hello.drain))
         nursery.start_soon(stages.run)
 
@@ -121,6 +140,7 @@ async def _listen(
     line: wire.MessageStream,
     tokens: TokenHolder,
     refusals: Mapping[str, Refusals],
+    halt: Callable[[Sequence[int]], None],
     probe: Callable[[], None],
     stop: Callable[[], None],
     left_alone: Callable[[], None],
@@ -133,6 +153,8 @@ async def _listen(
                 tokens.receive(message)
             case wire.DeadNews(standings):
                 _hear(refusals, standings)
+            case wire.Stopped(campaigns):
+                halt(campaigns)
             case wire.Probe():
                 probe()
     signal.alarm(ORPHAN_LIFE)  # even if the drain hangs, an orphan must end

@@ -195,7 +195,7 @@ local laws = {
             test:is_deeply({batches, recipients}, {1, 3}, 'one batch of three')
             local line = box.space.tubes_outbox.index.number:max().line
             test:is_deeply({line.tallies, line.reasons, line.first, line.last},
-                           {{rejected = 3}, {['buried: RuntimeError'] = 3}, 5, 9}, 'the ledger hears of it')
+                           {{rejected = 3, unsure = -3}, {['buried: RuntimeError'] = 3}, 5, 9}, 'the ledger hears of it')
             test:is(box.space.push_ios:len() + box.space.tubes_poison_counters:len(), 0, 'nothing is left')
         end
         queue.tube.push_ios:put('what nobody can read')
@@ -216,10 +216,67 @@ local laws = {
         test:is_deeply({tubes.batches_expire(2 ^ 40 + 5000, 10)}, {0, 0}, 'a paused campaign stands as it is')
         tubes.renew(seq, 60, nil, {})
         test:is_deeply({tubes.batches_expire(2 ^ 40 + 5000, 10)}, {2, 6}, 'two batches of three')
-        local line = box.space.tubes_outbox.index.number:max().line
-        test:is_deeply({line.tallies, line.reasons, line.first, line.last},
-                       {{expired = 3}, {['expired on the tube'] = 3}, 5, 9}, 'the ledger hears of it')
+        local sums, line = {expired = 0, unsure = 0}, nil
+        for _, row in box.space.tubes_outbox:pairs() do
+            line = row.line
+            for word, n in pairs(line.kind == 'settled' and line.tallies or {}) do
+                sums[word] = sums[word] + n
+            end
+        end
+        test:is_deeply({sums, line.reasons, line.first, line.last},
+                       {{expired = 6, unsure = 0}, {['expired on the tube'] = 3}, 5, 9}, 'the ledger hears of it')
         test:is(box.space.push_ios:len() + box.space.tubes_poison_counters:len(), 0, 'nothing is left')
+    end},
+
+    {'25.4: who was in hands that ended without a result may have it, and is counted once until it is settled', function(test)
+        test:plan(8)
+        local function unsure()
+            local n = 0
+            for _, row in box.space.tubes_outbox:pairs() do
+                n = n + (row.line.tallies.unsure or 0)
+            end
+            return n
+        end
+        batch()
+        local id, number = take('w')
+        tubes.batch_release('ios', {{id, number}})
+        test:is(unsure(), 0, 'what is given back was not begun')
+        take('w')
+        tubes.batch_release_worker('ios', 'w')
+        test:is(unsure(), 3, 'its worker has died')
+        take('w')
+        tubes.batch_release_worker('ios', 'w')
+        test:is(unsure(), 3, 'once')
+        batch()
+        take('w')
+        queue.tube.push_ios:release_all()
+        id, number = take('w')
+        test:is(box.space.push_ios:get(id)[8][7], 1000001, 'its lease has ended: who settles it is told')
+        test:is(unsure(), 3, 'and the ledger')
+        batch()
+        take('w')
+        queue.tube.push_ios:release_all()
+        tubes.renew(seq, 60, nil, {{7, 1, false, true}})
+        tubes.standing()
+        test:is(unsure(), 3, 'nobody takes what is paused, and it is counted')
+        batch()
+        id, number = take('w')
+        require('roles.tubes.unsure').mark_all({{'push_ios', id}}) -- as for what was taken when the instance ended
+        test:is(unsure(), 3, 'what was in hand when the instance ended')
+        tubes.batch_crashed('ios', id, number, 'boom')
+        test:is(unsure(), 3, 'nothing twice')
+    end},
+
+    {'25.4: a stop wakes who waits for one, and is not missed between two waits', function(test)
+        test:plan(3)
+        local known = tubes.standing()[3]
+        local began = fiber.clock()
+        test:is(tubes.stopped(known, 0.05), known, 'none')
+        fiber.create(function() fiber.sleep(0.05) tubes.stop() end)
+        test:is(tubes.stopped(known, 5), known + 1, 'one')
+        tubes.stop()
+        tubes.stopped(known + 1, 5)
+        test:ok(fiber.clock() - began < 2, 'at once')
     end},
 
     {'S8: only batons are taken for batons', function(test)

@@ -101,7 +101,10 @@ class MemoryQueue:
         return [["queue-1", self.state["epoch"], self.leased()]]
 
     def standing(self) -> list[Any]:
-        return [[trio.current_time(), []]]
+        return [[trio.current_time(), [], 0]]
+
+    def stopped(self, known: int, seconds: float) -> list[Any]:
+        return [0]  # nobody stops anything here: the poll lasts its time
 
     def renew(self, epoch: int, seconds: float, asked: float, held: list[Any]) -> list[Any]:
         if self.state["epoch"] != epoch:
@@ -231,6 +234,7 @@ class MemoryQueue:
         held: Any,
         id: int,
         number: int,
+        unsure: bool = False,
     ) -> list[Any]:
         if not self.leased() or self.state["epoch"] != epoch:
             return ["fenced"]
@@ -263,7 +267,7 @@ class MemoryQueue:
             if body is None:
                 continue
             for p, (delay, attempt, size, packed) in enumerate(remainders):
-                rest = [*body[:5], -(number * 8 + p), attempt, *body[7:-2], size, packed]
+                rest = [*body[:5], -(number * 16 + p), attempt, *body[7:-2], size, packed]
                 self.tubes[name].put(rest, delay, body[LANE])
             key = {"campaign": body[1], "segment": body[3], "seq": body[4], "channel": channel}
             self._append({**line, **key, "kind": "settled"})

@@ -3,23 +3,14 @@
 local atomic = require('roles.atomic')
 local keys = require('roles.store.keys')
 local served = require('roles.store.served')
+local sums = require('roles.store.sums')
 local windows = require('roles.store.windows')
 local campaigns = {}
 
 local DEFAULT_PAGE = 1000
-local REASONS = 50 -- different reasons for one channel of a campaign; more are counted as `other`
-local LONGEST = 100 -- bytes of a reason
 local LONGEST_TTL = 30 * 86400 * 1000 -- ms
-local TERMINAL = {'delivered', 'dead', 'rejected', 'expired', 'dropped', 'cancelled'} -- campaigns/outcome.py has them too
 
--- How many recipients have a terminal outcome in these tallies.
-function campaigns.terminal(tallies)
-    local n = 0
-    for _, outcome in ipairs(TERMINAL) do
-        n = n + (tallies[outcome] or 0)
-    end
-    return n
-end
+campaigns.terminal, campaigns.tally = sums.terminal, sums.tally
 
 -- Whether nothing more happens to this campaign.
 function campaigns.over(c)
@@ -32,30 +23,6 @@ function campaigns.check_done(id, now)
     if c ~= nil and c.state == 'firing' and c.segments_open == 0 and c.pages_open == 0 then
         box.space.store_campaigns:update(id, {{'=', 'state', 'done'}, {'=', 'finished_at', now}, {'+', 'version', 1}})
     end
-end
-
-function campaigns.tally(id, channel, tallies, reasons)
-    local totals = box.space.store_totals
-    local row = totals:get({id, channel})
-    local sum = row and row.tallies or {}
-    local why = row and row.reasons or {}
-    for outcome, n in pairs(tallies) do
-        sum[outcome] = (sum[outcome] or 0) + n
-    end
-    if next(reasons or {}) ~= nil then
-        local known = 0
-        for _ in pairs(why) do
-            known = known + 1
-        end
-        for reason, n in pairs(reasons) do
-            if #reason > LONGEST or (why[reason] == nil and known >= REASONS) then
-                reason = 'other'
-            end
-            known = known + (why[reason] == nil and 1 or 0)
-            why[reason] = (why[reason] or 0) + n
-        end
-    end
-    totals:replace({id, channel, setmetatable(sum, {__serialize = 'map'}), setmetatable(why, {__serialize = 'map'})})
 end
 
 -- Idempotent: the same id again changes nothing. `once`: nil, or {owner, key, request}; a key that has a campaign

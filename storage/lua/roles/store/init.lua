@@ -81,6 +81,7 @@ function store.start()
         campaign_pause = pauses.campaign_pause,
         campaign_resume = pauses.campaign_resume,
         campaign_cancel = pauses.campaign_cancel,
+        campaign_waits_for = pauses.campaign_waits_for,
         campaign_cursors = coverage.campaign_cursors,
         campaign_pages = coverage.campaign_pages,
         subscribers_in = coverage.subscribers_in,

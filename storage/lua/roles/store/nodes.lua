@@ -3,6 +3,7 @@
 local fiber = require('fiber')
 local atomic = require('roles.atomic')
 local clock = require('roles.clock')
+local unsure = require('roles.store.unsure')
 local nodes = {}
 
 -- Seconds that a queue may go on without an answer from the store, counted from before it asked.
@@ -55,7 +56,7 @@ local function open(name, keys)
             local page = box.space.store_pages:get(key) -- again: it may have changed during the last commit
             if page ~= nil and (page.state == 'claimed' or page.state == 'enqueued') and page.node == name
                 and not nodes.reports(name, page.epoch) then
-                box.space.store_pages:update(key, {{'=', 'state', 'open'}})
+                box.space.store_pages:update(key, {{'=', 'state', 'open'}, {'=', 'tallies', unsure.note(page)}})
             end
         end
         return ('%s %s'):format(tostring(node.epoch), node.status)

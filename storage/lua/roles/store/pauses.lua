@@ -10,6 +10,7 @@ local channels = require('roles.store.channels')
 local dead = require('roles.store.dead')
 local node_states = require('roles.store.node_states')
 local nodes = require('roles.store.nodes')
+local unsure = require('roles.store.unsure')
 local walk = require('roles.store.walk')
 local pauses = {}
 
@@ -18,6 +19,9 @@ local ROWS_A_STEP = 100
 -- What nodes have reported to this instance; repeated every second, so it need not be stored. The version is in the
 -- key: reports about an earlier pause do not count for this one.
 local quiet = {}
+
+-- The same for nodes that have asked since: they know of the pause.
+local heard = {}
 
 local function word(node, epoch, id, version)
     return ('%s %s %s %s'):format(node, tostring(epoch), tostring(id), tostring(version))
@@ -148,7 +152,9 @@ local function cancel_pages(id)
     local keys = unsettled(id, ROWS_A_STEP)
     for _, key in ipairs(keys) do
         local page = box.space.store_pages:get(key)
-        local tallies, recipients, settled = page.tallies, 0, 0
+        local owner = box.space.store_nodes:get(page.node)
+        local away = owner ~= nil and nodes.lease_over(owner) and page.state ~= 'open'
+        local tallies, recipients, settled = away and unsure.note(page) or page.tallies, 0, 0
         for _, sums in pairs(tallies) do
             local ended = campaigns.terminal(sums)
             sums.cancelled = (sums.cancelled or 0) + math.max(0, (sums.enqueued or ended) - ended)
@@ -209,7 +215,7 @@ local function advance(now)
     end
     if next(quiet) ~= nil and #box.space.store_campaigns.index.state:select({'pausing'}, {limit = 1}) == 0
         and #box.space.store_campaigns.index.state:select({'cancelling'}, {limit = 1}) == 0 then
-        quiet = {}
+        quiet, heard = {}, {}
     end
 end
 
@@ -243,7 +249,34 @@ function pauses.node_renew(name, epoch, now, still, states, text)
         quiet[word(name, epoch, campaign[1], campaign[2])] = true
     end
     advance(now)
-    return nodes.LEASE, paused_campaigns(now), dead.standing(), node_states.wanted()
+    local paused = paused_campaigns(now)
+    for _, pause in ipairs(paused) do
+        if pause[4] then
+            heard[word(name, epoch, pause[1], pause[2])] = true
+        end
+    end
+    return nodes.LEASE, paused, dead.standing(), node_states.wanted()
+end
+
+-- What is behind a campaign's cut line: {node, state, n} for each node that has not reported yet that it sends nothing of
+-- it. States: 'not yet' (it does not know of the pause), 'answers' (it waits for its last answers), 'away': it holds no
+-- lease, so it begins nothing, and up to `n` people may have a push that it has not reported.
+function pauses.campaign_waits_for(id)
+    local list, c = {}, box.space.store_campaigns:get(id)
+    for _, node in ipairs(c ~= nil and box.space.store_nodes:select() or {}) do
+        if node.status ~= 'forgotten' and nodes.lease_over(node) then
+            local n = unsure.of_node(node.name, id)
+            if n > 0 then
+                table.insert(list, {node.name, 'away', n})
+            end
+        elseif node.status ~= 'forgotten' and (c.state == 'pausing' or c.state == 'cancelling') then
+            local key = word(node.name, node.epoch, id, c.version)
+            if not quiet[key] then
+                table.insert(list, {node.name, heard[key] and 'answers' or 'not yet', 0})
+            end
+        end
+    end
+    return list
 end
 
 return pauses

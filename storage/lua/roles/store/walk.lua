@@ -7,6 +7,7 @@ local id_ranges = require('roles.store.steps.id_ranges')
 local nodes = require('roles.store.nodes')
 local settled_ids = require('roles.store.settled_ids')
 local subscribers = require('roles.store.subscribers')
+local unsure = require('roles.store.unsure')
 local windows = require('roles.store.windows')
 local walk = {}
 
@@ -60,7 +61,8 @@ local function advance(c, cursor, node, epoch, now)
     return page, cursor, empty
 end
 
--- Returns verdict, from_id, to_id, next baton, the ids already settled. Verdicts: 'claimed' (read it and put it),
+-- Returns verdict, from_id, to_id, next baton, the ids already settled, and whether others of the page may have a push
+-- from an owner that is lost. Verdicts: 'claimed' (read it and put it),
 -- 'empty' (nothing to put, but pass the baton on), 'stale' (ack and drop), 'fenced' (this node must join again).
 function walk.page_claim(node, epoch, campaign, segment, seq, after_id, now)
     return atomic(function()
@@ -83,13 +85,13 @@ function walk.page_claim(node, epoch, campaign, segment, seq, after_id, now)
         if page.state == 'claimed' and page.node == node and page.epoch == epoch then
             -- written, though nothing changes: so the answer waits until the first claim is on disk and with the quorum
             box.space.store_pages:update({campaign, segment, seq}, {{'=', 'claimed_at', page.claimed_at}})
-            return 'claimed', page.from_id, page.to_id, next_baton(page, cursor), page.ended
+            return 'claimed', page.from_id, page.to_id, next_baton(page, cursor), page.ended, unsure.counted(page) > 0
         end
         if page.state == 'open' and c.state == 'firing' then
             box.space.store_pages:update({campaign, segment, seq}, {
                 {'=', 'node', node}, {'=', 'epoch', epoch}, {'=', 'claimed_at', now}, {'=', 'state', 'claimed'},
             })
-            return 'claimed', page.from_id, page.to_id, box.NULL, page.ended
+            return 'claimed', page.from_id, page.to_id, box.NULL, page.ended, unsure.counted(page) > 0
         end
         return 'stale'
     end)
@@ -132,6 +134,7 @@ local function enqueue(line, tallies)
             add(line, tallies, channel, {
                 enqueued = campaigns.terminal(sums) - (sums.enqueued or 0),
                 skipped = sums.skipped and -sums.skipped or nil,
+                unsure = sums.unsure and -sums.unsure or nil,
             })
         end
     end
@@ -145,6 +148,9 @@ local function enqueue(line, tallies)
         if by.skipped or before.skipped then
             more.skipped = (by.skipped or 0) - (before.skipped or 0)
         end
+        if by.unsure or before.unsure then
+            more.unsure = (by.unsure or 0) - (before.unsure or 0)
+        end
         add(line, tallies, channel, more)
     end
 end
@@ -157,7 +163,7 @@ local function correct(page, line, tallies)
         return
     end
     add(line, tallies, line.channel, line.tallies, line.reasons)
-    add(line, tallies, line.channel, {cancelled = -ended})
+    add(line, tallies, line.channel, {cancelled = -ended, unsure = -math.min(ended, math.max(0, known.unsure or 0))})
     box.space.store_pages:update({page.campaign, page.segment, page.seq}, {
         {'=', 'tallies', setmetatable(tallies, {__serialize = 'map'})},
     })

@@ -15,11 +15,15 @@ for _, field in pairs(format) do
     TASK[field], ROW[field] = ('[3][%d]'):format(field), ('[8][%d]'):format(field)
 end
 
--- n: the batches of a page are numbered from 1. put: as `page_put` gets it.
-function format.first(epoch, campaign, segment, seq, n, put)
+-- Added to ATTEMPT once its recipients are counted as unsure (unsure.lua); storage/records.py reads it too.
+format.UNSURE = 1000000
+
+-- n: the batches of a page are numbered from 1. put, unsure: as `page_put` gets them.
+function format.first(epoch, campaign, segment, seq, n, put, unsure)
     local _, _, size, recipients, expires_at, class, from, til, lane = unpack(put, 1, 9)
-    return {NEWEST, campaign, epoch, segment, seq, n, 1, expires_at, lane or 0, class or 0, from or 0, til or 0, 0, size,
-            recipients}
+    local attempt = unsure and 1 + format.UNSURE or 1
+    return {NEWEST, campaign, epoch, segment, seq, n, attempt, expires_at, lane or 0, class or 0, from or 0, til or 0, 0,
+            size, recipients}
 end
 
 -- One field of a task as the tube returns it. Only this one is read, so that the recipients become no Lua string.
@@ -37,13 +41,18 @@ function format.shrink(space, id, size, recipients)
     space:update(id, {{'=', ROW[format.SIZE], size}, {'=', ROW[format.RECIPIENTS], recipients}})
 end
 
+-- Note that a task's recipients are counted as unsure. `space`: the tube's.
+function format.count_unsure(space, id)
+    space:update(id, {{'+', ROW[format.ATTEMPT], format.UNSURE}})
+end
+
 -- A remainder of a task. n: negative, and made from the take's number, so that no other batch of this epoch has it.
 function format.remainder(task, number, p, attempt, size, recipients)
     local rest = {NEWEST}
     for field = format.CAMPAIGN, format.TEXTS do
         rest[field] = format.of(task, field)
     end
-    rest[format.N], rest[format.ATTEMPT] = -(number * 8 + p - 1), attempt
+    rest[format.N], rest[format.ATTEMPT] = -(number * 16 + p - 1), attempt
     rest[format.SIZE], rest[format.RECIPIENTS] = size, recipients
     return rest
 end

@@ -11,6 +11,7 @@ local paused_campaigns = require('roles.tubes.paused_campaigns')
 local outbox = require('roles.tubes.outbox')
 local state = require('roles.tubes.state')
 local poison_counters = require('roles.tubes.poison_counters')
+local unsure = require('roles.tubes.unsure')
 
 local buried = {}
 
@@ -46,6 +47,9 @@ end
 
 -- Inside the caller's transaction, which holds the task. `sent`: whether pushes of it may have gone out.
 function buried.bury(name, id, known, sent)
+    if sent then
+        unsure.mark(name, id)
+    end
     local task = queue.tube[name]:bury(id)
     box.space.tubes_taken:delete({name, id})
     known.sent = sent and task ~= nil and size_of(task[3]) or 0
@@ -122,7 +126,7 @@ local function settled_line(channel, data, ids, outcome, why)
     local line = {
         kind = 'settled', channel = channel, campaign = data[batch_format.CAMPAIGN],
         segment = data[batch_format.SEGMENT], seq = data[batch_format.SEQ],
-        tallies = {[outcome] = #ids}, reasons = {[why] = #ids}, dead = {}, first = first, last = last, left = {},
+        tallies = {[outcome] = #ids, unsure = unsure.is(data[batch_format.ATTEMPT]) and -#ids or nil}, reasons = {[why] = #ids}, dead = {}, first = first, last = last, left = {},
     }
     if data[batch_format.N] < 0 then
         line.ids = ids -- a remainder: its range of ids also covers others

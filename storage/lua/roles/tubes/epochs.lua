@@ -6,6 +6,7 @@ local clock = require('roles.clock')
 local outbox = require('roles.tubes.outbox')
 local paused_campaigns = require('roles.tubes.paused_campaigns')
 local state = require('roles.tubes.state')
+local stops = require('roles.tubes.stops')
 
 local epochs = {}
 
@@ -36,9 +37,10 @@ function epochs.adopt(epoch)
     return true
 end
 
--- What a node's heartbeat needs to know: {clock, still}, see `state.renew` and `paused_campaigns.still`.
+-- What a node's heartbeat needs to know: {clock, still, stops}, see `state.renew`, `paused_campaigns.still`, `stops.wait`.
 function epochs.standing()
-    return {clock.now(), paused_campaigns.still()}
+    local asked, known = clock.now(), stops.count()
+    return {asked, paused_campaigns.still(), known}
 end
 
 -- Renew the lease, and with it the list of paused campaigns. `asked`: nil for now.

@@ -1,5 +1,6 @@
 -- The queue role: a node's own tubes, marks, epoch, lease and outbox. Verbs are called as `tubes.NAME`.
 
+local cut_off = require('roles.tubes.cut_off') -- before whatever needs the queue
 local memory = require('roles.memory')
 local publish = require('roles.verbs')
 local batches = require('roles.tubes.batches')
@@ -11,7 +12,9 @@ local outbox = require('roles.tubes.outbox')
 local schema = require('roles.tubes.schema')
 local settlements = require('roles.tubes.settlements')
 local state = require('roles.tubes.state')
+local stops = require('roles.tubes.stops')
 local takes = require('roles.tubes.takes')
+local unsure = require('roles.tubes.unsure')
 local workers = require('roles.tubes.workers')
 
 local tubes = {}
@@ -21,11 +24,14 @@ function tubes.start(channels)
     outbox.start()
     workers.start()
     node_tubes.ensure(channels)
+    unsure.mark_all(cut_off)
     publish('tubes', {
         identify = workers.identify,
         epoch = state.epoch,
         standing = epochs.standing,
         renew = epochs.renew,
+        stop = stops.stop,
+        stopped = stops.wait,
         adopt = epochs.adopt,
         marked = state.marked,
         marked_campaigns = state.marked_campaigns,
@@ -53,7 +59,7 @@ function tubes.start(channels)
         batches_expire = buried.expire,
         statistics = node_tubes.statistics,
         memory = memory.usage,
-    }, {'baton_put'})
+    }, {'baton_put', 'stop'})
 end
 
 return tubes

@@ -12,6 +12,7 @@ local batch_format = require('roles.tubes.batch_format')
 local lanes = require('roles.tubes.lanes')
 local node_tubes = require('roles.tubes.node_tubes')
 local poison_counters = require('roles.tubes.poison_counters')
+local unsure = require('roles.tubes.unsure')
 
 local paused_campaigns = {}
 
@@ -155,13 +156,17 @@ function paused_campaigns.still()
     if not paused_campaigns.any() then
         return {}
     end
-    local busy = {}
+    local busy, ended = {}, {}
     for _, row in box.space.tubes_taken:pairs() do
         local task = node_tubes.channel_of(row.tube) and box.space[row.tube]:get(row.id) or nil
+        local campaign = task and batch_format.of_row(task, batch_format.CAMPAIGN)
         if task ~= nil and task[2] == 't' then
-            busy[tostring(batch_format.of_row(task, batch_format.CAMPAIGN))] = true
+            busy[tostring(campaign)] = true
+        elseif task ~= nil and paused_campaigns.is_paused(campaign) then
+            table.insert(ended, {row.tube, row.id}) -- without a result; nobody will take it now, so nobody else says so
         end
     end
+    unsure.mark_all(ended)
     for _, row in box.space.tubes_outbox:pairs() do
         busy[tostring(row.line.campaign)] = true
     end

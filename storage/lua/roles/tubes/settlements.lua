@@ -29,10 +29,12 @@ end
 -- Clause 4, `page_put`. batches: {{channel, delay in seconds, size, recipients (MessagePack), expires_at, window class,
 -- begin_from, begin_until, lane}...}, the three before the lane 0 where no quiet hours hold, the lane nil for the middle
 -- one; held: {zone, recipients}s; tallies: channel -> outcome -> n of the recipients that need no batch; ended: the ids of
--- these (campaigns/id_set.py). id, number: the baton's lease, which ends with the page. Returns 'put', 'marked' (was put
--- before), 'fenced', or 'full': nothing was written, because the memory is used up; try again when settlements have
--- freed some. After 'put' and 'marked' also whether the baton was ours and is acked.
-function settlements.page_put(epoch, campaign, segment, seq, batches, recipients, tallies, ended, held, id, number)
+-- these (campaigns/id_set.py). id, number: the baton's lease, which ends with the page. unsure: the recipients may have a
+-- push from an owner that is lost. Returns 'put', 'marked' (was put before), 'fenced', or 'full': nothing was written,
+-- because the memory is used up; try again when settlements have freed some. After 'put' and 'marked' also whether the
+-- baton was ours and is acked.
+function settlements.page_put(epoch, campaign, segment, seq, batches, recipients, tallies, ended, held, id, number,
+                              unsure)
     return unless_full(pcall(memory.noticed, takes.with_taken, function(mine)
         if not state.leased() or state.get('epoch') ~= epoch then
             return 'fenced'
@@ -45,7 +47,7 @@ function settlements.page_put(epoch, campaign, segment, seq, batches, recipients
         end
         for n, batch in ipairs(batches) do
             node_tubes.get(node_tubes.of_channel(batch[1])):put(
-                batch_format.first(epoch, campaign, segment, seq, n, batch), {delay = batch[2], pri = lanes.pri(batch[9])})
+                batch_format.first(epoch, campaign, segment, seq, n, batch, unsure), {delay = batch[2], pri = lanes.pri(batch[9])})
         end
         box.space.tubes_marks:insert({campaign, segment, seq})
         outbox.append({kind = 'enqueued', campaign = campaign, segment = segment, seq = seq,

@@ -11,6 +11,7 @@ local node_tubes = require('roles.tubes.node_tubes')
 local paused_campaigns = require('roles.tubes.paused_campaigns')
 local poison_counters = require('roles.tubes.poison_counters')
 local state = require('roles.tubes.state')
+local unsure = require('roles.tubes.unsure')
 local workers = require('roles.tubes.workers')
 
 local takes = {}
@@ -26,18 +27,22 @@ local function take_one(tube, worker, poll, task)
     return {number, task} -- as a tuple: as a Lua object each batch would be 80 KB for the collector
 end
 
--- Inside the caller's transaction, which has just taken this task. Whether to hand it out; if not, it is off the tube.
-local function may_go_out(tube, task)
+-- Inside the caller's transaction, which has just taken this task. Returns the task to hand out; nil: it is off the tube.
+local function to_hand_out(tube, task)
+    if box.space.tubes_taken:get({tube.name, task[1]}) ~= nil and unsure.mark(tube.name, task[1]) then
+        task = tube:peek(task[1]) -- an earlier take of it ended without a result: its recipients are now counted as unsure
+    end
     if paused_campaigns.any() and tube.name ~= node_tubes.BATONS and paused_campaigns.park(tube, task) then
-        return false
+        return nil
     end
     local known = poison_counters.over_limit(tube.name, task[1])
     if known ~= nil then
         known.why = ('%d takes of it ended without a result; the first: %s'):format(known.ends, known.why)
         log.error('task %s of %s is buried: %s', task[1], tube.name, known.why)
         buried.bury(tube.name, task[1], known, true)
+        return nil
     end
-    return known == nil
+    return task
 end
 
 -- Inside the caller's transaction: take up to `max` tasks that are ready now. Also returns whether there may be more.
@@ -51,7 +56,8 @@ local function take_ready(tube, worker, max, poll, tasks, upper)
         if task == nil then
             return tasks, false
         end
-        if may_go_out(tube, task) then
+        task = to_hand_out(tube, task)
+        if task ~= nil then
             table.insert(tasks, take_one(tube, worker, poll, task))
         end
     end
@@ -60,7 +66,8 @@ end
 
 -- Inside the caller's transaction, with the task that a long poll has just got.
 local function take_first(tube, worker, max, poll, first)
-    return take_ready(tube, worker, max, poll, may_go_out(tube, first) and {take_one(tube, worker, poll, first)} or {})
+    local task = to_hand_out(tube, first)
+    return take_ready(tube, worker, max, poll, task ~= nil and {take_one(tube, worker, poll, task)} or {})
 end
 
 local function is_taken(name, id, number)
@@ -130,6 +137,7 @@ function takes.release_worker(name, worker)
         local n, apart = 0, 0
         for _, row in ipairs(taken_by(name, worker)) do
             local delay = 0
+            unsure.mark(name, row.id)
             if not row.excused then
                 local ends = poison_counters.count_end(name, row.id, worker .. ' ended with it in hand')
                 apart = apart + (ends > 1 and 1 or 0)
@@ -237,6 +245,7 @@ function takes.crashed(name, id, number, why)
             buried.bury(name, id, known, true)
             return known.crashes, true
         end
+        unsure.mark(name, id)
         queue.tube[name]:release(id, {delay = AFTER_CRASH})
         box.space.tubes_taken:delete({name, id})
         poison_counters.put(name, id, known)
