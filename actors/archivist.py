@@ -17,7 +17,7 @@ from campaigns.campaign import Campaign
 from campaigns.clock import Clock
 from campaigns.identity import campaign_text
 from storage.errors import LinkLost, VerbRefused
-from storage.records import Cursor, LedgerPage
+from storage.records import Cursor, LedgerPage, PageAnswer
 from storage.store import Store
 from storage.whole_file import write_whole
 
@@ -81,15 +81,19 @@ class Archivist(Periodic):
         campaign = await self._store.campaign_timed(id)
         assert campaign is not None, "its ledger is due"
         pages, cursors = await self._store.campaign_pages(id), await self._store.campaign_cursors(id)
-        listed = await self._store.campaign_listed(id)
+        listed, answers = await self._store.campaign_listed(id), await self._store.campaign_answers(id)
         path = self._folder / f"{campaign_text(id)}.ndjson.gz"
-        sha256 = await trio.to_thread.run_sync(_write, path, campaign, listed, cursors, pages)
+        sha256 = await trio.to_thread.run_sync(_write, path, campaign, listed, cursors, pages, answers)
         if await self._store.retention_archived(id, self._node, sha256, self._clock()):
             log.info("a campaign's ledger is archived, and leaves the store", file=str(path), pages=len(pages))
 
 
 def _records(
-    campaign: Campaign, listed: list[int] | None, cursors: list[Cursor], pages: list[LedgerPage]
+    campaign: Campaign,
+    listed: list[int] | None,
+    cursors: list[Cursor],
+    pages: list[LedgerPage],
+    answers: list[PageAnswer],
 ) -> Iterator[dict[str, Any]]:
     yield {"kind": "campaign", **msgspec.to_builtins(campaign), "id": campaign_text(campaign.id)}
     if listed is not None:
@@ -98,13 +102,20 @@ def _records(
         yield {"kind": "segment", **cursor._asdict()}
     for page in pages:
         yield {"kind": "page", **page._asdict()}
+    for answer in answers:
+        yield {"kind": "answer", **answer._asdict()}
 
 
 def _write(
-    path: Path, campaign: Campaign, listed: list[int] | None, cursors: list[Cursor], pages: list[LedgerPage]
+    path: Path,
+    campaign: Campaign,
+    listed: list[int] | None,
+    cursors: list[Cursor],
+    pages: list[LedgerPage],
+    answers: list[PageAnswer],
 ) -> str:
     """Write an archive so that it is there as a whole or not at all; returns the file's SHA-256."""
-    lines = (msgspec.json.encode(record) + b"\n" for record in _records(campaign, listed, cursors, pages))
+    lines = (msgspec.json.encode(record) + b"\n" for record in _records(campaign, listed, cursors, pages, answers))
     content = gzip.compress(b"".join(lines), mtime=0)
     path.parent.mkdir(mode=0o700, exist_ok=True)
     write_whole(path, content)

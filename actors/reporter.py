@@ -76,7 +76,7 @@ class Reporter:
         """Report each line alone. A line that the ledger refuses is cut down or left out: it must not block others."""
         upto: int | None = None
         for number, line in lines:
-            for words in (line, {**line, "reasons": {}, "dead": []}, {"kind": "void"}):
+            for words in (line, {**line, "reasons": {}, "dead": [], "answers": []}, {"kind": "void"}):
                 try:
                     upto = await self._store.report(self._node, epoch, [[number, words]], self._clock())
                     break

@@ -57,7 +57,7 @@ class SettlementWriter:
 
     async def _alone(self, settlement: Settlement) -> bool:
         why = ""
-        for words in ([settlement], [replace(settlement, reasons={}, dead=[])]):
+        for words in ([settlement], [replace(settlement, reasons={}, dead=[], answers=())]):
             try:
                 (ours,) = await self._insist(partial(self._tubes.settle, self._channel, words))
             except Exception as error:

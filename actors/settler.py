@@ -19,7 +19,7 @@ from campaigns.outcome import AGAIN, Death, Fault, Outcome
 from campaigns.recipient import Recipient, pack_recipients
 from campaigns.tally import RETRIED, UNSURE
 from campaigns.windows import QuietRule, Window
-from storage.records import Left, Remainder, Settlement, attempt
+from storage.records import KeptAnswer, Left, Remainder, Settlement, attempt
 from storage.tubes import Tubes
 from transports.contract import Outcomes
 
@@ -34,6 +34,10 @@ HELD_DELAY = 1.0
 LAST_TRY = 1.0
 """Nothing is tried again when the news expires within this many seconds. A wait takes at most half of the time left, so
 that a fault which ends before the news expires costs nobody the push."""
+LONGEST_REASON = 100
+"""Characters of a reason that are kept for whoever asks about one recipient. The same in the store's answers.lua."""
+_ANSWERS = 20  # different answers of one batch; more are kept as "other"
+_TOLD = (Outcome.RETRY, Outcome.UNKNOWN)
 _LONGEST = {Outcome.RETRY: 60.0, Outcome.UNKNOWN: 900.0}
 """Seconds up to which waits double with each try, if the provider asks for less or does not answer. An unanswered push
 may have arrived, so it is repeated more and more rarely."""
@@ -65,11 +69,14 @@ def settle(batch: Batch, outcomes: Outcomes, now: int, settled: frozenset[int] =
     dead: list[tuple[int, str, int, str, str]] = []
     again: dict[tuple[int, float], tuple[float, list[Recipient]]] = {}
     unsure = -(len(recipients) - len(settled)) if batch.unsure else 0
+    answers: dict[tuple[str, str], list[int]] = {}
     left = (batch.expires_at - now) / 1000
     if delivered := outcomes.delivered - len(settled):
         tallies[Outcome.DELIVERED.value] = delivered
     for index, outcome, reason, after, unregistered_at, death, fault in outcomes.exceptions:
         recipient = recipients[index]
+        if outcome in _TOLD:
+            _keep(answers, outcome, reason, recipient.id)
         if outcome in AGAIN:
             refusals = batch.refusals + (outcome is not Outcome.POSTPONED and fault is Fault.PHONE)
             delay = min(_delay(outcome, after, batch.attempt), max(LAST_TRY, left / 2))
@@ -97,6 +104,7 @@ def settle(batch: Batch, outcomes: Outcomes, now: int, settled: frozenset[int] =
         tallies[outcome.value] = tallies.get(outcome.value, 0) + 1
         if outcome is not Outcome.DELIVERED:
             reasons[reason] = reasons.get(reason, 0) + 1
+            _keep(answers, outcome, reason, recipient.id)
     if unsure:
         tallies[UNSURE] = unsure
     back = {recipient.id for _, group in again.values() for recipient in group}
@@ -115,7 +123,16 @@ def settle(batch: Batch, outcomes: Outcomes, now: int, settled: frozenset[int] =
             Remainder(delay, encoded, len(group), pack_recipients(group))
             for (encoded, _), (delay, group) in again.items()
         ],
+        answers=[KeptAnswer(*key, batch.attempt, ids) for key, ids in answers.items()],
     )
+
+
+def _keep(answers: dict[tuple[str, str], list[int]], outcome: Outcome, reason: str, id: int) -> None:
+    """Add a recipient to those with an answer that is kept. A batch has a bounded number of different ones."""
+    key = (outcome.value, reason[:LONGEST_REASON])
+    if key not in answers and len(answers) >= _ANSWERS:
+        key = (outcome.value, "other")
+    answers.setdefault(key, []).append(id)
 
 
 def settle_part(part: PartAnswered) -> Settlement:

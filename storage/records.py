@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -271,6 +272,43 @@ class LedgerPage(NamedTuple):
     """channel → ``enqueued``, ``skipped`` and outcomes."""
     first_claimed_at: int | None = None
     """Ms UTC by the store's clock; None: a page of an earlier version."""
+    put_at: int | None = None
+    """When it was on tubes at the latest, by the same clock; None: it is not, or a page of an earlier version."""
+    ended: Sequence[int | bytes] = ()
+    """Of a page that was cancelled: who was settled before (``campaigns.id_set``)."""
+
+
+class PageAnswer(NamedTuple):
+    """One answer that some recipients of a page had: who they are, as a set (``campaigns.id_set``)."""
+
+    segment: int
+    seq: int
+    number: int
+    outcome: str
+    reason: str
+    attempt: int
+    node: str
+    at: int
+    """Ms UTC by the store's clock, of the last one."""
+    recipients: int
+    ids: list[int | bytes]
+    rest: bool
+    """All of the page but ``ids``."""
+
+
+class Whereabouts(NamedTuple):
+    """The batch of one recipient, on a node's tube."""
+
+    state: str
+    """``ready``, ``taken``, ``delayed``, ``buried`` or ``parked``."""
+    n: int
+    """The batch's number in its page; negative: a remainder."""
+    attempt: int
+    """As in ``Task``."""
+    until: int
+    """Ms UTC until which it waits; 0: it does not."""
+    why: str
+    """Of a buried one."""
 
 
 TASK_FIELDS = 15
@@ -369,6 +407,16 @@ class Left(NamedTuple):
     recipients: bytes
 
 
+class KeptAnswer(NamedTuple):
+    """An answer that some of a batch's recipients had, kept for whoever asks about one of them."""
+
+    outcome: str
+    """A terminal outcome that is no delivery; or ``retry`` or ``unknown``: the push is tried again."""
+    reason: str
+    attempt: int
+    ids: list[int]
+
+
 @dataclass(frozen=True, slots=True)
 class Settlement:
     """The end of one take of one batch, or of a part of it."""
@@ -386,15 +434,19 @@ class Settlement:
     remainders: list[Remainder]
     left: Left | None = None
     """None: nothing of the batch is left."""
+    answers: Sequence[KeptAnswer] = ()
+    """What became of those who were not simply delivered to."""
 
     def wire(self) -> list[Any]:
         """As the queue's ``settle`` wants it."""
-        line = {
+        line: dict[str, Any] = {
             "tallies": self.tallies,
             "reasons": self.reasons,
             "dead": [list(entry) for entry in self.dead],
             "ended": pack_ids(self.ended),
         }
+        if self.answers:
+            line["answers"] = [[*answer[:3], len(answer.ids), pack_ids(answer.ids)] for answer in self.answers]
         wire = [self.task_id, self.number, line, [list(rest) for rest in self.remainders]]
         return wire if self.left is None else [*wire, list(self.left)]
 

@@ -37,6 +37,7 @@ from storage.records import (
     Missed,
     NodeRow,
     Once,
+    PageAnswer,
     PagePart,
     PageRows,
     PausedCampaign,
@@ -326,6 +327,23 @@ class Store:
             pages += [LedgerPage(*row) for row in rows]
             if len(rows) < PAGES_A_CALL:
                 return pages
+
+    async def campaign_answers(self, id: int) -> list[PageAnswer]:
+        """All that is kept of those to whom a campaign was not simply delivered, fetched in slices."""
+        found: list[PageAnswer] = []
+        while True:
+            last = [found[-1].segment, found[-1].seq, found[-1].number] if found else None
+            (rows,) = await self._link.call(self._where, "store.campaign_answers", id, last, PAGES_A_CALL)
+            found += [PageAnswer(*row[1:]) for row in rows]
+            if len(rows) < PAGES_A_CALL:
+                return found
+
+    async def explain_facts(self, id: int, subscriber: int | None, tokens: Sequence[str]) -> list[Any] | None:
+        """What is known of a campaign and a ``subscriber``, or whoever has, or had, one of these ``tokens``: a map
+        each, as ``storage/lua/roles/store/explain.lua`` makes it. None: no such campaign.
+        """
+        (found,) = await self._link.call(self._where, "store.explain_facts", id, subscriber, list(tokens))
+        return None if found is None else list(found)
 
     async def subscribers_in(self, after: int, to: int) -> dict[str, int]:
         """Subscribers by channel with an id in (after, to], counted in slices."""

@@ -16,7 +16,7 @@ from campaigns.id_set import pack_ids
 from campaigns.lane import Lane
 from storage.errors import LinkLost
 from storage.link import Link, Orphan
-from storage.records import TASK_FIELDS, Buried, Lease, Memory, Placed, Settlement, Standing, TakenBaton
+from storage.records import TASK_FIELDS, Buried, Lease, Memory, Placed, Settlement, Standing, TakenBaton, Whereabouts
 
 log = structlog.get_logger(__name__)
 
@@ -299,6 +299,17 @@ class Tubes:
             self._where, "tubes.outbox_read", limit, *known, seconds, poll=True, deadline=seconds + 5.0
         )
         return int(epoch), list(lines)
+
+    async def batch_of(
+        self, channel: str, campaign: int, segment: int, seq: int, subscriber: int
+    ) -> Whereabouts | None:
+        """The batch of a page that has this recipient; None: no tube of this node has it. LinkLost soon if silent."""
+        if not self._link.connected(self._where):
+            raise LinkLost(f"{self._where}: not connected")
+        (found,) = await self._link.call(
+            self._where, "tubes.batch_of", channel, campaign, segment, seq, subscriber, deadline=5.0
+        )
+        return None if found is None else Whereabouts(*found)
 
     async def memory(self) -> Memory:
         """How full the queue's memory is; cheap, however full the tubes are."""

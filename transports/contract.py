@@ -304,6 +304,9 @@ class Platform:
     sleeps: bool = False
     """Whether it can show a push asleep. If it understands ``quiet_channel``, only on a channel that names one."""
 
+    message_id: Callable[[int, int], str] | None = None
+    """(campaign, subscriber) → the id that the provider's own logs have of the push; None: it cannot be computed."""
+
     device: str = "Android"
     """What shows its pushes, for a drawing: ``iPhone``, ``Android`` or ``browser``."""
 

@@ -25,6 +25,7 @@ from broadside.api.report_text import (
 )
 from broadside.api.v1 import table as routes
 from broadside.api.v1.route import Route
+from broadside.cli.explain import explain
 from broadside.cli.message_options import Channels, KindName, QuietChoice, Ttl, Written, of_kind, request_of
 from broadside.cli.options import ConfigFile, DataDir, Json, campaign_id, client, data_folder
 from broadside.cli.output import complain, say, say_json, table
@@ -44,6 +45,7 @@ Examples:
     broadside campaign watch 2qbsgz3kxm4ta --json
     broadside campaign pause 2qbsgz3kxm4ta
     broadside campaign verify 2qbsgz3kxm4ta
+    broadside campaign explain 2qbsgz3kxm4ta 4711
     broadside campaign preview --title Storm --body "Stay inside" --channel ios-news
     broadside campaign list --json | jq '.campaigns[0].channels'"""
 
@@ -52,14 +54,14 @@ def register(app: App) -> None:
     """Add the group."""
     group = App(
         name="campaign",
-        help="List campaigns; preview, show, watch, pause, resume, cancel, verify or read one.",
+        help="List campaigns; preview, show, watch, pause, resume, cancel, verify, explain or read one.",
         help_epilogue=_EPILOGUE,
     )
     group.command(list_, name="list")
     group.command(preview)
     group.command(show)
     group.command(watch)
-    for act in (pause, resume, cancel, verify, archive):
+    for act in (pause, resume, cancel, verify, explain, archive):
         group.command(act)
     app.command(group)
 

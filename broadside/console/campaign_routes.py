@@ -10,6 +10,7 @@ from starlette.responses import Response
 from broadside.api.audience_request import AudienceCount, CountRequest, KnownAttributes
 from broadside.api.bounds import channels_problem, request_problem
 from broadside.api.campaign_report import CampaignPage, CampaignReport, FireRequest, NewsroomClock
+from broadside.api.explain_records import ExplainRequest, Explanations
 from broadside.api.link_records import LinkMetadata, LinkRequest
 from broadside.api.operations import Coverage, Verification
 from broadside.api.preview_report import PreviewReport
@@ -92,6 +93,12 @@ def campaign_routes(newsroom: Newsroom) -> list[Bound]:
     async def verify(call: Call) -> Verification:
         return _there(call, await newsroom.verify(call.campaign))
 
+    async def explain(call: Call) -> Explanations:
+        wanted = call.body(ExplainRequest)
+        if (wanted.token is msgspec.UNSET) == (wanted.subscriber is msgspec.UNSET):
+            raise RecordError(Problem("token", "is wanted, or subscriber: one of the two", "give one of them"))
+        return _there(call, await newsroom.explain(call.campaign, wanted))
+
     async def count(call: Call) -> AudienceCount:
         wanted = call.body(CountRequest)
         if problem := channels_problem(wanted.audience.channels or [], "audience.channels"):
@@ -114,6 +121,7 @@ def campaign_routes(newsroom: Newsroom) -> list[Bound]:
         bind(table.PROGRESS, progress),
         bind(table.COVERAGE, coverage),
         bind(table.VERIFY, verify),
+        bind(table.EXPLAIN, explain),
         bind(table.PAUSE, pause),
         bind(table.RESUME, resume),
         bind(table.CANCEL, cancel),

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -23,6 +25,7 @@ from broadside.api.campaign_report import (
     NewsroomClock,
     Verdict,
 )
+from broadside.api.explain_records import ExplainRequest, Explanations
 from broadside.api.operations import Coverage, Verification
 from broadside.api.preview_report import PreviewReport
 from broadside.api.served_channels import meant
@@ -37,6 +40,7 @@ from broadside.newsroom.coverage import coverage, verify
 from broadside.newsroom.dead_desk import DeadDesk, questions
 from broadside.newsroom.draft_desk import DraftDesk
 from broadside.newsroom.dry_run import PHONES, DryRun
+from broadside.newsroom.explain.explain_desk import ExplainDesk
 from broadside.newsroom.firing import Firing, new_id
 from broadside.newsroom.foresight import FORESEEN, Foreseen, foresee, zoneless
 from broadside.newsroom.link_reader import LinkReader
@@ -89,7 +93,8 @@ class Newsroom:
     channels stand still; ``segments``: the number of parts in which a base is walked in parallel; ``peers``: the other
     nodes' tubes, which get their share of the first batons; ``device_tokens``: the rules by which every token is
     normalised before it is stored; ``standing``: the dead ledger's current states; ``kinds``: name → kind of news;
-    ``quiet``: its quiet hours; ``zone``: the newsroom's time zone; ``link_hosts``: sites whose pages it may read.
+    ``quiet``: its quiet hours; ``zone``: the newsroom's time zone; ``link_hosts``: sites whose pages it may read;
+    ``neighbours``: the other nodes' tubes by their names; ``archive``: the folder with this node's archives.
     """
 
     def __init__(
@@ -109,6 +114,8 @@ class Newsroom:
         zone: str | None = None,
         quiet: Quiet = NO_QUIET,
         link_hosts: Sequence[str] = (),
+        neighbours: Mapping[str, Tubes] = MappingProxyType({}),
+        archive: Path | None = None,
         clock: Clock = wall_clock,
     ) -> None:
         self._store = store
@@ -125,6 +132,7 @@ class Newsroom:
         self.drafts = DraftDesk(store.drafts, clock, zone)
         self.subscribers = SubscriberDesk(store, checks, device_tokens, clock)
         self.tubes = TubeDesk(tubes, checks)
+        self._explain = ExplainDesk(store, {node: tubes, **neighbours}, device_tokens, archive, clock)
         self._dry_run = dry_run
         self.device_tokens = device_tokens
         self._quiet = quiet
@@ -285,6 +293,13 @@ class Newsroom:
         """Check a campaign's ledger against the base."""
         campaign = await self._with_ledger(id)
         return None if campaign is None else await verify(self._store, campaign)
+
+    async def explain(self, id: int, wanted: ExplainRequest) -> Explanations | None:
+        """Return what became of a person; None if there is no such campaign.
+
+        Raises ``Conflict`` if the campaign's ledger has left the store, and its archive is not here.
+        """
+        return await self._explain.explain(id, wanted)
 
     async def _with_ledger(self, id: int) -> Campaign | None:
         """Return a campaign; raises ``Conflict`` if its ledger has left the store."""

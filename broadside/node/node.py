@@ -120,6 +120,8 @@ class Node:
             # a segment for each walker of the ring, and at least two, so that one slow page does not delay everything
             segments=max(2, (1 + len(peers)) * config.node.workers),
             peers=[Tubes(self._link, "node", f"peer:{name}") for name in peers],
+            neighbours={name: Tubes(self._link, "node", f"peer:{name}") for name in peers},
+            archive=folder.archive,
             zone=config.newsroom.zone,
             quiet=Quiet(
                 config.newsroom.quiet_hours,

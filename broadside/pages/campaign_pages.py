@@ -7,6 +7,7 @@ from typing import Any
 from starlette.responses import Response
 
 from broadside.api.campaign_report import CampaignReport
+from broadside.api.explain_records import question
 from broadside.api.report_text import QUIET, where
 from broadside.api.v1 import table
 from broadside.api.v1.route import Route
@@ -51,6 +52,15 @@ async def verified(call: PageCall) -> Response:
     return call.show("campaign_verified.html", found=await call.api(table.VERIFY, id=call.named("id")))
 
 
+async def explained(call: PageCall) -> Response:
+    """Say what became of one phone."""
+    who = (await call.form()).get("who", [""])[0].strip()
+    id = call.named("id")
+    found = await call.api(table.EXPLAIN, id=id, body=question(who))
+    zone = (await call.api(table.NEWSROOM)).zone
+    return call.show("campaign_explained.html", found=found, zone=zone)
+
+
 async def preview(call: PageCall) -> Response:
     """Show the exact requests that the providers get."""
     return call.show("campaign_requests.html", preview=await call.api(table.PREVIEW_OF, id=call.named("id")))
@@ -90,6 +100,7 @@ PAGES = (
     PageRoute("/campaigns/{id}/part", part),
     PageRoute("/campaigns/{id}/verified", verified),
     PageRoute("/campaigns/{id}/requests", preview),
+    PageRoute("/campaigns/{id}/explain", explained, "POST"),
     _action(table.PAUSE),
     _action(table.RESUME),
     _action(table.CANCEL),

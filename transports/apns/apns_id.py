@@ -16,6 +16,11 @@ def apns_id_prefix(campaign: int) -> bytes:
     return b"%08x-%04x-%04x-" % (campaign >> 32, campaign >> 16 & 0xFFFF, campaign & 0xFFFF)
 
 
+def apns_id(campaign: int, subscriber: int) -> str:
+    """The whole ``apns-id`` of one push."""
+    return (apns_id_prefix(campaign) + apns_ids([subscriber])[0]).decode("ascii")
+
+
 def apns_ids(subscribers: list[int]) -> list[bytes]:
     """The rest of each subscriber's ``apns-id``, after the prefix: many at once, at a third of the cost."""
     digits = struct.pack(f">{len(subscribers)}Q", *subscribers).hex().encode("ascii")

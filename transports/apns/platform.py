@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from transports.apns import fields, options, tokens
+from transports.apns import apns_id, fields, options, tokens
 from transports.contract import Platform, Transport, TransportSettings
 
 
@@ -27,5 +27,6 @@ PLATFORM = Platform(
     tokens=tokens.tokens,
     options=options.read,
     sleeps=True,
+    message_id=apns_id.apns_id,
     device="iPhone",
 )

@@ -53,6 +53,7 @@ from broadside.api.campaign_report import (
 from broadside.api.dead_records import DeadAnswer, DeadAnswered, DeadEntry, DeadPage, DeadRestore, DeadRestored
 from broadside.api.draft_records import DraftChange, DraftLine, DraftPage, DraftRecord, DraftRemoved
 from broadside.api.event_records import AlarmsNow, ChannelsNow
+from broadside.api.explain_records import ExplainRequest, Explanation, Explanations, GivenAnswer
 from broadside.api.link_records import LinkMetadata, LinkRequest
 from broadside.api.node_status import (
     Connections,
@@ -252,6 +253,26 @@ EXAMPLES: Mapping[Any, Any] = {
     ),
     DraftPage: DraftPage(items=[_DRAFT], next=None),
     DraftRemoved: DraftRemoved(removed=True),
+    ExplainRequest: ExplainRequest(subscriber=4711),
+    Explanations: Explanations(
+        items=[
+            Explanation(
+                id=_ID,
+                subscriber=4711,
+                channel="ios-news",
+                fate="dead",
+                sentence="The provider says that the token is no longer valid: Unregistered.",
+                token="8f1c2e…",  # noqa: S106 - the beginning of one
+                message_id="0e36f95a-1b2c-4d5e-0000-000000001267",
+                segment=0,
+                page=2,
+                node="node-1",
+                epoch=1,
+                attempts=1,
+                answers=[GivenAnswer(outcome="dead", reason="Unregistered", attempt=1, node="node-1", at=_AT)],
+            )
+        ]
+    ),
     LinkRequest: LinkRequest(url="https://www.example.com/story/7"),
     LinkMetadata: LinkMetadata(
         url="https://www.example.com/story/7",

@@ -26,6 +26,7 @@ from broadside.api.dead_records import DeadAnswer, DeadAnswered, DeadPage, DeadR
 from broadside.api.draft_records import DraftChange, DraftPage, DraftRecord, DraftRemoved
 from broadside.api.event_records import EVENT_STREAM
 from broadside.api.event_records import EVENTS as EVENT_KINDS
+from broadside.api.explain_records import ExplainRequest, Explanations
 from broadside.api.link_records import LinkMetadata, LinkRequest
 from broadside.api.node_status import Health, NodeStatus, Readiness, TubeStatus
 from broadside.api.operations import (
@@ -256,6 +257,18 @@ VERIFY = Route(
     scope="operator",
     summary="Check a campaign's ledger against the base. For a large base this takes long.",
     answer=Verification,
+    errors=LEDGER,
+)
+
+EXPLAIN = Route(
+    audited=False,
+    method="POST",
+    path="/v1/campaigns/{id}/explain",
+    scope="viewer",
+    summary="Tell what became of one person in a campaign, and why.",
+    body=ExplainRequest,
+    noun="question",
+    answer=Explanations,
     errors=LEDGER,
 )
 
@@ -609,6 +622,7 @@ TABLE: tuple[Route[Any], ...] = (
     EVENTS,
     COVERAGE,
     VERIFY,
+    EXPLAIN,
     PAUSE,
     RESUME,
     CANCEL,

@@ -13,7 +13,8 @@ function coverage.campaign_cursors(id)
 end
 
 -- Up to `limit` pages in order, after `last` {segment, seq} or from the first:
--- {segment, seq, from_id, to_id, node, epoch, state, recipients, settled, tallies, first_claimed_at} each.
+-- {segment, seq, from_id, to_id, node, epoch, state, recipients, settled, tallies, first_claimed_at, put_at, ended} each;
+-- `ended`: who is settled, of a page that was cancelled; empty for others.
 function coverage.campaign_pages(id, last, limit)
     local list = {}
     local key = last ~= nil and {id, last[1], last[2]} or {id}
@@ -23,7 +24,8 @@ function coverage.campaign_pages(id, last, limit)
         end
         table.insert(list, {
             p.segment, p.seq, p.from_id, p.to_id, p.node, p.epoch, p.state, p.recipients, p.settled,
-            setmetatable(p.tallies, {__serialize = 'map'}), p.first_claimed_at,
+            setmetatable(p.tallies, {__serialize = 'map'}), p.first_claimed_at, p.put_at,
+            p.state == 'settled' and p.ended or {},
         })
     end
     return list

@@ -7,6 +7,7 @@
 
 local memory = require('roles.memory')
 local campaigns = require('roles.store.campaigns')
+local departures = require('roles.store.departures')
 local subscribers = require('roles.store.subscribers')
 local rows = {}
 
@@ -95,6 +96,7 @@ function rows.remove(campaign, channel, id, token, bound, now, keep)
     if keep then
         box.space.store_removed:replace({id, channel, campaign, now, row})
     end
+    departures.note(row, 'dead', campaign, subscribers.now())
     return 1
 end
 

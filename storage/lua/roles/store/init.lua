@@ -11,6 +11,8 @@ local attributes = require('roles.store.attributes')
 local subscribers = require('roles.store.subscribers')
 local successions = require('roles.store.successions')
 local campaigns = require('roles.store.campaigns')
+local answers = require('roles.store.answers')
+local explain = require('roles.store.explain')
 local drafts = require('roles.store.drafts')
 local keys = require('roles.store.keys')
 local access = require('roles.store.access')
@@ -86,6 +88,8 @@ function store.start()
         campaign_pages = coverage.campaign_pages,
         subscribers_in = coverage.subscribers_in,
         removals = coverage.removals,
+        explain_facts = explain.explain_facts,
+        campaign_answers = answers.campaign_answers,
         restored_in = dead_undo.restored_in,
         dead_judge = dead_judge.dead_judge,
         dead_doubt = dead.dead_doubt,

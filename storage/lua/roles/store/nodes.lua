@@ -1,6 +1,7 @@
 -- Nodes and their epochs. Epochs are granted here; a node gets a new one if its queue is not the one known before.
 
 local fiber = require('fiber')
+local answers = require('roles.store.answers')
 local atomic = require('roles.atomic')
 local clock = require('roles.clock')
 local unsure = require('roles.store.unsure')
@@ -56,6 +57,7 @@ local function open(name, keys)
             local page = box.space.store_pages:get(key) -- again: it may have changed during the last commit
             if page ~= nil and (page.state == 'claimed' or page.state == 'enqueued') and page.node == name
                 and not nodes.reports(name, page.epoch) then
+                answers.forgotten(page, math.floor(fiber.time() * 1000))
                 box.space.store_pages:update(key, {{'=', 'state', 'open'}, {'=', 'tallies', unsure.note(page)}})
             end
         end

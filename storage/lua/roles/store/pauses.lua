@@ -160,8 +160,8 @@ local function cancel_pages(id)
             sums.cancelled = (sums.cancelled or 0) + math.max(0, (sums.enqueued or ended) - ended)
             recipients, settled = recipients + (sums.enqueued or ended), settled + campaigns.terminal(sums)
         end
-        box.space.store_pages:update(key, {
-            {'=', 'state', 'settled'}, {'=', 'recipients', recipients}, {'=', 'settled', settled}, {'=', 'ended', {}},
+        box.space.store_pages:update(key, { -- `ended` stays: it tells who of the page was not cancelled
+            {'=', 'state', 'settled'}, {'=', 'recipients', recipients}, {'=', 'settled', settled},
             {'=', 'tallies', setmetatable(tallies, {__serialize = 'map'})},
         })
     end

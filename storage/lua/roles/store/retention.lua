@@ -1,6 +1,7 @@
 -- Retention: the pages and cursors of a campaign that ended long ago leave the store, once a node has written them to an
 -- archive. The campaign itself and its totals stay. Ids grow with time, so the oldest ledger is the first.
 
+local answers = require('roles.store.answers')
 local atomic = require('roles.atomic')
 local campaigns = require('roles.store.campaigns')
 local clock = require('roles.clock')
@@ -86,6 +87,7 @@ function retention.retention_drop(id)
             box.space.store_pages:delete({id, page.segment, page.seq})
         end
         local room = ROWS_A_STEP - #pages
+        room = room - answers.drop(id, room)
         local cursors = box.space.store_cursors:select({id}, {limit = room})
         for _, cursor in ipairs(cursors) do
             box.space.store_cursors:delete({id, cursor.segment})

@@ -1,6 +1,7 @@
 -- The base: who gets pushes. Upserts by (channel, token), keeps ids for ever, counts per channel.
 
 local atomic = require('roles.atomic')
+local departures = require('roles.store.departures')
 local fiber = require('fiber')
 local subscribers = {}
 
@@ -109,7 +110,7 @@ function subscribers.subscribers_remove(channel, token)
         if row == nil then
             return false
         end
-        subscribers.take_out(channel, row.id, token, row.registered_at)
+        departures.note(subscribers.take_out(channel, row.id, token, row.registered_at), 'removed', 0, subscribers.now())
         subscribers.left(channel, 1)
         return true
     end)

@@ -3,6 +3,7 @@
 
 local atomic = require('roles.atomic')
 local dead = require('roles.store.dead')
+local departures = require('roles.store.departures')
 local memory = require('roles.memory')
 local msgpack = require('msgpack')
 local subscribers = require('roles.store.subscribers')
@@ -76,10 +77,15 @@ local function begin()
         table.insert(succeeded[channel], old.id)
         if new == nil then
             counts.moved = counts.moved + 1
+            departures.note(old, 'replaced', 0, subscribers.now())
             return old
         end
         counts.merged = counts.merged + 1
         local stays, goes = of_two(old, new)
+        departures.note(goes, 'merged', stays.id, subscribers.now())
+        if stays == old then
+            departures.note(old, 'replaced', 0, subscribers.now())
+        end
         space:delete(goes.id)
         left[channel] = (left[channel] or 0) + 1
         return stays

@@ -1,5 +1,6 @@
 -- The walk's clauses 3, 8 and 10: who claims which page, what its owner reports, which batons are missing.
 
+local answers = require('roles.store.answers')
 local atomic = require('roles.atomic')
 local campaigns = require('roles.store.campaigns')
 local dead = require('roles.store.dead')
@@ -97,13 +98,12 @@ function walk.page_claim(node, epoch, campaign, segment, seq, after_id, now)
     end)
 end
 
--- Add the ids that a line settles to the page's: clause 3, "less what is settled".
-local function add_ended(ended, line)
-    local more = line.ended
-    if more == nil and line.first ~= nil then -- a line of version 1, which its queue still owed
-        more = id_ranges.settled(line.channel, line.first, line.last, line.left, line.ids)
+-- The ids that a line settles: clause 3, "less what is settled".
+local function ended_by(line)
+    if line.ended == nil and line.first ~= nil then -- a line of version 1, which its queue still owed
+        return id_ranges.settled(line.channel, line.first, line.last, line.left, line.ids)
     end
-    return settled_ids.add(ended, more or {})
+    return line.ended or {}
 end
 
 -- The sums that the lines of one report add to each campaign's totals, by channel: written once for all lines.
@@ -162,10 +162,12 @@ local function correct(page, line, tallies)
     if line.kind ~= 'settled' or ended == 0 or (known.cancelled or 0) < ended then
         return
     end
+    answers.note(page, line, ended_by(line), subscribers.now())
     add(line, tallies, line.channel, line.tallies, line.reasons)
     add(line, tallies, line.channel, {cancelled = -ended, unsure = -math.min(ended, math.max(0, known.unsure or 0))})
     box.space.store_pages:update({page.campaign, page.segment, page.seq}, {
         {'=', 'tallies', setmetatable(tallies, {__serialize = 'map'})},
+        {'=', 'ended', settled_ids.add(page.ended, ended_by(line))},
     })
 end
 
@@ -180,6 +182,8 @@ local function apply(node, epoch, line, now)
     if state == 'settled' then
         return correct(page, line, tallies)
     end
+    local more = ended_by(line)
+    answers.note(page, line, more, subscribers.now())
     if line.kind == 'enqueued' then
         state = 'enqueued'
         recipients = settled + line.recipients
@@ -196,12 +200,13 @@ local function apply(node, epoch, line, now)
         state, ended = 'settled', {}
         box.space.store_campaigns:update(line.campaign, {{'-', 'pages_open', 1}})
     else
-        ended = add_ended(ended, line)
+        ended = settled_ids.add(ended, more)
     end
     box.space.store_pages:update(key, {
         {'=', 'state', state}, {'=', 'recipients', recipients}, {'=', 'settled', settled}, {'=', 'ended', ended},
         {'=', 'tallies', setmetatable(tallies, {__serialize = 'map'})},
         line.kind == 'enqueued' and {'=', 'held', line.held or box.NULL} or nil,
+        line.kind == 'enqueued' and {'=', 'put_at', subscribers.now()} or nil,
     })
     campaigns.check_done(line.campaign, now)
 end

@@ -4,6 +4,8 @@
 -- the interval, ms UTC, in which its pushes may begin; all three are 0 if no quiet hours hold. TEXTS, the version of the
 -- texts, is reserved, and 0 in every batch. A remainder copies all of them from its batch.
 
+local msgpack = require('msgpack')
+
 local format = {
     VERSION = 1, CAMPAIGN = 2, EPOCH = 3, SEGMENT = 4, SEQ = 5, N = 6, ATTEMPT = 7, EXPIRES_AT = 8,
     LANE = 9, CLASS = 10, BEGIN_FROM = 11, BEGIN_UNTIL = 12, TEXTS = 13, SIZE = 14, RECIPIENTS = 15,
@@ -15,6 +17,8 @@ for _, field in pairs(format) do
     TASK[field], ROW[field] = ('[3][%d]'):format(field), ('[8][%d]'):format(field)
 end
 
+-- How a task's tries and its own refusals share ATTEMPT: see `attempt` in storage/records.py.
+format.REFUSALS = 1000
 -- Added to ATTEMPT once its recipients are counted as unsure (unsure.lua); storage/records.py reads it too.
 format.UNSURE = 1000000
 
@@ -74,6 +78,25 @@ function format.is_batch(data)
         end
     end
     return true
+end
+
+-- The ids of a batch's recipients, or nil if it cannot be read.
+function format.ids(data)
+    if not format.is_batch(data) then
+        return nil
+    end
+    local ok, rows = pcall(msgpack.decode, tostring(data[format.RECIPIENTS]))
+    if not ok or type(rows) ~= 'table' then
+        return nil
+    end
+    local ids = {}
+    for i, row in ipairs(rows) do
+        if type(row) ~= 'table' or not is_unsigned(row[1]) then
+            return nil
+        end
+        ids[i] = row[1]
+    end
+    return ids
 end
 
 return format

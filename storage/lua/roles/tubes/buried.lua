@@ -1,7 +1,6 @@
 -- Buried tasks: set aside until a person looks at them, or until their news expires. Other tasks that nobody takes end
 -- here too when their news expires.
 
-local msgpack = require('msgpack')
 local queue = require('queue')
 local atomic = require('roles.atomic')
 local batch_format = require('roles.tubes.batch_format')
@@ -24,25 +23,6 @@ local REASON = 40     -- characters of a bury reason that go into the campaign's
 local function size_of(data)
     local size = type(data) == 'table' and data[batch_format.SIZE]
     return type(size) == 'number' and size or 0
-end
-
--- The ids of a batch's recipients, or nil if it cannot be read.
-local function ids_of(data)
-    if not batch_format.is_batch(data) then
-        return nil
-    end
-    local ok, rows = pcall(msgpack.decode, tostring(data[batch_format.RECIPIENTS]))
-    if not ok or type(rows) ~= 'table' then
-        return nil
-    end
-    local ids = {}
-    for i, row in ipairs(rows) do
-        if type(row) ~= 'table' or not batch_format.is_unsigned(row[1]) then
-            return nil
-        end
-        ids[i] = row[1]
-    end
-    return ids
 end
 
 -- Inside the caller's transaction, which holds the task. `sent`: whether pushes of it may have gone out.
@@ -162,7 +142,7 @@ local function finish(channel, task_state, now, limit)
             local row = box.space[name]:get(ids[i]) -- read again: it may have changed during an earlier step's commit
             if row ~= nil and row[2] == task_state then
                 local data = queue.tube[name]:peek(ids[i])[3]
-                table.insert(work, {id = ids[i], data = data, who = ids_of(data), why = poison_counters.get(name, ids[i]).why})
+                table.insert(work, {id = ids[i], data = data, who = batch_format.ids(data), why = poison_counters.get(name, ids[i]).why})
             end
         end
         atomic(function()

@@ -15,6 +15,7 @@ local state = require('roles.tubes.state')
 local stops = require('roles.tubes.stops')
 local takes = require('roles.tubes.takes')
 local unsure = require('roles.tubes.unsure')
+local whereabouts = require('roles.tubes.whereabouts')
 local workers = require('roles.tubes.workers')
 
 local tubes = {}
@@ -58,8 +59,9 @@ function tubes.start(channels)
         tube_end = batches.tube_end,
         batches_expire = buried.expire,
         statistics = node_tubes.statistics,
+        batch_of = whereabouts.batch_of,
         memory = memory.usage,
-    }, {'baton_put', 'stop'})
+    }, {'baton_put', 'stop', 'batch_of'})
 end
 
 return tubes

@@ -10,6 +10,7 @@ local atomic = require('roles.atomic')
 local state = require('roles.tubes.state')
 local batch_format = require('roles.tubes.batch_format')
 local lanes = require('roles.tubes.lanes')
+local lost_takes = require('roles.tubes.lost_takes')
 local node_tubes = require('roles.tubes.node_tubes')
 local poison_counters = require('roles.tubes.poison_counters')
 local unsure = require('roles.tubes.unsure')
@@ -41,6 +42,7 @@ function paused_campaigns.park(tube, task)
     if pause == nil then
         return false
     end
+    lost_takes.note_former(tube.name, task[1])
     tube:ack(task[1])
     local counter = poison_counters.forget(tube.name, task[1])
     if not pause.purge then -- with its poison counter, which a pause does not clear
@@ -95,6 +97,7 @@ local function sweep_tube(name, campaign)
                     if task[2] == 't' then
                         all = false
                     else
+                        lost_takes.note_former(name, row[1])
                         tube:delete(row[1])
                         poison_counters.forget(name, row[1])
                     end

@@ -2,7 +2,57 @@
 
 local step = {}
 
+-- `put_at`: when the page's owner told that it is on its tubes, ms by the store's own clock.
+local function explained()
+    local pages = box.space.store_pages
+    local format = pages:format()
+    for _, field in ipairs(format) do
+        if field.name == 'put_at' then
+            return -- it was killed behind this
+        end
+    end
+    table.insert(format, {name = 'put_at', type = 'unsigned', is_nullable = true})
+    pages:format(format)
+end
+
+-- A page of version 1 that is under way has none of the later fields: `put_at` is set behind them.
+local function lengthened()
+    local pages = box.space.store_pages
+    for _, state in ipairs({'claimed', 'enqueued', 'open'}) do
+        for _, page in ipairs(pages.index.state:select({state})) do
+            local key = {page[1], page[2], page[3]}
+            for field = #page + 1, 15 do
+                pages:update(key, {{'=', field, box.NULL}})
+            end
+        end
+    end
+end
+
+-- What became of those who were not simply delivered to, by page: `ids` as campaigns/id_set.py packs them; `rest`: all of
+-- the page but these. And who has left the base, or has another token: `digest` is the token's, never the token.
+local function answers()
+    local kept = box.schema.space.create('store_answers', {format = {
+        {'campaign', 'unsigned'}, {'segment', 'unsigned'}, {'seq', 'unsigned'}, {'number', 'unsigned'},
+        {'outcome', 'string'}, {'reason', 'string'}, {'attempt', 'unsigned'}, {'node', 'string'}, {'at', 'unsigned'},
+        {'recipients', 'unsigned'}, {'ids', 'array'}, {'rest', 'boolean'},
+    }})
+    kept:create_index('id', {parts = {'campaign', 'segment', 'seq', 'number'}})
+    local gone = box.schema.space.create('store_departures', {format = {
+        {'number', 'unsigned'}, {'digest', 'string'}, {'channel', 'string'}, {'subscriber', 'unsigned'},
+        {'at', 'unsigned'}, {'why', 'string'}, {'other', 'unsigned'},
+    }})
+    gone:create_index('number', {parts = {'number'}})
+    gone:create_index('digest', {parts = {'digest', 'number'}})
+    gone:create_index('subscriber', {parts = {'subscriber', 'number'}})
+end
+
+function step.formats()
+    explained()
+end
+
 function step.rows()
+    lengthened()
+    answers()
 end
 
 return step
