@@ -170,6 +170,7 @@ class Link:
         deadline: float = 10.0,
         poll: bool = False,
         orphan: Orphan | None = None,
+        sent: Callable[[], None] | None = None,
     ) -> list[Any]:
         """Call ``verb`` on the instance named ``where`` and return its results.
 
@@ -180,6 +181,7 @@ class Link:
             deadline: seconds for all of it, waiting for the connection included.
             poll: a long poll: it is not counted among the calls in flight.
             orphan: gets the results if the caller was cancelled before they came (to give taken tasks back).
+            sent: is called once the call is on its way: the instance begins it before any call that is made later.
 
         Raises:
             LinkLost: no answer; the verb may have run or not.
@@ -196,10 +198,10 @@ class Link:
                 if not self._running:
                     raise LinkDown(f"{line.name}: the link is not running")
             if poll:
-                await self._ask(line, verb, args, answer)
+                await self._ask(line, verb, args, answer, sent)
             else:
                 async with line.places:
-                    await self._ask(line, verb, args, answer)
+                    await self._ask(line, verb, args, answer, sent)
         if answer.abandoned or not answer.done.is_set():
             # trap 7: a stopped peer looks connected for ever. A call that got its connection late says nothing about it
             if trio.current_time() - answer.asked_at > deadline / 2:
@@ -241,7 +243,9 @@ class Link:
         with suppress(TarantoolNotConnectedError):
             line.connection.call(verb, args).add_done_callback(answer.resolve)
 
-    async def _ask(self, line: _Line, verb: str, args: tuple[Any, ...], answer: _Answer) -> None:
+    async def _ask(
+        self, line: _Line, verb: str, args: tuple[Any, ...], answer: _Answer, sent: Callable[[], None] | None
+    ) -> None:
         while line.connection is not None and line.connection.unsent() > BYTES_UNSENT:  # noqa: ASYNC110
             await trio.sleep(0.01)  # trap 9; the transport does not report when it has written
         if line.connection is None:
@@ -261,6 +265,8 @@ class Link:
         except (TypeError, ValueError, OverflowError) as error:  # a number beyond 64 bits, invalid text
             raise VerbRefused(verb, 0, f"its arguments cannot be sent: {error}") from error
         self._waiting.add(answer)
+        if sent is not None:
+            sent()
         try:
             await answer.done.wait()
         except trio.Cancelled:

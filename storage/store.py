@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from types import MappingProxyType
@@ -97,11 +97,15 @@ class Store:
         """Upsert by (channel, token), in this order. Rows as ``pack_rows`` takes them."""
         return await self.subscribers_put_packed(pack_rows(rows))
 
-    async def subscribers_put_packed(self, packed: Sequence[bytes]) -> Stored:
-        """The same with rows that were packed before."""
+    async def subscribers_put_packed(self, packed: Sequence[bytes], sent: Callable[[], None] | None = None) -> Stored:
+        """The same with rows that were packed before. ``sent``: is called once the last of them are under way; what is
+        put after that, is written after them.
+        """
         stored = Stored(0, 0)
-        for part in packed:
-            counts = await self._link.call(self._where, "store.subscribers_put", part, deadline=30.0)
+        for n, part in enumerate(packed, 1):
+            counts = await self._link.call(
+                self._where, "store.subscribers_put", part, deadline=30.0, sent=sent if n == len(packed) else None
+            )
             stored = Stored(*map(sum, zip(stored, counts, strict=True)))
         return stored
 

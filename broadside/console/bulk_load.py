@@ -19,10 +19,13 @@ from storage.records import Stored
 
 FAULTS = 100
 """Refused lines that an answer names."""
-AT_ONCE = 2_500
-"""Lines that are stored together, unless they are …"""
+AT_ONCE = 250
+"""Lines that are stored together, in one call as a rule, unless they are …"""
 AT_ONCE_BYTES = 1 << 20
 """… larger than this. So a body of any length takes a few megabytes of memory."""
+ON_THE_WAY = 2
+"""Batches that are under way to the store: it works on one while the other's answer and log are written. With one the
+store waited for the node half of the time; a third brings nothing, and other callers' small calls wait for all."""
 AT_A_STEP = 100
 """Lines that are decoded one by one before others have their turn: 6 ms, if all of them must be converted."""
 
@@ -49,34 +52,38 @@ class BulkLoad:
         self._newsroom, self._strict = newsroom, strict
         self._changes = Changes()
         self._stored, self._replacing = Stored(0, 0), False
-        self._faults: list[LineFault] = []
+        self._bad: list[tuple[int, Problem]] = []
+        """The first refused lines."""
         self._lines = self._refused = 0
         self._batch = _Batch()
         self._failed: Exception | None = None
+        self._places = trio.Semaphore(ON_THE_WAY)
 
     async def run(self, call: Call) -> ImportedLines:
         """Store the body's lines. If the body breaks off, those that were read stay stored.
 
         Raises ``ApiFailure`` for a broken body, ``StorageError`` if the store is away or refuses.
         """
-        send, receive = trio.open_memory_channel[tuple[_Batch, Prepared]](1)
+        send, receive = trio.open_memory_channel[tuple[_Batch, Prepared]](0)
         async with receive, trio.open_nursery() as nursery:
             nursery.start_soon(self._read, call, send)
-            try:
-                async for batch, prepared in receive:
-                    await self._store(batch, prepared)
-            except Exception as error:  # not in a group, so that it is answered like any other route's
-                self._failed = error
-                nursery.cancel_scope.cancel()
-        first = self._faults[0] if self._faults else None
-        self._newsroom.refused_lines.add(self._refused, self._lines, first)
+            async for batch, prepared in receive:
+                # what stands in the base decides about rows that replace tokens: so nothing is under way beside them
+                places = ON_THE_WAY if prepared.replaced else 1
+                for _ in range(places):
+                    await self._places.acquire()
+                sent = trio.Event()
+                nursery.start_soon(self._store, batch, prepared, places, sent, nursery.cancel_scope)
+                await sent.wait()
+        faults = [_fault(*each) for each in self._bad]
+        self._newsroom.refused_lines.add(self._refused, self._lines, faults[0] if faults else None)
         if self._failed is not None:
             raise self._failed
         return ImportedLines(
             **counts(self._stored, replacing=self._replacing),
             **self._changes.report(),
             refused=self._refused,
-            faults=self._faults,
+            faults=faults,
         )
 
     async def _read(self, call: Call, send: trio.MemorySendChannel[tuple[_Batch, Prepared]]) -> None:
@@ -124,22 +131,31 @@ class BulkLoad:
                 batch.rows.append(row)
                 self._replacing = self._replacing or row.replaces is not None
 
-    async def _store(self, batch: _Batch, prepared: Prepared) -> None:
-        stored, faults = await self._newsroom.subscribers.store(prepared)
+    async def _store(
+        self, batch: _Batch, prepared: Prepared, places: int, sent: trio.Event, whole: trio.CancelScope
+    ) -> None:
+        """Store a batch. ``sent`` is set once it is under way: what is sent after it, is stored after it."""
+        try:
+            stored, faults = await self._newsroom.subscribers.store(prepared, sent.set)
+            self._count(batch, stored, faults)
+        except Exception as error:  # not in a group, so that it is answered like any other route's
+            self._failed = error
+            whole.cancel()
+        finally:
+            sent.set()
+            for _ in range(places):
+                self._places.release()
+
+    def _count(self, batch: _Batch, stored: Stored, faults: dict[int, Problem]) -> None:
         self._stored = Stored(*map(sum, zip(self._stored, stored, strict=True)))
         bad = batch.bad + [(batch.numbers[index], problem) for index, problem in faults.items()]
         self._lines += len(batch.numbers) + len(batch.bad)
         self._refused += len(bad)
-        for number, problem in sorted(bad, key=lambda one: one[0])[: FAULTS - len(self._faults)]:
-            self._faults.append(
-                LineFault(
-                    line=number,
-                    field=problem.where,
-                    value=problem.value,
-                    detail=problem.what,
-                    remedy=problem.remedy,
-                )
-            )
+        self._bad = sorted(self._bad + bad, key=lambda one: one[0])[:FAULTS]
+
+
+def _fault(line: int, problem: Problem) -> LineFault:
+    return LineFault(line=line, field=problem.where, value=problem.value, detail=problem.what, remedy=problem.remedy)
 
 
 def counts(stored: Stored, *, replacing: bool) -> dict[str, Any]:

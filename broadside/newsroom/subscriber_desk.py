@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple, cast
 
@@ -85,8 +85,10 @@ class SubscriberDesk:
             return Prepared(faults, replacing=dict(zip(good, wired, strict=True)), replaced=replaced)
         return Prepared(faults, pack_rows(wired))
 
-    async def store(self, prepared: Prepared) -> tuple[Stored, dict[int, Problem]]:
-        """Write what ``prepare`` has made, and return what ``put`` does."""
+    async def store(
+        self, prepared: Prepared, sent: Callable[[], None] | None = None
+    ) -> tuple[Stored, dict[int, Problem]]:
+        """Write what ``prepare`` has made, and return what ``put`` does. ``sent``: as ``subscribers_put_packed``'s."""
         packed, faults, replaced = prepared.packed, prepared.faults, prepared.replaced
         if replaced:
             rows = prepared.replacing
@@ -95,7 +97,7 @@ class SubscriberDesk:
             order = put_order({n: target for n, target in targets.items() if n not in elsewhere}, replaced)
             packed = pack_rows([rows[n] + ((replaced[n][1],) if n in replaced else ()) for n in order])
             faults = faults | elsewhere
-        return await self._store.subscribers_put_packed(packed), faults
+        return await self._store.subscribers_put_packed(packed, sent), faults
 
     async def _elsewhere(self, replaced: Mapping[int, Target], put: Collection[Target]) -> dict[int, Problem]:
         """Find the tokens that are replaced on one channel and known on another."""

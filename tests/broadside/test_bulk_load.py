@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, MutableMapping, Sequence
+from collections.abc import AsyncIterator, Callable, MutableMapping, Sequence
 from typing import Any
 
 import httpx
@@ -11,6 +11,7 @@ import trio
 import trio.testing
 from starlette.applications import Starlette
 
+import storage.store
 from broadside.api.attributes.changes import Changes
 from broadside.api.bounds import LARGEST_LINE
 from broadside.api.subscriber import Subscriber, decode_lines, decode_stored_form
@@ -27,6 +28,7 @@ from tests.broadside.test_api import KEY, api, app, lines, newsroom_over, put, s
 
 __all__ = ["api", "app"]
 
+Sent = Callable[[], None] | None
 ONE = b'{"channel":"ios","token":"%064x"}'
 
 
@@ -93,12 +95,13 @@ async def pieces_of(rows: Sequence[dict[str, Any]], size: int) -> AsyncIterator[
 async def test_a_later_line_of_the_same_subscriber_holds(
     api: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Issue 22.1: also in another batch, and with wrong lines between them."""
+    """Issue 22.1: also in another batch, in another call of a batch, and with wrong lines between them."""
     monkeypatch.setattr(bulk_load, "AT_ONCE", 4)
-    rows = [subscriber(n % 3, app_version=str(n), **({"channel": "iso"} if n % 7 == 5 else {})) for n in range(60)]
+    monkeypatch.setattr(storage.store, "ROWS_A_CALL", 1)
+    rows = [subscriber(n % 3, app_version=str(n), **({"channel": "iso"} if n % 7 == 5 else {})) for n in range(61)]
     answer = (await api.post("/v1/subscribers/bulk", content=pieces_of(rows, 5))).json()
-    assert (answer["inserted"], answer["updated"], answer["refused"]) == (3, 60 - 3 - 8, 8)
-    assert [fault["line"] for fault in answer["faults"]] == list(range(6, 60, 7))
+    assert (answer["inserted"], answer["updated"], answer["refused"]) == (3, 61 - 3 - 8, 8)
+    assert [fault["line"] for fault in answer["faults"]] == list(range(6, 61, 7))
     kept = {row["token"]: row["app_version"] for row in (await api.get("/v1/subscribers")).json()["items"]}
     last = {row["token"]: row["app_version"] for row in rows if row["channel"] == "ios"}
     assert kept == last
@@ -111,7 +114,9 @@ async def test_the_next_lines_are_read_while_the_store_writes(
     monkeypatch.setattr(bulk_load, "AT_ONCE", 10)
     read_on = trio.Event()
 
-    async def slow(store: Store, packed: Sequence[bytes]) -> Stored:
+    async def slow(store: Store, packed: Sequence[bytes], sent: Sent = None) -> Stored:
+        assert sent is not None
+        sent()
         await read_on.wait()
         return Stored(10, 0)
 
@@ -126,6 +131,34 @@ async def test_the_next_lines_are_read_while_the_store_writes(
     assert answer.json()["inserted"] == 20
 
 
+async def test_two_batches_are_on_their_way_but_those_that_replace_tokens_go_alone(
+    api: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Issue 22.1: the store waited for the node between two calls. What is there decides who has a token."""
+    monkeypatch.setattr(bulk_load, "AT_ONCE", 10)
+    under_way = 0
+    beside = dict[str, int]()
+    through = Store.subscribers_put_packed
+
+    async def watched(store: Store, packed: Sequence[bytes], sent: Sent = None) -> Stored:
+        nonlocal under_way
+        under_way += 1
+        assert sent is not None
+        sent()
+        await trio.testing.wait_all_tasks_blocked()
+        kind = "replacing" if b"old" in packed[0] else "plain"
+        beside[kind] = max(beside.get(kind, 0), under_way)
+        stored = await through(store, packed)
+        under_way -= 1
+        return stored
+
+    monkeypatch.setattr(Store, "subscribers_put_packed", watched)
+    rows = [subscriber(n, **({"replaces": f"old-{n}"} if n // 10 % 3 == 2 else {})) for n in range(120)]
+    answer = (await api.post("/v1/subscribers/bulk", content=pieces_of(rows, 10))).json()
+    assert (answer["inserted"], answer["replaces"]["unknown"]) == (120, 40)
+    assert beside == {"plain": 2, "replacing": 1}
+
+
 async def test_no_batch_is_larger_than_its_bytes_and_a_slow_store_holds_the_reader_up(
     api: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -137,7 +170,7 @@ async def test_no_batch_is_larger_than_its_bytes_and_a_slow_store_holds_the_read
         sizes.append(sum(map(len, prepared.packed)))
         return prepared
 
-    async def slow(store: Store, packed: Sequence[bytes]) -> Stored:
+    async def slow(store: Store, packed: Sequence[bytes], sent: Sent = None) -> Stored:
         await trio.testing.wait_all_tasks_blocked()
         ahead.append(read)
         return Stored(sum(map(len, packed)), 0)
@@ -154,7 +187,7 @@ async def test_no_batch_is_larger_than_its_bytes_and_a_slow_store_holds_the_read
     assert told["inserted"] == sum(sizes)
     assert len(sizes) >= 6
     assert max(sizes) < bulk_load.AT_ONCE_BYTES + LARGEST_LINE
-    assert ahead[0] < 400, "three batches at most: one is written, one waits, one is read"
+    assert ahead[0] < 400, "three batches at most: two are on their way, one is read"
 
 
 async def test_others_have_their_turn_while_lines_are_converted(
@@ -221,12 +254,12 @@ async def test_a_store_that_is_away_in_the_middle_is_answered_as_for_any_request
     calls = 0
     through = Store.subscribers_put_packed
 
-    async def away(store: Store, packed: Sequence[bytes]) -> Stored:
+    async def away(store: Store, packed: Sequence[bytes], sent: Sent = None) -> Stored:
         nonlocal calls
         calls += 1
         if calls == 2:
             raise LinkDown("store: the link is not running")
-        return await through(store, packed)
+        return await through(store, packed, sent)
 
     monkeypatch.setattr(Store, "subscribers_put_packed", away)
     answer = await api.post("/v1/subscribers/bulk", content=pieces_of([subscriber(n) for n in range(100)], 10))

@@ -47,7 +47,7 @@ end
 function subscribers.put(rows, succeed)
     local now = subscribers.now()
     local space = box.space.store_subscribers
-    local target, ids = space.index.target, box.sequence.store_subscriber_id
+    local target = space.index.target
     local inserted, new, key = 0, {}, {}
     for _, row in ipairs(rows) do
         local channel, replaced, known = row[2], row[CHANGED_AT], nil
@@ -62,7 +62,7 @@ function subscribers.put(rows, succeed)
             row[CHANGED_AT] = changes(row, known) and now or known[CHANGED_AT]
             space:replace(row)
         else
-            row[1] = ids:next()
+            row[1] = box.NULL -- so Tarantool takes the next id, and writes no second row to its log for it
             row[CHANGED_AT] = now
             space:insert(row)
             inserted = inserted + 1
