@@ -107,12 +107,12 @@ class RecordError(BroadsideError):
 class NeedsYes(RecordError):
     """A request is valid, but does something that nobody may do by mistake. Nothing was done.
 
-    ``confirm``: the field of the request that says yes.
+    ``confirm``: the field of the request that says yes; ``campaign``: the id of the campaign that it is about, if any.
     """
 
-    def __init__(self, problem: Problem, confirm: str) -> None:
+    def __init__(self, problem: Problem, confirm: str, campaign: str = "") -> None:
         """Keep what would be done as ``problem``."""
-        self.confirm = confirm
+        self.confirm, self.campaign = confirm, campaign
         super().__init__(problem)
 
 

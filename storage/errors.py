@@ -36,6 +36,17 @@ class OutOfMemory(VerbRefused):
     """The instance's memory is used up: nothing was written. Memory comes back as work ends, so waiting may help."""
 
 
+class Repeats(StorageError):
+    """A campaign has a text that went to one of its channels just before, or goes there just after. Nothing is left of it.
+
+    ``campaign``: the one that it repeats; ``at``: when that one starts, ms UTC.
+    """
+
+    def __init__(self, campaign: int, at: int) -> None:
+        super().__init__(f"it repeats campaign {campaign}")
+        self.campaign, self.at = campaign, at
+
+
 class EmbeddedUnavailable(StorageError):
     """The embedded Tarantool cannot be started; the text says what to install."""
 

@@ -469,6 +469,24 @@ class Keyed(NamedTuple):
     """As in ``Once``, of the request that made the campaign."""
 
 
+class TextGuard(NamedTuple):
+    """What the content guard is to look for when a campaign is fired."""
+
+    texts: list[str]
+    """Fingerprints of its texts (``campaigns.same_text``)."""
+    window: int
+    """Ms before and after its start."""
+    again: bool = False
+    """Whether it may be a repeat: it is only noted."""
+    owner: str = ""
+    key: str | None = None
+    """Its idempotency key, with that key's owner."""
+
+    def wire(self) -> dict[str, Any]:
+        """As ``campaign_fire`` wants it."""
+        return {name: value for name, value in self._asdict().items() if value is not None}
+
+
 class Missed(NamedTuple):
     """A scheduled campaign that was not started."""
 

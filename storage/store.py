@@ -19,7 +19,7 @@ from campaigns.recipient import Recipient
 from campaigns.where import AppVersions
 from campaigns.windows import Windows
 from storage.drafts import DraftStore
-from storage.errors import LinkLost, VerbRefused
+from storage.errors import LinkLost, Repeats, VerbRefused
 from storage.link import Link
 from storage.records import (
     Audience,
@@ -43,6 +43,7 @@ from storage.records import (
     PausedCampaign,
     Row,
     Stored,
+    TextGuard,
     WaitedFor,
     WrittenState,
     read_campaign,
@@ -194,13 +195,24 @@ class Store:
         return int((await self._link.call(self._where, "store.keys_expire", now))[0])
 
     async def campaign_fire(
-        self, id: int, segments: int, now: int, windows: Windows | None = None
+        self, id: int, segments: int, now: int, windows: Windows | None = None, guard: TextGuard | None = None
     ) -> list[Baton] | None:
         """Fire a draft. Returns the batons to put, none if it was fired before. None: no such campaign.
 
-        A draft whose policy has a ``start`` is scheduled: ``campaign_start`` fires it.
+        A draft whose policy has a ``start`` is scheduled: ``campaign_start`` fires it. Raises ``Repeats`` if ``guard``
+        knows its text: the draft is gone, and its idempotency key is free.
         """
-        (batons,) = await self._link.call(self._where, "store.campaign_fire", id, segments, now, _given(windows))
+        batons, *first = await self._link.call(
+            self._where,
+            "store.campaign_fire",
+            id,
+            segments,
+            now,
+            _given(windows),
+            None if guard is None else guard.wire(),
+        )
+        if first and first[0] is not None:
+            raise Repeats(*first[0])
         return None if batons is None else [Baton(*baton) for baton in batons]
 
     async def campaigns_due(self) -> Due:

@@ -159,7 +159,7 @@ class Rig:
         text = '[node]\nname = "bench"\n'
         if self._workers is not None:
             text += f"workers = {self._workers}\n"
-        text += f"\n[http]\n{self.http}\n"
+        text += f"\n[http]\n{self.http}\n\n[guards]\nrepeat = 0\n"
         for name, (platform, app) in self._channels.items():
             text += f'\n[channels.{name}]\nplatform = "{platform}"\napp = "{app}"\nconnections = {self.connections}\n'
             if self.rate is not None:

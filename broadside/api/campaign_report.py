@@ -179,6 +179,9 @@ class FireRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     expire_asleep: bool | msgspec.UnsetType = msgspec.UNSET
     """Fire although the news expires before some people may first get it: they get nothing. Without it such a campaign
     is refused, and the answer says how many they are."""
+    again: bool | msgspec.UnsetType = msgspec.UNSET
+    """Fire although the same text goes to one of these channels within the time of ``[guards] repeat``. Without it such a
+    campaign is refused, and the answer names the other one."""
     dry_run: bool | msgspec.UnsetType = msgspec.UNSET
     """Ask whether the platforms and providers would accept the message; fire nothing."""
     audience: AudienceRequest | msgspec.UnsetType = msgspec.UNSET

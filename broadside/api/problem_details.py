@@ -31,7 +31,8 @@ class ProblemDetails(msgspec.Struct, frozen=True, kw_only=True):
     id: str | UnsetType = UNSET
     """Of a failure in the node: the id under which its log has the reason."""
     campaign: str | UnsetType = UNSET
-    """Of a failed Fire: the campaign's id; empty if none was made. Of a draft that was fired: what it has become."""
+    """Of a failed Fire: the campaign's id; empty if none was made. Of a draft that was fired: what it has become.
+    Of a campaign that repeats another one: that one."""
     fired: Literal["no", "maybe"] | UnsetType = UNSET
     """Of a failed Fire: ``maybe`` if the campaign may be firing nevertheless."""
     confirm: str | UnsetType = UNSET

@@ -25,6 +25,7 @@ from broadside.api.report_text import (
 )
 from broadside.api.v1 import table as routes
 from broadside.api.v1.route import Route
+from broadside.cli import device_send
 from broadside.cli.explain import explain
 from broadside.cli.message_options import Channels, KindName, QuietChoice, Ttl, Written, of_kind, request_of
 from broadside.cli.options import ConfigFile, DataDir, Json, campaign_id, client, data_folder
@@ -47,6 +48,7 @@ Examples:
     broadside campaign verify 2qbsgz3kxm4ta
     broadside campaign explain 2qbsgz3kxm4ta 4711
     broadside campaign preview --title Storm --body "Stay inside" --channel ios-news
+    broadside campaign test --title Storm --body "Stay inside" --to 17 --to TOKEN
     broadside campaign list --json | jq '.campaigns[0].channels'"""
 
 
@@ -54,11 +56,12 @@ def register(app: App) -> None:
     """Add the group."""
     group = App(
         name="campaign",
-        help="List campaigns; preview, show, watch, pause, resume, cancel, verify, explain or read one.",
+        help="List campaigns; preview, test, show, watch, pause, resume, cancel, verify, explain or read one.",
         help_epilogue=_EPILOGUE,
     )
     group.command(list_, name="list")
     group.command(preview)
+    group.command(device_send.test)
     group.command(show)
     group.command(watch)
     for act in (pause, resume, cancel, verify, explain, archive):

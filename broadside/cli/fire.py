@@ -9,7 +9,7 @@ import msgspec
 from cyclopts import App, Parameter
 
 from broadside.api.api_client import Client
-from broadside.api.campaign_report import FireRequest, NewsroomClock
+from broadside.api.campaign_report import CampaignReport, FireRequest, NewsroomClock
 from broadside.api.idempotency import check_key
 from broadside.api.report_text import describe, starts, summary
 from broadside.api.v1 import table as routes
@@ -52,6 +52,8 @@ before you fire with --at or --expires."""
 
 
 _NOW = When()
+YES = ("expire_asleep", "again")
+"""Fields of a request that say yes to what nobody may do by mistake."""
 
 
 def register(app: App) -> None:
@@ -101,6 +103,14 @@ def fire(
         ),
     ] = False,
     when: When = _NOW,
+    again: Annotated[
+        bool,
+        Parameter(
+            help="Fire although the same text has just gone to these channels, or will. Without it a terminal asks, and "
+            "elsewhere nothing is fired.",
+            negative="",
+        ),
+    ] = False,
     json: Json = False,
     config: ConfigFile = None,
     data: DataDir = None,
@@ -119,6 +129,8 @@ def fire(
         request = msgspec.structs.replace(request, start=start)
     if expires is not None:
         request = msgspec.structs.replace(request, expires=expires)
+    if again:
+        request = msgspec.structs.replace(request, again=True)
     if when.expire_asleep:
         request = msgspec.structs.replace(request, expire_asleep=True)
     try:
@@ -129,12 +141,7 @@ def fire(
         if wait:
             raise UsageError("--wait: a dry run fires nothing to wait for (leave one of the two out)")
         return _rehearse(folder, request, json)
-    try:
-        report = fire_once(folder, request, key)
-    except ApiError as error:
-        if error.confirm != "expire_asleep" or not agreed(f"{error}\nFire it nevertheless?"):
-            raise
-        report = fire_once(folder, msgspec.structs.replace(request, expire_asleep=True), key)
+    report = _fired(folder, request, key)
     for note in report.notes:
         complain(note)
     later = report.state == "scheduled"
@@ -156,6 +163,19 @@ def fire(
     else:
         say(summary(report))
     return exit_code(report)
+
+
+def _fired(folder: DataFolder, request: FireRequest, key: str) -> CampaignReport:
+    """Fire. On a terminal ask for each yes that it needs."""
+    while True:
+        try:
+            return fire_once(folder, request, key)
+        except ApiError as error:
+            if error.confirm not in YES or getattr(request, error.confirm) is True:
+                raise
+            if not agreed(f"{error}\nFire it nevertheless?"):
+                raise
+            request = msgspec.structs.replace(request, **{error.confirm: True})
 
 
 def _newsroom(folder: DataFolder) -> NewsroomClock:

@@ -16,6 +16,7 @@ from msgspec import Meta
 
 from broadside import machine_users
 from broadside.config import strict_toml
+from broadside.config.guards import read_guards
 from broadside.config.http import HOST_PATTERN, HTTP_REMEDIES, Http, checked_http
 from broadside.config.kinds import check_hours, read_kinds
 from broadside.config.network import read_proxy
@@ -35,6 +36,7 @@ from broadside.config.tarantool import (
 )
 from broadside.errors import ConfigError, shown
 from broadside.machine_limits import GB, cores, memory
+from campaigns.guards import Guards
 from campaigns.kind import BUILT_IN, Kind
 from campaigns.quiet_hours import QuietHours, read_hours, zones_known
 from campaigns.where import version_bounds
@@ -169,6 +171,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     newsroom: NewsroomConfig = NewsroomConfig()
     kinds: dict[str, Kind] = msgspec.field(default_factory=lambda: dict(BUILT_IN))
     """``[kinds.NAME]``: the kinds of news that an editor can fire."""
+    guards: Guards = Guards()
+    """``[guards]``: what stands between an editor and a Fire by mistake."""
     demo: Demo | None = None
     """Fill an empty base with sample phones and fire at them. Only if every channel is a twin."""
     proxy: Proxy | None = None
@@ -261,6 +265,7 @@ def _config(reader: strict_toml.Reader, table: dict[str, object], source: Path) 
         supervision=supervision or Supervision(),
         newsroom=newsroom or NewsroomConfig(),
         kinds=read_kinds(reader, table.get("kinds", {})),
+        guards=read_guards(reader, table.get("guards", {})),
         demo=demo,
         proxy=read_proxy(reader, table.get("network", {})),
         source=source,

@@ -10,6 +10,7 @@ from starlette.responses import Response
 from broadside.api.audience_request import AudienceCount, CountRequest, KnownAttributes
 from broadside.api.bounds import channels_problem, request_problem
 from broadside.api.campaign_report import CampaignPage, CampaignReport, FireRequest, NewsroomClock
+from broadside.api.device_send_records import DeviceSend, DeviceSendReport
 from broadside.api.explain_records import ExplainRequest, Explanations
 from broadside.api.link_records import LinkMetadata, LinkRequest
 from broadside.api.operations import Coverage, Verification
@@ -48,6 +49,14 @@ def campaign_routes(newsroom: Newsroom) -> list[Bound]:
 
     async def preview(call: Call) -> PreviewReport:
         return newsroom.preview(_wanted(call))
+
+    async def test(call: Call) -> DeviceSendReport:
+        wanted = call.body(DeviceSend)
+        _check(FireRequest(message=wanted.message))
+        rows = await newsroom.devices.devices(wanted)
+        call.holder.limits.check_channels({row.channel for row in rows})
+        call.holder.limits.check_size(len(rows))
+        return await newsroom.devices.send(wanted)
 
     async def preview_of(call: Call) -> PreviewReport:
         return _there(call, await newsroom.preview_of(call.campaign))
@@ -116,6 +125,7 @@ def campaign_routes(newsroom: Newsroom) -> list[Bound]:
         bind(table.FIRE, fire),
         bind(table.CAMPAIGNS, newest),
         bind(table.PREVIEW, preview),
+        bind(table.TEST, test),
         bind(table.CAMPAIGN, one),
         bind(table.PREVIEW_OF, preview_of),
         bind(table.PROGRESS, progress),

@@ -121,9 +121,13 @@ def answered(endpoint: Handler) -> Handler:
 
 def _refused(error: RecordError) -> Response:
     """The answer to a request with a field that breaks a rule, or that needs a yes."""
-    found, confirm = error.problem, error.confirm if isinstance(error, NeedsYes) else ""
-    told = problem(409 if confirm else 400, str(error), field=found.where, value=found.value, remedy=found.remedy)
-    return problem_answer(msgspec.structs.replace(told, confirm=confirm) if confirm else told)
+    found, more = error.problem, {}
+    if isinstance(error, NeedsYes):
+        more = {"confirm": error.confirm} | ({"campaign": error.campaign} if error.campaign else {})
+    status = 409 if more else 400
+    return problem_answer(
+        problem(status, str(error), field=found.where, value=found.value, remedy=found.remedy, **more)
+    )
 
 
 def _not_fired(request: Request, error: FireFailed) -> Response:

@@ -9,6 +9,7 @@ import trio
 
 from broadside.api.campaign_report import Verdict
 from broadside.api.preview_report import ChannelPreview
+from broadside.errors import Problem, RecordError
 from broadside.newsroom.preview import preview
 from campaigns import personal
 from campaigns.batch import Batch
@@ -74,24 +75,58 @@ class DryRun:
             return Verdict("refused", f"cannot be opened: {error}")
         if not rows:
             return Verdict("checked", "checked here only; the channel has no subscriber to try it on")
-        now = self._clock()
+        outcomes = await _sent(transport, self._batch(channel, message, rows, campaign, ttl, validate_only=True))
+        if outcomes is None:
+            return Verdict("unanswered", f"{provider} did not answer within {LONGEST:g} s", len(rows))
+        return _judged(provider, outcomes, len(rows))
+
+    def check(self, channel: str, message: Message) -> None:
+        """Raise ``RecordError`` if a channel's platform cannot carry a message. A channel that cannot be opened can."""
+        try:
+            self._open(channel).check(message)
+        except PayloadError as error:
+            raise RecordError(Problem("message", f"{channel}: {error}", "shorten or mend it")) from None
+        except TransportError:
+            return
+
+    async def send(
+        self, channel: str, message: Message, rows: Sequence[Row], campaign: int, ttl: int
+    ) -> list[tuple[str, str]]:
+        """Send a message to these devices of a channel; return an outcome of ``DeviceAnswer`` and its words for each.
+
+        Takes 20 s at most. Arguments as of `ask`.
+        """
+        provider = registry.load(self._platforms[channel]).provider
+        try:
+            transport = self._open(channel)
+        except TransportError as error:
+            return [("refused", f"{channel} cannot be opened: {error}")] * len(rows)
+        outcomes = await _sent(transport, self._batch(channel, message, rows, campaign, ttl, validate_only=False))
+        if outcomes is None:
+            return [("unanswered", f"{provider} did not answer within {LONGEST:g} s")] * len(rows)
+        found = [("accepted", f"{provider} accepts it")] * len(rows)
+        for entry in outcomes.exceptions:
+            known = entry.outcome not in (Outcome.POSTPONED, Outcome.UNKNOWN, Outcome.RETRY)
+            said = outcomes.stop or (f"{provider} refuses it: {entry.reason}" if known else entry.reason)
+            found[entry.index] = ("refused" if known or outcomes.stop else "unanswered", said)
+        return found
+
+    def _batch(
+        self, channel: str, message: Message, rows: Sequence[Row], campaign: int, ttl: int, *, validate_only: bool
+    ) -> Batch:
         fields = personal.fields(message)
-        batch = Batch(
+        return Batch(
             campaign,
             message,
             1,
-            now + ttl * 1000,
+            self._clock() + ttl * 1000,
             [
                 _recipient(row, fields, (("", NEW_APP)[n % 2],) if channel in self._by_version else ())
                 for n, row in enumerate(rows, 1)
             ],
             begin_until=trio.current_time() + BEGIN_WITHIN,
-            validate_only=True,
+            validate_only=validate_only,
         )
-        outcomes = await _sent(transport, batch)
-        if outcomes is None:
-            return Verdict("unanswered", f"{provider} did not answer within {LONGEST:g} s", len(rows))
-        return _judged(provider, outcomes, len(rows))
 
 
 async def _sent(transport: Transport, batch: Batch) -> Outcomes | None:

@@ -28,7 +28,7 @@ from campaigns.lane import Lane
 from campaigns.message import Message
 from campaigns.windows import Windows
 from storage.errors import DiskFull, LinkDown, LinkLost, OutOfMemory, StorageError, VerbRefused
-from storage.records import Keyed, Once
+from storage.records import Keyed, Once, TextGuard
 from storage.store import Store
 from storage.tubes import Tubes
 
@@ -74,6 +74,7 @@ class Firing:
         key: str | None,
         owner: str,
         windows: Callable[[int], Windows | None] = lambda _: None,
+        guard: TextGuard | None = None,
     ) -> Campaign:
         """Fire a campaign, or return the one that ``key`` has fired already. With a ``start`` it is scheduled.
 
@@ -81,9 +82,11 @@ class Firing:
 
         ``check`` runs before anything is written. It gets the new campaign's id, returns the audience, and raises if
         the request is invalid. ``windows``: the window classes of a campaign that starts at a moment (ms UTC). Raises
-        ``KeyReused`` if the key belongs to another request, and ``FireFailed``, which says whether the campaign may be
-        firing.
+        ``KeyReused`` if the key belongs to another request, ``Repeats`` if ``guard`` knows its text, and ``FireFailed``,
+        which says whether the campaign may be firing.
         """
+        if guard is not None:
+            guard = guard._replace(owner=owner, key=key)
         once = None if key is None else Once(owner, key, digest(request))
         now = self._clock()
         id = new_id(now)
@@ -139,7 +142,7 @@ class Firing:
                 maybe = True
                 try:
                     times = await trio.to_thread.run_sync(windows, now)
-                    batons = await insist(lambda: self._store.campaign_fire(id, self._segments, now, times))
+                    batons = await insist(lambda: self._store.campaign_fire(id, self._segments, now, times, guard))
                 except (VerbRefused, DiskFull):
                     maybe = began or unsure  # a refused call has written nothing
                     raise

@@ -43,6 +43,8 @@ from broadside.newsroom.dry_run import PHONES, DryRun
 from broadside.newsroom.explain.explain_desk import ExplainDesk
 from broadside.newsroom.firing import Firing, new_id
 from broadside.newsroom.foresight import FORESEEN, Foreseen, foresee, zoneless
+from broadside.newsroom.guards.content import same_again, text_guard
+from broadside.newsroom.guards.device_sender import DeviceSender
 from broadside.newsroom.link_reader import LinkReader
 from broadside.newsroom.quiet_policy import HOURS, NO_QUIET, Quiet
 from broadside.newsroom.reports import report
@@ -52,13 +54,14 @@ from broadside.newsroom.tube_desk import TubeDesk
 from campaigns.campaign import ADAPTED, Campaign
 from campaigns.channel_state import ChannelState
 from campaigns.clock import Clock, wall_clock
+from campaigns.guards import NO_GUARDS, Guards
 from campaigns.identity import campaign_text, parse_campaign
 from campaigns.kind import BUILT_IN, USUAL, Kind
 from campaigns.message import Message
 from campaigns.presentation import Presentation
 from campaigns.quiet_hours import written_hours
 from campaigns.windows import BEST, QuietRule, Windows
-from storage.errors import LinkDown, LinkLost
+from storage.errors import LinkDown, LinkLost, Repeats
 from storage.records import DeadStanding, Memory
 from storage.store import Store
 from storage.tubes import Tubes
@@ -93,8 +96,9 @@ class Newsroom:
     channels stand still; ``segments``: the number of parts in which a base is walked in parallel; ``peers``: the other
     nodes' tubes, which get their share of the first batons; ``device_tokens``: the rules by which every token is
     normalised before it is stored; ``standing``: the dead ledger's current states; ``kinds``: name → kind of news;
-    ``quiet``: its quiet hours; ``zone``: the newsroom's time zone; ``link_hosts``: sites whose pages it may read;
-    ``neighbours``: the other nodes' tubes by their names; ``archive``: the folder with this node's archives.
+    ``quiet``: its quiet hours; ``guards``: what stands before Fire; ``zone``: the newsroom's time zone; ``link_hosts``:
+    sites whose pages it may read; ``neighbours``: the other nodes' tubes by their names; ``archive``: the folder with
+    this node's archives.
     """
 
     def __init__(
@@ -113,6 +117,7 @@ class Newsroom:
         kinds: Mapping[str, Kind] = BUILT_IN,
         zone: str | None = None,
         quiet: Quiet = NO_QUIET,
+        guards: Guards = NO_GUARDS,
         link_hosts: Sequence[str] = (),
         neighbours: Mapping[str, Tubes] = MappingProxyType({}),
         archive: Path | None = None,
@@ -134,8 +139,10 @@ class Newsroom:
         self.tubes = TubeDesk(tubes, checks)
         self._explain = ExplainDesk(store, {node: tubes, **neighbours}, device_tokens, archive, clock)
         self._dry_run = dry_run
+        self.devices = DeviceSender(store, dry_run, device_tokens, clock)
         self.device_tokens = device_tokens
         self._quiet = quiet
+        self._guards = guards
         self._rehearsing = trio.Lock()
         self._kinds = kinds
         self._clock = clock
@@ -177,7 +184,11 @@ class Newsroom:
         def windows(start: int) -> Windows | None:
             return None if times.later else self._windows(times._replace(start=start), quiet, request.channels)
 
-        campaign = await self._firing.fire(request, sent.message, policy, check, key, owner, windows)
+        try:
+            guard = text_guard(request, self._guards)
+            campaign = await self._firing.fire(request, sent.message, policy, check, key, owner, windows, guard)
+        except Repeats as repeats:
+            raise same_again(repeats, request, self._clock(), self.zone) from None
         return report(campaign, self._clock(), self._states(), zone=self.zone)
 
     async def check_limits(self, request: FireRequest, limits: KeyLimits) -> None:

@@ -134,6 +134,7 @@ class Node:
             ),
             device_tokens=DeviceTokens({name: channel.platform for name, channel in config.channels.items()}),
             kinds=config.kinds,
+            guards=config.guards,
             link_hosts=config.newsroom.link_hosts,
             dry_run=DryRun(
                 platforms={name: channel.platform for name, channel in config.channels.items()},

@@ -24,8 +24,8 @@ NAMES = ("sound", "thread", "collapse", "category", "urgency")
 LISTS = ("locales", "countries", "zones", "screen")
 TAGS = ("any", "all", "none")
 SKIP = " skip"
-_LONGEST_ID = 18  # digits
-_SEPARATORS = re.compile(r"[,;\s]+")
+LONGEST_ID = 18  # digits
+SEPARATORS = re.compile(r"[,;\s]+")
 
 
 def request_of(form: Form, zone: str | None) -> dict[str, Any]:
@@ -36,7 +36,7 @@ def request_of(form: Form, zone: str | None) -> dict[str, Any]:
         message["texts"] = texts
     message |= {name: value for name in NAMES if (value := _one(form, name))}
     if (badge := _one(form, "badge")).isdigit():
-        message["badge"] = int(badge[:_LONGEST_ID])
+        message["badge"] = int(badge[:LONGEST_ID])
     request = kept | {"message": message}
     for name in ("kind", "quiet", "on_objection", "expires"):
         if value := _one(form, name):
@@ -96,8 +96,8 @@ def _audience(form: Form) -> dict[str, Any]:
         found |= {"share": float(_one(form, "share")) / 100} if _one(form, "share") else {}
     if _one(form, "rest"):
         found["rest"] = True
-    if listed := [each for each in _SEPARATORS.split(_one(form, "subscribers")) if each]:
-        found["subscribers"] = [int(each) if each.isdigit() and len(each) <= _LONGEST_ID else each for each in listed]
+    if listed := [each for each in SEPARATORS.split(_one(form, "subscribers")) if each]:
+        found["subscribers"] = [int(each) if each.isdigit() and len(each) <= LONGEST_ID else each for each in listed]
     return found
 
 

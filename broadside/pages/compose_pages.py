@@ -17,13 +17,16 @@ from broadside.api.problem_details import ProblemDetails, problem
 from broadside.api.report_text import QUIET
 from broadside.api.v1 import table
 from broadside.pages.api_in_process import PageProblem
-from broadside.pages.compose_form import Form, confirmed, fields_of, request_of
+from broadside.pages.compose_form import LONGEST_ID, SEPARATORS, Form, confirmed, fields_of, request_of
 from broadside.pages.page import PageCall, PageRoute
 from broadside.pages.push_drawing import bytes_in_all, devices, meters
 
 LATELY = 5
 """Campaigns that are shown beside the form, so that nobody sends the same news again."""
-YES = {"expire_asleep": "Send it anyway: these people get nothing."}
+YES = {
+    "expire_asleep": "Send it anyway: these people get nothing.",
+    "again": "Send it again: these phones get the same text twice.",
+}
 """Field that says yes to what nobody may do by mistake → its words."""
 
 
@@ -101,6 +104,25 @@ async def language(call: PageCall) -> Response:
     return call.show("compose_language.html", problem=None, name=name)
 
 
+async def test(call: PageCall) -> Response:
+    """Send what is written to a few devices, as a test."""
+    form, about = await call.form(), await call.api(table.NEWSROOM)
+    named = [each for each in SEPARATORS.split(form.get("test_to", [""])[0]) if each]
+    ids = [each for each in named if each.isascii() and each.isdigit() and len(each) <= LONGEST_ID]
+    body = {
+        "message": request_of(form, about.zone)["message"],
+        "subscribers": list(map(int, ids)),
+        "tokens": [each for each in named if each not in ids],
+        "channel": form.get("test_channel", [""])[0] or None,
+    }
+    try:
+        return call.show("compose_tested.html", report=await call.api(table.TEST, body=body))
+    except PageProblem as error:
+        if error.problem.status == 401:
+            raise
+        return call.show("problem_part.html", problem=error.problem, status=error.problem.status)
+
+
 async def discard(call: PageCall) -> Response:
     """Delete a draft, and begin anew."""
     await call.api(table.DRAFT_REMOVE, draft_id=_id(await call.form()))
@@ -146,7 +168,10 @@ async def _seen(
 
 def _not_fired(call: PageCall, form: Form, refused: ProblemDetails) -> Response:
     words = YES.get(refused.confirm, "Send it anyway.") if refused.confirm else ""
-    return call.show("compose_refused.html", problem=refused, words=words, id=_id(form), status=refused.status)
+    said = confirmed(form) if words else {}
+    return call.show(
+        "compose_refused.html", problem=refused, words=words, said=said, id=_id(form), status=refused.status
+    )
 
 
 def _version(form: Form) -> int:
@@ -166,6 +191,7 @@ PAGES = (
     PageRoute("/", compose),
     PageRoute("/compose/keep", keep, "POST"),
     PageRoute("/compose/fire", fire, "POST"),
+    PageRoute("/compose/test", test, "POST"),
     PageRoute("/compose/language", language, "POST"),
     PageRoute("/compose/discard", discard, "POST"),
 )

@@ -54,6 +54,7 @@ class RingWithPages:
                 script.write_text(f"latency_ms = {latency}\n{samples.TWIN_SCRIPT}")
             config = node.folder / "broadside.toml"
             text = config.read_text().replace('bind = "127.0.0.1:0"', f'bind = "127.0.0.1:{port}"')
+            text = text.replace("repeat = 0\n", 'repeat = "30m"\n')
             text = text.replace("[newsroom]\n", '[newsroom]\nzone = "Europe/Vienna"\n')
             config.write_text(text.replace("twin = true\n", f"twin = true\nrate = {rate}\n") if rate else text)
 
@@ -88,7 +89,7 @@ class RingWithPages:
         """Fire at a node; ``more``: further fields of the request, as the API takes them."""
         message = {"title": title, "body": "What has happened, in a sentence of twelve words that a phone shows whole."}
         with self.client(number) as client:
-            return client.fire(msgspec.convert({"message": message, **more}, FireRequest))
+            return client.fire(msgspec.convert({"message": message, "again": True, **more}, FireRequest))
 
     def campaign(self, id: str) -> CampaignReport:
         with self.client() as client:

@@ -335,6 +335,7 @@ class House(Trial):
         parts = [
             f'[newsroom]\nquiet = "{"off" if self.night is None else self.night.config}"\n',
             f'[node]\nname = "node-1"\ndata = "{self.node.data}"\nworkers = {self.plan.workers}\n',
+            "[guards]\nrepeat = 0\n",
             f'[http]\nbind = "127.0.0.1:{self.api_port}"\n',
         ]
         parts += [server.section() for server in self.servers.values()]

@@ -51,6 +51,7 @@ from broadside.api.campaign_report import (
     Verdict,
 )
 from broadside.api.dead_records import DeadAnswer, DeadAnswered, DeadEntry, DeadPage, DeadRestore, DeadRestored
+from broadside.api.device_send_records import DeviceAnswer, DeviceSend, DeviceSendReport
 from broadside.api.draft_records import DraftChange, DraftLine, DraftPage, DraftRecord, DraftRemoved
 from broadside.api.event_records import AlarmsNow, ChannelsNow
 from broadside.api.explain_records import ExplainRequest, Explanation, Explanations, GivenAnswer
@@ -247,6 +248,13 @@ EXAMPLES: Mapping[Any, Any] = {
     ),
     Readiness: Readiness(ready=True, alarms=[_ALARM]),
     str: "broadside_ready 1.0\n",
+    DeviceSend: DeviceSend(message=_MESSAGE, subscribers=[17], tokens=[_IOS]),
+    DeviceAnswer: DeviceAnswer(subscriber=17, channel="ios-news", outcome="accepted", text="Apple accepts it"),
+    DeviceSendReport: DeviceSendReport(
+        id="2qbsgz3kxm4ta",
+        title="[TEST] Storm tonight",
+        devices=[DeviceAnswer(subscriber=17, channel="ios-news", outcome="accepted", text="Apple accepts it")],
+    ),
     DraftChange: DraftChange(version=3, request=FireRequest(message=_MESSAGE)),
     DraftRecord: DraftRecord(
         **msgspec.structs.asdict(_DRAFT), request=FireRequest(message=_MESSAGE), expires_at=_AT + 2_419_260_000

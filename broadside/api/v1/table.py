@@ -23,6 +23,7 @@ from broadside.api.base_records import BaseCount, Channels, Imported, ImportedLi
 from broadside.api.bounds import LARGEST_CAMPAIGN, LARGEST_LINE
 from broadside.api.campaign_report import CampaignPage, CampaignReport, DryRunReport, FireRequest, NewsroomClock
 from broadside.api.dead_records import DeadAnswer, DeadAnswered, DeadPage, DeadRestore, DeadRestored
+from broadside.api.device_send_records import DeviceSend, DeviceSendReport
 from broadside.api.draft_records import DraftChange, DraftPage, DraftRecord, DraftRemoved
 from broadside.api.event_records import EVENT_STREAM
 from broadside.api.event_records import EVENTS as EVENT_KINDS
@@ -184,7 +185,7 @@ FIRE = Route(
         422: "The `Idempotency-Key` was used for another campaign.",
     },
     repeat="store",
-    noted=("message.title", "kind", "channels", "when", "from_draft.id"),
+    noted=("message.title", "kind", "channels", "when", "from_draft.id", "expire_asleep", "again"),
 )
 CAMPAIGNS = Route(
     method="GET",
@@ -205,6 +206,20 @@ PREVIEW = Route(
     largest=LARGEST_CAMPAIGN,
     too_large=SHORTEN,
     answer=PreviewReport,
+)
+TEST = Route(
+    method="POST",
+    path="/v1/campaigns/test",
+    scope="editor",
+    summary="Send a message to a few devices that are named, with `[TEST]` before its title. It is no campaign, and has no "
+    "audience.",
+    body=DeviceSend,
+    noun="a test send",
+    largest=LARGEST_CAMPAIGN,
+    too_large=SHORTEN,
+    answer=DeviceSendReport,
+    repeat="node",
+    noted=("message.title", "subscribers", "channel"),
 )
 CAMPAIGN = Route(
     method="GET",
@@ -616,6 +631,7 @@ TABLE: tuple[Route[Any], ...] = (
     FIRE,
     CAMPAIGNS,
     PREVIEW,
+    TEST,
     CAMPAIGN,
     PREVIEW_OF,
     PROGRESS,

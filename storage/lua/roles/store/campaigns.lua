@@ -2,6 +2,7 @@
 
 local atomic = require('roles.atomic')
 local keys = require('roles.store.keys')
+local repeats = require('roles.store.repeats')
 local served = require('roles.store.served')
 local sums = require('roles.store.sums')
 local windows = require('roles.store.windows')
@@ -140,8 +141,10 @@ function campaigns.begin(c, audience, policy, segments, now, given)
 end
 
 -- draft -> firing; or -> scheduled if the editor has said when it starts: schedule.lua starts it. Returns the batons to
--- put: none if the campaign is scheduled or was fired before, nil if there is no such campaign.
-function campaigns.campaign_fire(id, segments, now, given)
+-- put: none if the campaign is scheduled or was fired before, nil if there is no such campaign. `guard`: nil, or what
+-- repeats.lua is asked, with the `owner` and the `key` of the campaign: if it is a repeat it goes, and the second value
+-- says what it repeats, {campaign, at}.
+function campaigns.campaign_fire(id, segments, now, given, guard)
     return atomic(function()
         local c = box.space.store_campaigns:get(id)
         if c == nil then
@@ -150,7 +153,15 @@ function campaigns.campaign_fire(id, segments, now, given)
             -- written, though nothing changes: so the answer waits until the first Fire is on disk and with the quorum
             box.space.store_campaigns:update(id, {{'=', 'state', c.state}})
             return {}
-        elseif c.policy.start ~= nil then
+        end
+        local first = guard ~= nil and repeats.first(c, guard, now) or nil
+        if first ~= nil then
+            keys.forget_unfired(id, guard.owner, guard.key)
+            return nil, first
+        elseif guard ~= nil then
+            repeats.note(c, guard, now)
+        end
+        if c.policy.start ~= nil then
             box.space.store_campaigns:update(id, {{'=', 'state', 'scheduled'}, {'+', 'version', 1}})
             return {}
         end

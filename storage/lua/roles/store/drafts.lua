@@ -2,6 +2,7 @@
 -- {OWNER, id}: so it is fired once, and whether it was fired is never written twice.
 
 local atomic = require('roles.atomic')
+local keys = require('roles.store.keys')
 local drafts = {}
 
 local KEEP = 28 * 86400 * 1000 -- ms since its last change; shorter than an idempotency key is kept
@@ -22,9 +23,7 @@ end
 -- A Fire that failed halfway has left a campaign that was never fired. It goes when its draft changes: the draft can then
 -- be fired as it is now.
 local function forget_unfired(id, campaign)
-    box.space.store_campaigns:delete(campaign)
-    box.space.store_listed:delete(campaign)
-    box.space.store_keys:delete({OWNER, id})
+    keys.forget_unfired(campaign, OWNER, id)
 end
 
 local function found(id, now)

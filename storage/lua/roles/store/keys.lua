@@ -30,6 +30,16 @@ function keys.take(once, campaign, now)
     return first
 end
 
+-- Inside the caller's transaction: a campaign that was never fired goes, and its key is free again. `key`: nil, if it has
+-- none.
+function keys.forget_unfired(campaign, owner, key)
+    box.space.store_campaigns:delete(campaign)
+    box.space.store_listed:delete(campaign)
+    if key ~= nil then
+        box.space.store_keys:delete({owner, key})
+    end
+end
+
 -- {campaign, request} of a known key, or nil.
 function keys.campaign_keyed(owner, key, now)
     return atomic(known, owner, key, now)

@@ -53,6 +53,13 @@ end
 function step.rows()
     lengthened()
     answers()
+    -- The content guard (repeats.lua). `text`: the fingerprint of a text; `at`: when its campaign starts, ms UTC;
+    -- `channels`: empty: all.
+    local repeats = box.schema.space.create('store_repeats', {format = {
+        {'text', 'string'}, {'campaign', 'unsigned'}, {'at', 'unsigned'}, {'channels', 'array'},
+    }})
+    repeats:create_index('text', {parts = {'text', 'campaign'}})
+    repeats:create_index('at', {parts = {'at'}, unique = false})
 end
 
 return step
