@@ -18,5 +18,9 @@ class ChannelActivity(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
     """Pushes a second that the worker may send now; None: no limit."""
     left: float | None = None
     """Pushes that it may send at once."""
+    starved: float = 0.0
+    """Seconds since its start in which it had hands free and its tube was empty."""
+    rated: float = 0.0
+    """Seconds since its start in which it has waited for its rate."""
     traffic: Traffic | None = None
     """None: its transport does not run, or does not tell."""

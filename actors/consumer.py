@@ -136,12 +136,15 @@ class Consumer:
     async def _poll(self, most: int, upper: bool) -> list[tuple[int, int, Any]]:
         self._polling = self._polling or not upper
         tasks: list[tuple[int, int, Any]] = []
+        if not upper:
+            self._gate.polls()
         try:
             tasks = await self._tubes.batch_take(self._channel, most, upper=upper)
         except LinkLost:
             pass
         finally:
             if not upper:
+                self._gate.polled()
                 self._polling = False
                 self._polled.set()
                 self._polled = trio.Event()

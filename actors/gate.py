@@ -83,6 +83,8 @@ class Gate:
         self.in_hand: Counter[int] = Counter()
         """Campaign → batches that are taken and not yet settled."""
         self.figures = ChannelFigures()
+        self._starved = self._rated = 0.0
+        self._starved_since: float | None = None
         self._rated_since = self._rated_until = -math.inf  # when batches have been waiting for the channel's own rate
         self.begin_anew()
 
@@ -148,12 +150,15 @@ class Gate:
 
     def activity(self) -> ChannelActivity:
         """What the channel is doing now, for people."""
+        starved = 0.0 if self._starved_since is None else trio.current_time() - self._starved_since
         rate, left = (None, None) if self._limiter is None else self._limiter.standing(trio.current_time())
         return ChannelActivity(
             breaker=self.breaker.state.value,
             in_hand=sum(self.in_hand.values()),
             limit=rate,
             left=left,
+            starved=round(self._starved + starved, 3),
+            rated=round(self._rated, 3),
             traffic=self.transport.traffic if isinstance(self.transport, Counting) else None,
         )
 
@@ -168,7 +173,10 @@ class Gate:
             await self._unstopped()
         if self._limiter is not None:
             # wait for the channel's rate only once: else one of two channels that share a limiter would starve
-            await trio.sleep(self._limiter.delay(0, trio.current_time(), upper=upper))
+            pause = self._limiter.delay(0, trio.current_time(), upper=upper)
+            await trio.sleep(pause)
+            if not upper:
+                self._rated += pause
             await self._unstopped()
 
     async def _unstopped(self) -> None:
@@ -189,6 +197,16 @@ class Gate:
         return self.breaker.reason is not None or self.slowdown.since is not None
 
     # called by the consumer
+
+    def polls(self) -> None:
+        """Hands are free, and the tube is asked for batches."""
+        self._starved_since = trio.current_time()
+
+    def polled(self) -> None:
+        """The tube has answered."""
+        if self._starved_since is not None:
+            self._starved += trio.current_time() - self._starved_since
+        self._starved_since = None
 
     def probe(self) -> None:
         """Batches were taken. After a pause the first is the probe, and the others wait for its result."""

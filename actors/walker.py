@@ -18,6 +18,7 @@ from campaigns.baton import Baton
 from campaigns.campaign import Campaign
 from campaigns.clock import Clock
 from campaigns.lane import Lane
+from campaigns.walk_figures import WalkFigures
 from campaigns.where import AppVersions
 from storage.errors import LinkLost, VerbRefused
 from storage.records import TakenBaton
@@ -48,6 +49,7 @@ class Walker:
         pages: trio.MemorySendChannel[Page],
         clock: Clock,
         versions: Mapping[str, AppVersions] = MappingProxyType({}),
+        figures: WalkFigures | None = None,
     ) -> None:
         self._node = node
         self._tubes = tubes
@@ -58,6 +60,7 @@ class Walker:
         self._pages = pages
         self._clock = clock
         self._versions = versions
+        self._figures = figures or WalkFigures()
         self._stopping = False
         self._polling = trio.CancelScope()
 
@@ -97,7 +100,7 @@ class Walker:
             await count_crash(partial(self._tubes.baton_crashed, taken), error, baton=taken.baton)
 
     async def _walk(self, taken: TakenBaton) -> None:
-        baton = taken.baton
+        baton, began = taken.baton, trio.current_time()
         campaign = await self._cache.get(baton.campaign)
         if campaign is not None and not self._serves(campaign):
             await self._hand_on(taken, campaign)
@@ -123,6 +126,9 @@ class Walker:
             versions=self._versions,
         )
         await self._pages.send(Page(taken, claim, campaign, *rows))
+        skipped = sum(rows.skipped.values())
+        taken_rows = sum(part.size for part in rows.parts)
+        self._figures.walked(taken_rows + skipped, skipped, trio.current_time() - began)
 
     def _serves(self, campaign: Campaign) -> bool:
         """Whether this node may claim the campaign's pages. Once the news has expired any node may: nothing is sent."""

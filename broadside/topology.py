@@ -32,6 +32,7 @@ from campaigns.batch import Batch
 from campaigns.channel_figures import ChannelFigures
 from campaigns.channel_state import ChannelState
 from campaigns.clock import Clock, wall_clock
+from campaigns.walk_figures import WalkFigures
 from campaigns.where import version_bounds
 from storage.link import Endpoint, Link
 from storage.store import Store
@@ -199,9 +200,17 @@ class WorkerSupervisor(Supervisor):
 class WorkerTree:
     """A worker's supervisor, and the state of its channels for the node."""
 
-    def __init__(self, supervisor: Supervisor, groups: Mapping[str, ChannelGroup], stopped: StoppedCampaigns) -> None:
+    def __init__(
+        self,
+        supervisor: Supervisor,
+        groups: Mapping[str, ChannelGroup],
+        stopped: StoppedCampaigns,
+        walk: WalkFigures,
+    ) -> None:
         self.supervisor = supervisor
         self.stopped = stopped
+        self.walk = walk
+        """What its walkers have walked."""
         self._groups = groups
         self.refusals = {name: group.gate.refusals for name, group in groups.items()}
         """Channel → the part of its gate that must know of questions about refused tokens, and of answers."""
@@ -249,6 +258,8 @@ class CampaignGroup:
         self._cache = cache
         self._clock = clock
         self._channels = frozenset(setup.name for setup in hello.channels)
+        self.figures = WalkFigures()
+        """What its walkers have walked."""
         self._intake, self._pages = trio.open_memory_channel[Page](PAGES_IN_HAND)
 
     def supervisor(self) -> Supervisor:
@@ -288,6 +299,7 @@ class CampaignGroup:
             cache=self._cache,
             pages=self._intake.clone(),
             clock=self._clock,
+            figures=self.figures,
             versions={
                 setup.name: version_bounds(setup.android_v2)
                 for setup in self._hello.channels
@@ -395,4 +407,4 @@ def worker_tree(
         ],
         farewell=tubes.stopping,
     )
-    return WorkerTree(supervisor, groups, stopped)
+    return WorkerTree(supervisor, groups, stopped, campaigns.figures)

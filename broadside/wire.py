@@ -13,6 +13,7 @@ from broadside.errors import BroadsideError
 from campaigns.batch import RECIPIENTS_A_BATCH
 from campaigns.channel_figures import ChannelFigures
 from campaigns.channel_state import ChannelState
+from campaigns.walk_figures import WalkFigures
 from transports.load import Load
 from transports.proxy import Proxy
 
@@ -179,6 +180,10 @@ class Stats(msgspec.Struct, frozen=True, kw_only=True, tag="stats"):
     """Channel → what it is doing now."""
     loads: dict[str, Load] = {}
     """Channel → its connections, and what they wait for."""
+    busy: float = 0.0
+    """Seconds since the start in which its event loop has run, or has waited for a core."""
+    walk: WalkFigures = msgspec.field(default_factory=WalkFigures)
+    """What its walkers have walked since the start."""
 
 
 class Tree(msgspec.Struct, frozen=True, tag="tree"):

@@ -20,6 +20,7 @@ from campaigns.where import AppVersions
 from campaigns.windows import Windows
 from storage.drafts import DraftStore
 from storage.errors import LinkLost, Repeats, VerbRefused
+from storage.forecasts import ForecastStore
 from storage.link import Link
 from storage.records import (
     Audience,
@@ -93,6 +94,7 @@ class Store:
         self._where = where
         self._replica = replica
         self.drafts = DraftStore(link, where)
+        self.forecasts = ForecastStore(link, where)
 
     async def subscribers_put(self, rows: Sequence[Sequence[Any]]) -> Stored:
         """Upsert by (channel, token), in this order. Rows as ``pack_rows`` takes them."""
@@ -586,9 +588,11 @@ class Store:
         """Every node that ever joined."""
         return [NodeRow(*row) for row in (await self._link.call(self._where, "store.node_list"))[0]]
 
-    async def node_states(self) -> list[WrittenState]:
-        """What the nodes wrote last of themselves. Asking makes them count their tubes for ten seconds."""
-        (rows,) = await self._link.call(self._where, "store.node_states", deadline=2.0)
+    async def node_states(self, *, quietly: bool = False) -> list[WrittenState]:
+        """What the nodes wrote last of themselves. Asking makes them count their tubes for ten seconds, unless
+        ``quietly``.
+        """
+        (rows,) = await self._link.call(self._where, "store.node_states", quietly, deadline=2.0)
         return [WrittenState(*row) for row in rows]
 
     async def node_forget(self, name: str) -> str | None:

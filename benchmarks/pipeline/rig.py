@@ -109,6 +109,8 @@ class Rig:
         """Pushes a second of each channel; None: as many as the sink takes."""
         self.http = 'bind = "127.0.0.1:0"'
         """The lines of ``[http]``."""
+        self.newsroom = ""
+        """The lines of ``[newsroom]``."""
         self.connections = connections
         self._filled = 0
         self.data = DataFolder(folder / "var")
@@ -159,7 +161,7 @@ class Rig:
         text = '[node]\nname = "bench"\n'
         if self._workers is not None:
             text += f"workers = {self._workers}\n"
-        text += f"\n[http]\n{self.http}\n\n[guards]\nrepeat = 0\n"
+        text += f"\n[http]\n{self.http}\n\n[newsroom]\n{self.newsroom}\n\n[guards]\nrepeat = 0\n"
         for name, (platform, app) in self._channels.items():
             text += f'\n[channels.{name}]\nplatform = "{platform}"\napp = "{app}"\nconnections = {self.connections}\n'
             if self.rate is not None:

@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from broadside.api.audience_request import AudienceRequest
+from broadside.api.forecast_records import Forecast, Reach
 from campaigns.campaign import ENDED, State
 from campaigns.channel_state import ChannelState
 from campaigns.kind import USUAL
@@ -100,11 +101,32 @@ class CampaignReport(msgspec.Struct, frozen=True, kw_only=True):
     """Channel → subscribers left out because no node served their channel at Fire."""
     notes: list[str] = []
     """Sentences for the editor."""
+    forecast: Forecast | None = None
+    """What was foreseen at Fire; None: nothing could be."""
+    compared: str = ""
+    """The forecast beside the fact, a sentence, once it is done."""
+    reach: Reach | None = None
+    """How far it has come, in the whole ring; None: it has not begun, or its ledger has left the store."""
 
     @property
     def ended(self) -> bool:
         """Whether nothing more will happen to this campaign."""
         return self.state in ENDED
+
+    @property
+    def rate_now(self) -> float:
+        """See `CampaignLine`."""
+        return 0.0 if self.reach is None else self.reach.rate
+
+    @property
+    def left(self) -> float | None:
+        """See `CampaignLine`."""
+        return None if self.reach is None else self.reach.left
+
+    @property
+    def bottleneck(self) -> str:
+        """See `CampaignLine`."""
+        return self.reach.bottlenecks[0].sentence if self.reach is not None and self.reach.bottlenecks else ""
 
 
 class CampaignLine(msgspec.Struct, frozen=True, kw_only=True):
@@ -130,6 +152,12 @@ class CampaignLine(msgspec.Struct, frozen=True, kw_only=True):
     """Pushes settled a second, over the time in which something could be sent."""
     held: int
     """Recipients who wait for the end of their quiet hours."""
+    rate_now: float = 0.0
+    """Pushes that have ended a second, over the last five."""
+    left: float | None = None
+    """Seconds until all are reached that may be reached now, at this rate; null: nothing is sent now."""
+    bottleneck: str = ""
+    """What keeps it from being faster now, a sentence; empty: nothing is sent."""
     channels: dict[str, Tally]
 
     @classmethod

@@ -75,6 +75,22 @@ class ChannelFlow(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     """Seconds within which half of the accepted pushes of the last ten seconds were answered; null: there were none."""
     p99: float | None = None
     """The same for 99 of 100."""
+    most: int = 0
+    """Connections that may be opened."""
+    granted: int = 0
+    """Bytes of the window that the provider grants a connection; 0: not known yet."""
+    round_trip: float = 0.0
+    """Seconds to the provider and back; 0: not known."""
+    full_rate: float | None = None
+    """Pushes a second that this node may send once its rate has risen; null: no limit."""
+    ramp: float = 0.0
+    """Seconds over which the rate rises."""
+    provider_rate: bool = False
+    """Whether the rate is the provider's quota, and not the channel's own ``rate``."""
+    waits: dict[str, float] = {}
+    """What it waited for in the last three seconds, and for which share of them: ``walk`` (its tube was empty while
+    hands were free), ``rate``, ``window``, ``streams``; and ``cpu``: the share in which the workers ran, or waited for
+    a core."""
 
 
 class ProcessState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -11,6 +11,7 @@ from typing import Annotated, TypeAlias
 from cyclopts import App, Parameter
 
 from broadside.api.campaign_report import CampaignReport
+from broadside.api.forecast_text import about, forecast_lines, reach_lines
 from broadside.api.preview_report import ChannelPreview
 from broadside.api.report_text import (
     QUIET,
@@ -27,6 +28,7 @@ from broadside.api.v1 import table as routes
 from broadside.api.v1.route import Route
 from broadside.cli import device_send
 from broadside.cli.explain import explain
+from broadside.cli.forecast import forecast
 from broadside.cli.message_options import Channels, KindName, QuietChoice, Ttl, Written, of_kind, request_of
 from broadside.cli.options import ConfigFile, DataDir, Json, campaign_id, client, data_folder
 from broadside.cli.output import complain, say, say_json, table
@@ -49,6 +51,7 @@ Examples:
     broadside campaign explain 2qbsgz3kxm4ta 4711
     broadside campaign preview --title Storm --body "Stay inside" --channel ios-news
     broadside campaign test --title Storm --body "Stay inside" --to 17 --to TOKEN
+    broadside campaign forecast --title Storm --body "Stay inside" --country DE
     broadside campaign list --json | jq '.campaigns[0].channels'"""
 
 
@@ -56,12 +59,13 @@ def register(app: App) -> None:
     """Add the group."""
     group = App(
         name="campaign",
-        help="List campaigns; preview, test, show, watch, pause, resume, cancel, verify, explain or read one.",
+        help="List campaigns; preview, forecast, test, show, watch, pause, resume, cancel, verify, explain or read one.",
         help_epilogue=_EPILOGUE,
     )
     group.command(list_, name="list")
     group.command(preview)
     group.command(device_send.test)
+    group.command(forecast)
     group.command(show)
     group.command(watch)
     for act in (pause, resume, cancel, verify, explain, archive):
@@ -146,6 +150,13 @@ def show(
     say(f"fired     {moment(report.fired_at)}")
     say(f"finished  {moment(report.finished_at)}" + (f", {report.seconds:,.1f} s" if report.seconds else ""))
     say(f"rate      {rate}")
+    for line in reach_lines(report):
+        say(line)
+    if report.bottleneck:
+        left = f"; about {about(report.left)} to go" if report.left is not None else ""
+        say(f"now       {report.rate_now:,.0f} pushes/s{left}. {report.bottleneck}")
+    if report.forecast is not None:
+        say(f"forecast  {report.compared or forecast_lines(report.forecast)[0]}")
     if report.quiet is not None:
         hours = f"{report.quiet_hours}: " if report.quiet_hours is not None else ""
         say(f"at night  {hours}{QUIET[report.quiet]}")

@@ -9,11 +9,11 @@ import msgspec
 from cyclopts import App, Parameter
 
 from broadside.api.api_client import Client
-from broadside.api.campaign_report import CampaignReport, FireRequest, NewsroomClock
+from broadside.api.campaign_report import CampaignReport, FireRequest
 from broadside.api.idempotency import check_key
 from broadside.api.report_text import describe, starts, summary
-from broadside.api.v1 import table as routes
 from broadside.cli.audience_options import AudienceOptions
+from broadside.cli.composing import composed
 from broadside.cli.fire_once import fire_once
 from broadside.cli.message_options import Channels, KindName, QuietChoice, Ttl, Written, of_kind, request_of
 from broadside.cli.options import ConfigFile, DataDir, Json, data_folder
@@ -121,18 +121,10 @@ def fire(
     request = of_kind(request_of(written or Written(), channel, ttl), kind, quiet)
     if skip or adapt:
         request = msgspec.structs.replace(request, on_objection="skip" if skip else "adapt")
-    if (audience := who.request()) is not None:
-        request = msgspec.structs.replace(request, audience=audience)
     folder = data_folder(config, data)
-    start, expires = when.times(lambda: _newsroom(folder))
-    if start is not None:
-        request = msgspec.structs.replace(request, start=start)
-    if expires is not None:
-        request = msgspec.structs.replace(request, expires=expires)
     if again:
         request = msgspec.structs.replace(request, again=True)
-    if when.expire_asleep:
-        request = msgspec.structs.replace(request, expire_asleep=True)
+    request = composed(request, who, when, folder)
     try:
         key = secrets.token_hex(16) if key is None else check_key(key, "--key")
     except RecordError as error:
@@ -176,11 +168,6 @@ def _fired(folder: DataFolder, request: FireRequest, key: str) -> CampaignReport
             if not agreed(f"{error}\nFire it nevertheless?"):
                 raise
             request = msgspec.structs.replace(request, **{error.confirm: True})
-
-
-def _newsroom(folder: DataFolder) -> NewsroomClock:
-    with Client.of(folder) as client:
-        return client.call(routes.NEWSROOM)
 
 
 def _rehearse(folder: DataFolder, request: FireRequest, json: bool) -> int:

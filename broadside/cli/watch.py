@@ -10,6 +10,7 @@ from cyclopts import Parameter
 
 from broadside.api.api_client import Client
 from broadside.api.campaign_report import CampaignReport
+from broadside.api.forecast_text import about
 from broadside.api.report_text import standing, summary
 from broadside.api.v1 import table as routes
 from broadside.cli.options import ConfigFile, DataDir, Json, campaign_id, data_folder
@@ -66,7 +67,10 @@ class ProgressLines:
         if report.state == self._state and now - self._at < LINE_EVERY:
             return
         self._state, self._at = report.state, now
-        rate = f", {report.rate:,.0f} pushes/s" if report.rate else ""
-        say(f"{report.state}: {standing(report)}{rate}")
+        rate = f", {report.rate_now or report.rate:,.0f} pushes/s" if report.rate else ""
+        left = f", about {about(report.left)} to go" if report.left is not None else ""
+        say(f"{report.state}: {standing(report)}{rate}{left}")
+        if report.bottleneck:
+            say(f"  {report.bottleneck}")
         for name, why in report.paused_channels.items():
             say(f"  {name} is paused: {why}")

@@ -12,6 +12,7 @@ from broadside.api.bounds import channels_problem, request_problem
 from broadside.api.campaign_report import CampaignPage, CampaignReport, FireRequest, NewsroomClock
 from broadside.api.device_send_records import DeviceSend, DeviceSendReport
 from broadside.api.explain_records import ExplainRequest, Explanations
+from broadside.api.forecast_records import Forecast
 from broadside.api.link_records import LinkMetadata, LinkRequest
 from broadside.api.operations import Coverage, Verification
 from broadside.api.preview_report import PreviewReport
@@ -57,6 +58,9 @@ def campaign_routes(newsroom: Newsroom) -> list[Bound]:
         call.holder.limits.check_channels({row.channel for row in rows})
         call.holder.limits.check_size(len(rows))
         return await newsroom.devices.send(wanted)
+
+    async def forecast(call: Call) -> Forecast:
+        return await newsroom.forecast(_wanted(call))
 
     async def preview_of(call: Call) -> PreviewReport:
         return _there(call, await newsroom.preview_of(call.campaign))
@@ -126,6 +130,7 @@ def campaign_routes(newsroom: Newsroom) -> list[Bound]:
         bind(table.CAMPAIGNS, newest),
         bind(table.PREVIEW, preview),
         bind(table.TEST, test),
+        bind(table.FORECAST, forecast),
         bind(table.CAMPAIGN, one),
         bind(table.PREVIEW_OF, preview_of),
         bind(table.PROGRESS, progress),

@@ -206,7 +206,12 @@ class EventFeed:
         for key in [key for key in self._events if key[1] and key[1] not in told]:
             del self._events[key]
         for line in reversed(lines):  # the oldest first, as they would have come
-            self._tell(EventName.CAMPAIGN, line.id, line, msgspec.structs.replace(line, seconds=None, rate=0.0))
+            self._tell(
+                EventName.CAMPAIGN,
+                line.id,
+                line,
+                msgspec.structs.replace(line, seconds=None, rate=0.0, rate_now=0.0, left=None),
+            )
 
     async def _others(self, listed: Collection[str]) -> list[CampaignLine]:
         """Campaigns older than the newest that somebody listens to. One that has ended is read once."""

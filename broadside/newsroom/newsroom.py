@@ -26,6 +26,7 @@ from broadside.api.campaign_report import (
     Verdict,
 )
 from broadside.api.explain_records import ExplainRequest, Explanations
+from broadside.api.forecast_records import Forecast
 from broadside.api.operations import Coverage, Verification
 from broadside.api.preview_report import PreviewReport
 from broadside.api.served_channels import meant
@@ -42,12 +43,14 @@ from broadside.newsroom.draft_desk import DraftDesk
 from broadside.newsroom.dry_run import PHONES, DryRun
 from broadside.newsroom.explain.explain_desk import ExplainDesk
 from broadside.newsroom.firing import Firing, new_id
+from broadside.newsroom.forecasts.desk import ForecastDesk, Renderer
 from broadside.newsroom.foresight import FORESEEN, Foreseen, foresee, zoneless
 from broadside.newsroom.guards.content import same_again, text_guard
 from broadside.newsroom.guards.device_sender import DeviceSender
 from broadside.newsroom.link_reader import LinkReader
 from broadside.newsroom.quiet_policy import HOURS, NO_QUIET, Quiet
 from broadside.newsroom.reports import report
+from broadside.newsroom.ring import Ring
 from broadside.newsroom.starts import Times
 from broadside.newsroom.subscriber_desk import SubscriberDesk
 from broadside.newsroom.tube_desk import TubeDesk
@@ -98,7 +101,8 @@ class Newsroom:
     normalised before it is stored; ``standing``: the dead ledger's current states; ``kinds``: name → kind of news;
     ``quiet``: its quiet hours; ``guards``: what stands before Fire; ``zone``: the newsroom's time zone; ``link_hosts``:
     sites whose pages it may read; ``neighbours``: the other nodes' tubes by their names; ``archive``: the folder with
-    this node's archives.
+    this node's archives; ``renderers``: channel → its platform's rendering of a message, for the size of a push;
+    ``ring``: all nodes' states.
     """
 
     def __init__(
@@ -121,6 +125,8 @@ class Newsroom:
         link_hosts: Sequence[str] = (),
         neighbours: Mapping[str, Tubes] = MappingProxyType({}),
         archive: Path | None = None,
+        renderers: Mapping[str, Renderer] = MappingProxyType({}),
+        ring: Ring | None = None,
         clock: Clock = wall_clock,
     ) -> None:
         self._store = store
@@ -133,6 +139,8 @@ class Newsroom:
         self._standing = standing
         self.dead = DeadDesk(store, clock)
         self.audience = AudienceDesk(store)
+        ring = ring or Ring(store=store, node=node, clock=clock)
+        self.forecasts = ForecastDesk(store, ring, self.audience, renderers, clock)
         self.links = LinkReader(link_hosts)
         self.drafts = DraftDesk(store.drafts, clock, zone)
         self.subscribers = SubscriberDesk(store, checks, device_tokens, clock)
@@ -179,6 +187,8 @@ class Newsroom:
             if foreseen := await self._foresee(chosen, times, quiet):
                 foreseen.refuse_unasked(sent)
                 policy[FORESEEN] = foreseen.sentences()
+            if not times.later:
+                policy.update(await self._forecast(sent.message, chosen, times, quiet))
             return chosen
 
         def windows(start: int) -> Windows | None:
@@ -226,6 +236,8 @@ class Newsroom:
         else:
             times = Times.read(request, campaign.start or self._clock())
             policy = campaign.policy | quiet.policy(times.quiet, channels) | more
+            chosen = Chosen(channels, campaign.where, None, campaign.estimate or None)
+            policy |= await self._forecast(request.message, chosen, times, quiet)
             windows = await trio.to_thread.run_sync(self._windows, times, quiet, channels)
             began = await self._firing.start(id, channels, policy, windows)
         if (now := await self._store.campaign_get(id)) is not None:
@@ -239,6 +251,22 @@ class Newsroom:
     async def _foresee(self, chosen: Chosen, times: Times, quiet: Quiet) -> Foreseen | None:
         windows = await trio.to_thread.run_sync(self._windows, times, quiet, chosen.channels)
         return await foresee(self.audience, chosen, times, windows)
+
+    async def _forecast(self, message: Message, chosen: Chosen, times: Times, quiet: Quiet) -> dict[str, str]:
+        """The entry of a campaign's policy with its forecast."""
+        windows = await trio.to_thread.run_sync(self._windows, times, quiet, chosen.channels)
+        return await self.forecasts.kept(message, chosen, windows, chosen.channels)
+
+    async def forecast(self, request: FireRequest) -> Forecast:
+        """Foresee how long a campaign would take. Fires and stores nothing. Raises as :meth:`rehearse` does."""
+        request = _one_list_of_channels(request)
+        kind, now = self._kind(request), self._clock()
+        self._channels(request, await self._store.channels_served() or ())
+        request, quiet = _as(kind, request), self._quiet.at(kind.quiet_hours)
+        times = Times.read(request, now)
+        chosen = await self.audience.choose(request.audience or None, request.channels, "")
+        windows = await trio.to_thread.run_sync(self._windows, times, quiet, chosen.channels)
+        return await self.forecasts.forecast(request.message, chosen, windows, chosen.channels)
 
     async def zoneless(self) -> str:
         """Say how many subscribers have no quiet hours, because nobody knows their time zone; empty: none."""
@@ -480,7 +508,9 @@ class Newsroom:
         campaign = await self._store.campaign_waits(id)
         if campaign is None:
             return None
-        found = report(campaign, self._clock(), await self.channel_states(), self._standing(), self.zone)
+        states = await self.channel_states()
+        found = report(campaign, self._clock(), states, self._standing(), self.zone)
+        found = await self.forecasts.live(campaign.id, found, states)
         if campaign.state not in stopping.STOPS or campaign.fired_at is None:
             return found
         nodes = [] if campaign.ended else await self._store.campaign_waits_for(id)
@@ -492,6 +522,10 @@ class Newsroom:
         listed, next = page(found, limit, lambda n: (campaign_text(found[n].id),))
         now = self._clock()
         reports = [report(await self._timed(campaign), now, (), zone=self.zone) for campaign in listed]
+        states = await self.channel_states() if any(each.state == "firing" for each in reports) else []
+        for number, each in enumerate(reports):
+            if each.state == "firing":
+                reports[number] = await self.forecasts.live(listed[number].id, each, states)
         return CampaignPage([CampaignLine.of(each) for each in reports], next)
 
     async def _timed(self, campaign: Campaign) -> Campaign:

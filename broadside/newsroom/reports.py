@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from broadside.api.campaign_report import CampaignReport, Scheduled
 from broadside.newsroom import adaptation, quiet_policy, served, starts
 from broadside.newsroom.dead_desk import questions
+from broadside.newsroom.forecasts.kept import compared, kept_forecast
 from broadside.newsroom.foresight import FORESEEN
 from campaigns.campaign import Campaign
 from campaigns.channel_state import ChannelState, worst
@@ -49,7 +50,10 @@ def report(
     waits = schedule(campaign, now)
     held = sum(each.recipients for each in waits)
     remaining = sum(tally.remaining for tally in channels.values())
+    forecast = kept_forecast(campaign.policy)
     return CampaignReport(
+        forecast=forecast,
+        compared=compared(forecast, active) if campaign.state == "done" else "",
         id=campaign_text(campaign.id),
         state=campaign.state,
         message=campaign.message,

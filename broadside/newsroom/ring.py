@@ -41,12 +41,15 @@ class Ring:
         now = self._clock()
         return [self._report(row, now) for row in await self._store.node_list()]
 
-    async def state(self) -> RingState:
-        """Return what runs in every node. While the store is away, only this node is known."""
+    async def state(self, *, quietly: bool = False) -> RingState:
+        """Return what runs in every node. While the store is away, only this node is known.
+
+        ``quietly``: without what costs something to count.
+        """
         own = None if self._own is None else await self._own()
         try:
             rows = await self._store.node_list()
-            written = {each.name: each for each in await self._store.node_states()}
+            written = {each.name: each for each in await self._store.node_states(quietly=quietly)}
             standing = await self._store.channel_states()
             memory = await self._store.memory()
         except StorageError as error:

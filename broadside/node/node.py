@@ -41,6 +41,7 @@ from broadside.newsroom.quiet_policy import Quiet
 from broadside.newsroom.ring import Ring
 from broadside.newsroom.starts import missed_alarms
 from broadside.node import processes
+from broadside.node.learning import Learning
 from broadside.node.own_state import OwnState
 from broadside.node.quotas import Allowance, allowances
 from broadside.node.tarantools import Tarantools
@@ -107,6 +108,7 @@ class Node:
         self._tubes = Tubes(self._link, "node")
         self._store_verbs = Store(self._link)
         self._checks: dict[str, Callable[..., None]] = {}
+        self._renderers: dict[str, Callable[..., Any]] = {}
         self._transports: dict[str, Transport] = {}
         self._tokens = TokenMaker(self._built, self._tell)
         self.url = ""
@@ -136,6 +138,8 @@ class Node:
             kinds=config.kinds,
             guards=config.guards,
             link_hosts=config.newsroom.link_hosts,
+            renderers=self._renderers,
+            ring=Ring(store=self._store_verbs, node=config.node.name, own=lambda: self._own_state.state(False)),
             dry_run=DryRun(
                 platforms={name: channel.platform for name, channel in config.channels.items()},
                 open=lambda name: build_transport(self._setup(name, config.channels[name])),
@@ -143,6 +147,13 @@ class Node:
             ),
         )
         self._scheduler = Scheduler(store=self._store_verbs, start=self.newsroom.start)
+        self._learning = Learning(
+            node=config.node.name,
+            store=self._store_verbs.forecasts,
+            workers=self._workers,
+            channels=list(config.channels),
+            states=self._states,
+        )
         self._key = folder.key()
         store = AccessStore(self._link)
         self._keyring = Keyring(store, config.node.name, lambda: self._key, self._renew_key)
@@ -154,7 +165,7 @@ class Node:
         self._own_state = OwnState(
             workers=self._workers,
             platforms={name: channel.platform for name, channel in config.channels.items()},
-            quotas=lambda: {name: allowance.text for name, allowance in self.allowances.items()},
+            quotas=lambda: self.allowances,
             tree=lambda: self.tree.snapshot(),
             ready=self._serving,
             count=self.newsroom.tubes.status,
@@ -226,6 +237,7 @@ class Node:
         # stopped together with the workers: an open connection of a reader does not keep the workers running
         children.append(ChildSpec("console", console, shutdown=CONSOLE_STOP, together=True))
         children.append(ChildSpec("scheduler", self._scheduling))
+        children.append(ChildSpec("learning", lambda: self._learning))
         return children
 
     def _membership(self) -> Actor:
@@ -281,6 +293,7 @@ class Node:
 
     def _learn_checks(self) -> None:
         self._checks.update({name: transport.check for name, transport in self._built().items()})
+        self._renderers.update({name: transport.preview for name, transport in self._built().items()})
 
     def _console(self) -> Console:
         self._learn_checks()

@@ -12,14 +12,15 @@ from actors.channel_activity import ChannelActivity
 from broadside.api.node_status import TubeStatus
 from broadside.api.ring_state import ActorState, ChannelFlow, NodeState, ProcessState, write_state
 from broadside.machine_limits import peak_memory
-from broadside.node.flow_meter import Counted, Flow, FlowMeter
+from broadside.node.counting import activities, counted
+from broadside.node.flow_meter import Flow, FlowMeter
 from broadside.node.processes import WorkerState
+from broadside.node.quotas import Allowance
 from broadside.release import version
-from campaigns.channel_figures import ChannelFigures
 from campaigns.clock import wall_clock
 from storage.errors import StorageError
 from supervision import Snapshot
-from transports.traffic import CLASSES
+from transports.load import Load
 
 EVERY = 0.9
 """Seconds between two texts: heartbeats come each second, and more often while a campaign is being paused."""
@@ -27,14 +28,12 @@ PATIENCE = 0.5
 """Seconds that a heartbeat waits for the tubes' numbers."""
 _BREAKER = ("open", "half-open")
 """The worst first."""
-_RETRIED = "retried"
-"""Attempts that led to another: no push is settled by them."""
 
 
 class OwnState:
     """Describes one node.
 
-    ``platforms``: channel → platform; ``quotas``: channel → its allowance in words; ``tree``: the node's supervision
+    ``platforms``: channel → platform; ``quotas``: channel → its allowance; ``tree``: the node's supervision
     tree with its workers' trees in it; ``ready``: whether it can fire; ``count``: counts its tubes.
     """
 
@@ -43,7 +42,7 @@ class OwnState:
         *,
         workers: Sequence[WorkerState],
         platforms: Mapping[str, str],
-        quotas: Callable[[], Mapping[str, str]],
+        quotas: Callable[[], Mapping[str, Allowance]],
         tree: Callable[[], Snapshot],
         ready: Callable[[], bool],
         count: Callable[[], Awaitable[TubeStatus]],
@@ -86,43 +85,44 @@ class OwnState:
         )
 
     def _channels(self) -> list[ChannelFlow]:
-        counters = [worker.counters().channels for worker in self._workers]
-        live = [worker.stats.activity for worker in self._workers if worker.stats is not None]
-        parts = {name: [of[name] for of in live if name in of] for name in self._platforms}
-        self._meter.sample(
-            trio.current_time(),
-            {name: _counted([of[name] for of in counters if name in of], parts[name]) for name in self._platforms},
-        )
+        parts = activities(self._workers, self._platforms)
+        self._meter.sample(trio.current_time(), counted(self._workers, parts))
         quotas = self._quotas()
+        loads = [worker.stats.loads for worker in self._workers if worker.stats is not None]
         return [
-            _flow(name, platform, quotas.get(name, ""), parts[name], self._meter.flow(name))
+            _flow(
+                (name, platform),
+                quotas.get(name, Allowance(None, "")),
+                parts[name],
+                self._meter.flow(name),
+                [of[name] for of in loads if name in of],
+                len(self._workers),
+            )
             for name, platform in self._platforms.items()
         ]
 
 
-def _counted(figures: Sequence[ChannelFigures], parts: Sequence[ChannelActivity]) -> Counted:
-    """A channel's counters, summed over the workers."""
-    settled = sum(count for each in figures for word, count in each.outcomes.items() if word != _RETRIED)
-    answers = [0] * CLASSES
-    for part in parts:
-        if part.traffic is not None:
-            answers = [mine + theirs for mine, theirs in zip(answers, part.traffic.answers, strict=True)]
-    return Counted(settled, answers)
-
-
-def _flow(channel: str, platform: str, quota: str, parts: Sequence[ChannelActivity], flow: Flow) -> ChannelFlow:
-    """A channel on this node. ``parts``: what it does in each worker."""
+def _flow(
+    channel: tuple[str, str],
+    quota: Allowance,
+    parts: Sequence[ChannelActivity],
+    flow: Flow,
+    loads: Sequence[Load],
+    workers: int,
+) -> ChannelFlow:
+    """A channel on this node: its name and its platform. ``parts``, ``loads``: of each worker."""
+    pace = quota.pace
     traffics = [part.traffic for part in parts if part.traffic is not None]
     limited = [part for part in parts if part.limit is not None]
     return ChannelFlow(
-        channel=channel,
-        platform=platform,
+        channel=channel[0],
+        platform=channel[1],
         breaker=next((word for word in _BREAKER if any(part.breaker == word for part in parts)), "closed"),
         in_hand=sum(part.in_hand for part in parts),
         rate=flow.rate,
         limit=round(sum(part.limit or 0.0 for part in limited), 1) if limited else None,
         left=float(round(sum(part.left or 0.0 for part in limited))) if limited else None,
-        quota=quota,
+        quota=quota.text,
         connections=sum(each.connections for each in traffics),
         wanted=sum(each.wanted for each in traffics),
         streams=sum(each.streams for each in traffics),
@@ -130,6 +130,13 @@ def _flow(channel: str, platform: str, quota: str, parts: Sequence[ChannelActivi
         window=min((each.window for each in traffics if each.connections), default=0),
         p50=flow.p50,
         p99=flow.p99,
+        most=sum(load.most for load in loads),
+        granted=max((each.granted for each in traffics), default=0),
+        round_trip=round(min((each.round_trip for each in traffics if each.round_trip), default=0.0), 4),
+        full_rate=None if pace is None else round(pace.rate * workers, 1),
+        ramp=0.0 if pace is None else pace.ramp,
+        provider_rate=quota.provider,
+        waits=flow.waits,
     )
 
 

@@ -26,6 +26,8 @@ class Allowance:
     pace: Pace | None
     """For one worker; None: no limit."""
     text: str
+    provider: bool = False
+    """Whether it is the provider's quota, and not the channel's own rate."""
 
 
 def allowances(
@@ -80,4 +82,4 @@ def _allowance(
     if quota is not None:
         shared = f", shared by {' and '.join(names)}" if len(names) > 1 else ""
         text += f" ({quota.owner}{shared}), rising over {quota.ramp:g} s"
-    return Allowance(pace, text + of_ours)
+    return Allowance(pace, text + of_ours, rate is None)

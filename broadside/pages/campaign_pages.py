@@ -6,8 +6,10 @@ from typing import Any
 
 from starlette.responses import Response
 
+from broadside.api.audience_text import audience_words
 from broadside.api.campaign_report import CampaignReport
 from broadside.api.explain_records import question
+from broadside.api.forecast_text import forecast_lines, percentiles
 from broadside.api.report_text import QUIET, where
 from broadside.api.v1 import table
 from broadside.api.v1.route import Route
@@ -80,18 +82,30 @@ def _part(call: PageCall, report: CampaignReport) -> Response:
 def _values(report: CampaignReport) -> dict[str, Any]:
     tallies = report.channels.values()
     total = Tally(**{name: sum(getattr(each, name) for each in tallies) for name in Tally.__struct_fields__})
-    left = total.remaining - report.held
     words = [word for word in ENDS if word == "delivered" or getattr(total, word)]
     return {
         "report": report,
         "total": total,
         "expected": total.settled + total.remaining,
-        "seconds_left": left / report.rate if report.rate and report.state == "firing" and left > 0 else None,
+        "states": [state for state in report.channel_states if state.reason != "limiter"],
+        "rated": _rated(report),
+        "audience": audience_words(report.conditions or {}),
+        "reached": percentiles(report.reach) if report.reach else "",
+        "foreseen": forecast_lines(report.forecast)[0] if report.forecast else "",
         "sends": report.state in SENDS,
         "words": {word: WORDS.get(word, word) for word in words},
         "quiet": QUIET.get(report.quiet, "") if report.quiet else "",
         "zones": where,
     }
+
+
+def _rated(report: CampaignReport) -> str:
+    """Say which channels send at their own rate: one sentence, on however many nodes."""
+    names = sorted({state.channel for state in report.channel_states if state.reason == "limiter"})
+    if not names:
+        return ""
+    them = f"{', '.join(names[:-1])} and {names[-1]} send at their" if len(names) > 1 else f"{names[0]} sends at its"
+    return f"{them} own rate: as fast as the channel may."
 
 
 PAGES = (

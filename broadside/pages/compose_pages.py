@@ -12,6 +12,7 @@ from starlette.responses import Response
 from broadside.api.attributes.locales import locale
 from broadside.api.campaign_report import CampaignReport
 from broadside.api.draft_records import DraftRecord
+from broadside.api.forecast_text import servers
 from broadside.api.preview_report import PreviewReport
 from broadside.api.problem_details import ProblemDetails, problem
 from broadside.api.report_text import QUIET
@@ -51,6 +52,7 @@ async def compose(call: PageCall) -> Response:
         quiet=QUIET,
         draft=draft,
         later=request.get("when"),
+        forecast=None,
     )
 
 
@@ -141,13 +143,14 @@ async def _seen(
 ) -> dict[str, Any]:
     """What stands beside the form. ``tab``: the language whose text is drawn; ``refused``: why nothing was kept."""
     problems: list[ProblemDetails] = []
-    count, preview = None, PreviewReport({})
+    count, preview, forecast = None, PreviewReport({}), None
     message = request["message"]
     begun = bool(message.get("title") or message.get("body"))
     try:
         count = await call.api(table.AUDIENCE, body={"audience": request.get("audience", {})})
         if begun:
             preview = await call.api(table.PREVIEW, body=request)
+            forecast = await call.api(table.FORECAST, body=request)
     except PageProblem as error:
         problems.append(error.problem)
     drawn = devices(preview, tab)
@@ -161,6 +164,8 @@ async def _seen(
         "devices": drawn,
         "meters": meters(preview, drawn) if preview.channels else [],
         "in_all": bytes_in_all(preview, phones),
+        "forecast": forecast,
+        "servers": servers(forecast) if forecast else "",
         "begun": begun,
         "later": request.get("when"),
     }

@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 import jinja2
 from markupsafe import Markup, escape
 
+from broadside.api.forecast_text import about
 from broadside.api.report_text import span
 
 
@@ -25,7 +26,9 @@ class Templates:
             lstrip_blocks=True,
         )
         self._environment.globals["asset"] = asset
-        self._environment.filters.update(count=count, span=span, when=when, share=share, clock=clock, size=size)
+        self._environment.filters.update(
+            count=count, span=span, when=when, share=share, clock=clock, size=size, about=about
+        )
 
     def render(self, template: str, **values: Any) -> str:
         """Render a template."""

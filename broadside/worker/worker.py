@@ -22,6 +22,7 @@ from broadside.machine_limits import peak_memory
 from broadside.shared_tokens import TokenHolder
 from broadside.topology import WorkerTree, worker_tree
 from broadside.worker.stages import Stages
+from transports.http2.growth import busy_seconds
 
 log = structlog.get_logger(__name__)
 
@@ -76,6 +77,8 @@ class Telemetry:
                         figures=self._tree.figures(),
                         activity=self._tree.activity(),
                         loads=self._tree.loads(),
+                        busy=busy_seconds(),
+                        walk=self._tree.walk,
                     ),
                     wire.Tree(dict(self._tree.supervisor.snapshot())),
                 )

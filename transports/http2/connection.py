@@ -163,6 +163,9 @@ class Connection:
         """Whether batches may be sent here."""
         self.used = trio.current_time()
         """When it last had a request in flight."""
+        self.round_trip = 0.0
+        """Seconds that the last PING took; 0: not known."""
+        self._asked: tuple[bytes, float] | None = None  # the PING that measures it
         self._stream = stream
         self._timing = timing
         self._settle = settle
@@ -239,12 +242,19 @@ class Connection:
             self._ask(now, self._timing.proof)
         return False
 
+    def measure(self) -> None:
+        """Find out the round trip by a PING, unless the peer counts it as abuse."""
+        if self._timing.idle < math.inf and self.client.error is None:
+            self._asked = (self.client.ping(), trio.current_time())
+            self.wake()
+
     def ask_no_more(self) -> None:
         """Send no PING any more: the peer counts them as abuse."""
         self._timing = replace(self._timing, silence=math.inf, idle=math.inf, doubt=math.inf)
 
     def _ask(self, now: float, within: float) -> None:
         self._ping = (self.client.ping(), now, within)
+        self._asked = (self._ping[0], now)
         self.wake()
 
     def sweep(self, now: float, wanted: bool) -> None:
@@ -295,6 +305,8 @@ class Connection:
                 if not data:
                     return self.fail("the peer closed the connection")
                 done = client.feed(data)
+                if self._asked is not None and client.pong == self._asked[0]:
+                    self.round_trip, self._asked = self._heard - self._asked[1], None
                 if done and (reason := self._settle(done)) is not None:
                     client.retire(reason)
                 self.check()

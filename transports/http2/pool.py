@@ -83,6 +83,8 @@ class Pool:
         self._closed = False
         self._calm_until = -math.inf
         self._answers = [0] * CLASSES
+        self._granted = self._looks = 0
+        self._by_window = self._by_streams = 0.0
 
     @property
     def traffic(self) -> Traffic:
@@ -95,6 +97,11 @@ class Pool:
             streams_allowed=sum(client.stream_limit for client in clients),
             window=max(0, min((client.window for client in clients), default=0)),
             answers=tuple(self._answers),
+            granted=self._granted,
+            round_trip=min((each.round_trip for each in self._connections if each.round_trip), default=0.0),
+            looks=self._looks,
+            by_window=round(self._by_window, 2),
+            by_streams=round(self._by_streams, 2),
         )
 
     @property
@@ -314,6 +321,7 @@ class Pool:
         """Open a connection to batches once its SETTINGS have arrived and its first request is answered."""
         with trio.move_on_after(self._timing.connect):
             await connection.settled.wait()
+            connection.measure()
             if self.warm_up is not None:
                 # until there is a credential, and the peer allows a stream
                 while (first := self.warm_up()) is None or not connection.client.room():  # noqa: ASYNC110
@@ -352,14 +360,25 @@ class Pool:
         for connection in usable:
             if connection.client.in_flight:
                 connection.used = now
+        bounds = [each.client.bound for each in usable]
+        self._note(usable, bounds)
         if self._stop.is_set():
             return
-        if self._growth.look(now, [each.client.bound for each in usable], self._waiting):
+        if self._growth.look(now, bounds, self._waiting):
             _log.info("one more connection", origin=self.origin.host, connections=self._growth.size)
             nursery.start_soon(self._keep, nursery, None, True)
         elif usable and self._growth.spare(now - usable[-1].used):
             usable[-1].client.retire(_SPARE)
             usable[-1].check()
+
+    def _note(self, usable: list[Connection], bounds: list[Bound | None]) -> None:
+        """Count what they wait for."""
+        self._looks += 1
+        for each in usable:
+            self._granted = max(self._granted, each.client.window)
+        if self._waiting and bounds:
+            self._by_window += bounds.count(Bound.WINDOW) / len(bounds)
+            self._by_streams += bounds.count(Bound.STREAMS) / len(bounds)
 
     def _look_for_stragglers(self, now: float) -> None:
         """Report to the submissions that lag which of their requests are unanswered."""

@@ -55,6 +55,7 @@ from broadside.api.device_send_records import DeviceAnswer, DeviceSend, DeviceSe
 from broadside.api.draft_records import DraftChange, DraftLine, DraftPage, DraftRecord, DraftRemoved
 from broadside.api.event_records import AlarmsNow, ChannelsNow
 from broadside.api.explain_records import ExplainRequest, Explanation, Explanations, GivenAnswer
+from broadside.api.forecast_records import Bottleneck, ChannelForecast, Forecast, Reach, ReachPart
 from broadside.api.link_records import LinkMetadata, LinkRequest
 from broadside.api.node_status import (
     Connections,
@@ -113,6 +114,22 @@ _ALARM = Alarm(
     about="android-news",
     since=_AT,
 )
+_FORECAST = Forecast(
+    phones=132_000,
+    seconds=13.6,
+    bottleneck="window",
+    sentence="What it waits for is the provider's window.",
+    channels={
+        "ios-news": ChannelForecast(
+            phones=132_000, seconds=13.6, rate=9_700.0, bottleneck="window", sentence="the provider's window"
+        )
+    },
+    bytes={"ios-news": 250},
+    longer="Each 100 bytes more make it 5 s longer.",
+    opens=120.0,
+    image_bytes=970_000_000.0,
+    made_at=_AT,
+)
 _REPORT = CampaignReport(
     id=_ID,
     state="firing",
@@ -123,6 +140,17 @@ _REPORT = CampaignReport(
     active=1.5,
     rate=1002.0,
     channels={"ios-news": _TALLY},
+    forecast=_FORECAST,
+    reach=Reach(
+        accepted=9_800,
+        p50=0.8,
+        rate=9_700.0,
+        left=12.4,
+        parts=[ReachPart(channel="ios-news", node="node-1", accepted=9_800, p50=0.8, rate=9_700.0)],
+        bottlenecks=[
+            Bottleneck(limit="window", sentence="It waits for its window.", channel="ios-news", node="node-1")
+        ],
+    ),
 )
 _TUBES = TubeStatus(
     tubes={"push_ios-news": {"ready": 3, "taken": 2, "buried": 0}},
@@ -296,6 +324,7 @@ EXAMPLES: Mapping[Any, Any] = {
     CampaignLine: CampaignLine.of(_REPORT),
     ChannelsNow: ChannelsNow([_STATE]),
     AlarmsNow: AlarmsNow([_ALARM]),
+    Forecast: _FORECAST,
     RingState: _RING,
     DryRunReport: DryRunReport({"ios-news": Verdict("accepted", "the provider accepts it", asked=5, accepted=5)}),
     PreviewReport: PreviewReport(

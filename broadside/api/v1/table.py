@@ -28,6 +28,7 @@ from broadside.api.draft_records import DraftChange, DraftPage, DraftRecord, Dra
 from broadside.api.event_records import EVENT_STREAM
 from broadside.api.event_records import EVENTS as EVENT_KINDS
 from broadside.api.explain_records import ExplainRequest, Explanations
+from broadside.api.forecast_records import Forecast
 from broadside.api.link_records import LinkMetadata, LinkRequest
 from broadside.api.node_status import Health, NodeStatus, Readiness, TubeStatus
 from broadside.api.operations import (
@@ -220,6 +221,19 @@ TEST = Route(
     answer=DeviceSendReport,
     repeat="node",
     noted=("message.title", "subscribers", "channel"),
+)
+FORECAST = Route(
+    audited=False,
+    method="POST",
+    path="/v1/campaigns/forecast",
+    scope="editor",
+    summary="Foresee how long a campaign would take, what would hold it up, and what the newsroom's own servers would "
+    "have to bear. Nothing is fired.",
+    body=FireRequest,
+    noun="a campaign",
+    largest=LARGEST_CAMPAIGN,
+    too_large=SHORTEN,
+    answer=Forecast,
 )
 CAMPAIGN = Route(
     method="GET",
@@ -632,6 +646,7 @@ TABLE: tuple[Route[Any], ...] = (
     CAMPAIGNS,
     PREVIEW,
     TEST,
+    FORECAST,
     CAMPAIGN,
     PREVIEW_OF,
     PROGRESS,

@@ -29,11 +29,11 @@ document.addEventListener("broadside:campaign", ({ detail: line }) => {
   }
   set(live, "delivered", number(delivered));
   set(live, "expected", number(settled + cancelled + remaining));
-  set(live, "rate", number(line.rate));
+  set(live, "rate", number(Math.round(line.rate_now || line.rate)));
+  set(live, "bottleneck", line.bottleneck);
   set(live, "held", number(line.held));
   if (line.seconds) set(live, "seconds", span(line.seconds));
-  const left = remaining - line.held;
-  set(live, "left", line.rate && left > 0 ? span(left / line.rate) : "–");
+  set(live, "left", line.left ? span(line.left) : "–");
   const bar = document.getElementById("progress");
   if (bar) { bar.max = settled + cancelled + remaining || 1; bar.value = settled; }
   if (line.seconds > points[0].at(-1) && delivered !== points[1].at(-1)) {

@@ -5,6 +5,7 @@ local answers = require('roles.store.answers')
 local atomic = require('roles.atomic')
 local campaigns = require('roles.store.campaigns')
 local clock = require('roles.clock')
+local reach = require('roles.store.reach')
 local retention = {}
 
 local ROWS_A_STEP = 100
@@ -88,6 +89,7 @@ function retention.retention_drop(id)
         end
         local room = ROWS_A_STEP - #pages
         room = room - answers.drop(id, room)
+        room = room - reach.drop(id, room)
         local cursors = box.space.store_cursors:select({id}, {limit = room})
         for _, cursor in ipairs(cursors) do
             box.space.store_cursors:delete({id, cursor.segment})

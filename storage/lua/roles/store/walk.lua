@@ -6,6 +6,7 @@ local campaigns = require('roles.store.campaigns')
 local dead = require('roles.store.dead')
 local id_ranges = require('roles.store.steps.id_ranges')
 local nodes = require('roles.store.nodes')
+local reach = require('roles.store.reach')
 local settled_ids = require('roles.store.settled_ids')
 local subscribers = require('roles.store.subscribers')
 local unsure = require('roles.store.unsure')
@@ -178,6 +179,9 @@ local function apply(node, epoch, line, now)
         return -- not the owner any more: the page's new owner reports it
     end
     dead.note(line.campaign, line.channel, line.dead or {}, now)
+    if line.kind == 'settled' then
+        reach.add(line, campaigns.terminal(line.tallies))
+    end
     local state, recipients, settled, ended, tallies = page.state, page.recipients, page.settled, page.ended, page.tallies
     if state == 'settled' then
         return correct(page, line, tallies)
@@ -220,6 +224,7 @@ function walk.report(node, epoch, lines, now)
         end
         local reported = box.space.store_nodes:get(node).reported
         totals = {}
+        reach.begin()
         for _, entry in ipairs(lines) do
             if entry[1] > reported then
                 if entry[2].kind ~= 'void' then
@@ -232,6 +237,7 @@ function walk.report(node, epoch, lines, now)
             campaigns.tally(total.campaign, total.channel, total.tallies, total.reasons)
             windows.moved(total.campaign, now)
         end
+        reach.write(node)
         box.space.store_nodes:update(node, {{'=', 'reported', reported}})
         return reported
     end)

@@ -38,7 +38,9 @@ local function collect(limit)
         if row.number > committed or #lines >= limit then
             break
         end
-        table.insert(lines, {row.number, row.line})
+        local line = row.line
+        line.at = row.written_at -- when it was settled: the store may get it much later
+        table.insert(lines, {row.number, line})
     end
     return lines
 end

@@ -46,6 +46,30 @@ local function answers()
     gone:create_index('subscriber', {parts = {'subscriber', 'number'}})
 end
 
+-- The content guard (repeats.lua). `text`: the fingerprint of a text; `at`: when its campaign starts, ms UTC; `channels`:
+-- empty: all.
+local function guards()
+    local repeats = box.schema.space.create('store_repeats', {format = {
+        {'text', 'string'}, {'campaign', 'unsigned'}, {'at', 'unsigned'}, {'channels', 'array'},
+    }})
+    repeats:create_index('text', {parts = {'text', 'campaign'}})
+    repeats:create_index('at', {parts = {'at'}, unique = false})
+end
+
+-- How soon after Fire pushes were accepted (`counts`: class of time -> pushes, roles/store/reach.lua), and what each node
+-- has learnt of its channels (`text`: campaigns/experience.py, as JSON; `at`: ms UTC).
+local function forecast()
+    local reach = box.schema.space.create('store_reach', {format = {
+        {'campaign', 'unsigned'}, {'channel', 'string'}, {'node', 'string'}, {'counts', 'map'},
+    }})
+    reach:create_index('id', {parts = {'campaign', 'channel', 'node'}})
+    local experience = box.schema.space.create('store_experience', {format = {
+        {'node', 'string'}, {'text', 'string'}, {'at', 'unsigned'},
+    }})
+    experience:create_index('node', {parts = {'node'}})
+    experience:create_index('at', {parts = {'at', 'node'}})
+end
+
 function step.formats()
     explained()
 end
@@ -53,13 +77,8 @@ end
 function step.rows()
     lengthened()
     answers()
-    -- The content guard (repeats.lua). `text`: the fingerprint of a text; `at`: when its campaign starts, ms UTC;
-    -- `channels`: empty: all.
-    local repeats = box.schema.space.create('store_repeats', {format = {
-        {'text', 'string'}, {'campaign', 'unsigned'}, {'at', 'unsigned'}, {'channels', 'array'},
-    }})
-    repeats:create_index('text', {parts = {'text', 'campaign'}})
-    repeats:create_index('at', {parts = {'at'}, unique = false})
+    guards()
+    forecast()
 end
 
 return step
