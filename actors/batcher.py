@@ -45,6 +45,8 @@ class Split(NamedTuple):
     lane: Lane = Lane.MIDDLE
     unsure: bool = False
     """See ``Claim.unsure``."""
+    paced: bool = False
+    """Whether the batches wait for the campaign's rate."""
 
 
 def split(page: Page, channels: Collection[str], now: int, sizes: Mapping[str, int] = MappingProxyType({})) -> Split:
@@ -76,7 +78,8 @@ def split(page: Page, channels: Collection[str], now: int, sizes: Mapping[str, i
             place = _place(page.campaign, part, now)
             if page.claim.unsure:
                 tally[UNSURE] = tally.get(UNSURE, 0) + part.size
-            placed += [place._replace(part=piece) for piece in _cut(part, sizes.get(channel, part.size))]
+            most = min(sizes.get(channel, part.size), page.campaign.batch or part.size)
+            placed += [place._replace(part=piece) for piece in _cut(part, most)]
             if place.delay > 0:
                 for zone, count in part.zones.items():
                     key = f"{place.begin_from} {zone}"
@@ -84,7 +87,8 @@ def split(page: Page, channels: Collection[str], now: int, sizes: Mapping[str, i
         else:
             tally[_EXPIRED] = tally.get(_EXPIRED, 0) + part.size
             ended += (row.id for row in unpack_recipients(part.recipients))
-    return Split(placed, recipients, tallies, ended, held, page.campaign.lane, page.claim.unsure)
+    paced = page.campaign.herd is not None
+    return Split(placed, recipients, tallies, ended, held, page.campaign.lane, page.claim.unsure, paced)
 
 
 def _place(campaign: Campaign, part: PagePart, now: int) -> Placed:

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from campaigns.herd import HERD, Herd, batch_at
 from campaigns.lane import Lane
 from campaigns.message import Message
 from campaigns.windows import Windows
@@ -89,6 +90,17 @@ class Campaign:
     def lane(self) -> Lane:
         """Which campaigns it overtakes, or is overtaken by: fixed by Fire."""
         return Lane.named(self.policy.get("lane"))
+
+    @property
+    def herd(self) -> Herd | None:
+        """How fast it reaches people; None: as fast as the providers take it."""
+        entry = self.policy.get(HERD)
+        return None if entry is None else msgspec.convert(entry, Herd)
+
+    @property
+    def batch(self) -> int | None:
+        """Recipients of a batch at most, where its rate wants fewer than usual."""
+        return None if self.herd is None else batch_at(self.herd.rate)
 
     @property
     def start(self) -> int | None:

@@ -19,6 +19,10 @@ class Kind(msgspec.Struct, frozen=True, kw_only=True):
     urgency: Urgency = "normal"
     ttl: int = 4 * 3600
     """Seconds after which the news expires."""
+    rate: float | None = None
+    """People a second (``campaigns.herd``); 0: no limit; None: the newsroom's rate."""
+    ramp: float | None = None
+    """Seconds over which the rate rises; None: the newsroom's."""
 
 
 USUAL = "news"

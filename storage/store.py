@@ -21,7 +21,9 @@ from campaigns.windows import Windows
 from storage.drafts import DraftStore
 from storage.errors import LinkLost, Repeats, VerbRefused
 from storage.forecasts import ForecastStore
+from storage.herd import HerdStore
 from storage.link import Link
+from storage.outward import OutwardStore
 from storage.records import (
     Audience,
     AudienceRows,
@@ -95,6 +97,8 @@ class Store:
         self._replica = replica
         self.drafts = DraftStore(link, where)
         self.forecasts = ForecastStore(link, where)
+        self.herd = HerdStore(link, where)
+        self.outward = OutwardStore(link, where)
 
     async def subscribers_put(self, rows: Sequence[Sequence[Any]]) -> Stored:
         """Upsert by (channel, token), in this order. Rows as ``pack_rows`` takes them."""

@@ -182,11 +182,13 @@ class Tubes:
         held: Mapping[str, int],
         lane: Lane = Lane.MIDDLE,
         unsure: bool = False,
+        paced: bool = False,
     ) -> str:
         """Clauses 4 and 5: a batch for each part of a page, its mark, its outbox line, and the end of its baton.
 
         ``ended``: ids of the recipients in ``tallies`` that need no batch. ``held``: moment and time zone → recipients
-        who wait for it. ``lane``: the campaign's. ``unsure``: see ``Claim.unsure``.
+        who wait for it. ``lane``: the campaign's. ``unsure``: see ``Claim.unsure``. ``paced``: whether its batches wait
+        for a rate (``pace``).
 
         Returns ``put``, ``marked``, ``fenced`` or ``full``; after the last two the baton is still ours.
         """
@@ -196,8 +198,20 @@ class Tubes:
         ]
         return str((await self._link.insist(
             self._where, "tubes.page_put", taken.epoch, *taken.baton[:3], wire, recipients, tallies,
-            pack_ids(ended), list(held.items()), taken.id, taken.number, *([True] if unsure else []),
+            pack_ids(ended), list(held.items()), taken.id, taken.number, *((unsure, paced) if unsure or paced else ()),
         ))[0])  # fmt: skip
+
+    async def paced(self) -> list[tuple[int, int]]:
+        """The campaigns whose batches wait for a rate here, and how many batches of each wait.
+
+        Waits up to POLL seconds for the first such campaign.
+        """
+        (campaigns,) = await self._link.call(self._where, "tubes.paced", POLL, poll=True, deadline=POLL + 5.0)
+        return [(campaign, int(waiting)) for campaign, waiting in campaigns]
+
+    async def pace(self, rates: Sequence[tuple[int, float]]) -> None:
+        """Let each campaign's batches out at its rate, people a second, for the next ten seconds; negative: freely."""
+        await self._link.call(self._where, "tubes.pace", [list(each) for each in rates])
 
     async def batch_take(self, channel: str, most: int, *, upper: bool = False) -> list[tuple[int, int, Any]]:
         """Wait up to POLL seconds for batches, at most ``most``: (id, take number, data as in ``Task.of``).

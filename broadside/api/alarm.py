@@ -44,6 +44,8 @@ class AlarmName(Enum):
     PROVIDER_SLOW = "provider-slow"
     SETTLEMENTS_FAIL = "settlements-fail"
     CHANNEL_RATE = "channel-rate"
+    LOAD_SILENT = "load-silent"
+    WEBHOOK_FAILS = "webhook-fails"
 
 
 class Alarm(msgspec.Struct, frozen=True, kw_only=True):

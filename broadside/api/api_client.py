@@ -20,6 +20,7 @@ from broadside.api.campaign_report import CampaignLine, CampaignReport, DryRunRe
 from broadside.api.dead_records import DeadEntry
 from broadside.api.idempotency import HEADER
 from broadside.api.node_status import NodeStatus
+from broadside.api.outward_records import FeedLine
 from broadside.api.problem_details import ProblemDetails, problem
 from broadside.api.v1 import table
 from broadside.api.v1.route import Route
@@ -137,6 +138,11 @@ class Client:
                     yield from map(_REPORT.decode, filter(None, lines))
         except httpx.TransportError as error:
             raise self._unreachable(error) from error
+
+    def feed(self, cursor: str, limit: int) -> list[FeedLine]:
+        """Fetch a part of the feed."""
+        lines = self._send(table.FEED, query=table.FeedQuery(limit=limit, cursor=cursor)).split(b"\n")
+        return [msgspec.json.decode(line, type=FeedLine) for line in lines if line]
 
     def upsert(self, body: bytes) -> ImportedLines:
         """Send subscribers, one as JSON on each line."""

@@ -9,6 +9,7 @@ from msgspec import Meta
 
 from broadside.api.audience_request import AudienceRequest
 from broadside.api.forecast_records import Forecast, Reach
+from broadside.api.outward_records import CampaignHerd
 from campaigns.campaign import ENDED, State
 from campaigns.channel_state import ChannelState
 from campaigns.kind import USUAL
@@ -107,6 +108,8 @@ class CampaignReport(msgspec.Struct, frozen=True, kw_only=True):
     """The forecast beside the fact, a sentence, once it is done."""
     reach: Reach | None = None
     """How far it has come, in the whole ring; None: it has not begun, or its ledger has left the store."""
+    herd: CampaignHerd | None = None
+    """How fast it reaches people, for the sake of the newsroom's site; None: as fast as the providers take it."""
 
     @property
     def ended(self) -> bool:
@@ -214,6 +217,11 @@ class FireRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """Ask whether the platforms and providers would accept the message; fire nothing."""
     audience: AudienceRequest | msgspec.UnsetType = msgspec.UNSET
     """Who on these channels; unset: everybody."""
+    rate: Annotated[float, Meta(ge=0, le=1e7)] | msgspec.UnsetType = msgspec.UNSET
+    """People a second at most, over the whole ring, so that the newsroom's own site bears those who open it; 0: no
+    limit; left out: as the kind or the configuration says."""
+    ramp_seconds: Annotated[float, Meta(ge=0, le=3600)] | msgspec.UnsetType = msgspec.UNSET
+    """Seconds from the start over which it rises to this rate, from a twentieth of it."""
     draft: bool | msgspec.UnsetType = msgspec.UNSET
     """Keep it as a draft; fire nothing. It may be incomplete."""
     from_draft: DraftVersion | msgspec.UnsetType = msgspec.UNSET
@@ -232,6 +240,9 @@ class KindRules(msgspec.Struct, frozen=True, kw_only=True):
     urgency: str
     ttl_seconds: int
     """When its news expires."""
+    rate: float | None = None
+    """People a second at most; null: no limit."""
+    ramp_seconds: float = 0.0
 
 
 class NewsroomClock(msgspec.Struct, frozen=True, kw_only=True):

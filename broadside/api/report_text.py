@@ -110,6 +110,8 @@ def summary(report: CampaignReport) -> str:
         parts += [f"{value:,} {what}" for what in COLUMNS[3:] if (value := getattr(tally, what))]
         lines.append(f"  {name}: {', '.join(parts)}")
     lines += [f"  {name} is paused: {why}" for name, why in report.paused_channels.items()]
+    if report.herd is not None and report.herd.text:
+        lines.append(f"  {report.herd.text}")
     lines += [f"  {note}" for note in report.notes]
     return "\n".join(lines)
 

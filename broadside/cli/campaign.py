@@ -12,6 +12,7 @@ from cyclopts import App, Parameter
 
 from broadside.api.campaign_report import CampaignReport
 from broadside.api.forecast_text import about, forecast_lines, reach_lines
+from broadside.api.outward_records import RateRequest
 from broadside.api.preview_report import ChannelPreview
 from broadside.api.report_text import (
     QUIET,
@@ -47,6 +48,7 @@ Examples:
     broadside campaign watch
     broadside campaign watch 2qbsgz3kxm4ta --json
     broadside campaign pause 2qbsgz3kxm4ta
+    broadside campaign rate 2qbsgz3kxm4ta 500
     broadside campaign verify 2qbsgz3kxm4ta
     broadside campaign explain 2qbsgz3kxm4ta 4711
     broadside campaign preview --title Storm --body "Stay inside" --channel ios-news
@@ -68,7 +70,7 @@ def register(app: App) -> None:
     group.command(forecast)
     group.command(show)
     group.command(watch)
-    for act in (pause, resume, cancel, verify, explain, archive):
+    for act in (pause, resume, cancel, rate, verify, explain, archive):
         group.command(act)
     app.command(group)
 
@@ -170,7 +172,8 @@ def show(
         say("\nasleep, held until their quiet hours end:\n" + "\n".join(waits))
     if lines := cut_line(report):
         say("\n" + "\n".join(lines))
-    for line in [*standing_still(report), *report.questions.values(), *report.notes]:
+    herd = [report.herd.text] if report.herd is not None and report.herd.text else []
+    for line in [*standing_still(report), *herd, *report.questions.values(), *report.notes]:
         say(f"\n{line}")
     if lines := reasons(report):
         say("\nnot delivered, by reason:\n" + "\n".join(lines))
@@ -239,6 +242,27 @@ def resume(id: CampaignId, /, *, json: Json = False, config: ConfigFile = None, 
 def cancel(id: CampaignId, /, *, json: Json = False, config: ConfigFile = None, data: DataDir = None) -> int:
     """Cancel a campaign for ever: subscribers not yet reached get nothing."""
     return _move(id, routes.CANCEL, json, config, data)
+
+
+def rate(
+    id: CampaignId,
+    people: Annotated[float, Parameter(help="People a second at most, over the whole ring.")],
+    /,
+    *,
+    json: Json = False,
+    config: ConfigFile = None,
+    data: DataDir = None,
+) -> int:
+    """Make a campaign slower or faster that was fired with a rate."""
+    if not 0 < people <= 1e7:
+        raise UsageError(f"PEOPLE: {people:g} is not a rate (people a second, above 0; `campaign pause` sends nothing)")
+    with client(config, data) as node:
+        report = node.call(routes.RATE, RateRequest(rate=people), id=campaign_id(id))
+    if json:
+        say_json(report)
+    elif report.herd is not None:
+        say(f"campaign {report.id} {report.herd.text}")
+    return 0
 
 
 def verify(id: CampaignId, /, *, json: Json = False, config: ConfigFile = None, data: DataDir = None) -> int:

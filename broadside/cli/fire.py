@@ -15,6 +15,7 @@ from broadside.api.report_text import describe, starts, summary
 from broadside.cli.audience_options import AudienceOptions
 from broadside.cli.composing import composed
 from broadside.cli.fire_once import fire_once
+from broadside.cli.herd import PaceOptions
 from broadside.cli.message_options import Channels, KindName, QuietChoice, Ttl, Written, of_kind, request_of
 from broadside.cli.options import ConfigFile, DataDir, Json, data_folder
 from broadside.cli.output import agreed, complain, say, say_json
@@ -38,6 +39,7 @@ Examples:
     broadside fire --title Morning --body News --at 2026-11-29T08:00+01:00
     broadside fire --title Polls --body Vote --at 08:00 --expires 2026-11-29T17:00
     broadside fire --title Goal --body 2:1 --expires 20:00 --expire-asleep
+    broadside fire --title Goal --body 2:1 --rate 1500 --ramp 30s
 
 If the answer is lost, the request is repeated for half a minute under the same
 key, so nothing is fired twice. A script that may run again should give its own
@@ -54,6 +56,7 @@ before you fire with --at or --expires."""
 _NOW = When()
 YES = ("expire_asleep", "again")
 """Fields of a request that say yes to what nobody may do by mistake."""
+_USUAL = PaceOptions()
 
 
 def register(app: App) -> None:
@@ -111,6 +114,7 @@ def fire(
             negative="",
         ),
     ] = False,
+    pace: PaceOptions = _USUAL,
     json: Json = False,
     config: ConfigFile = None,
     data: DataDir = None,
@@ -121,6 +125,7 @@ def fire(
     request = of_kind(request_of(written or Written(), channel, ttl), kind, quiet)
     if skip or adapt:
         request = msgspec.structs.replace(request, on_objection="skip" if skip else "adapt")
+    request = pace.of(request)
     folder = data_folder(config, data)
     if again:
         request = msgspec.structs.replace(request, again=True)

@@ -20,6 +20,7 @@ from broadside.config.guards import read_guards
 from broadside.config.http import HOST_PATTERN, HTTP_REMEDIES, Http, checked_http
 from broadside.config.kinds import check_hours, read_kinds
 from broadside.config.network import read_proxy
+from broadside.config.outward import HerdConfig, Hook, Webhook, read_herd, read_hooks, read_webhooks
 from broadside.config.tarantool import (
     KEEP_DAYS,
     NAME,
@@ -173,6 +174,12 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     """``[kinds.NAME]``: the kinds of news that an editor can fire."""
     guards: Guards = Guards()
     """``[guards]``: what stands between an editor and a Fire by mistake."""
+    herd: HerdConfig = HerdConfig()
+    """``[herd]``: how fast people may be reached, for the sake of the newsroom's own site."""
+    hooks: tuple[Hook, ...] = ()
+    """``[[hooks]]``: what is asked for before Fire."""
+    webhooks: tuple[Webhook, ...] = ()
+    """``[[webhooks]]``: who hears of campaigns."""
     demo: Demo | None = None
     """Fill an empty base with sample phones and fire at them. Only if every channel is a twin."""
     proxy: Proxy | None = None
@@ -189,9 +196,9 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     def secret_variables(self) -> frozenset[str]:
         """The environment variables that hold passwords: no child process inherits them."""
         servers = [self.store, self.queue, *self.peers]
-        return frozenset(
-            server.password_env for server in servers if isinstance(server, ServerConfig) and server.password_env
-        )
+        outward = [*(hook.authorization_env for hook in self.hooks), *(each.secret_env for each in self.webhooks)]
+        passwords = [server.password_env for server in servers if isinstance(server, ServerConfig)]
+        return frozenset(name for name in [*passwords, *outward] if name)
 
 
 def load(path: Path) -> Config:
@@ -266,6 +273,9 @@ def _config(reader: strict_toml.Reader, table: dict[str, object], source: Path) 
         newsroom=newsroom or NewsroomConfig(),
         kinds=read_kinds(reader, table.get("kinds", {})),
         guards=read_guards(reader, table.get("guards", {})),
+        herd=read_herd(reader, table.get("herd", {})),
+        hooks=read_hooks(reader, table.get("hooks", [])),
+        webhooks=read_webhooks(reader, table.get("webhooks", [])),
         demo=demo,
         proxy=read_proxy(reader, table.get("network", {})),
         source=source,

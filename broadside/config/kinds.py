@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, get_args
+from typing import Annotated, Any, get_args
 
 import msgspec
+from msgspec import Meta
 
 from broadside.config.strict_toml import Reader
 from broadside.config.tarantool import NAME, NAME_RULE
@@ -33,6 +34,8 @@ class _Table(msgspec.Struct, frozen=True, kw_only=True):
     quiet_hours: str | None = None
     urgency: str | None = None
     ttl: str | None = None
+    rate: Annotated[float, Meta(ge=0)] | None = None
+    ramp: str | None = None
 
 
 def read_kinds(reader: Reader, tables: object) -> dict[str, Kind]:
@@ -68,7 +71,24 @@ def _kind(reader: Reader, table: _Table, base: Kind, key: str) -> Kind:
             reader.problem(f"{key}.ttl", f"{shown(table.ttl)} {what}", _REMEDIES["kinds.*.ttl"], table.ttl)
         else:
             changes["ttl"] = ttl
+    if table.rate is not None:
+        changes["rate"] = table.rate
+    if table.ramp is not None:
+        changes["ramp"] = float(read_seconds(reader, table.ramp, f"{key}.ramp"))
     return msgspec.structs.replace(base, **changes)
+
+
+LONGEST_RAMP = 3600
+
+
+def read_seconds(reader: Reader, text: str, key: str) -> int:
+    """Read a duration of at most an hour; 0 if it is none, which is noted."""
+    seconds = 0 if text == "0s" else parse_duration(text)
+    if seconds is None or seconds > LONGEST_RAMP:
+        what = "is not a duration" if seconds is None else "is too long"
+        reader.problem(key, f"{shown(text)} {what}", f'write it as in "30s" ({EXAMPLES}), at most "1h"', text)
+        return 0
+    return seconds
 
 
 def check_hours(reader: Reader, text: str, key: str) -> bool:
@@ -93,5 +113,6 @@ _REMEDIES = {
     "kinds.*.quiet": "hold, silent, drop or break_through",
     "kinds.*.quiet_hours": 'write the hours of the night in quotes, as in "22:00-08:00"; "off": none',
     "kinds.*.urgency": "high, normal or low",
+    "kinds.*.rate": "people a second, over the whole ring; 0: no limit",
     "kinds.*.ttl": f'write it as in "4h" ({EXAMPLES}), at most "30d"',
 }

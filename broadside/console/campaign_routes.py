@@ -23,8 +23,8 @@ from broadside.console.http_answers import ApiFailure, json_answer
 from broadside.console.outflow import Outflow
 from broadside.console.stream_answer import StreamAnswer
 from broadside.errors import Problem, RecordError
-from broadside.newsroom.link_reader import LinkUnread
 from broadside.newsroom.newsroom import Newsroom
+from broadside.outward.guarded_web import LinkUnread
 
 T = TypeVar("T")
 

@@ -27,6 +27,7 @@ from broadside.console.http_server import ADMITTED
 from broadside.console.kept_answers import KeptAnswers
 from broadside.console.metrics import Metrics
 from broadside.console.node_routes import node_routes
+from broadside.console.outward_routes import outward_routes
 from broadside.console.ring_routes import ring_routes
 from broadside.console.subscriber_routes import subscriber_routes
 from broadside.newsroom.alarm_board import AlarmBoard
@@ -65,6 +66,7 @@ class Api:
             *subscriber_routes(newsroom),
             *ring_routes(newsroom, ring),
             *dead_routes(newsroom.dead),
+            *outward_routes(newsroom),
             *access_routes(access),
             bind(table.OPENAPI, _document),
         ]

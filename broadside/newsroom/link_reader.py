@@ -1,16 +1,11 @@
 """Fetches a story's web page for an editor, from the newsroom's own hosts alone, and reads what it says of itself.
 
-A link comes from whoever writes a campaign, so nothing but the configured hosts is ever asked. At every redirect the
-host is looked up once, and the address that was checked is the one that is connected to: a name below a wildcard must
-not lead into a private network.
+Where a link may lead, at every redirect too, is decided in broadside/outward/guarded_web.py.
 """
 
 from __future__ import annotations
 
-import contextlib
 import email.message
-import ipaddress
-import socket
 import ssl
 import zlib
 from collections.abc import Mapping, Sequence
@@ -22,9 +17,10 @@ import trio
 
 from broadside.api.bounds import url_problem
 from broadside.api.link_records import LinkMetadata
-from broadside.errors import BroadsideError, Problem, RecordError, shown
+from broadside.errors import Problem, RecordError, shown
 from broadside.newsroom.page_metadata import read_page
-from transports.tls.context import client_context
+from broadside.outward.guarded_web import AS_IN, GuardedWeb, LinkUnread
+from transports.proxy import Proxy
 
 WITHIN = 2.0
 """Seconds for all of it: an editor waits."""
@@ -41,24 +37,14 @@ _HEADERS = (
 )
 _REDIRECTS = (301, 302, 303, 307, 308)
 _HTML = ("text/html", "application/xhtml+xml")
-_PORTS = {"http": 80, "https": 443}
-
-
-class LinkUnread(BroadsideError):
-    """A page could not be read, though its link is right. ``url``: of the page."""
-
-    def __init__(self, url: str, why: str, remedy: str) -> None:
-        """Keep why, and what to do."""
-        self.url, self.why, self.remedy = url, why, remedy
-        super().__init__(f"{why} ({remedy})")
 
 
 class LinkReader:
     """Reads pages of ``hosts``: ``www.example.com``, ``*.example.com``, each with ``:port`` if it is not the usual."""
 
-    def __init__(self, hosts: Sequence[str], tls: ssl.SSLContext | None = None) -> None:
-        self.hosts = frozenset(host.lower() for host in hosts)
-        self._tls = tls
+    def __init__(self, hosts: Sequence[str], tls: ssl.SSLContext | None = None, proxy: Proxy | None = None) -> None:
+        self._web = GuardedWeb(hosts, tls, proxy=proxy)
+        self.hosts = self._web.hosts
         self._places = trio.CapacityLimiter(AT_ONCE)
 
     async def read(self, url: str) -> LinkMetadata:
@@ -72,14 +58,14 @@ class LinkReader:
         except trio.TooSlowError:
             raise LinkUnread(url, f"the page did not come within {WITHIN:g} s", _WRITE) from None
         except httpx.InvalidURL as error:
-            raise RecordError(Problem("url", f"{shown(url)} is not a link: {error}", _AS_IN, url[:60])) from None
+            raise RecordError(Problem("url", f"{shown(url)} is not a link: {error}", AS_IN, url[:60])) from None
 
     async def _follow(self, url: httpx.URL) -> LinkMetadata:
         for _ in range(1 + MOST_REDIRECTS):
             found = await self._fetch(url)
             if isinstance(found, LinkMetadata):
                 # a page that calls itself another site's is not this story
-                own = self._entry(httpx.URL(found.url)) is not None
+                own = self._web.entry(httpx.URL(found.url)) is not None
                 return found if own else msgspec.structs.replace(found, url=str(url))
             url = found
         raise LinkUnread(str(url), f"the page redirects more than {MOST_REDIRECTS} times", _WRITE)
@@ -87,65 +73,11 @@ class LinkReader:
     async def _fetch(self, url: httpx.URL) -> LinkMetadata | httpx.URL:
         """Read one page; or return where it redirects to."""
         try:
-            async with await self._connected(url) as stream:
+            async with await self._web.connected(url) as stream:
                 return await _exchange(stream, url)
         except (OSError, trio.BrokenResourceError, h11.RemoteProtocolError) as error:
             why = str(error.__cause__ or error) or type(error).__name__
             raise LinkUnread(str(url), f"{url.host} does not answer as a web server: {why}", _WRITE) from None
-
-    async def _connected(self, url: httpx.URL) -> trio.abc.Stream:
-        addresses, port = await self._addresses(url), url.port or _PORTS[url.scheme]
-        for address in addresses[:-1]:
-            with contextlib.suppress(OSError):
-                return await self._secured(await trio.open_tcp_stream(address, port), url)
-        return await self._secured(await trio.open_tcp_stream(addresses[-1], port), url)
-
-    async def _secured(self, stream: trio.SocketStream, url: httpx.URL) -> trio.abc.Stream:
-        if url.scheme == "http":
-            return stream
-        if self._tls is None:
-            self._tls = await trio.to_thread.run_sync(client_context, None)
-        return trio.SSLStream(stream, self._tls, server_hostname=url.host, https_compatible=True)
-
-    async def _addresses(self, url: httpx.URL) -> list[str]:
-        """Look a page's host up; return the addresses that may be connected to (raises ``RecordError``)."""
-        entry = self._entry(url)
-        if entry is None:
-            raise self._refused(url)
-        port = url.port or _PORTS[url.scheme]
-        try:
-            found = await trio.socket.getaddrinfo(url.host, port, type=socket.SOCK_STREAM)
-        except OSError as error:
-            raise LinkUnread(
-                str(url), f"nobody knows the host {shown(url.host)}: {error.strerror}", "check the link"
-            ) from None
-        addresses = list(dict.fromkeys(str(address[4][0]) for address in found))
-        # who writes a host's own name into the configuration means that host, wherever it is
-        allowed = [each for each in addresses if not entry.startswith("*.") or _public(each)]
-        if not allowed:
-            what = f"{shown(url.host)} is in a private network ({addresses[0]})"
-            remedy = f"write its own name into [newsroom] link_hosts: {shown(_name(url))}"
-            raise RecordError(Problem("url", what, remedy, str(url)[:60]))
-        return allowed
-
-    def _entry(self, url: httpx.URL) -> str | None:
-        """The entry of the configuration that allows a page's host; None: no entry does."""
-        if url.scheme not in _PORTS or not url.host:
-            return None
-        name = _name(url)
-        parts = name.split(".")
-        wild = ("*." + ".".join(parts[n:]) for n in range(1, len(parts)))
-        return next((entry for entry in (name, *wild) if entry in self.hosts), None)
-
-    def _refused(self, url: httpx.URL) -> RecordError:
-        if url.scheme not in _PORTS:
-            what, remedy = f"{shown(str(url))} is no web page", _AS_IN
-        elif not self.hosts:
-            what, remedy = "this node reads no pages", f"write {shown(_name(url))} into [newsroom] link_hosts"
-        else:
-            known = ", ".join(sorted(self.hosts)[:10])
-            what, remedy = f"{shown(_name(url))} is not a host of this newsroom", f"[newsroom] link_hosts has {known}"
-        return RecordError(Problem("url", what, remedy, str(url)[:60]))
 
 
 async def _exchange(stream: trio.abc.Stream, url: httpx.URL) -> LinkMetadata | httpx.URL:
@@ -184,21 +116,8 @@ def _page(body: bytes, answer: Mapping[str, str], url: httpx.URL) -> LinkMetadat
     return read_page(_unpacked(body) if coding == "gzip" else body, kind.get_content_charset(""), str(url))
 
 
-_AS_IN = "write a link as in https://example.com/story/7"
 _CHECK = "check the link"
 _WRITE = "write the texts yourself, or try again"
-
-
-def _name(url: httpx.URL) -> str:
-    """A host as the configuration names it: with the port if it is not its scheme's."""
-    host = f"[{url.host}]" if ":" in url.host else url.host
-    return (host if url.port in (None, _PORTS[url.scheme]) else f"{host}:{url.port}").lower()
-
-
-def _public(address: str) -> bool:
-    found = ipaddress.ip_address(address.partition("%")[0])
-    inner = getattr(found, "ipv4_mapped", None) or getattr(found, "sixtofour", None)
-    return found.is_global and not found.is_multicast and (inner is None or inner.is_global)
 
 
 def _unpacked(packed: bytes) -> bytes:

@@ -54,10 +54,13 @@ from broadside.newsroom.ring import Ring
 from broadside.newsroom.starts import Times
 from broadside.newsroom.subscriber_desk import SubscriberDesk
 from broadside.newsroom.tube_desk import TubeDesk
+from broadside.outward.fire_hooks import HOOKS
+from broadside.outward.outward import Outward
 from campaigns.campaign import ADAPTED, Campaign
 from campaigns.channel_state import ChannelState
 from campaigns.clock import Clock, wall_clock
 from campaigns.guards import NO_GUARDS, Guards
+from campaigns.herd import HERD
 from campaigns.identity import campaign_text, parse_campaign
 from campaigns.kind import BUILT_IN, USUAL, Kind
 from campaigns.message import Message
@@ -70,6 +73,7 @@ from storage.store import Store
 from storage.tubes import Tubes
 from transports import registry
 from transports.errors import PayloadError
+from transports.proxy import Proxy
 
 PAGE_SIZE = 2000
 """Subscribers a page: smaller pages cost more CPU a push, larger ones delay other clients' small calls to the store
@@ -102,7 +106,8 @@ class Newsroom:
     ``quiet``: its quiet hours; ``guards``: what stands before Fire; ``zone``: the newsroom's time zone; ``link_hosts``:
     sites whose pages it may read; ``neighbours``: the other nodes' tubes by their names; ``archive``: the folder with
     this node's archives; ``renderers``: channel → its platform's rendering of a message, for the size of a push;
-    ``ring``: all nodes' states.
+    ``ring``: all nodes' states; ``outward``: what it asks of the newsroom's other systems, and tells them; ``proxy``:
+    the way out.
     """
 
     def __init__(
@@ -127,6 +132,8 @@ class Newsroom:
         archive: Path | None = None,
         renderers: Mapping[str, Renderer] = MappingProxyType({}),
         ring: Ring | None = None,
+        outward: Outward | None = None,
+        proxy: Proxy | None = None,
         clock: Clock = wall_clock,
     ) -> None:
         self._store = store
@@ -141,7 +148,8 @@ class Newsroom:
         self.audience = AudienceDesk(store)
         ring = ring or Ring(store=store, node=node, clock=clock)
         self.forecasts = ForecastDesk(store, ring, self.audience, renderers, clock)
-        self.links = LinkReader(link_hosts)
+        self.links = LinkReader(link_hosts, proxy=proxy)
+        self.outward = outward or Outward(store, node, clock=clock)
         self.drafts = DraftDesk(store.drafts, clock, zone)
         self.subscribers = SubscriberDesk(store, checks, device_tokens, clock)
         self.tubes = TubeDesk(tubes, checks)
@@ -170,7 +178,7 @@ class Newsroom:
         times = Times.read(sent, self._clock())
         policy: dict[str, Any] = {"page_size": PAGE_SIZE, "kind": request.kind or USUAL, "lane": kind.lane.word}
         quiet = self._quiet.at(kind.quiet_hours)
-        policy |= quiet.policy(times.quiet, request.channels)
+        policy |= quiet.policy(times.quiet, request.channels) | self.outward.herd.policy(request, kind)
         if quiet.hours is not None or times.moment is not None:
             policy["page_size"] = LARGEST_PAGE if times.moment == BEST else ZONED_PAGE_SIZE
 
@@ -184,11 +192,13 @@ class Newsroom:
             chosen = await self.audience.choose(request.audience or None, channels, campaign_text(id))
             # a page of a narrow audience has more rows, or its batches would be small
             policy["page_size"] = round(min(policy["page_size"] / max(chosen.share, 0.01), LARGEST_PAGE))
+            policy["page_size"] = self.outward.herd.page_size(policy, policy["page_size"])
             if foreseen := await self._foresee(chosen, times, quiet):
                 foreseen.refuse_unasked(sent)
                 policy[FORESEEN] = foreseen.sentences()
             if not times.later:
                 policy.update(await self._forecast(sent.message, chosen, times, quiet))
+            await self._before(sent, policy, times.later)
             return chosen
 
         def windows(start: int) -> Windows | None:
@@ -199,7 +209,8 @@ class Newsroom:
             campaign = await self._firing.fire(request, sent.message, policy, check, key, owner, windows, guard)
         except Repeats as repeats:
             raise same_again(repeats, request, self._clock(), self.zone) from None
-        return report(campaign, self._clock(), self._states(), zone=self.zone)
+        now = self._clock()
+        return report(campaign, now, self._states(), zone=self.zone, herd=self.outward.herd.report(campaign, now))
 
     async def check_limits(self, request: FireRequest, limits: KeyLimits) -> None:
         """Raise ``RecordError`` for a campaign that a key may not fire. An estimate counts with its error."""
@@ -238,10 +249,22 @@ class Newsroom:
             policy = campaign.policy | quiet.policy(times.quiet, channels) | more
             chosen = Chosen(channels, campaign.where, None, campaign.estimate or None)
             policy |= await self._forecast(request.message, chosen, times, quiet)
+            if said := await self.outward.hooks.before(campaign.message):
+                policy[HOOKS] = said
             windows = await trio.to_thread.run_sync(self._windows, times, quiet, channels)
             began = await self._firing.start(id, channels, policy, windows)
         if (now := await self._store.campaign_get(id)) is not None:
             starts.log_start(now, began, self.zone)
+
+    async def _before(self, request: FireRequest, policy: dict[str, Any], later: bool) -> None:
+        """The last steps before a campaign is written: what its rate means, and the hooks, if it starts now."""
+        if HERD in policy:
+            audience = msgspec.structs.replace(request.audience or AudienceRequest(), channels=request.channels)
+            people = (await self.audience.count(audience, exact=False)).subscribers
+            if sentences := self.outward.herd.foresee(policy, people):
+                policy[FORESEEN] = [*policy.get(FORESEEN, ()), *sentences]
+        if not later and (said := await self.outward.hooks.before(request.message)):
+            policy[HOOKS] = said
 
     def _windows(self, times: Times, quiet: Quiet, channels: Collection[str] | None) -> Windows | None:
         """The window classes of a campaign that is to start at ``times.start``, also if it starts late."""
@@ -285,6 +308,7 @@ class Newsroom:
                     quiet_hours=written_hours(self._quiet.at(kind.quiet_hours).hours),
                     urgency=kind.urgency,
                     ttl_seconds=kind.ttl,
+                    **self.outward.herd.rules(kind),
                 )
                 for name, kind in self._kinds.items()
             },
@@ -312,6 +336,16 @@ class Newsroom:
             await self._firing.spread(batons, campaign.lane)
         await stopping.tell(self._queues)
         return await self._moved(id, "resume", state)
+
+    async def set_rate(self, id: int, rate: float) -> CampaignReport:
+        """Change how many people a second a campaign reaches. Raises ``Conflict`` for one without a rate."""
+        found, now = await self._store.herd.set_rate(id, rate), await self.campaign(id)
+        if found is None or now is None:
+            raise Conflict(f"no campaign {campaign_text(id)}", "`campaign list` shows the ids", missing=True)
+        if not found[1]:
+            what = f"campaign {now.id} is {now.state}" if now.ended else f"campaign {now.id} was fired without a rate"
+            raise Conflict(what, "only one that was fired with a rate, and has not ended, can be made slower or faster")
+        return now
 
     async def _moved(self, id: int, act: str, state: str | None) -> CampaignReport:
         """Return the report if ``act`` leads to ``state``, also when the call is a repeat; else raise ``Conflict``."""
@@ -508,8 +542,9 @@ class Newsroom:
         campaign = await self._store.campaign_waits(id)
         if campaign is None:
             return None
-        states = await self.channel_states()
-        found = report(campaign, self._clock(), states, self._standing(), self.zone)
+        states, now = await self.channel_states(), self._clock()
+        herd = self.outward.herd.report(campaign, now)
+        found = report(campaign, now, states, self._standing(), self.zone, herd)
         found = await self.forecasts.live(campaign.id, found, states)
         if campaign.state not in stopping.STOPS or campaign.fired_at is None:
             return found

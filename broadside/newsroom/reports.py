@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from broadside.api.campaign_report import CampaignReport, Scheduled
+from broadside.api.outward_records import CampaignHerd
 from broadside.newsroom import adaptation, quiet_policy, served, starts
 from broadside.newsroom.dead_desk import questions
 from broadside.newsroom.forecasts.kept import compared, kept_forecast
 from broadside.newsroom.foresight import FORESEEN
+from broadside.outward.fire_hooks import HOOKS
 from campaigns.campaign import Campaign
 from campaigns.channel_state import ChannelState, worst
 from campaigns.identity import campaign_text
@@ -23,10 +25,12 @@ def report(
     states: Iterable[ChannelState],
     standing: Sequence[DeadStanding] = (),
     zone: str | None = None,
+    herd: CampaignHerd | None = None,
 ) -> CampaignReport:
     """Return the report of a campaign. ``now``: ms UTC; ``states``: why channels stand still, on any node.
 
     ``standing``: the dead ledger's current states; ``zone``: the newsroom's time zone.
+    ``herd``: how fast it may reach people.
     """
     final = campaign.walked or campaign.state == "cancelled"
     channels = {
@@ -87,7 +91,9 @@ def report(
             *adaptation.notes(campaign.policy),
             *quiet_policy.notes(campaign.policy),
             *campaign.policy.get(FORESEEN, ()),
+            *campaign.policy.get(HOOKS, ()),
         ],
+        herd=herd,
         reasons={name: why for name, why in sorted(campaign.reasons.items()) if why},
     )
 

@@ -15,6 +15,7 @@ import structlog
 import trio
 
 from actors.membership import Membership
+from actors.pacer import Pacer
 from actors.scheduler import Scheduler
 from broadside import logs, wire
 from broadside.access.audit import Audit
@@ -45,6 +46,7 @@ from broadside.node.learning import Learning
 from broadside.node.own_state import OwnState
 from broadside.node.quotas import Allowance, allowances
 from broadside.node.tarantools import Tarantools
+from broadside.outward.outward import Outward
 from broadside.pages.pages import Pages
 from broadside.release import version
 from broadside.shared_tokens import TokenMaker
@@ -112,6 +114,15 @@ class Node:
         self._transports: dict[str, Transport] = {}
         self._tokens = TokenMaker(self._built, self._tell)
         self.url = ""
+        self._outward = Outward(
+            self._store_verbs,
+            config.node.name,
+            herd=config.herd,
+            hooks=config.hooks,
+            webhooks=config.webhooks,
+            link_hosts=config.newsroom.link_hosts,
+            proxy=config.proxy,
+        )
         self.newsroom = Newsroom(
             store=self._store_verbs,
             tubes=self._tubes,
@@ -140,6 +151,8 @@ class Node:
             link_hosts=config.newsroom.link_hosts,
             renderers=self._renderers,
             ring=Ring(store=self._store_verbs, node=config.node.name, own=lambda: self._own_state.state(False)),
+            outward=self._outward,
+            proxy=config.proxy,
             dry_run=DryRun(
                 platforms={name: channel.platform for name, channel in config.channels.items()},
                 open=lambda name: build_transport(self._setup(name, config.channels[name])),
@@ -238,6 +251,9 @@ class Node:
         children.append(ChildSpec("console", console, shutdown=CONSOLE_STOP, together=True))
         children.append(ChildSpec("scheduler", self._scheduling))
         children.append(ChildSpec("learning", lambda: self._learning))
+        children.append(ChildSpec("pacer", self._pacer))
+        for name, actor in self._outward.actors().items():
+            children.append(ChildSpec(name, partial(_same, actor)))
         return children
 
     def _membership(self) -> Actor:
@@ -290,6 +306,10 @@ class Node:
     def _scheduling(self) -> Scheduler:
         self._learn_checks()
         return self._scheduler
+
+    def _pacer(self) -> Pacer:
+        node = self._config.node.name
+        return Pacer(node=node, tubes=self._tubes, store=self._store_verbs, clock=wall_clock)
 
     def _learn_checks(self) -> None:
         self._checks.update({name: transport.check for name, transport in self._built().items()})
@@ -446,7 +466,8 @@ class Node:
         missed = missed_alarms(self._scheduler.missed, self._config.newsroom.zone)
         workers = worker_alarms({worker.name: worker.serving for worker in self._workers})
         refused = self.newsroom.refused_lines.alarms()
-        return [*missed, *refused, *self._setbacks.alarms(), *log_alarms(logs.troubles()), *workers]
+        ours = [*self._outward.alarms(), *self._setbacks.alarms(), *log_alarms(logs.troubles())]
+        return [*missed, *refused, *ours, *workers]
 
     def _states(self) -> list[ChannelState]:
         """Why this node's channels stand still: per channel the worst reason that any worker reports."""
@@ -521,6 +542,11 @@ class Node:
     def twins(self) -> list[str]:
         """Platforms served by twins instead of their providers."""
         return list(self._twins)
+
+
+def _same(actor: Actor) -> Actor:
+    """An actor that keeps what it knows when it is started again."""
+    return actor
 
 
 def _tls(http: Http) -> ssl.SSLContext | None:

@@ -18,8 +18,9 @@ import trustme
 from broadside.config.config import load
 from broadside.errors import ConfigError, RecordError
 from broadside.newsroom import link_reader
-from broadside.newsroom.link_reader import LinkReader, LinkUnread
+from broadside.newsroom.link_reader import LinkReader
 from broadside.newsroom.page_metadata import read_page
+from broadside.outward.guarded_web import LinkUnread
 from storage.link import Link
 from tests.broadside.test_fire_once import client
 from transports.tls.context import client_context
@@ -172,7 +173,7 @@ async def test_the_address_that_was_checked_is_the_one_that_is_asked(site: Site,
         assert found.title == "Storm: stay inside"
         assert secure.asked == [("/story", f"news.example.org:{secure.port}")]
         names["other.example.org"] = "127.0.0.1"
-        other = LinkReader([f"other.example.org:{secure.port}"], links._tls)
+        other = LinkReader([f"other.example.org:{secure.port}"], links._web._tls)
         with pytest.raises(LinkUnread, match="does not answer"):
             await other.read(f"https://other.example.org:{secure.port}/story")
 

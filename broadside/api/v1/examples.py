@@ -81,6 +81,16 @@ from broadside.api.operations import (
     Verification,
     Walked,
 )
+from broadside.api.outward_records import (
+    CampaignHerd,
+    FeedLine,
+    HerdReport,
+    LoadNoted,
+    LoadRequest,
+    RateRequest,
+    WebhookReport,
+    Webhooks,
+)
 from broadside.api.preview_report import ChannelPreview, PreviewReport, TextPreview
 from broadside.api.ring_state import ActorState, ChannelFlow, NodeState, ProcessState, RingNode, RingState
 from broadside.api.subscriber import Subscriber
@@ -242,6 +252,17 @@ _DRAFT = DraftLine(
     changed_by="Bo",
 )
 
+_HERD = CampaignHerd(
+    rate=2000.0,
+    ramp=30.0,
+    now=820.0,
+    governed=True,
+    share=0.41,
+    load=0.84,
+    text="reaches 820 of at most 2,000 people a second: the site is loaded by 84% (the goal is 85%)",
+)
+_WEBHOOK = WebhookReport(name="crm", host="hooks.example.com", state="heard", heard_at=1_796_000_000_000)
+
 EXAMPLES: Mapping[Any, Any] = {
     dict[str, Any]: {"openapi": "3.1.0"},
     Health: Health(ok=True),
@@ -310,6 +331,31 @@ EXAMPLES: Mapping[Any, Any] = {
         ]
     ),
     LinkRequest: LinkRequest(url="https://www.example.com/story/7"),
+    CampaignHerd: _HERD,
+    RateRequest: RateRequest(rate=1500.0),
+    LoadRequest: LoadRequest(load=0.62),
+    LoadNoted: LoadNoted(load=0.62),
+    HerdReport: HerdReport(
+        governed=True,
+        target=0.85,
+        campaigns=["2qbsgz3kxm4ta"],
+        node="node-1",
+        share=0.41,
+        load=0.84,
+        text="says 0.84",
+    ),
+    FeedLine: FeedLine(
+        cursor="7.2",
+        kind="dead",
+        at=1_796_000_000_000,
+        channel="ios-news",
+        subscriber=184_102,
+        token="00fc13adff785122b4ad28809a3420982341241421348097878e577c991de8f0",  # noqa: S106, nobody's
+        campaign="2qbsgz3kxm4ta",
+        reason="Unregistered",
+    ),
+    WebhookReport: _WEBHOOK,
+    Webhooks: Webhooks(webhooks=[_WEBHOOK]),
     LinkMetadata: LinkMetadata(
         url="https://www.example.com/story/7",
         title="Storm",

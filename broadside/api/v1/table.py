@@ -40,6 +40,7 @@ from broadside.api.operations import (
     Peers,
     Verification,
 )
+from broadside.api.outward_records import FeedLine, HerdReport, LoadNoted, LoadRequest, RateRequest, Webhooks
 from broadside.api.preview_report import PreviewReport
 from broadside.api.ring_state import RingState
 from broadside.api.subscriber import MAX_SUBSCRIBERS, MAX_TOKEN, Subscriber
@@ -80,6 +81,13 @@ class EventsQuery(_Query, frozen=True, kw_only=True):
     """Also what runs in every node of the ring."""
     limit: Annotated[int, Meta(ge=1, le=10_000)] | msgspec.UnsetType = msgspec.UNSET
     """End after this number of events. Without it the stream goes on."""
+
+
+class FeedQuery(_Query, frozen=True, kw_only=True):
+    """Which part of the feed."""
+
+    limit: Annotated[int, Meta(ge=1, le=10_000)] = 1000
+    cursor: Annotated[str, Meta(max_length=64, description="The `cursor` of the last line that was read.")] = ""
 
 
 class SubscribersQuery(_Query, frozen=True, kw_only=True):
@@ -319,6 +327,18 @@ CANCEL = _move(
     "cancel", "Begin to cancel a campaign: subscribers not yet reached get nothing.", "The campaign has ended already."
 )
 
+RATE = Route(
+    method="POST",
+    path="/v1/campaigns/{id}/rate",
+    scope="editor",
+    summary="Change how many people a second a campaign reaches that was fired with a rate.",
+    body=RateRequest,
+    noun="a rate",
+    answer=CampaignReport,
+    errors={**NO_CAMPAIGN, 409: "The campaign has ended, or was fired without a rate."},
+    noted=("rate",),
+)
+
 _NO_DRAFT = {404: "There is no such draft."}
 
 DRAFTS = Route(
@@ -447,6 +467,45 @@ COUNT = Route(
     scope="viewer",
     summary="Count the base by channel.",
     answer=BaseCount,
+)
+
+FEED = Route(
+    method="GET",
+    path="/v1/feed",
+    scope="app",
+    summary="Send what became of subscribers, the oldest first: dead, replaced, restored. Each at least once, for "
+    "seven days. An empty answer: there is nothing new.",
+    query=FeedQuery,
+    answer=FeedLine,
+    stream=True,
+)
+
+# -- the newsroom's other systems --------------------------------------------------------------------------------------
+
+LOAD = Route(
+    audited=False,
+    method="POST",
+    path="/v1/load",
+    scope="app",
+    summary="Say how loaded the newsroom's site is, once a second: campaigns with a rate slow down, and go on. It "
+    "counts for five seconds.",
+    body=LoadRequest,
+    noun="a load",
+    answer=LoadNoted,
+)
+HERD = Route(
+    method="GET",
+    path="/v1/herd",
+    scope="viewer",
+    summary="Return what is known of the load of the newsroom's site, and what campaigns have left of their rate.",
+    answer=HerdReport,
+)
+WEBHOOKS = Route(
+    method="GET",
+    path="/v1/webhooks",
+    scope="operator",
+    summary="List this node's webhooks, and how far each receiver has heard.",
+    answer=Webhooks,
 )
 
 # -- refused tokens ----------------------------------------------------------------------------------------------------
@@ -657,6 +716,7 @@ TABLE: tuple[Route[Any], ...] = (
     PAUSE,
     RESUME,
     CANCEL,
+    RATE,
     DRAFTS,
     DRAFT,
     DRAFT_SAVE,
@@ -670,6 +730,10 @@ TABLE: tuple[Route[Any], ...] = (
     BULK,
     SUBSCRIBERS,
     COUNT,
+    FEED,
+    LOAD,
+    HERD,
+    WEBHOOKS,
     DEAD,
     DEAD_CONFIRM,
     DEAD_KEEP,

@@ -4,6 +4,7 @@
 -- day (dead_undo.lua).
 
 local atomic = require('roles.atomic')
+local feed = require('roles.store.feed')
 local memory = require('roles.memory')
 local rows = require('roles.store.dead_rows')
 local subscribers = require('roles.store.subscribers')
@@ -20,7 +21,7 @@ function dead.note(campaign, channel, entries, now)
         return
     end
     local row = rows.row_of(campaign, channel, now)
-    local removed, kept, likely, doubtful, reasons = 0, 0, 0, 0, {}
+    local removed, kept, likely, doubtful, reasons, gone = 0, 0, 0, 0, {}, {}
     local room, keep = math.max(0, MOST - row.waiting), not memory.full()
     if not keep or row.state == 'forgetting' then
         room = 0
@@ -28,7 +29,7 @@ function dead.note(campaign, channel, entries, now)
     for _, entry in ipairs(entries) do
         local id, token, bound, kind, reason = unpack(entry, 1, 5)
         if kind == 'certain' then
-            removed = removed + rows.remove(campaign, channel, id, token, bound, now, keep)
+            removed = removed + rows.remove(campaign, channel, id, token, bound, now, keep, gone, reason)
         elseif subscribers.has(channel, id, token) then
             if kind == 'likely' then
                 likely = likely + 1
@@ -45,6 +46,7 @@ function dead.note(campaign, channel, entries, now)
             end
         end
     end
+    feed.add('dead', channel, campaign, gone, now)
     subscribers.left(channel, removed)
     row = rows.update(row, {
         {'+', 'removed', removed}, {'+', 'waiting', kept}, {'+', 'likely', likely}, {'+', 'doubtful', doubtful},

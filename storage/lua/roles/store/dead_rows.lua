@@ -8,6 +8,7 @@
 local memory = require('roles.memory')
 local campaigns = require('roles.store.campaigns')
 local departures = require('roles.store.departures')
+local feed = require('roles.store.feed')
 local subscribers = require('roles.store.subscribers')
 local rows = {}
 
@@ -87,8 +88,9 @@ function rows.too_many(row, limit)
 end
 
 -- Delete one target, if it was registered at or before `bound`. With `keep` (there is memory, asked once for all) its
--- row is kept for the undo, as a tuple: a Lua table would cost twice as much as all the rest.
-function rows.remove(campaign, channel, id, token, bound, now, keep)
+-- row is kept for the undo, as a tuple: a Lua table would cost twice as much as all the rest. `gone`: a list, to which
+-- it is added for the feed.
+function rows.remove(campaign, channel, id, token, bound, now, keep, gone, reason)
     local row = subscribers.take_out(channel, id, token, bound)
     if row == nil then
         return 0
@@ -97,6 +99,7 @@ function rows.remove(campaign, channel, id, token, bound, now, keep)
         box.space.store_removed:replace({id, channel, campaign, now, row})
     end
     departures.note(row, 'dead', campaign, subscribers.now())
+    table.insert(gone, {id, token, reason or 'unknown'})
     return 1
 end
 
@@ -115,11 +118,13 @@ function rows.take_kept(row, f)
 end
 
 function rows.delete_kept(row, now)
-    local removed, keep = 0, not memory.full()
+    local removed, keep, gone = 0, not memory.full(), {}
     local taken = rows.take_kept(row, function(entry)
         removed = removed
-            + rows.remove(row.campaign, row.channel, entry.subscriber, entry.token, entry.bound, now, keep)
+            + rows.remove(row.campaign, row.channel, entry.subscriber, entry.token, entry.bound, now, keep, gone,
+                          entry.reason)
     end)
+    feed.add('dead', row.channel, row.campaign, gone, now)
     subscribers.left(row.channel, removed)
     rows.update(row, {{'+', 'removed', removed}})
     return taken

@@ -1,6 +1,7 @@
 -- The undo: restores targets that were deleted as dead within the last day.
 
 local atomic = require('roles.atomic')
+local feed = require('roles.store.feed')
 local memory = require('roles.memory')
 local rows = require('roles.store.dead_rows')
 local subscribers = require('roles.store.subscribers')
@@ -38,13 +39,17 @@ function dead_undo.dead_restore(channel, campaign, now)
         if owner == nil then
             return 0, 0, false
         end
-        local back = 0
+        local back, returned = 0, {}
         local key = {owner.campaign, owner.channel}
         local removed = box.space.store_removed.index.campaign:select(key, {limit = rows.STEP})
         for _, gone in ipairs(removed) do
-            back = back + (give_back(gone, now) and 1 or 0)
+            if give_back(gone, now) then
+                back = back + 1
+                table.insert(returned, {gone.subscriber, gone.row[3], ''})
+            end
             box.space.store_removed:delete(gone.subscriber)
         end
+        feed.add('restored', owner.channel, owner.campaign, returned, now)
         subscribers.returned(owner.channel, back)
         local left = #removed < rows.STEP and 0 or math.max(0, tonumber(owner.removed) - #removed)
         rows.update(owner, {{'=', 'removed', left}})

@@ -22,6 +22,9 @@ local coverage = require('roles.store.coverage')
 local dead = require('roles.store.dead')
 local dead_judge = require('roles.store.dead_judge')
 local dead_undo = require('roles.store.dead_undo')
+local duties = require('roles.store.duties')
+local feed = require('roles.store.feed')
+local herd = require('roles.store.herd')
 local node_states = require('roles.store.node_states')
 local experience = require('roles.store.experience')
 local nodes = require('roles.store.nodes')
@@ -30,12 +33,14 @@ local pauses = require('roles.store.pauses')
 local retention = require('roles.store.retention')
 local schedule = require('roles.store.schedule')
 local walk = require('roles.store.walk')
+local webhooks = require('roles.store.webhooks')
 local windows = require('roles.store.windows')
 
 local store = {}
 
 function store.start()
     local version = not box.info.ro and schema.migrate() or 0 -- a read replica has its schema from its master
+    webhooks.watch()
     publish('store', replication.confirmed({
         subscribers_put = successions.subscribers_put,
         subscribers_elsewhere = successions.subscribers_elsewhere,
@@ -101,8 +106,23 @@ function store.start()
         dead_list = dead.dead_list,
         dead_answer = dead.dead_answer,
         dead_restore = dead_undo.dead_restore,
+        duty_take = duties.duty_take,
+        duty_leave = duties.duty_leave,
+        feed_page = feed.feed_page,
+        campaign_rate = herd.campaign_rate,
+        herd_rates = herd.herd_rates,
+        herd_state = herd.herd_state,
+        herd_steer = herd.herd_steer,
+        load_note = herd.load_note,
+        webhook_due = webhooks.webhook_due,
+        webhook_heard = webhooks.webhook_heard,
+        webhook_failed = webhooks.webhook_failed,
+        webhook_list = webhooks.webhook_list,
         memory = memory.usage,
-        node_renew = pauses.node_renew,
+        node_renew = function(...)
+            webhooks.watch()
+            return pauses.node_renew(...)
+        end,
         channel_states = channels.channel_states,
         node_list = nodes.node_list,
         node_states = node_states.node_states,

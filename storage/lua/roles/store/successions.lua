@@ -4,6 +4,8 @@
 local atomic = require('roles.atomic')
 local dead = require('roles.store.dead')
 local departures = require('roles.store.departures')
+local feed = require('roles.store.feed')
+local fiber = require('fiber')
 local memory = require('roles.memory')
 local msgpack = require('msgpack')
 local subscribers = require('roles.store.subscribers')
@@ -59,7 +61,7 @@ end
 local function begin()
     local space = box.space.store_subscribers
     local counts = {moved = 0, merged = 0, unknown = 0}
-    local succeeded, left = {}, {}
+    local succeeded, left, moves = {}, {}, {}
 
     local function succeed(row, replaced)
         local channel, token = row[2], row[3]
@@ -75,9 +77,11 @@ local function begin()
         end
         succeeded[channel] = succeeded[channel] or {}
         table.insert(succeeded[channel], old.id)
+        moves[channel] = moves[channel] or {}
         if new == nil then
             counts.moved = counts.moved + 1
             departures.note(old, 'replaced', 0, subscribers.now())
+            table.insert(moves[channel], {old.id, replaced, token})
             return old
         end
         counts.merged = counts.merged + 1
@@ -87,17 +91,21 @@ local function begin()
             departures.note(old, 'replaced', 0, subscribers.now())
         end
         space:delete(goes.id)
+        table.insert(moves[channel], {stays.id, replaced, token})
         left[channel] = (left[channel] or 0) + 1
         return stays
     end
-    return succeed, counts, succeeded, left
+    return succeed, counts, succeeded, left, moves
 end
 
 local function put(rows)
-    local succeed, counts, succeeded, left = begin()
+    local succeed, counts, succeeded, left, moves = begin()
     local inserted, known = subscribers.put(rows, succeed)
     for channel, n in pairs(left) do
         subscribers.left(channel, n)
+    end
+    for channel, entries in pairs(moves) do
+        feed.add('replaced', channel, 0, entries, math.floor(fiber.time() * 1000))
     end
     for channel, ids in pairs(succeeded) do
         dead.succeeded(channel, ids)

@@ -9,6 +9,8 @@ local buried = require('roles.tubes.buried')
 local epochs = require('roles.tubes.epochs')
 local node_tubes = require('roles.tubes.node_tubes')
 local outbox = require('roles.tubes.outbox')
+local paced_campaigns = require('roles.tubes.paced_campaigns')
+local paused_campaigns = require('roles.tubes.paused_campaigns')
 local schema = require('roles.tubes.schema')
 local settlements = require('roles.tubes.settlements')
 local state = require('roles.tubes.state')
@@ -24,6 +26,7 @@ function tubes.start(channels)
     schema.migrate()
     outbox.start()
     workers.start()
+    paced_campaigns.start()
     node_tubes.ensure(channels)
     unsure.mark_all(cut_off)
     publish('tubes', {
@@ -43,6 +46,10 @@ function tubes.start(channels)
         baton_release = batons.baton_release,
         baton_release_worker = batons.baton_release_worker,
         page_put = settlements.page_put,
+        paced = paced_campaigns.list,
+        pace = function(rates)
+            paced_campaigns.set(rates, paused_campaigns.is_paused)
+        end,
         batch_take = batches.batch_take,
         batch_release = batches.batch_release,
         batch_release_worker = batches.batch_release_worker,

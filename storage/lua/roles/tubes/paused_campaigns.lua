@@ -12,6 +12,7 @@ local batch_format = require('roles.tubes.batch_format')
 local lanes = require('roles.tubes.lanes')
 local lost_takes = require('roles.tubes.lost_takes')
 local node_tubes = require('roles.tubes.node_tubes')
+local paced_campaigns = require('roles.tubes.paced_campaigns')
 local poison_counters = require('roles.tubes.poison_counters')
 local unsure = require('roles.tubes.unsure')
 
@@ -112,7 +113,8 @@ end
 local function sweep()
     for _, campaign in ipairs(parked_campaigns()) do
         local pause = paused[tostring(campaign)]
-        while (pause == nil or pause.purge) and atomic(unpark, campaign, pause ~= nil) > 0 do
+        -- those of a paced campaign come back at its rate
+        while (pause == nil and not paced_campaigns.is_paced(campaign) or pause ~= nil and pause.purge) and atomic(unpark, campaign, pause ~= nil) > 0 do
             fiber.yield()
             pause = paused[tostring(campaign)]
         end

@@ -7,6 +7,7 @@ local batch_format = require('roles.tubes.batch_format')
 local lanes = require('roles.tubes.lanes')
 local node_tubes = require('roles.tubes.node_tubes')
 local outbox = require('roles.tubes.outbox')
+local paced_campaigns = require('roles.tubes.paced_campaigns')
 local state = require('roles.tubes.state')
 local takes = require('roles.tubes.takes')
 
@@ -30,11 +31,11 @@ end
 -- begin_from, begin_until, lane}...}, the three before the lane 0 where no quiet hours hold, the lane nil for the middle
 -- one; held: {zone, recipients}s; tallies: channel -> outcome -> n of the recipients that need no batch; ended: the ids of
 -- these (campaigns/id_set.py). id, number: the baton's lease, which ends with the page. unsure: the recipients may have a
--- push from an owner that is lost. Returns 'put', 'marked' (was put before), 'fenced', or 'full': nothing was written,
+-- push from an owner that is lost. paced: the campaign's batches wait for a rate. Returns 'put', 'marked' (was put before), 'fenced', or 'full': nothing was written,
 -- because the memory is used up; try again when settlements have freed some. After 'put' and 'marked' also whether the
 -- baton was ours and is acked.
 function settlements.page_put(epoch, campaign, segment, seq, batches, recipients, tallies, ended, held, id, number,
-                              unsure)
+                              unsure, paced)
     return unless_full(pcall(memory.noticed, takes.with_taken, function(mine)
         if not state.leased() or state.get('epoch') ~= epoch then
             return 'fenced'
@@ -48,6 +49,9 @@ function settlements.page_put(epoch, campaign, segment, seq, batches, recipients
         for n, batch in ipairs(batches) do
             node_tubes.get(node_tubes.of_channel(batch[1])):put(
                 batch_format.first(epoch, campaign, segment, seq, n, batch, unsure), {delay = batch[2], pri = lanes.pri(batch[9])})
+        end
+        if paced then
+            paced_campaigns.mark(campaign)
         end
         box.space.tubes_marks:insert({campaign, segment, seq})
         outbox.append({kind = 'enqueued', campaign = campaign, segment = segment, seq = seq,

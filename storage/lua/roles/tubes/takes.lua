@@ -9,6 +9,7 @@ local buried = require('roles.tubes.buried')
 local lanes = require('roles.tubes.lanes')
 local lost_takes = require('roles.tubes.lost_takes')
 local node_tubes = require('roles.tubes.node_tubes')
+local paced_campaigns = require('roles.tubes.paced_campaigns')
 local paused_campaigns = require('roles.tubes.paused_campaigns')
 local poison_counters = require('roles.tubes.poison_counters')
 local state = require('roles.tubes.state')
@@ -34,6 +35,8 @@ local function to_hand_out(tube, task)
         task = tube:peek(task[1]) -- an earlier take of it ended without a result: its recipients are now counted as unsure
     end
     if paused_campaigns.any() and tube.name ~= node_tubes.BATONS and paused_campaigns.park(tube, task) then
+        return nil
+    elseif paced_campaigns.any() and tube.name ~= node_tubes.BATONS and paced_campaigns.park(tube, task) then
         return nil
     end
     local known = poison_counters.over_limit(tube.name, task[1])

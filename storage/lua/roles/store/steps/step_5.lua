@@ -70,6 +70,27 @@ local function forecast()
     experience:create_index('at', {parts = {'at', 'node'}})
 end
 
+local function outward()
+    -- What became of subscribers, for the app's backend: a row has those of one call. `sum`: how many there were up to
+    -- and with this row; `entries`: {subscriber, token, other} each, see feed.lua. `at`: ms UTC.
+    local feed = box.schema.space.create('store_feed', {format = {
+        {'number', 'unsigned'}, {'sum', 'unsigned'}, {'at', 'unsigned'}, {'kind', 'string'}, {'channel', 'string'},
+        {'campaign', 'unsigned'}, {'subscribers', 'unsigned'}, {'entries', 'array'},
+    }})
+    feed:create_index('number', {parts = {'number'}})
+    -- Each change of a campaign's state, for the webhooks.
+    local changes = box.schema.space.create('store_changes', {format = {
+        {'number', 'unsigned'}, {'at', 'unsigned'}, {'campaign', 'unsigned'}, {'state', 'string'},
+    }})
+    changes:create_index('number', {parts = {'number'}})
+    -- How far each webhook's receiver has heard them. `failing_since`: ms UTC, 0 if it does not fail.
+    local webhooks = box.schema.space.create('store_webhooks', {format = {
+        {'name', 'string'}, {'cursor', 'unsigned'}, {'heard_at', 'unsigned'}, {'failing_since', 'unsigned'},
+        {'tries', 'unsigned'}, {'error', 'string'}, {'missed', 'unsigned'},
+    }})
+    webhooks:create_index('name', {parts = {'name'}})
+end
+
 function step.formats()
     explained()
 end
@@ -79,6 +100,7 @@ function step.rows()
     answers()
     guards()
     forecast()
+    outward()
 end
 
 return step

@@ -1,0 +1,64 @@
+"""Answers the API's routes about the newsroom's other systems: the load of its site, the feed, the webhooks."""
+
+from __future__ import annotations
+
+import msgspec
+from starlette.responses import Response
+
+from broadside.api.campaign_report import CampaignReport
+from broadside.api.outward_records import HerdReport, LoadNoted, LoadRequest, RateRequest, Webhooks
+from broadside.api.v1 import table
+from broadside.console.calls import Bound, Call, bind
+from broadside.console.outflow import Outflow
+from broadside.console.stream_answer import StreamAnswer
+from broadside.newsroom.newsroom import Newsroom
+
+LINES_A_PART = 200
+
+
+def outward_routes(newsroom: Newsroom) -> list[Bound]:
+    """Bind the routes."""
+    outward = newsroom.outward
+
+    async def load(call: Call) -> LoadNoted:
+        wanted = call.body(LoadRequest)
+        await outward.herd.note_load(wanted.load)
+        return LoadNoted(load=wanted.load)
+
+    async def herd(call: Call) -> HerdReport:
+        return outward.herd.state()
+
+    async def rate(call: Call) -> CampaignReport:
+        await newsroom.check_campaign(call.campaign, call.holder.limits)
+        return await newsroom.set_rate(call.campaign, call.body(RateRequest).rate)
+
+    async def feed(call: Call) -> Response:
+        query = call.query(table.FeedQuery)
+        lines = outward.feed.lines(query.cursor, query.limit, call.holder.limits)
+        first = [await anext(lines, None)]  # what is wrong with the request is said before the answer begins
+
+        async def write(out: Outflow) -> None:
+            part = bytearray()
+            for line in first:
+                if line is not None:
+                    part += msgspec.json.encode(line) + b"\n"
+            async for line in lines:
+                part += msgspec.json.encode(line) + b"\n"
+                if part.count(b"\n") >= LINES_A_PART:
+                    await out.put(bytes(part))
+                    part.clear()
+            if part:
+                await out.put(bytes(part))
+
+        return StreamAnswer("application/x-ndjson", write, call.ended)
+
+    async def webhooks(call: Call) -> Webhooks:
+        return await outward.webhooks()
+
+    return [
+        bind(table.LOAD, load),
+        bind(table.HERD, herd),
+        bind(table.RATE, rate),
+        bind(table.FEED, feed),
+        bind(table.WEBHOOKS, webhooks),
+    ]

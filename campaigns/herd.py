@@ -1,0 +1,93 @@
+"""The herd governor: how fast people may be reached, so that the newsroom's own site bears those who open the news.
+
+Pure: no I/O, no clock. A campaign has a :class:`Herd`, fixed at Fire; one node of the ring has the :class:`Governor`,
+which lowers the rate of all such campaigns while the site is loaded, and lets them go again.
+"""
+
+from __future__ import annotations
+
+import math
+
+import msgspec
+
+HERD = "herd"
+"""The entry of a campaign's policy with its :class:`Herd`."""
+START = 0.05
+"""Share of the rate with which a ramp, and the governor, begin."""
+LEAST = 0.01
+"""The least share that the governor leaves a campaign: it never stops one, as that is a person's decision."""
+SILENT_AFTER = 10.0
+"""Seconds without a reading after which nobody knows the load: then the share falls to :data:`SILENT`, not below."""
+SILENT = 0.1
+OVERLOADED = 1.2
+"""The load of a site that answers by an error, or too late."""
+WORST = 2.0
+"""The highest load that counts."""
+
+
+LEAST_BATCH = 10
+"""Recipients of the smallest batch: a task for each phone would fill the queue's memory."""
+A_BATCH = 0.1
+"""Seconds' worth of people in a batch: all of a batch goes out at once."""
+
+
+class Herd(msgspec.Struct, frozen=True, kw_only=True):
+    """How fast a campaign reaches people."""
+
+    rate: float
+    """People a second, over the whole ring."""
+    ramp: float = 0.0
+    """Seconds from the start over which the rate rises to this, from a twentieth of it."""
+    governed: bool = False
+    """Whether the newsroom's load lowers it."""
+
+
+def batch_at(rate: float) -> int:
+    """Recipients of a batch at most, of a campaign that reaches ``rate`` people a second."""
+    return max(LEAST_BATCH, round(min(rate * A_BATCH, 1e6)))
+
+
+class Governor:
+    """Finds the share of their rate that campaigns may have, by the load of the newsroom's site.
+
+    ``target``: the load to keep, 0 to 1. ``lag``: seconds within which half of those who open a push have opened it.
+    Between two steps the share grows at most as fast as its consequences can be seen: e-fold in ``lag`` seconds, the
+    more slowly the nearer the load is to its target. The load is looked at as it will be in ``lag`` seconds, if it goes
+    on as in the last few. Above the target the share falls in proportion, at most by half within ``lag`` seconds.
+    """
+
+    def __init__(self, target: float, lag: float, share: float = START) -> None:
+        self.target = target
+        self.lag = max(5.0, lag)
+        self.share = share
+        self.load: float | None = None
+        """The load, smoothed; None: nobody knows it."""
+        self._slope = 0.0  # of the load, a second
+        self._silent = 0.0
+
+    @property
+    def silent(self) -> bool:
+        """Whether nobody has told the load for too long."""
+        return self.load is None or self._silent >= SILENT_AFTER
+
+    def step(self, load: float | None, seconds: float) -> float:
+        """Return the share after ``seconds``, with a new reading of the load, or None."""
+        if load is None:
+            self._silent += seconds
+            if self._silent >= SILENT_AFTER:
+                self.share = max(min(self.share, SILENT), self.share * math.exp(-seconds / self.lag))
+                self.load = None
+            return self.share
+        self._silent = 0.0
+        load = min(max(0.0, load), WORST)
+        if self.load is None:
+            self.load, self._slope = load, 0.0
+        before, weight = self.load, 1 - math.exp(-seconds / 2.0)
+        self.load += weight * (load - before)
+        slow = 1 - math.exp(-seconds / max(2.0, self.lag / 2))
+        self._slope += slow * ((self.load - before) / seconds - self._slope)
+        ahead = self.load + max(0.0, self._slope) * self.lag
+        room = max(-1.0, 1 - ahead / self.target)
+        pace = room if room > 0 else 2 * math.log(2) * room
+        self.share = min(1.0, max(LEAST, self.share * math.exp(pace * seconds / self.lag)))
+        return self.share
