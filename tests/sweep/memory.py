@@ -314,7 +314,7 @@ class MemoryStore:
         }  # fmt: skip
         return [True, None]
 
-    def campaign_fire(self, id: int, segments: int, now: int, windows: None) -> list[Any]:
+    def campaign_fire(self, id: int, segments: int, now: int, windows: None, guard: None) -> list[Any]:
         c = self.campaigns.get(id)
         if c is None:
             return [None]
