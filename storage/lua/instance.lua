@@ -1,6 +1,7 @@
 -- One Tarantool of ours, embedded or standalone: settings, roles, users, and `listen` last.
 
-local fiber = require('fiber')
+require('newer')
+
 local hosts = require('hosts')
 local json = require('json')
 local leaving = require('leaving')
@@ -62,9 +63,6 @@ function instance.start(config)
     -- Little is alive here; the garbage is batches of 80 KB. So the collector may wait for four times as much garbage:
     -- by default it took a seventh of the CPU, now a fifteenth.
     collectgarbage('setpause', 400)
-    if fiber.set_max_slice ~= nil then
-        fiber.set_max_slice(3600) -- else a verb fails during which the machine stood still for a second
-    end
     room.wait(config.directory)
     local settings = {
         work_dir = config.directory, memtx_dir = '.', wal_dir = '.', vinyl_dir = '.',

@@ -12,7 +12,7 @@ local function fill(space)
     collectgarbage()
     local size = 1000000
     local id = 0
-    while size > 50 do
+    while size > 0 do
         if pcall(space.insert, space, {id, string.rep('x', size)}) then
             id = id + 1
         else

@@ -24,6 +24,7 @@ AUDIENCES, ROWS, A_PAGE = 10_000, 600, 20
 LUA = Path(__file__).parents[2] / "storage/lua"
 ASKED = """
 package.path = os.getenv('LUA') .. '/?.lua;' .. os.getenv('LUA') .. '/?/init.lua;' .. package.path
+require('newer')
 box.cfg{work_dir = os.getenv('DIR'), log = os.getenv('DIR') .. '/log', wal_mode = 'none', feedback_enabled = false}
 require('roles.store.schema').migrate()
 local page_read = require('roles.store.page_read')

@@ -18,6 +18,7 @@ pytestmark = pytest.mark.tarantool
 LUA = Path(__file__).parents[2] / "storage" / "lua"
 SCRIPT = """
 package.path = arg[1] .. '/?.lua;' .. package.path
+require('newer')
 local msgpack = require('msgpack')
 local settled_ids = require('roles.store.settled_ids')
 local answers = {}
