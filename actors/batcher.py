@@ -64,9 +64,11 @@ def split(page: Page, channels: Collection[str], now: int, sizes: Mapping[str, i
     for channel, rows in page.skipped.items():
         tallies[channel] = {ENQUEUED: 0, SKIPPED: rows}
     for part in page.parts:
-        channel = part.channel
+        channel = page.campaign.channel_of(part.channel)
         if channel not in audience:
             continue
+        if channel != part.channel:
+            part = part._replace(channel=channel)
         if page.claim.ended:
             part = _left(part, page.claim.ended)
         if not part.size:

@@ -14,6 +14,7 @@ from actors.hands import Hands
 from actors.poison import PoisonCounter
 from actors.stopped import StoppedCampaigns
 from campaigns.batch import Batch, Leave
+from campaigns.drill import is_drill_channel
 from campaigns.lane import Lane
 from campaigns.recipient import unpack_recipients
 from storage.errors import LinkLost
@@ -169,6 +170,10 @@ class Consumer:
             return None
         if campaign is None:
             await self._bury(id, number, f"the store knows no campaign {task.campaign}")
+            return None
+        if campaign.drill != is_drill_channel(self._channel):
+            # the channels' names keep the two apart: should that ever fail, no phone hears of a drill
+            await self._bury(id, number, f"a drill and a real campaign do not share channel {self._channel}")
             return None
         batch = Batch(
             task.campaign,

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from campaigns.drill import DRILL, drill_channel
 from campaigns.herd import HERD, Herd, batch_at
 from campaigns.lane import Lane
 from campaigns.message import Message
@@ -73,6 +74,15 @@ class Campaign:
     def planned(self) -> bool:
         """Whether the store looks at each row when it reads a page: for its window class, or for the audience."""
         return self.windowed or self.where is not None
+
+    @property
+    def drill(self) -> bool:
+        """Whether it goes to simulators alone (``campaigns.drill``)."""
+        return DRILL in self.policy
+
+    def channel_of(self, channel: str) -> str:
+        """The channel that takes its pushes to subscribers of ``channel``. Of a drill it is never a real one."""
+        return drill_channel(channel) if self.drill else channel
 
     @property
     def channels(self) -> frozenset[str]:

@@ -451,6 +451,14 @@ class Settlement:
         return wire if self.left is None else [*wire, list(self.left)]
 
 
+@dataclass(frozen=True, slots=True)
+class SigningKey:
+    """The key that signs certificates; every node of the store has the same."""
+
+    private: bytes = field(repr=False)
+    created_at: int
+
+
 class Once(NamedTuple):
     """A client's idempotency key, and the request that it stands for."""
 

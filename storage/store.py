@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
@@ -13,6 +14,7 @@ import msgspec
 from campaigns.baton import Baton
 from campaigns.campaign import Campaign
 from campaigns.channel_state import MOST, ChannelState
+from campaigns.drill import is_drill_channel
 from campaigns.id_set import pack_ids, unpack_ids
 from campaigns.message import Message
 from campaigns.recipient import Recipient
@@ -45,6 +47,7 @@ from storage.records import (
     PageRows,
     PausedCampaign,
     Row,
+    SigningKey,
     Stored,
     TextGuard,
     WaitedFor,
@@ -284,9 +287,9 @@ class Store:
         return dict((await self._link.call(self._where, "store.attributes_drawn", draws))[0])
 
     async def channels_served(self) -> frozenset[str] | None:
-        """The channels that the ring's nodes serve; None: no node has joined yet."""
+        """The channels that the ring's nodes serve, without those of drills; None: no node has joined yet."""
         (channels,) = await self._link.call(self._where, "store.channels_served")
-        return None if channels is None else frozenset(channels)
+        return None if channels is None else frozenset(name for name in channels if not is_drill_channel(name))
 
     async def channels_missing(self) -> dict[str, tuple[bool, int]]:
         """Channels for which firing campaigns wait, because no living node can walk them.
@@ -366,6 +369,12 @@ class Store:
         """
         (found,) = await self._link.call(self._where, "store.explain_facts", id, subscriber, list(tokens))
         return None if found is None else list(found)
+
+    async def signing_key(self, proposed: bytes, now: int) -> SigningKey:
+        """The store's key for certificates: the one that was proposed first."""
+        text = base64.b64encode(proposed).decode("ascii")
+        ((private, created_at),) = await self._link.call(self._where, "store.signing_key", text, now)
+        return SigningKey(base64.b64decode(private), int(created_at))
 
     async def subscribers_in(self, after: int, to: int) -> dict[str, int]:
         """Subscribers by channel with an id in (after, to], counted in slices."""

@@ -19,6 +19,7 @@ MODULES = {
     "campaign": "the command; the record",
     "node": "the command; the node",
     "twin": "the command; the twin",
+    "drill": "the command; the record",
     # the same room in each folder
     "errors": "each folder's own base error",
     "credentials": "one per platform",

@@ -46,6 +46,7 @@ class AlarmName(Enum):
     CHANNEL_RATE = "channel-rate"
     LOAD_SILENT = "load-silent"
     WEBHOOK_FAILS = "webhook-fails"
+    DRILL_SLOW = "drill-slow"
 
 
 class Alarm(msgspec.Struct, frozen=True, kw_only=True):

@@ -28,6 +28,7 @@ from broadside.api.report_text import (
 from broadside.api.v1 import table as routes
 from broadside.api.v1.route import Route
 from broadside.cli import device_send
+from broadside.cli.certificates import certificate
 from broadside.cli.explain import explain
 from broadside.cli.forecast import forecast
 from broadside.cli.message_options import Channels, KindName, QuietChoice, Ttl, Written, of_kind, request_of
@@ -70,7 +71,7 @@ def register(app: App) -> None:
     group.command(forecast)
     group.command(show)
     group.command(watch)
-    for act in (pause, resume, cancel, rate, verify, explain, archive):
+    for act in (pause, resume, cancel, rate, verify, explain, certificate, archive):
         group.command(act)
     app.command(group)
 

@@ -28,6 +28,7 @@ Examples:
     broadside key revoke k3xm4taq
     broadside key revoke local    this node's own key (var/api.key) is made anew
     broadside key link            a link that logs a browser in, once
+    broadside key certificates    the public key that certificates are verified with
 
 A key is shown once, and stored as a hash. A revoked key is refused within 5 s
 on every node, and its sessions and streams end."""
@@ -40,6 +41,7 @@ def register(app: App) -> None:
     group.command(list_, name="list")
     group.command(revoke)
     group.command(link)
+    group.command(certificates)
     app.command(group)
 
 
@@ -118,3 +120,15 @@ def _row(key: KeyRecord) -> list[object]:
         state = f"until {moment(key.expires_at)}"
     names = [", ".join(each) if each is not None else "all" for each in (key.channels, key.kinds)]
     return [key.id, key.name, key.role, *names, key.most, None if key.used_at is None else moment(key.used_at), state]
+
+
+def certificates(*, json: Json = False, config: ConfigFile = None, data: DataDir = None) -> int:
+    """Print the public key that certificates are verified with, as PEM."""
+    with client(config, data) as node:
+        found = node.call(routes.CERTIFICATE_KEY)
+    if json:
+        say_json(found)
+    else:
+        say(found.public.rstrip("\n"))
+        complain(f"key {found.key}, made {moment(found.created_at)}")
+    return 0

@@ -16,6 +16,7 @@ from msgspec import Meta
 
 from broadside import machine_users
 from broadside.config import strict_toml
+from broadside.config.drills import DrillChannel, DrillConfig, read_drill
 from broadside.config.guards import read_guards
 from broadside.config.http import HOST_PATTERN, HTTP_REMEDIES, Http, checked_http
 from broadside.config.kinds import check_hours, read_kinds
@@ -37,6 +38,7 @@ from broadside.config.tarantool import (
 )
 from broadside.errors import ConfigError, shown
 from broadside.machine_limits import GB, cores, memory
+from campaigns.drill import drill_channel, is_drill_channel
 from campaigns.guards import Guards
 from campaigns.kind import BUILT_IN, Kind
 from campaigns.quiet_hours import QuietHours, read_hours, zones_known
@@ -180,6 +182,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     """``[[hooks]]``: what is asked for before Fire."""
     webhooks: tuple[Webhook, ...] = ()
     """``[[webhooks]]``: who hears of campaigns."""
+    drill: DrillConfig | None = None
+    """``[drill]``: rehearsals of the whole base against simulators."""
     demo: Demo | None = None
     """Fill an empty base with sample phones and fire at them. Only if every channel is a twin."""
     proxy: Proxy | None = None
@@ -192,6 +196,17 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     def keep_ms(self) -> int:
         """``keep_days`` in milliseconds."""
         return self.keep_days * 86_400_000
+
+    @property
+    def drills(self) -> list[DrillChannel]:
+        """The channels as drills know them; none without ``[drill]``."""
+        channels = self.channels.items() if self.drill is not None else ()
+        return [DrillChannel(name, each.platform, each.app, each.connections) for name, each in channels]
+
+    @property
+    def tubes(self) -> list[str]:
+        """All channels that have a tube here."""
+        return [*self.channels, *(drill_channel(each.channel) for each in self.drills)]
 
     def secret_variables(self) -> frozenset[str]:
         """The environment variables that hold passwords: no child process inherits them."""
@@ -276,6 +291,7 @@ def _config(reader: strict_toml.Reader, table: dict[str, object], source: Path) 
         herd=read_herd(reader, table.get("herd", {})),
         hooks=read_hooks(reader, table.get("hooks", [])),
         webhooks=read_webhooks(reader, table.get("webhooks", [])),
+        drill=read_drill(reader, table["drill"]) if "drill" in table else None,
         demo=demo,
         proxy=read_proxy(reader, table.get("network", {})),
         source=source,
@@ -326,6 +342,8 @@ def _channels(reader: strict_toml.Reader, tables: object) -> dict[str, Channel]:
         key = f"channels.{name}"
         if not NAME.fullmatch(name):
             reader.problem(key, f"{shown(name)} cannot be a channel's name", NAME_RULE, name)
+        elif is_drill_channel(name):
+            reader.problem(key, f"{shown(name)} begins as only the channels of drills do", "give it another name", name)
         channel = reader.table(Channel, table, key, remedies)
         if channel is not None:
             channels[name] = _checked_channel(reader, channel, key)

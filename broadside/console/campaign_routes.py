@@ -10,7 +10,9 @@ from starlette.responses import Response
 from broadside.api.audience_request import AudienceCount, CountRequest, KnownAttributes
 from broadside.api.bounds import channels_problem, request_problem
 from broadside.api.campaign_report import CampaignPage, CampaignReport, FireRequest, NewsroomClock
+from broadside.api.certificate_records import CampaignCertificate, CertificateKey
 from broadside.api.device_send_records import DeviceSend, DeviceSendReport
+from broadside.api.drill_records import DrillRecord, Drills
 from broadside.api.explain_records import ExplainRequest, Explanations
 from broadside.api.forecast_records import Forecast
 from broadside.api.link_records import LinkMetadata, LinkRequest
@@ -112,6 +114,18 @@ def campaign_routes(newsroom: Newsroom) -> list[Bound]:
             raise RecordError(Problem("token", "is wanted, or subscriber: one of the two", "give one of them"))
         return _there(call, await newsroom.explain(call.campaign, wanted))
 
+    async def certificate(call: Call) -> CampaignCertificate:
+        return _there(call, await newsroom.certificates.issue(call.campaign))
+
+    async def certificate_key(call: Call) -> CertificateKey:
+        return await newsroom.certificates.public()
+
+    async def drills(call: Call) -> Drills:
+        return await newsroom.drills.last()
+
+    async def drill(call: Call) -> DrillRecord:
+        return await newsroom.drills.start(call.holder.name)
+
     async def count(call: Call) -> AudienceCount:
         wanted = call.body(CountRequest)
         if problem := channels_problem(wanted.audience.channels or [], "audience.channels"):
@@ -137,6 +151,10 @@ def campaign_routes(newsroom: Newsroom) -> list[Bound]:
         bind(table.COVERAGE, coverage),
         bind(table.VERIFY, verify),
         bind(table.EXPLAIN, explain),
+        bind(table.CERTIFICATE, certificate),
+        bind(table.CERTIFICATE_KEY, certificate_key),
+        bind(table.DRILLS, drills),
+        bind(table.DRILL_START, drill),
         bind(table.PAUSE, pause),
         bind(table.RESUME, resume),
         bind(table.CANCEL, cancel),

@@ -19,7 +19,11 @@ PROBLEMS_TOLD = 50
 
 async def coverage(store: Store, campaign: Campaign) -> Coverage:
     """Return a campaign's walked ranges and gaps, from its ledger."""
-    cursors, pages = await store.campaign_cursors(campaign.id), await store.campaign_pages(campaign.id)
+    return coverage_of(campaign, await store.campaign_cursors(campaign.id), await store.campaign_pages(campaign.id))
+
+
+def coverage_of(campaign: Campaign, cursors: Sequence[Cursor], pages: Sequence[LedgerPage]) -> Coverage:
+    """The same from a ledger that was read before."""
     gaps = [*_gaps(campaign, cursors, pages)]
     return Coverage(id=campaign_text(campaign.id), state=campaign.state, walked=_merge(pages), gaps=gaps)
 
@@ -34,16 +38,16 @@ async def verify(store: Store, campaign: Campaign) -> Verification:
         if page.state in ("enqueued", "settled") and campaign.where is not None:
             problems += await _compare_audience(store, page, campaign, channels)
         elif page.state in ("enqueued", "settled"):
-            base = await store.subscribers_in(page.from_id, page.to_id)
+            base = _named(campaign, await store.subscribers_in(page.from_id, page.to_id))
             if any(there > _enqueued(page, name) for name, there in base.items()):
-                away = await _away(store, campaign, page)
+                away = _named(campaign, await _away(store, campaign, page))
                 for name, there in base.items():
                     base[name] = max(min(there, _enqueued(page, name)), there - away.get(name, 0))
             problems += _compare(page, base, campaign, channels)
-    removed = await store.removals()
+    removed = _named(campaign, await store.removals())
     fired = campaign.fired_at or 0
     # a subscriber deleted before Fire and restored after it is in `removed_before`, but no longer in today's count
-    returned = await store.restored_in(0, max((page.to_id for page in pages), default=0), fired, fired)
+    returned = _named(campaign, await store.restored_in(0, max((p.to_id for p in pages), default=0), fired, fired))
     for name, checked in sorted(channels.items()):
         since = removed.get(name, 0) + returned.get(name, 0) - campaign.removed_before.get(name, 0)
         if checked.left > since:
@@ -59,6 +63,11 @@ async def verify(store: Store, campaign: Campaign) -> Verification:
         channels=dict(sorted(channels.items())),
         problems=problems[:PROBLEMS_TOLD],
     )
+
+
+def _named(campaign: Campaign, counts: dict[str, int]) -> dict[str, int]:
+    """Counts of the base, by the channels that the campaign uses."""
+    return {campaign.channel_of(name): n for name, n in counts.items()}
 
 
 async def _away(store: Store, campaign: Campaign, page: LedgerPage) -> dict[str, int]:

@@ -164,6 +164,11 @@ class Firing:
             raise failed("the store no longer knows the draft", _AGAIN)
         return campaign
 
+    async def begin(self, id: int, lane: Lane) -> None:
+        """Fire a draft that this node has just made. Raises ``StorageError``; a repeat changes nothing."""
+        if batons := await self._store.campaign_fire(id, self._segments, self._clock()):
+            await self.spread(batons, lane)
+
     async def start(self, id: int, channels: list[str] | None, policy: dict[str, Any], windows: Windows | None) -> bool:
         """Start a scheduled campaign that is due, unless another node has. Returns whether this call put its batons.
 

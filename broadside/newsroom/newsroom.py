@@ -32,14 +32,17 @@ from broadside.api.preview_report import PreviewReport
 from broadside.api.served_channels import meant
 from broadside.api.token_rules import DeviceTokens
 from broadside.api.v1.cursors import page, read_cursor
+from broadside.config.drills import DrillConfig
 from broadside.errors import Conflict, Problem, RecordError, shown
 from broadside.newsroom import served, starts, stopping
 from broadside.newsroom.adaptation import adapt, policy_entries
 from broadside.newsroom.alarms import RefusedLines
 from broadside.newsroom.audience_desk import AudienceDesk, Chosen
+from broadside.newsroom.certificates.certificate_desk import CertificateDesk
 from broadside.newsroom.coverage import coverage, verify
 from broadside.newsroom.dead_desk import DeadDesk, questions
 from broadside.newsroom.draft_desk import DraftDesk
+from broadside.newsroom.drills.drill_desk import DrillDesk
 from broadside.newsroom.dry_run import PHONES, DryRun
 from broadside.newsroom.explain.explain_desk import ExplainDesk
 from broadside.newsroom.firing import Firing, new_id
@@ -130,6 +133,7 @@ class Newsroom:
         link_hosts: Sequence[str] = (),
         neighbours: Mapping[str, Tubes] = MappingProxyType({}),
         archive: Path | None = None,
+        drill: DrillConfig | None = None,
         renderers: Mapping[str, Renderer] = MappingProxyType({}),
         ring: Ring | None = None,
         outward: Outward | None = None,
@@ -153,6 +157,17 @@ class Newsroom:
         self.drafts = DraftDesk(store.drafts, clock, zone)
         self.subscribers = SubscriberDesk(store, checks, device_tokens, clock)
         self.tubes = TubeDesk(tubes, checks)
+        self.drills = DrillDesk(
+            store=store,
+            firing=self._firing,
+            resume=self.resume,
+            foresee=self._foresee_whole,
+            config=drill,
+            channels=list(device_tokens.channels),
+            zone=zone,
+            clock=clock,
+        )
+        self.certificates = CertificateDesk(store, node, archive, clock)
         self._explain = ExplainDesk(store, {node: tubes, **neighbours}, device_tokens, archive, clock)
         self._dry_run = dry_run
         self.devices = DeviceSender(store, dry_run, device_tokens, clock)
@@ -207,6 +222,7 @@ class Newsroom:
         try:
             guard = text_guard(request, self._guards)
             campaign = await self._firing.fire(request, sent.message, policy, check, key, owner, windows, guard)
+            await self.drills.make_way()
         except Repeats as repeats:
             raise same_again(repeats, request, self._clock(), self.zone) from None
         now = self._clock()
@@ -279,6 +295,11 @@ class Newsroom:
         """The entry of a campaign's policy with its forecast."""
         windows = await trio.to_thread.run_sync(self._windows, times, quiet, chosen.channels)
         return await self.forecasts.kept(message, chosen, windows, chosen.channels)
+
+    async def _foresee_whole(self, message: Message, channels: Sequence[str]) -> dict[str, str]:
+        """The entry of a policy with the forecast of a message to whole channels, now."""
+        chosen = await self.audience.choose(None, list(channels), "")
+        return await self.forecasts.kept(message, chosen, None, chosen.channels)
 
     async def forecast(self, request: FireRequest) -> Forecast:
         """Foresee how long a campaign would take. Fires and stores nothing. Raises as :meth:`rehearse` does."""

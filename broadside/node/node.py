@@ -36,12 +36,15 @@ from broadside.errors import ConfigError, Problem
 from broadside.machine_limits import peak_memory
 from broadside.newsroom.alarm_board import AlarmBoard
 from broadside.newsroom.alarms import Setbacks, log_alarms, worker_alarms
+from broadside.newsroom.certificates.certificate_desk import KeyKeeper
+from broadside.newsroom.drills.drill_desk import DrillKeeper
 from broadside.newsroom.dry_run import DryRun
 from broadside.newsroom.newsroom import Newsroom
 from broadside.newsroom.quiet_policy import Quiet
 from broadside.newsroom.ring import Ring
 from broadside.newsroom.starts import missed_alarms
 from broadside.node import processes
+from broadside.node.drill_twins import DrillTwins
 from broadside.node.learning import Learning
 from broadside.node.own_state import OwnState
 from broadside.node.quotas import Allowance, allowances
@@ -100,6 +103,7 @@ class Node:
             )
             for platform in sorted({channel.platform for channel in config.channels.values() if channel.twin})
         }
+        self._drills = DrillTwins(config.drills, folder.twins / "drill")
         self._workers = [processes.WorkerState(f"worker-{n + 1}") for n in range(config.node.workers)]
         peers = self._peers = self._tarantools.peers()
         self._dead: list[DeadStanding] = []
@@ -135,6 +139,7 @@ class Node:
             peers=[Tubes(self._link, "node", f"peer:{name}") for name in peers],
             neighbours={name: Tubes(self._link, "node", f"peer:{name}") for name in peers},
             archive=folder.archive,
+            drill=config.drill,
             zone=config.newsroom.zone,
             quiet=Quiet(
                 config.newsroom.quiet_hours,
@@ -231,13 +236,23 @@ class Node:
             )
         children += [
             ChildSpec(
-                f"twin-{twin.platform}",
+                twin.name,
                 partial(twin.process, self._environment),
                 start_timeout=60.0,
                 shutdown=10.0,
                 together=True,
             )
             for twin in self._twins.values()
+        ]
+        children += [
+            ChildSpec(
+                twin.name,
+                partial(self._drills.contained, twin, self._environment, self._observe),
+                start_timeout=60.0,
+                shutdown=10.0,
+                together=True,
+            )
+            for twin in self._drills.twins.values()
         ]
         children.append(ChildSpec("link", lambda: self._link))
         children.append(ChildSpec("membership", self._membership, start_timeout=JOIN))
@@ -254,13 +269,16 @@ class Node:
         children.append(ChildSpec("pacer", self._pacer))
         for name, actor in self._outward.actors().items():
             children.append(ChildSpec(name, partial(_same, actor)))
+        if self._config.drill is not None:
+            children.append(ChildSpec("drills", lambda: DrillKeeper(self.newsroom.drills, self._measure)))
+        children.append(ChildSpec("certificate-key", lambda: KeyKeeper(self.newsroom.certificates)))
         return children
 
     def _membership(self) -> Actor:
         name = self._config.node.name
         return Membership(
             node=name,
-            channels=list(self._config.channels),
+            channels=self._config.tubes,
             tubes=self._tubes,
             store=self._store_verbs,
             clock=wall_clock,
@@ -404,7 +422,7 @@ class Node:
             queue=self._tarantools.queue(),
             peers=self._peers,
             replica=self._tarantools.replica(),
-            channels=self._setups(),
+            channels=[*self._setups(), *self._drill_setups()],
             reports=worker == self._workers[0].name,
             tokens=self._tokens.current(),
             drain=self._config.node.drain,
@@ -413,6 +431,16 @@ class Node:
             dead=self._dead_news(),
             stopped=sorted(self._stopped),
         )
+
+    def _drill_setups(self) -> list[wire.ChannelSetup]:
+        paces = {name: allowance.pace for name, allowance in self.allowances.items()}
+        return self._drills.setups(self._config.node.workers, paces)
+
+    async def _measure(self) -> None:
+        """Let the simulators of drills answer as the providers were found to."""
+        for name in self._drills.measured(self._learning.experience):
+            await self.tree.terminate_child(name)
+            await self.tree.restart_child(name)
 
     def _setups(self) -> list[wire.ChannelSetup]:
         return [self._setup(name, channel) for name, channel in self._config.channels.items()]
@@ -466,7 +494,12 @@ class Node:
         missed = missed_alarms(self._scheduler.missed, self._config.newsroom.zone)
         workers = worker_alarms({worker.name: worker.serving for worker in self._workers})
         refused = self.newsroom.refused_lines.alarms()
-        ours = [*self._outward.alarms(), *self._setbacks.alarms(), *log_alarms(logs.troubles())]
+        ours = [
+            *self.newsroom.drills.alarms(),
+            *self._outward.alarms(),
+            *self._setbacks.alarms(),
+            *log_alarms(logs.troubles()),
+        ]
         return [*missed, *refused, *ours, *workers]
 
     def _states(self) -> list[ChannelState]:
@@ -486,7 +519,7 @@ class Node:
         for worker in self._workers:
             counters, stats = worker.counters(), worker.stats
             for name, figures in counters.channels.items():
-                channels[name].add(figures)
+                channels.setdefault(name, ChannelFigures()).add(figures)
             workers[worker.name] = WorkerFigures(
                 serving=worker.serving,
                 starts=worker.starts,

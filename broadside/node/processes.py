@@ -40,8 +40,13 @@ def tarantool(embedded: Embedded, env: Mapping[str, str]) -> ChildProcess:
 class TwinState:
     """The state of one provider's twin: how to restart it unchanged, and how to reach it."""
 
-    def __init__(self, platform: str, apps: Sequence[str], folder: Path) -> None:
+    def __init__(
+        self, platform: str, apps: Sequence[str], folder: Path, *, name: str = "", recorded: bool = True
+    ) -> None:
+        """``name``: of its process; ``recorded``: whether it keeps a ledger."""
         self.platform = platform
+        self.name = name or f"twin-{platform}"
+        self._recorded = recorded
         self.apps = list(apps)
         self.folder = folder
         self.port = 0
@@ -62,13 +67,14 @@ class TwinState:
     def process(self, env: Mapping[str, str]) -> ChildProcess:
         """One incarnation of the twin; every later one listens on the first one's port."""
         command = [sys.executable, "-m", "simulators.twin", self.platform, "--guard", "--port", str(self.port)]
-        command += ["--directory", str(self.folder), "--ledger", str(self.ledger)]
+        command += ["--directory", str(self.folder)]
+        if self._recorded:
+            command += ["--ledger", str(self.ledger)]
         for app in self.apps:
             command += ["--app", app]
         if self.script.exists():
             command += ["--script", str(self.script)]
-        name = f"twin-{self.platform}"
-        return ChildProcess(name, command, env=env, on_ready=self._ready, log_line=child_line(name))
+        return ChildProcess(self.name, command, env=env, on_ready=self._ready, log_line=child_line(self.name))
 
     def _ready(self, said: dict[str, Any]) -> None:
         self.port = int(said["port"])

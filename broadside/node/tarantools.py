@@ -20,7 +20,7 @@ class Tarantools:
         """The node's own: store and queue, the queue alone, or None, as the configuration says."""
 
     def _own(self, folder: DataFolder) -> Embedded | None:
-        config, channels = self._config, list(self._config.channels)
+        config, channels = self._config, self._config.tubes
         if config.store is None:
             return Embedded(folder.tarantool, channels, memory=config.node.memory_bytes)
         if not isinstance(config.queue, OwnQueue):

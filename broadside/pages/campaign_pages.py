@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 from starlette.responses import Response
 
 from broadside.api.audience_text import audience_words
@@ -63,6 +64,13 @@ async def explained(call: PageCall) -> Response:
     return call.show("campaign_explained.html", found=found, zone=zone)
 
 
+async def certificate(call: PageCall) -> Response:
+    """Return a campaign's certificate as a file."""
+    found = await call.api(table.CERTIFICATE, id=call.named("id"))
+    name = {"content-disposition": f'attachment; filename="{found.campaign}.json"'}
+    return Response(msgspec.json.format(msgspec.json.encode(found)), media_type="application/json", headers=name)
+
+
 async def preview(call: PageCall) -> Response:
     """Show the exact requests that the providers get."""
     return call.show("campaign_requests.html", preview=await call.api(table.PREVIEW_OF, id=call.named("id")))
@@ -115,6 +123,7 @@ PAGES = (
     PageRoute("/campaigns/{id}/verified", verified),
     PageRoute("/campaigns/{id}/requests", preview),
     PageRoute("/campaigns/{id}/explain", explained, "POST"),
+    PageRoute("/campaigns/{id}/certificate", certificate),
     _action(table.PAUSE),
     _action(table.RESUME),
     _action(table.CANCEL),

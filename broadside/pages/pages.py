@@ -20,6 +20,7 @@ from broadside.pages import (
     calendar_page,
     campaign_pages,
     compose_pages,
+    drill_pages,
     key_pages,
     login_page,
     operator_pages,
@@ -52,6 +53,7 @@ PAGES: tuple[PageRoute, ...] = (
     *operator_pages.PAGES,
     *refused_pages.PAGES,
     *key_pages.PAGES,
+    *drill_pages.PAGES,
 )
 """All pages that want a log-in. A page of a new feature is a record more."""
 

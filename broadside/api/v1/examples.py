@@ -50,9 +50,11 @@ from broadside.api.campaign_report import (
     NewsroomClock,
     Verdict,
 )
+from broadside.api.certificate_records import CampaignCertificate, CertificateKey, CertifiedText
 from broadside.api.dead_records import DeadAnswer, DeadAnswered, DeadEntry, DeadPage, DeadRestore, DeadRestored
 from broadside.api.device_send_records import DeviceAnswer, DeviceSend, DeviceSendReport
 from broadside.api.draft_records import DraftChange, DraftLine, DraftPage, DraftRecord, DraftRemoved
+from broadside.api.drill_records import DrillRecord, DrillRequest, Drills
 from broadside.api.event_records import AlarmsNow, ChannelsNow
 from broadside.api.explain_records import ExplainRequest, Explanation, Explanations, GivenAnswer
 from broadside.api.forecast_records import Bottleneck, ChannelForecast, Forecast, Reach, ReachPart
@@ -263,6 +265,22 @@ _HERD = CampaignHerd(
 )
 _WEBHOOK = WebhookReport(name="crm", host="hooks.example.com", state="heard", heard_at=1_796_000_000_000)
 
+_DRILL = DrillRecord(
+    id=_ID,
+    state="done",
+    by="timer",
+    fired_at=_AT,
+    finished_at=_AT + 41_000,
+    phones=2_000_000,
+    settled=2_000_000,
+    seconds=41.0,
+    rate=48_780.5,
+    rates={"drill-ios-news": 24_390.2, "drill-android-news": 24_390.2},
+    yielded=False,
+    forecast=39.0,
+    slower="",
+)
+
 EXAMPLES: Mapping[Any, Any] = {
     dict[str, Any]: {"openapi": "3.1.0"},
     Health: Health(ok=True),
@@ -310,6 +328,39 @@ EXAMPLES: Mapping[Any, Any] = {
     ),
     DraftPage: DraftPage(items=[_DRAFT], next=None),
     DraftRemoved: DraftRemoved(removed=True),
+    CampaignCertificate: CampaignCertificate(
+        campaign=_ID,
+        state="done",
+        created_at=_AT,
+        fired_at=_AT,
+        finished_at=_AT + 41_000,
+        texts=[CertifiedText(version=0, sha256="9f86d081884c7d65…", title="Storm", body="Stay inside")],
+        channels={"ios-news": {"audience": 2000, "enqueued": 2000, "delivered": 1990, "dead": 10}},
+        ranges=[
+            Walked(
+                segment=0,
+                channel="ios-news",
+                from_id=0,
+                to_id=2000,
+                node="node-1",
+                epoch=1,
+                pages=1,
+                recipients=2000,
+                settled=2000,
+            )
+        ],
+        gaps=[],
+        issued_at=_AT + 60_000,
+        issued_by="node-1",
+        key="5f0a9c41d7e2b836",
+        signature="bW9y…",
+    ),
+    CertificateKey: CertificateKey(
+        key="5f0a9c41d7e2b836", public="-----BEGIN PUBLIC KEY-----\nMCow…\n-----END PUBLIC KEY-----\n", created_at=_AT
+    ),
+    Drills: Drills(items=[_DRILL], next_at=_AT + 86_400_000),
+    DrillRequest: DrillRequest(),
+    DrillRecord: _DRILL,
     ExplainRequest: ExplainRequest(subscriber=4711),
     Explanations: Explanations(
         items=[

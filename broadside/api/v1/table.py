@@ -22,9 +22,11 @@ from broadside.api.audience_request import AudienceCount, CountRequest, KnownAtt
 from broadside.api.base_records import BaseCount, Channels, Imported, ImportedLines, Probed, Removed, SubscriberPage
 from broadside.api.bounds import LARGEST_CAMPAIGN, LARGEST_LINE
 from broadside.api.campaign_report import CampaignPage, CampaignReport, DryRunReport, FireRequest, NewsroomClock
+from broadside.api.certificate_records import CampaignCertificate, CertificateKey
 from broadside.api.dead_records import DeadAnswer, DeadAnswered, DeadPage, DeadRestore, DeadRestored
 from broadside.api.device_send_records import DeviceSend, DeviceSendReport
 from broadside.api.draft_records import DraftChange, DraftPage, DraftRecord, DraftRemoved
+from broadside.api.drill_records import DrillRecord, DrillRequest, Drills
 from broadside.api.event_records import EVENT_STREAM
 from broadside.api.event_records import EVENTS as EVENT_KINDS
 from broadside.api.explain_records import ExplainRequest, Explanations
@@ -307,6 +309,42 @@ EXPLAIN = Route(
     noun="question",
     answer=Explanations,
     errors=LEDGER,
+)
+
+CERTIFICATE = Route(
+    method="GET",
+    path="/v1/campaigns/{id}/certificate",
+    scope="viewer",
+    summary="Return what the ledger has of a campaign that is over or stopped, signed.",
+    answer=CampaignCertificate,
+    errors={**NO_CAMPAIGN, 409: "The campaign is under way, or its ledger has left the store."},
+)
+CERTIFICATE_KEY = Route(
+    method="GET",
+    path="/v1/certificate-key",
+    scope="any",
+    summary="Return the public key that certificates are verified with.",
+    answer=CertificateKey,
+)
+
+DRILLS = Route(
+    method="GET",
+    path="/v1/drills",
+    scope="viewer",
+    summary="List the last drills, with what was foreseen.",
+    answer=Drills,
+)
+DRILL_START = Route(
+    method="POST",
+    path="/v1/drills",
+    scope="operator",
+    summary="Start a drill: the whole base, over the whole ring, to simulators. No phone hears of it.",
+    body=DrillRequest,
+    noun="drill",
+    answer=DrillRecord,
+    status=202,
+    errors={409: "There can be none now: a campaign is being sent, or a drill, or the node has no simulators."},
+    repeat="node",
 )
 
 
@@ -713,6 +751,10 @@ TABLE: tuple[Route[Any], ...] = (
     COVERAGE,
     VERIFY,
     EXPLAIN,
+    CERTIFICATE,
+    CERTIFICATE_KEY,
+    DRILLS,
+    DRILL_START,
     PAUSE,
     RESUME,
     CANCEL,

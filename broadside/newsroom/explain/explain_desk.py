@@ -90,7 +90,8 @@ class ExplainDesk:
         if tubes is None:
             return f"this node does not know {page.node}: ask that one where the push lies"
         try:
-            return await tubes.batch_of(facts.row.channel, campaign.id, page.segment, page.seq, facts.subscriber)
+            channel = campaign.channel_of(facts.row.channel)
+            return await tubes.batch_of(channel, campaign.id, page.segment, page.seq, facts.subscriber)
         except StorageError:
             return f"{page.node} does not answer: where the push lies is not known"
 

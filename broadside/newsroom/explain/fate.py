@@ -113,7 +113,7 @@ def explain(
         until=placed.until if placed is not None and placed.until > now else None,
         answers=answers,
         left_at=left[-1].at if left and row is None else None,
-        replaced_at=facts.left_at if not facts.current else None,
+        replaced_at=facts.left_at if not facts.current and row is not None else None,
     )
 
 
@@ -140,7 +140,7 @@ def _by_range(campaign: Campaign, facts: Facts, batch: Whereabouts | str | None,
     if facts.listed is False:
         return Sort("outside", f"Not in the audience: {CONDITIONS['list']}.", failing=["list"])
     channel = _channel(facts)
-    if channel is not None and channel not in campaign.channels:
+    if channel is not None and campaign.channel_of(channel) not in campaign.channels:
         return Sort("outside", f"Not in the audience: {CONDITIONS['channel']}.", failing=["channel"])
     present = _present(facts)
     if present.there is False:
@@ -172,7 +172,7 @@ def _enqueued(campaign: Campaign, facts: Facts, batch: Whereabouts | str | None,
         return Sort("waiting", f"Its part of the base has not been walked yet; the campaign is {campaign.state}.")
     if page.state == "settled":
         channel = _channel(facts)
-        sums = [page.tallies.get(channel, {})] if channel is not None else [*page.tallies.values()]
+        sums = [page.tallies.get(campaign.channel_of(channel), {})] if channel is not None else [*page.tallies.values()]
         never_put = not any(each.get(ENQUEUED) for each in page.tallies.values())
         if cancelled and (never_put or any(each.get(Outcome.CANCELLED.value) for each in sums)):
             return Sort("cancelled", "The campaign was cancelled before the push was sent.")

@@ -16,6 +16,7 @@ from broadside.newsroom.explain.explain_facts import AnswerFact, PageFacts
 from broadside.newsroom.explain.fate import EXCEPTIONS
 from campaigns.id_set import unpack_ids
 from campaigns.windows import Windows
+from storage.records import Cursor, LedgerPage
 
 _READ = msgspec.json.Decoder().decode
 
@@ -63,6 +64,23 @@ def read_archive(path: Path, subscriber: int) -> ArchivedLedger:
         found.page = msgspec.convert({**raw, "ended": ended, "kept": kept}, PageFacts)
         found.page = msgspec.structs.replace(found.page, answers=answers)
     return found
+
+
+def read_pages(path: Path) -> tuple[list[Cursor], list[LedgerPage]]:
+    """Read an archive's segments and pages (raises as ``read_archive``)."""
+    cursors, pages = [], []
+    try:
+        with gzip.open(path, "rb") as lines:
+            for line in lines:
+                record = _READ(line)
+                kind = record.pop("kind")
+                if kind == "segment":
+                    cursors.append(Cursor(**record))
+                elif kind == "page":
+                    pages.append(LedgerPage(**record))
+    except (EOFError, zlib.error, ValueError, KeyError, TypeError) as error:
+        raise UsageError(f"{path} cannot be read: {error} (restore it from a backup)") from error
+    return cursors, pages
 
 
 def _ids(packed: Sequence[int | str]) -> frozenset[int]:

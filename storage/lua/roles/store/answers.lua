@@ -3,14 +3,16 @@
 
 local memory = require('roles.memory')
 local settled_ids = require('roles.store.settled_ids')
+local sums = require('roles.store.sums')
 local answers = {}
 
 local MOST = 100000 -- rows of all campaigns; then those of the oldest leave
 local A_PAGE = 40 -- rows of a page with different reasons; more are kept as 'other'
 local ATTEMPTS = 8 -- attempts with a row of their own
 local LONGEST = 100 -- bytes of a reason
-local EXCEPTIONAL = {dead = true, rejected = true, expired = true, dropped = true} -- terminal, and no delivery
+local EXCEPTIONAL = {dead = true, rejected = true, expired = true, dropped = true} -- by themselves, and no delivery
 local OLD_STEP = 50
+local DELIVERED = sums.DELIVERED
 
 answers.UNKNOWN = 'unknown'
 
@@ -69,7 +71,7 @@ local function only(line)
                     return false
                 end
                 outcome, n = word, n + count
-            elseif word == 'delivered' and count > 0 then
+            elseif word == DELIVERED and count > 0 then
                 return false
             end
         end

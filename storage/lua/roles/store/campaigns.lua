@@ -9,6 +9,7 @@ local windows = require('roles.store.windows')
 local campaigns = {}
 
 local DEFAULT_PAGE = 1000
+local DRILL = 'drill-' -- how the names of a drill's channels begin
 local LONGEST_TTL = 30 * 86400 * 1000 -- ms
 
 campaigns.terminal, campaigns.tally = sums.terminal, sums.tally
@@ -119,12 +120,13 @@ function campaigns.begin(c, audience, policy, segments, now, given)
     end
     local counts = listed and counted(listed)
     for _, name in ipairs(channels) do
-        local row = box.space.store_counts:get(name)
+        -- a drill's channels stand for those of the base (campaigns/drill.py)
+        local row = box.space.store_counts:get(policy.drill ~= nil and name:sub(#DRILL + 1) or name)
         if row ~= nil and audience.where == nil then
-            campaigns.tally(id, row.channel, {audience = row.subscribers, removed_before = row.removed})
+            campaigns.tally(id, name, {audience = row.subscribers, removed_before = row.removed})
         elseif row ~= nil then -- who of them is in the audience, the walk finds out
             local rows = counts and (counts[name] or 0) or row.subscribers
-            campaigns.tally(id, row.channel, {rows = rows, removed_before = row.removed})
+            campaigns.tally(id, name, {rows = rows, removed_before = row.removed})
         end
     end
     if given ~= nil then

@@ -32,6 +32,7 @@ local reach = require('roles.store.reach')
 local pauses = require('roles.store.pauses')
 local retention = require('roles.store.retention')
 local schedule = require('roles.store.schedule')
+local signing = require('roles.store.signing')
 local walk = require('roles.store.walk')
 local webhooks = require('roles.store.webhooks')
 local windows = require('roles.store.windows')
@@ -98,6 +99,7 @@ function store.start()
         campaign_pages = coverage.campaign_pages,
         subscribers_in = coverage.subscribers_in,
         removals = coverage.removals,
+        signing_key = signing.signing_key,
         explain_facts = explain.explain_facts,
         campaign_answers = answers.campaign_answers,
         restored_in = dead_undo.restored_in,

@@ -6,6 +6,8 @@ local REASONS = 50 -- different reasons for one channel of a campaign; more are 
 local LONGEST = 100 -- bytes of a reason
 local TERMINAL = {'delivered', 'dead', 'rejected', 'expired', 'dropped', 'cancelled'} -- campaigns/outcome.py has them too
 
+sums.DELIVERED = TERMINAL[1]
+
 -- How many recipients have a terminal outcome in these tallies.
 function sums.terminal(tallies)
     local n = 0

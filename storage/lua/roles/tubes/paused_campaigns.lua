@@ -10,7 +10,6 @@ local atomic = require('roles.atomic')
 local state = require('roles.tubes.state')
 local batch_format = require('roles.tubes.batch_format')
 local lanes = require('roles.tubes.lanes')
-local lost_takes = require('roles.tubes.lost_takes')
 local node_tubes = require('roles.tubes.node_tubes')
 local paced_campaigns = require('roles.tubes.paced_campaigns')
 local poison_counters = require('roles.tubes.poison_counters')
@@ -43,7 +42,6 @@ function paused_campaigns.park(tube, task)
     if pause == nil then
         return false
     end
-    lost_takes.note_former(tube.name, task[1])
     tube:ack(task[1])
     local counter = poison_counters.forget(tube.name, task[1])
     if not pause.purge then -- with its poison counter, which a pause does not clear
@@ -98,7 +96,6 @@ local function sweep_tube(name, campaign)
                     if task[2] == 't' then
                         all = false
                     else
-                        lost_takes.note_former(name, row[1])
                         tube:delete(row[1])
                         poison_counters.forget(name, row[1])
                     end

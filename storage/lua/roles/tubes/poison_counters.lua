@@ -2,7 +2,6 @@
 -- a settlement nor in an orderly return. Written in the transaction that ends the take, durable, and deleted with the
 -- task. A healthy task has no row here.
 
-local lost_takes = require('roles.tubes.lost_takes')
 local workers = require('roles.tubes.workers')
 
 local poison_counters = {}
@@ -58,7 +57,6 @@ end
 -- Returns the counter if the limit is reached.
 function poison_counters.over_limit(name, id)
     local former = box.space.tubes_taken:get({name, id})
-    lost_takes.note_former(name, id)
     if former ~= nil and not former.excused and workers.still_here(former.worker, former.life) then
         poison_counters.count_end(name, id, 'its lease ran out in the hands of ' .. former.worker)
     end

@@ -7,7 +7,6 @@ local queue = require('queue')
 local atomic = require('roles.atomic')
 local buried = require('roles.tubes.buried')
 local lanes = require('roles.tubes.lanes')
-local lost_takes = require('roles.tubes.lost_takes')
 local node_tubes = require('roles.tubes.node_tubes')
 local paced_campaigns = require('roles.tubes.paced_campaigns')
 local paused_campaigns = require('roles.tubes.paused_campaigns')
@@ -142,7 +141,6 @@ function takes.release_worker(name, worker)
         for _, row in ipairs(taken_by(name, worker)) do
             local delay = 0
             unsure.mark(name, row.id)
-            lost_takes.note(name, row.id, 'a worker ended with it in hand')
             if not row.excused then
                 local ends = poison_counters.count_end(name, row.id, worker .. ' ended with it in hand')
                 apart = apart + (ends > 1 and 1 or 0)
@@ -231,9 +229,6 @@ function takes.bury(name, id, number, why, sent)
         end
         local known = poison_counters.get(name, id)
         known.why = why
-        if sent then
-            lost_takes.note(name, id, 'its outcome could not be written')
-        end
         buried.bury(name, id, known, sent)
         return true
     end)
@@ -247,7 +242,6 @@ function takes.crashed(name, id, number, why)
             return 0, false
         end
         local known = poison_counters.get(name, id)
-        lost_takes.note(name, id, 'a worker crashed with it in hand')
         known.crashes, known.why = known.crashes + 1, why
         poison_counters.excuse(box.space.tubes_taken:get({name, id}).worker, name)
         if known.crashes >= poison_counters.CRASHES then

@@ -2,6 +2,7 @@
 -- pushes of it may have been under way. The ledger counts them under `unsure` until their outcome is settled, so that a
 -- campaign's cut line can say how many may have it. A batch remembers that its recipients are counted.
 
+local bit = require('bit')
 local atomic = require('roles.atomic')
 local batch_format = require('roles.tubes.batch_format')
 local node_tubes = require('roles.tubes.node_tubes')
@@ -12,6 +13,29 @@ local unsure = {}
 -- Whether a task's recipients are counted as unsure.
 function unsure.is(attempt)
     return tonumber(attempt) >= batch_format.UNSURE
+end
+
+-- As campaigns/id_set.py: pairs of a block of 64 ids and its bits.
+local function pack(ids)
+    local blocks, packed = {}, {}
+    for _, id in ipairs(ids) do
+        local block = math.floor(tonumber(id) / 64)
+        blocks[block] = bit.bor(blocks[block] or 0ULL, bit.lshift(1ULL, tonumber(id) % 64))
+    end
+    for block, bits in pairs(blocks) do
+        table.insert(packed, block)
+        table.insert(packed, bits)
+    end
+    return packed
+end
+
+-- Who they are, for the ledger (roles/store/answers.lua); nil: the batch cannot be read.
+local function unanswered(data)
+    local ids = batch_format.ids(data)
+    if ids ~= nil and #ids > 0 then
+        local try = tonumber(data[batch_format.ATTEMPT]) % batch_format.REFUSALS
+        return {'unknown', 'its take ended without an answer', try, #ids, pack(ids)}
+    end
 end
 
 -- Inside the caller's transaction: a take of this task has ended without a settlement. Returns whether this was not
@@ -28,7 +52,7 @@ function unsure.mark(name, id)
         kind = 'settled', channel = channel, campaign = batch_format.of_row(row, batch_format.CAMPAIGN),
         segment = batch_format.of_row(row, batch_format.SEGMENT), seq = batch_format.of_row(row, batch_format.SEQ),
         tallies = {unsure = batch_format.of_row(row, batch_format.SIZE)},
-        reasons = setmetatable({}, {__serialize = 'map'}), dead = {}, ended = {},
+        reasons = setmetatable({}, {__serialize = 'map'}), dead = {}, ended = {}, answers = {unanswered(row[8])},
     })
     return true
 end

@@ -91,6 +91,14 @@ local function outward()
     webhooks:create_index('name', {parts = {'name'}})
 end
 
+-- The one key that signs certificates; `private`: its 32 octets in base64.
+local function signing()
+    local keys = box.schema.space.create('store_signing', {format = {
+        {'name', 'string'}, {'private', 'string'}, {'created_at', 'unsigned'},
+    }})
+    keys:create_index('name', {parts = {'name'}})
+end
+
 function step.formats()
     explained()
 end
@@ -101,6 +109,7 @@ function step.rows()
     guards()
     forecast()
     outward()
+    signing()
 end
 
 return step
