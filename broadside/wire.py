@@ -115,6 +115,12 @@ class Stopped(msgspec.Struct, frozen=True, tag="stopped"):
     campaigns: list[int]
 
 
+class Prepare(msgspec.Struct, frozen=True, tag="prepare"):
+    """Node → a worker in reserve, before the hello: import these platforms' code. It says nothing of this node's."""
+
+    platforms: list[str]
+
+
 class Hello(msgspec.Struct, frozen=True, kw_only=True, tag="hello"):
     """Node → worker, first: the worker's name, the servers' addresses, and the channels' settings."""
 
@@ -192,7 +198,7 @@ class Tree(msgspec.Struct, frozen=True, tag="tree"):
     snapshot: dict[str, Any]
 
 
-Frame = Hello | SharedToken | DeadNews | Stopped | Probe | Stop | WorkerReady | Beat | Stats | Tree
+Frame = Prepare | Hello | SharedToken | DeadNews | Stopped | Probe | Stop | WorkerReady | Beat | Stats | Tree
 _ENCODER = msgspec.json.Encoder()
 _DECODER = msgspec.json.Decoder(Frame)
 

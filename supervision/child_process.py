@@ -53,6 +53,8 @@ class ChildProcess:
     - `pass_fds`: as for `subprocess.Popen`. The descriptors passed on stay open in this process: close this side's copy
       once the process runs, or its channel never ends (`ready_on` is a good place).
     - `env`: its environment; None: this process's own.
+    - `started`: the process, if the caller has started it before: from `argv`, with pipes for its standard streams and
+      a session of its own. From `run` on it is this object's.
     - `first_line`: bytes written to standard input before all else, a newline added. Standard input then stays open.
     - `ready_on`: "stdout" waits for a first line with a JSON object and hands it to `on_ready`; an async function,
       called with this object once the process runs, makes the process ready by returning.
@@ -71,6 +73,7 @@ class ChildProcess:
         *,
         pass_fds: Sequence[int] = (),
         env: Mapping[str, str] | None = None,
+        started: trio.Process | None = None,
         first_line: bytes | None = None,
         ready_on: Literal["stdout"] | Callable[[ChildProcess], Awaitable[None]] = "stdout",
         on_ready: Callable[[dict[str, object]], None] | None = None,
@@ -86,6 +89,7 @@ class ChildProcess:
         self._argv = [os.fspath(part) for part in argv]
         self._pass_fds = tuple(pass_fds)
         self._env = env
+        self._started = started
         self._first_line = first_line
         self._ready_on = ready_on
         self._on_ready = on_ready
@@ -121,10 +125,10 @@ class ChildProcess:
         JSON object, `HungProcess` for a missed heartbeat, and what a callback raised, in a group. Cancelled, it
         kills the process.
         """
-        if self._asked.is_set():
+        if self._asked.is_set() and self._started is None:
             await trio.lowlevel.checkpoint()
             return
-        self._process = process = await trio.lowlevel.open_process(
+        self._process = process = self._started or await trio.lowlevel.open_process(
             self._argv,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

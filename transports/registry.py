@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from importlib import import_module
 from importlib.metadata import EntryPoints, entry_points
 
 from transports.contract import Platform
@@ -32,6 +33,15 @@ def load(platform: str) -> Platform:
         return found
     known = ", ".join(platforms()) or "none: install broadside with its entry points"
     raise UnknownPlatform(f'platform: "{platform}" is not known; the known platforms: {known}')
+
+
+def load_transport(platform: str) -> None:
+    """Import a platform's code for sending, too, which ``load`` leaves out: the module ``transport`` of its folder.
+
+    Raises ``ImportError`` if there is none.
+    """
+    for point in _installed().select(name=platform):
+        import_module(f"{point.module.rpartition('.')[0]}.transport")
 
 
 @functools.cache

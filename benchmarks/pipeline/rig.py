@@ -162,6 +162,7 @@ class Rig:
         if self._workers is not None:
             text += f"workers = {self._workers}\n"
         text += f"\n[http]\n{self.http}\n\n[newsroom]\n{self.newsroom}\n\n[guards]\nrepeat = 0\n"
+        text += "\n[supervision]\nspare = false\n"  # its imports would disturb the first measurement
         for name, (platform, app) in self._channels.items():
             text += f'\n[channels.{name}]\nplatform = "{platform}"\napp = "{app}"\nconnections = {self.connections}\n'
             if self.rate is not None:

@@ -300,7 +300,7 @@ class Cluster:
             store.append(f"others = [{', '.join(uris)}]")
             if number:
                 store.append(f"replica = {uris[(number - 1) % len(uris)]}")
-        text = f'[newsroom]\nquiet = "{self._quiet}"\n\n[guards]\nrepeat = 0\n\n'
+        text = f'[newsroom]\nquiet = "{self._quiet}"\n\n[guards]\nrepeat = 0\n\n[supervision]\nspare = false\n\n'
         text += f'[node]\nname = "{name}"\n{self._workers}\n[http]\nbind = "127.0.0.1:0"\n\n[store]\n' + "\n".join(
             store
         )

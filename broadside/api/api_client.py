@@ -48,9 +48,10 @@ class Client:
         """
         self.url = url.rstrip("/")
         limits = httpx.Limits(max_connections=8)
-        # trust_env=False: no proxy from the environment between us and the node; verify=False: there is no TLS
+        # trust_env=False: no proxy from the environment between us and the node; verify=False: there is no TLS on the
+        # socket, even if the node has it at `url`
         self._http = httpx.Client(
-            base_url=self.url,
+            base_url="http://" + self.url.partition("://")[2],
             transport=httpx.HTTPTransport(uds=str(socket), verify=False, limits=limits, trust_env=False),
             headers={"authorization": f"Bearer {key}", "user-agent": "broadside-cli"},
             timeout=httpx.Timeout(timeout, connect=5.0),

@@ -145,11 +145,13 @@ class NewsroomConfig(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Supervision(msgspec.Struct, frozen=True, kw_only=True):
-    """``[supervision]``: how many restarts of OS processes the node allows before it gives up."""
+    """``[supervision]``: how OS processes that die are replaced, and how many, before the node gives up."""
 
     restarts: Annotated[int, Meta(ge=0)] = 10
     period: Annotated[float, Meta(gt=0)] = 60.0
     """Seconds."""
+    spare: bool = True
+    """Whether a worker process is kept in reserve, to take a killed one's place at once."""
 
 
 class Demo(msgspec.Struct, frozen=True, kw_only=True):

@@ -10,6 +10,7 @@ import math
 import ssl
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from email.utils import formatdate
+from functools import partial
 from typing import Any
 from urllib.parse import unquote
 
@@ -20,7 +21,7 @@ import trio
 
 from broadside.api.problem_details import MEDIA_TYPE, ProblemDetails, problem
 from broadside.console.door import Door
-from broadside.console.outflow import STRAIGHT, Chunks
+from broadside.console.outflow import STRAIGHT, Chunks, PlainWire, SecuredWire
 from broadside.console.request_failure import FAILURE, failure, logged
 
 log = structlog.get_logger(__name__)
@@ -223,7 +224,8 @@ class HttpConnection:
         path, _, query = bytes(request.target).partition(b"?")
         straight = None
         if request.http_version == b"1.1":
-            straight = Chunks(self._send, self._plain.socket if self._secured is None else None)
+            wire = PlainWire(self._plain) if self._secured is None else SecuredWire(self._secured)
+            straight = Chunks(self._send, partial(self._send_to, self._plain), wire)
         return {
             "type": "http",
             "asgi": {"version": "3.0", "spec_version": "2.4"},
@@ -316,13 +318,16 @@ class HttpConnection:
 
     async def _send(self, data: bytes) -> None:
         """Write bytes (ClientGone if the client does not take them)."""
+        await self._send_to(self._stream, data)
+
+    async def _send_to(self, stream: trio.abc.SendStream, data: bytes) -> None:
         if self._cut:
             raise ClientGone
         view, self._cut = memoryview(data), True
         try:
             for at in range(0, len(view), PIECE):
                 with trio.fail_after(SEND_WITHIN):
-                    await self._stream.send_all(view[at : at + PIECE])
+                    await stream.send_all(view[at : at + PIECE])
         except (trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError):
             self._gone = True
             raise ClientGone from None

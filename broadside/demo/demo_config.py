@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from broadside.config.config import DEFAULT_FILE, Channel, Config, Demo, NodeConfig, load
+from broadside.config.config import DEFAULT_FILE, Channel, Config, Demo, NodeConfig, Supervision, load
 
 
 def demo_config(folder: Path | None = None) -> Config:
@@ -12,6 +12,7 @@ def demo_config(folder: Path | None = None) -> Config:
     return Config(
         demo=Demo(),
         node=NodeConfig(data=(folder or Path.cwd()) / "var"),
+        supervision=Supervision(spare=False),  # nobody waits for a demo's worker
         channels={
             "ios-news": Channel(platform="apns", app="com.example.news", twin=True),
             "android-news": Channel(platform="fcm", app="example-news", twin=True),

@@ -54,13 +54,17 @@ class Look:
 class AlarmBoard:
     """Asks every part of one node, and the ring, what is wrong, once for all who want to know.
 
-    ``own``: what the node knows by itself.
+    ``own``: what the node knows by itself; ``recovery``: how long the start of its own Tarantool takes, if one is under
+    way.
     """
 
-    def __init__(self, newsroom: Newsroom, ring: Ring, own: Callable[[], list[Alarm]]) -> None:
+    def __init__(
+        self, newsroom: Newsroom, ring: Ring, own: Callable[[], list[Alarm]], recovery: Callable[[], str] = str
+    ) -> None:
         self._newsroom = newsroom
         self._ring = ring
         self._own = own
+        self._recovery = recovery
         self._asking = trio.Lock()
         self._last: tuple[float, Look] | None = None
         """The last look, and when it began."""
@@ -89,6 +93,8 @@ class AlarmBoard:
                 why = f"it refuses: {error}"
         if patience.cancelled_caught:
             why = f"no answer within {WITHIN:g} s"
+        if why:
+            why = self._recovery() or why
         look = Look(alarms=[], reached=not why, **found)
         alarms = [
             *([tarantool_alarm(why)] if why else []),

@@ -48,6 +48,7 @@ from broadside.node.drill_twins import DrillTwins
 from broadside.node.learning import Learning
 from broadside.node.own_state import OwnState
 from broadside.node.quotas import Allowance, allowances
+from broadside.node.spare_worker import SpareWorker
 from broadside.node.tarantools import Tarantools
 from broadside.outward.outward import Outward
 from broadside.pages.pages import Pages
@@ -105,6 +106,7 @@ class Node:
         }
         self._drills = DrillTwins(config.drills, folder.twins / "drill")
         self._workers = [processes.WorkerState(f"worker-{n + 1}") for n in range(config.node.workers)]
+        self._spare = SpareWorker((each.platform for each in config.channels.values()), self._environment)
         peers = self._peers = self._tarantools.peers()
         self._dead: list[DeadStanding] = []
         self._stopped: frozenset[int] = frozenset()
@@ -224,12 +226,12 @@ class Node:
     def _children(self) -> list[ChildSpec]:
         children = []
         stop = self._config.node.drain + processes.STOP_MARGIN + processes.STOP_GRACE + WORKER_STOP
-        embedded = self._tarantools.own
-        if embedded is not None:
+        embedded, recovery = self._tarantools.own, self._tarantools.recovery
+        if embedded is not None and recovery is not None:
             children.append(
                 ChildSpec(
                     "tarantool",
-                    lambda: processes.tarantool(embedded, self._environment),
+                    lambda: processes.tarantool(embedded, recovery, self._environment),
                     start_timeout=math.inf,  # it waits for room on its disk, and says so
                     shutdown=15.0,
                 )
@@ -272,6 +274,8 @@ class Node:
         if self._config.drill is not None:
             children.append(ChildSpec("drills", lambda: DrillKeeper(self.newsroom.drills, self._measure)))
         children.append(ChildSpec("certificate-key", lambda: KeyKeeper(self.newsroom.certificates)))
+        if self._config.supervision.spare:
+            children.append(ChildSpec("spare-worker", lambda: self._spare))
         return children
 
     def _membership(self) -> Actor:
@@ -319,7 +323,8 @@ class Node:
 
     def _worker(self, worker: processes.WorkerState) -> Callable[[], Actor]:
         drain, environment = self._config.node.drain, self._environment
-        return lambda: processes.WorkerProcess(worker, lambda: self._hello(worker.name), drain, environment)
+        hello = partial(self._hello, worker.name)
+        return lambda: processes.WorkerProcess(worker, hello, drain, environment, self._spare.take())
 
     def _scheduling(self) -> Scheduler:
         self._learn_checks()
@@ -336,7 +341,8 @@ class Node:
     def _console(self) -> Console:
         self._learn_checks()
         ring = Ring(store=self._store_verbs, node=self._config.node.name, own=self._own_state.state)
-        board = AlarmBoard(self.newsroom, ring, self._alarms)
+        recovery = self._tarantools.recovery
+        board = AlarmBoard(self.newsroom, ring, self._alarms, str if recovery is None else recovery.told)
         metrics = Metrics(self.newsroom, board, self._figures)
         http = self._config.http
         host, port = http.address

@@ -13,8 +13,10 @@ import trio
 
 from broadside import wire
 from broadside.logs import child_line
+from broadside.node.spare_worker import Waiting, command, socket_pair
 from campaigns.channel_figures import ChannelFigures
 from storage.embedded import Embedded
+from storage.recovery import Recovery
 from supervision import ChildProcess, Snapshot
 
 HANG = 10.0
@@ -25,13 +27,15 @@ STOP_GRACE = 5.0
 """Seconds from that signal to SIGKILL."""
 
 
-def tarantool(embedded: Embedded, env: Mapping[str, str]) -> ChildProcess:
+def tarantool(embedded: Embedded, recovery: Recovery, env: Mapping[str, str]) -> ChildProcess:
     """The embedded Tarantool. SIGTERM stops it in an orderly way; its data survive any other end too."""
+    recovery.begin()
     return ChildProcess(
         "tarantool",
         embedded.command,
         env=env,
         first_line=embedded.handshake.rstrip(b"\n"),
+        on_ready=recovery.done,
         log_line=child_line("tarantool"),
         grace=10.0,  # its workers are gone by then; alone, it waits for them (lua/leaving.lua)
     )
@@ -151,19 +155,30 @@ class WorkerProcess:
     """One incarnation of a worker: the process, and our end of its socket pair."""
 
     def __init__(
-        self, state: WorkerState, hello: Callable[[], wire.Hello], drain: float, env: Mapping[str, str]
+        self,
+        state: WorkerState,
+        hello: Callable[[], wire.Hello],
+        drain: float,
+        env: Mapping[str, str],
+        spare: Waiting | None = None,
     ) -> None:
+        """``spare``: the process that becomes this worker; None: a new one is started."""
         self._state = state
         self._hello = hello
         self._answered = trio.Event()
         self._stop_wanted = trio.Event()
-        ours, self._theirs = socket.socketpair()
-        self._stream = trio.SocketStream(trio.socket.from_stdlib_socket(ours))
-        self._line = wire.MessageStream(self._stream)
+        self._theirs: socket.socket | None = None
+        descriptor = -1
+        if spare is None:
+            self._stream, self._theirs = socket_pair()
+            self._line, descriptor = wire.MessageStream(self._stream), self._theirs.fileno()
+        else:
+            self._stream, self._line = spare.stream, spare.line
         self._process = ChildProcess(
             state.name,
-            [sys.executable, "-m", "broadside.worker", str(self._theirs.fileno())],
-            pass_fds=[self._theirs.fileno()],
+            command(descriptor),
+            pass_fds=[descriptor],
+            started=None if spare is None else spare.process,
             env=env,
             ready_on=self._shake_hands,
             log_line=child_line(state.name),
@@ -182,7 +197,7 @@ class WorkerProcess:
                 await self._process.run(ready)
                 nursery.cancel_scope.cancel()
         finally:
-            self._theirs.close()
+            self._close_theirs()
             self._state.ended()
 
     def stop(self) -> None:
@@ -194,8 +209,12 @@ class WorkerProcess:
         tree: Snapshot = self._state.tree  # type: ignore[assignment]  # came as JSON from the worker's own snapshot
         return tree
 
+    def _close_theirs(self) -> None:
+        if self._theirs is not None:
+            self._theirs.close()
+
     async def _shake_hands(self, process: ChildProcess) -> None:
-        self._theirs.close()
+        self._close_theirs()
         self._state.pid = process.pid
         self._state.starts += 1
         hello = self._hello()

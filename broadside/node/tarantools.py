@@ -9,6 +9,7 @@ from broadside.config.config import Config
 from broadside.config.tarantool import OwnQueue, ServerConfig
 from broadside.datafolder import DataFolder
 from storage.embedded import Embedded
+from storage.recovery import Recovery
 
 
 class Tarantools:
@@ -18,6 +19,8 @@ class Tarantools:
         self._config = config
         self.own = self._own(folder)
         """The node's own: store and queue, the queue alone, or None, as the configuration says."""
+        self.recovery = None if self.own is None else Recovery(self.own.directory)
+        """How long its start takes."""
 
     def _own(self, folder: DataFolder) -> Embedded | None:
         config, channels = self._config, self._config.tubes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import math
 import os
@@ -12,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 
 import structlog
 import trio
@@ -22,6 +24,7 @@ from broadside.machine_limits import peak_memory
 from broadside.shared_tokens import TokenHolder
 from broadside.topology import WorkerTree, worker_tree
 from broadside.worker.stages import Stages
+from transports import registry
 from transports.http2.growth import busy_seconds
 
 log = structlog.get_logger(__name__)
@@ -93,11 +96,16 @@ async def serve(stream: trio.abc.Stream) -> None:
     """Run a worker over ``stream`` until a Stop, a signal, or the node's end."""
     line = wire.MessageStream(stream)
     hello = await line.receive()
+    while isinstance(hello, wire.Prepare):
+        _show_as("spare-worker")
+        _prepare(hello.platforms)
+        hello = await line.receive()
     if hello is None:
         return
     if not isinstance(hello, wire.Hello):
         raise wire.WireError(f"the node's first message was {type(hello).__name__}, not Hello")
     structlog.contextvars.bind_contextvars(process=hello.worker)
+    _show_as(hello.worker.rpartition("/")[2])
     tokens = TokenHolder(hello.tokens)
     stages = Stages()
     worker = worker_tree(hello, tokens=tokens)
@@ -125,13 +133,31 @@ async def serve(stream: trio.abc.Stream) -> None:
 
         def ready() -> None:
             nursery.start_soon(line.send, wire.WorkerReady())
-            # these objects live for ever: the collector need not scan them again. Its thresholds are Python's default:
-            # higher ones cost more CPU and memory (`./dev bench choices`)
-            gc.collect()
-            gc.freeze()
+            _freeze()
 
         await tree.run(ready)
         life.cancel()
+
+
+def _prepare(platforms: Sequence[str]) -> None:
+    """Import what a worker would import at its start. What fails here is reported by the worker that needs it."""
+    for platform in platforms:
+        with contextlib.suppress(Exception):
+            registry.load_transport(platform)
+    _freeze()
+
+
+def _show_as(name: str) -> None:
+    """Make ``name`` this process's in ``ps -o comm`` and ``top``. Only Linux has that file."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/comm").write_text(name)
+
+
+def _freeze() -> None:
+    # these objects live for ever: the collector need not scan them again. Its thresholds are Python's default:
+    # higher ones cost more CPU and memory (`./dev bench choices`)
+    gc.collect()
+    gc.freeze()
 
 
 def _hear(refusals: Mapping[str, Refusals], standings: Sequence[wire.RefusalState]) -> None:

@@ -137,11 +137,26 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("broadside.console.door.RATE", 1e6)
 
 
-async def test_a_change_wakes_no_task_of_a_listener(house: House) -> None:
+def secured() -> tuple[ssl.SSLContext, ssl.SSLContext]:
+    """What a server shows, and a client trusts."""
+    authority = trustme.CA()
+    served, trust = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH), ssl.create_default_context()
+    authority.issue_cert("localhost").configure_cert(served)
+    authority.configure_trust(trust)
+    return served, trust
+
+
+PLAIN = None, None
+both_ways = pytest.mark.parametrize("tls", [False, True], ids=["plain", "TLS"])
+
+
+@both_ways
+async def test_a_change_wakes_no_task_of_a_listener(house: House, tls: bool) -> None:
     """Issue 22: a task switch, a frame and two cancel scopes for each listener at each change took 0.2 cores."""
     steps, text = Steps(), "worker-1 does not serve"
-    async with at_a_port(house) as port, AsyncExitStack() as stack:
-        readers = [await stack.enter_async_context(port.reader()) for _ in range(40)]
+    served, trust = secured() if tls else PLAIN
+    async with at_a_port(house, served) as port, AsyncExitStack() as stack:
+        readers = [await stack.enter_async_context(port.reader(trust=trust)) for _ in range(40)]
         for reader in readers:
             await reader.until("event: channels")
         await trio.testing.wait_all_tasks_blocked(0.001)
@@ -156,11 +171,7 @@ async def test_a_change_wakes_no_task_of_a_listener(house: House) -> None:
 @pytest.mark.parametrize("version", ["1.1", "1.0", "TLS"])
 async def test_every_client_gets_the_same_events(house: House, version: str) -> None:
     """Issue 22: events that are written straight to the socket have the frame that HTTP wants there."""
-    authority, served, trust = trustme.CA(), None, None
-    if version == "TLS":
-        served, trust = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH), ssl.create_default_context()
-        authority.issue_cert("localhost").configure_cert(served)
-        authority.configure_trust(trust)
+    served, trust = secured() if version == "TLS" else PLAIN
     async with at_a_port(house, served) as port, port.reader("1.0" if version == "1.0" else "1.1", trust) as reader:
         await reader.until("event: channels")
         for n in range(3):
@@ -170,12 +181,18 @@ async def test_every_client_gets_the_same_events(house: House, version: str) -> 
             assert told.data["items"][0]["text"] == text
 
 
+@both_ways
 async def test_a_client_that_does_not_read_misses_states_but_no_bytes_and_holds_nobody_up(
-    house: House, monkeypatch: pytest.MonkeyPatch
+    house: House, tls: bool
 ) -> None:
     """Issue 22: what its socket does not take is written to its end later, and then comes the newest state."""
     changes, long = 12, "x" * LONG
-    async with at_a_port(house) as port, port.reader(buffer=SMALL) as slow, port.reader() as quick:
+    served, trust = secured() if tls else PLAIN
+    async with (
+        at_a_port(house, served) as port,
+        port.reader(trust=trust, buffer=SMALL) as slow,
+        port.reader(trust=trust) as quick,
+    ):
         await slow.until("event: channels")
         await quick.until("event: channels")
         for n in range(changes):

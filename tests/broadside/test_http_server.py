@@ -25,6 +25,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Mount, Route
 from starlette.types import Receive, Scope, Send
 
+from broadside.api.api_client import Client
 from broadside.config.http import Http
 from broadside.console import http_server
 from broadside.console.console import Console, contained
@@ -577,6 +578,15 @@ async def served_by_tls(folder: Path) -> AsyncIterator[tuple[str, httpx.AsyncCli
             async with httpx.AsyncClient(verify=trusted, timeout=30) as client:
                 yield urls[0], client
         nursery.cancel_scope.cancel()
+
+
+async def test_the_command_line_reaches_a_node_that_serves_tls(tmp_path: Path) -> None:
+    """Issue 22.5: it spoke TLS to the data folder's socket, which has none, and said that nothing listens."""
+    async with served_by_tls(tmp_path) as (url, _):
+        with Client(url, tmp_path / "t.sock", KEY) as client:
+            ready, detail = await trio.to_thread.run_sync(client.ready)
+        assert not ready
+        assert detail["alarms"][0]["name"] == "tarantool-away"
 
 
 async def test_the_api_is_served_by_tls(tmp_path: Path) -> None:

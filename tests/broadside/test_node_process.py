@@ -50,7 +50,7 @@ GIVES_UP = RUNNER.replace(
 from broadside.config.config import Supervision
 from broadside.config.tarantool import Peer
 peer = Peer(name="node-2", uri="127.0.0.1:1", password_env="IN_PEER")
-config = msgspec.structs.replace(config, supervision=Supervision(restarts=0), peers=(peer,))
+config = msgspec.structs.replace(config, supervision=Supervision(restarts=0, spare=False), peers=(peer,))
 sys.exit(""",
 )
 

@@ -29,6 +29,8 @@ pager = pager_twin:build_twin
 TWIN = """\
 [node]
 workers = 1
+[supervision]
+spare = false
 [http]
 bind = "127.0.0.1:0"
 [channels.club]

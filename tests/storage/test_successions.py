@@ -374,3 +374,21 @@ async def test_two_phones_that_come_and_are_merged_in_one_call_are_counted_once(
     stored = await base.register(row("a"), row("b"), row("b", "a"))
     assert (stored.inserted, stored.merged) == (2, 1)
     assert await base.store.subscribers_count() == {"ios": 1}
+
+
+async def test_ids_are_never_used_again_by_a_server_that_was_killed(own_tarantool: Server) -> None:
+    """Issue 22.1: Tarantool itself numbers new rows, and its log has no row of its own for the number."""
+
+    async def put(*tokens: str) -> list[int]:
+        async with linked(own_tarantool) as link:
+            store = Store(link)
+            await store.subscribers_put([row(token) for token in tokens])
+            return [each.id for each in await store.subscribers_page(0, 100)]
+
+    first = await put("a", "b", "c")
+    async with linked(own_tarantool) as link:
+        for token in ("b", "c"):
+            assert await Store(link).subscribers_remove("ios", token)
+    own_tarantool.kill()
+    own_tarantool.start()
+    assert await put("d") == [first[0], first[-1] + 1]

@@ -3,6 +3,7 @@
 import os
 import signal
 import socket
+import subprocess
 import sys
 import textwrap
 import time
@@ -358,3 +359,24 @@ async def test_no_child_outlives_a_parent_that_was_killed_with_kill_9():
             parent.kill()
             await parent.wait()
             assert await gone(pid, within=5)
+
+
+@pytest.mark.parametrize("asked", [False, True])
+async def test_a_process_that_was_started_before_is_taken_over_stopped_and_reaped(asked):
+    """Issue 24.6: a worker in reserve becomes a child like any other, even if it is asked to stop before it runs."""
+    argv = ["/bin/sh", "-c", SERVE]
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    process = await trio.lowlevel.open_process(argv, start_new_session=True, **pipes)
+    child = ChildProcess("sh", argv, started=process)
+    if asked:
+        child.stop()
+    with trio.fail_after(5):
+        async with trio.open_nursery() as nursery:
+            if asked:
+                nursery.start_soon(child.run, lambda: None)
+            else:
+                await nursery.start(lambda task_status: child.run(task_status.started))
+                assert child.pid == process.pid
+                child.stop()
+    assert process.returncode == -signal.SIGTERM
+    assert not alive(process.pid)

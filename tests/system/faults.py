@@ -154,7 +154,7 @@ fault("nothing", none)(nothing)
 # -- processes ---------------------------------------------------------------------------------------------------------
 
 
-@fault("kill-worker", none, large=True)
+@fault("kill-worker", none, large=True, serving=1.0)
 async def kill_worker(run: Run, values: dict[str, Any]) -> None:
     victims = run.node.workers()
     async with run.frozen():

@@ -51,6 +51,14 @@ def rss(pid: int) -> int:
         return 0
 
 
+def _called(pid: int) -> str:
+    """A process's name, which a worker gets with its settings; empty: it is gone."""
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    except OSError:
+        return ""
+
+
 def marked(folder: str) -> list[int]:
     """Every living process of the run in ``folder``.
 
@@ -312,5 +320,5 @@ class Node(Process):
         return found
 
     def workers(self) -> list[int]:
-        """The process ids of its workers."""
-        return self.children("broadside.worker")
+        """The process ids of its workers, less the spare."""
+        return [pid for pid in self.children("broadside.worker") if _called(pid).startswith("worker-")]
