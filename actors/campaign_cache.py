@@ -21,16 +21,19 @@ class Campaigns(Protocol):
 
 
 class CampaignCache:
-    """Returns campaigns with their window classes. Nothing of it changes after Fire, so the store is asked once."""
+    """Returns campaigns with their window classes. After Fire only the texts change: each version is read once."""
 
     def __init__(self, store: Campaigns) -> None:
         self._store = store
         self._known: dict[int, Campaign] = {}
 
-    async def get(self, id: int) -> Campaign | None:
-        """The campaign, or None when the store knows no such id. Waits while the store is out of reach."""
+    async def get(self, id: int, texts: int = 0) -> Campaign | None:
+        """The campaign, or None when the store knows no such id. Waits while the store is out of reach.
+
+        ``texts``: the least version of its texts.
+        """
         known = self._known.get(id)
-        if known is not None:
+        if known is not None and known.texts >= texts:
             await trio.lowlevel.checkpoint()
             return known
         while True:

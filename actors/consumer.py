@@ -11,11 +11,12 @@ import trio
 from actors.campaign_cache import CampaignCache
 from actors.gate import Gate
 from actors.hands import Hands
+from actors.permit import Permit
 from actors.poison import PoisonCounter
-from actors.stopped import StoppedCampaigns
 from campaigns.batch import Batch, Leave
 from campaigns.drill import is_drill_channel
 from campaigns.lane import Lane
+from campaigns.presentation import Presentation
 from campaigns.recipient import unpack_recipients
 from storage.errors import LinkLost
 from storage.records import Task
@@ -55,7 +56,7 @@ class Consumer:
         work: trio.MemorySendChannel[Batch],
         hands: Hands,
         gate: Gate,
-        stopped: StoppedCampaigns | None = None,
+        permit: Permit | None = None,
     ) -> None:
         self._channel = channel
         self._tubes = tubes
@@ -63,7 +64,7 @@ class Consumer:
         self._work = work
         self._hands = hands
         self._gate = gate
-        self._stopped = stopped or StoppedCampaigns()
+        self._permit = permit or Permit()
         self._stopping = False
         self._idle: dict[bool, trio.CancelScope] = {}
         self._polling = False
@@ -164,7 +165,7 @@ class Consumer:
             return None
         campaign = None
         with trio.move_on_at(asked + FETCH_WITHIN) as fetching:
-            campaign = await self._cache.get(task.campaign)
+            campaign = await self._cache.get(task.campaign, task.texts)
         if fetching.cancelled_caught:
             await self._give_back(id, number)
             return None
@@ -182,12 +183,15 @@ class Consumer:
             task.expires_at,
             recipients,
             begin_until=asked + BEGIN_WITHIN,
-            leave=self._stopped.leave(task.campaign, leave),
+            leave=self._permit.leave(task.campaign, leave),
             task_id=id,
             number=number,
             # a batch that an earlier version put lies among those of the upper lane: who takes it there pays as they do
             lane=Lane.UPPER if upper or task.lane == Lane.UPPER else Lane.MIDDLE,
             unsure=task.unsure,
+            texts=campaign.texts,
+            replaces=campaign.corrects,
+            presentation=Presentation.ASLEEP if campaign.is_asleep(self._channel) else Presentation.AWAKE,
             refusals=task.refusals,
             window=None if campaign.windows is None else campaign.windows.window(self._channel, task.window),
         )

@@ -32,8 +32,8 @@ None while a worker has yet to report. A worker that lost its link may still be 
 Hear = Callable[[list[DeadStanding]], Awaitable[None]]
 """Gets the dead ledger's open questions and their answers, at each heartbeat."""
 
-Halt = Callable[[frozenset[int]], Awaitable[None]]
-"""Gets the campaigns that are stopped, at each heartbeat."""
+Permitted = Callable[[frozenset[int], float], Awaitable[None]]
+"""Gets the campaigns that are stopped, and when the lease ends (``time.monotonic``), at each heartbeat."""
 
 Describe = Callable[[bool], Awaitable[str]]
 """Returns what runs on this node as a text for the other nodes; empty: as before. Called with whether somebody looks:
@@ -53,7 +53,7 @@ class Membership:
         clock: Clock,
         sending: Sending,
         hear: Hear | None = None,
-        halt: Halt | None = None,
+        permit: Permitted | None = None,
         states: Callable[[], Iterable[ChannelState]] = tuple,
         describe: Describe | None = None,
     ) -> None:
@@ -68,7 +68,7 @@ class Membership:
         self._clock = clock
         self._sending = sending
         self._hear = hear
-        self._halt = halt
+        self._permit = permit
         self._stops = 0
         self._states = states
         self._describe = describe
@@ -123,6 +123,7 @@ class Membership:
         The lease counts from before the store was asked, so that a slow call does not lengthen it. The paused campaigns
         come with it, so that no queue hands out a batch without knowing them.
         """
+        began = time.monotonic()
         standing = await self._tubes.standing()
         self._stops = standing.stops
         quiet = self._quiet(standing.still)
@@ -131,8 +132,8 @@ class Membership:
         if lease is None or not await self._tubes.renew(epoch, lease, standing.asked):
             return None
         self._watched = lease.watched
-        if self._halt is not None:
-            await self._halt(frozenset(pause.campaign for pause in lease.paused))
+        if self._permit is not None:
+            await self._permit(frozenset(pause.campaign for pause in lease.paused), began + lease.seconds)
         if self._hear is not None:
             await self._hear(lease.dead)
         return RENEW_WHILE_SETTLING if any(pause.settling for pause in lease.paused) else RENEW_EVERY

@@ -124,6 +124,7 @@ def settle(batch: Batch, outcomes: Outcomes, now: int, settled: frozenset[int] =
             for (encoded, _), (delay, group) in again.items()
         ],
         answers=[KeptAnswer(*key, batch.attempt, ids) for key, ids in answers.items()],
+        texts=batch.texts,
     )
 
 
@@ -148,6 +149,7 @@ def settle_part(part: PartAnswered) -> Settlement:
         dead=[],
         ended=[batch.recipients[index].id for index in part.delivered],
         remainders=[],
+        texts=batch.texts,
         left=Left(len(batch.recipients) - len(part.settled), len(left), pack_recipients(left)),
     )
 

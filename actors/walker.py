@@ -120,10 +120,11 @@ class Walker:
             claim.to_id,
             RECIPIENTS_A_BATCH,
             claim.position,
-            campaign.id if campaign.planned else None,
+            campaign.id if campaign.planned or claim.only is not None else None,
             personal.fields(campaign.message),
             ended=claim.ended,
             versions=self._versions,
+            only=claim.only,
         )
         await self._pages.send(Page(taken, claim, campaign, *rows))
         skipped = sum(rows.skipped.values())

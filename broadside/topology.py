@@ -17,11 +17,11 @@ from actors.gate import Gate
 from actors.hands import Hands
 from actors.limiter import Limiter
 from actors.messages import Answered, Page, PartAnswered
+from actors.permit import Permit
 from actors.refusals import Ask
 from actors.reporter import Reporter
 from actors.settler import Settler
 from actors.shepherd import Shepherd
-from actors.stopped import StoppedCampaigns
 from actors.successors import Find, finding
 from actors.transport_actor import TransportActor
 from actors.walker import Walker
@@ -101,7 +101,7 @@ class ChannelGroup:
         drain: float,
         ask: Ask,
         find: Find,
-        stopped: StoppedCampaigns,
+        permit: Permit,
     ) -> None:
         self._setup = setup
         self._tubes = tubes
@@ -109,7 +109,7 @@ class ChannelGroup:
         self._clock = clock
         self.gate = Gate(setup.name, ask=ask, limit=setup.dead_limit, limiter=limiter, clock=clock)
         self._find = find
-        self._stopped = stopped
+        self._permit = permit
         self._tokens = tokens
         self._drain = drain
         self._connect()
@@ -180,7 +180,7 @@ class ChannelGroup:
             work=self._work_in.clone(),
             hands=self._hands,
             gate=self.gate,
-            stopped=self._stopped,
+            permit=self._permit,
         )
 
 
@@ -204,11 +204,11 @@ class WorkerTree:
         self,
         supervisor: Supervisor,
         groups: Mapping[str, ChannelGroup],
-        stopped: StoppedCampaigns,
+        permit: Permit,
         walk: WalkFigures,
     ) -> None:
         self.supervisor = supervisor
-        self.stopped = stopped
+        self.permit = permit
         self.walk = walk
         """What its walkers have walked."""
         self._groups = groups
@@ -369,7 +369,7 @@ def worker_tree(
     tubes = Tubes(link, hello.worker)
     cache = CampaignCache(store)
     buckets = limiters(hello.channels)
-    stopped = StoppedCampaigns(hello.stopped)
+    permit = Permit(hello.permit.stopped, hello.permit.until)
     groups = {
         setup.name: ChannelGroup(
             setup,
@@ -381,7 +381,7 @@ def worker_tree(
             drain=hello.drain,
             ask=asking(store, setup.name, clock),
             find=finding(store, setup.name),
-            stopped=stopped,
+            permit=permit,
         )
         for setup in hello.channels
     }
@@ -407,4 +407,4 @@ def worker_tree(
         ],
         farewell=tubes.stopping,
     )
-    return WorkerTree(supervisor, groups, stopped, campaigns.figures)
+    return WorkerTree(supervisor, groups, permit, campaigns.figures)

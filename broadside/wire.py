@@ -109,10 +109,13 @@ class DeadNews(msgspec.Struct, frozen=True, tag="dead-news"):
     standings: list[RefusalState]
 
 
-class Stopped(msgspec.Struct, frozen=True, tag="stopped"):
-    """Node → worker, on each change: all campaigns that are stopped. Of these nothing more is begun."""
+class SendingPermit(msgspec.Struct, frozen=True, tag="permit"):
+    """Node → worker, with each heartbeat: see ``actors.permit``."""
 
-    campaigns: list[int]
+    stopped: list[int] = []
+    """Campaigns of which nothing more is begun."""
+    until: float | None = None
+    """When the node's lease ends: ``time.monotonic``, which all processes of a machine share. None: not known yet."""
 
 
 class Prepare(msgspec.Struct, frozen=True, tag="prepare"):
@@ -143,8 +146,7 @@ class Hello(msgspec.Struct, frozen=True, kw_only=True, tag="hello"):
     """Ms after its end until a campaign's ledger is archived."""
     dead: list[RefusalState] = []
     """See ``DeadNews``."""
-    stopped: list[int] = []
-    """See ``Stopped``."""
+    permit: SendingPermit = SendingPermit()
 
 
 class Probe(msgspec.Struct, frozen=True, tag="probe"):
@@ -198,7 +200,7 @@ class Tree(msgspec.Struct, frozen=True, tag="tree"):
     snapshot: dict[str, Any]
 
 
-Frame = Prepare | Hello | SharedToken | DeadNews | Stopped | Probe | Stop | WorkerReady | Beat | Stats | Tree
+Frame = Prepare | Hello | SharedToken | DeadNews | SendingPermit | Probe | Stop | WorkerReady | Beat | Stats | Tree
 _ENCODER = msgspec.json.Encoder()
 _DECODER = msgspec.json.Decoder(Frame)
 

@@ -71,6 +71,10 @@ class Batch:
     """Whether these recipients may have the push of an earlier try already, and are counted as such."""
     refusals: int = 0
     """Refusals of these recipients' own so far (``Fault.PHONE``): after too many they are given up."""
+    texts: int = 0
+    """The version of the message's texts."""
+    replaces: int | None = None
+    """The campaign whose push it replaces on the phone; None: its own, for a repeat."""
     presentation: Presentation = Presentation.AWAKE
     """How its pushes are shown."""
     window: Window | None = None
@@ -83,6 +87,11 @@ class Batch:
     def is_open(self, now: int) -> bool:
         """Whether its window is open. ``now``: milliseconds UTC."""
         return self.opens_at <= now < self.closes_at - MARGIN
+
+    @property
+    def collapse(self) -> int:
+        """The campaign whose id stands for the place on the screen."""
+        return self.campaign if self.replaces is None else self.replaces
 
     @property
     def kept_until(self) -> int:

@@ -55,6 +55,15 @@ class Campaign:
     put: bool = False
     """Whether every page that was claimed is on the tubes; read with ``held``."""
 
+    texts: int = 0
+    """The version of its texts: how often they were corrected."""
+    correction: int | None = None
+    """The campaign that brings the corrected texts to those who had got the earlier ones."""
+    corrected: bool = True
+    """False: the last correction was interrupted, and has to be repeated before the campaign may go on."""
+    former: list[tuple[int, Message]] = field(default_factory=list)
+    """The earlier texts, each with the moment (ms UTC) at which it was corrected."""
+
     where: dict[str, Any] | None = None
     """The audience's conditions (``campaigns.where``); None: it goes to whole channels."""
     estimate: dict[str, int] = field(default_factory=dict)
@@ -111,6 +120,20 @@ class Campaign:
     def batch(self) -> int | None:
         """Recipients of a batch at most, where its rate wants fewer than usual."""
         return None if self.herd is None else batch_at(self.herd.rate)
+
+    @property
+    def corrects(self) -> int | None:
+        """The campaign whose texts this one corrects; None: it stands for itself."""
+        return self.policy.get("corrects")
+
+    @property
+    def collapse(self) -> int:
+        """The campaign that its pushes replace on a phone: itself, or the one that it corrects."""
+        return self.id if self.corrects is None else self.corrects
+
+    def is_asleep(self, channel: str) -> bool:
+        """Whether its pushes are shown asleep on a channel at any hour."""
+        return channel in self.policy.get("asleep", ())
 
     @property
     def start(self) -> int | None:

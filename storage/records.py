@@ -106,6 +106,8 @@ class Claim:
     next: Baton | None = None
     ended: frozenset[int] = frozenset()
     """Subscribers of the page that need nothing any more: an earlier owner of the page has settled them."""
+    only: frozenset[int] | None = None
+    """The only subscribers that the page goes to; None: all of the audience."""
     unsure: bool = False
     """Whether those who are left may have a push from an earlier owner of the page, which is lost."""
     position: tuple[int, int] | None = None
@@ -147,6 +149,8 @@ class Lease:
     seconds: float
     paused: list[PausedCampaign]
     dead: list[DeadStanding] = field(default_factory=list)
+    texts: dict[int, int] = field(default_factory=dict)
+    """Corrected campaign → the version of its texts."""
     watched: bool = False
     """Whether somebody has looked at the nodes' states in the last seconds."""
 
@@ -349,6 +353,8 @@ class Task:
     """The recipients' window class; 0: no quiet hours hold for them."""
     lane: int = Lane.MIDDLE
     """See ``campaigns.lane``."""
+    texts: int = 0
+    """The version of the texts that came with the lease under which it was taken."""
 
     @property
     def tries(self) -> int:
@@ -368,10 +374,27 @@ class Task:
     @classmethod
     def of(cls, id: int, number: int, data: list[Any]) -> Task:
         """Read a task as the tube stores it (ValueError for an unknown version)."""
-        version, campaign, epoch, segment, seq, n, attempt, expires_at, lane, window, *_more, size, recipients = data
+        (
+            version,
+            campaign,
+            epoch,
+            segment,
+            seq,
+            n,
+            attempt,
+            expires_at,
+            lane,
+            window,
+            *_times,
+            texts,
+            size,
+            recipients,
+        ) = data
         if version != 1 or len(data) != TASK_FIELDS:
             raise ValueError(f"task {id} has format {version} and {len(data)} fields, not format 1 and {TASK_FIELDS}")
-        return cls(id, number, campaign, epoch, segment, seq, n, attempt, expires_at, size, recipients, window, lane)
+        return cls(
+            id, number, campaign, epoch, segment, seq, n, attempt, expires_at, size, recipients, window, lane, texts
+        )
 
 
 class Buried(NamedTuple):
@@ -432,6 +455,8 @@ class Settlement:
     """Subscribers who have their outcome: all of the batch, less those in ``remainders`` and ``left``, and those of
     earlier parts."""
     remainders: list[Remainder]
+    texts: int = 0
+    """The version of the texts that were sent."""
     left: Left | None = None
     """None: nothing of the batch is left."""
     answers: Sequence[KeptAnswer] = ()
@@ -444,6 +469,7 @@ class Settlement:
             "reasons": self.reasons,
             "dead": [list(entry) for entry in self.dead],
             "ended": pack_ids(self.ended),
+            "texts": self.texts,
         }
         if self.answers:
             line["answers"] = [[*answer[:3], len(answer.ids), pack_ids(answer.ids)] for answer in self.answers]
@@ -543,7 +569,8 @@ class AudienceRows(NamedTuple):
 
 def read_campaign(answer: list[Any]) -> Campaign:
     """Read ``campaign_get``'s answer."""
-    row, channels = answer
+    row, channels, *more = answer
+    texts, second, copied, former = more[0] if more and more[0] is not None else (0, None, True, [])
     removed = {name: tallies.pop("removed_before", 0) for name, tallies, _ in channels}
     id, version, state, message, audience, policy, created, fired, finished, segments_open, _pages = row
     return Campaign(
@@ -563,4 +590,8 @@ def read_campaign(answer: list[Any]) -> Campaign:
         unserved=dict(audience.get("unserved") or {}),
         where=audience.get("where"),
         estimate=dict(audience.get("estimate") or {}),
+        texts=texts,
+        correction=second,
+        corrected=copied,
+        former=[(when, _MESSAGE.decode(text)) for when, text in former],
     )

@@ -333,6 +333,30 @@ class Store:
         state, *rest = await self._link.call(self._where, "store.campaign_resume", id, now)
         return None if state is None else (str(state), [Baton(*baton) for baton in rest[0]])
 
+    async def campaign_correct(
+        self,
+        id: int,
+        second: int,
+        message: Message,
+        now: int,
+        windows: Windows | None = None,
+    ) -> str | None:
+        """Give a campaign that is paused or over another message, and begin the draft ``second`` of its second walk.
+
+        Returns ``copied``; or the state because of which nothing was written; None: no such campaign. To be repeated
+        until it answers: meanwhile the campaign stays paused.
+        """
+        text = msgspec.json.encode(message).decode()
+        (verdict,) = await self._link.call(
+            self._where, "store.campaign_correct", id, second, text, now, _given(windows), deadline=60.0
+        )
+        return None if verdict is None else str(verdict)
+
+    async def open_pages(self, id: int, limit: int = 1000) -> list[Baton]:
+        """Batons for a campaign's open pages."""
+        (batons,) = await self._link.call(self._where, "store.open_pages", id, limit)
+        return [Baton(*baton) for baton in batons]
+
     async def campaign_waits_for(self, id: int) -> list[WaitedFor]:
         """The nodes that a pause or a cancel of this campaign waits for, and those that are away with some of it."""
         (nodes,) = await self._link.call(self._where, "store.campaign_waits_for", id)
@@ -578,7 +602,8 @@ class Store:
             float(seconds),
             [PausedCampaign(*pause) for pause in rest[0]],
             [DeadStanding(*entry) for entry in rest[1]],
-            watched=rest[2:] == [True],
+            dict(rest[3]) if len(rest) > 3 else {},
+            watched=rest[2:3] == [True],
         )
 
     async def channel_states(self) -> list[ChannelState]:
@@ -630,6 +655,7 @@ class Store:
             None if following is None else Baton(*following),
             unpack_ids(ended),
             unsure=len(answer) > 6 and bool(answer[6]),
+            only=unpack_ids(answer[7]) if len(answer) > 7 and answer[7] is not None else None,
             position=tuple(answer[5]) if len(answer) > 5 and answer[5] is not None else None,
         )
 
@@ -643,12 +669,14 @@ class Store:
         fields: Sequence[str] = (),
         ended: Collection[int] = (),
         versions: Mapping[str, AppVersions] = MappingProxyType({}),
+        only: Collection[int] | None = None,
     ) -> PageRows:
         """The subscribers of (from_id, to_id], by channel, at most ``most`` in a part.
 
         ``campaign``: also by its window classes, and only the subscribers in its audience, less those that have
         ``ended``. ``fields``: the campaign's personal fields; only if there are any do recipients carry values.
         ``versions``: channel → the versions of its app that count as new; its recipients carry whether theirs does.
+        ``only``: see ``Claim.only``.
 
         From the replica, if there is one and it has reached the claim's ``position``; else from the store itself.
         """
@@ -657,6 +685,8 @@ class Store:
             wanted += (pack_ids([*ended]),)
         if versions:
             wanted += (None,) * (7 - len(wanted)) + (dict(versions),)
+        if only is not None:
+            wanted += (None,) * (8 - len(wanted)) + (pack_ids([*only]),)
         if self._replica is not None and position is not None and self._link.connected(self._replica):
             try:
                 page, *skipped = await self._link.call(

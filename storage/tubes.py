@@ -98,7 +98,9 @@ class Tubes:
         no store was asked.
         """
         paused = [list(pause) for pause in lease.paused]
-        return bool((await self._link.call(self._where, "tubes.renew", epoch, lease.seconds, asked, paused))[0])
+        texts = [[list(entry) for entry in lease.texts.items()]] if lease.texts else []
+        renewed = await self._link.call(self._where, "tubes.renew", epoch, lease.seconds, asked, paused, *texts)
+        return bool(renewed[0])
 
     async def stop(self) -> None:
         """Let this queue's node ask the store at once what is stopped. LinkLost if the queue does not answer soon."""

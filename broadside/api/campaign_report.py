@@ -36,8 +36,7 @@ class CutLine(msgspec.Struct, frozen=True, kw_only=True):
     refused: int
     """These have another outcome: refused, expired, left out."""
     may_have_it: int
-    """At most so many others may have it: a process or a connection ended before their answers were known, or their node
-    is away."""
+    """At most so many others may have it: a process or a connection ended before their answers, or a node is away."""
     on_tubes: int
     """These wait on a tube; nothing was begun."""
     not_walked: int
@@ -96,6 +95,12 @@ class CampaignReport(msgspec.Struct, frozen=True, kw_only=True):
     """Channel → the open question about refused tokens."""
     reasons: dict[str, dict[str, int]] = {}
     """Channel → reason → number of pushes that were not delivered."""
+    texts_version: int = 0
+    """How often its texts were corrected."""
+    corrected_by: str | None = None
+    """The campaign that brings the corrected texts to those who had got the earlier ones."""
+    corrects: str | None = None
+    """The campaign whose texts this one corrects."""
     cut: CutLine | None = None
     """Of a campaign that is being stopped, or was: who has it."""
     unserved: dict[str, int] = {}
@@ -227,6 +232,25 @@ class FireRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     from_draft: DraftVersion | msgspec.UnsetType = msgspec.UNSET
     """The draft that this campaign was written as. A draft is fired once, whatever the ``Idempotency-Key``, and only if
     nobody has changed it since this version."""
+
+
+class CorrectionRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Another text for a campaign."""
+
+    message: Message
+    """The whole message, with all of its texts."""
+    awake: bool = False
+    """Show it as loud as the first one to those who had got that. Without it they get it without a sound, where their
+    platform can show it so."""
+
+
+class RetractionRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The end of a campaign that should not have been sent."""
+
+    message: Message | None = None
+    """What those who have got it see in its place; without it the campaign is stopped, and nothing is sent."""
+    awake: bool = False
+    """As in a correction."""
 
 
 class KindRules(msgspec.Struct, frozen=True, kw_only=True):

@@ -10,7 +10,7 @@ from typing import Annotated, TypeAlias
 
 from cyclopts import App, Parameter
 
-from broadside.api.campaign_report import CampaignReport
+from broadside.api.campaign_report import CampaignReport, CorrectionRequest, RetractionRequest
 from broadside.api.forecast_text import about, forecast_lines, reach_lines
 from broadside.api.outward_records import RateRequest
 from broadside.api.preview_report import ChannelPreview
@@ -31,13 +31,25 @@ from broadside.cli import device_send
 from broadside.cli.certificates import certificate
 from broadside.cli.explain import explain
 from broadside.cli.forecast import forecast
-from broadside.cli.message_options import Channels, KindName, QuietChoice, Ttl, Written, of_kind, request_of
+from broadside.cli.message_options import (
+    Channels,
+    KindName,
+    QuietChoice,
+    Ttl,
+    Written,
+    message_of,
+    of_kind,
+    request_of,
+)
 from broadside.cli.options import ConfigFile, DataDir, Json, campaign_id, client, data_folder
 from broadside.cli.output import complain, say, say_json, table
 from broadside.cli.watch import watch
 from broadside.errors import UsageError
+from campaigns.message import Message
 
 CampaignId: TypeAlias = Annotated[str, Parameter(help="The campaign's 13 characters, as `campaign list` shows them.")]
+CORRECTED_WITHIN = 60.0
+"""Seconds for a correction: it waits until nothing old is under way."""
 PATIENCE = 30.0
 """Seconds to wait for a pause or a cancel to be complete."""
 
@@ -50,6 +62,8 @@ Examples:
     broadside campaign watch 2qbsgz3kxm4ta --json
     broadside campaign pause 2qbsgz3kxm4ta
     broadside campaign rate 2qbsgz3kxm4ta 500
+    broadside campaign correct 2qbsgz3kxm4ta --title "Storm passes"
+    broadside campaign retract 2qbsgz3kxm4ta --title "This alert was wrong"
     broadside campaign verify 2qbsgz3kxm4ta
     broadside campaign explain 2qbsgz3kxm4ta 4711
     broadside campaign preview --title Storm --body "Stay inside" --channel ios-news
@@ -62,7 +76,8 @@ def register(app: App) -> None:
     """Add the group."""
     group = App(
         name="campaign",
-        help="List campaigns; preview, forecast, test, show, watch, pause, resume, cancel, verify, explain or read one.",
+        help="List campaigns; preview, forecast, test, show, watch, pause, resume, cancel, correct, retract, verify, "
+        "explain or read one.",
         help_epilogue=_EPILOGUE,
     )
     group.command(list_, name="list")
@@ -71,7 +86,7 @@ def register(app: App) -> None:
     group.command(forecast)
     group.command(show)
     group.command(watch)
-    for act in (pause, resume, cancel, rate, verify, explain, certificate, archive):
+    for act in (pause, resume, cancel, correct, retract, rate, verify, explain, certificate, archive):
         group.command(act)
     app.command(group)
 
@@ -266,6 +281,53 @@ def rate(
     return 0
 
 
+Awake: TypeAlias = Annotated[
+    bool, Parameter(help="As loud as the first text for those who had got that. Default: without a sound.")
+]
+
+
+def correct(
+    id: CampaignId,
+    /,
+    *,
+    written: Written | None = None,
+    awake: Awake = False,
+    json: Json = False,
+    config: ConfigFile = None,
+    data: DataDir = None,
+) -> int:
+    """Give a campaign another text. Whoever has got the first one gets the new one in its place, all others only it.
+
+    What no option says stays as it is. Nothing old is under way any more when the command ends.
+    """
+    if written is None or written == Written():
+        raise UsageError("--title or --body or --message: is missing (write what the phones should show)")
+    name = campaign_id(id)
+    with client(config, data) as node:
+        before = node.call(routes.CAMPAIGN, id=name).message
+        wanted = CorrectionRequest(message=message_of(written, before), awake=awake)
+        report = node.call(routes.CORRECT, wanted, id=name, timeout=CORRECTED_WITHIN)
+    return _say_moved(report, json)
+
+
+def retract(
+    id: CampaignId,
+    /,
+    *,
+    written: Written | None = None,
+    awake: Awake = False,
+    json: Json = False,
+    config: ConfigFile = None,
+    data: DataDir = None,
+) -> int:
+    """Stop a campaign for ever. With a text, whoever has got it gets this one in its place."""
+    message = None if written is None or written == Written() else message_of(written, Message())
+    with client(config, data) as node:
+        wanted = RetractionRequest(message=message, awake=awake)
+        report = node.call(routes.RETRACT, wanted, id=campaign_id(id), timeout=CORRECTED_WITHIN)
+    return _say_moved(report, json)
+
+
 def verify(id: CampaignId, /, *, json: Json = False, config: ConfigFile = None, data: DataDir = None) -> int:
     """Check a campaign's ledger against the base, range by range; exit code 1 if something differs."""
     with client(config, data) as node:
@@ -310,10 +372,16 @@ def _move(id: str, act: Route[CampaignReport], json: bool, config: Path | None, 
         while report.state in ("pausing", "cancelling") and time.monotonic() < deadline:
             time.sleep(0.2)
             report = node.call(routes.CAMPAIGN, id=report.id)
+    return _say_moved(report, json)
+
+
+def _say_moved(report: CampaignReport, json: bool) -> int:
     if json:
         say_json(report)
         return 0
     say(f"campaign {report.id} is {report.state}: {standing(report)}")
+    for note in report.notes if report.texts_version else ():
+        say(note)
     for line in cut_line(report):
         say(line)
     if report.state in ("pausing", "cancelling"):

@@ -67,7 +67,16 @@ class Written:
 
 def request_of(written: Written, channels: list[str] | None, ttl: str | None) -> FireRequest:
     """The request that the options write. Raises ``UsageError``."""
-    message = Message() if written.message is None else _message(written.message)
+    return FireRequest(
+        message=message_of(written, Message()),
+        channels=list(dict.fromkeys(channels)) if channels else None,
+        ttl_seconds=None if ttl is None else duration("--ttl", ttl),
+    )
+
+
+def message_of(written: Written, before: Message) -> Message:
+    """The message that the options write, over ``before``. Raises ``UsageError``."""
+    message = before if written.message is None else _message(written.message)
     given = {name: value for name in _OF_ONE_LINE if (value := getattr(written, name)) is not None}
     if written.options is not None:
         given["options"] = message.options | _options(written.options)
@@ -75,11 +84,7 @@ def request_of(written: Written, channels: list[str] | None, ttl: str | None) ->
     # with options a push may need no text: the platforms decide
     if not (message.options or message.platforms or message.title.strip() or message.body.strip()):
         raise UsageError("--title: is empty, and so is --body (write what the phone should show)")
-    return FireRequest(
-        message=message,
-        channels=list(dict.fromkeys(channels)) if channels else None,
-        ttl_seconds=None if ttl is None else duration("--ttl", ttl),
-    )
+    return message
 
 
 def of_kind(request: FireRequest, kind: str | None, quiet: QuietRule | None) -> FireRequest:

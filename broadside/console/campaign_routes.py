@@ -8,8 +8,15 @@ import msgspec
 from starlette.responses import Response
 
 from broadside.api.audience_request import AudienceCount, CountRequest, KnownAttributes
-from broadside.api.bounds import channels_problem, request_problem
-from broadside.api.campaign_report import CampaignPage, CampaignReport, FireRequest, NewsroomClock
+from broadside.api.bounds import channels_problem, message_problem, request_problem
+from broadside.api.campaign_report import (
+    CampaignPage,
+    CampaignReport,
+    CorrectionRequest,
+    FireRequest,
+    NewsroomClock,
+    RetractionRequest,
+)
 from broadside.api.certificate_records import CampaignCertificate, CertificateKey
 from broadside.api.device_send_records import DeviceSend, DeviceSendReport
 from broadside.api.drill_records import DrillRecord, Drills
@@ -27,6 +34,7 @@ from broadside.console.stream_answer import StreamAnswer
 from broadside.errors import Problem, RecordError
 from broadside.newsroom.newsroom import Newsroom
 from broadside.outward.guarded_web import LinkUnread
+from campaigns.message import Message
 
 T = TypeVar("T")
 
@@ -102,6 +110,21 @@ def campaign_routes(newsroom: Newsroom) -> list[Bound]:
         await newsroom.check_campaign(call.campaign, call.holder.limits)
         return await newsroom.cancel(call.campaign)
 
+    async def correct(call: Call) -> CampaignReport:
+        await newsroom.check_campaign(call.campaign, call.holder.limits)
+        wanted = call.body(CorrectionRequest)
+        _check_message(wanted.message)
+        await newsroom.corrections.correct(call.campaign, wanted)
+        return await one(call)
+
+    async def retract(call: Call) -> CampaignReport:
+        await newsroom.check_campaign(call.campaign, call.holder.limits)
+        wanted = call.body(RetractionRequest)
+        if wanted.message is not None:
+            _check_message(wanted.message)
+        await newsroom.corrections.retract(call.campaign, wanted)
+        return await one(call)
+
     async def coverage(call: Call) -> Coverage:
         return _there(call, await newsroom.coverage(call.campaign))
 
@@ -158,6 +181,8 @@ def campaign_routes(newsroom: Newsroom) -> list[Bound]:
         bind(table.PAUSE, pause),
         bind(table.RESUME, resume),
         bind(table.CANCEL, cancel),
+        bind(table.CORRECT, correct),
+        bind(table.RETRACT, retract),
         bind(table.AUDIENCE, count),
         bind(table.ATTRIBUTES, attributes),
         bind(table.READ_LINK, read_link),
@@ -178,6 +203,11 @@ def _wanted(call: Call) -> FireRequest:
     wanted = call.body(FireRequest)
     _check(wanted)
     return wanted
+
+
+def _check_message(message: Message) -> None:
+    if problem := message_problem(message) or texts_problem(message):
+        raise RecordError(problem)
 
 
 def _check(wanted: FireRequest) -> None:

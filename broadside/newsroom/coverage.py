@@ -15,6 +15,8 @@ from storage.records import AudienceRows, Cursor, LedgerPage
 from storage.store import Store
 
 PROBLEMS_TOLD = 50
+LATE = 2**20 - 1
+"""The segment of a second walk whose pages lie within those of others: people who were reported late."""
 
 
 async def coverage(store: Store, campaign: Campaign) -> Coverage:
@@ -35,6 +37,8 @@ async def verify(store: Store, campaign: Campaign) -> Verification:
     channels: dict[str, Checked] = {}
     for page in pages:
         problems += _sums(page)
+        if campaign.corrects is not None and not page.tallies:
+            continue  # the first walk had not come so far
         if page.state in ("enqueued", "settled") and campaign.where is not None:
             problems += await _compare_audience(store, page, campaign, channels)
         elif page.state in ("enqueued", "settled"):
@@ -116,6 +120,8 @@ def _gaps(campaign: Campaign, cursors: Sequence[Cursor], pages: Sequence[LedgerP
     for page in pages:
         by_segment.setdefault(page.segment, []).append(page)
     for cursor in cursors:
+        if cursor.segment == LATE:
+            continue
         for page in by_segment[cursor.segment]:
             if page.from_id > reached:
                 yield Gap(segment=cursor.segment, from_id=reached, to_id=page.from_id, why="in no page")
@@ -188,6 +194,8 @@ async def _compare_audience(
             "are in the audience and were not enqueued": now.inside - enqueued,
             "are not in the audience and were not skipped": now.outside - skipped,
         }
+        if campaign.corrects is not None:  # it goes to those who had got the earlier texts: the others are skipped
+            differences = dict([*differences.items()][:1])
         back = 0
         if max(differences.values()) > 0:
             if away is None:

@@ -39,6 +39,7 @@ from broadside.newsroom.adaptation import adapt, policy_entries
 from broadside.newsroom.alarms import RefusedLines
 from broadside.newsroom.audience_desk import AudienceDesk, Chosen
 from broadside.newsroom.certificates.certificate_desk import CertificateDesk
+from broadside.newsroom.correction_desk import CorrectionDesk
 from broadside.newsroom.coverage import coverage, verify
 from broadside.newsroom.dead_desk import DeadDesk, questions
 from broadside.newsroom.draft_desk import DraftDesk
@@ -175,6 +176,9 @@ class Newsroom:
         self._quiet = quiet
         self._guards = guards
         self._rehearsing = trio.Lock()
+        self.corrections = CorrectionDesk(
+            store=store, queues=self._queues, firing=self._firing, quiet=quiet, check=self._carry, clock=clock
+        )
         self._kinds = kinds
         self._clock = clock
         self.refused_lines = RefusedLines(clock)
@@ -356,6 +360,9 @@ class Newsroom:
         if batons and (campaign := await self._store.campaign_get(id)) is not None:
             await self._firing.spread(batons, campaign.lane)
         await stopping.tell(self._queues)
+        if state == "paused":
+            what = f"the correction of campaign {campaign_text(id)} was interrupted"
+            raise Conflict(what, "repeat it with the same text: that completes it, and then the campaign may go on")
         return await self._moved(id, "resume", state)
 
     async def set_rate(self, id: int, rate: float) -> CampaignReport:
@@ -523,6 +530,16 @@ class Newsroom:
                     check(found[0])
                     return found
         return adapt(request.message, check)
+
+    def _carry(self, message: Message, channels: Collection[str]) -> None:
+        """Raise ``RecordError`` if one of these channels cannot carry a message as it is, awake and asleep."""
+        for name in sorted(self._checks.keys() & set(channels)):
+            try:
+                self._checks[name](message)
+                if name in self._quiet.silent:
+                    self._checks[name](message, Presentation.ASLEEP)
+            except PayloadError as error:
+                raise RecordError(_problem(str(error))) from None
 
     def _kind(self, request: FireRequest) -> Kind:
         """Return the kind of a request; raises ``RecordError`` for one that this node does not know."""

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from broadside.api.campaign_report import CampaignReport, Scheduled
 from broadside.api.outward_records import CampaignHerd
-from broadside.newsroom import adaptation, quiet_policy, served, starts
+from broadside.newsroom import adaptation, correction_desk, quiet_policy, served, starts
 from broadside.newsroom.dead_desk import questions
 from broadside.newsroom.forecasts.kept import compared, kept_forecast
 from broadside.newsroom.foresight import FORESEEN
@@ -83,8 +83,12 @@ def report(
         paused_channels=paused_channels(waiting),
         channel_states=waiting,
         questions=questions(each for each in standing if each.campaign == campaign.id),
+        texts_version=campaign.texts,
+        corrected_by=None if campaign.correction is None else campaign_text(campaign.correction),
+        corrects=None if campaign.corrects is None else campaign_text(campaign.corrects),
         unserved=dict(sorted(campaign.unserved.items())),
         notes=[
+            *correction_desk.notes(campaign),
             *starts.notes(campaign, zone),
             *served.notes(campaign.unserved),
             *campaign.policy.get(served.LEFT_OUT, {}).values(),

@@ -109,7 +109,7 @@ class Node:
         self._spare = SpareWorker((each.platform for each in config.channels.values()), self._environment)
         peers = self._peers = self._tarantools.peers()
         self._dead: list[DeadStanding] = []
-        self._stopped: frozenset[int] = frozenset()
+        self._permit = wire.SendingPermit()
         self.allowances = self._shared_out({})
         """Channel → how fast it may send; the providers' quotas are included after `check_channels`."""
         self._link = Link(endpoints(self._tarantools.store(), self._tarantools.queue(), peers))
@@ -288,7 +288,7 @@ class Node:
             clock=wall_clock,
             sending=self._sending,
             hear=self._hear_of_the_dead,
-            halt=self._halt,
+            permit=self._permitted,
             states=self._states,
             describe=self._own_state.text,
         )
@@ -302,13 +302,12 @@ class Node:
                 for worker in self._workers:
                     nursery.start_soon(worker.tell, wire.DeadNews(news))
 
-    async def _halt(self, stopped: frozenset[int]) -> None:
-        """Tell the workers whenever a campaign is stopped, or goes on."""
-        if stopped != self._stopped:
-            self._stopped = stopped
-            async with trio.open_nursery() as nursery:
-                for worker in self._workers:
-                    nursery.start_soon(worker.tell, wire.Stopped(sorted(stopped)))
+    async def _permitted(self, stopped: frozenset[int], until: float) -> None:
+        """Tell the workers, with each heartbeat, what they may go on with."""
+        permit = self._permit = wire.SendingPermit(sorted(stopped), until)
+        async with trio.open_nursery() as nursery:
+            for worker in self._workers:
+                nursery.start_soon(worker.tell, permit)
 
     def _dead_news(self) -> list[wire.RefusalState]:
         return [
@@ -435,7 +434,7 @@ class Node:
             archive=str(self._folder.archive.absolute()),
             keep=self._config.keep_ms,
             dead=self._dead_news(),
-            stopped=sorted(self._stopped),
+            permit=self._permit,
         )
 
     def _drill_setups(self) -> list[wire.ChannelSetup]:

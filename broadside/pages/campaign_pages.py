@@ -8,13 +8,14 @@ import msgspec
 from starlette.responses import Response
 
 from broadside.api.audience_text import audience_words
-from broadside.api.campaign_report import CampaignReport
+from broadside.api.campaign_report import CampaignReport, CorrectionRequest, RetractionRequest
 from broadside.api.explain_records import question
 from broadside.api.forecast_text import forecast_lines, percentiles
 from broadside.api.report_text import QUIET, where
 from broadside.api.v1 import table
 from broadside.api.v1.route import Route
 from broadside.pages.page import PageCall, PageRoute
+from campaigns.message import Message
 from campaigns.tally import ENDS, Tally
 
 PAGE_SIZE = 25
@@ -76,6 +77,29 @@ async def preview(call: PageCall) -> Response:
     return call.show("campaign_requests.html", preview=await call.api(table.PREVIEW_OF, id=call.named("id")))
 
 
+async def corrected(call: PageCall) -> Response:
+    """Give a campaign another text."""
+    message, awake = await _rewritten(call)
+    body = CorrectionRequest(message=message, awake=awake)
+    return _part(call, await call.api(table.CORRECT, id=call.named("id"), body=body))
+
+
+async def retracted(call: PageCall) -> Response:
+    """Stop a campaign for ever, and send another text to those who have got it."""
+    message, awake = await _rewritten(call)
+    body = RetractionRequest(message=message, awake=awake)
+    return _part(call, await call.api(table.RETRACT, id=call.named("id"), body=body))
+
+
+async def _rewritten(call: PageCall) -> tuple[Message, bool]:
+    """The campaign's message with the form's text in place of all its texts, and whether it is shown awake."""
+    form = await call.form()
+    before = (await call.api(table.CAMPAIGN, id=call.named("id"))).message
+    title, text = (form.get(name, [""])[0].strip() for name in ("title", "body"))
+    message = msgspec.structs.replace(before, title=title, body=text, texts={}, platforms={})
+    return message, "awake" in form
+
+
 def _action(route: Route[CampaignReport]) -> PageRoute:
     async def act(call: PageCall) -> Response:
         return _part(call, await call.api(route, id=call.named("id")))
@@ -127,4 +151,6 @@ PAGES = (
     _action(table.PAUSE),
     _action(table.RESUME),
     _action(table.CANCEL),
+    PageRoute("/campaigns/{id}/correct", corrected, "POST"),
+    PageRoute("/campaigns/{id}/retract", retracted, "POST"),
 )

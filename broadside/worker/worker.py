@@ -18,6 +18,7 @@ from pathlib import Path
 import structlog
 import trio
 
+from actors.permit import Permit
 from actors.refusals import Refusals
 from broadside import logs, wire
 from broadside.machine_limits import peak_memory
@@ -123,11 +124,7 @@ async def serve(stream: trio.abc.Stream) -> None:
         nursery.start_soon(telemetry.run)
         ends = partial(stop, hello.drain), partial(stop, ORPHAN_DRAIN)
 
-        def halt(campaigns: Sequence[int]) -> None:
-            worker.stopped.hear(campaigns)
-            telemetry.hurry()
-
-        nursery.start_soon(_listen, line, tokens, refusals, halt, worker.probe, *ends)
+        nursery.start_soon(_listen, line, tokens, refusals, worker.permit, telemetry.hurry, worker.probe, *ends)
         nursery.start_soon(_signals, partial(stop, hello.drain))
         nursery.start_soon(stages.run)
 
@@ -169,7 +166,8 @@ async def _listen(
     line: wire.MessageStream,
     tokens: TokenHolder,
     refusals: Mapping[str, Refusals],
-    halt: Callable[[Sequence[int]], None],
+    permit: Permit,
+    hurry: Callable[[], None],
     probe: Callable[[], None],
     stop: Callable[[], None],
     left_alone: Callable[[], None],
@@ -182,8 +180,9 @@ async def _listen(
                 tokens.receive(message)
             case wire.DeadNews(standings):
                 _hear(refusals, standings)
-            case wire.Stopped(campaigns):
-                halt(campaigns)
+            case wire.SendingPermit(stopped, until):
+                if permit.renew(stopped, until):
+                    hurry()
             case wire.Probe():
                 probe()
     signal.alarm(ORPHAN_LIFE)  # even if the drain hangs, an orphan must end

@@ -160,8 +160,8 @@ class Tubes(MemoryTubes):
     async def settle(self, channel: str, settlements: list[Settlement]) -> list[bool]:
         for one in settlements:
             data = self.taken[one.task_id]
-            self.ends.update({name: n for name, n in one.tallies.items() if name != "retried"})
-            assert len(one.remainders) <= 8
+            self.ends.update({name: n for name, n in one.tallies.items() if name not in ("retried", "unsure")})
+            assert len(one.remainders) <= 12
             for rest in one.remainders:
                 self.next += 1
                 batch = [*data[:5], -self.next, rest.attempt, *data[7:-2], rest.size, rest.recipients]

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.messages import Answered
-from actors.settler import ATTEMPTS, settle
+from actors.messages import Answered, PartAnswered
+from actors.settler import ATTEMPTS, settle, settle_part
 from campaigns.batch import Batch
 from campaigns.message import Message
 from campaigns.outcome import Death, Fault, Outcome
 from campaigns.recipient import Recipient, pack_recipients, unpack_recipients
-from storage.records import Task, attempt
+from storage.records import UNSURE, Task, attempt
 from transports.contract import Exceptional, Outcomes
 
 NOW = 1_800_000_000_000
@@ -30,6 +32,7 @@ def done(exceptions: list[Exceptional], *, size: int = 10, attempt: int = 1, exp
         recipients,
         task_id=3,
         number=44,
+        unsure=tried.unsure,
         refusals=tried.refusals,
     )
     return batch, Outcomes(size - len(exceptions), exceptions)
@@ -83,8 +86,9 @@ def test_a_phone_that_refuses_eight_times_itself_is_given_up() -> None:
 def test_who_waits_for_anothers_fault_is_not_given_up(outcome: Outcome, fault: Fault) -> None:
     """B2: a recipient was given up at its 8th try, whoever was to blame."""
     result = settle(*done([Exceptional(0, outcome, "busy", fault=fault)], attempt=attempt(500, 7)), NOW)
-    assert result.tallies == {"delivered": 9, "retried": 1}
-    assert result.remainders[0].attempt == attempt(501, 7)
+    unsure = outcome is Outcome.UNKNOWN
+    assert result.tallies == {"delivered": 9, "retried": 1} | ({"unsure": 1} if unsure else {})
+    assert result.remainders[0].attempt == attempt(501, 7, unsure)
 
 
 def test_what_is_not_answered_is_repeated_ever_more_rarely() -> None:
@@ -101,7 +105,20 @@ def test_a_task_has_its_tries_and_its_own_refusals_in_one_number() -> None:
     first = Task.of(1, 1, [1, 7, 1, 0, 0, 1, 8, NOW, *[0] * 5, 0, b"\x90"])
     assert (first.tries, first.refusals) == (8, 0)
     later = Task.of(1, 1, [1, 7, 1, 0, 0, 1, attempt(5000, 3), NOW, *[0] * 5, 0, b"\x90"])
-    assert (later.tries, later.refusals) == (999, 3)
+    assert (later.tries, later.refusals, later.unsure) == (999, 3, False)
+    last = Task.of(1, 1, [1, 7, 1, 0, 0, 1, attempt(5, 3, True), NOW, *[0] * 5, 0, b"\x90"])
+    assert (last.tries, last.refusals, last.unsure) == (5, 3, True)
+
+
+def test_who_may_have_a_push_is_counted_until_its_outcome_is_known() -> None:
+    """25.4: an unanswered push, and every push of a batch whose earlier take ended without a settlement."""
+    batch, outcomes = done([Exceptional(0, Outcome.UNKNOWN, "no answer"), Exceptional(1, Outcome.POSTPONED, "stopped")])
+    assert settle(batch, outcomes, NOW).tallies["unsure"] == 1
+    again = settle(replace(batch, unsure=True), outcomes, NOW)
+    assert again.tallies["unsure"] == 2 - len(batch.recipients), "those who go back stay unsure"
+    assert {rest.attempt >= UNSURE for rest in again.remainders} == {True}
+    part = settle_part(PartAnswered(replace(batch, unsure=True), [2, 3], frozenset()))
+    assert part.tallies == {"delivered": 2, "unsure": -2}
 
 
 def test_what_was_never_judged_is_no_attempt() -> None:
@@ -156,7 +173,7 @@ def test_every_recipient_ends_or_goes_on_and_never_both(
     ]
     size = len(fates) + more
     result = settle(*done(exceptions, size=size, attempt=encoded, expires_at=expires_at), NOW)
-    ended = sum(number for word, number in result.tallies.items() if word != "retried")
+    ended = sum(number for word, number in result.tallies.items() if word not in ("retried", "unsure"))
     going_on = [r.id for rest in result.remainders for r in unpack_recipients(rest.recipients)]
     assert ended + len(going_on) == size
     assert sorted([*going_on, *result.ended]) == list(range(100, 100 + size))

@@ -192,3 +192,20 @@ def test_a_campaign_that_nobody_knows_is_a_page_with_a_way_back(visit: Callable[
     expect(page.get_by_role("alert")).to_be_visible()
     page.get_by_role("link", name="To the campaigns").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("Campaigns")
+
+
+def test_an_editor_corrects_a_wrong_text_and_reads_who_gets_it(
+    visit: Callable[..., Visit], ring: RingWithPages
+) -> None:
+    """Issue 25.5: the page goes on by itself, and names the campaign that brings the new text."""
+    campaign = ring.fire("a wrong text").id
+    page = visit("editor").page(f"/campaigns/{campaign}")
+    page.locator("#correct summary").click()
+    page.locator("#correct input[name=title]").fill("the right text")
+    page.once("dialog", lambda dialog: dialog.accept())
+    page.get_by_role("button", name="Correct it", exact=True).click()
+    expect(page.locator("#live .note", has_text="its texts were corrected")).to_be_visible(timeout=30_000)
+    there = ring.campaign(campaign)
+    assert (there.message.title, there.texts_version) == ("the right text", 1)
+    assert there.corrected_by is not None
+    assert ring.campaign(there.corrected_by).corrects == campaign

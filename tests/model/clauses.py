@@ -32,6 +32,7 @@ class Clauses:
     ack_follows_the_put: bool = True  # and comes no earlier: not after the claim
     # 6. take a batch
     take_asks_for_the_lease: bool = True  # a queue without a lease hands out nothing
+    send_asks_for_the_lease: bool = True  # nothing is begun of a batch once the lease under which it was taken is over
     # 7. settle
     settle_asks_for_the_take: bool = True  # (batch, take number) names what is settled; task ids are reused
     settle_is_one_transaction: bool = True  # ack, remainder and outbox line: all or none
@@ -64,6 +65,12 @@ class Clauses:
     paused_waits_for_quiet: bool = True  # no worker has a batch in hand
     paused_waits_for_the_outboxes: bool = True  # every line has reached the ledger
     resume_asks_whether_done: bool = True
+
+    # 13. correct
+    correct_waits_for_paused: bool = True  # the texts change when nothing old is under way
+    texts_come_with_the_lease: bool = True  # a batch goes out with the texts of the lease under which it was taken
+    second_walk_goes_to_the_settled: bool = True  # and to nobody else: the others get the new texts from their tubes
+    lines_carry_their_texts: bool = True  # what was sent with the old texts and is reported late is corrected, too
 
 
 ALL = Clauses()

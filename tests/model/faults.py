@@ -26,7 +26,7 @@ from tests.model.world import (
 
 KINDS = frozenset({
     "crash", "zombie", "lost reply", "lost baton", "early shepherd", "lost node", "blank", "wrong forget",
-    "slow reporter", "slow renewal",
+    "slow reporter", "slow renewal", "cut off",
 })  # fmt: skip
 
 
@@ -81,7 +81,7 @@ def at_worker(scenario: Scenario, world: World, n: int, w: int) -> Iterator[Step
             yield f"FAULT {me} stalls, the ttr gives its baton of page {walking.seq} to others", late
         for i, batch in enumerate(queue.batches):
             if sending and same_take(sending.batch, batch):
-                late = with_queue(excuse(world, batch.who), n, released(queue, i))
+                late = with_queue(excuse(world, batch.who, sending.texts), n, released(queue, i))
                 yield f"FAULT {me} stalls, the ttr gives its batch of page {batch.seq} to others", late
     if "lost baton" in kinds and walking and walking.stage == "claimed":
         yield f"FAULT the baton of page {walking.seq + 1} is lost on its way", staged(world, n, w, "passed")
@@ -105,11 +105,16 @@ def crashed(world: World, n: int, w: int) -> World:
     worker, queue = node.workers[w], node.queue
     for batch in queue.batches:
         if worker.sending is not None and worker.sending.sent and same_take(worker.sending.batch, batch):
-            world = excuse(world, tuple(r for r in batch.who if r not in worker.sending.refused))
+            world = excuse(world, tuple(r for r in batch.who if r not in worker.sending.refused), worker.sending.texts)
     batons = tuple(sorted(b._replace(holder=NOBODY) if b.holder == w else b for b in queue.batons))
     batches = tuple(b._replace(holder=NOBODY) if b.holder == w else b for b in queue.batches)
     after = with_queue(world, n, queue._replace(batons=batons, batches=batches))
     return with_worker(after, n, w, Worker())
+
+
+def both(world: World, n: int) -> World:
+    """What a node has not reported may be repeated, whichever texts it had."""
+    return excuse(excuse(world, ledger.unreported(world, n)), ledger.unreported(world, n), 1)
 
 
 def at_node(scenario: Scenario, world: World, n: int, node: Node) -> Iterator[Step]:
@@ -118,13 +123,15 @@ def at_node(scenario: Scenario, world: World, n: int, node: Node) -> Iterator[St
     workers = (Worker(),) * len(node.workers)
     if "lost node" in kinds and sum(other.up for other in world.nodes) > 1:
         gone = Node(False, Queue(epoch=queue.epoch, leased=queue.leased), workers)
-        yield f"FAULT node {n} is lost with its queue", with_node(excuse(world, ledger.unreported(world, n)), n, gone)
+        yield f"FAULT node {n} is lost with its queue", with_node(both(world, n), n, gone)
     if "blank" in kinds and member.status == "current":
         blank = Node(True, Queue(epoch=0, leased=False), workers)
         if not scenario.clauses.join_raises_the_epoch:
             blank = blank._replace(queue=Queue(epoch=queue.epoch))
-        after = with_node(excuse(world, ledger.unreported(world, n)), n, blank)
+        after = with_node(both(world, n), n, blank)
         yield f"FAULT node {n} loses its data and comes back blank", after
+    if "cut off" in kinds and member.status == "current" and not node.cut:
+        yield f"FAULT node {n} cannot reach the store", with_node(world, n, node._replace(cut=True))
     if "wrong forget" in kinds and member.status == "current":
         forgotten = ledger.with_member(world, n, member._replace(status="forgotten"))
         yield f"FAULT the operator forgets node {n}, which is alive", forgotten

@@ -71,6 +71,8 @@ def _apply(scenario: Scenario, world: World, n: int, epoch: int, line: Line) -> 
         for r in line.who:
             recorded[r] += 1
         world = world._replace(recorded=tuple(recorded))
+        if line.texts < world.store.texts and scenario.clauses.lines_carry_their_texts:
+            world = world._replace(store=world.store._replace(due=tuple(sorted({*world.store.due, *line.who}))))
         believed = tuple(sorted({*page.believed, *line.told}))
         page = page._replace(settled=page.settled + len(line.who), believed=believed)
     if page.state == "enqueued" and page.settled >= page.recipients:
@@ -120,7 +122,7 @@ def fence(scenario: Scenario, world: World, n: int) -> World:
         if owned and scenario.clauses.forgotten_pages_turn_open:
             world = with_page(world, seq, page._replace(turning=True) if first else page._replace(state="open"))
     world = with_member(world, n, member._replace(status="fenced" if first else "opened"))
-    return excuse(world, unreported(world, n))
+    return excuse(excuse(world, unreported(world, n)), unreported(world, n), 1)
 
 
 def opened(world: World, seq: int) -> World:
@@ -152,3 +154,11 @@ def join(scenario: Scenario, world: World, n: int) -> World:
     world = with_member(world, n, Member(epoch))
     node = world.nodes[n]
     return world._replace(nodes=put_in(world.nodes, n, node._replace(grant=epoch)))
+
+
+def correct(scenario: Scenario, world: World) -> World:
+    """Clause 13: new texts. Who is settled gets them from a second walk."""
+    due = tuple(r for r, recorded in enumerate(world.recorded) if recorded)
+    if not scenario.clauses.second_walk_goes_to_the_settled:
+        due = tuple(range(len(world.recorded)))
+    return world._replace(store=world.store._replace(texts=1, due=due))

@@ -12,7 +12,7 @@ from tests.model.search import search
 
 TITLES = {
     1: "Join", 2: "Take a baton", 3: "Claim a page", 4: "Pass, read, put", 5: "Ack", 6: "Take a batch", 7: "Settle",
-    8: "Outbox", 9: "Forget", 10: "Shepherd", 11: "Done", 12: "Pause",
+    8: "Outbox", 9: "Forget", 10: "Shepherd", 11: "Done", 12: "Pause", 13: "Correct",
 }  # fmt: skip
 
 INTRODUCTION = """\
@@ -30,6 +30,8 @@ and checks in each of them that these laws hold:
   to, or is counted as skipped, because it is not in the audience.
 - Nobody is sent to again, unless the batch was unsettled when its worker crashed, its lease ran out, or its queue was
   lost or forgotten with lines that it had not reported.
+- Each version of the texts is a push of its own: nobody is shown the old one after the new one, and nobody who had the
+  old one is left with it.
 - A row of the ledger is true. A settled page gets no further lines. Nothing is sent while the campaign is paused.
 - From every state, without another fault, the campaign can still be done and the tubes empty.
 
@@ -53,6 +55,7 @@ They stay: they cost nothing, and they keep a fault in the other clause small.
 | without | no law breaks, because |
 | --- | --- |
 | put asks for the lease | a queue without a lease cannot take what it puts, and its next epoch purges it |
+| take asks for the lease | nothing is begun of a batch that was taken without a lease |
 | ack follows the put | the shepherd looks at own pages without a mark |
 | lines come from the owner | a fenced node reports nothing, and a page changes hands only by fencing |
 | shepherd looks at own pages | the ack follows the put: until then the baton comes back by itself |

@@ -56,7 +56,7 @@ REMOVALS = [
     Removal("put_counts_what_was_settled", 4, alone("blank", recipients=2, attempts=2), "done, and r1 has no outcome"),
     Removal("put_replaces_what_was_skipped", 4, alone("blank", recipients=2, fickle=True), "skipped of 2 rows"),
     Removal("baton_is_acked", 5, alone(faults=0), STUCK),
-    Removal("take_asks_for_the_lease", 6, small("wrong forget"), REPEAT),
+    Removal("send_asks_for_the_lease", 6, alone("cut off", pause=True), "sent while the campaign is paused"),
     Removal("settle_asks_for_the_take", 7, alone("zombie", workers=2, recipients=2, attempts=2), ""),
     Removal("settle_is_one_transaction", 7, alone("crash"), STUCK),
     Removal("part_leaves_its_batch", 7, alone("crash", recipients=2, parts=True), "outcomes"),
@@ -87,10 +87,15 @@ REMOVALS = [
     Removal("paused_waits_for_quiet", 12, alone(faults=0, pause=True), "paused"),
     Removal("paused_waits_for_the_outboxes", 12, alone(faults=0, pause=True), "does not know that r0 was reached"),
     Removal("resume_asks_whether_done", 12, alone(faults=0, pause=True), STUCK),
+    Removal("correct_waits_for_paused", 13, alone(faults=0, pause=True, correct=True), "after it was corrected"),
+    Removal("texts_come_with_the_lease", 13, alone(faults=0, pause=True, correct=True), "after it was corrected"),
+    Removal("second_walk_goes_to_the_settled", 13, alone(faults=0, pause=True, correct=True), REPEAT),
+    Removal("lines_carry_their_texts", 13, small("cut off", pause=True, correct=True), "has the old text"),
 ]
 
 SECOND_LOCKS = [
     "put_asks_for_the_lease",
+    "take_asks_for_the_lease",
     "ack_follows_the_put",
     "lines_come_from_the_owner",
     "shepherd_looks_at_own_pages",

@@ -28,7 +28,7 @@ def broken(scenario: Scenario, world: World) -> str:
     if world.broken:
         return world.broken
     for r, surplus in enumerate(world.surplus):
-        if surplus > 1:
+        if surplus > 1 or world.again[r] > 1:
             return f"r{r} is sent to once more than the law allows"
     for r, (recorded, reached) in enumerate(zip(world.recorded, world.reached, strict=True)):
         if recorded > 1:
@@ -42,6 +42,8 @@ def broken(scenario: Scenario, world: World) -> str:
         ends = sum(world.recorded[seq * scenario.recipients : (seq + 1) * scenario.recipients])
         if page.settled != ends:
             return f"page {seq} has {page.settled} ends in its row and {ends} in fact"
+    if store.state == "done" and store.texts and not store.due and 1 in world.fates:
+        return f"done, and r{world.fates.index(1)} has the old text"
     if store.state == "done":
         for seq, page in enumerate(store.pages):
             rows = range(seq * scenario.recipients, (seq + 1) * scenario.recipients)
@@ -56,10 +58,14 @@ def broken(scenario: Scenario, world: World) -> str:
 
 def at_rest(world: World) -> bool:
     """Done, and nobody has anything left to do."""
-    return world.store.state == "done" and not any(
-        node.queue.batons or node.queue.batches or any(w.walking or w.sending for w in node.workers)
-        for node in world.nodes
-        if node.up
+    return (
+        world.store.state == "done"
+        and not world.store.due
+        and not any(
+            node.queue.batons or node.queue.batches or any(w.walking or w.sending for w in node.workers)
+            for node in world.nodes
+            if node.up
+        )
     )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from tests.model import ledger
 from tests.model.tubes import plus_baton
 from tests.model.walk import Step, said
-from tests.model.world import Line, Node, Queue, Scenario, World, with_node, with_queue
+from tests.model.world import Line, Node, Queue, Scenario, World, send, with_node, with_queue, without_lease
 
 # -- 1. Join -----------------------------------------------------------------------------------------------------------
 
@@ -16,7 +16,7 @@ def membership(scenario: Scenario, world: World, n: int, node: Node) -> Iterator
     """Clause 1, in two transactions: the store grants an epoch, the queue adopts it."""
     member, queue = world.store.members[n], node.queue
     if node.grant:
-        yield f"node {n} adopts epoch {node.grant}", with_node(world, n, adopted(scenario, node))
+        yield f"node {n} adopts epoch {node.grant}", with_node(world, n, adopted(scenario, world, node))
     elif (member.status != "current" or queue.epoch != member.epoch) and (
         member.status == "fenced" or ledger.may_fence(scenario, world, n)
     ):
@@ -29,9 +29,9 @@ def membership(scenario: Scenario, world: World, n: int, node: Node) -> Iterator
         yield f"node {n}'s slow renewal arrives", with_node(world, n, node._replace(renewal=0, queue=late))
 
 
-def adopted(scenario: Scenario, node: Node) -> Node:
+def adopted(scenario: Scenario, world: World, node: Node) -> Node:
     """The queue in its new epoch."""
-    queue = Queue(epoch=node.grant)
+    queue = heard(scenario, world, Queue(epoch=node.grant))
     if not scenario.clauses.join_purges:
         queue = node.queue._replace(epoch=node.grant, leased=True, trimmed=0)
     puts = node.puts if node.queue.epoch == node.grant else ()
@@ -44,6 +44,8 @@ def adopted(scenario: Scenario, node: Node) -> Node:
 def reporter(scenario: Scenario, world: World, n: int, node: Node) -> Iterator[Step]:
     """Clause 8: read, report, trim. Only a slow reporter (a fault) is anywhere in between for longer."""
     queue, slow = node.queue, node.report
+    if node.cut:
+        return
     if slow is not None:
         epoch = slow.epoch if scenario.clauses.lines_carry_their_epoch else queue.epoch
         after, upto = ledger.report(scenario, world, n, epoch, slow.first, slow.lines)
@@ -77,14 +79,24 @@ def forgetting(scenario: Scenario, world: World, n: int, node: Node) -> Iterator
         yield f"the operator forgets node {n}", ledger.with_member(world, n, member._replace(status="forgotten"))
     if member.status == "forgotten":
         if queue.leased:
-            yield f"node {n}'s lease runs out", with_queue(world, n, queue._replace(leased=False))
+            yield f"node {n}'s lease runs out", without_lease(world, n)
         if ledger.may_fence(scenario, world, n):
             yield f"node {n} is fenced", ledger.fence(scenario, world, n)
     elif member.status == "opened":
         refused = ledger.with_member(world, n, member._replace(status="fenced"))
         yield f"node {n}'s reports are refused from now on", refused
+    elif node.cut:
+        if queue.leased:
+            yield f"node {n}'s lease runs out", without_lease(world, n)
+        yield f"node {n} reaches the store again", with_node(world, n, node._replace(cut=False))
     elif not queue.leased and queue.epoch == member.epoch and member.status == "current" and node.up:
-        yield f"node {n}'s lease is renewed", with_queue(world, n, queue._replace(leased=True))
+        yield f"node {n}'s lease is renewed", with_queue(world, n, heard(scenario, world, queue._replace(leased=True)))
+
+
+def heard(scenario: Scenario, world: World, queue: Queue) -> Queue:
+    """What comes with a lease: whether the campaign is paused, and the version of its texts."""
+    texts = world.store.texts if scenario.clauses.texts_come_with_the_lease else 0
+    return queue._replace(paused=world.store.state in ("pausing", "paused"), texts=texts)
 
 
 def opening(world: World) -> Iterator[Step]:
@@ -148,9 +160,9 @@ def pausing(scenario: Scenario, world: World) -> Iterator[Step]:
         yield "the editor pauses", world._replace(store=store._replace(state="pausing"), paused_once=True)
     wanted = store.state in ("pausing", "paused")
     for n, node in enumerate(world.nodes):
-        if node.up and node.queue.paused != wanted:
+        if node.up and node.queue.leased and not node.cut and node.queue != heard(scenario, world, node.queue):
             what = "stops" if wanted else "may go on"
-            yield f"node {n} {what}", with_queue(world, n, node.queue._replace(paused=wanted))
+            yield f"node {n} {what}", with_queue(world, n, heard(scenario, world, node.queue))
     if store.state == "pausing" and all(quiet(scenario, node) for node in world.nodes):
         paused = world._replace(store=store._replace(state="paused"))
         yield "all are quiet: paused", paused._replace(broken=uneven(paused))
@@ -159,12 +171,21 @@ def pausing(scenario: Scenario, world: World) -> Iterator[Step]:
         if clauses.resume_asks_whether_done:
             resumed = ledger.check_done(scenario, resumed)
         yield "the editor resumes", resumed
+    early = not clauses.correct_waits_for_paused and store.state in ("firing", "pausing")
+    if scenario.correct and not store.texts and (store.state in ("paused", "done") or early):
+        yield "the editor corrects", ledger.correct(scenario, world)
+    for r in store.due:
+        rest = tuple(other for other in store.due if other != r)
+        yield (
+            f"the second walk sends the new text to r{r}",
+            send(world._replace(store=store._replace(due=rest)), (r,), 1),
+        )
 
 
 def quiet(scenario: Scenario, node: Node) -> bool:
     """Has this node nothing under way? A node without a lease is quiet."""
     clauses, queue = scenario.clauses, node.queue
-    if not node.up:
+    if not node.up or node.cut:
         return not queue.leased
     sends = any(worker.sending is not None for worker in node.workers) and clauses.paused_waits_for_quiet
     owes = bool(queue.outbox or node.report) and clauses.paused_waits_for_the_outboxes
@@ -174,8 +195,11 @@ def quiet(scenario: Scenario, node: Node) -> bool:
 
 def uneven(world: World) -> str:
     """When paused, the editor is told: this many have it, the others not. Is that so?"""
+    away = {r for node in world.nodes if node.cut for line in node.queue.outbox for r in line.who}.union(
+        *(set(w.sending.batch.who) for node in world.nodes if node.cut for w in node.workers if w.sending)
+    )
     for r, (surplus, recorded) in enumerate(zip(world.surplus, world.recorded, strict=True)):
         # of whom a crash left in the dark nobody knows; the law lets them be reached once more
-        if surplus > 0 and not recorded:
+        if surplus > 0 and not recorded and r not in away:
             return f"paused, and the ledger does not know that r{r} was reached"
     return ""

@@ -17,6 +17,7 @@ from tests.model.world import (
     World,
     excuse,
     put_in,
+    send,
     with_node,
     with_queue,
     with_worker,
@@ -48,7 +49,7 @@ def walker(scenario: Scenario, world: World, n: int, w: int) -> Iterator[Step]:
             after = with_queue(world, to, plus_baton(world.nodes[to].queue, walking.seq))
             what = f"{me} lacks the channel and hands the baton of page {walking.seq} on to node {to}"
             yield what, staged(after, n, w, "handed on")
-    elif walking.stage == "took":
+    elif walking.stage == "took" and not node.cut:
         after, claim = ledger.claim(scenario, world, n, walking.epoch, walking.seq)
         if claim.verdict == "claimed":
             stage = "claimed" if claim.next else "passed"
@@ -64,6 +65,8 @@ def walker(scenario: Scenario, world: World, n: int, w: int) -> Iterator[Step]:
         to = successor(world, n)
         after = with_queue(world, to, plus_baton(world.nodes[to].queue, walking.seq + 1))
         yield f"{me} passes the baton of page {walking.seq + 1} to node {to}", staged(after, n, w, "passed")
+    elif walking.stage == "took":
+        pass  # it waits for the store
     elif walking.stage in ("passed", "batches put"):
         yield from put(scenario, world, n, w, walking)
     elif scenario.clauses.baton_is_acked:
@@ -151,15 +154,22 @@ def consumer(scenario: Scenario, world: World, n: int, w: int) -> Iterator[Step]
                 if batch.holder == NOBODY:
                     taken = batch._replace(holder=w, take=batch.take + 1)
                     after = with_queue(world, n, queue._replace(batches=put_in(queue.batches, i, taken)))
-                    after = with_worker(after, n, w, worker._replace(sending=Sending(taken)))
+                    after = with_worker(
+                        after, n, w, worker._replace(sending=Sending(taken, texts=queue.texts, over=not queue.leased))
+                    )
                     yield f"{me} takes {called(scenario, batch)}", after
+    elif not sending.sent and sending.over and clauses.send_asks_for_the_lease:
+        back = with_worker(world, n, w, worker._replace(sending=None))
+        for i, batch in enumerate(queue.batches):
+            if same_take(sending.batch, batch):
+                kept = put_in(queue.batches, i, batch._replace(holder=NOBODY, take=batch.take - 1))
+                back = with_queue(back, n, queue._replace(batches=kept))
+        yield f"{me} gives {called(scenario, sending.batch)} back: the lease under which it was taken is over", back
     elif not sending.sent:
         who = sending.batch.who
-        surplus, reached = list(world.surplus), list(world.reached)
-        for r in who:
-            surplus[r] += 1
-            reached[r] = True
-        after = world._replace(surplus=tuple(surplus), reached=tuple(reached))
+        after = send(world, who, sending.texts)
+        if sending.texts < world.store.texts and queue.leased:
+            after = after._replace(broken="the old text is sent after it was corrected")
         if world.store.state == "paused":
             after = after._replace(broken="something is sent while the campaign is paused")
         if not scenario.always_refused:
@@ -168,7 +178,7 @@ def consumer(scenario: Scenario, world: World, n: int, w: int) -> Iterator[Step]
         if scenario.attempts > 1:
             refused = sending._replace(sent=True, refused=who[-1:])
             # a refused push reached nobody: to send it again is no repeat
-            answered = with_worker(excuse(after, who[-1:]), n, w, worker._replace(sending=refused))
+            answered = with_worker(excuse(after, who[-1:], sending.texts), n, w, worker._replace(sending=refused))
             yield f"{me} sends {called(scenario, sending.batch)}, and {said(who[-1:])} is refused", answered
     else:
         yield from settle(scenario, world, n, w, sending)
@@ -217,7 +227,8 @@ def settle(scenario: Scenario, world: World, n: int, w: int, sending: Sending) -
     again = () if last else sending.refused
     terminal = tuple(r for r in batch.who if r not in again)
     # a line that settles nobody tells this ledger nothing: without it a world that goes round stays finite
-    lines = (Line("settled", batch.seq, 0, terminal, told(scenario, batch, terminal, again)),) if terminal else ()
+    line = Line("settled", batch.seq, 0, terminal, told(scenario, batch, terminal, again), texts=sending.texts)
+    lines = (line,) if terminal else ()
     after = queue._replace(batches=rest, outbox=queue.outbox + lines)
     if again:
         attempt = batch.attempt + 1 if clauses.remainders_end else batch.attempt
@@ -233,7 +244,7 @@ def settle_part(scenario: Scenario, world: World, n: int, w: int, sending: Sendi
     if len(task.who) == len(batch.who) or not clauses.part_is_settled_once:
         left = task._replace(who=late) if clauses.part_leaves_its_batch else task
         others = tuple(other for other in queue.batches if other != task)
-        line = Line("settled", batch.seq, 0, who, who)
+        line = Line("settled", batch.seq, 0, who, who, texts=sending.texts)
         queue = queue._replace(batches=tuple(sorted((*others, left))), outbox=(*queue.outbox, line))
     rest = sending._replace(batch=batch._replace(who=late), late=())
     after = with_worker(world, n, w, node.workers[w]._replace(sending=rest))

@@ -27,6 +27,7 @@ class Scenario:
     parts: bool = False  # the answer to a batch's last recipient may be late: the others are settled before
     fickle: bool = False  # a page's last recipient may be in the audience at one put, and not at the next
     pause: bool = False  # the editor may pause once, and resumes
+    correct: bool = False  # and may correct the texts once
     faults: int = 1
     kinds: frozenset[str] = frozenset()
     clauses: Clauses = field(default_factory=Clauses)
@@ -61,6 +62,8 @@ class Store(NamedTuple):
     cursor: int
     pages: tuple[Page, ...]
     members: tuple[Member, ...]
+    texts: int = 0  # the version of the texts
+    due: tuple[int, ...] = ()  # who gets the new texts from the second walk
 
 
 class Baton(NamedTuple):
@@ -91,6 +94,7 @@ class Line(NamedTuple):
     who: tuple[int, ...] = ()  # terminal now
     told: tuple[int, ...] = ()  # who is terminal now, as the line says it
     skipped: int = 0  # who is not in the audience
+    texts: int = 0  # the version that was sent
 
 
 class Queue(NamedTuple):
@@ -99,6 +103,7 @@ class Queue(NamedTuple):
     epoch: int = 1
     leased: bool = True
     paused: bool = False
+    texts: int = 0  # as the lease brought it
     batons: tuple[Baton, ...] = ()
     batches: tuple[Batch, ...] = ()
     marks: tuple[int, ...] = ()
@@ -122,6 +127,8 @@ class Sending(NamedTuple):
     sent: bool = False
     refused: tuple[int, ...] = ()
     late: tuple[int, ...] = ()  # whose answer is late: the part without them is to be settled, and nothing else is
+    texts: int = 0  # of the lease under which it was taken
+    over: bool = False  # that lease has run out
     acked: bool = False  # only where a settlement is not one transaction
 
 
@@ -149,17 +156,20 @@ class Node(NamedTuple):
     grant: int = 0  # the epoch that the store granted and the queue has not adopted
     report: Report | None = None
     renewal: int = 0  # the epoch for which a renewal is on its way
+    cut: bool = False  # the store is out of reach
     puts: tuple[int, ...] = ()  # history: pages put in this epoch, marked or not
 
 
 class World(NamedTuple):
-    """Everything. The last four are the witness's notes, which no actor can see."""
+    """Everything. The last six are the witness's notes, which no actor can see."""
 
     store: Store
     nodes: tuple[Node, ...]
     paused_once: bool
     faults: int
-    surplus: tuple[int, ...]  # each recipient's sends, less the repeats that the law allows
+    surplus: tuple[int, ...]  # each recipient's sends of the first texts, less the repeats that the law allows
+    again: tuple[int, ...]  # the same of the corrected texts
+    fates: tuple[int, ...]  # each recipient's last text: 0 none, 1 the first, 2 the corrected one
     reached: tuple[bool, ...]  # was sent at all
     recorded: tuple[int, ...]  # terminal outcomes in the ledger
     broken: str = ""  # a law that a step broke on the spot
@@ -178,7 +188,17 @@ def start(scenario: Scenario) -> World:
         for n in range(scenario.nodes)
     )
     store = Store("firing", 0, (Page(),) * scenario.pages, (Member(),) * scenario.nodes)
-    return World(store, nodes, False, scenario.faults, (0,) * everybody, (False,) * everybody, (0,) * everybody)
+    return World(
+        store,
+        nodes,
+        False,
+        scenario.faults,
+        (0,) * everybody,
+        (0,) * everybody,
+        (0,) * everybody,
+        (False,) * everybody,
+        (0,) * everybody,
+    )
 
 
 def recipients_of(scenario: Scenario, seq: int) -> tuple[int, ...]:
@@ -202,11 +222,34 @@ def with_worker(world: World, n: int, w: int, worker: Worker) -> World:
     return with_node(world, n, node._replace(workers=put_in(node.workers, w, worker)))
 
 
-def excuse(world: World, who: tuple[int, ...]) -> World:
-    """The law allows one repeat to each of these."""
+def without_lease(world: World, n: int) -> World:
+    """The lease of node ``n`` runs out, and with it that of all that its workers have in hand."""
+    node = world.nodes[n]
+    workers = tuple(
+        w._replace(sending=w.sending._replace(over=True)) if w.sending is not None and not w.sending.sent else w
+        for w in node.workers
+    )
+    return with_node(world, n, node._replace(queue=node.queue._replace(leased=False), workers=workers))
+
+
+def excuse(world: World, who: tuple[int, ...], texts: int = 0) -> World:
+    """The law allows one repeat to each of these, of the texts of this version."""
     if not who:
         return world
-    surplus = list(world.surplus)
+    sends = list(world.again if texts else world.surplus)
     for r in who:
-        surplus[r] -= 1
-    return world._replace(surplus=tuple(surplus))
+        sends[r] -= 1
+    return world._replace(again=tuple(sends)) if texts else world._replace(surplus=tuple(sends))
+
+
+def send(world: World, who: tuple[int, ...], texts: int) -> World:
+    """Each of these is shown a text."""
+    sends, fates, reached = list(world.again if texts else world.surplus), list(world.fates), list(world.reached)
+    for r in who:
+        if fates[r] > texts + 1:
+            world = world._replace(broken=f"r{r} is shown the old text after the new one")
+        sends[r] += 1
+        fates[r] = texts + 1
+        reached[r] = True
+    world = world._replace(again=tuple(sends)) if texts else world._replace(surplus=tuple(sends))
+    return world._replace(fates=tuple(fates), reached=tuple(reached))

@@ -156,7 +156,9 @@ async def test_a_page_that_is_put_again_replaces_its_skipped_and_counts_nobody_t
     while await ring.walk_page() is not None:
         pass
     await ring.report()
-    assert await ring.sums_of("ios") == {"rows": 30, "enqueued": 10, "skipped": 20, "delivered": 4, "retried": 6}
+    assert await ring.sums_of("ios") == {"rows": 30, "enqueued": 10, "skipped": 20} | {
+        "delivered": 4, "retried": 6, "unsure": 6  # whatever was lost with the queue
+    }  # fmt: skip
     await ring.finish()
     assert await ring.state() == "done"
     assert await ring.sums_of("ios") == {"rows": 30, "enqueued": 10, "skipped": 20, "delivered": 10, "retried": 6}

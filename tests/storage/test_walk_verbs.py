@@ -143,7 +143,9 @@ def settlement(
 ) -> Settlement:
     back = {recipient.id for rest in remainders or [] for recipient in unpack_recipients(rest.recipients)}
     ended = [recipient.id for recipient in unpack_recipients(task.recipients) if recipient.id not in back]
-    return Settlement(task.id, task.number, tallies, {}, dead or [], ended, remainders or [])
+    if task.unsure:
+        tallies["unsure"] = -len(ended)
+    return Settlement(task.id, task.number, tallies, {}, dead or [], ended, remainders or [], task.texts)
 
 
 @pytest.fixture
@@ -305,7 +307,8 @@ async def test_a_part_is_settled_once_and_the_others_stay_taken(house: House) ->
     (again,) = await house.batches("ios")
     assert (again.size, unpack_recipients(again.recipients)) == (2, late)
     smaller = Left(2, 1, pack_recipients(late[1:]))
-    other = Settlement(task.id, task.number, {"delivered": 1}, {}, [], [late[0].id], [], smaller)
+    tallies = {"delivered": 1, "unsure": -1}
+    other = Settlement(task.id, task.number, tallies, {}, [], [late[0].id], [], smaller)
     assert await house.tubes.settle("ios", [other]) == [False], "that take is over"
     assert await house.tubes.settle("ios", [replace(other, number=again.number)]) == [True]
     last = replace(other, number=again.number, ended=[late[1].id], left=None)

@@ -106,7 +106,7 @@ class MemoryQueue:
     def stopped(self, known: int, seconds: float) -> list[Any]:
         return [0]  # nobody stops anything here: the poll lasts its time
 
-    def renew(self, epoch: int, seconds: float, asked: float, held: list[Any]) -> list[Any]:
+    def renew(self, epoch: int, seconds: float, asked: float, held: list[Any], texts: Any = None) -> list[Any]:
         if self.state["epoch"] != epoch:
             return [False]
         self.lease_until = asked + seconds

@@ -183,7 +183,7 @@ class ApnsTransport:
             (b"apns-push-type", push.push_type.encode("ascii")),
             (b"apns-priority", b"%d" % push.priority),
             (b"apns-expiration", b"%d" % (batch.kept_until // 1_000)),
-            (b"apns-collapse-id", (push.collapse_id or campaign_text(batch.campaign)).encode("ascii")),
+            (b"apns-collapse-id", (push.collapse_id or campaign_text(batch.collapse)).encode("ascii")),
         )
 
     def _template(self, batch: Batch, push: Push) -> Callable[[], Template]:

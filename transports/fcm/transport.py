@@ -207,7 +207,7 @@ class FcmTransport:
 
     def _editions(self, batch: Batch, app: payload.KnownApp) -> Editions[payload.Body]:
         """The batch's message, rendered once for all batches of its campaign: it takes as long as forty recipients."""
-        render = partial(self._render, app, batch.campaign, batch.presentation)
+        render = partial(self._render, app, batch.collapse, batch.presentation)
         make = partial(Editions[payload.Body], batch.message, PLATFORM, render, _tail)
         return self._messages.of((batch.campaign, batch.presentation, app), batch.message, make)
 

@@ -44,10 +44,13 @@ from broadside.api.campaign_report import (
     CampaignLine,
     CampaignPage,
     CampaignReport,
+    CorrectionRequest,
+    CutLine,
     DryRunReport,
     FireRequest,
     KindRules,
     NewsroomClock,
+    RetractionRequest,
     Verdict,
 )
 from broadside.api.certificate_records import CampaignCertificate, CertificateKey, CertifiedText
@@ -415,6 +418,16 @@ EXAMPLES: Mapping[Any, Any] = {
     ),
     FireRequest: FireRequest(
         message=_MESSAGE, kind="breaking", start="2026-12-01T08:00+01:00", audience=AudienceRequest(countries=["BR"])
+    ),
+    CorrectionRequest: CorrectionRequest(message=_MESSAGE),
+    RetractionRequest: RetractionRequest(message=_MESSAGE),
+    CutLine: CutLine(
+        accepted=812_004,
+        refused=1_207,
+        may_have_it=312,
+        on_tubes=42_000,
+        not_walked=1_144_477,
+        nodes={"node-2": "not yet"},
     ),
     CampaignReport: _REPORT,
     CampaignPage: CampaignPage([CampaignLine.of(_REPORT)], next=_ID),

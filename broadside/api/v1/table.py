@@ -21,7 +21,15 @@ from broadside.api.access_records import (
 from broadside.api.audience_request import AudienceCount, CountRequest, KnownAttributes
 from broadside.api.base_records import BaseCount, Channels, Imported, ImportedLines, Probed, Removed, SubscriberPage
 from broadside.api.bounds import LARGEST_CAMPAIGN, LARGEST_LINE
-from broadside.api.campaign_report import CampaignPage, CampaignReport, DryRunReport, FireRequest, NewsroomClock
+from broadside.api.campaign_report import (
+    CampaignPage,
+    CampaignReport,
+    CorrectionRequest,
+    DryRunReport,
+    FireRequest,
+    NewsroomClock,
+    RetractionRequest,
+)
 from broadside.api.certificate_records import CampaignCertificate, CertificateKey
 from broadside.api.dead_records import DeadAnswer, DeadAnswered, DeadPage, DeadRestore, DeadRestored
 from broadside.api.device_send_records import DeviceSend, DeviceSendReport
@@ -363,6 +371,33 @@ PAUSE = _move("pause", "Begin to pause a campaign: nothing more is claimed or se
 RESUME = _move("resume", "Resume a paused campaign where it stopped.", "The campaign is not paused.")
 CANCEL = _move(
     "cancel", "Begin to cancel a campaign: subscribers not yet reached get nothing.", "The campaign has ended already."
+)
+CORRECT = Route(
+    method="POST",
+    path="/v1/campaigns/{id}/correct",
+    scope="editor",
+    summary="Give a campaign another text: whoever has got the first one gets this in its place, all others only this. "
+    "Answers when nothing old is under way any more, which may take seconds.",
+    body=CorrectionRequest,
+    noun="correction",
+    largest=LARGEST_CAMPAIGN,
+    too_large=SHORTEN,
+    answer=CampaignReport,
+    errors={**NO_CAMPAIGN, 409: "Nobody has it yet, it is a correction itself, or a node has not reported yet."},
+    noted=("message.title", "awake"),
+)
+RETRACT = Route(
+    method="POST",
+    path="/v1/campaigns/{id}/retract",
+    scope="editor",
+    summary="Stop a campaign for ever. With a text, whoever has got it gets this one in its place.",
+    body=RetractionRequest,
+    noun="retraction",
+    largest=LARGEST_CAMPAIGN,
+    too_large=SHORTEN,
+    answer=CampaignReport,
+    errors={**NO_CAMPAIGN, 409: "Nobody has it yet, it is a correction itself, or a node has not reported yet."},
+    noted=("message.title", "awake"),
 )
 
 RATE = Route(
@@ -759,6 +794,8 @@ TABLE: tuple[Route[Any], ...] = (
     RESUME,
     CANCEL,
     RATE,
+    CORRECT,
+    RETRACT,
     DRAFTS,
     DRAFT,
     DRAFT_SAVE,

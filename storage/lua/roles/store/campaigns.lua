@@ -23,7 +23,20 @@ end
 function campaigns.check_done(id, now)
     local c = box.space.store_campaigns:get(id)
     if c ~= nil and c.state == 'firing' and c.segments_open == 0 and c.pages_open == 0 then
+        local first = c.policy.corrects and box.space.store_campaigns:get(c.policy.corrects)
+        if first and not campaigns.over(first) then
+            return -- queues that are away may report late: see corrections.lua
+        end
         box.space.store_campaigns:update(id, {{'=', 'state', 'done'}, {'=', 'finished_at', now}, {'+', 'version', 1}})
+        campaigns.ended(id, now)
+    end
+end
+
+-- A campaign is over: so may be the walk that corrects it.
+function campaigns.ended(id, now)
+    local correction = box.space.store_corrections:get(id)
+    if correction ~= nil then
+        campaigns.check_done(correction.second, now)
     end
 end
 
@@ -190,15 +203,21 @@ function campaigns.page_size(c)
     return c.policy.page_size or DEFAULT_PAGE
 end
 
+local function correction(id)
+    local row = box.space.store_corrections:get(id)
+    return row and {row.texts, row.second, row.copied, row.former}
+end
+
 local function report(c)
     local channels = {}
     for _, row in box.space.store_totals:pairs({c.id}) do
         table.insert(channels, {row.channel, row.tallies, row.reasons})
     end
-    return {c, channels}
+    return {c, channels, correction(c.id)}
 end
 
--- {row, {{channel, tallies, reasons}...}} or nil.
+-- {row, {{channel, tallies, reasons}...}, correction} or nil; correction: {version of the texts, second walk, whether that
+-- is complete, {when, earlier message}s}, or nil.
 function campaigns.campaign_get(id)
     local c = box.space.store_campaigns:get(id)
     return c and report(c)

@@ -18,6 +18,7 @@ local keys = require('roles.store.keys')
 local access = require('roles.store.access')
 local channels = require('roles.store.channels')
 local served = require('roles.store.served')
+local corrections = require('roles.store.corrections')
 local coverage = require('roles.store.coverage')
 local dead = require('roles.store.dead')
 local dead_judge = require('roles.store.dead_judge')
@@ -95,6 +96,8 @@ function store.start()
         campaign_resume = pauses.campaign_resume,
         campaign_cancel = pauses.campaign_cancel,
         campaign_waits_for = pauses.campaign_waits_for,
+        campaign_correct = corrections.campaign_correct,
+        open_pages = walk.open_pages,
         campaign_cursors = coverage.campaign_cursors,
         campaign_pages = coverage.campaign_pages,
         subscribers_in = coverage.subscribers_in,

@@ -182,12 +182,12 @@ end
 -- The first `count` rows of the columns: each of an audience's channels is copied, or counted as skipped. Who is settled
 -- is neither.
 local function choose(page, count)
-    local audience, settled, skipped = page.audience, page.settled, page.skipped
+    local audience, settled, skipped, only = page.audience, page.settled, page.skipped, page.only
     predicate.mark(audience.where, count)
     for i = 0, count - 1 do
         local channel = names[i]
         if audience.channels[channel] and (settled == nil or not settled_ids.has(settled, ids[i])) then
-            if inside[i] == 1 then
+            if inside[i] == 1 and (only == nil or settled_ids.has(only, ids[i])) then
                 local tuple = tuples[i]
                 copy(page, tuple, field(tuple, ID), channel, field(tuple, CHANNEL))
             else
@@ -260,7 +260,8 @@ end
 -- nil: none. `wanted`: the personal fields to carry, at most 15; nil: none. `versions`: channel -> bounds of app versions
 -- (predicate.lua); nil: none. A row of such a channel has one value more: whether its app keeps the bounds. Where the
 -- audience is less than whole channels, a second answer counts the rows that were skipped, by channel.
-return function(from_id, to_id, _, most, campaign, wanted, settled, versions)
+-- `only`: a set of the only ids that are meant, for a campaign with conditions; nil: all.
+return function(from_id, to_id, _, most, campaign, wanted, settled, versions, only)
     local page = {from_id = from_id, to_id = to_id, most = most, open = {}, parts = {}, whole = {}}
     page.versions = versions ~= nil and rules(versions) or nil
     if wanted ~= nil then
@@ -271,6 +272,7 @@ return function(from_id, to_id, _, most, campaign, wanted, settled, versions)
     end
     if page.audience ~= nil then
         page.settled, page.skipped = settled_ids.unpack(settled), setmetatable({}, MAP)
+        page.only = only ~= nil and (settled_ids.unpack(only) or {}) or nil
     end
     collect(page)
     local answer = {}

@@ -7,6 +7,7 @@ local atomic = require('roles.atomic')
 local campaigns = require('roles.store.campaigns')
 local cancelled_campaigns = require('roles.store.cancelled_campaigns')
 local channels = require('roles.store.channels')
+local corrections = require('roles.store.corrections')
 local dead = require('roles.store.dead')
 local node_states = require('roles.store.node_states')
 local nodes = require('roles.store.nodes')
@@ -34,6 +35,7 @@ local function set_state(id, state, now)
     })
     if ended then
         cancelled_campaigns.note(c)
+        campaigns.ended(id, now)
     end
 end
 
@@ -80,7 +82,7 @@ end
 function pauses.campaign_resume(id, now)
     local state, resumed = atomic(function()
         local c = box.space.store_campaigns:get(id)
-        local halted = c ~= nil and (c.state == 'pausing' or c.state == 'paused')
+        local halted = c ~= nil and (c.state == 'pausing' or c.state == 'paused') and not corrections.unfinished(id)
         if halted then
             set_state(id, 'firing', now)
             campaigns.check_done(id, now)
@@ -238,7 +240,7 @@ end
 -- A node's heartbeat. `still`: {campaign, version}s of which it sends nothing and owes nothing; `states`: why its
 -- channels stand still, see `channels.note`; `text`: what runs on it, see `node_states.note`. Returns the lease's
 -- seconds, the paused campaigns, the dead ledger's questions and answers, and whether somebody looks at the nodes'
--- states, or nothing if this epoch is not current.
+-- states, and the versions of corrected texts, or nothing if this epoch is not current.
 function pauses.node_renew(name, epoch, now, still, states, text)
     if not nodes.renew(name, epoch, now) then
         return nil
@@ -255,7 +257,7 @@ function pauses.node_renew(name, epoch, now, still, states, text)
             heard[word(name, epoch, pause[1], pause[2])] = true
         end
     end
-    return nodes.LEASE, paused, dead.standing(), node_states.wanted()
+    return nodes.LEASE, paused, dead.standing(), node_states.wanted(), corrections.standing()
 end
 
 -- What is behind a campaign's cut line: {node, state, n} for each node that has not reported yet that it sends nothing of

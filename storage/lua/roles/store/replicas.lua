@@ -15,9 +15,9 @@ local function with_position(verdict, ...)
     if verdict ~= 'claimed' then
         return verdict, ...
     end
-    local from_id, to_id, following, ended, unsure = ...
+    local from_id, to_id, following, ended, unsure, only = ...
     local position = replication.position()
-    return verdict, from_id, to_id, following, ended, position, unsure
+    return verdict, from_id, to_id, following, ended, position, unsure, only
 end
 
 -- A claim's answer, and the base's position: a replica that has reached it has every subscriber of the page.

@@ -26,6 +26,9 @@ function sums.tally(id, channel, tallies, reasons)
     for outcome, n in pairs(tallies) do
         sum[outcome] = (sum[outcome] or 0) + n
     end
+    if sum.unsure == 0 then -- it rises and falls, and most campaigns never have it
+        sum.unsure = nil
+    end
     if next(reasons or {}) ~= nil then
         local known = 0
         for _ in pairs(why) do

@@ -3,6 +3,7 @@
 local answers = require('roles.store.answers')
 local atomic = require('roles.atomic')
 local campaigns = require('roles.store.campaigns')
+local corrections = require('roles.store.corrections')
 local dead = require('roles.store.dead')
 local id_ranges = require('roles.store.steps.id_ranges')
 local nodes = require('roles.store.nodes')
@@ -64,7 +65,7 @@ local function advance(c, cursor, node, epoch, now)
 end
 
 -- Returns verdict, from_id, to_id, next baton, the ids already settled, and whether others of the page may have a push
--- from an owner that is lost. Verdicts: 'claimed' (read it and put it),
+-- from an owner that is lost, and the only ids that it goes to (nil: all). Verdicts: 'claimed' (read it and put it),
 -- 'empty' (nothing to put, but pass the baton on), 'stale' (ack and drop), 'fenced' (this node must join again).
 function walk.page_claim(node, epoch, campaign, segment, seq, after_id, now)
     return atomic(function()
@@ -87,13 +88,14 @@ function walk.page_claim(node, epoch, campaign, segment, seq, after_id, now)
         if page.state == 'claimed' and page.node == node and page.epoch == epoch then
             -- written, though nothing changes: so the answer waits until the first claim is on disk and with the quorum
             box.space.store_pages:update({campaign, segment, seq}, {{'=', 'claimed_at', page.claimed_at}})
-            return 'claimed', page.from_id, page.to_id, next_baton(page, cursor), page.ended, unsure.counted(page) > 0
+            return 'claimed', page.from_id, page.to_id, next_baton(page, cursor), page.ended, unsure.counted(page) > 0,
+                page.only
         end
         if page.state == 'open' and c.state == 'firing' then
             box.space.store_pages:update({campaign, segment, seq}, {
                 {'=', 'node', node}, {'=', 'epoch', epoch}, {'=', 'claimed_at', now}, {'=', 'state', 'claimed'},
             })
-            return 'claimed', page.from_id, page.to_id, box.NULL, page.ended, unsure.counted(page) > 0
+            return 'claimed', page.from_id, page.to_id, box.NULL, page.ended, unsure.counted(page) > 0, page.only
         end
         return 'stale'
     end)
@@ -183,6 +185,7 @@ local function apply(node, epoch, line, now)
         reach.add(line, campaigns.terminal(line.tallies))
     end
     local state, recipients, settled, ended, tallies = page.state, page.recipients, page.settled, page.ended, page.tallies
+    corrections.late(line, page, now)
     if state == 'settled' then
         return correct(page, line, tallies)
     end

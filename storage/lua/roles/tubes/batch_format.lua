@@ -1,8 +1,8 @@
 -- A batch as its channel's tube stores it: an array, read by position here and by `Task` in storage/records.py.
 --
 -- LANE: see lanes.lua; 0 is the middle one. CLASS: the window class of its recipients' time zones; BEGIN_FROM, BEGIN_UNTIL:
--- the interval, ms UTC, in which its pushes may begin; all three are 0 if no quiet hours hold. TEXTS, the version of the
--- texts, is reserved, and 0 in every batch. A remainder copies all of them from its batch.
+-- the interval, ms UTC, in which its pushes may begin; all three are 0 if no quiet hours hold. TEXTS: the version of
+-- the texts with which it was taken last, 0 for the first. A remainder copies all of them from its batch.
 
 local msgpack = require('msgpack')
 
@@ -48,6 +48,11 @@ end
 -- Note that a task's recipients are counted as unsure. `space`: the tube's.
 function format.count_unsure(space, id)
     space:update(id, {{'+', ROW[format.ATTEMPT], format.UNSURE}})
+end
+
+-- Note the version of the texts with which a task was taken. `space`: the tube's.
+function format.set_texts(space, id, version)
+    space:update(id, {{'=', ROW[format.TEXTS], version}})
 end
 
 -- A remainder of a task. n: negative, and made from the take's number, so that no other batch of this epoch has it.

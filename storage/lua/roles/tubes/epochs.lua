@@ -7,6 +7,7 @@ local outbox = require('roles.tubes.outbox')
 local paused_campaigns = require('roles.tubes.paused_campaigns')
 local state = require('roles.tubes.state')
 local stops = require('roles.tubes.stops')
+local texts = require('roles.tubes.texts')
 
 local epochs = {}
 
@@ -43,11 +44,12 @@ function epochs.standing()
     return {asked, paused_campaigns.still(), known}
 end
 
--- Renew the lease, and with it the list of paused campaigns. `asked`: nil for now.
-function epochs.renew(epoch, seconds, asked, paused)
+-- Renew the lease, and with it the list of paused campaigns, and the versions of corrected texts. `asked`: nil for now.
+function epochs.renew(epoch, seconds, asked, paused, versions)
     if not state.renew(epoch, seconds, asked == nil and clock.now() or asked) then
         return false
     end
+    texts.set(versions)
     paused_campaigns.set(paused)
     return true
 end

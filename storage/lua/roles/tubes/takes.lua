@@ -12,6 +12,7 @@ local paced_campaigns = require('roles.tubes.paced_campaigns')
 local paused_campaigns = require('roles.tubes.paused_campaigns')
 local poison_counters = require('roles.tubes.poison_counters')
 local state = require('roles.tubes.state')
+local texts = require('roles.tubes.texts')
 local unsure = require('roles.tubes.unsure')
 local workers = require('roles.tubes.workers')
 
@@ -45,7 +46,7 @@ local function to_hand_out(tube, task)
         buried.bury(tube.name, task[1], known, true)
         return nil
     end
-    return task
+    return texts.note(tube, task)
 end
 
 -- Inside the caller's transaction: take up to `max` tasks that are ready now. Also returns whether there may be more.

@@ -99,8 +99,32 @@ local function signing()
     keys:create_index('name', {parts = {'name'}})
 end
 
+-- Clause 13. `only`: the people of a page whom a second walk goes to, as campaigns/id_set.py packs them; null: all.
+local function chosen()
+    local pages = box.space.store_pages
+    local format = pages:format()
+    for _, field in ipairs(format) do
+        if field.name == 'only' then
+            return -- it was killed behind this
+        end
+    end
+    table.insert(format, {name = 'only', type = 'array', is_nullable = true})
+    pages:format(format)
+end
+
+-- Campaigns with other texts than they were fired with. `texts`: their version; `second`: the campaign that goes to those
+-- who had got the earlier ones; `copied`: whether that walk is complete; `former`: {when, message}s.
+local function corrections()
+    local corrected = box.schema.space.create('store_corrections', {format = {
+        {'campaign', 'unsigned'}, {'texts', 'unsigned'}, {'second', 'unsigned'}, {'copied', 'boolean'},
+        {'former', 'array'},
+    }})
+    corrected:create_index('campaign', {parts = {'campaign'}})
+end
+
 function step.formats()
     explained()
+    chosen()
 end
 
 function step.rows()
@@ -110,6 +134,7 @@ function step.rows()
     forecast()
     outward()
     signing()
+    corrections()
 end
 
 return step
