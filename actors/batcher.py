@@ -63,7 +63,7 @@ def split(page: Page, channels: Collection[str], now: int, sizes: Mapping[str, i
     held: dict[str, int] = {}
     for channel, rows in page.skipped.items():
         tallies[channel] = {ENQUEUED: 0, SKIPPED: rows}
-    for part in page.parts:
+    for number, part in enumerate(page.parts, 1):
         channel = page.campaign.channel_of(part.channel)
         if channel not in audience:
             continue
@@ -80,8 +80,11 @@ def split(page: Page, channels: Collection[str], now: int, sizes: Mapping[str, i
             place = _place(page.campaign, part, now)
             if page.claim.unsure:
                 tally[UNSURE] = tally.get(UNSURE, 0) + part.size
-            most = min(sizes.get(channel, part.size), page.campaign.batch or part.size)
-            placed += [place._replace(part=piece) for piece in _cut(part, most)]
+            if page.kept is not None:
+                placed.append(place._replace(kept=number))
+            else:
+                most = min(sizes.get(channel, part.size), page.campaign.batch or part.size)
+                placed += [place._replace(part=piece) for piece in _cut(part, most)]
             if place.delay > 0:
                 for zone, count in part.zones.items():
                     key = f"{place.begin_from} {zone}"
@@ -177,16 +180,17 @@ class Batcher:
         page_split = split(page, self._channels, self._clock(), self._sizes)
         told = False
         while True:
-            verdict = await self._tubes.page_put(page.taken, *page_split)
+            verdict = await self._tubes.page_put(page.taken, *page_split, kept=page.kept)
             if verdict != "full":
                 break
             if not told:
                 log.warning("the walk waits: the queue's memory is used up", baton=page.taken.baton)
                 told = True
             await trio.sleep(FULL_PAUSE)
-        if verdict == "fenced":
+        if verdict in ("fenced", "gone"):
             # no lease for now, or a new epoch: the baton comes again, and then the store decides who owns the page
-            log.warning("page not put: this queue has no lease for it", baton=page.taken.baton)
+            why = "this queue has no lease for it" if verdict == "fenced" else "it is not kept any more"
+            log.warning("page not put, its baton comes again", baton=page.taken.baton, why=why)
             try:
                 await self._tubes.baton_release(page.taken)
             except LinkLost:

@@ -25,6 +25,8 @@ class Page:
     parts: list[PagePart]
     skipped: dict[str, int] = field(default_factory=dict)
     """channel → rows of the page that are not in the campaign's audience."""
+    kept: str | None = None
+    """See ``PageRows``."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,7 +34,8 @@ class Walker:
     ``ring``: the neighbours' tubes by name, the nearest first; the next baton goes there. ``channels``: the channels
     that this node serves. A page has subscribers of all channels, so a node that lacks one of a campaign's channels
     leaves the campaign to other nodes. ``versions``: channel → the versions of its app that count as new; the channel's
-    recipients carry whether theirs does.
+    recipients carry whether theirs does. ``keep``: the store is this node's queue, too, so a page's recipients stay in
+    it. Other pages are read: if somebody of them is settled, their batches are cut smaller, or the news has expired.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class Walker:
         clock: Clock,
         versions: Mapping[str, AppVersions] = MappingProxyType({}),
         figures: WalkFigures | None = None,
+        keep: bool = False,
     ) -> None:
         self._node = node
         self._tubes = tubes
@@ -61,6 +63,7 @@ class Walker:
         self._clock = clock
         self._versions = versions
         self._figures = figures or WalkFigures()
+        self._keep = keep
         self._stopping = False
         self._polling = trio.CancelScope()
 
@@ -125,6 +128,11 @@ class Walker:
             ended=claim.ended,
             versions=self._versions,
             only=claim.only,
+            keep=self._keep
+            and not claim.ended
+            and claim.only is None
+            and not campaign.batch
+            and campaign.channels <= self._channels,
         )
         await self._pages.send(Page(taken, claim, campaign, *rows))
         skipped = sum(rows.skipped.values())

@@ -23,6 +23,8 @@ from benchmarks.pipeline.set_clock import SetClock
 from benchmarks.progress import say
 
 SINK = "counting"
+ZONE = 'zone = "Europe/Berlin"'
+"""Without the newsroom's zone each Fire draws 10,000 rows, to say how many phones have no quiet hours."""
 
 
 @dataclass
@@ -65,10 +67,13 @@ def measure(base: Base, subscribers: int, rounds: int) -> list[Found]:
     with tempfile.TemporaryDirectory(prefix="bs-bench-") as name:
         clock = SetClock(Path(name), NOON)
         rig = Rig(Path(name), None, phone=base.phone, environment=clock.environment)
+        rig.newsroom = ZONE
         with rig.sink(SINK) as sink, rig.node(sink) as client:
             say(f"{base.what}: {subscribers:,} subscribers")
             rig.fill(client, subscribers)
-            rig.campaign(client, SINK, base.kinds[0].request)  # it warms the processes up
+            for kind in base.kinds:
+                if not kind.waits:
+                    rig.campaign(client, SINK, kind.request)  # warms up: the node computes a day's classes once
             for number in range(rounds):
                 for each in found if number % 2 == 0 else reversed(found):
                     reached = clock.next_day if each.kind.waits else None

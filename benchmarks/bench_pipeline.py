@@ -8,15 +8,20 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
+import shutil
 import statistics
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.pipeline.goals import judge
 from benchmarks.pipeline.plots import draw
-from benchmarks.pipeline.rig import SINKS, Rig, Row, end_at_sigterm
+from benchmarks.pipeline.rig import SINKS, STREAMS, Rig, Row, end_at_sigterm
 from benchmarks.progress import say
+from benchmarks.transport import meter, native
+from benchmarks.transport.sinks import Files
 from broadside.config.config import CONNECTIONS
 from broadside.machine_limits import cores
 
@@ -35,8 +40,18 @@ def measure(sizes: list[int], sinks: list[str], workers: int | None, connections
                 with rig.sink(kind) as sink, rig.node(sink) as client:
                     rig.fill(client, size)
                     runs = [rig.campaign(client, kind) for _ in range(SMALL_RUNS if size <= min(SIZES) else 1)]
+                    h2load_us = h2load(sink, Path(folder)) if sink is not None and kind == "counting" else None
                 median = statistics.median_low(run.cpu_us_per_push for run in runs)
-                yield next(run for run in runs if run.cpu_us_per_push == median)
+                yield replace(next(run for run in runs if run.cpu_us_per_push == median), h2load_us=h2load_us)
+
+
+def h2load(sink: tuple[Files, int], folder: Path) -> float | None:
+    """The CPU of a push by h2load, in C, to the same sink (µs); None: it is not installed (Debian's nghttp2-client)."""
+    if shutil.which("h2load") is None:
+        say("h2load is missing: apt-get install nghttp2-client")
+        return None
+    anywhere = f"0-{(os.cpu_count() or 1) - 1}"
+    return native.h2load(meter.Row("h2load", STREAMS, 1, 0, "counting"), sink[1], folder, anywhere, 3).cpu_us_per_push
 
 
 def table(rows: list[Row]) -> Iterator[str]:

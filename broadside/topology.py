@@ -116,14 +116,14 @@ class ChannelGroup:
 
     def _connect(self) -> None:
         self.gate.begin_anew()
+        self._pooling: Pooling | None = None  # asked for once: isinstance takes 15 µs, and each take counts the hands
         self._hands = Hands(self._usual_hands)
         most = HANDS_A_CONNECTION * self._setup.connections + 1
         self._work_in, self._work_out = trio.open_memory_channel[Batch](most)
         self._done_in, self._done_out = trio.open_memory_channel[Answered | PartAnswered](most)
 
     def _usual_hands(self) -> int:
-        transport: object = self.gate.transport
-        wanted = transport.wanted if isinstance(transport, Pooling) else LEAST_CONNECTIONS
+        wanted = LEAST_CONNECTIONS if self._pooling is None else self._pooling.wanted
         return HANDS_A_CONNECTION * min(wanted, self._setup.connections)
 
     def parking(self) -> Parking:
@@ -159,6 +159,7 @@ class ChannelGroup:
 
     def _transport(self) -> Actor:
         transport = build_transport(self._setup)
+        self._pooling = transport if isinstance(transport, Pooling) else None
         self._tokens.lend(self._setup.name, transport)
         return TransportActor(
             channel=self._setup.name,
@@ -305,7 +306,14 @@ class CampaignGroup:
                 for setup in self._hello.channels
                 if isinstance(setup.android_v2, str)
             },
+            keep=self._pages_stay(),
         )
+
+    def _pages_stay(self) -> bool:
+        """Whether pages need not leave Tarantool: one instance is store and queue, and no batch is cut smaller here."""
+        hello = self._hello
+        one = hello.store.uri == hello.queue.uri and not hello.store.others and hello.replica is None
+        return one and all(setup.pace is None for setup in hello.channels)
 
     def _judge(self) -> Actor:
         limits = {setup.name: setup.dead_limit for setup in self._hello.channels}

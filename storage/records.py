@@ -85,6 +85,8 @@ class Placed(NamedTuple):
     begin_from: int = 0
     begin_until: int = 0
     """The interval in which its pushes may begin, ms UTC; 0: at any time. What counts is asked again at the take."""
+    kept: int = 0
+    """The part's number, from 1, in a page whose recipients the instance keeps; 0: they are in ``part``."""
 
 
 class PageRows(NamedTuple):
@@ -93,6 +95,8 @@ class PageRows(NamedTuple):
     parts: list[PagePart]
     skipped: dict[str, int]
     """channel → rows that are not in the campaign's audience."""
+    kept: str | None = None
+    """The name of a page whose recipients have stayed in the instance: ``Tubes.page_put`` finds them there."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -670,6 +670,8 @@ class Store:
         ended: Collection[int] = (),
         versions: Mapping[str, AppVersions] = MappingProxyType({}),
         only: Collection[int] | None = None,
+        *,
+        keep: bool = False,
     ) -> PageRows:
         """The subscribers of (from_id, to_id], by channel, at most ``most`` in a part.
 
@@ -677,6 +679,7 @@ class Store:
         ``ended``. ``fields``: the campaign's personal fields; only if there are any do recipients carry values.
         ``versions``: channel → the versions of its app that count as new; its recipients carry whether theirs does.
         ``only``: see ``Claim.only``.
+        ``keep``: the recipients stay in the instance, which is this node's queue, too.
 
         From the replica, if there is one and it has reached the claim's ``position``; else from the store itself.
         """
@@ -696,8 +699,10 @@ class Store:
                 page = None
             if page is not None:
                 return PageRows([PagePart(*part) for part in page], dict(*skipped))
-        page, *skipped = await self._link.insist(self._where, "store.page_read", *wanted)
-        return PageRows([PagePart(*part) for part in page], dict(*skipped))
+        if keep:
+            wanted += (None,) * (9 - len(wanted)) + (True,)
+        page, *more = await self._link.insist(self._where, "store.page_read", *wanted)
+        return PageRows([PagePart(*part) for part in page], dict(*more[:1]), *more[1:])
 
     async def report(self, node: str, epoch: int, lines: list[Any], now: int) -> int | None:
         """Copy outbox lines; returns the last number in the ledger, or None when fenced."""

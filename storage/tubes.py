@@ -185,22 +185,25 @@ class Tubes:
         lane: Lane = Lane.MIDDLE,
         unsure: bool = False,
         paced: bool = False,
+        kept: str | None = None,
     ) -> str:
         """Clauses 4 and 5: a batch for each part of a page, its mark, its outbox line, and the end of its baton.
 
         ``ended``: ids of the recipients in ``tallies`` that need no batch. ``held``: moment and time zone → recipients
         who wait for it. ``lane``: the campaign's. ``unsure``: see ``Claim.unsure``. ``paced``: whether its batches wait
-        for a rate (``pace``).
+        for a rate (``pace``). ``kept``: see ``PageRows``.
 
-        Returns ``put``, ``marked``, ``fenced`` or ``full``; after the last two the baton is still ours.
+        Returns ``put``, ``marked``, ``fenced``, ``full`` or ``gone`` (the page is not kept any more: it has to be read
+        again); after the last three the baton is still ours.
         """
         wire = [
-            [part.channel, delay, part.size, part.recipients, until, part.window, begin_from, begin_until, lane.value]
-            for part, delay, until, begin_from, begin_until in placed
+            [part.channel, delay, part.size, n or part.recipients, until, part.window, begin, end, lane.value]
+            for part, delay, until, begin, end, n in placed
         ]
+        more = (unsure, paced, kept) if unsure or paced or kept is not None else ()
         return str((await self._link.insist(
             self._where, "tubes.page_put", taken.epoch, *taken.baton[:3], wire, recipients, tallies,
-            pack_ids(ended), list(held.items()), taken.id, taken.number, *((unsure, paced) if unsure or paced else ()),
+            pack_ids(ended), list(held.items()), taken.id, taken.number, *more,
         ))[0])  # fmt: skip
 
     async def paced(self) -> list[tuple[int, int]]:

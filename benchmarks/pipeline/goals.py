@@ -17,8 +17,11 @@ def judge(rows: list[Row]) -> Iterator[tuple[bool, str]]:
             allowed = SECONDS_FOR_2M * largest / 2_000_000
             what = f"{largest:,} to {row.sink}"
             yield row.seconds <= allowed, f"{what}: <= {allowed:g} s: {row.seconds:.1f} s"
-            each = row.cpu_us_per_push
-            yield each <= 10, f"{what}: workers and Tarantool <= 10 µs of CPU a push: {each:.1f} µs"
+            each, most = row.cpu_us_per_push, 7 if row.sink == "counting" else 10
+            yield each <= most, f"{what}: workers and Tarantool <= {most} µs of CPU a push: {each:.1f} µs"
+            if row.h2load_us is not None:
+                ratio = each / row.h2load_us
+                yield ratio <= 2.5, f"{what}: <= 2.5 times h2load's CPU ({row.h2load_us:.2f} µs): {ratio:.2f}"
             small = next((r for r in rows if r.sink == row.sink and r.subscribers < largest), None)
             if small is not None:
                 ratio = each / small.cpu_us_per_push

@@ -67,6 +67,8 @@ class Row:
     """Stage → µs of CPU a push; all processes but the sink."""
     rate: list[tuple[float, int]] = field(default_factory=list)
     """(seconds after Fire, settled so far)."""
+    h2load_us: float | None = None
+    """µs of CPU a push of h2load, directly after the campaign to the same sink; None: it was not run."""
 
     def plain(self) -> dict[str, Any]:
         """For ``--json``."""

@@ -25,6 +25,8 @@ local function rows_of(part)
     return (msgpack.decode(part[3]))
 end
 
+local kept_pages = require('roles.kept_pages')
+
 local function fresh()
     space:truncate()
 end
@@ -213,6 +215,46 @@ end},
         t:is_deeply(rows[id][6], person[2], 'values of ' .. id)
     end
     t:is(#rows_of(page_read(0, ALL, nil, 500)[1])[1], 5, 'a campaign without any carries none')
+end},
+
+{'a page that is kept has the same parts as one that is read, without their rows, until it is dropped', function(t)
+    fresh()
+    for id = 1, 40 do
+        add(id, id % 3 == 0 and 'ios' or 'android', 't' .. id)
+    end
+    local read = page_read(0, ALL, nil, 9)
+    local parts, skipped, name = page_read(0, ALL, nil, 9, nil, nil, nil, nil, true)
+    t:plan(3 + 3 * #read + 4)
+    t:is(#parts, #read)
+    t:is_deeply(skipped, {})
+    local pages, octets = kept_pages.usage()
+    t:is(pages, 1)
+    for n, part in ipairs(read) do
+        t:is_deeply({parts[n][1], parts[n][2], parts[n][4]}, {part[1], part[2], part[4]})
+        t:is(parts[n][3], '', 'no rows')
+        t:is(kept_pages.part(name, n), part[3], 'they are kept')
+        octets = octets - #part[3]
+    end
+    t:is(octets, 0, 'and counted')
+    t:isnil(kept_pages.part(name, #read + 1), 'there is no other part')
+    t:isnil(kept_pages.part(('%s 1'):format(require('uuid').str()), 1), "another process's page has another name")
+    kept_pages.drop(name)
+    t:is_deeply({kept_pages.has(name), kept_pages.usage()}, {false, 0, 0})
+end},
+
+{'a page that nobody puts is dropped in the end', function(t)
+    fresh()
+    add(1, 'ios', 't')
+    local _, _, name = page_read(0, ALL, nil, 9, nil, nil, nil, nil, true)
+    local fiber, real = require('fiber'), require('fiber').clock
+    local _, _, second = page_read(0, ALL, nil, 9, nil, nil, nil, nil, true)
+    t:plan(2)
+    t:is_deeply({kept_pages.has(name), kept_pages.has(second)}, {true, true})
+    fiber.clock = function() return real() + 61 end
+    local _, _, third = page_read(0, ALL, nil, 9, nil, nil, nil, nil, true)
+    fiber.clock = real
+    t:is_deeply({kept_pages.has(name), kept_pages.has(second), kept_pages.has(third)}, {false, false, true})
+    kept_pages.drop(third)
 end},
 
 })

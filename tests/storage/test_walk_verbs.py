@@ -487,3 +487,43 @@ async def test_a_queue_that_enters_another_epoch_gives_nothing_out_until_its_lea
     await house.tubes.adopt(house.epoch + 1)
     assert (await house.tubes.epoch())[2] is False, "the old epoch's lease is not the new one's"
     assert await house.put(held, claim) == "fenced"
+
+
+async def kept_page(house: House) -> tuple[Page, list[list[int]]]:
+    """A page that its instance keeps, not put yet, and the ids of its parts."""
+    await house.join()
+    await house.subscribers(40)
+    await house.fire()
+    held = await house.take()
+    assert held is not None
+    claim = await house.store.page_claim("n1", held.epoch, held.baton, NOW)
+    campaign = await house.store.campaign_get(CAMPAIGN)
+    assert campaign is not None
+    read = await house.store.page_read(claim.from_id, claim.to_id, 15)
+    kept = await house.store.page_read(claim.from_id, claim.to_id, 15, keep=True)
+    assert [part.size for part in kept.parts] == [part.size for part in read.parts] == [15, 15, 5, 5]
+    ids = [[each.id for each in unpack_recipients(part.recipients)] for part in read.parts]
+    return Page(held, claim, campaign, *kept), ids
+
+
+async def test_a_kept_page_goes_to_the_tubes_whole_without_leaving_the_instance(house: House) -> None:
+    page, ids = await kept_page(house)
+    assert not any(part.recipients for part in page.parts)
+    parts = split(page, BOTH, NOW)
+    assert await house.tubes.page_put(page.taken, *parts, kept=page.kept) == "put"
+    taken = [task for channel in BOTH for task in await house.batches(channel)]
+    assert sorted([each.id for each in unpack_recipients(task.recipients)] for task in taken) == sorted(ids)
+    # the answer was lost: the page is on the tubes, and is kept no more
+    assert await house.tubes.page_put(page.taken, *parts, kept=page.kept) == "marked"
+
+
+async def test_of_a_page_that_is_kept_no_more_nothing_is_put_and_its_baton_stays_ours(house: House) -> None:
+    page, ids = await kept_page(house)
+    parts = split(page, BOTH, NOW)
+    lost = f"{page.kept}0"
+    assert await house.tubes.page_put(page.taken, *parts, kept=lost) == "gone"
+    assert await house.batches("ios") == []
+    assert await house.tubes.marked([page.taken.baton]) == [False]
+    await house.tubes.baton_release(page.taken)
+    assert await house.walk_page() == page.taken.baton
+    assert await house.deliver("ios") + await house.deliver("android") == sum(map(len, ids))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import itertools
 from collections import Counter
 from typing import Any
 
@@ -73,6 +74,7 @@ class MemoryQueue:
         self.outbox: list[list[Any]] = []
         self.taken: dict[tuple[str, int], tuple[int, str]] = {}
         self.crashes: dict[tuple[str, int], int] = {}
+        self.kept: dict[str, list[bytes]] = {}
 
     def lose_session(self) -> None:
         """The connection broke: a new session, and nothing is taken any more."""
@@ -235,12 +237,19 @@ class MemoryQueue:
         id: int,
         number: int,
         unsure: bool = False,
+        paced: bool = False,
+        kept: str | None = None,
     ) -> list[Any]:
         if not self.leased() or self.state["epoch"] != epoch:
             return ["fenced"]
         if (c, s, seq) in self.marks:
             return ["marked", *self.baton_ack(id, number)]
+        rows = None if kept is None else self.kept.pop(kept, None)
+        if kept is not None and rows is None:
+            return ["gone"]
         for n, (channel, delay, size, packed, expires_at, *_, lane) in enumerate(batches, 1):
+            if rows is not None:
+                packed = rows[packed - 1]
             batch = [1, c, epoch, s, seq, n, 1, expires_at, lane, *RESERVED, size, packed]
             self.tubes[f"push_{channel}"].put(batch, delay, lane)
         self.marks.add((c, s, seq))
@@ -302,6 +311,8 @@ class MemoryStore:
         self.pages: dict[tuple[int, int, int], dict[str, Any]] = {}
         self.totals: dict[tuple[int, str], tuple[dict[str, int], dict[str, int]]] = {}
         self.nodes: dict[str, dict[str, Any]] = {}
+        self.kept: dict[str, list[bytes]] = {}
+        self.names = itertools.count(1)
 
     def campaign_create(
         self, id: int, message: str, audience: Any, policy: Any, now: int, once: Any, listed: Any = None
@@ -443,13 +454,15 @@ class MemoryStore:
         campaign: int | None = None,
         fields: Any = None,
         already: Any = (),
+        versions: Any = None,
+        keep: bool | None = None,
     ) -> list[Any]:
         parts: list[Any] = []
         rows = [self.rows[id] for id in sorted(self.rows) if after < id <= to]
         skipped: Counter[str] = Counter()
         if campaign is not None:
             where = msgspec.convert(self.campaigns[campaign]["audience"]["where"], Where)
-            settled = unpack_ids(already)
+            settled = unpack_ids(already or ())
             rows = [row for row in rows if row[0] not in settled]
             skipped.update(row[1] for row in rows if not is_in(row, where))
             rows = [row for row in rows if is_in(row, where)]
@@ -458,6 +471,10 @@ class MemoryStore:
             for start in range(0, len(ours), most):
                 part = ours[start : start + most]
                 parts.append([channel, len(part), msgspec.msgpack.encode(part)])
+        if keep:
+            name = f"page {next(self.names)}"
+            self.kept[name] = [part[2] for part in parts]
+            return [[[channel, size, ""] for channel, size, _ in parts], dict(skipped), name]
         return [parts] if campaign is None else [parts, dict(skipped)]
 
     def report(self, node: str, epoch: int, lines: list[Any], now: int) -> list[Any]:
@@ -522,6 +539,7 @@ class MemoryLink:
     def __init__(self, store: MemoryStore, queue: MemoryQueue, *, sound: bool = False) -> None:
         self._seam: Any = (lambda name, error: contextlib.nullcontext()) if sound else seam
         self._roles: dict[str, Any] = {"store": store, "tubes": queue}
+        queue.kept = store.kept  # one instance is both
         self._queue = queue
         self._stopping = trio.Event()
 

@@ -157,6 +157,25 @@ def test_no_fault_hits_the_editor_who_fires(memory: Memory) -> None:
         assert [one.fault for one in fired] == faults
 
 
+def test_pages_that_are_lost_on_their_way_to_the_tubes_are_read_again(
+    memory: Memory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when Tarantool restarts: it keeps them in no space."""
+    put, lost = MemoryQueue.page_put, 0
+
+    def forgetful(self: MemoryQueue, *args: Any) -> list[Any]:
+        nonlocal lost
+        if lost < 3:
+            assert self.kept, "pages are kept here"
+            self.kept.clear()
+            lost += 1
+        return put(self, *args)
+
+    monkeypatch.setattr(MemoryQueue, "page_put", forgetful)
+    assert run_schedule(memory.scenario, [], within=2000) == []
+    assert lost == 3
+
+
 async def _keep(self: Tubes, channel: str) -> int:
     await trio.lowlevel.checkpoint()
     return 0

@@ -36,12 +36,19 @@ class RingLink(WatchedLink):
     def __init__(self, puts: list[Puts], *args: Any) -> None:
         super().__init__(*args)
         self.puts = puts
+        self.kept: dict[str, list[bytes]] = {}
 
     async def call(self, where: str, verb: str, *args: Any, **options: Any) -> list[Any]:
+        if verb == "store.page_read" and args[8:] == (True,):  # the page stays there, so look into it first
+            (parts,) = await super().call(where, verb, *args[:8], **options)
+            answer = await super().call(where, verb, *args, **options)
+            self.kept[answer[2]] = [part[2] for part in parts]
+            return answer
         if verb != "tubes.page_put":
             return await super().call(where, verb, *args, **options)
-        _, _, segment, seq, batches, *_ = args
-        there = Counter((batch[0], row.id) for batch in batches for row in unpack_recipients(batch[3]))
+        _, _, segment, seq, batches, *_, last = args
+        rows_of = (lambda part: self.kept[last][part - 1]) if isinstance(last, str) else bytes
+        there = Counter((batch[0], row.id) for batch in batches for row in unpack_recipients(rows_of(batch[3])))
         # who crashes while he waits for the answer may have put it all the same: the ledger says whether
         self.puts[-1].setdefault((segment, seq), ("asked", there))
         answer = await super().call(where, verb, *args, **options)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import pytest
 from h2.errors import ErrorCodes
@@ -38,6 +39,23 @@ def test_requests_arrive_whole_and_the_constant_part_costs_a_byte_a_field():
     }
     pair.client.encode(pair.owner, TEMPLATE, requests(1, start=1), 0, 1, 0.0)
     assert len(pair.client.outgoing()) < 9 + 6 + 77 + 8 + 10 + 9 + 102 + 10
+
+
+def test_templates_that_differ_in_unindexed_fields_leave_the_peers_table_alone():
+    """As the window classes of a campaign do, each with an expiration of its own."""
+    pair = Pair()
+    pair.send(requests(1))
+    entries = len(pair.server.h2.decoder.header_table.dynamic_entries)
+    for n in range(1, 40):
+        expires = (b"apns-expiration", b"%d" % n)
+        pair.client.encode(pair.owner, replace(TEMPLATE, unindexed=(expires,)), requests(1, start=n), 0, 1, 0.0)
+        pair.server.feed(pair.client.outgoing())
+        assert pair.server.headers[1 + 2 * n]["apns-expiration"] == str(n)
+        assert pair.server.headers[1 + 2 * n]["apns-topic"] == "a.b"
+    assert len(pair.server.h2.decoder.header_table.dynamic_entries) == entries
+    pair.client.encode(pair.owner, TEMPLATE, requests(1, start=40), 0, 1, 0.0)
+    pair.server.feed(pair.client.outgoing())
+    assert "apns-expiration" not in pair.server.headers[81]
 
 
 def test_a_request_may_carry_fields_of_its_own():

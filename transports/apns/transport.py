@@ -127,7 +127,8 @@ class ApnsTransport:
         made = self._editions(batch)
         for locale, at_longest in editions.longest(message, PLATFORM):
             push, longest = made.of(locale).made, self._render(at_longest, presentation)
-            fields = {name.decode(): value.decode() for name, value in self._fields(batch, push)}
+            headers = (*self._fields(batch, push), _expiration(batch))
+            fields = {name.decode(): value.decode() for name, value in headers}
             (body,) = made.contents([Recipient(0, "", "token", 0, locale)]).bodies
             found.append(Preview(locale, fields, body, len(longest.body), payload.limit(push)))
         return found
@@ -177,22 +178,26 @@ class ApnsTransport:
         return self._topic + PUSH_TYPES[push.push_type].suffix
 
     def _fields(self, batch: Batch, push: Push) -> tuple[Header, ...]:
-        """The header fields that depend on the message."""
+        """The header fields that depend on the message, and are the same for all of a campaign's batches."""
         return (
             (b"apns-topic", self._topic_of(push).encode("ascii")),
             (b"apns-push-type", push.push_type.encode("ascii")),
             (b"apns-priority", b"%d" % push.priority),
-            (b"apns-expiration", b"%d" % (batch.kept_until // 1_000)),
             (b"apns-collapse-id", (push.collapse_id or campaign_text(batch.collapse)).encode("ascii")),
         )
 
     def _template(self, batch: Batch, push: Push) -> Callable[[], Template]:
         authority = self.pool.origin.authority
         constant = self._fields(batch, push)
+        unindexed: tuple[Header, ...] = (_expiration(batch),)
+        if batch.window is None:
+            constant, unindexed = constant + unindexed, ()
+        # Each window class has another expiration: in Apple's header table they would shift all other fields, again
+        # with each class, and each template would have to look up its fields anew.
         prefix = apns_id_prefix(batch.campaign)
         token = self.shared
         if token is None:
-            fixed = Template(authority, b"/3/device/", constant, b"apns-id", prefix)
+            fixed = Template(authority, b"/3/device/", constant, b"apns-id", prefix, unindexed)
             return lambda: fixed
         made: dict[bytes, Template] = {}
 
@@ -200,8 +205,8 @@ class ApnsTransport:
             value = token.header()
             if value not in made:
                 # Apple's page on sending asks to keep the authorization out of its header table.
-                secret = ((b"authorization", value),)
-                made[value] = Template(authority, b"/3/device/", constant, b"apns-id", prefix, secret)
+                secret = (b"authorization", value)
+                made[value] = Template(authority, b"/3/device/", constant, b"apns-id", prefix, (*unindexed, secret))
             return made[value]
 
         return template
@@ -223,6 +228,10 @@ class ApnsTransport:
             return self.shared.renew_if_misdated(refused)
         self.shared.renew(refused)
         return True
+
+
+def _expiration(batch: Batch) -> Header:
+    return b"apns-expiration", b"%d" % (batch.kept_until // 1_000)
 
 
 def _hex(tokens: list[str]) -> list[bytes] | None:

@@ -21,7 +21,9 @@ _SHAPES = 1_024
 
 
 class Shape(NamedTuple):
-    """The pieces between a request's varying parts; requests with equal path, ident and body lengths share them."""
+    """The pieces between a request's varying parts; requests with the same unindexed fields share them, if their path,
+    ident and body have equal lengths.
+    """
 
     head: bytes
     """Frame header up to the stream id."""
@@ -34,13 +36,13 @@ class Shape(NamedTuple):
 
 
 class Blocks:
-    """A template's header blocks, for the table of one connection."""
+    """The header blocks of templates that differ in their unindexed fields at most, for the table of one connection."""
 
     def __init__(self, template: Template, encoder: PlainEncoder) -> None:
         self._template = template
         self._encoder = encoder
         self._generation = -1
-        self._shapes: dict[tuple[int, int, int], Shape] = {}
+        self._shapes: dict[tuple[int, int, int, tuple[Header, ...]], Shape] = {}
         self._front = self._rest = b""
 
     @property
@@ -48,8 +50,11 @@ class Blocks:
         """Whether :meth:`shape` may be used; if not, the next request must go through :meth:`whole`."""
         return self._generation == self._encoder.generation
 
-    def whole(self, row: Row) -> bytes:
-        """Encode a request's whole header block. This changes the table: the block must be sent before any other."""
+    def whole(self, row: Row, unindexed: tuple[Header, ...]) -> bytes:
+        """Encode a request's whole header block. This changes the table: the block must be sent before any other.
+
+        ``unindexed``: see :class:`Template`.
+        """
         template, encoder = self._template, self._encoder
         constant = [*_POST, (b":authority", template.authority)]
         path: Header = (b":path", template.path + row[1])
@@ -70,7 +75,7 @@ class Blocks:
         if row[1]:
             fields.insert(len(_POST) + 1, NeverIndexedHeaderTuple(*path))
         # Varying fields stay out of the peer's table, too.
-        fields += [NeverIndexedHeaderTuple(*field) for field in template.unindexed]
+        fields += [NeverIndexedHeaderTuple(*field) for field in unindexed]
         fields.append(NeverIndexedHeaderTuple(b"content-length", b"%d" % len(row[3])))
         if template.ident:
             fields.append(NeverIndexedHeaderTuple(template.ident, template.ident_prefix + row[2]))
@@ -79,14 +84,14 @@ class Blocks:
         self._look_up(indexed)
         return block
 
-    def shape(self, path: int, ident: int, body: int) -> Shape:
+    def shape(self, path: int, ident: int, body: int, unindexed: tuple[Header, ...]) -> Shape:
         """The pieces for requests with parts of these lengths (octets). Only while :attr:`ready`."""
-        key = (path, ident, body)
+        key = (path, ident, body, unindexed)
         shape = self._shapes.get(key)
         if shape is None:
             if len(self._shapes) >= _SHAPES:
                 self._shapes.clear()
-            shape = self._shapes[key] = self._build(path, ident, body)
+            shape = self._shapes[key] = self._build(path, ident, body, unindexed)
         return shape
 
     def _look_up(self, indexed: set[Header]) -> None:
@@ -94,22 +99,20 @@ class Blocks:
         self._shapes.clear()
         fronts = [self._constant(field) for field in (*_POST, (b":authority", template.authority))]
         self._front = b"".join(fronts)
-        self._rest = b"".join(
-            [self._constant(field) for field in template.fields]
-            + [self._literal(*field) for field in template.unindexed]
-        )
+        self._rest = b"".join([self._constant(field) for field in template.fields])
         # A full table may have evicted a field that this block refers to: then the next request looks up again.
         complete = all(find(*field)[1] for field in indexed)
         self._generation = self._encoder.generation if complete else -1
 
-    def _build(self, path: int, ident: int, body: int) -> Shape:
+    def _build(self, path: int, ident: int, body: int, unindexed: tuple[Header, ...]) -> Shape:
         template = self._template
         if path:
             size = len(template.path) + path
             front = self._front + self._name(b":path") + _integer(size, 0x7F) + template.path
         else:
             front = self._front + self._constant((b":path", template.path))
-        middle = self._rest + self._literal(b"content-length", b"%d" % body)
+        literals = (*unindexed, (b"content-length", b"%d" % body))
+        middle = self._rest + b"".join(self._literal(*field) for field in literals)
         if template.ident:
             size = len(template.ident_prefix) + ident
             middle += self._name(template.ident) + _integer(size, 0x7F) + template.ident_prefix

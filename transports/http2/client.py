@@ -56,7 +56,7 @@ class Http2Client:
         self._streams = Streams(self._control)
         self._streams.out.append(self._control.taken())
         self._receiver = Receiver(self._control, self._streams, self._on_goaway)
-        self._blocks: dict[Template, Blocks] = {}
+        self._blocks: dict[object, Blocks] = {}  # by what templates share
         self._latest: tuple[Template, Blocks] | None = None  # most calls use the same template as the one before
         self._last_id = last_id
         self._cap = stream_cap
@@ -129,7 +129,7 @@ class Http2Client:
             return 0
         streams, control = self._streams, self._control
         if self._latest is None or template is not self._latest[0]:
-            self._latest = template, self._blocks.get(template) or self._remember(template)
+            self._latest = template, self._blocks.get(template.shared) or self._remember(template)
         blocks = self._latest[1]
         stream_window = self._receiver.stream_window
         # A body of up to this size goes out in one frame.
@@ -138,7 +138,7 @@ class Http2Client:
         first = stream_id = streams.next_id
         run = Run(owner, template, requests, start, first, now)
         live, emit = streams.live, streams.out.extend
-        ready, unnamed = blocks.ready, not template.ident
+        ready, unnamed, unindexed = blocks.ready, not template.ident, template.unindexed
         path_size = ident_size = body_size = size = need = -1
         head = front = middle = data = b""
         known = None
@@ -155,7 +155,7 @@ class Http2Client:
             if short and ready and not fields:
                 if size != body_size or len(path) != path_size or len(ident) != ident_size:
                     path_size, ident_size, body_size = len(path), len(ident), size
-                    head, front, middle, data = blocks.shape(path_size, ident_size, body_size)
+                    head, front, middle, data = blocks.shape(path_size, ident_size, body_size, unindexed)
                 octets = stream_octets(stream_id)
                 emit((head, octets, front, path, middle, ident, data, octets, body))
                 live[stream_id] = run
@@ -164,7 +164,7 @@ class Http2Client:
             else:
                 live[stream_id] = run
                 control.outbound_flow_control_window = window
-                self._send(stream_id, blocks.whole(row), body, stream_window)
+                self._send(stream_id, blocks.whole(row, unindexed), body, stream_window)
                 window = control.outbound_flow_control_window
                 ready, body_size = blocks.ready, -1
                 stream_id += 2
@@ -263,7 +263,7 @@ class Http2Client:
     def _remember(self, template: Template) -> Blocks:
         if len(self._blocks) >= _TEMPLATES:
             del self._blocks[next(iter(self._blocks))]
-        blocks = self._blocks[template] = Blocks(template, self._control.encoder)
+        blocks = self._blocks[template.shared] = Blocks(template, self._control.encoder)
         return blocks
 
     def _send(self, stream_id: int, block: bytes, body: bytes, window: int) -> None:

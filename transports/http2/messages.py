@@ -48,7 +48,13 @@ class Template:
     ident_prefix: bytes = b""
     """The first part of that field's value."""
     unindexed: tuple[Header, ...] = ()
-    """Further fields, which stay out of every table (RFC 7541 §7.1.3): each request carries them in full."""
+    """Further fields, which stay out of every table (RFC 7541 §7.1.3): each request carries them in full. Templates
+    that differ only in them share their header blocks (``blocks``)."""
+
+    @property
+    def shared(self) -> tuple[object, ...]:
+        """All but ``unindexed``."""
+        return self.authority, self.path, self.fields, self.ident, self.ident_prefix
 
     def value(self, name: bytes) -> bytes:
         """The value of the field ``name``. Raises ``KeyError``."""

@@ -8,6 +8,7 @@ local ffi = require('ffi')
 local fiber = require('fiber')
 local app_versions = require('roles.audience.app_versions')
 local columns = require('roles.audience.columns')
+local kept_pages = require('roles.kept_pages')
 local plans = require('roles.store.plans')
 local predicate = require('roles.audience.predicate')
 local row_memory = require('roles.audience.row_memory')
@@ -27,6 +28,7 @@ local FIRST_BYTES = 4096
 local ID, CHANNEL, TOKEN, APP_VERSION = row_memory.ID, row_memory.CHANNEL, row_memory.TOKEN, row_memory.APP_VERSION
 local ZONE, BEST, FIELDS = row_memory.ZONE, row_memory.BEST, row_memory.FIELDS -- the locale lies before the zone
 local MAP = {__serialize = 'map'}
+local MAP_OF_NOTHING = setmetatable({}, MAP)
 
 local a_row = ffi.typeof('uint8_t *')
 local field, name_at, number_at = row_memory.field, row_memory.name_at, row_memory.number_at
@@ -261,7 +263,10 @@ end
 -- (predicate.lua); nil: none. A row of such a channel has one value more: whether its app keeps the bounds. Where the
 -- audience is less than whole channels, a second answer counts the rows that were skipped, by channel.
 -- `only`: a set of the only ids that are meant, for a campaign with conditions; nil: all.
-return function(from_id, to_id, _, most, campaign, wanted, settled, versions, only)
+-- `keep`: true, the parts' rows stay here; they are empty in the answer, and a third answer names the page for `page_put`
+-- (kept_pages.lua).
+return function(from_id, to_id, _, most, campaign, wanted, settled, versions, only, keep)
+    keep = keep == true
     local page = {from_id = from_id, to_id = to_id, most = most, open = {}, parts = {}, whole = {}}
     page.versions = versions ~= nil and rules(versions) or nil
     if wanted ~= nil then
@@ -275,14 +280,20 @@ return function(from_id, to_id, _, most, campaign, wanted, settled, versions, on
         page.only = only ~= nil and (settled_ids.unpack(only) or {}) or nil
     end
     collect(page)
-    local answer = {}
+    local answer, kept = {}, {}
     for i, part in ipairs(page.parts) do
         local head = ffi.cast(a_row, part.rows.rpos)
         head[0], head[1], head[2] = 0xdc, math.floor(part.size / 0x100), part.size % 0x100
-        answer[i] = {part.channel, part.size, ffi.string(head, part.rows:size()), part.class, part.zones}
-        part.rows:recycle()
+        answer[i] = {part.channel, part.size, keep and '' or ffi.string(head, part.rows:size()), part.class, part.zones}
+        if keep then
+            kept[i] = part.rows
+        else
+            part.rows:recycle()
+        end
     end
-    if page.skipped ~= nil then
+    if keep then
+        return answer, page.skipped or MAP_OF_NOTHING, kept_pages.keep(kept)
+    elseif page.skipped ~= nil then
         return answer, page.skipped
     end
     return answer

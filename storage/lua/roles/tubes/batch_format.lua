@@ -22,9 +22,9 @@ format.REFUSALS = 1000
 -- Added to ATTEMPT once its recipients are counted as unsure (unsure.lua); storage/records.py reads it too.
 format.UNSURE = 1000000
 
--- n: the batches of a page are numbered from 1. put, unsure: as `page_put` gets them.
-function format.first(epoch, campaign, segment, seq, n, put, unsure)
-    local _, _, size, recipients, expires_at, class, from, til, lane = unpack(put, 1, 9)
+-- n: the batches of a page are numbered from 1. put, unsure: as `page_put` gets them, but for put's recipients.
+function format.first(epoch, campaign, segment, seq, n, put, recipients, unsure)
+    local _, _, size, _, expires_at, class, from, til, lane = unpack(put, 1, 9)
     local attempt = unsure and 1 + format.UNSURE or 1
     return {NEWEST, campaign, epoch, segment, seq, n, attempt, expires_at, lane or 0, class or 0, from or 0, til or 0, 0,
             size, recipients}

@@ -2,6 +2,7 @@
 -- outbox line that the store is owed.
 
 local queue = require('queue')
+local kept_pages = require('roles.kept_pages')
 local memory = require('roles.memory')
 local batch_format = require('roles.tubes.batch_format')
 local lanes = require('roles.tubes.lanes')
@@ -31,12 +32,19 @@ end
 -- begin_from, begin_until, lane}...}, the three before the lane 0 where no quiet hours hold, the lane nil for the middle
 -- one; held: {zone, recipients}s; tallies: channel -> outcome -> n of the recipients that need no batch; ended: the ids of
 -- these (campaigns/id_set.py). id, number: the baton's lease, which ends with the page. unsure: the recipients may have a
--- push from an owner that is lost. paced: the campaign's batches wait for a rate. Returns 'put', 'marked' (was put before), 'fenced', or 'full': nothing was written,
--- because the memory is used up; try again when settlements have freed some. After 'put' and 'marked' also whether the
--- baton was ours and is acked.
+-- push from an owner that is lost. paced: the campaign's batches wait for a rate. kept: the name of a page whose rows are
+-- here (kept_pages.lua): then recipients are a part's number in it. Returns 'put', 'marked' (was put before), 'fenced',
+-- 'gone' (the page is not here any more: read it again), or 'full': nothing was written, because the memory is used up;
+-- try again when settlements have freed some. After 'put' and 'marked' also whether the baton was ours and is acked.
 function settlements.page_put(epoch, campaign, segment, seq, batches, recipients, tallies, ended, held, id, number,
-                              unsure, paced)
-    return unless_full(pcall(memory.noticed, takes.with_taken, function(mine)
+                              unsure, paced, kept)
+    local function finish(verdict, ...)
+        if kept ~= nil and verdict ~= 'full' then
+            kept_pages.drop(kept)
+        end
+        return verdict, ...
+    end
+    return finish(unless_full(pcall(memory.noticed, takes.with_taken, function(mine)
         if not state.leased() or state.get('epoch') ~= epoch then
             return 'fenced'
         end
@@ -46,9 +54,14 @@ function settlements.page_put(epoch, campaign, segment, seq, batches, recipients
         if memory.full() then
             return 'full'
         end
+        if kept ~= nil and not kept_pages.has(kept) then
+            return 'gone'
+        end
         for n, batch in ipairs(batches) do
+            local rows = kept == nil and batch[4] or assert(kept_pages.part(kept, batch[4]))
             node_tubes.get(node_tubes.of_channel(batch[1])):put(
-                batch_format.first(epoch, campaign, segment, seq, n, batch, unsure), {delay = batch[2], pri = lanes.pri(batch[9])})
+                batch_format.first(epoch, campaign, segment, seq, n, batch, rows, unsure),
+                {delay = batch[2], pri = lanes.pri(batch[9])})
         end
         if paced then
             paced_campaigns.mark(campaign)
@@ -58,7 +71,7 @@ function settlements.page_put(epoch, campaign, segment, seq, batches, recipients
                        recipients = recipients, tallies = setmetatable(tallies, {__serialize = 'map'}), ended = ended,
                        held = #held > 0 and held or nil})
         return 'put', takes.finish(mine, node_tubes.BATONS, id, number) ~= nil
-    end))
+    end)))
 end
 
 local function owe(channel, name_of, task, line)
