@@ -139,15 +139,14 @@ class Conflict(BroadsideError):
 
 
 class FireFailed(BroadsideError):
-    """A Fire failed. ``maybe``: the campaign may be firing nevertheless, or be scheduled if it starts ``later``."""
+    """A Fire failed. ``maybe``: the campaign may be firing nevertheless, or whatever else it ``becomes``."""
 
     def __init__(
-        self, campaign: str, why: str, remedy: str = "", *, maybe: bool, status: int = 503, later: bool = False
+        self, campaign: str, why: str, remedy: str = "", *, maybe: bool, status: int = 503, becomes: str = "firing"
     ) -> None:
         """Keep the campaign's id (empty: none was made), and ``status``, the HTTP status to answer with."""
         self.campaign, self.remedy, self.maybe, self.status = campaign, remedy, maybe, status
-        possibly = "scheduled" if later else "firing"
-        outcome = f"campaign {campaign} may be {possibly}" if maybe else "nothing was fired"
+        outcome = f"campaign {campaign} may be {becomes}" if maybe else "nothing was fired"
         self.message = f"{outcome}: {why}"
         super().__init__(self.message + (f" ({remedy})" if remedy else ""))
 

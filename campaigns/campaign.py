@@ -13,7 +13,9 @@ from campaigns.lane import Lane
 from campaigns.message import Message
 from campaigns.windows import Windows
 
-State = Literal["draft", "scheduled", "firing", "pausing", "paused", "done", "cancelling", "cancelled", "missed"]
+State = Literal[
+    "draft", "scheduled", "armed", "firing", "pausing", "paused", "done", "cancelling", "cancelled", "missed"
+]
 ENDED: tuple[State, ...] = ("done", "cancelled", "missed")
 """Nothing more happens to a campaign in one of these states."""
 

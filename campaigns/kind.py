@@ -23,6 +23,8 @@ class Kind(msgspec.Struct, frozen=True, kw_only=True):
     """People a second (``campaigns.herd``); 0: no limit; None: the newsroom's rate."""
     ramp: float | None = None
     """Seconds over which the rate rises; None: the newsroom's."""
+    budget: int | None = None
+    """Campaigns of this kind a day from which on a phone had enough; None: nobody counts."""
 
 
 USUAL = "news"

@@ -37,7 +37,7 @@ class OutOfMemory(VerbRefused):
 
 
 class Repeats(StorageError):
-    """A campaign has a text that went to one of its channels just before, or goes there just after. Nothing is left of it.
+    """A campaign has a text that went to one of its channels just before, or goes there just after. It was not fired.
 
     ``campaign``: the one that it repeats; ``at``: when that one starts, ms UTC.
     """

@@ -13,6 +13,7 @@ from campaigns.campaign import Campaign
 from campaigns.id_set import pack_ids
 from campaigns.lane import Lane
 from campaigns.message import Message
+from campaigns.windows import Windows
 
 _MESSAGE = msgspec.json.Decoder(Message)
 
@@ -507,6 +508,15 @@ class Keyed(NamedTuple):
     """As in ``Once``, of the request that made the campaign."""
 
 
+class Rest(NamedTuple):
+    """Whether the rest of a canary's audience gets it."""
+
+    state: str
+    """``open``: that is not decided yet; ``on``: it does; ``stopped``: it does not; ``cancelled``: the campaign was."""
+    campaign: int | None = None
+    """The campaign to the rest."""
+
+
 class TextGuard(NamedTuple):
     """What the content guard is to look for when a campaign is fired."""
 
@@ -535,6 +545,15 @@ class Missed(NamedTuple):
     """Empty: it expired before any node started it."""
 
 
+class StoppedCanary(NamedTuple):
+    """A canary whose share has failed, so that the rest got nothing."""
+
+    campaign: int
+    since: int
+    """Ms UTC."""
+    why: str
+
+
 class Due(NamedTuple):
     """What is to be started, by the store's clock."""
 
@@ -544,6 +563,12 @@ class Due(NamedTuple):
     """Seconds until the next one is due; None: no other is scheduled."""
     missed: list[Missed]
     """Of the last day."""
+    armed: int = 0
+    """Campaigns that are armed: somebody may fire them at any moment."""
+    canaries: int = 0
+    """Campaigns to a share first, of which nobody knows yet whether the rest gets it."""
+    stopped: Sequence[StoppedCanary] = ()
+    """Canaries that have stopped, of the last day."""
 
 
 class Audience(NamedTuple):
@@ -569,6 +594,14 @@ class AudienceRows(NamedTuple):
     def total(self) -> int:
         """All of them."""
         return sum(self)
+
+
+def given_windows(windows: Windows | None) -> list[Any] | None:
+    """A campaign's window classes as the store takes them."""
+    if windows is None:
+        return None
+    text = msgspec.json.encode(windows).decode()
+    return [windows.classes_by_zone(), windows.channels, text, windows.ends_at, windows.best]
 
 
 def read_campaign(answer: list[Any]) -> Campaign:

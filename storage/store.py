@@ -20,6 +20,8 @@ from campaigns.message import Message
 from campaigns.recipient import Recipient
 from campaigns.where import AppVersions
 from campaigns.windows import Windows
+from storage.armed import ArmedStore
+from storage.canaries import CanaryStore
 from storage.drafts import DraftStore
 from storage.errors import LinkLost, Repeats, VerbRefused
 from storage.forecasts import ForecastStore
@@ -48,10 +50,12 @@ from storage.records import (
     PausedCampaign,
     Row,
     SigningKey,
+    StoppedCanary,
     Stored,
     TextGuard,
     WaitedFor,
     WrittenState,
+    given_windows,
     read_campaign,
 )
 
@@ -102,6 +106,8 @@ class Store:
         self.forecasts = ForecastStore(link, where)
         self.herd = HerdStore(link, where)
         self.outward = OutwardStore(link, where)
+        self.armed = ArmedStore(link, where)
+        self.canaries = CanaryStore(link, where)
 
     async def subscribers_put(self, rows: Sequence[Sequence[Any]]) -> Stored:
         """Upsert by (channel, token), in this order. Rows as ``pack_rows`` takes them."""
@@ -217,7 +223,7 @@ class Store:
             id,
             segments,
             now,
-            _given(windows),
+            given_windows(windows),
             None if guard is None else guard.wire(),
         )
         if first and first[0] is not None:
@@ -226,8 +232,12 @@ class Store:
 
     async def campaigns_due(self) -> Due:
         """The scheduled campaigns that are to be started now, by the store's clock."""
-        due, wait, missed = await self._link.call(self._where, "store.campaigns_due")
-        return Due(list(due), None if wait is None else wait / 1000, [Missed(*each) for each in missed])
+        due, wait, missed, *guards = await self._link.call(self._where, "store.campaigns_due")
+        found = Due(list(due), None if wait is None else wait / 1000, [Missed(*each) for each in missed])
+        if len(guards) < 3:  # a store of an earlier version
+            return found
+        armed, canaries, stopped = guards
+        return found._replace(armed=armed, canaries=canaries, stopped=[StoppedCanary(*each) for each in stopped])
 
     async def campaign_start(
         self, id: int, segments: int, channels: list[str] | None, policy: dict[str, Any], windows: Windows | None = None
@@ -239,7 +249,7 @@ class Store:
         """
         audience: dict[str, Any] = {} if channels is None else {"channels": channels}
         state, *rest = await self._link.call(
-            self._where, "store.campaign_start", id, segments, audience, policy, _given(windows)
+            self._where, "store.campaign_start", id, segments, audience, policy, given_windows(windows)
         )
         return None if state is None else (str(state), [Baton(*baton) for baton in rest[0]])
 
@@ -348,7 +358,7 @@ class Store:
         """
         text = msgspec.json.encode(message).decode()
         (verdict,) = await self._link.call(
-            self._where, "store.campaign_correct", id, second, text, now, _given(windows), deadline=60.0
+            self._where, "store.campaign_correct", id, second, text, now, given_windows(windows), deadline=60.0
         )
         return None if verdict is None else str(verdict)
 
@@ -468,6 +478,34 @@ class Store:
         (sums,) = await self._link.call(self._where, "store.audience_sample", channels, where, draws, by_zones)
         _add(counts, {channel: AudienceRows(*each) for channel, each in sums.items()})
         return counts
+
+    async def all_ids(self) -> list[int]:
+        """The ids of a small base."""
+        found: list[int] = []
+        while rows := await self.subscribers_page(found[-1] if found else 0, LOOKUPS_A_CALL):
+            found += [row.id for row in rows]
+        return found
+
+    async def budget_sample(
+        self,
+        channels: list[str] | None,
+        where: dict[str, Any],
+        listed: Sequence[int] | None,
+        draws: int,
+        kind: str,
+        since: int,
+        budget: int,
+    ) -> dict[str, AudienceRows]:
+        """Who of an audience had at least ``budget`` campaigns of a kind since a moment (ms UTC), by channel.
+
+        ``inside``: they are in it, and had; ``outside``: everybody else. Looks at the ids ``listed``, or (None) at
+        ``draws`` that are drawn.
+        """
+        ids = None if listed is None else list(listed)
+        (sums,) = await self._link.call(
+            self._where, "store.budget_sample", channels, where, ids, draws, kind, since, budget, deadline=30.0
+        )
+        return {channel: AudienceRows(*each) for channel, each in sums.items()}
 
     async def subscribers_find(
         self, channels: Sequence[str], ids: Sequence[int], tokens: Sequence[str]
@@ -713,14 +751,6 @@ class Store:
         """Batons that seem lost: any node may put the first list, the second are this owner's own pages."""
         any_, own = await self._link.call(self._where, "store.strays", node, epoch, now, timeout_ms)
         return [Baton(*b) for b in any_], [Baton(*b) for b in own]
-
-
-def _given(windows: Windows | None) -> list[Any] | None:
-    """A campaign's window classes as the store takes them."""
-    if windows is None:
-        return None
-    text = msgspec.json.encode(windows).decode()
-    return [windows.classes_by_zone(), windows.channels, text, windows.ends_at, windows.best]
 
 
 def _add(counts: dict[str, AudienceRows], more: dict[str, AudienceRows]) -> None:

@@ -32,6 +32,7 @@ class AlarmName(Enum):
     API_FAILS = "api-fails"
     LOG_UNWRITABLE = "log-unwritable"
     CAMPAIGN_MISSED = "campaign-missed"
+    CANARY_STOPPED = "canary-stopped"
     BATCHES_BURIED = "batches-buried"
     SUBSCRIBERS_REFUSED = "subscribers-refused"
     REFUSED_TOKENS = "refused-tokens"

@@ -36,7 +36,8 @@ class CutLine(msgspec.Struct, frozen=True, kw_only=True):
     refused: int
     """These have another outcome: refused, expired, left out."""
     may_have_it: int
-    """At most so many others may have it: a process or a connection ended before their answers, or a node is away."""
+    """At most so many others may have it: a process or a connection ended before their answers were known, or their
+    node is away."""
     on_tubes: int
     """These wait on a tube; nothing was begun."""
     not_walked: int
@@ -45,6 +46,33 @@ class CutLine(msgspec.Struct, frozen=True, kw_only=True):
     """Whether ``not_walked`` is an estimate: who of these rows is in the audience, only the walk finds out."""
     nodes: dict[str, str] = {}
     """Node → why its part may still change: ``not yet`` (it does not know of the stop), or what it waits for."""
+
+
+class Approval(msgspec.Struct, frozen=True, kw_only=True):
+    """The approval that a campaign to many phones needs. Times are milliseconds UTC."""
+
+    phones: int
+    """Whom it went to, at most, when it was armed."""
+    asked_by: str
+    """The name of the key that asked for it: another one approves it."""
+    by: str | None = None
+    """The name of the key that has approved it; null: it waits."""
+    at: int | None = None
+    expires_at: int | None = None
+    """When the approval ends, if it has not been fired."""
+
+
+class Canary(msgspec.Struct, frozen=True, kw_only=True):
+    """A campaign that goes to a share of its audience first."""
+
+    share: float
+    limit: float
+    """The share of failures above which the rest gets nothing."""
+    state: Literal["open", "on", "stopped"]
+    """``open``: the share is under way; ``on``: the rest gets it; ``stopped``: it does not, unless somebody lets it."""
+    why: str = ""
+    rest: str | None = None
+    """The campaign to the rest."""
 
 
 class CampaignReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,6 +92,14 @@ class CampaignReport(msgspec.Struct, frozen=True, kw_only=True):
     """When the editor has said that it starts; None: at Fire."""
     expires_at: int | None = None
     """When its news expires, of a campaign with a ``start``, or with an instant for it."""
+    armed_at: int | None = None
+    """When it was armed: made ready, to be fired later by one call."""
+    approval: Approval | None = None
+    """The approval that it needs before it can be fired; null: none."""
+    canary: Canary | None = None
+    """If it goes to a share first: what has become of the rest."""
+    canary_of: str | None = None
+    """The campaign to the share of whose audience this is the rest."""
     zone: str | None = None
     """The newsroom's time zone, for people."""
     seconds: float | None = None
@@ -117,6 +153,15 @@ class CampaignReport(msgspec.Struct, frozen=True, kw_only=True):
     """How fast it reaches people, for the sake of the newsroom's site; None: as fast as the providers take it."""
 
     @property
+    def guard(self) -> Literal["", "unapproved", "approved", "canary", "stopped", "on"]:
+        """What a guard makes of it, as `CampaignLine` says it."""
+        if self.canary is not None and self.fired_at is not None:
+            return "canary" if self.canary.state == "open" else self.canary.state
+        if self.approval is not None and self.state == "armed":
+            return "unapproved" if self.approval.by is None else "approved"
+        return ""
+
+    @property
     def ended(self) -> bool:
         """Whether nothing more will happen to this campaign."""
         return self.state in ENDED
@@ -167,12 +212,15 @@ class CampaignLine(msgspec.Struct, frozen=True, kw_only=True):
     bottleneck: str = ""
     """What keeps it from being faster now, a sentence; empty: nothing is sent."""
     channels: dict[str, Tally]
+    guard: Literal["", "unapproved", "approved", "canary", "stopped", "on"] = ""
+    """What a guard makes of it: it waits for its approval, or has it; it is a canary whose share is under way, was
+    stopped, or has led on to the rest."""
 
     @classmethod
     def of(cls, report: CampaignReport) -> CampaignLine:
         """Return the line of a report."""
-        same = {name: getattr(report, name) for name in cls.__struct_fields__ if name != "title"}
-        return cls(title=(report.message.title or report.message.body)[:200], **same)
+        same = {name: getattr(report, name) for name in cls.__struct_fields__ if name not in ("title", "guard")}
+        return cls(title=(report.message.title or report.message.body)[:200], guard=report.guard, **same)
 
 
 class CampaignPage(msgspec.Struct, frozen=True):
@@ -216,8 +264,23 @@ class FireRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """Fire although the news expires before some people may first get it: they get nothing. Without it such a campaign
     is refused, and the answer says how many they are."""
     again: bool | msgspec.UnsetType = msgspec.UNSET
-    """Fire although the same text goes to one of these channels within the time of ``[guards] repeat``. Without it such a
-    campaign is refused, and the answer names the other one."""
+    """Fire although the same text goes to one of these channels within the time of ``[guards] repeat``. Without it such
+    a campaign is refused, and the answer names the other one."""
+    over_budget: bool | msgspec.UnsetType = msgspec.UNSET
+    """Fire although some phones had as many campaigns of this kind today as its ``budget`` says: they get one more.
+    Without it such a campaign is refused, and the answer says how many they are."""
+    canary: Annotated[float, Meta(gt=0, le=0.5)] | msgspec.UnsetType = msgspec.UNSET
+    """Send it to this share of the audience first, and to the rest by itself once the share has it; the rest is a
+    campaign of its own. It gets nothing if more of the share fails than ``canary_limit`` says."""
+    canary_limit: Annotated[float, Meta(ge=0, lt=1)] | msgspec.UnsetType = msgspec.UNSET
+    """The share of a channel's answers that may be failures (refused, or a dead token); above it the rest gets nothing.
+    Left out: 0.1."""
+    arm: bool | msgspec.UnsetType = msgspec.UNSET
+    """Make it ready and fire nothing: it is checked, and waits for `POST /v1/campaigns/{id}/fire`, and for an approval
+    if its audience needs one."""
+    unapproved: bool | msgspec.UnsetType = msgspec.UNSET
+    """Fire to more phones than ``[guards] approval_above`` without another person's approval. Only approvers and
+    operators may."""
     dry_run: bool | msgspec.UnsetType = msgspec.UNSET
     """Ask whether the platforms and providers would accept the message; fire nothing."""
     audience: AudienceRequest | msgspec.UnsetType = msgspec.UNSET
@@ -253,6 +316,17 @@ class RetractionRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     """As in a correction."""
 
 
+class ArmedFire(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is said yes to when an armed campaign is fired."""
+
+    again: bool | msgspec.UnsetType = msgspec.UNSET
+    """As of a campaign to fire."""
+    over_budget: bool | msgspec.UnsetType = msgspec.UNSET
+    """As of a campaign to fire."""
+    unapproved: bool | msgspec.UnsetType = msgspec.UNSET
+    """As of a campaign to fire: also without its approval, or with one that has ended."""
+
+
 class KindRules(msgspec.Struct, frozen=True, kw_only=True):
     """How a campaign of a kind is sent unless its request says otherwise."""
 
@@ -267,6 +341,8 @@ class KindRules(msgspec.Struct, frozen=True, kw_only=True):
     rate: float | None = None
     """People a second at most; null: no limit."""
     ramp_seconds: float = 0.0
+    budget: int | None = None
+    """Campaigns a day from which on a phone had enough of this kind; null: nobody counts."""
 
 
 class NewsroomClock(msgspec.Struct, frozen=True, kw_only=True):

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
 from broadside.api.audience_request import AudienceCount, ChannelCount
-from broadside.api.campaign_report import CampaignReport, Scheduled
+from broadside.api.campaign_report import CampaignReport, Canary, Scheduled
 from campaigns.tally import ENQUEUED, SKIPPED, UNSURE, UNWALKED, Tally
 from campaigns.windows import QuietRule
 
@@ -60,6 +60,16 @@ def starts(report: CampaignReport) -> str:
     return f"starts {instant(report.start, report.zone)}" + (f", in {span(left)}" if left > 0 else ", now")
 
 
+def canary_words(canary: Canary) -> str:
+    """Say what has become of a canary."""
+    first = f"{canary.share:.3g} of the audience first"
+    if canary.state == "on":
+        return f"{first}; the rest is campaign {canary.rest}" + (f" ({canary.why})" if canary.why else "")
+    if canary.state == "stopped":
+        return f"{first}; the rest gets nothing ({canary.why})"
+    return f"{first}; the rest follows unless more than {canary.limit:.0%} of a channel's pushes fail"
+
+
 def shown_columns(report: CampaignReport) -> list[str]:
     """Return the tallies' words for a table; rows that were skipped or not walked only where there are any."""
     few = (SKIPPED, UNSURE, UNWALKED)
@@ -81,6 +91,8 @@ def standing(report: CampaignReport) -> str:
     settled, audience = sum(tally.settled for tally in tallies), sum(tally.audience for tally in tallies)
     if report.state == "scheduled":
         return starts(report)
+    if report.state == "armed":
+        return "ready to be fired"
     if report.ended:
         return f"{sum(tally.delivered for tally in tallies):,} delivered, " + ", ".join(
             f"{sum(getattr(tally, name) for tally in tallies):,} {name}" for name in ("dead", "rejected", "cancelled")

@@ -16,6 +16,7 @@ from broadside.api.outward_records import RateRequest
 from broadside.api.preview_report import ChannelPreview
 from broadside.api.report_text import (
     QUIET,
+    canary_words,
     cut_line,
     instant,
     moment,
@@ -27,7 +28,7 @@ from broadside.api.report_text import (
 )
 from broadside.api.v1 import table as routes
 from broadside.api.v1.route import Route
-from broadside.cli import device_send
+from broadside.cli import armed_verbs, canary, device_send
 from broadside.cli.certificates import certificate
 from broadside.cli.explain import explain
 from broadside.cli.forecast import forecast
@@ -76,16 +77,18 @@ def register(app: App) -> None:
     """Add the group."""
     group = App(
         name="campaign",
-        help="List campaigns; preview, forecast, test, show, watch, pause, resume, cancel, correct, retract, verify, "
-        "explain or read one.",
+        help="List campaigns; preview, forecast, test, show, watch, fire, approve, disarm, pause, resume, cancel, "
+        "correct, retract, verify, explain, certify or read one; send a canary's rest.",
         help_epilogue=_EPILOGUE,
     )
     group.command(list_, name="list")
     group.command(preview)
-    group.command(device_send.test)
+    group.command(device_send.to_devices, name="test")
     group.command(forecast)
     group.command(show)
     group.command(watch)
+    armed_verbs.register(group)
+    group.command(canary.rest)
     for act in (pause, resume, cancel, correct, retract, rate, verify, explain, certificate, archive):
         group.command(act)
     app.command(group)
@@ -175,6 +178,15 @@ def show(
         say(f"now       {report.rate_now:,.0f} pushes/s{left}. {report.bottleneck}")
     if report.forecast is not None:
         say(f"forecast  {report.compared or forecast_lines(report.forecast)[0]}")
+    if report.canary is not None:
+        say(f"canary    {canary_words(report.canary)}")
+    if report.canary_of is not None:
+        say(f"canary    the rest of campaign {report.canary_of}")
+    if report.approval is not None:
+        by = report.approval.by
+        until = instant(report.approval.expires_at, report.zone)
+        given = f"given by {by}, until {until}" if by else "not given yet"
+        say(f"approval  {given}; asked for by {report.approval.asked_by}")
     if report.quiet is not None:
         hours = f"{report.quiet_hours}: " if report.quiet_hours is not None else ""
         say(f"at night  {hours}{QUIET[report.quiet]}")

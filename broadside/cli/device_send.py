@@ -16,7 +16,7 @@ from broadside.errors import UsageError
 _LONGEST_ID = 18  # digits: a token of so few digits alone does not exist
 
 
-def test(
+def to_devices(
     *,
     to: Annotated[
         list[str] | None,

@@ -12,7 +12,9 @@ from broadside.api.api_client import Client
 from broadside.api.campaign_report import CampaignReport, FireRequest
 from broadside.api.idempotency import check_key
 from broadside.api.report_text import describe, starts, summary
+from broadside.cli.armed_verbs import ready
 from broadside.cli.audience_options import AudienceOptions
+from broadside.cli.canary import NONE, CanaryOptions, rest_of
 from broadside.cli.composing import composed
 from broadside.cli.fire_once import fire_once
 from broadside.cli.herd import PaceOptions
@@ -21,6 +23,7 @@ from broadside.cli.options import ConfigFile, DataDir, Json, data_folder
 from broadside.cli.output import agreed, complain, say, say_json
 from broadside.cli.waiting import exit_code, wait_for
 from broadside.cli.when import When
+from broadside.cli.yes_options import NO, QUESTIONS, Yes
 from broadside.datafolder import DataFolder
 from broadside.errors import ApiError, RecordError, UsageError
 
@@ -40,6 +43,8 @@ Examples:
     broadside fire --title Polls --body Vote --at 08:00 --expires 2026-11-29T17:00
     broadside fire --title Goal --body 2:1 --expires 20:00 --expire-asleep
     broadside fire --title Goal --body 2:1 --rate 1500 --ramp 30s
+    broadside fire --title Goal --body 2:1 --canary 0.01
+    broadside fire --title "She is elected" --body "With 52 %." --arm
 
 If the answer is lost, the request is repeated for half a minute under the same
 key, so nothing is fired twice. A script that may run again should give its own
@@ -54,8 +59,6 @@ before you fire with --at or --expires."""
 
 
 _NOW = When()
-YES = ("expire_asleep", "again")
-"""Fields of a request that say yes to what nobody may do by mistake."""
 _USUAL = PaceOptions()
 
 
@@ -106,11 +109,13 @@ def fire(
         ),
     ] = False,
     when: When = _NOW,
-    again: Annotated[
+    yes: Yes = NO,
+    first: CanaryOptions = NONE,
+    arm: Annotated[
         bool,
         Parameter(
-            help="Fire although the same text has just gone to these channels, or will. Without it a terminal asks, and "
-            "elsewhere nothing is fired.",
+            help="Make it ready and fire nothing: it is checked, and waits for `campaign fire` and, if it goes to many "
+            "phones, for `campaign approve`.",
             negative="",
         ),
     ] = False,
@@ -127,8 +132,7 @@ def fire(
         request = msgspec.structs.replace(request, on_objection="skip" if skip else "adapt")
     request = pace.of(request)
     folder = data_folder(config, data)
-    if again:
-        request = msgspec.structs.replace(request, again=True)
+    request = msgspec.structs.replace(request, **yes.said(), **first.said(), **({"arm": True} if arm else {}))
     request = composed(request, who, when, folder)
     try:
         key = secrets.token_hex(16) if key is None else check_key(key, "--key")
@@ -145,6 +149,9 @@ def fire(
     if not wait:
         if json:
             say_json(report)
+        elif report.state == "armed":
+            say(f"armed campaign {report.id}: {describe(report)}")
+            complain(ready(report))
         elif later:
             say(f"scheduled campaign {report.id}: {starts(report)}")
             complain(f"until then it can be cancelled: broadside campaign cancel {report.id}")
@@ -153,8 +160,16 @@ def fire(
             complain(f"watch it: broadside campaign watch {report.id}")
         return 0
     if not json:
-        complain(f"scheduled campaign {report.id}: {starts(report)}" if later else f"fired campaign {report.id}")
+        becomes = "armed" if report.state == "armed" else "fired"
+        complain(f"scheduled campaign {report.id}: {starts(report)}" if later else f"{becomes} campaign {report.id}")
     report = wait_for(folder, report, end=wait == "end")
+    if report.canary is not None and (exit_code(report) == 0 or report.guard == "stopped"):
+        rest = rest_of(folder, report, lambda found: wait_for(folder, found, end=wait == "end"))
+        if not json:
+            say(summary(report))
+        if rest is None:
+            return 1
+        report = rest
     if json:
         say_json(report)
     else:
@@ -168,9 +183,9 @@ def _fired(folder: DataFolder, request: FireRequest, key: str) -> CampaignReport
         try:
             return fire_once(folder, request, key)
         except ApiError as error:
-            if error.confirm not in YES or getattr(request, error.confirm) is True:
+            if error.confirm not in QUESTIONS or getattr(request, error.confirm) is True:
                 raise
-            if not agreed(f"{error}\nFire it nevertheless?"):
+            if not agreed(f"{error}\n{QUESTIONS[error.confirm]}"):
                 raise
             request = msgspec.structs.replace(request, **{error.confirm: True})
 

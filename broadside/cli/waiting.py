@@ -30,8 +30,10 @@ def wait_for(
 ) -> CampaignReport:
     """Show the progress until everybody who may be reached now has an outcome; return the last report.
 
-    ``end``: until the campaign has ended, however long people wait for the end of their quiet hours; ``shown``: shows
-    each report, instead of a bar per channel. Raises ``NodeUnreachable`` after ``patience`` seconds without a node,
+    A canary that has stopped is waited for no longer. ``end``: until the campaign has ended, however long people
+    wait for
+    the end of their quiet hours; ``shown``: shows each report, instead of a bar per channel. Raises
+    ``NodeUnreachable`` after ``patience`` seconds without a node,
     ``KeyboardInterrupt`` after saying that the campaign goes on, ``ApiError`` if the node no longer knows the campaign.
     """
     goes_on = f"the campaign goes on: broadside campaign show {report.id}"
@@ -68,7 +70,7 @@ def _watch(
                 for latest in client.progress(report.id):
                     lost_at, tries = None, 0
                     shown(latest)
-                    if latest.ended or (latest.reached and not end):
+                    if latest.ended or (latest.reached and not end) or latest.guard == "stopped":
                         return latest
         except (NodeUnreachable, ApiError) as error:
             # 5xx: the node is up, its Tarantool is not yet

@@ -17,7 +17,7 @@ from msgspec import Meta
 from broadside import machine_users
 from broadside.config import strict_toml
 from broadside.config.drills import DrillChannel, DrillConfig, read_drill
-from broadside.config.guards import read_guards
+from broadside.config.guard_table import read_guards
 from broadside.config.http import HOST_PATTERN, HTTP_REMEDIES, Http, checked_http
 from broadside.config.kinds import check_hours, read_kinds
 from broadside.config.network import read_proxy

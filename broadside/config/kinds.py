@@ -36,6 +36,7 @@ class _Table(msgspec.Struct, frozen=True, kw_only=True):
     ttl: str | None = None
     rate: Annotated[float, Meta(ge=0)] | None = None
     ramp: str | None = None
+    budget: Annotated[int, Meta(ge=1, le=50)] | None = None
 
 
 def read_kinds(reader: Reader, tables: object) -> dict[str, Kind]:
@@ -64,6 +65,8 @@ def _kind(reader: Reader, table: _Table, base: Kind, key: str) -> Kind:
             changes[field] = _value(field, word)
     if table.quiet_hours is not None and check_hours(reader, table.quiet_hours, f"{key}.quiet_hours"):
         changes["quiet_hours"] = table.quiet_hours
+    if table.budget is not None:
+        changes["budget"] = table.budget
     if table.ttl is not None:
         ttl = parse_duration(table.ttl)
         if ttl is None or ttl > LONGEST_TTL:
@@ -114,5 +117,6 @@ _REMEDIES = {
     "kinds.*.quiet_hours": 'write the hours of the night in quotes, as in "22:00-08:00"; "off": none',
     "kinds.*.urgency": "high, normal or low",
     "kinds.*.rate": "people a second, over the whole ring; 0: no limit",
+    "kinds.*.budget": "campaigns a day, 1 to 50; leave it out if nobody counts",
     "kinds.*.ttl": f'write it as in "4h" ({EXAMPLES}), at most "30d"',
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TypeVar
 
 import msgspec
@@ -10,6 +11,7 @@ from starlette.responses import Response
 from broadside.api.audience_request import AudienceCount, CountRequest, KnownAttributes
 from broadside.api.bounds import channels_problem, message_problem, request_problem
 from broadside.api.campaign_report import (
+    ArmedFire,
     CampaignPage,
     CampaignReport,
     CorrectionRequest,
@@ -32,6 +34,7 @@ from broadside.console.http_answers import ApiFailure, json_answer
 from broadside.console.outflow import Outflow
 from broadside.console.stream_answer import StreamAnswer
 from broadside.errors import Problem, RecordError
+from broadside.newsroom.guards.approvals import Asker
 from broadside.newsroom.newsroom import Newsroom
 from broadside.outward.guarded_web import LinkUnread
 from campaigns.message import Message
@@ -55,8 +58,8 @@ def campaign_routes(newsroom: Newsroom) -> list[Bound]:
         if wanted.dry_run is True:
             return json_answer(await newsroom.rehearse(wanted))
         if wanted.from_draft is not msgspec.UNSET:
-            return await newsroom.drafts.fire(wanted, newsroom.fire)
-        return await newsroom.fire(wanted, call.key, call.holder.owner)
+            return await newsroom.drafts.fire(wanted, partial(newsroom.fire, by=_asker(call)))
+        return await newsroom.fire(wanted, call.key, call.holder.owner, _asker(call))
 
     async def preview(call: Call) -> PreviewReport:
         return newsroom.preview(_wanted(call))
@@ -125,6 +128,22 @@ def campaign_routes(newsroom: Newsroom) -> list[Bound]:
         await newsroom.corrections.retract(call.campaign, wanted)
         return await one(call)
 
+    async def fire_armed(call: Call) -> CampaignReport:
+        await newsroom.check_campaign(call.campaign, call.holder.limits, fires=True)
+        return await newsroom.fire_armed(call.campaign, call.body(ArmedFire), _asker(call))
+
+    async def approve(call: Call) -> CampaignReport:
+        await newsroom.check_campaign(call.campaign, call.holder.limits, fires=True)
+        return await newsroom.approve(call.campaign, _asker(call))
+
+    async def disarm(call: Call) -> CampaignReport:
+        await newsroom.check_campaign(call.campaign, call.holder.limits)
+        return await newsroom.disarm(call.campaign)
+
+    async def rest(call: Call) -> CampaignReport:
+        await newsroom.check_campaign(call.campaign, call.holder.limits, fires=True)
+        return await newsroom.rest(call.campaign)
+
     async def coverage(call: Call) -> Coverage:
         return _there(call, await newsroom.coverage(call.campaign))
 
@@ -180,6 +199,10 @@ def campaign_routes(newsroom: Newsroom) -> list[Bound]:
         bind(table.DRILL_START, drill),
         bind(table.PAUSE, pause),
         bind(table.RESUME, resume),
+        bind(table.FIRE_ARMED, fire_armed),
+        bind(table.APPROVE, approve),
+        bind(table.DISARM, disarm),
+        bind(table.REST, rest),
         bind(table.CANCEL, cancel),
         bind(table.CORRECT, correct),
         bind(table.RETRACT, retract),
@@ -188,6 +211,11 @@ def campaign_routes(newsroom: Newsroom) -> list[Bound]:
         bind(table.READ_LINK, read_link),
         bind(table.NEWSROOM, clock),
     ]
+
+
+def _asker(call: Call) -> Asker:
+    holder = call.holder
+    return Asker(holder.owner, holder.name, holder.may("approver"))
 
 
 def _there(call: Call, found: T | None) -> T:

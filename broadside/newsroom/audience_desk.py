@@ -132,6 +132,40 @@ class AudienceDesk:
             channels=found,
         )
 
+    async def at_most(self, chosen: Chosen) -> int:
+        """How many subscribers an audience has, at most: an estimate counts with its error."""
+        base = await self._store.subscribers_count()
+        found = await self._counted(base, chosen.channels, chosen.where or {}, chosen.listed, DRAWS)
+        return sum(each.subscribers for each in found.values()) + (_joint_error(found.values()) or 0)
+
+    async def over_budget(self, chosen: Chosen, kind: str, since: int, budget: int) -> tuple[ChannelCount, int]:
+        """How many of an audience had at least ``budget`` campaigns of a kind since a moment (ms UTC); and of about how
+        many.
+        """
+        base = await self._store.subscribers_count()
+        listed = chosen.listed
+        if listed is None and sum(base.values()) <= SMALL:
+            listed = await self._store.all_ids()
+        where = chosen.where or {}
+        rows = await self._store.budget_sample(chosen.channels, where, listed, DRAWS, kind, since, budget)
+        if listed is not None:
+            found = ChannelCount(subscribers=sum(each.inside for each in rows.values()))
+        else:
+            each_ = [_estimate(base[name], each) for name, each in rows.items() if each.inside and name in base]
+            found = ChannelCount(subscribers=sum(each.subscribers for each in each_), error=_joint_error(each_))
+        if not found.subscribers:
+            return ChannelCount(subscribers=0), 0
+        whole = await self._counted(base, chosen.channels, where, chosen.listed, DRAWS)
+        return found, sum(each.subscribers for each in whole.values())
+
+    async def about(
+        self, channels: list[str] | None, where: dict[str, Any], listed: list[int] | None
+    ) -> dict[str, int]:
+        """About how many subscribers keep stored conditions, by channel."""
+        base = await self._store.subscribers_count()
+        found = await self._counted(base, channels, where, listed, DRAWS_AT_FIRE)
+        return {name: each.subscribers for name, each in found.items()}
+
     async def attributes(self) -> KnownAttributes:
         """Return the attributes that subscribers have, the most frequent first, from some who are drawn."""
         if self._known is None or trio.current_time() >= self._known_until:

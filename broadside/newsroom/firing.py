@@ -7,7 +7,7 @@ firing already changes nothing. So a call whose answer is lost is repeated here,
 from __future__ import annotations
 
 import secrets
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
@@ -27,6 +27,7 @@ from campaigns.identity import campaign_text
 from campaigns.lane import Lane
 from campaigns.message import Message
 from campaigns.windows import Windows
+from storage.armed import Arming, Unapproved
 from storage.errors import DiskFull, LinkDown, LinkLost, OutOfMemory, StorageError, VerbRefused
 from storage.records import Keyed, Once, TextGuard
 from storage.store import Store
@@ -75,14 +76,17 @@ class Firing:
         owner: str,
         windows: Callable[[int], Windows | None] = lambda _: None,
         guard: TextGuard | None = None,
+        arming: Callable[[], Arming] | None = None,
     ) -> Campaign:
         """Fire a campaign, or return the one that ``key`` has fired already. With a ``start`` it is scheduled.
 
         ``message``: as it is sent.
 
         ``check`` runs before anything is written. It gets the new campaign's id, returns the audience, and raises if
-        the request is invalid. ``windows``: the window classes of a campaign that starts at a moment (ms UTC). Raises
-        ``KeyReused`` if the key belongs to another request, ``Repeats`` if ``guard`` knows its text, and ``FireFailed``,
+        the request is invalid. ``arming``: called after it, says how the campaign is armed instead; ``windows``: the
+        window classes of a campaign that starts at a moment (ms UTC). Raises
+        ``KeyReused`` if the key belongs to another request, ``Repeats`` if ``guard`` knows its text, and
+        ``FireFailed``,
         which says whether the campaign may be firing.
         """
         if guard is not None:
@@ -92,6 +96,7 @@ class Firing:
         id = new_id(now)
         written = maybe = unsure = False  # unsure: a call may have run, though nobody has its answer
         lost = "the store does not answer in time"
+        becomes = "armed" if arming is not None else "firing" if request.start is msgspec.UNSET else "scheduled"
 
         async def insist(call: Callable[[], Awaitable[T]]) -> T:
             nonlocal lost, unsure
@@ -109,9 +114,7 @@ class Firing:
             if maybe:
                 again = "repeat with the same key to be sure" if key is not None else "check before you fire again"
                 remedy = f"`broadside campaign show {campaign}`; {again}"
-            return FireFailed(
-                campaign, why, remedy, maybe=maybe, status=status, later=request.start is not msgspec.UNSET
-            )
+            return FireFailed(campaign, why, remedy, maybe=maybe, status=status, becomes=becomes)
 
         try:
             with trio.fail_after(FIRE_WITHIN):
@@ -141,8 +144,12 @@ class Firing:
                 began, unsure = maybe, False
                 maybe = True
                 try:
-                    times = await trio.to_thread.run_sync(windows, now)
-                    batons = await insist(lambda: self._store.campaign_fire(id, self._segments, now, times, guard))
+                    if arming is None:
+                        times = await trio.to_thread.run_sync(windows, now)
+                        batons = await insist(lambda: self._store.campaign_fire(id, self._segments, now, times, guard))
+                    else:
+                        ready, batons = arming(), None
+                        await insist(lambda: self._store.armed.arm(id, ready, now))
                 except (VerbRefused, DiskFull):
                     maybe = began or unsure  # a refused call has written nothing
                     raise
@@ -178,6 +185,44 @@ class Firing:
         if batons:
             await self.spread(batons, Lane.named(policy.get("lane")))
         return bool(batons)
+
+    async def fire_armed(
+        self,
+        id: int,
+        lane: Lane,
+        windows: Windows | None,
+        guard: TextGuard | None,
+        more: Mapping[str, Any],
+        *,
+        alone: bool,
+    ) -> Unapproved | None:
+        """Fire an armed campaign; return why it stays armed, if it does.
+
+        ``more``: further entries of its policy; ``alone``: without its approval.
+
+        Raises ``Repeats`` if ``guard`` knows its text, and ``FireFailed``, which says whether it may be firing.
+        """
+        unsure, lost, now, text = False, "", self._clock(), campaign_text(id)
+        with trio.move_on_after(FIRE_WITHIN):
+            while True:
+                try:
+                    found = await self._store.armed.fire(id, self._segments, now, windows, guard, more, alone=alone)
+                except DiskFull as error:
+                    why = f"Tarantool's disk is full: {error}"
+                    raise FireFailed(text, why, DISK_REMEDY, maybe=unsure, status=507) from error
+                except VerbRefused as error:
+                    why = f"Tarantool refuses: {error.text}"
+                    raise FireFailed(text, why, "`broadside doctor` says more", maybe=unsure, status=500) from error
+                except LinkLost as error:
+                    unsure, lost = True, str(error)
+                    await trio.sleep(AGAIN_AFTER)
+                    continue
+                if isinstance(found, Unapproved):
+                    return found
+                await self.spread(found or [], lane)
+                return None
+        remedy = f"`broadside campaign show {text}`; fire it again to be sure: it is fired once"
+        raise FireFailed(text, f"the node does not reach its Tarantool: {lost}", remedy, maybe=unsure)
 
     def _same(self, once: Once, first: Keyed) -> None:
         if fields := differing(first.request, once.request):

@@ -16,6 +16,7 @@ from broadside.access.limits import NO_LIMITS, KeyLimits
 from broadside.api import strict_json
 from broadside.api.audience_request import AudienceRequest
 from broadside.api.campaign_report import (
+    ArmedFire,
     CampaignLine,
     CampaignPage,
     CampaignReport,
@@ -49,6 +50,10 @@ from broadside.newsroom.explain.explain_desk import ExplainDesk
 from broadside.newsroom.firing import Firing, new_id
 from broadside.newsroom.forecasts.desk import ForecastDesk, Renderer
 from broadside.newsroom.foresight import FORESEEN, Foreseen, foresee, zoneless
+from broadside.newsroom.guards import approvals
+from broadside.newsroom.guards.approvals import ITSELF, Asker
+from broadside.newsroom.guards.budgets import budget_said, over_budget
+from broadside.newsroom.guards.canary_desk import CanaryDesk, canary_policy, share_of
 from broadside.newsroom.guards.content import same_again, text_guard
 from broadside.newsroom.guards.device_sender import DeviceSender
 from broadside.newsroom.link_reader import LinkReader
@@ -71,6 +76,7 @@ from campaigns.message import Message
 from campaigns.presentation import Presentation
 from campaigns.quiet_hours import written_hours
 from campaigns.windows import BEST, QuietRule, Windows
+from storage.drafts import OWNER
 from storage.errors import LinkDown, LinkLost, Repeats
 from storage.records import DeadStanding, Memory
 from storage.store import Store
@@ -171,6 +177,7 @@ class Newsroom:
         self.certificates = CertificateDesk(store, node, archive, clock)
         self._explain = ExplainDesk(store, {node: tubes, **neighbours}, device_tokens, archive, clock)
         self._dry_run = dry_run
+        self.canaries = CanaryDesk(store, self.audience, lambda found: report(found, clock(), ()).reached, clock)
         self.devices = DeviceSender(store, dry_run, device_tokens, clock)
         self.device_tokens = device_tokens
         self._quiet = quiet
@@ -184,10 +191,13 @@ class Newsroom:
         self.refused_lines = RefusedLines(clock)
         self.zone = zone
 
-    async def fire(self, request: FireRequest, key: str | None = None, owner: str = "local") -> CampaignReport:
+    async def fire(
+        self, request: FireRequest, key: str | None = None, owner: str = "local", by: Asker = ITSELF
+    ) -> CampaignReport:
         """Create a campaign and fire it once, however often the same request comes with the same ``key``.
 
-        With a ``start`` it is scheduled, and `start` fires it. ``owner``: the owner of the key. Raises ``RecordError``
+        With a ``start`` it is scheduled, and `start` fires it; with ``arm`` it is armed, and `fire_armed` does.
+        ``owner``: the owner of the idempotency key; ``by``: who asks. Raises ``RecordError``
         if the message, the channels or the times are invalid, ``KeyReused`` if the key belongs to another request, and
         ``FireFailed``, which says whether the campaign may be firing.
         """
@@ -201,23 +211,35 @@ class Newsroom:
         if quiet.hours is not None or times.moment is not None:
             policy["page_size"] = LARGEST_PAGE if times.moment == BEST else ZONED_PAGE_SIZE
 
+        phones = 0
+        arm = request.arm is True
+
         async def check(id: int) -> Chosen:
+            nonlocal phones
             times.check(sent, self._clock())
-            policy.update(times.policy(sent))
+            policy.update(times.policy(sent, kept=arm))
+            share = share_of(sent, times)
+            if share is not None:
+                policy["canary"] = canary_policy(sent, id, policy)
             channels, more = await self._check(sent, quiet)
             if times.later:  # who is left out, and what is adapted, is decided when it starts
                 channels, more = request.channels, {}
             policy.update(more)
-            chosen = await self.audience.choose(request.audience or None, channels, campaign_text(id))
+            whole = await self.audience.choose(request.audience or None, channels, campaign_text(id))
+            chosen = whole if share is None else await self.audience.choose(share, channels, campaign_text(id))
             # a page of a narrow audience has more rows, or its batches would be small
             policy["page_size"] = round(min(policy["page_size"] / max(chosen.share, 0.01), LARGEST_PAGE))
             policy["page_size"] = self.outward.herd.page_size(policy, policy["page_size"])
-            if foreseen := await self._foresee(chosen, times, quiet):
+            if foreseen := await self._foresee(whole, times, quiet):
                 foreseen.refuse_unasked(sent)
                 policy[FORESEEN] = foreseen.sentences()
+            await self._refuse_over_budget(whole, request, kind, request.over_budget is True)
+            if self._guards.approval_above is not None:
+                phones = await self.audience.at_most(whole)
+                approvals.refuse_alone(phones, request, self._guards, by)
             if not times.later:
                 policy.update(await self._forecast(sent.message, chosen, times, quiet))
-            await self._before(sent, policy, times.later)
+            await self._before(sent, policy, times.later or arm)
             return chosen
 
         def windows(start: int) -> Windows | None:
@@ -225,12 +247,83 @@ class Newsroom:
 
         try:
             guard = text_guard(request, self._guards)
-            campaign = await self._firing.fire(request, sent.message, policy, check, key, owner, windows, guard)
-            await self.drills.make_way()
+            arming = (
+                (lambda: approvals.arming(phones, self._guards, by, key if owner == OWNER else None)) if arm else None
+            )
+            campaign = await self._firing.fire(request, sent.message, policy, check, key, owner, windows, guard, arming)
+            if not arm:
+                await self.drills.make_way()
         except Repeats as repeats:
             raise same_again(repeats, request, self._clock(), self.zone) from None
         now = self._clock()
         return report(campaign, now, self._states(), zone=self.zone, herd=self.outward.herd.report(campaign, now))
+
+    async def _refuse_over_budget(self, chosen: Chosen, request: FireRequest, kind: Kind, said: bool) -> None:
+        """Raise ``NeedsYes`` if some of an audience had enough of its kind, and nobody has ``said`` yes to it."""
+        name = request.kind or USUAL
+        if not said and (problem := await budget_said(self.audience, chosen, name, kind, self._clock(), self.zone)):
+            raise over_budget(problem)
+
+    async def fire_armed(self, id: int, yes: ArmedFire, by: Asker = ITSELF) -> CampaignReport:
+        """Fire an armed campaign, once however often this is asked. ``yes``: what is said yes to.
+
+        Raises ``Conflict`` if it was never armed or is over, ``RecordError`` if a guard stands before it, and
+        ``FireFailed``.
+        """
+        campaign = await self._store.campaign_get(id)
+        if campaign is not None and campaign.state == "armed":
+            request = msgspec.structs.replace(starts.request_of(campaign), again=yes.again)
+            now, alone = self._clock(), yes.unapproved is True
+            approvals.refuse_unapproved(campaign, by, said=alone)
+            times = Times.read(request, now)
+            times.check(request, now)
+            if kind := self._kinds.get(campaign.policy.get("kind", USUAL)):
+                listed = await self._store.campaign_listed(id) if kind.budget else None
+                chosen = Chosen(campaign.audience, _whole(campaign.where), listed)
+                await self._refuse_over_budget(chosen, request, kind, yes.over_budget is True)
+            quiet = self._quiet.at(campaign.policy.get(HOURS))
+            windows = None
+            if not times.later:
+                windows = await trio.to_thread.run_sync(self._windows, times, quiet, campaign.audience)
+            guard, said = text_guard(request, self._guards), await self.outward.hooks.before(campaign.message)
+            try:
+                more = {HOOKS: said} if said else {}
+                stays = await self._firing.fire_armed(id, campaign.lane, windows, guard, more, alone=alone)
+            except Repeats as repeats:
+                raise same_again(repeats, request, now, self.zone) from None
+            if stays is not None:
+                raise approvals.still_unapproved(campaign, stays, by, self.zone)
+            campaign = await self._store.campaign_get(id)
+        return await self._moved(id, "fire", None if campaign is None else campaign.state)
+
+    async def approve(self, id: int, by: Asker) -> CampaignReport:
+        """Approve an armed campaign. Raises ``Conflict`` for the key that has asked, and if it needs no approval."""
+        now = self._clock()
+        word = await self._store.armed.approve(id, by.owner, by.name, now + self._guards.approval_for * 1000, now)
+        report = await self.campaign(id)
+        if word is None or report is None:
+            raise _no_campaign(id)
+        if word != "approved":
+            raise approvals.refused(word, report)
+        return report
+
+    async def rest(self, id: int) -> CampaignReport:
+        """Send a canary's rest, whatever has become of its share, which goes on too. Raises ``Conflict``."""
+        found = await self.canaries.go(id)
+        campaign = await self._store.campaign_get(id)
+        if campaign is not None and campaign.state in ("pausing", "paused"):
+            await self.resume(id)
+        assert found.campaign is not None
+        return await self._moved(found.campaign, "rest", "scheduled")
+
+    async def disarm(self, id: int) -> CampaignReport:
+        """Take back an armed campaign. Raises ``Conflict`` if it is not armed."""
+        return await self._moved(id, "disarm", await self._store.armed.disarm(id, self._clock()))
+
+    async def warm(self) -> None:
+        """Do in advance what a Fire would wait for: the time zones' rules are read for the window classes."""
+        times = Times.read(FireRequest(message=Message()), self._clock())
+        await trio.to_thread.run_sync(self._windows, times, self._quiet, None)
 
     async def check_limits(self, request: FireRequest, limits: KeyLimits) -> None:
         """Raise ``RecordError`` for a campaign that a key may not fire. An estimate counts with its error."""
@@ -242,11 +335,18 @@ class Newsroom:
             found = await self.audience.count(audience, exact=False)
             limits.check_size(found.subscribers + (found.error or 0))
 
-    async def check_campaign(self, id: int, limits: KeyLimits) -> None:
-        """Raise ``RecordError`` for a campaign that a key may not pause, resume or cancel."""
-        if limits != NO_LIMITS and (campaign := await self.campaign(id)) is not None:
-            limits.check_channels(frozenset(campaign.channels))
-            limits.check_kind(campaign.kind)
+    async def check_campaign(self, id: int, limits: KeyLimits, *, fires: bool = False) -> None:
+        """Raise ``RecordError`` for a campaign that a key may not pause, resume or cancel.
+
+        ``fires``: the key lets it go, so that its size counts too.
+        """
+        if limits == NO_LIMITS or (campaign := await self._store.campaign_get(id)) is None:
+            return
+        limits.check_channels(campaign.channels or None)
+        limits.check_kind(campaign.policy.get("kind", USUAL))
+        if fires and limits.most is not None:
+            listed = await self._store.campaign_listed(id)
+            limits.check_size(await self.audience.at_most(Chosen(campaign.audience, _whole(campaign.where), listed)))
 
     async def start(self, id: int) -> None:
         """Start a scheduled campaign that is due, from the request that was kept, unless another node has started it.
@@ -334,6 +434,7 @@ class Newsroom:
                     urgency=kind.urgency,
                     ttl_seconds=kind.ttl,
                     **self.outward.herd.rules(kind),
+                    budget=kind.budget,
                 )
                 for name, kind in self._kinds.items()
             },
@@ -379,7 +480,7 @@ class Newsroom:
         """Return the report if ``act`` leads to ``state``, also when the call is a repeat; else raise ``Conflict``."""
         now = await self.campaign(id)
         if now is None or state is None:
-            raise Conflict(f"no campaign {campaign_text(id)}", "`campaign list` shows the ids", missing=True)
+            raise _no_campaign(id)
         goals, otherwise = _ACTS[act]
         if state not in goals:
             raise Conflict(f"campaign {now.id} is {state}", otherwise)
@@ -425,6 +526,7 @@ class Newsroom:
         chosen = await self.audience.choose(request.audience or None, request.channels, campaign_text(id))
         foreseen = await self._foresee(chosen, times, quiet)
         phones = {name: await self._store.subscribers_some(name, PHONES) for name in names}
+        had = await budget_said(self.audience, chosen, request.kind or USUAL, kind, now, self.zone)
         verdicts: dict[str, Verdict] = {}
 
         adapted: dict[str, Adapted] = {}
@@ -447,7 +549,8 @@ class Newsroom:
                     nursery.start_soon(ask, name)
         finally:
             self._rehearsing.release()
-        return DryRunReport({name: verdicts[name] for name in names}, foreseen.sentences() if foreseen else [])
+        notes = [*(foreseen.sentences() if foreseen else []), *([had.what] if had else [])]
+        return DryRunReport({name: verdicts[name] for name in names}, notes)
 
     def preview(self, request: FireRequest) -> PreviewReport:
         """Return the exact requests that the providers would get. Fires and stores nothing.
@@ -642,7 +745,7 @@ class Newsroom:
                 last = now
             if now.ended:
                 return
-            await trio.sleep(LOOK_EVERY if now.state != "scheduled" else SCHEDULED_EVERY)
+            await trio.sleep(LOOK_EVERY if now.state not in ("scheduled", "armed") else SCHEDULED_EVERY)
 
     async def memory(self) -> dict[str, Memory]:
         """Return how full the store's and the queue's memory is; one entry if they are one instance."""
@@ -651,6 +754,12 @@ class Newsroom:
 
 
 _ACTS = {
+    "fire": (
+        ("scheduled", "firing", "pausing", "paused", "done", "cancelling"),
+        "only an armed campaign can be fired: arm it with `fire --arm`",
+    ),
+    "rest": (("scheduled",), ""),
+    "disarm": (("cancelled",), "only an armed campaign can be disarmed; one that is firing can be cancelled"),
     "pause": (("pausing", "paused"), "only a campaign that is firing can be paused; a later start can be cancelled"),
     "cancel": (("cancelling", "cancelled"), "it has ended already"),
     # a resumed campaign whose last batches ended during the pause is done at once
@@ -659,9 +768,18 @@ _ACTS = {
 """Act → the states it leads to, and the message if the campaign is in another state."""
 
 
+def _whole(where: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """The conditions of a campaign without the share of a canary, or any other."""
+    return None if where is None else {name: value for name, value in where.items() if name != "share"}
+
+
+def _no_campaign(id: int) -> Conflict:
+    return Conflict(f"no campaign {campaign_text(id)}", "`campaign list` shows the ids", missing=True)
+
+
 def _shown(report: CampaignReport) -> tuple[object, ...]:
     """What those who watch a campaign see change."""
-    return report.channels, report.state, report.paused_channels, report.held, report.reached, report.cut
+    return report.channels, report.state, report.paused_channels, report.held, report.reached, report.cut, report.guard
 
 
 def _as(kind: Kind, request: FireRequest) -> FireRequest:

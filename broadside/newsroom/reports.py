@@ -10,6 +10,8 @@ from broadside.newsroom import adaptation, correction_desk, quiet_policy, served
 from broadside.newsroom.dead_desk import questions
 from broadside.newsroom.forecasts.kept import compared, kept_forecast
 from broadside.newsroom.foresight import FORESEEN
+from broadside.newsroom.guards.approvals import approval_of
+from broadside.newsroom.guards.canary_desk import canary_of
 from broadside.outward.fire_hooks import HOOKS
 from campaigns.campaign import Campaign
 from campaigns.channel_state import ChannelState, worst
@@ -68,6 +70,10 @@ def report(
         finished_at=campaign.finished_at,
         start=campaign.start,
         expires_at=starts.ends_at(campaign),
+        armed_at=(campaign.policy.get("armed") or {}).get("at"),
+        approval=approval_of(campaign),
+        canary=canary_of(campaign),
+        canary_of=campaign.policy.get("canary_of"),
         zone=zone,
         seconds=seconds,
         rate=round(settled / active, 1) if active else 0.0,

@@ -92,21 +92,19 @@ class Times(NamedTuple):
             what = "is more than 30 days after the start"
             raise _problem("expires", request.expires, what, "no platform keeps it longer")
 
-    def policy(self, request: FireRequest) -> dict[str, Any]:
+    def policy(self, request: FireRequest, *, kept: bool = False) -> dict[str, Any]:
         """Return the entries of a campaign's policy about its time.
 
         ``ttl_ms``; ``expires_at`` (ms UTC) if it expires at an instant; for a later start ``start`` (ms UTC) and
-        ``request``, from which the campaign is made when it starts.
+        ``request``, from which the campaign is made when it starts; also if it is to be ``kept``.
         """
         entries: dict[str, Any] = {"ttl_ms": self.ttl}
         if self.expires_at is not None:
             entries["expires_at"] = self.expires_at
+        if self.later or kept:
+            entries["request"] = kept_request(request)
         if self.later:
-            kept = msgspec.to_builtins(
-                msgspec.structs.replace(request, message=Message(), audience=UNSET)
-            )  # it has both
-            kept["start"] = kept.pop("when")  # its name in the store: nodes of an earlier version read it too
-            entries |= {"start": self.start, "request": msgspec.json.encode(kept).decode()}
+            entries["start"] = self.start
         return entries
 
 
@@ -138,6 +136,14 @@ def ends_at(campaign: Campaign) -> int | None:
 def _problem(field: str, text: str | UnsetType, what: str, remedy: str) -> RecordError:
     value = shown(text or "", 40)
     return RecordError(Problem(field, f"{value} {what}", remedy, value))
+
+
+def kept_request(request: FireRequest) -> str:
+    """Return a request as the store keeps it, from which `request_of` makes it again."""
+    plain = msgspec.to_builtins(msgspec.structs.replace(request, message=Message(), audience=UNSET))  # it has both
+    if "when" in plain:
+        plain["start"] = plain.pop("when")  # its name in the store: nodes of an earlier version read it too
+    return msgspec.json.encode(plain).decode()
 
 
 def request_of(campaign: Campaign) -> FireRequest:

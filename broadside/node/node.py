@@ -39,6 +39,7 @@ from broadside.newsroom.alarms import Setbacks, log_alarms, worker_alarms
 from broadside.newsroom.certificates.certificate_desk import KeyKeeper
 from broadside.newsroom.drills.drill_desk import DrillKeeper
 from broadside.newsroom.dry_run import DryRun
+from broadside.newsroom.guards.canary_desk import stopped_alarms
 from broadside.newsroom.newsroom import Newsroom
 from broadside.newsroom.quiet_policy import Quiet
 from broadside.newsroom.ring import Ring
@@ -166,7 +167,9 @@ class Node:
                 by_version={name for name, channel in config.channels.items() if isinstance(channel.android_v2, str)},
             ),
         )
-        self._scheduler = Scheduler(store=self._store_verbs, start=self.newsroom.start)
+        self._scheduler = Scheduler(
+            store=self._store_verbs, start=self.newsroom.start, warm=self._warm, canaries=self.newsroom.canaries.look
+        )
         self._learning = Learning(
             node=config.node.name,
             store=self._store_verbs.forecasts,
@@ -401,6 +404,11 @@ class Node:
                 nursery.start_soon(worker.tell, wire.Probe())
         return len(serving)
 
+    async def _warm(self) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._probe)
+            nursery.start_soon(self.newsroom.warm)
+
     def _bound(self, url: str) -> None:
         self.url = url.rstrip("/")
         if self._ready:  # at the first start `up` writes the address, once the whole tree is up
@@ -505,7 +513,7 @@ class Node:
             *self._setbacks.alarms(),
             *log_alarms(logs.troubles()),
         ]
-        return [*missed, *refused, *ours, *workers]
+        return [*missed, *stopped_alarms(self._scheduler.stopped), *refused, *ours, *workers]
 
     def _states(self) -> list[ChannelState]:
         """Why this node's channels stand still: per channel the worst reason that any worker reports."""

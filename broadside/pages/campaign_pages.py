@@ -100,6 +100,11 @@ async def _rewritten(call: PageCall) -> tuple[Message, bool]:
     return message, "awake" in form
 
 
+async def rest(call: PageCall) -> Response:
+    """Send the rest of a canary, and show it."""
+    return call.go_to(f"/campaigns/{(await call.api(table.REST, id=call.named('id'))).id}")
+
+
 def _action(route: Route[CampaignReport]) -> PageRoute:
     async def act(call: PageCall) -> Response:
         return _part(call, await call.api(route, id=call.named("id")))
@@ -153,4 +158,7 @@ PAGES = (
     _action(table.CANCEL),
     PageRoute("/campaigns/{id}/correct", corrected, "POST"),
     PageRoute("/campaigns/{id}/retract", retracted, "POST"),
+    _action(table.APPROVE),
+    _action(table.DISARM),
+    PageRoute("/campaigns/{id}/rest", rest, "POST"),
 )

@@ -41,6 +41,8 @@ def request_of(form: Form, zone: str | None) -> dict[str, Any]:
     for name in ("kind", "quiet", "on_objection", "expires"):
         if value := _one(form, name):
             request[name] = value
+    with contextlib.suppress(ValueError):  # half written
+        request |= {"canary": float(_one(form, "canary")) / 100} if _one(form, "canary") else {}
     if audience := _audience(form):
         request["audience"] = audience
     if (when := _when(form, zone)) is not None:
@@ -68,6 +70,7 @@ def fields_of(request: Mapping[str, Any], zone: str | None) -> dict[str, Any]:
         "channels": audience.get("channels") or request.get("channels") or [],
         "app_version": audience.get("app_version") or "",
         "share": "" if audience.get("share") is None else f"{audience['share'] * 100:.6g}",
+        "canary": "" if request.get("canary") is None else f"{request['canary'] * 100:.6g}",
         "share_salt": audience.get("share_salt") or "",
         "rest": bool(audience.get("rest")),
         "subscribers": "\n".join(map(str, audience.get("subscribers") or ())),

@@ -27,6 +27,9 @@ LATELY = 5
 YES = {
     "expire_asleep": "Send it anyway: these people get nothing.",
     "again": "Send it again: these phones get the same text twice.",
+    "over_budget": "Send it anyway: these phones get one more.",
+    "arm": "Ask for an approval: it is made ready, and another person lets it go.",
+    "unapproved": "Send it alone: nobody else has to approve it.",
 }
 """Field that says yes to what nobody may do by mistake → its words."""
 
@@ -74,9 +77,11 @@ async def keep(call: PageCall) -> Response:
 
 
 async def fire(call: PageCall) -> Response:
-    """Fire what is written, once however often this is asked, and lead to the campaign."""
+    """Fire what is written, once however often this is asked, and lead to the campaign; or arm it."""
     form, about = await call.form(), await call.api(table.NEWSROOM)
     request = request_of(form, about.zone)
+    if form.get("arm"):
+        request["arm"] = True
     try:
         version = _version(form)
         try:

@@ -17,6 +17,7 @@ from broadside.console.http_answers import ApiFailure
 from broadside.console.http_server import ADMITTED
 from broadside.console.request_failure import failure, logged
 from broadside.pages import (
+    armed_pages,
     calendar_page,
     campaign_pages,
     compose_pages,
@@ -49,6 +50,7 @@ _API = frozenset(route.path.split("/")[1] for route in TABLE)
 PAGES: tuple[PageRoute, ...] = (
     *compose_pages.PAGES,
     *campaign_pages.PAGES,
+    *armed_pages.PAGES,
     *calendar_page.PAGES,
     *operator_pages.PAGES,
     *refused_pages.PAGES,

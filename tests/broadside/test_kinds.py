@@ -60,13 +60,16 @@ def test_a_kind_is_changed_key_by_key_and_new_ones_begin_as_news(tmp_path: Path)
         ('[kinds.x]\nttl = "soon"', 'kinds.x.ttl: "soon" is not a duration'),
         ('[kinds.x]\nttl = "31d"', 'kinds.x.ttl: "31d" is too long'),
         ("[kinds.x]\nttl = 60", "kinds.x.ttl: 60 is not text in quotes"),
-        ("[kinds.x]\nbudget = 5", "kinds.x.budget: unknown key (known here: lane, quiet, quiet_hours, ttl, urgency)"),
+        (
+            "[kinds.x]\nlimit = 5",
+            "kinds.x.limit: unknown key (known here: budget, lane, quiet, quiet_hours, ramp, rate, ttl, urgency)",
+        ),
         ('[kinds."a b"]\nlane = "upper"', "cannot be a kind's name"),
         ("kinds = 5", "kinds: 5 where tables belong (write each kind as [kinds.NAME])"),
     ],
 )
 def test_a_kind_that_cannot_be_is_refused_with_what_would_be_right(tmp_path: Path, text: str, problem: str) -> None:
-    """21.3: a budget, too, until something keeps it: no rule is accepted in silence."""
+    """21.3: no rule is accepted in silence."""
     path = tmp_path / "broadside.toml"
     path.write_text(text + "\n" + CHANNEL)
     with pytest.raises(ConfigError) as failed:

@@ -30,12 +30,14 @@ from pathlib import Path
 from broadside.config.config import Demo, Http, NewsroomConfig
 from broadside.demo.demo_config import demo_config
 from broadside.node.program import run_node
+from campaigns.guards import NO_GUARDS
 config = demo_config(Path(sys.argv[1]))
 config = msgspec.structs.replace(
     config,
     http=Http(bind="127.0.0.1:0"),
     demo=Demo(subscribers=int(sys.argv[2])),
     newsroom=NewsroomConfig(quiet="off"),
+    guards=NO_GUARDS,
 )
 sys.exit(run_node(config))
 """

@@ -46,7 +46,7 @@ def ring(shared_ring: RingWithPages) -> Iterator[RingWithPages]:
 @pytest.fixture(scope="session")
 def keys(shared_ring: RingWithPages) -> dict[str, KeyCreated]:
     """A key of each role that a person may have."""
-    names = {"viewer": "Vera", "editor": "Edith", "operator": "Otto"}
+    names = {"viewer": "Vera", "editor": "Edith", "approver": "Anna", "operator": "Otto"}
     return {role: shared_ring.key(name, role) for role, name in names.items()}
 
 

@@ -23,6 +23,8 @@ from campaigns.campaign import ENDED
 PHONES = 30_000
 RATE = 600
 """Pushes a second on each channel: a campaign to everybody takes 25 s, in which there is something to see and to do."""
+MANY = 22_000
+"""Phones above which two people let a campaign go."""
 SOME = {"countries": ["DE", "GB"]}
 """An audience of a sixth of the phones: it is over in four seconds."""
 FEW = {"countries": ["AU"], "share": 0.2}
@@ -54,7 +56,7 @@ class RingWithPages:
                 script.write_text(f"latency_ms = {latency}\n{samples.TWIN_SCRIPT}")
             config = node.folder / "broadside.toml"
             text = config.read_text().replace('bind = "127.0.0.1:0"', f'bind = "127.0.0.1:{port}"')
-            text = text.replace("repeat = 0\n", 'repeat = "30m"\n')
+            text = text.replace("repeat = 0\n", f'repeat = "30m"\napproval_above = {MANY}\n')
             text = text.replace("[newsroom]\n", '[newsroom]\nzone = "Europe/Vienna"\n')
             config.write_text(text.replace("twin = true\n", f"twin = true\nrate = {rate}\n") if rate else text)
 
@@ -89,7 +91,9 @@ class RingWithPages:
         """Fire at a node; ``more``: further fields of the request, as the API takes them."""
         message = {"title": title, "body": "What has happened, in a sentence of twelve words that a phone shows whole."}
         with self.client(number) as client:
-            return client.fire(msgspec.convert({"message": message, "again": True, **more}, FireRequest))
+            return client.fire(
+                msgspec.convert({"message": message, "again": True, "unapproved": True, **more}, FireRequest)
+            )
 
     def campaign(self, id: str) -> CampaignReport:
         with self.client() as client:

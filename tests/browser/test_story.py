@@ -112,6 +112,7 @@ def test_what_starts_tomorrow_stands_in_the_calendar_until_it_is_cancelled(
 ) -> None:
     page = visit("editor").page("/")
     write(page, "tomorrow's paper")
+    narrow(page, "AU")
     page.get_by_label("At a time").check()
     page.get_by_label("Day and time").fill(f"{datetime.now() + timedelta(days=1):%Y-%m-%dT%H:%M}")
     expect(page.locator("#fire-button")).to_contain_text("Schedule")

@@ -19,6 +19,7 @@ from tests.system.processes import Node, state
 CHANNELS = {"ios-news": "apns", "ios-sport": "apns", "android-news": "fcm"}
 APPS = {"apns": "com.example.news", "fcm": "example-news"}
 SETTINGS = '\n[node]\nworkers = 1\nmemory = "256 MB"\n[http]\nbind = "127.0.0.1:0"\n[newsroom]\nquiet = "off"\n'
+SETTINGS += "[guards]\nrepeat = 0\n"
 """One worker: as little as possible runs beside other tests. Port 0: somebody may be at the usual one. No quiet hours:
 the zones of imported phones would hold the campaigns."""
 TWINS = SETTINGS + "".join(

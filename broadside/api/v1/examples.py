@@ -41,9 +41,12 @@ from broadside.api.base_records import (
     SubscriberPage,
 )
 from broadside.api.campaign_report import (
+    Approval,
+    ArmedFire,
     CampaignLine,
     CampaignPage,
     CampaignReport,
+    Canary,
     CorrectionRequest,
     CutLine,
     DryRunReport,
@@ -318,6 +321,9 @@ EXAMPLES: Mapping[Any, Any] = {
     ),
     Readiness: Readiness(ready=True, alarms=[_ALARM]),
     str: "broadside_ready 1.0\n",
+    Canary: Canary(share=0.01, limit=0.1, state="on", rest="2qbsgz3kxm4tc"),
+    ArmedFire: ArmedFire(again=True),
+    Approval: Approval(phones=2_004_112, asked_by="Edith", by="Anna", at=_AT, expires_at=_AT + 43_200_000),
     DeviceSend: DeviceSend(message=_MESSAGE, subscribers=[17], tokens=[_IOS]),
     DeviceAnswer: DeviceAnswer(subscriber=17, channel="ios-news", outcome="accepted", text="Apple accepts it"),
     DeviceSendReport: DeviceSendReport(

@@ -22,6 +22,7 @@ from broadside.api.audience_request import AudienceCount, CountRequest, KnownAtt
 from broadside.api.base_records import BaseCount, Channels, Imported, ImportedLines, Probed, Removed, SubscriberPage
 from broadside.api.bounds import LARGEST_CAMPAIGN, LARGEST_LINE
 from broadside.api.campaign_report import (
+    ArmedFire,
     CampaignPage,
     CampaignReport,
     CorrectionRequest,
@@ -204,7 +205,19 @@ FIRE = Route(
         422: "The `Idempotency-Key` was used for another campaign.",
     },
     repeat="store",
-    noted=("message.title", "kind", "channels", "when", "from_draft.id", "expire_asleep", "again"),
+    noted=(
+        "message.title",
+        "kind",
+        "channels",
+        "when",
+        "from_draft.id",
+        "expire_asleep",
+        "again",
+        "arm",
+        "unapproved",
+        "canary",
+        "over_budget",
+    ),
 )
 CAMPAIGNS = Route(
     method="GET",
@@ -230,8 +243,8 @@ TEST = Route(
     method="POST",
     path="/v1/campaigns/test",
     scope="editor",
-    summary="Send a message to a few devices that are named, with `[TEST]` before its title. It is no campaign, and has no "
-    "audience.",
+    summary="Send a message to a few devices that are named, with `[TEST]` before its title. It is no campaign, "
+    "and has no audience.",
     body=DeviceSend,
     noun="a test send",
     largest=LARGEST_CAMPAIGN,
@@ -369,6 +382,34 @@ def _move(act: str, summary: str, conflict: str) -> Route[CampaignReport]:
 
 PAUSE = _move("pause", "Begin to pause a campaign: nothing more is claimed or sent.", "The campaign is not firing.")
 RESUME = _move("resume", "Resume a paused campaign where it stopped.", "The campaign is not paused.")
+FIRE_ARMED = Route(
+    method="POST",
+    path="/v1/campaigns/{id}/fire",
+    scope="editor",
+    summary="Fire an armed campaign. A repeat answers with the same campaign.",
+    body=ArmedFire,
+    noun="a Fire of an armed campaign",
+    answer=CampaignReport,
+    errors={
+        **NO_CAMPAIGN,
+        409: "The campaign was never armed, or is over; or `confirm` names the field that says yes.",
+    },
+    noted=("again", "over_budget", "unapproved"),
+)
+APPROVE = Route(
+    method="POST",
+    path="/v1/campaigns/{id}/approve",
+    scope="approver",
+    summary="Approve an armed campaign that another key has asked an approval for.",
+    answer=CampaignReport,
+    errors={**NO_CAMPAIGN, 409: "The campaign is not armed, needs no approval, or was asked for with this key."},
+)
+REST = _move(
+    "rest",
+    "Send the rest of a canary that has stopped: returns the campaign to the rest.",
+    "The campaign has no rest, was not fired yet, or was cancelled.",
+)
+DISARM = _move("disarm", "Take back an armed campaign: nobody gets it.", "The campaign is not armed.")
 CANCEL = _move(
     "cancel", "Begin to cancel a campaign: subscribers not yet reached get nothing.", "The campaign has ended already."
 )
@@ -792,6 +833,10 @@ TABLE: tuple[Route[Any], ...] = (
     DRILL_START,
     PAUSE,
     RESUME,
+    FIRE_ARMED,
+    APPROVE,
+    DISARM,
+    REST,
     CANCEL,
     RATE,
     CORRECT,

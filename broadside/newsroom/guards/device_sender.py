@@ -131,7 +131,7 @@ class DeviceSender:
 
 
 def as_test(message: Message) -> Message:
-    """Write ``[TEST]`` before each title of a message, whatever sets it (raises ``RecordError`` where that cannot be)."""
+    """Write ``[TEST]`` before each title of a message, whatever sets it (raises ``RecordError`` where nobody can)."""
     platforms = {
         name: msgspec.structs.replace(
             _marked(each),

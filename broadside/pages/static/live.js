@@ -16,7 +16,7 @@ const changed = () => document.dispatchEvent(new CustomEvent("broadside:changed"
 document.addEventListener("broadside:campaign", ({ detail: line }) => {
   const live = document.getElementById("live");
   if (line.id !== box.dataset.campaign) return;
-  if (live.dataset.state !== line.state) changed();
+  if (live.dataset.state !== line.state || live.dataset.guard !== line.guard) changed();
   let delivered = 0, settled = 0, remaining = 0, cancelled = 0;
   for (const [name, tally] of Object.entries(line.channels)) {
     const row = live.querySelector(`tr[data-channel="${CSS.escape(name)}"]`);

@@ -142,6 +142,9 @@ function campaigns.begin(c, audience, policy, segments, now, given)
             campaigns.tally(id, name, {rows = rows, removed_before = row.removed})
         end
     end
+    if policy.canary ~= nil then
+        box.space.store_canaries:replace({id, 0})
+    end
     if given ~= nil then
         windows.keep(id, given, now)
         policy.ends_at = given[4]
@@ -155,10 +158,26 @@ function campaigns.begin(c, audience, policy, segments, now, given)
     return batons
 end
 
--- draft -> firing; or -> scheduled if the editor has said when it starts: schedule.lua starts it. Returns the batons to
--- put: none if the campaign is scheduled or was fired before, nil if there is no such campaign. `guard`: nil, or what
--- repeats.lua is asked, with the `owner` and the `key` of the campaign: if it is a repeat it goes, and the second value
--- says what it repeats, {campaign, at}.
+-- Inside the caller's transaction: a draft, or an armed campaign, -> firing; or -> scheduled if the editor has said when
+-- it starts: schedule.lua starts it. Returns the batons to put. `guard`: nil, or what repeats.lua is asked: if the
+-- campaign is a repeat nothing is written, and the second value says what it repeats, {campaign, at}.
+function campaigns.let_go(c, segments, now, given, guard)
+    local first = guard ~= nil and repeats.first(c, guard, now) or nil
+    if first ~= nil then
+        return nil, first
+    elseif guard ~= nil then
+        repeats.note(c, guard, now)
+    end
+    if c.policy.start ~= nil then
+        box.space.store_campaigns:update(c.id, {{'=', 'state', 'scheduled'}, {'+', 'version', 1}})
+        return {}
+    end
+    local batons, refusal = campaigns.begin(c, c.audience, c.policy, segments, now, given)
+    return batons or error(refusal, 0)
+end
+
+-- Let a draft go. Returns the batons to put: none if it is scheduled or was fired before, nil if there is no such
+-- campaign. `guard`: see `let_go`, with the `owner` and the `key` of the campaign: a repeat goes, and its key is free.
 function campaigns.campaign_fire(id, segments, now, given, guard)
     return atomic(function()
         local c = box.space.store_campaigns:get(id)
@@ -169,19 +188,11 @@ function campaigns.campaign_fire(id, segments, now, given, guard)
             box.space.store_campaigns:update(id, {{'=', 'state', c.state}})
             return {}
         end
-        local first = guard ~= nil and repeats.first(c, guard, now) or nil
+        local batons, first = campaigns.let_go(c, segments, now, given, guard)
         if first ~= nil then
             keys.forget_unfired(id, guard.owner, guard.key)
-            return nil, first
-        elseif guard ~= nil then
-            repeats.note(c, guard, now)
         end
-        if c.policy.start ~= nil then
-            box.space.store_campaigns:update(id, {{'=', 'state', 'scheduled'}, {'+', 'version', 1}})
-            return {}
-        end
-        local batons, refusal = campaigns.begin(c, c.audience, c.policy, segments, now, given)
-        return batons or error(refusal, 0)
+        return batons, first
     end)
 end
 

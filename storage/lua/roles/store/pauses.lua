@@ -3,6 +3,7 @@
 -- no line about it, and has put every page that it had claimed.
 
 local fiber = require('fiber')
+local armed = require('roles.store.armed')
 local atomic = require('roles.atomic')
 local campaigns = require('roles.store.campaigns')
 local cancelled_campaigns = require('roles.store.cancelled_campaigns')
@@ -39,15 +40,18 @@ local function set_state(id, state, now)
     end
 end
 
+-- Inside the caller's transaction: firing -> pausing. Returns the state, as `campaign_pause`.
+function pauses.begin_pause(id, now)
+    local c = box.space.store_campaigns:get(id)
+    if c ~= nil and c.state == 'firing' then
+        set_state(id, 'pausing', now)
+    end
+    return c and box.space.store_campaigns:get(id).state
+end
+
 -- Each returns the campaign's new state (unchanged if the verb does not apply), or nil if there is no such campaign.
 function pauses.campaign_pause(id, now)
-    return atomic(function()
-        local c = box.space.store_campaigns:get(id)
-        if c ~= nil and c.state == 'firing' then
-            set_state(id, 'pausing', now)
-        end
-        return c and box.space.store_campaigns:get(id).state
-    end)
+    return atomic(pauses.begin_pause, id, now)
 end
 
 function pauses.campaign_cancel(id, now)
@@ -55,6 +59,8 @@ function pauses.campaign_cancel(id, now)
         local c = box.space.store_campaigns:get(id)
         if c ~= nil and (c.state == 'draft' or c.state == 'scheduled') then
             set_state(id, 'cancelled', now) -- nobody was enqueued
+        elseif c ~= nil and c.state == 'armed' then
+            armed.take_back(c, now)
         elseif c ~= nil and (c.state == 'firing' or c.state == 'pausing' or c.state == 'paused') then
             set_state(id, 'cancelling', now)
         end

@@ -7,6 +7,7 @@
 local fiber = require('fiber')
 local atomic = require('roles.atomic')
 local campaigns = require('roles.store.campaigns')
+local canaries = require('roles.store.canaries')
 local schedule = {}
 
 local DAY = 86400 * 1000 -- ms after which a missed campaign is no longer reported
@@ -27,8 +28,9 @@ local function miss(c, why, now)
     })
 end
 
--- Returns the ids of the campaigns that are due; the ms until the next is due, or nil if none is; and the campaigns
--- that were missed in the last day as {id, start, why}. Asked every second by every node, so it reads no more of a row
+-- Returns the ids of the campaigns that are due; the ms until the next is due, or nil if none is; the campaigns that were
+-- missed in the last day as {id, start, why}; how many are armed; how many
+-- canaries are under way; and which were stopped in the last day, {id, since, why} each. Asked every second by every node, so it reads no more of a row
 -- than it needs.
 function schedule.campaigns_due()
     local now, due, wait, missed = wall(), {}, nil, {}
@@ -45,7 +47,7 @@ function schedule.campaigns_due()
             table.insert(missed, {c.id, c['policy.start'], c['policy.missed']})
         end
     end
-    return due, wait, missed
+    return due, wait, missed, box.space.store_campaigns.index.state:count({'armed'}), canaries.standing(now)
 end
 
 -- scheduled -> firing, or -> missed if it has expired or no node can walk it. audience, policy: as the node that starts

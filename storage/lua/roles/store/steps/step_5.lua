@@ -54,6 +54,11 @@ local function guards()
     }})
     repeats:create_index('text', {parts = {'text', 'campaign'}})
     repeats:create_index('at', {parts = {'at'}, unique = false})
+    -- The canaries whose rest is not decided yet, and those that were stopped (canaries.lua): `stopped_at`, ms UTC, or 0.
+    local canaries = box.schema.space.create('store_canaries', {format = {
+        {'campaign', 'unsigned'}, {'stopped_at', 'unsigned'},
+    }})
+    canaries:create_index('campaign', {parts = {'campaign'}})
 end
 
 -- How soon after Fire pushes were accepted (`counts`: class of time -> pushes, roles/store/reach.lua), and what each node
