@@ -189,7 +189,9 @@ class Stats(msgspec.Struct, frozen=True, kw_only=True, tag="stats"):
     loads: dict[str, Load] = {}
     """Channel → its connections, and what they wait for."""
     busy: float = 0.0
-    """Seconds since the start in which its event loop has run, or has waited for a core."""
+    """Seconds since the start in which its event loop has run, or has waited for a core …"""
+    waited: float = 0.0
+    """… and those of them in which it has waited."""
     walk: WalkFigures = msgspec.field(default_factory=WalkFigures)
     """What its walkers have walked since the start."""
 

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import msgspec
 
 from campaigns.drill import DRILL, drill_channel
-from campaigns.herd import HERD, Herd, batch_at
+from campaigns.herd import Herd, batch_at, read_herd
 from campaigns.lane import Lane
 from campaigns.message import Message
 from campaigns.windows import Windows
@@ -115,8 +115,7 @@ class Campaign:
     @property
     def herd(self) -> Herd | None:
         """How fast it reaches people; None: as fast as the providers take it."""
-        entry = self.policy.get(HERD)
-        return None if entry is None else msgspec.convert(entry, Herd)
+        return read_herd(self.policy)
 
     @property
     def batch(self) -> int | None:

@@ -7,6 +7,8 @@ which lowers the rate of all such campaigns while the site is loaded, and lets t
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 import msgspec
 
@@ -40,6 +42,12 @@ class Herd(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds from the start over which the rate rises to this, from a twentieth of it."""
     governed: bool = False
     """Whether the newsroom's load lowers it."""
+
+
+def read_herd(policy: Mapping[str, Any]) -> Herd | None:
+    """How fast a campaign with this policy reaches people; None: as fast as the providers take it."""
+    entry = policy.get(HERD)
+    return None if entry is None else msgspec.convert(entry, Herd)
 
 
 def batch_at(rate: float) -> int:

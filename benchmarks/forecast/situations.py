@@ -12,12 +12,12 @@ from campaigns.message import Message
 from simulators.distant_network import DistantNetwork
 from simulators.faults.latency import Latency
 
-LONGEST = 12.0
+LONGEST = 6.5
 """Seconds that a drawn campaign should take at the most, and its base is chosen accordingly …"""
-SHORTEST = 4.0
+SHORTEST = 3.0
 MACHINE = 15_000
 """… for a machine that makes so many pushes a second."""
-LARGEST = 120_000
+LARGEST = 70_000
 SMALLEST = 8_000
 TAGS = (("sport",), ("sport", "weather"), ("weather",), ("culture",), ())
 

@@ -153,9 +153,9 @@ class Rig:
         process.start()
         try:
             process.until(lambda: b"serving;" in process.output.read_bytes(), "service", 120)
-            client = Client.of(self.data)
-            time.sleep(1.0)  # until its connections are up
-            yield client
+            with Client.of(self.data) as client:
+                time.sleep(1.0)  # until its connections are up
+                yield client
         finally:
             process.stop()
 

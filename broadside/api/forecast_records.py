@@ -13,6 +13,7 @@ Limit = Literal[
     "streams",
     "quota",
     "rate",
+    "herd",
     "quiet_hours",
     "provider",
     "node",
@@ -21,7 +22,8 @@ Limit = Literal[
 ]
 """What keeps a campaign from being faster: ``walk`` (the base is read more slowly than it could be sent), ``cpu``,
 ``window`` (the provider takes no more bytes on the connections at a time), ``streams`` (it allows no more pushes in
-flight), ``quota`` (of the provider), ``rate`` (the channel's own), ``quiet_hours``, ``provider`` (out of reach, refuses
+flight), ``quota`` (of the provider), ``rate`` (the channel's own), ``herd`` (for the sake
+of the newsroom's own site), ``quiet_hours``, ``provider`` (out of reach, refuses
 the channel, does not answer, or answers late), ``node`` (no node serves the channel, or one of its own parts is away),
 ``paused``, ``answers`` (only the last answers are awaited)."""
 

@@ -89,8 +89,8 @@ class ChannelFlow(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     """Whether the rate is the provider's quota, and not the channel's own ``rate``."""
     waits: dict[str, float] = {}
     """What it waited for in the last three seconds, and for which share of them: ``walk`` (its tube was empty while
-    hands were free), ``rate``, ``window``, ``streams``; and ``cpu``: the share in which the workers ran, or waited for
-    a core."""
+    hands were free), ``rate``, ``window``, ``streams``; ``cpu``: the share in which the workers ran, or waited for a
+    core, ``core``: in which they waited; and ``silence``: 1 if no push was answered in them."""
 
 
 class ProcessState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

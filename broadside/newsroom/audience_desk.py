@@ -180,10 +180,10 @@ class AudienceDesk:
             self._known_until = trio.current_time() + KNOWN_FOR
         return self._known
 
-    async def by_zones(self, chosen: Chosen) -> ZoneRows:
-        """Count an audience by zones: exactly where that costs nothing, else by an estimate."""
+    async def by_zones(self, chosen: Chosen, draws: int = DRAWS) -> ZoneRows:
+        """Count an audience by zones: exactly where that costs nothing, else by an estimate from ``draws``."""
         base = await self._store.subscribers_count()
-        rows, exact = await self._rows(base, chosen.channels, chosen.where or {}, chosen.listed, DRAWS, by_zones=True)
+        rows, exact = await self._rows(base, chosen.channels, chosen.where or {}, chosen.listed, draws, by_zones=True)
         found: dict[ByZone, AudienceRows] = {}
         for key, each in rows.items():
             channel, slot, zone = key.split(" ", 2)

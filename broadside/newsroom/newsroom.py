@@ -69,7 +69,7 @@ from campaigns.campaign import ADAPTED, Campaign
 from campaigns.channel_state import ChannelState
 from campaigns.clock import Clock, wall_clock
 from campaigns.guards import NO_GUARDS, Guards
-from campaigns.herd import HERD
+from campaigns.herd import HERD, read_herd
 from campaigns.identity import campaign_text, parse_campaign
 from campaigns.kind import BUILT_IN, USUAL, Kind
 from campaigns.message import Message
@@ -238,7 +238,7 @@ class Newsroom:
                 phones = await self.audience.at_most(whole)
                 approvals.refuse_alone(phones, request, self._guards, by)
             if not times.later:
-                policy.update(await self._forecast(sent.message, chosen, times, quiet))
+                policy.update(await self._forecast(sent.message, chosen, times, quiet, policy))
             await self._before(sent, policy, times.later or arm)
             return chosen
 
@@ -368,7 +368,7 @@ class Newsroom:
             times = Times.read(request, campaign.start or self._clock())
             policy = campaign.policy | quiet.policy(times.quiet, channels) | more
             chosen = Chosen(channels, campaign.where, None, campaign.estimate or None)
-            policy |= await self._forecast(request.message, chosen, times, quiet)
+            policy |= await self._forecast(request.message, chosen, times, quiet, policy)
             if said := await self.outward.hooks.before(campaign.message):
                 policy[HOOKS] = said
             windows = await trio.to_thread.run_sync(self._windows, times, quiet, channels)
@@ -395,10 +395,12 @@ class Newsroom:
         windows = await trio.to_thread.run_sync(self._windows, times, quiet, chosen.channels)
         return await foresee(self.audience, chosen, times, windows)
 
-    async def _forecast(self, message: Message, chosen: Chosen, times: Times, quiet: Quiet) -> dict[str, str]:
+    async def _forecast(
+        self, message: Message, chosen: Chosen, times: Times, quiet: Quiet, policy: dict[str, Any]
+    ) -> dict[str, str]:
         """The entry of a campaign's policy with its forecast."""
         windows = await trio.to_thread.run_sync(self._windows, times, quiet, chosen.channels)
-        return await self.forecasts.kept(message, chosen, windows, chosen.channels)
+        return await self.forecasts.kept(message, chosen, windows, chosen.channels, read_herd(policy))
 
     async def _foresee_whole(self, message: Message, channels: Sequence[str]) -> dict[str, str]:
         """The entry of a policy with the forecast of a message to whole channels, now."""
@@ -410,11 +412,12 @@ class Newsroom:
         request = _one_list_of_channels(request)
         kind, now = self._kind(request), self._clock()
         self._channels(request, await self._store.channels_served() or ())
+        herd = read_herd(self.outward.herd.policy(request, kind))
         request, quiet = _as(kind, request), self._quiet.at(kind.quiet_hours)
         times = Times.read(request, now)
         chosen = await self.audience.choose(request.audience or None, request.channels, "")
         windows = await trio.to_thread.run_sync(self._windows, times, quiet, chosen.channels)
-        return await self.forecasts.forecast(request.message, chosen, windows, chosen.channels)
+        return await self.forecasts.forecast(request.message, chosen, windows, chosen.channels, herd)
 
     async def zoneless(self) -> str:
         """Say how many subscribers have no quiet hours, because nobody knows their time zone; empty: none."""

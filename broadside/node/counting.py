@@ -23,20 +23,23 @@ def activities(workers: Sequence[WorkerState], names: Iterable[str]) -> dict[str
 def counted(workers: Sequence[WorkerState], parts: dict[str, list[ChannelActivity]]) -> dict[str, Counted]:
     """Channel → its counters. ``parts``: as :func:`activities` returns them."""
     counters = [worker.counters().channels for worker in workers]
-    live = [worker.stats.busy for worker in workers if worker.stats is not None]
+    live = [worker.stats for worker in workers if worker.stats is not None]
+    busy = sum(stats.busy for stats in live), sum(stats.waited for stats in live)
     return {
-        name: _counted([of[name] for of in counters if name in of], found, sum(live), len(live))
+        name: _counted([of[name] for of in counters if name in of], found, busy, len(live))
         for name, found in parts.items()
     }
 
 
-def _counted(figures: Sequence[ChannelFigures], parts: Sequence[ChannelActivity], busy: float, workers: int) -> Counted:
+def _counted(
+    figures: Sequence[ChannelFigures], parts: Sequence[ChannelActivity], busy: tuple[float, float], workers: int
+) -> Counted:
     answers, looks, connections, by_window, by_streams = [0] * CLASSES, 0, 0, 0.0, 0.0
     for part in parts:
         if (traffic := part.traffic) is not None:
             answers = [mine + theirs for mine, theirs in zip(answers, traffic.answers, strict=True)]
             looks += traffic.looks
-            connections += traffic.connections
+            connections += min(traffic.wanted, traffic.connections)  # without the one that is kept for the upper lane
             by_window += traffic.by_window
             by_streams += traffic.by_streams
     return Counted(
@@ -44,7 +47,8 @@ def _counted(figures: Sequence[ChannelFigures], parts: Sequence[ChannelActivity]
         answers,
         starved=sum(part.starved for part in parts),
         rated=sum(part.rated for part in parts),
-        busy=busy,
+        busy=busy[0],
+        waited=busy[1],
         looks=looks,
         by_window=by_window,
         by_streams=by_streams,

@@ -30,13 +30,15 @@ class Counted(NamedTuple):
     """Seconds in which it waited for its rate."""
     busy: float = 0.0
     """Seconds in which the workers ran, or waited for a core."""
+    waited: float = 0.0
+    """Those of them in which they waited."""
     looks: int = 0
     """At what its connections wait for."""
     by_window: float = 0.0
     by_streams: float = 0.0
     workers: int = 1
     connections: int = 0
-    """That are up now."""
+    """That are up for all lanes."""
 
 
 class Flow(NamedTuple):
@@ -78,7 +80,10 @@ class FlowMeter:
         p50, p99 = _short(quantile(answers, 0.5)), _short(quantile(answers, 0.99))
         lately = next(each for each in reversed(self._samples) if each[0] <= ended - WAITS or each is self._samples[0])
         recent = lately[1].get(channel)
-        return Flow(_short(rate) or 0.0, p50, p99, {} if recent is None else waits(recent, after, ended - lately[0]))
+        found = {} if recent is None else waits(recent, after, ended - lately[0])
+        if recent is not None and recent.settled == after.settled and list(recent.answers) == list(after.answers):
+            found["silence"] = 1.0
+        return Flow(_short(rate) or 0.0, p50, p99, found)
 
 
 def waits(before: Counted, after: Counted, seconds: float) -> dict[str, float]:
@@ -88,6 +93,7 @@ def waits(before: Counted, after: Counted, seconds: float) -> dict[str, float]:
         "walk": since(before.starved, after.starved) / seconds / workers,
         "rate": since(before.rated, after.rated) / seconds / workers,
         "cpu": since(before.busy, after.busy) / seconds / workers,
+        "core": since(before.waited, after.waited) / seconds / workers,
         "window": since(before.by_window, after.by_window) / looks if looks else 0.0,
         "streams": since(before.by_streams, after.by_streams) / looks if looks else 0.0,
     }

@@ -39,13 +39,17 @@ FULL = 0.9
 """Share of the time in which the streams were full, for the channel's speed to be learnt from it."""
 SATURATED = 0.85
 """Share of the time in which the workers run, or wait for a core, from which on they have none to spare."""
+OWN = 0.4
+"""Share of the time in which they must run themselves for that: if they mostly wait, somebody else has the cores."""
+OTHERS = 0.3
+"""How much less counts what shows the machine to be slower than known: other work on it only ever does that."""
 HALF = 20_000.0
 """Pushes after which what was known before weighs half."""
 LEAST_ROWS = 200
 """Rows in a second from which on the speed of the walk is learnt."""
 
 
-class Look(NamedTuple):
+class NodeCounters(NamedTuple):
     """All counters at a moment. ``machine``: seconds for which its cores were busy, whoever used them."""
 
     at: float
@@ -77,7 +81,7 @@ class Learning(Periodic):
         self._names = list(channels)
         self._states = states
         self._clock = clock
-        self._last: Look | None = None
+        self._last: NodeCounters | None = None
         self._known = self._new = False
         self._kept_at = 0.0
 
@@ -107,7 +111,7 @@ class Learning(Periodic):
     def _slowed(self) -> frozenset[str]:
         return frozenset(state.channel for state in self._states() if state.reason == "quota")
 
-    def _count(self) -> Look:
+    def _count(self) -> NodeCounters:
         parts = activities(self._workers, self._names)
         walk = WalkFigures()
         for worker in self._workers:
@@ -123,7 +127,7 @@ class Learning(Periodic):
             trips = [each.round_trip for each in traffics if each.round_trip]
             if trips and (known := self.experience.channels.get(name)) is not None:
                 known.round_trip = round(min(trips), 5)
-        return Look(trio.current_time(), counted(self._workers, parts), retried, machine_seconds(), walk)
+        return NodeCounters(trio.current_time(), counted(self._workers, parts), retried, machine_seconds(), walk)
 
     def _connected(self, name: str, connections: Sequence[tuple[int, int, int]]) -> None:
         """What the provider allows on a connection, once it does so."""
@@ -137,10 +141,12 @@ class Learning(Periodic):
             known.streams = round(allowed, 1)
 
 
-def learn(experience: NodeExperience, before: Look, now: Look, workers: int, slowed: frozenset[str]) -> bool:
+def learn(
+    experience: NodeExperience, before: NodeCounters, now: NodeCounters, workers: int, slowed: frozenset[str]
+) -> bool:
     """Add what a second has shown; returns whether there was anything. ``slowed``: channels asked for less."""
     seconds = now.at - before.at
-    total, busy = 0.0, 0.0
+    total, busy, waited = 0.0, 0.0, 0.0
     for name, after in now.channels.items():
         earlier = before.channels.get(name)
         if earlier is None:
@@ -148,7 +154,7 @@ def learn(experience: NodeExperience, before: Look, now: Look, workers: int, slo
         known = experience.channels.setdefault(name, ChannelExperience())
         ended = since(earlier.settled, after.settled)
         total += ended
-        busy = since(earlier.busy, after.busy)
+        busy, waited = since(earlier.busy, after.busy), since(earlier.waited, after.waited)
         answers = [int(since(*pair)) for pair in zip(earlier.answers, after.answers, strict=True)]
         accepted = sum(answers)
         if accepted:
@@ -163,7 +169,7 @@ def learn(experience: NodeExperience, before: Look, now: Look, workers: int, slo
         elif ended / seconds > 2 * known.asked_less:
             known.asked_less = 0.0  # it does not ask for less any more
         _fit(known, waits(earlier, after, seconds), after, accepted / seconds, mean(answers))
-    _cost(experience, before, now, total / seconds, busy / seconds, max(1, workers))
+    _cost(experience, before, now, total / seconds, (busy / seconds, waited / seconds), max(1, workers))
     rows = _walked(experience, before.walk, now.walk)
     return bool(total or rows)
 
@@ -176,21 +182,38 @@ def _fit(
         return
     if after.connections:
         carried = after.connections * known.streams / answer
-        known.fit = round(min(1.2, max(0.3, faded(known.fit, rate / carried, 0.25))), 3)
+        known.fit = round(min(1.5, max(0.3, faded(known.fit, rate / carried, 0.25))), 3)
 
 
-def _cost(experience: NodeExperience, before: Look, now: Look, rate: float, busy: float, workers: int) -> None:
-    """What a push costs, and how many a second there are when nothing is left to spare. ``busy``: workers at work."""
-    cores_busy = since(before.machine, now.machine) / (now.at - before.at)
+def _cost(
+    experience: NodeExperience,
+    before: NodeCounters,
+    now: NodeCounters,
+    rate: float,
+    at_work: tuple[float, float],
+    workers: int,
+) -> None:
+    """What a push costs, and how many a second there are when nothing is left to spare.
+
+    ``at_work``: workers that ran or waited for a core, and those of them that waited.
+    """
+    cores_busy, (busy, waited) = since(before.machine, now.machine) / (now.at - before.at), at_work
     if rate == 0:
         experience.background = round(faded(experience.background, cores_busy, 0.1), 3)
     elif rate >= BRISK:
         weight = rate * (now.at - before.at) / HALF
-        cost = max(0.0, cores_busy - experience.background) / rate
-        experience.cost = faded(experience.cost, cost, weight)
-        experience.busy = faded(experience.busy, busy / rate, weight)
-        if busy / workers >= SATURATED:
-            experience.saturated = round(faded(experience.saturated, rate, weight), 1)
+        experience.cost = _least(experience.cost, max(0.0, cores_busy - experience.background) / rate, weight)
+        experience.busy = _least(experience.busy, busy / rate, weight)
+        if busy >= SATURATED * workers and busy - waited >= OWN * workers:
+            slower = OTHERS if rate < experience.saturated else 1.0
+            experience.saturated = round(faded(experience.saturated, rate, weight * slower), 1)
+
+
+def _least(known: float, seen: float, weight: float) -> float:
+    """What is known of a cost, moved towards what was seen by factors, and upwards only a little."""
+    if not known or not seen:
+        return known or seen
+    return float(known * (seen / known) ** min(1.0, weight * (OTHERS if seen > known else 1.0)))
 
 
 def _walked(experience: NodeExperience, before: WalkFigures, now: WalkFigures) -> bool:

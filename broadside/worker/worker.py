@@ -26,7 +26,7 @@ from broadside.shared_tokens import TokenHolder
 from broadside.topology import WorkerTree, worker_tree
 from broadside.worker.stages import Stages
 from transports import registry
-from transports.http2.growth import busy_seconds
+from transports.http2.growth import busy_seconds, waited_seconds
 
 log = structlog.get_logger(__name__)
 
@@ -82,6 +82,7 @@ class Telemetry:
                         activity=self._tree.activity(),
                         loads=self._tree.loads(),
                         busy=busy_seconds(),
+                        waited=waited_seconds(),
                         walk=self._tree.walk,
                     ),
                     wire.Tree(dict(self._tree.supervisor.snapshot())),

@@ -62,6 +62,9 @@ def report(state: str = "done", delivered: int = 98, **more: Any) -> dict[str, A
         "cut": None,
         "unserved": {},
         "notes": [],
+        "forecast": None,
+        "compared": "",
+        "reach": None,
         **more,
     }
 
@@ -95,6 +98,8 @@ class FakeNode:
         self.campaigns = [report()]
         self.answered = report("firing", 0)
         """The answer to a Fire."""
+        self.forecast: dict[str, Any] = {}
+        """The answer to a forecast; `fired` has what was asked."""
         self.zone: str | None = None
         self.asleep = ""
         """Why a Fire needs a yes to `expire_asleep`."""
@@ -204,6 +209,10 @@ class FakeNode:
                 to.close_connection = True
                 return
             self.answer(to, self.answered, 201)
+            return
+        if to.path == "/v1/campaigns/forecast":
+            self.fired.append(json.loads(body))
+            self.answer(to, self.forecast)
             return
         try:
             rows = sent(body)

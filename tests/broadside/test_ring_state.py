@@ -276,6 +276,7 @@ def test_no_field_of_a_nodes_state_can_hold_a_secret() -> None:
         "version", "started_at", "ready", "processes", "tree", "channels", "queue", "id", "state", "incarnation",
         "since", "restarts", "crash", "crashed_at", "children", "folded", "channel", "platform", "breaker", "in_hand",
         "rate", "limit", "left", "quota", "connections", "wanted", "streams", "streams_allowed", "window", "p50", "p99",
-        "name", "pid", "serving", "starts", "rss",
+        "name", "pid", "serving", "starts", "rss", "most", "granted", "round_trip", "full_rate", "ramp",
+        "provider_rate", "waits",
     }  # fmt: skip
     assert TubeStatus.__struct_fields__ == ("tubes", "unsettled", "parked", "outbox", "marks", "memory")

@@ -57,17 +57,26 @@ def test_a_story_from_the_log_in_to_the_report(visit: Callable[..., Visit], ring
     expect(page.locator("figure.device")).not_to_have_count(0)
     expect(page.locator("#fire-button")).to_contain_text(re.compile(r"to [\d,]+ phones"))
     assert PHONES * 0.97 < phones(page) <= PHONES, "everybody whose token is not dead"
+    expect(page.locator("#fire-button")).to_contain_text(re.compile(r"phones · about \d+ (s|min)"))
+    foreseen = page.get_by_role("note", name="How long it will take")
+    expect(foreseen).to_contain_text(re.compile("because of|waits for"))
+    expect(foreseen).to_contain_text("opens a second")
     there = narrow(page, "DE, GB, US")
     hold(page, 1500)
     campaign = campaign_of(page)
     live = page.locator("#live")
     expect(page.get_by_role("heading", level=1)).to_have_text(TITLE)
+    expect(page.get_by_text("in DE, GB or US")).to_be_visible()
     page.get_by_role("button", name="Stop").click()
     expect(live).to_have_attribute("data-state", "paused")
     page.wait_for_timeout(700)
     page.get_by_role("button", name="Go on").click()
     expect(live).to_have_attribute("data-state", "done")
+    expect(live).to_contain_text(re.compile("Accepted: half after .*, nine of ten after .*, 99 of 100 after"))
+    expect(live).to_contain_text(re.compile("Foreseen were|Nobody could foresee"))
     report = ring.campaign(campaign)
+    assert report.reach is not None
+    assert {part.node for part in report.reach.parts} == {"node-1", "node-2"}, "of the whole ring, from any node"
     assert sum(tally.delivered for tally in report.channels.values()) > there * 0.9
     assert report.message.url == "https://news.example/politics/1"
     page.get_by_role("link", name="Campaigns").click()

@@ -44,6 +44,7 @@ class Link:
         self.open: set[int] = set()
         self.most_open = 0
         self.wake = trio.Event()
+        self.sending = trio.Lock()
 
     async def run(self) -> None:
         self.h2.initiate_connection()
@@ -89,8 +90,9 @@ class Link:
             self.h2.send_data(stream_id, body, end_stream=True)
 
     async def flush(self) -> None:
-        if data := self.h2.data_to_send():
-            await self.stream.send_all(data)
+        async with self.sending:  # a test may answer while the peer answers a PING
+            if data := self.h2.data_to_send():
+                await self.stream.send_all(data)
 
 
 @dataclass

@@ -40,6 +40,14 @@ def busy_seconds() -> float:
     return (int(ran) + int(waited)) / 1e9
 
 
+def waited_seconds() -> float:
+    """Seconds that this thread has waited for a core; 0 where the system does not say so."""
+    try:
+        return int(Path("/proc/thread-self/schedstat").read_text().split()[1]) / 1e9
+    except (OSError, ValueError, IndexError):
+        return 0.0
+
+
 class Growth:
     """How many connections are wanted. Pure, but for ``busy``, which returns seconds as :func:`busy_seconds` does."""
 

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import msgspec
+import structlog
 import trio
 
 from broadside.api.campaign_report import CampaignReport
 from broadside.api.forecast_records import ChannelForecast, Forecast, Limit
 from broadside.api.forecast_text import about, speed
 from broadside.api.ring_state import RingNode, RingState
-from broadside.newsroom.audience_desk import AudienceDesk, Chosen
-from broadside.newsroom.forecasts import servers
+from broadside.newsroom.audience_desk import DRAWS_AT_FIRE, AudienceDesk, Chosen
+from broadside.newsroom.forecasts import own_site
 from broadside.newsroom.forecasts.inputs import OCTETS, NodeOutlook, careful, outlook
 from broadside.newsroom.forecasts.kept import KEPT
 from broadside.newsroom.forecasts.live import reach
@@ -24,10 +26,14 @@ from broadside.newsroom.ring import Ring
 from campaigns.channel_state import ChannelState
 from campaigns.clock import Clock
 from campaigns.experience import NodeExperience, read_experience
+from campaigns.herd import Herd
 from campaigns.message import Message
 from campaigns.windows import Windows
 from storage.errors import StorageError
 from storage.store import Store
+from transports.errors import PayloadError
+
+log = structlog.get_logger(__name__)
 
 FRESH = 0.8
 """Seconds for which the ring's state is not read again: nodes write it once a second."""
@@ -46,7 +52,7 @@ Renderer = Callable[..., Any]
 """``Transport.preview``."""
 
 
-class Split(NamedTuple):
+class ByMoment(NamedTuple):
     """An audience by when it may get the news."""
 
     now: dict[str, float]
@@ -72,11 +78,17 @@ class ForecastDesk:
         self._drawn: dict[bytes, tuple[float, Any]] = {}
 
     async def forecast(
-        self, message: Message, chosen: Chosen, windows: Windows | None, channels: Collection[str] | None
+        self,
+        message: Message,
+        chosen: Chosen,
+        windows: Windows | None,
+        channels: Collection[str] | None,
+        herd: Herd | None = None,
     ) -> Forecast:
         """Foresee a campaign of a ``message`` to an audience. Raises ``StorageError``.
 
-        ``windows``: its window classes; ``channels``: None for all that have subscribers.
+        ``windows``: its window classes; ``channels``: None for all that have subscribers; ``herd``: how fast it may
+        reach people.
         """
         now = self._clock()
         split = await self._split(chosen, windows, channels, now)
@@ -86,9 +98,9 @@ class ForecastDesk:
         served = [node for node in nodes if _serves(node, split.now)] or nodes
         skipped = min(1_000.0, 1 / max(chosen.share, 1e-3) - 1) if chosen.listed is None else 0.0
         outlooks = _outlooks(served, learnt, octets, skipped)
-        courses = _courses(outlooks, split.now)
+        courses = _courses(outlooks, split.now, herd)
         larger = {name: n + MORE for name, n in octets.items()}
-        longer = _courses(_outlooks(served, learnt, larger, skipped), split.now)
+        longer = _courses(_outlooks(served, learnt, larger, skipped), split.now, herd)
         platforms = {flow.channel: flow.platform for node in served if node.state for flow in node.state.channels}
         found = {
             name: _channel(course, split.now[name], provider_of(platforms.get(name, "")), _stopped(outlooks, name))
@@ -98,12 +110,20 @@ class ForecastDesk:
         return _forecast(found, courses, longer, split, octets, careful(learnt, found, [n.name for n in served]), now)
 
     async def kept(
-        self, message: Message, chosen: Chosen, windows: Windows | None, channels: Collection[str] | None
+        self,
+        message: Message,
+        chosen: Chosen,
+        windows: Windows | None,
+        channels: Collection[str] | None,
+        herd: Herd | None,
     ) -> dict[str, str]:
         """The entry of a campaign's policy; none if nothing can be foreseen now: a Fire does not wait for it."""
         try:
-            found = await self.forecast(message, chosen, windows, channels)
+            found = await self.forecast(message, chosen, windows, channels, herd)
         except StorageError:
+            return {}
+        except Exception:  # whatever is wrong with a forecast, the news goes out
+            log.exception("a campaign has no forecast")
             return {}
         return {KEPT: msgspec.json.encode(found).decode()}
 
@@ -135,12 +155,15 @@ class ForecastDesk:
         """Bytes of the longest push of a message on a channel."""
         if channel not in self._renderers:
             return OCTETS
-        previews = self._renderers[channel](message, 1, self._clock() + 3_600_000)
+        try:
+            previews = self._renderers[channel](message, 1, self._clock() + 3_600_000)
+        except PayloadError:  # the channel is left out, or gets it adapted
+            return OCTETS
         return max((len(each.body) for each in previews), default=OCTETS)
 
     async def _split(
         self, chosen: Chosen, windows: Windows | None, channels: Collection[str] | None, now: int
-    ) -> Split:
+    ) -> ByMoment:
         """Who may get it at once, and who may get it when."""
         if chosen.estimate is not None:
             sizes = {name: float(n) for name, n in chosen.estimate.items() if channels is None or name in channels}
@@ -148,7 +171,7 @@ class ForecastDesk:
             counts = await self._store.subscribers_count()
             sizes = {name: float(n) for name, n in counts.items() if channels is None or name in channels}
         if windows is None:
-            return Split(sizes, {})
+            return ByMoment(sizes, {})
         zones = await self._by_zones(chosen)
         inside = dict.fromkeys(sizes, 0.0)
         at_once = dict.fromkeys(sizes, 0.0)
@@ -165,7 +188,7 @@ class ForecastDesk:
                 share = rows.inside  # of the drawn: scaled below
                 later[begin] = later.get(begin, 0.0) + share
         scale = sum(sizes.values()) / max(1.0, sum(inside.values()))
-        return Split(
+        return ByMoment(
             {name: sizes[name] * at_once[name] / inside[name] if inside[name] else sizes[name] for name in sizes},
             {moment: phones * scale for moment, phones in later.items()},
         )
@@ -174,20 +197,23 @@ class ForecastDesk:
         key = msgspec.json.encode([chosen.channels, chosen.where, chosen.listed])
         until, known = self._drawn.get(key, (-math.inf, None))
         if trio.current_time() >= until:
-            known = await self._audience.by_zones(chosen)
+            known = await self._audience.by_zones(chosen, DRAWS_AT_FIRE)
             if len(self._drawn) >= DRAWN:
                 self._drawn.clear()
             self._drawn[key] = trio.current_time() + DRAWN_FOR, known
         return known
 
 
-def _courses(outlooks: Collection[NodeOutlook], phones: Mapping[str, float]) -> dict[str, Course]:
+def _courses(outlooks: Collection[NodeOutlook], phones: Mapping[str, float], herd: Herd | None) -> dict[str, Course]:
     """How each channel goes, over all nodes: each walks its share of the base."""
     found: dict[str, list[Course]] = {name: [] for name in phones}
     workers = sum(each.workers for each in outlooks)
     for each in outlooks:
         ours = {name: n * each.workers / workers for name, n in phones.items()}
-        for name, course in run(each.speed, each.pipes, ours).items():
+        speed_ = each.speed
+        if herd is not None:
+            speed_ = replace(speed_, herd=herd.rate * each.workers / workers, herd_ramp=herd.ramp)
+        for name, course in run(speed_, each.pipes, ours).items():
             found[name].append(course)
     return {name: together(courses) for name, courses in found.items() if courses}
 
@@ -237,7 +263,7 @@ def _forecast(
     found: dict[str, ChannelForecast],
     courses: Mapping[str, Course],
     longer: Mapping[str, Course],
-    split: Split,
+    split: ByMoment,
     octets: dict[str, int],
     careful_: list[str],
     now: int,
@@ -250,6 +276,8 @@ def _forecast(
     curve = [point for course in courses.values() for point in course.curve]
     limit: Limit = found[last].bottleneck if last else "answers"
     sentence = f"{last} is the slowest, because of {found[last].sentence}" if last else "It goes to nobody."
+    if not last and at_once >= 1:
+        limit, sentence = "node", "Nobody knows yet: no living node has told what it can do."
     if last and found[last].seconds is None:
         sentence = f"{last} sends nothing now: {found[last].sentence}"
     elif last and len(found) == 1:
@@ -267,8 +295,8 @@ def _forecast(
         until=max(split.later, default=None),
         bytes=octets,
         longer=_longer(courses, longer, found),
-        opens=servers.opens(curve),
-        image_bytes=servers.picture_bytes(curve),
+        opens=own_site.opens(curve),
+        image_bytes=own_site.picture_bytes(curve),
         careful=careful_,
         made_at=now,
     )

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from broadside.api.forecast_records import Limit
 from broadside.api.ring_state import ChannelFlow, NodeState, RingNode
 from broadside.newsroom.forecasts.model import NodeSpeed, Pipe
+from campaigns.batch import RECIPIENTS_A_BATCH
 from campaigns.channel_state import ChannelState
 from campaigns.experience import ChannelExperience, NodeExperience
 from transports.traffic import mean, quantile
@@ -26,6 +27,7 @@ ANSWER = 0.2
 WINDOW = 65_535
 ROUND_TRIP = 0.08
 """Seconds; 0 is no guess: a provider is far away."""
+A_BATCH = float(RECIPIENTS_A_BATCH)
 OCTETS = 600
 """Bytes of a push on a channel whose messages this node cannot render."""
 OPENED = 2.0
@@ -133,6 +135,7 @@ def _pipe(flow: ChannelFlow | None, learnt: ChannelExperience | None, octets: in
         rate=rate,
         rate_now=rate if flow is None or flow.limit is None else flow.limit,
         ramp=0.0 if flow is None else flow.ramp,
+        head=0.0 if flow is None or flow.left is None else flow.left + min(rate, A_BATCH * workers),
         rate_word="quota" if flow is not None and flow.provider_rate else "rate",
         asked_less=known.asked_less or math.inf,
         tail=_tail(known, fastest * answer),

@@ -19,6 +19,11 @@ MOSTLY = 0.5
 """Share of the last seconds in which a channel must have waited for something, for that to hold it up."""
 BUSY = 0.8
 """The same for the workers: above it they have no core to spare."""
+PACED = 0.75
+"""Share of the people a second that the newsroom's site bears, from which on they are what holds it up."""
+WAITING = 0.35
+"""Share of the time in which the workers wait for a core, from which on that is what holds them up: a Tarantool on the
+same cores waits too, and the workers for it."""
 LATE = 1.0
 """Seconds for half of the answers, from which on the provider is slow."""
 STOPPED = ("pausing", "paused", "cancelling")
@@ -74,6 +79,9 @@ def bottlenecks(
     if channels and report.held and sum(tally.remaining for tally in channels.values()) <= report.held:
         return [Bottleneck(limit="quiet_hours", sentence=f"It waits for {why('quiet_hours')}.")]
     known = list(states)
+    rate = sum(row.rate for row in rates)
+    if report.herd is not None and rate >= PACED * report.herd.now:
+        return [Bottleneck(limit="herd", sentence=f"It waits for {why('herd', detail=speed(report.herd.now))}.")]
     found = [
         (_longest(tally, name, rates), _bottleneck(name, tally, report, ring, [s for s in known if s.channel == name]))
         for name, tally in channels.items()
@@ -126,28 +134,34 @@ def name_of(flow: ChannelFlow, state: ChannelState | None, *, walked: bool) -> t
         return "walk", f"its tube was empty for {waits['walk']:.0%} of the last seconds"
     full: Mapping[str, Limit] = {"window": "window", "streams": "streams"}
     tightest = max(full, key=lambda word: waits.get(word, 0.0))
-    if flow.p50 is not None and flow.p50 >= LATE and waits.get("cpu", 0.0) < BUSY:
+    if waits.get("silence") and flow.streams and waits.get("core", 0.0) < WAITING:
+        return "provider", "no push was answered in the last seconds"
+    starved = waits.get("cpu", 0.0) >= BUSY or waits.get("core", 0.0) >= WAITING
+    if flow.p50 is not None and flow.p50 >= LATE and not starved:
         return "provider", f"half of the answers take {flow.p50:.1f} s"
-    if waits.get("cpu", 0.0) >= BUSY:
-        return "cpu", f"they were at work for {waits['cpu']:.0%} of the last seconds"
+    if starved:
+        return "cpu", f"they waited for one for {waits.get('core', 0.0):.0%} of the last seconds"
     if waits.get(tightest, 0.0) >= MOSTLY:
         return full[tightest], _figures(full[tightest], flow)
     if state is not None and state.reason == "answers":
         return "provider", state.sentence
     if not walked:
         return "walk", ""
+    if not flow.in_hand and waits.get("walk", 0.0) >= MOSTLY:
+        return "provider", "what is left was put off, and is tried again later"
     ranked: dict[Limit, float] = {"cpu": waits.get("cpu", 0.0), full[tightest]: waits.get(tightest, 0.0)}
     most = max(ranked, key=lambda word: ranked[word])
     return (most, _figures(most, flow)) if flow.in_hand and ranked[most] >= MOSTLY / 2 else ("answers", "")
 
 
 def _figures(limit: Limit, flow: ChannelFlow) -> str:
-    of = f"{flow.connections} of {flow.most} connections" if flow.most else f"{flow.connections} connections"
+    of = f"{flow.wanted} of at most {flow.most} connections"
     if limit == "window":
         trip = f", {1000 * flow.round_trip:.0f} ms there and back" if flow.round_trip else ""
         return f"{flow.granted:,} bytes on each of {of}{trip}"
     if limit == "streams":
-        return f"{flow.streams_allowed:,} on {of}" + (f", {1000 * flow.p50:.0f} ms an answer" if flow.p50 else "")
+        allowed = round(flow.streams_allowed * flow.wanted / max(1, flow.connections))
+        return f"{allowed:,} on {of}" + (f", {1000 * flow.p50:.0f} ms an answer" if flow.p50 else "")
     return ""
 
 

@@ -43,6 +43,8 @@ class Pipe:
     """The same now, while it rises …"""
     ramp: float = 0.0
     """… over so many seconds."""
+    head: float = 0.0
+    """Pushes that may go at once on top of the rate: what it has saved up, and the last batch."""
     rate_word: Limit = "rate"
     asked_less: float = math.inf
     """That were accepted while the provider asked for less."""
@@ -58,6 +60,10 @@ class NodeSpeed:
 
     walk: float
     cpu: float
+    herd: float = math.inf
+    """For the sake of the newsroom's site …"""
+    herd_ramp: float = 0.0
+    """… rising over so many seconds, from a twentieth."""
     begin: float = 0.2
     """Seconds from Fire until the first push is begun, and from the last outcome until the ledger has it."""
 
@@ -90,6 +96,7 @@ def run(speed: NodeSpeed, pipes: Mapping[str, Pipe], now: Mapping[str, float]) -
     tubes = dict.fromkeys(pipes, 0.0)
     open_ = {name: pipe.connections for name, pipe in pipes.items()}
     full = dict.fromkeys(pipes, 0.0)  # seconds of activity, for the ramp
+    head = {name: pipe.head for name, pipe in pipes.items()}
     at, step = 0.0, FIRST_STEP
     for _ in range(STEPS):
         left = sum(unwalked.values())
@@ -99,21 +106,24 @@ def run(speed: NodeSpeed, pipes: Mapping[str, Pipe], now: Mapping[str, float]) -
         for name, phones in unwalked.items():
             tubes[name] += phones * share
             unwalked[name] = phones - phones * share
-        wanted = {name: _room(pipes[name], open_[name], full[name]) for name in pipes}
+        wanted = {name: _room(pipes[name], open_[name], full[name], head[name] / step) for name in pipes}
         goes = {name: min(wanted[name][0] * step, tubes[name]) for name in pipes}
         total = sum(goes.values())
-        slower = min(1.0, speed.cpu * step / total) if total else 1.0
+        both: list[tuple[float, Limit]] = [(speed.cpu, "cpu"), (_people(speed, at), "herd")]
+        most, tight = min(both, key=lambda each: each[0])
+        slower = min(1.0, most * step / total) if total else 1.0
         for name, pipe in pipes.items():
             if unwalked[name] + tubes[name] < LEAST:
                 continue
             course, sent = courses[name], goes[name] * slower
             starved = tubes[name] < wanted[name][0] * step and unwalked[name] >= LEAST
-            word: Limit = "cpu" if slower < 1.0 else "walk" if starved else wanted[name][1]
+            word: Limit = tight if slower < 1.0 else "walk" if starved else wanted[name][1]
             used = step if sent < tubes[name] or not tubes[name] else step * min(1.0, sent / (wanted[name][0] * step))
             course.waited[word] = course.waited.get(word, 0.0) + used
             course.curve.append((at, step, sent))
             course.sent += sent
             tubes[name] -= sent
+            head[name] = max(0.0, head[name] - max(0.0, sent - _risen(pipe, full[name]) * step))
             full[name] += step
             if word in ("streams", "window") and open_[name] < pipe.most:
                 open_[name] = min(pipe.most, open_[name] + step / OPEN_EVERY)
@@ -127,13 +137,13 @@ def run(speed: NodeSpeed, pipes: Mapping[str, Pipe], now: Mapping[str, float]) -
     return courses
 
 
-def _room(pipe: Pipe, connections: float, active: float) -> tuple[float, Limit]:
-    """Pushes a second, and what allows no more."""
+def _room(pipe: Pipe, connections: float, active: float, saved: float) -> tuple[float, Limit]:
+    """Pushes a second, and what allows no more. ``saved``: a second, on top of the rate."""
     found: list[tuple[float, Limit]] = [
         (connections * pipe.by_streams, "streams"),
         (connections * pipe.by_window, "window"),
         (pipe.asked_less, "quota"),
-        (_risen(pipe, active), pipe.rate_word),
+        (_risen(pipe, active) + saved, pipe.rate_word),
     ]
     return min(found, key=lambda each: each[0])
 
@@ -143,6 +153,13 @@ def _risen(pipe: Pipe, active: float) -> float:
     if not pipe.ramp or pipe.rate_now >= pipe.rate:
         return pipe.rate
     return min(pipe.rate, pipe.rate_now + (1 - START) * pipe.rate * active / pipe.ramp)
+
+
+def _people(speed: NodeSpeed, at: float) -> float:
+    """People a second for the sake of the newsroom's site."""
+    if not speed.herd_ramp:
+        return speed.herd
+    return speed.herd * (START + (1 - START) * min(1.0, at / speed.herd_ramp))
 
 
 def together(courses: Sequence[Course]) -> Course:

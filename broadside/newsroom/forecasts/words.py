@@ -20,6 +20,7 @@ def why(limit: Limit, provider: str = "the provider", detail: str = "") -> str:
         "streams": f"{provider}: it allows no more pushes in flight, and each waits for its answer",
         "quota": f"{provider}'s quota",
         "rate": "the channel's own rate",
+        "herd": "your own site: people are reached only as fast as it bears those who open the news",
         "quiet_hours": "quiet hours: those who are asleep get it when they end",
         "provider": f"{provider}: it is out of reach, or answers late",
         "node": "a part of Broadside itself is away",
