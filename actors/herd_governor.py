@@ -11,7 +11,7 @@ import trio
 from actors.periodic import Periodic
 from campaigns.herd import START, Governor
 from storage.errors import StorageError
-from storage.herd import HerdState
+from storage.herd_store import HerdState
 from storage.store import Store
 
 log = structlog.get_logger(__name__)

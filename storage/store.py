@@ -25,9 +25,9 @@ from storage.canaries import CanaryStore
 from storage.drafts import DraftStore
 from storage.errors import LinkLost, Repeats, VerbRefused
 from storage.forecasts import ForecastStore
-from storage.herd import HerdStore
+from storage.herd_store import HerdStore
 from storage.link import Link
-from storage.outward import OutwardStore
+from storage.outward_store import OutwardStore
 from storage.records import (
     Audience,
     AudienceRows,

@@ -17,10 +17,10 @@ from broadside.cli.audience_options import AudienceOptions
 from broadside.cli.canary import NONE, CanaryOptions, rest_of
 from broadside.cli.composing import composed
 from broadside.cli.fire_once import fire_once
-from broadside.cli.herd import PaceOptions
 from broadside.cli.message_options import Channels, KindName, QuietChoice, Ttl, Written, of_kind, request_of
 from broadside.cli.options import ConfigFile, DataDir, Json, data_folder
 from broadside.cli.output import agreed, complain, say, say_json
+from broadside.cli.site_load import PaceOptions
 from broadside.cli.waiting import exit_code, wait_for
 from broadside.cli.when import When
 from broadside.cli.yes_options import NO, QUESTIONS, Yes

@@ -21,7 +21,7 @@ from broadside.config.guard_table import read_guards
 from broadside.config.http import HOST_PATTERN, HTTP_REMEDIES, Http, checked_http
 from broadside.config.kinds import check_hours, read_kinds
 from broadside.config.network import read_proxy
-from broadside.config.outward import HerdConfig, Hook, Webhook, read_herd, read_hooks, read_webhooks
+from broadside.config.outward_tables import HerdConfig, Hook, Webhook, read_herd, read_hooks, read_webhooks
 from broadside.config.tarantool import (
     KEEP_DAYS,
     NAME,

@@ -9,11 +9,7 @@ from broadside.api.campaign_report import CampaignReport
 from broadside.api.outward_records import HerdReport, LoadNoted, LoadRequest, RateRequest, Webhooks
 from broadside.api.v1 import table
 from broadside.console.calls import Bound, Call, bind
-from broadside.console.outflow import Outflow
-from broadside.console.stream_answer import StreamAnswer
 from broadside.newsroom.newsroom import Newsroom
-
-LINES_A_PART = 200
 
 
 def outward_routes(newsroom: Newsroom) -> list[Bound]:
@@ -34,23 +30,10 @@ def outward_routes(newsroom: Newsroom) -> list[Bound]:
 
     async def feed(call: Call) -> Response:
         query = call.query(table.FeedQuery)
-        lines = outward.feed.lines(query.cursor, query.limit, call.holder.limits)
-        first = [await anext(lines, None)]  # what is wrong with the request is said before the answer begins
-
-        async def write(out: Outflow) -> None:
-            part = bytearray()
-            for line in first:
-                if line is not None:
-                    part += msgspec.json.encode(line) + b"\n"
-            async for line in lines:
-                part += msgspec.json.encode(line) + b"\n"
-                if part.count(b"\n") >= LINES_A_PART:
-                    await out.put(bytes(part))
-                    part.clear()
-            if part:
-                await out.put(bytes(part))
-
-        return StreamAnswer("application/x-ndjson", write, call.ended)
+        lines = await outward.feed.lines(query.cursor, query.limit, call.holder.limits)
+        return Response(
+            b"".join(msgspec.json.encode(line) + b"\n" for line in lines), media_type="application/x-ndjson"
+        )
 
     async def webhooks(call: Call) -> Webhooks:
         return await outward.webhooks()

@@ -405,7 +405,7 @@ class Newsroom:
     async def _foresee_whole(self, message: Message, channels: Sequence[str]) -> dict[str, str]:
         """The entry of a policy with the forecast of a message to whole channels, now."""
         chosen = await self.audience.choose(None, list(channels), "")
-        return await self.forecasts.kept(message, chosen, None, chosen.channels)
+        return await self.forecasts.kept(message, chosen, None, chosen.channels, None)
 
     async def forecast(self, request: FireRequest) -> Forecast:
         """Foresee how long a campaign would take. Fires and stores nothing. Raises as :meth:`rehearse` does."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from functools import partial
 from typing import Any
 
@@ -10,7 +9,7 @@ from broadside.access.limits import KeyLimits
 from broadside.api.outward_records import FeedLine
 from broadside.api.v1.cursors import number, read_cursor
 from campaigns.identity import campaign_text
-from storage.outward import FeedRow, OutwardStore
+from storage.outward_store import FeedRow, OutwardStore
 
 ROWS_A_CALL = 100
 """Rows read at once; a row has at most some hundred subscribers."""
@@ -22,28 +21,26 @@ class FeedDesk:
     def __init__(self, store: OutwardStore) -> None:
         self._store = store
 
-    async def lines(self, cursor: str, limit: int, limits: KeyLimits) -> AsyncIterator[FeedLine]:
-        """Yield up to ``limit`` entries behind ``cursor`` on the channels of a key, the oldest first.
+    async def lines(self, cursor: str, limit: int, limits: KeyLimits) -> list[FeedLine]:
+        """Return up to ``limit`` entries behind ``cursor`` on the channels of a key, the oldest first.
 
         At least once: an entry may come again, and nothing is left out but what a ``gap`` stands for.
         """
         begun, index = read_cursor(cursor, _position) or (0, 0)
-        after, given = max(0, begun - 1) if index else begun, 0
-        while given < limit:
+        after = max(0, begun - 1) if index else begun
+        found: list[FeedLine] = []
+        more = True
+        while more and len(found) < limit:
             rows, _, _ = await self._store.feed(after, ROWS_A_CALL)
             for row in rows:
-                if after and row.number > after + 1:
-                    yield FeedLine(cursor=f"{row.number - 1}", kind="gap", at=row.at)
-                    given += 1
-                skip = index if row.number == begun else 0
-                for line in _lines(row, skip, limits):
-                    if given == limit:
-                        return
-                    yield line
-                    given += 1
+                if (after or begun) and row.number > after + 1:
+                    found.append(FeedLine(cursor=f"{row.number - 1}", kind="gap", at=row.at))
+                found += _lines(row, index if row.number == begun else 0, limits)
                 after = row.number
-            if len(rows) < ROWS_A_CALL:
-                return
+                if len(found) >= limit:
+                    break
+            more = len(rows) == ROWS_A_CALL
+        return found[:limit]
 
 
 def _lines(row: FeedRow, skip: int, limits: KeyLimits) -> list[FeedLine]:

@@ -11,7 +11,7 @@ from urllib.parse import quote
 import structlog
 import trio
 
-from broadside.config.outward import IMAGE, URL, Hook
+from broadside.config.outward_tables import IMAGE, URL, Hook
 from broadside.errors import BroadsideError, shown
 from broadside.outward.guarded_web import GuardedWeb, WebAnswer
 from campaigns.message import Message

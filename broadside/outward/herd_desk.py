@@ -11,7 +11,7 @@ from actors.herd_governor import HerdGovernor, Steering
 from broadside.api.alarm import Alarm, AlarmName, Severity
 from broadside.api.campaign_report import FireRequest
 from broadside.api.outward_records import CampaignHerd, HerdReport
-from broadside.config.outward import HerdConfig
+from broadside.config.outward_tables import HerdConfig
 from broadside.errors import Problem, RecordError
 from broadside.outward.guarded_web import GuardedWeb
 from broadside.outward.health_reader import HealthReader

@@ -11,14 +11,14 @@ import httpx
 from actors.periodic import Periodic
 from broadside.api.alarm import Alarm
 from broadside.api.outward_records import WebhookReport, Webhooks
-from broadside.config.outward import HerdConfig, Hook, Webhook
+from broadside.config.outward_tables import HerdConfig, Hook, Webhook
 from broadside.outward.feed_desk import FeedDesk
 from broadside.outward.fire_hooks import FireHooks
 from broadside.outward.guarded_web import GuardedWeb, name_of
 from broadside.outward.herd_desk import HerdDesk
 from broadside.outward.webhook_sender import WebhookSender
 from campaigns.clock import Clock, wall_clock
-from storage.outward import WebhookRow
+from storage.outward_store import WebhookRow
 from storage.store import Store
 from transports.proxy import Proxy
 from transports.tls.context import client_context

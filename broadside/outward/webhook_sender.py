@@ -16,13 +16,13 @@ import trio
 from actors.periodic import Periodic
 from broadside.api.alarm import Alarm, AlarmName, Severity
 from broadside.api.outward_records import WebhookCall
-from broadside.config.outward import Webhook
+from broadside.config.outward_tables import Webhook
 from broadside.errors import BroadsideError, shown
 from broadside.outward.guarded_web import GuardedWeb
 from campaigns.clock import Clock
 from campaigns.identity import campaign_text
 from storage.errors import StorageError
-from storage.outward import Change
+from storage.outward_store import StateChange
 from storage.store import Store
 
 log = structlog.get_logger(__name__)
@@ -96,7 +96,7 @@ class WebhookSender(Periodic):
         self._failing_since = await self._store.outward.failed(self._webhook.name, error, self._clock())
         return min(self._pause, OFF_DUTY)
 
-    async def _tell(self, change: Change) -> str:
+    async def _tell(self, change: StateChange) -> str:
         """Make the call; return what was wrong, or nothing."""
         campaign = await self._store.campaign_get(change.campaign)
         call = WebhookCall(id=change.number, campaign=campaign_text(change.campaign), state=change.state, at=change.at)

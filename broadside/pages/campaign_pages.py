@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import msgspec
@@ -112,6 +113,15 @@ def _action(route: Route[CampaignReport]) -> PageRoute:
     return PageRoute(f"/campaigns/{{id}}/{route.path.rpartition('/')[2]}", act, "POST")
 
 
+async def rate(call: PageCall) -> Response:
+    """Change how many people a second the campaign reaches."""
+    text = (await call.form()).get("rate", [""])[0].strip()
+    body: dict[str, float | str] = {"rate": text}  # what is no number, the API refuses
+    with contextlib.suppress(ValueError):
+        body = {"rate": float(text)}
+    return _part(call, await call.api(table.RATE, body=body, id=call.named("id")))
+
+
 def _part(call: PageCall, report: CampaignReport) -> Response:
     return call.show("campaign_part.html", **_values(report))
 
@@ -161,4 +171,5 @@ PAGES = (
     _action(table.APPROVE),
     _action(table.DISARM),
     PageRoute("/campaigns/{id}/rest", rest, "POST"),
+    PageRoute("/campaigns/{id}/rate", rate, "POST"),
 )

@@ -16,6 +16,7 @@ import msgspec
 
 from broadside.api.instants import read_instant
 from broadside.newsroom.starts import LOCAL
+from campaigns.duration import parse_duration
 
 Form = Mapping[str, list[str]]
 
@@ -43,6 +44,10 @@ def request_of(form: Form, zone: str | None) -> dict[str, Any]:
             request[name] = value
     with contextlib.suppress(ValueError):  # half written
         request |= {"canary": float(_one(form, "canary")) / 100} if _one(form, "canary") else {}
+    if rate := _one(form, "rate"):
+        request["rate"] = _number(rate)
+    if ramp := _one(form, "ramp"):
+        request["ramp_seconds"] = parse_duration(ramp) or ramp
     if audience := _audience(form):
         request["audience"] = audience
     if (when := _when(form, zone)) is not None:
@@ -75,6 +80,9 @@ def fields_of(request: Mapping[str, Any], zone: str | None) -> dict[str, Any]:
         "rest": bool(audience.get("rest")),
         "subscribers": "\n".join(map(str, audience.get("subscribers") or ())),
     }
+    rate, ramp = request.get("rate"), request.get("ramp_seconds")
+    fields["rate"] = f"{rate:.10g}" if isinstance(rate, int | float) else rate or ""
+    fields["ramp"] = f"{ramp:g}s" if isinstance(ramp, int | float) else ramp or ""
     kept: dict[str, Any] = {"message": message} if message else {}
     if request.get("ttl_seconds") and not fields["expires"]:
         fields["expires"] = f"{request['ttl_seconds']}s"
@@ -130,6 +138,13 @@ def _moment(when: str | None, zone: str | None) -> dict[str, Any]:
         return {"when": "at", "at": when, "skip": False}
     local = datetime.fromtimestamp(at / 1000, ZoneInfo(zone) if zone else UTC)
     return {"when": "at", "at": f"{local:%Y-%m-%dT%H:%M}", "skip": False}
+
+
+def _number(text: str) -> float | str:
+    try:
+        return float(text)
+    except ValueError:
+        return text
 
 
 def _one(form: Form, name: str) -> str:

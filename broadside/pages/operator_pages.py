@@ -45,7 +45,8 @@ BREAKERS = {"closed": "sends", "open": "refused: nothing is sent", "half-open": 
 
 async def panel(call: PageCall) -> Response:
     """Show the whole ring."""
-    return call.show("operator/panel.html", **(await _wrong(call) | await _ring(call) | await _largest(call)))
+    values = await _wrong(call) | await _ring(call) | await _heard(call) | await _largest(call)
+    return call.show("operator/panel.html", **values)
 
 
 async def wrong(call: PageCall) -> Response:
@@ -56,6 +57,11 @@ async def wrong(call: PageCall) -> Response:
 async def ring(call: PageCall) -> Response:
     """Show the nodes, without the page around them."""
     return call.show("operator/ring.html", **await _ring(call))
+
+
+async def heard(call: PageCall) -> Response:
+    """Show what the newsroom's other systems hear, and what the site says, without the page around it."""
+    return call.show("operator/heard.html", **await _heard(call))
 
 
 async def largest(call: PageCall) -> Response:
@@ -113,6 +119,11 @@ async def _wrong(call: PageCall) -> dict[str, Any]:
 
 def _shown(alarm: Alarm) -> dict[str, Any]:
     return {**msgspec.structs.asdict(alarm), "severity": alarm.severity.value, "name": alarm.name.value}
+
+
+async def _heard(call: PageCall) -> dict[str, Any]:
+    webhooks, herd = (await call.api(table.WEBHOOKS)).webhooks, await call.api(table.HERD)
+    return {"webhooks": webhooks, "herd": herd, "heard_zone": await _zone(call)}
 
 
 async def _ring(call: PageCall) -> dict[str, Any]:
@@ -184,6 +195,7 @@ PAGES = (
     PageRoute("/operator", panel),
     PageRoute("/operator/wrong", wrong),
     PageRoute("/operator/ring", ring),
+    PageRoute("/operator/heard", heard),
     PageRoute("/operator/campaigns", largest),
     PageRoute("/operator/nodes/{name}/forget", forget, "POST"),
     PageRoute("/operator/tubes/{channel}", buried),

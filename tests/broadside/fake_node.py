@@ -65,6 +65,7 @@ def report(state: str = "done", delivered: int = 98, **more: Any) -> dict[str, A
         "forecast": None,
         "compared": "",
         "reach": None,
+        "herd": None,
         **more,
     }
 

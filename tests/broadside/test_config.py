@@ -426,7 +426,7 @@ def test_the_example_is_right_and_shows_every_key(folder: Path, monkeypatch: pyt
     text = EXAMPLE.read_text()
     (folder / "secrets").mkdir()
     for name in set(re.findall(r'"(secrets/[^"]+)"', text)):
-        (folder / name).write_text("x")
+        (folder / name).write_text("x" * 32)
         (folder / name).chmod(0o600)
     config = read(folder, text)
     written = set(re.findall(r"^(?:# )?(\w+) = ", text, re.M))
@@ -439,6 +439,9 @@ def test_the_example_is_right_and_shows_every_key(folder: Path, monkeypatch: pyt
         config.queue,
         config.peers[0],
         config.supervision,
+        config.herd,
+        config.hooks[0],
+        config.webhooks[0],
     )
     for table in (*sections, Demo(), Network()):
         assert table is not None

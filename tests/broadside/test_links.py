@@ -23,6 +23,7 @@ from broadside.newsroom.page_metadata import read_page
 from broadside.outward.guarded_web import LinkUnread
 from storage.link import Link
 from tests.broadside.test_fire_once import client
+from tests.transports.test_proxies import ConnectProxy, running_proxy, through
 from transports.tls.context import client_context
 
 PAGE = """<!doctype html><html><head><title>Storm &amp; rain – The Example</title>
@@ -258,3 +259,28 @@ def test_a_host_in_the_configuration_is_a_host(tmp_path: Path) -> None:
     file.write_text(f'[newsroom]\nlink_hosts = ["https://www.example.com/"]\n{channel}')
     with pytest.raises(ConfigError, match=r"newsroom.link_hosts\[0\]"):
         load(file)
+
+
+async def test_a_page_is_read_through_the_proxy_and_is_the_host_s_that_was_checked(site: Site) -> None:
+    """Issue 25.3: behind a proxy the link reader saw nothing. The proxy gets the address that was checked."""
+    host = f"news.example.test:{site.port}"  # a name that no DNS knows (RFC 6761)
+    async with running_proxy(ConnectProxy({host: site.port})) as proxy:
+        links = LinkReader([host], proxy=through(proxy))
+        assert (await links.read(f"http://{host}/story")).title == "Storm: stay inside"
+        assert (proxy.asked, site.asked) == ([host], [("/story", host)])
+        wild = LinkReader([f"*.example.test:{site.port}"], proxy=through(proxy))
+        with pytest.raises(LinkUnread, match="nobody knows the host"):
+            await wild.read(f"http://{host}/story")
+        assert len(proxy.asked) == 1, "a name below a wildcard is looked up here, or not at all"
+        none = LinkReader([f"localhost:{site.port}"], proxy=through(proxy))
+        assert (await none.read(f"http://localhost:{site.port}/story")).title, "this machine needs no proxy"
+        assert len(proxy.asked) == 1
+
+
+async def test_a_proxy_gets_the_address_and_never_one_of_a_private_network(site: Site, names: dict[str, str]) -> None:
+    names |= {"localhost": "127.0.0.1", "x.example.org": "10.0.0.7", "y.example.org": "203.0.113.7"}
+    async with running_proxy(ConnectProxy({"203.0.113.7:80": site.port}, answer=b"")) as proxy:
+        links = LinkReader(["*.example.org"], proxy=through(proxy))
+        with pytest.raises(RecordError, match="is in a private network"):
+            await links.read("http://x.example.org/story")
+        assert proxy.asked == []

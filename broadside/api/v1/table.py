@@ -206,17 +206,8 @@ FIRE = Route(
     },
     repeat="store",
     noted=(
-        "message.title",
-        "kind",
-        "channels",
-        "when",
-        "from_draft.id",
-        "expire_asleep",
-        "again",
-        "arm",
-        "unapproved",
-        "canary",
-        "over_budget",
+        *("message.title", "kind", "channels", "when", "rate", "ramp_seconds"),
+        *("from_draft.id", "expire_asleep", "again", "arm", "unapproved", "canary", "over_budget"),
     ),
 )
 CAMPAIGNS = Route(
@@ -617,7 +608,7 @@ HERD = Route(
 WEBHOOKS = Route(
     method="GET",
     path="/v1/webhooks",
-    scope="operator",
+    scope="viewer",
     summary="List this node's webhooks, and how far each receiver has heard.",
     answer=Webhooks,
 )

@@ -25,7 +25,7 @@ class FeedRow(NamedTuple):
     """(subscriber, token, other) each; ``other``: the new token of one that was replaced, the reason of a dead one."""
 
 
-class Change(NamedTuple):
+class StateChange(NamedTuple):
     """A campaign has got another state. ``at``: ms UTC."""
 
     number: int
@@ -34,10 +34,10 @@ class Change(NamedTuple):
     state: str
 
 
-class Due(NamedTuple):
+class WebhookDue(NamedTuple):
     """What a webhook's receiver has not heard."""
 
-    changes: list[Change]
+    changes: list[StateChange]
     cursor: int
     """The last change that it has heard."""
     missed: int
@@ -73,10 +73,10 @@ class OutwardStore:
         rows, first, last = await self._call("feed_page", after, limit)
         return [FeedRow(*row) for row in rows], int(first), int(last)
 
-    async def due(self, name: str, limit: int) -> Due:
+    async def due(self, name: str, limit: int) -> WebhookDue:
         """What the webhook ``name`` is to hear next. The first call for a name: nothing of what was before it."""
         changes, cursor, missed, since = await self._call("webhook_due", name, limit)
-        return Due([Change(*change) for change in changes], int(cursor), int(missed), int(since))
+        return WebhookDue([StateChange(*change) for change in changes], int(cursor), int(missed), int(since))
 
     async def heard(self, name: str, number: int, missed: int, now: int) -> None:
         """The receiver has heard all changes up to ``number``."""
