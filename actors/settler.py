@@ -29,6 +29,9 @@ ATTEMPTS = 8
 """A recipient is given up at this many refusals of its own (``Fault.PHONE``). If the fault lies elsewhere, it is
 retried until the news expires."""
 SETTLEMENTS_A_CALL = 16
+LINGER = 0.02
+"""Seconds that a settlement waits for others, to share a call, if it is a part of a batch or what a part has left: that
+has waited for late answers before, a quarter of a second and more."""
 HELD_DELAY = 1.0
 """Seconds until a push that was never judged is tried again; the channel's breaker decides when it really goes."""
 LAST_TRY = 1.0
@@ -171,6 +174,10 @@ def _refused(
     return recipient.id, recipient.token, bound, death.value, reason
 
 
+def _is_late(each: Answered | PartAnswered) -> bool:
+    return isinstance(each, PartAnswered) or bool(each.settled)
+
+
 class Settler:
     """Settles one channel's batches, several in one call if several are waiting.
 
@@ -202,6 +209,8 @@ class Settler:
         async with self._done:
             async for first in self._done:
                 answered: list[Answered | PartAnswered] = [first]
+                if _is_late(first):
+                    await trio.sleep(LINGER)
                 while len(answered) < SETTLEMENTS_A_CALL:
                     try:
                         answered.append(self._done.receive_nowait())

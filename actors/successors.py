@@ -19,6 +19,8 @@ log = structlog.get_logger(__name__)
 
 WAIT = 1.0
 """Seconds for which a settlement waits for the store. No deadline of the call: that would drop the connection."""
+LINGER = 0.01
+"""Seconds that a question waits for others, to share a call: nearly every batch has a dead phone."""
 REPLACED = "the token was replaced"
 
 Find = Callable[[Sequence[tuple[int, str]]], Awaitable[Mapping[int, Recipient]]]
@@ -47,15 +49,44 @@ async def follow(batch: Batch, outcomes: Outcomes, find: Find) -> tuple[Batch, O
     return replace(batch, recipients=recipients), replace(outcomes, exceptions=exceptions)
 
 
+class _Question:
+    """What is asked in one call to the store, for all batches that end in the same moment."""
+
+    def __init__(self) -> None:
+        self.refused: list[tuple[int, str]] = []
+        self.found: Mapping[int, Recipient] = {}
+        self.answered = trio.Event()
+
+
 def finding(store: Store, channel: str) -> Find:
     """Make a channel's ``Find``. A store that does not answer holds up no settlement: then nobody has a new token."""
+    joinable: _Question | None = None
 
-    async def find(refused: Sequence[tuple[int, str]]) -> Mapping[int, Recipient]:
+    async def ask(question: _Question) -> None:
+        nonlocal joinable
         try:
             with trio.move_on_after(WAIT):
-                return await store.subscribers_successors(channel, refused)
+                await trio.sleep(LINGER)
+                joinable = None
+                question.found = await store.subscribers_successors(channel, question.refused)
         except StorageError as error:
             log.debug("the store does not say which refused tokens were replaced", channel=channel, error=str(error))
-        return {}
+        finally:
+            if joinable is question:
+                joinable = None
+            question.answered.set()
+
+    async def find(refused: Sequence[tuple[int, str]]) -> Mapping[int, Recipient]:
+        nonlocal joinable
+        if (question := joinable) is not None:
+            question.refused += refused
+            await question.answered.wait()
+        else:
+            question = joinable = _Question()
+            question.refused += refused
+            await ask(question)
+        found = question.found
+        # another batch may have been sent to the token that is this one's successor
+        return {id: found[id] for id, token in refused if id in found and found[id].token != token}
 
     return find

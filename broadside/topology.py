@@ -47,6 +47,9 @@ HANDS_A_CONNECTION = 7
 but nobody of a batch is settled before a quarter of a second has passed since its last push, or all have been answered:
 with five, answers that vary leave an eighth of the streams empty (tests/actors/test_stragglers.py). They bound what a
 crash may repeat."""
+FEWER_FROM = 8
+HANDS_FROM_THERE = 3
+"""Further connections of a worker bring fewer hands: by then its core is busy, and what is in hand takes memory."""
 LEAST_CONNECTIONS = 2
 """Always kept up in a worker: one may be lost, and the other one sends."""
 PAGES_IN_HAND = 2
@@ -54,6 +57,11 @@ BUGS = Intensity(5, 30.0)
 """Restarts allowed inside a worker: actors wait outages out by themselves, so every restart is a bug."""
 ON_TRIAL = Intensity(0, 30.0)
 """Restarts allowed for a channel that was parked, while it is on trial."""
+
+
+def hands_of(connections: int) -> int:
+    """Batches that a channel of a worker has in hand with so many connections."""
+    return HANDS_A_CONNECTION * min(connections, FEWER_FROM) + HANDS_FROM_THERE * max(0, connections - FEWER_FROM)
 
 
 def settings(setup: wire.ChannelSetup) -> TransportSettings:
@@ -118,13 +126,13 @@ class ChannelGroup:
         self.gate.begin_anew()
         self._pooling: Pooling | None = None  # asked for once: isinstance takes 15 µs, and each take counts the hands
         self._hands = Hands(self._usual_hands)
-        most = HANDS_A_CONNECTION * self._setup.connections + 1
+        most = hands_of(self._setup.connections) + 1
         self._work_in, self._work_out = trio.open_memory_channel[Batch](most)
         self._done_in, self._done_out = trio.open_memory_channel[Answered | PartAnswered](most)
 
     def _usual_hands(self) -> int:
         wanted = LEAST_CONNECTIONS if self._pooling is None else self._pooling.wanted
-        return HANDS_A_CONNECTION * min(wanted, self._setup.connections)
+        return hands_of(min(wanted, self._setup.connections))
 
     def parking(self) -> Parking:
         """The group, isolated from other channels: if it crashes too often it is parked, and retried every minute."""

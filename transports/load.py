@@ -15,3 +15,10 @@ class Load(NamedTuple):
     """Those whose flow-control window is used up."""
     by_streams: int = 0
     """Those with as many requests in flight as the provider allows."""
+
+    def plus(self, other: Load) -> Load:
+        """Both together."""
+        return Load(*(one + two for one, two in zip(self, other, strict=True)))
+
+
+NO_LOAD = Load(0, 0)

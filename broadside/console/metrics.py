@@ -29,6 +29,7 @@ from broadside.newsroom.newsroom import Newsroom
 from campaigns.channel_figures import BOUNDS, ChannelFigures
 from campaigns.tally import ENDS
 from storage.errors import StorageError
+from transports.load import Load
 
 NEWEST = 20
 """Campaigns that are shown by their id."""
@@ -64,6 +65,8 @@ class NodeFigures:
     tasks: int
     workers: dict[str, WorkerFigures]
     channels: dict[str, ChannelFigures]
+    loads: dict[str, Load]
+    """Channel → its connections over all workers."""
 
 
 class Metrics:
@@ -154,7 +157,19 @@ def _channels(node: NodeFigures) -> Iterator[Metric]:
             total += count
             buckets.append((bound, total))
         took.add_metric([name], buckets, figures.seconds)
-    yield from (pushes, took)
+    connections = GaugeMetricFamily("broadside_connections", "Connections to the provider.", labels=["channel"])
+    most = GaugeMetricFamily("broadside_connections_most", "Connections that may be opened.", labels=["channel"])
+    full = GaugeMetricFamily(
+        "broadside_connections_full",
+        "Connections with pushes to send that wait for the provider's window, or for answers (streams).",
+        labels=["channel", "bound"],
+    )
+    for name, load in sorted(node.loads.items()):
+        connections.add_metric([name], load.connections)
+        most.add_metric([name], load.most)
+        full.add_metric([name, "window"], load.by_window)
+        full.add_metric([name, "streams"], load.by_streams)
+    yield from (pushes, took, connections, most, full)
 
 
 def _seen(seen: Look) -> Iterator[Metric]:

@@ -76,6 +76,7 @@ from supervision import (
 from transports import registry
 from transports.contract import Quota, Transport
 from transports.errors import TransportError
+from transports.load import NO_LOAD, Load
 
 log = structlog.get_logger(__name__)
 
@@ -528,9 +529,12 @@ class Node:
     def _figures(self) -> NodeFigures:
         usage = resource.getrusage(resource.RUSAGE_SELF)
         channels: dict[str, ChannelFigures] = {name: ChannelFigures() for name in self._config.channels}
+        loads: dict[str, Load] = {}
         workers = {}
         for worker in self._workers:
             counters, stats = worker.counters(), worker.stats
+            for name, load in (stats.loads if stats and worker.pid is not None else {}).items():
+                loads[name] = loads.get(name, NO_LOAD).plus(load)
             for name, figures in counters.channels.items():
                 channels.setdefault(name, ChannelFigures()).add(figures)
             workers[worker.name] = WorkerFigures(
@@ -550,6 +554,7 @@ class Node:
             tasks=trio.lowlevel.current_statistics().tasks_living,
             workers=workers,
             channels=channels,
+            loads=loads,
         )
 
     def _status(self) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import ssl
 from collections.abc import Callable
 from typing import Any
@@ -14,7 +13,7 @@ import trio.testing
 from campaigns.batch import Batch
 from campaigns.outcome import Death, Outcome
 from simulators.distant_network import DistantNetwork
-from simulators.distant_sink import Answers, DistantLink
+from simulators.distant_sink import Answers, DistantLink, take_turns
 from transports.contract import Outcomes
 from transports.decision import Decision
 from transports.dispatch import Dispatch
@@ -23,28 +22,55 @@ from transports.http2.connection import Origin, Timing
 from transports.http2.messages import Answer, Template
 from transports.http2.pool import Pool
 
+TURN = 0.001
+"""Seconds of the sink's turns, where each packet counts."""
+
 
 class MemoryWire:
-    """The client's end of a connection in memory."""
+    """One end of a connection in memory, as a connection's stream (``Wire``) and as the sink's (``Polled``)."""
 
-    def __init__(self, stream: Any) -> None:
-        self._stream = stream
-        self._rest = b""
+    def __init__(self) -> None:
+        self.other: MemoryWire
+        self._arrived = b""
+        self._ended = False
+        self._news = trio.Event()
 
     async def receive_some(self) -> bytes:
-        return bytes(await self._stream.receive_some(65_536))
+        while (data := self.receive_now()) is None:
+            await self._news.wait()
+        await trio.lowlevel.checkpoint()
+        return data
+
+    def receive_now(self) -> bytes | None:
+        data, self._arrived = self._arrived, b""
+        if data or self._ended:
+            return data
+        self._news = trio.Event()
+        return None
 
     def send_now(self, data: bytes) -> bool:
-        self._rest += data
-        return False
+        self.other._arrived += data
+        self.other._news.set()
+        return True
 
     async def send_all(self, data: bytes) -> None:
-        data, self._rest = self._rest + data, b""
-        if data:
-            await self._stream.send_all(data)
+        self.send_now(data)
+        await trio.lowlevel.checkpoint()
+
+    def close(self) -> None:
+        self.other._ended = True
+        self.other._news.set()
 
     async def aclose(self) -> None:
-        await self._stream.aclose()
+        self.close()
+        await trio.lowlevel.checkpoint()
+
+
+def wires() -> tuple[MemoryWire, MemoryWire]:
+    """Both ends of a connection."""
+    ours, theirs = MemoryWire(), MemoryWire()
+    ours.other, theirs.other = theirs, ours
+    return ours, theirs
 
 
 class DistantProvider:
@@ -52,11 +78,16 @@ class DistantProvider:
 
     outage = quota = None
 
-    def __init__(self, network: DistantNetwork, body: int, connections: int, most: int | None = None) -> None:
+    def __init__(
+        self, network: DistantNetwork, body: int, connections: int, most: int | None = None, turn: float = TURN
+    ) -> None:
+        """``turn``: seconds of the sink's turns."""
         self.network = network
-        self.answers = Answers(network)
+        self.answers = Answers(network, turn)
         self.opened: list[float] = []
         """When each connection was opened."""
+        self.links: list[DistantLink] = []
+        """The sink's ends of its connections."""
         self.busy = 0.0
         """The share of its time in which the worker's thread is busy."""
         self.pool = Pool(
@@ -76,19 +107,15 @@ class DistantProvider:
 
                 async def dial(*_: Any) -> MemoryWire:
                     await trio.sleep(2 * self.network.round_trip)
-                    ours, theirs = trio.testing.memory_stream_pair()
-                    link = DistantLink(theirs, self.network, self.answers)
+                    ours, theirs = wires()
+                    self.links.append(DistantLink(theirs, self.network, self.answers))
                     self.opened.append(trio.current_time())
-                    nursery.start_soon(self._serve, link)
-                    return MemoryWire(ours)
+                    return ours
 
                 patch.setattr(pools, "dial", dial)
+                nursery.start_soon(take_turns, self.links, self.answers)
                 await self.pool.run(ready)
                 nursery.cancel_scope.cancel()
-
-    async def _serve(self, link: DistantLink) -> None:
-        with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):
-            await link.run()
 
     def stop(self) -> None:
         self.pool.stop()

@@ -9,7 +9,7 @@ import pytest
 import trio
 import trio.testing
 
-from actors.successors import WAIT, finding, follow
+from actors.successors import LINGER, WAIT, Find, finding, follow
 from campaigns.batch import Batch
 from campaigns.message import Message
 from campaigns.outcome import Death, Outcome
@@ -117,6 +117,58 @@ async def test_a_store_that_does_not_answer_holds_up_no_settlement(
     find = finding(Store(Link({})), "ios")
     assert await follow(BATCH, ONE_DEAD, find) == (BATCH, ONE_DEAD)
     assert trio.current_time() - began <= WAIT
+
+
+async def test_batches_that_end_together_share_one_call_to_the_store(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """24: with one dead phone in a hundred each batch would have a call of its own."""
+    calls: list[list[tuple[int, str]]] = []
+
+    async def successors(store: Store, channel: str, refused: Sequence[tuple[int, str]]) -> Mapping[int, Recipient]:
+        calls.append(list(refused))
+        await trio.sleep(0.05)
+        return {id: new(id) for id, token in refused if id < 100 and token != "bb"}
+
+    monkeypatch.setattr(Store, "subscribers_successors", successors)
+    find = finding(Store(Link({})), "ios")
+    found: dict[int, Mapping[int, Recipient]] = {}
+
+    async def ask(n: int, token: str, after: float = 0.0) -> None:
+        await trio.sleep(after)
+        found[n] = await find([(n % 10, token), (n + 1000, token)])
+
+    async with trio.open_nursery() as nursery:
+        for n in range(10):
+            nursery.start_soon(ask, n, "aa")
+        nursery.start_soon(ask, 13, "bb")  # another campaign's batch went to phone 3's new token
+        nursery.start_soon(ask, 20, "aa", 2 * LINGER)  # too late for the first call
+    assert [len(call) for call in calls] == [22, 2]
+    assert [found[n] for n in range(10)] == [{n: new(n)} for n in range(10)]
+    assert (found[13], found[20]) == ({}, {0: new(0)})
+
+
+async def test_one_batch_that_is_cancelled_leaves_no_other_waiting(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def successors(store: Store, channel: str, refused: Sequence[tuple[int, str]]) -> Mapping[int, Recipient]:
+        await trio.sleep(0.05)
+        return {id: new(id) for id, _ in refused}
+
+    monkeypatch.setattr(Store, "subscribers_successors", successors)
+    find = finding(Store(Link({})), "ios")
+    for at in (LINGER / 2, 2 * LINGER):
+        async with trio.open_nursery() as nursery:
+            with trio.move_on_after(at):
+                nursery.start_soon(_joining, find)
+                await find([(1, "aa")])
+    assert await find([(1, "aa")]) == {1: new(1)}
+
+
+async def _joining(find: Find) -> None:
+    await trio.lowlevel.checkpoint()
+    with trio.fail_after(0.2):
+        assert await find([(2, "aa")]) in ({}, {2: new(2)})
 
 
 @pytest.mark.tarantool

@@ -21,6 +21,7 @@ from campaigns.channel_figures import ChannelFigures
 from campaigns.clock import Clock, wall_clock
 from storage.access import AccessStore
 from storage.link import Link
+from transports.load import Load
 
 
 def api_of(
@@ -73,4 +74,5 @@ def figures() -> NodeFigures:
         tasks=9,
         workers={"worker-1": worker},
         channels={"ios": ios},
+        loads={"ios": Load(3, 16, by_window=2).plus(Load(2, 16, by_window=1, by_streams=1))},
     )

@@ -76,6 +76,10 @@ async def test_metrics_say_what_the_node_its_base_and_its_campaigns_do(api: http
     assert found['broadside_batch_seconds_bucket{"channel": "ios", "le": "0.25"}'] == 0
     assert found['broadside_batch_seconds_bucket{"channel": "ios", "le": "0.5"}'] == 1
     assert found['broadside_batch_seconds_count{"channel": "ios"}'] == 1
+    assert found['broadside_connections{"channel": "ios"}'] == 5
+    assert found['broadside_connections_most{"channel": "ios"}'] == 32
+    assert found['broadside_connections_full{"bound": "window", "channel": "ios"}'] == 3
+    assert found['broadside_connections_full{"bound": "streams", "channel": "ios"}'] == 1
     assert found['broadside_cpu_seconds_total{"process": "worker-1"}'] == 1.5
     remaining = {"campaign": id, "channel": "ios", "outcome": "remaining"}
     assert found[f"broadside_campaign_recipients{json.dumps(remaining)}"] == 3

@@ -104,6 +104,19 @@ def test_a_full_connection_window_stops_before_headers_not_after_them():
     assert 0 < pair.send(requests(1_000, size=1_000, start=1_000)) <= n
 
 
+def test_a_connection_whose_window_takes_no_request_like_the_last_has_no_room():
+    """Or a pool whose windows are all full would try each of them for every batch."""
+    pair = Pair(Server(credit=False))
+    sent = pair.send(requests(1_000, size=1_000))
+    assert 0 < pair.client.window < 1_000
+    assert pair.client.room() == 0
+    for n in range(sent):
+        pair.server.answer(2 * n + 1)
+    pair.pump()
+    assert pair.client.in_flight == 0
+    assert pair.client.room() > 0, "nothing will widen it any more, and a smaller one may fit"
+
+
 def test_a_stream_window_smaller_than_a_body_is_filled_bit_by_bit():
     pair = Pair(Server({SettingCodes.INITIAL_WINDOW_SIZE: 10}, credit=False))
     assert pair.send(requests(3, size=30)) == 1

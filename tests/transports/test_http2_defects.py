@@ -18,6 +18,7 @@ from transports.http2.client import Http2Client
 from transports.http2.connection import Connection, Timing
 from transports.http2.control import PlainEncoder
 from transports.http2.messages import UNANSWERED, UNPROCESSED, Request, Template
+from transports.http2.rounds import Rounds
 
 
 def template(topic, *more):
@@ -209,6 +210,9 @@ class _InMemory:
         self._stream, self._waiting = stream, b""
         self.receive_some, self.aclose = stream.receive_some, stream.aclose
 
+    def receive_now(self):
+        return None
+
     def send_now(self, data):
         self._waiting += data
         return not self._waiting
@@ -223,7 +227,12 @@ async def test_a_silent_peer_ends_by_ping_and_by_deadline(autojump_clock):
     ours, theirs = trio.testing.memory_stream_pair()
     client, settled = Http2Client(), []
     connection = Connection(
-        _InMemory(ours), client, Timing(deadline=20, silence=5, ping=5), settled.append, lambda: None
+        _InMemory(ours),
+        client,
+        Timing(deadline=20, silence=5, ping=5),
+        settled.append,
+        lambda: None,
+        Rounds(lambda: None),
     )
     async with trio.open_nursery() as nursery:
         nursery.start_soon(connection.run)

@@ -110,7 +110,8 @@ class Http2Client:
         streams = self._streams
         if self.retiring is not None or self.error is not None or not self._receiver.settled or streams.uploads:
             return 0
-        if self._control.outbound_flow_control_window <= 0:
+        window = self._control.outbound_flow_control_window
+        if window <= 0 or (streams.live and window < self._need):  # with nothing in flight there is no more to wait for
             return 0
         return max(0, min(self.stream_limit - len(streams.live), (self._last_id - streams.next_id) // 2 + 1))
 
@@ -230,7 +231,7 @@ class Http2Client:
         for stream_id, run in self._streams.live.items():
             keys = found.get(run.owner)
             if keys is not None:
-                keys.append(run.request(stream_id).key)
+                keys.append(run.key(stream_id))
 
     def expire(self, before: float) -> Completions:
         """Give up requests sent before ``before`` (seconds), and reset their streams.

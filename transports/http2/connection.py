@@ -15,6 +15,7 @@ import trio
 from transports.errors import ConnectionLost, CredentialsError
 from transports.http2.client import Http2Client
 from transports.http2.messages import Completions
+from transports.http2.rounds import CROWD, PLENTY, Rounds
 from transports.proxy import Proxy
 from transports.tls.stream import TlsStream
 from transports.tunnel import open_tunnel
@@ -126,6 +127,9 @@ class Wire(Protocol):
     async def receive_some(self) -> bytes:
         """Return the bytes that have arrived; empty at the end."""
 
+    def receive_now(self) -> bytes | None:
+        """Return the bytes that have arrived; empty at the end; None: there are none yet."""
+
     def send_now(self, data: bytes) -> bool:
         """Send without waiting. False: bytes are left for ``send_all``."""
 
@@ -146,12 +150,14 @@ class Connection:
         timing: Timing,
         settle: Callable[[Completions], str | None],
         progress: Callable[[], None],
+        rounds: Rounds,
         most: int | None = None,
     ) -> None:
         """``settle`` takes settled requests, and returns why no new ones should be sent here (None: they may).
 
-        ``progress`` is called afterwards, when there may be room for more. ``most``: requests that are not of the upper
-        lane are begun only up to so many in flight; None: as many as the peer allows.
+        ``progress`` is called afterwards, when there may be room for more; ``rounds`` read it while it is busy.
+        ``most``: requests that are not of the upper lane are begun only up to so many in flight; None: as many as the
+        peer allows.
         """
         self.client = client
         self.most = most
@@ -170,6 +176,7 @@ class Connection:
         self._timing = timing
         self._settle = settle
         self._progress = progress
+        self._rounds = rounds
         self._wake = trio.lowlevel.ParkingLot()
         self._scope = trio.CancelScope()
         self._reading = False  # the reader's turn: at its end it writes what is due
@@ -300,28 +307,66 @@ class Connection:
         while client.error is None:
             try:
                 data = await self._stream.receive_some()
-                self._reading = True
-                self._heard = trio.current_time()
-                if not data:
-                    return self.fail("the peer closed the connection")
-                done = client.feed(data)
-                if self._asked is not None and client.pong == self._asked[0]:
-                    self.round_trip, self._asked = self._heard - self._asked[1], None
-                if done and (reason := self._settle(done)) is not None:
-                    client.retire(reason)
-                self.check()
-                self._progress()
-                # Here, and not in the writer: switching tasks costs more than the write.
-                if not self._sending and not self._rest and (data := client.outgoing()):
-                    self._rest = not self._stream.send_now(data)
             except (trio.BrokenResourceError, trio.ClosedResourceError, OSError) as error:
-                return self.fail(f"the connection broke: {error.__cause__ or error}")
-            finally:
-                self._reading = False
-            # Only the writer waits for the socket, and only it sends the closing GOAWAY.
-            if self._rest or client.retiring is not None or client.error is not None:
-                self.wake()
+                return self._broke(error)
+            settled = self._take(data)
+            self._progress()
+            self.write_now()
+            if self.busy and settled < PLENTY:
+                await self._rounds.serve(self)
         return None
+
+    @property
+    def busy(self) -> bool:
+        """Whether it is to be read in rounds."""
+        return self.client.in_flight >= CROWD and self.client.error is None
+
+    def read_now(self) -> bool:
+        """Take what has arrived, in a round. False: there was nothing."""
+        self._reading = True
+        try:
+            data = self._stream.receive_now()
+        except (trio.BrokenResourceError, trio.ClosedResourceError, OSError) as error:
+            self._broke(error)
+            return False
+        if data is None:
+            return False
+        self._take(data)
+        return True
+
+    def _take(self, data: bytes) -> int:
+        """Take what was read. Returns how many requests it has settled. :meth:`write_now` must follow."""
+        client = self.client
+        self._reading = True
+        self._heard = trio.current_time()
+        if not data:
+            self.fail("the peer closed the connection")
+            return 0
+        done = client.feed(data)
+        if self._asked is not None and client.pong == self._asked[0]:
+            self.round_trip, self._asked = self._heard - self._asked[1], None
+        if done and (reason := self._settle(done)) is not None:
+            client.retire(reason)
+        self.check()
+        return len(done.accepted)
+
+    def write_now(self) -> None:
+        """Send what is due after a read."""
+        client = self.client
+        self._reading = False
+        try:
+            # Here, and not in the writer: switching tasks costs more than the write.
+            if not self._sending and not self._rest and (data := client.outgoing()):
+                self._rest = not self._stream.send_now(data)
+        except (trio.BrokenResourceError, trio.ClosedResourceError, OSError) as error:
+            return self._broke(error)
+        # Only the writer waits for the socket, and only it sends the closing GOAWAY.
+        if self._rest or client.retiring is not None or client.error is not None:
+            self.wake()
+        return None
+
+    def _broke(self, error: Exception) -> None:
+        self.fail(f"the connection broke: {error.__cause__ or error}")
 
     async def _write(self) -> None:
         client = self.client
@@ -333,7 +378,7 @@ class Connection:
                 try:
                     await self._stream.send_all(data)
                 except (trio.BrokenResourceError, trio.ClosedResourceError, OSError) as error:
-                    return self.fail(f"the connection broke: {error.__cause__ or error}")
+                    return self._broke(error)
                 finally:
                     self._sending = False
             elif said_goodbye or client.error is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import math
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -23,12 +24,18 @@ WEIGHT = 0.2
 """Of one look, ten times a second: seven full looks make the share of ``FULL``."""
 BUSY = 0.85
 """Share of the time in which this thread runs, or waits for a core: from here on connections make nothing faster."""
+CHEAPER = 1.25
+"""A push over few connections takes this much more of the thread than one over as many as it can feed: it reads more in
+one round."""
 LOOK_EVERY = 1.0
 """Seconds between two looks at the processor."""
 IDLE = 300.0
 """Seconds without a request after which a connection is let go, down to the least."""
 REFUSED = 60.0
 """Seconds without growth after the peer has refused another connection."""
+AHEAD = 60.0
+"""Seconds for which it goes on towards what was needed, after the last requests that had to wait, or after it was said
+that more will come."""
 
 
 def busy_seconds() -> float:
@@ -59,7 +66,10 @@ class Growth:
         self.most = max(least, most or least)
         self.size = least
         """How many are wanted now."""
+        self.needed = least
+        """How many the last requests that had to wait could have filled."""
         self._every = every
+        self._ahead_until = -math.inf
         self._full = 0.0
         self._next = 0.0
         self._busy = busy
@@ -68,8 +78,6 @@ class Growth:
 
     def look(self, now: float, bounds: Sequence[Bound | None], waiting: bool) -> bool:
         """Return whether to open one more. ``bounds``: of each connection that is up; ``waiting``: requests wait."""
-        if self.size >= self.most:
-            return False
         full = waiting and len(bounds) >= self.size and None not in bounds
         self._full += (full - self._full) * WEIGHT
         if self._looked is None or now - self._looked[0] >= LOOK_EVERY:
@@ -77,20 +85,31 @@ class Growth:
             if self._looked is not None:
                 self._share = (busy - self._looked[1]) / (now - self._looked[0])
             self._looked = now, busy
-        if self._full < FULL or now < self._next or self._share >= BUSY:
+        short = self._full >= FULL and self._share < BUSY
+        if short:
+            # with so many this thread would be busy, as far as one can see from here
+            could = self.size * CHEAPER * BUSY / max(self._share, BUSY / self.most)
+            self.needed = min(self.most, math.ceil(could))
+            self.prepare(now)
+        wanted = short or (self.size < self.needed and now < self._ahead_until)
+        if not wanted or now < self._next or self.size >= self.most:
             return False
         self._next = now + self._every
         self.size += 1
         return True
+
+    def prepare(self, now: float) -> None:
+        """More requests will come soon: open as many as the last ones needed."""
+        self._ahead_until = now + AHEAD
 
     def refused(self, now: float) -> None:
         """The peer does not want another connection: do without for a while."""
         self.size -= 1
         self._next = now + REFUSED
 
-    def spare(self, idle: float) -> bool:
+    def spare(self, now: float, idle: float) -> bool:
         """Whether to let go a connection that has carried nothing for so many seconds."""
-        if idle < IDLE or self.size <= self.least:
+        if idle < IDLE or now < self._ahead_until or self.size <= self.least:
             return False
         self.size -= 1
         return True

@@ -76,6 +76,10 @@ class Run:
         self.sent = sent
         self._offset = 2 * start - stream_id
 
+    def key(self, stream_id: int) -> int:
+        """The key of the request on this stream."""
+        return self.requests[(stream_id + self._offset) >> 1][0]
+
     def request(self, stream_id: int) -> Request:
         """The request on this stream."""
         return Request(*self.requests[(stream_id + self._offset) >> 1])

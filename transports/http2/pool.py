@@ -15,7 +15,8 @@ from transports.errors import ConnectionLost
 from transports.http2.client import Http2Client
 from transports.http2.connection import Connection, Origin, Timing, dial
 from transports.http2.growth import Bound, Growth, busy_seconds
-from transports.http2.messages import UNPROCESSED, Completions, Run
+from transports.http2.messages import UNPROCESSED, Completions
+from transports.http2.rounds import Rounds
 from transports.http2.submission import Submission
 from transports.load import Load
 from transports.proxy import Proxy
@@ -85,6 +86,7 @@ class Pool:
         self._answers = [0] * CLASSES
         self._granted = self._looks = 0
         self._by_window = self._by_streams = 0.0
+        self._rounds = Rounds(self._progress)
 
     @property
     def traffic(self) -> Traffic:
@@ -126,8 +128,9 @@ class Pool:
         return sum(connection.client.in_flight for connection in self._connections)
 
     def probe(self) -> None:
-        """Ask connections that have heard nothing for a while whether they are alive; replace those that are not."""
+        """Requests come soon: replace connections that died in silence, and open as many as the last ones needed."""
         now = trio.current_time()
+        self._growth.prepare(now)
         for connection in self._connections:
             if connection.usable:
                 connection.certain(now)
@@ -143,6 +146,7 @@ class Pool:
                 if self._upper:
                     nursery.start_soon(self._keep, nursery, _FEW)
                 nursery.start_soon(self._sweep, nursery)
+                nursery.start_soon(self._rounds.run)
                 ready()
                 await self._stop.wait()
                 await self._drain()
@@ -222,18 +226,12 @@ class Pool:
 
         Returns why the connection they were on should take no new requests; None: it may.
         """
-        accepted = done.accepted
-        if len(set(accepted)) == 1:  # as in most turns of a connection with few streams
-            owner = accepted[0].owner
+        now = trio.current_time()
+        for run, n in Counter(done.accepted).items():
+            owner = run.owner
             assert isinstance(owner, Submission)  # set by this pool
-            owner.accept(len(accepted))
-            self._count(accepted[0], len(accepted))
-        else:
-            for run, n in Counter(accepted).items():
-                owner = run.owner
-                assert isinstance(owner, Submission)
-                owner.accept(n)
-                self._count(run, n)
+            owner.accept(n)
+            self._answers[time_class(now - run.sent)] += n
         retire: str | None = None
         for answer in done.answers:
             owner = answer.owner
@@ -247,9 +245,6 @@ class Pool:
                 reason = owner.answer(answer)
                 retire = reason if retire is None else retire
         return retire
-
-    def _count(self, run: Run, n: int) -> None:
-        self._answers[time_class(trio.current_time() - run.sent)] += n
 
     def _withdraw(self, reason: str) -> None:
         for submission in self._open:
@@ -281,7 +276,9 @@ class Pool:
                     return self._growth.refused(trio.current_time())
             else:
                 more = False
-                connection = Connection(stream, self._client(), self._timing, self._settle, self._progress, most)
+                connection = Connection(
+                    stream, self._client(), self._timing, self._settle, self._progress, self._rounds, most
+                )
                 if trio.current_time() < self._calm_until:
                     connection.ask_no_more()
                 nursery.start_soon(self._serve, connection)
@@ -367,7 +364,7 @@ class Pool:
         if self._growth.look(now, bounds, self._waiting):
             _log.info("one more connection", origin=self.origin.host, connections=self._growth.size)
             nursery.start_soon(self._keep, nursery, None, True)
-        elif usable and self._growth.spare(now - usable[-1].used):
+        elif usable and self._growth.spare(now, now - usable[-1].used):
             usable[-1].client.retire(_SPARE)
             usable[-1].check()
 

@@ -76,6 +76,27 @@ class TlsStream(trio.abc.AsyncResource):
         await trio.lowlevel.checkpoint()
         return b""
 
+    def receive_now(self) -> bytes | None:
+        """Return the bytes that have arrived; empty at the end; None: there are none yet.
+
+        Raises ``trio.BrokenResourceError``. Must not be called while ``receive_some`` runs.
+        """
+        if self._ended:
+            return b""
+        if not self._unread:
+            try:
+                data = self._socket.recv(_READ_SIZE)
+            except BlockingIOError:
+                return None
+            except OSError as error:
+                raise trio.BrokenResourceError from error
+            if not data:
+                self._ended = True
+                return b""
+            self._incoming.write(data)
+        self._unread = False
+        return self._decrypt() or (b"" if self._ended else None)
+
     def send_now(self, data: bytes) -> bool:
         """Encrypt, and send what the system takes at once. False: :meth:`send_all` must be called for the rest.
 

@@ -1,0 +1,77 @@
+"""Serves busy connections together, a few hundred times a second, and not one by one as their packets come.
+
+Over a real network answers come one at a time, and with each of them a little of the window. Whoever reads at each
+packet pays a turn of the event loop, a read, a decryption and a write for a few pushes. What waits in the kernel for a
+few milliseconds is read in one go. docs/adr/0035-busy-connections-are-read-in-rounds.md says what it costs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+import trio
+
+REST = 4
+"""Times as long as a round took it rests afterwards: rounds take a fifth of the time, however little comes."""
+SHORTEST, LONGEST = 0.002, 0.01
+"""Seconds of such a rest. Answers and the windows that come with them wait no longer: over 60 ms the longest takes a
+twelfth of a window's rate, once the thread is busy, and the shortest a sixtieth."""
+CROWD = 32
+"""Requests in flight on one connection from which on it is busy. With fewer, each answer is read as it comes."""
+PLENTY = 256
+"""Requests that one read has settled: a connection that brings so many at once needs no rounds."""
+
+
+class Member(Protocol):
+    """A connection as the rounds see it. Its methods never raise."""
+
+    @property
+    def busy(self) -> bool:
+        """Whether it stays in the rounds; False: it is not busy any more, or it has ended."""
+
+    def read_now(self) -> bool:
+        """Take what has arrived. False: there was nothing."""
+
+    def write_now(self) -> None:
+        """Send what is due."""
+
+
+class Rounds:
+    """The rounds of one pool. ``progress`` is called once in each, between the reads and the writes."""
+
+    def __init__(self, progress: Callable[[], None]) -> None:
+        self._progress = progress
+        self._members: dict[Member, trio.Event] = {}
+        self._joined = trio.Event()
+
+    async def serve(self, member: Member) -> None:
+        """Serve it until it is not busy any more."""
+        self._members[member] = left = trio.Event()
+        self._joined.set()
+        try:
+            await left.wait()
+        finally:
+            self._members.pop(member, None)
+
+    async def run(self) -> None:
+        """Make rounds until cancelled."""
+        while True:
+            await self._joined.wait()
+            self._joined = trio.Event()
+            took = 0.0
+            while self._members:
+                await trio.sleep(min(max(SHORTEST, REST * took), LONGEST))
+                began = trio.current_time()
+                self._round()
+                took = trio.current_time() - began
+
+    def _round(self) -> None:
+        members = list(self._members)
+        found = [member.read_now() for member in members]
+        if any(found):
+            self._progress()
+        for member in members:
+            member.write_now()
+            if not member.busy and (left := self._members.pop(member, None)) is not None:
+                left.set()
