@@ -45,32 +45,37 @@ def test_a_spare_takes_a_killed_workers_place_and_the_restart_counts(tmp_path: P
     node = NodeProcess(tmp_path, subscribers=0)
     node.runner = SOON
     node.start()
-    node.wait_for("serving;", 60)
+    try:
+        node.wait_for("serving;", 60)
 
-    def spares() -> list[int]:
-        return [pid for pid in node.children("broadside.worker") if name(pid) == "spare-worker"]
+        def spares() -> list[int]:
+            return [pid for pid in node.children("broadside.worker") if name(pid) == "spare-worker"]
 
-    def first() -> dict[str, Any]:
-        worker: dict[str, Any] = node.api("/v1/status")["workers"][0]
-        return worker
+        def first() -> dict[str, Any]:
+            worker: dict[str, Any] = node.api("/v1/status")["workers"][0]
+            return worker
 
-    (spare,) = node.until(spares, "spare")
-    tree = {each["id"]: each for each in node.api("/v1/status")["tree"]["children"]}
-    assert tree["spare-worker"]["state"] == "running"
-    victim = first()["pid"]
-    assert name(victim) == "worker-1"
-    os.kill(victim, signal.SIGKILL)
-    node.until(lambda: first()["pid"] == spare and first()["serving"], "worker in the spare's process")
-    assert name(spare) == "worker-1"
-    tree = {each["id"]: each for each in node.api("/v1/status")["tree"]["children"]}
-    assert tree["worker-1"]["incarnation"] == 2
-    assert node.api("/v1/status")["tree"]["restarts"] == 1
-    (second,) = node.until(spares, "second spare")
-    assert second != spare
-    os.kill(spare, signal.SIGKILL)  # the second restart, and one is allowed
-    assert node.process is not None
-    assert node.process.wait(60) == 1
-    assert not Path(f"/proc/{second}").exists()
+        (spare,) = node.until(spares, "spare")
+        tree = {each["id"]: each for each in node.api("/v1/status")["tree"]["children"]}
+        assert tree["spare-worker"]["state"] == "running"
+        victim = first()["pid"]
+        assert name(victim) == "worker-1"
+        os.kill(victim, signal.SIGKILL)
+        node.until(lambda: first()["pid"] == spare and first()["serving"], "worker in the spare's process")
+        assert name(spare) == "worker-1"
+        tree = {each["id"]: each for each in node.api("/v1/status")["tree"]["children"]}
+        assert tree["worker-1"]["incarnation"] == 2
+        assert node.api("/v1/status")["tree"]["restarts"] == 1
+        (second,) = node.until(spares, "second spare")
+        assert second != spare
+        os.kill(spare, signal.SIGKILL)  # the second restart, and one is allowed
+        assert node.process is not None
+        assert node.process.wait(60) == 1
+        assert not Path(f"/proc/{second}").exists()
+    finally:
+        if node.process is not None and node.process.poll() is None:
+            node.process.kill()
+            node.process.wait(10)
 
 
 @asynccontextmanager
