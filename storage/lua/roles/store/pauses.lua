@@ -203,6 +203,10 @@ local function settle(id, now)
         return false
     elseif c.state == 'pausing' then
         set_state(id, 'paused', now)
+        for _, node in ipairs(box.space.store_nodes:select()) do -- the pause has another version now
+            local was = quiet[word(node.name, node.epoch, id, c.version)]
+            quiet[word(node.name, node.epoch, id, c.version + 1)] = was
+        end
     elseif c.state == 'cancelling' then
         if cancel_pages(id) then
             return true
@@ -222,6 +226,7 @@ local function advance(now)
         end
     end
     if next(quiet) ~= nil and #box.space.store_campaigns.index.state:select({'pausing'}, {limit = 1}) == 0
+        and #box.space.store_campaigns.index.state:select({'paused'}, {limit = 1}) == 0
         and #box.space.store_campaigns.index.state:select({'cancelling'}, {limit = 1}) == 0 then
         quiet, heard = {}, {}
     end
@@ -277,10 +282,11 @@ function pauses.campaign_waits_for(id)
             if n > 0 then
                 table.insert(list, {node.name, 'away', n})
             end
-        elseif node.status ~= 'forgotten' and (c.state == 'pausing' or c.state == 'cancelling') then
+        elseif node.status ~= 'forgotten' and not campaigns.over(c) then
             local key = word(node.name, node.epoch, id, c.version)
-            if not quiet[key] then
-                table.insert(list, {node.name, heard[key] and 'answers' or 'not yet', 0})
+            if not quiet[key] then -- of a paused one: it was away, and is back with what it has not reported
+                local n = c.state == 'paused' and unsure.of_node(node.name, id) or 0
+                table.insert(list, {node.name, (heard[key] or n > 0) and 'answers' or 'not yet', n})
             end
         end
     end
