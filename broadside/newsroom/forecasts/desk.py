@@ -115,7 +115,7 @@ class ForecastDesk:
         chosen: Chosen,
         windows: Windows | None,
         channels: Collection[str] | None,
-        herd: Herd | None,
+        herd: Herd | None = None,
     ) -> dict[str, str]:
         """The entry of a campaign's policy; none if nothing can be foreseen now: a Fire does not wait for it."""
         try:
