@@ -293,6 +293,7 @@ class Newsroom:
                 raise same_again(repeats, request, now, self.zone) from None
             if stays is not None:
                 raise approvals.still_unapproved(campaign, stays, by, self.zone)
+            await self.drills.make_way()
             campaign = await self._store.campaign_get(id)
         return await self._moved(id, "fire", None if campaign is None else campaign.state)
 
