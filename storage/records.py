@@ -460,12 +460,12 @@ class Settlement:
     """Subscribers who have their outcome: all of the batch, less those in ``remainders`` and ``left``, and those of
     earlier parts."""
     remainders: list[Remainder]
-    texts: int = 0
-    """The version of the texts that were sent."""
     left: Left | None = None
     """None: nothing of the batch is left."""
     answers: Sequence[KeptAnswer] = ()
     """What became of those who were not simply delivered to."""
+    texts: int = 0
+    """The version of the texts that were sent."""
 
     def wire(self) -> list[Any]:
         """As the queue's ``settle`` wants it."""

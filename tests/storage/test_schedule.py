@@ -172,7 +172,7 @@ CLOCK = (
     HEAD
     + """
 local fiber = require('fiber')
-local at
+local at = NOW
 fiber.time = function()
     return at / 1000
 end
