@@ -119,7 +119,8 @@ async def rate(call: PageCall) -> Response:
     body: dict[str, float | str] = {"rate": text}  # what is no number, the API refuses
     with contextlib.suppress(ValueError):
         body = {"rate": float(text)}
-    return _part(call, await call.api(table.RATE, body=body, id=call.named("id")))
+    report = await call.api(table.RATE, body=body, id=call.named("id"))
+    return call.show("campaign_paced.html", herd=report.herd)
 
 
 def _part(call: PageCall, report: CampaignReport) -> Response:

@@ -138,6 +138,7 @@ async def test_every_change_of_state_is_told_signed_and_in_order(
     house = House(own_link)
     await house.join()
     assert (await house.store.outward.due("crm", 5)).changes == [], "a new one hears nothing of what was before it"
+    await house.store.campaign_create(CAMPAIGN + 9, Message(title="t", body="b"), None, {"drill": {"by": ""}}, NOW)
     await house.subscribers(20)
     await house.fire()
     while await house.walk_page() is not None:

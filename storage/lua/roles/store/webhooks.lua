@@ -14,6 +14,8 @@ local TRIGGER = 'broadside_changes'
 local function note(old, new)
     if new == nil or old ~= nil and old.state == new.state or box.session.type() == 'applier' then
         return
+    elseif new['policy.drill'] ~= nil then
+        return -- it goes to simulators, and concerns nobody else
     end
     local space = box.space.store_changes
     local last = space.index.number:max()
