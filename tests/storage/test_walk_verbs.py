@@ -145,7 +145,7 @@ def settlement(
     ended = [recipient.id for recipient in unpack_recipients(task.recipients) if recipient.id not in back]
     if task.unsure:
         tallies["unsure"] = -len(ended)
-    return Settlement(task.id, task.number, tallies, {}, dead or [], ended, remainders or [], task.texts)
+    return Settlement(task.id, task.number, tallies, {}, dead or [], ended, remainders or [], texts=task.texts)
 
 
 @pytest.fixture
