@@ -77,9 +77,7 @@ def test_the_store_counts_the_same_outcomes_as_terminal(said: dict[str, Any]) ->
 def test_lua_lists_the_outcomes_once() -> None:
     listed = [path.name for path in LUA.rglob("*.lua") if "'delivered'" in path.read_text()]
     assert listed == ["sums.lua"]
-    assert re.search(r"TERMINAL = \{'([\w', ]+)'\}", source(LUA / "roles/store/sums.lua"))[1].split("', '") == [
-        *ENDS
-    ]  # type: ignore[index]
+    assert re.search(r"TERMINAL = \{'([\w', ]+)'\}", source(LUA / "roles/store/sums.lua"))[1].split("', '") == [*ENDS]  # type: ignore[index]
 
 
 def test_lua_counts_under_no_word_that_is_not_in_the_vocabulary() -> None:
