@@ -179,6 +179,7 @@ class Connection:
         self._rounds = rounds
         self._wake = trio.lowlevel.ParkingLot()
         self._scope = trio.CancelScope()
+        self._brought = 0  # requests that the last read has settled
         self._reading = False  # the reader's turn: at its end it writes what is due
         self._sending = False  # the writer waits for the socket
         self._rest = False  # the socket did not take all of the reader's bytes
@@ -309,17 +310,17 @@ class Connection:
                 data = await self._stream.receive_some()
             except (trio.BrokenResourceError, trio.ClosedResourceError, OSError) as error:
                 return self._broke(error)
-            settled = self._take(data)
+            self._take(data)
             self._progress()
             self.write_now()
-            if self.busy and settled < PLENTY:
+            if self.busy:
                 await self._rounds.serve(self)
         return None
 
     @property
     def busy(self) -> bool:
         """Whether it is to be read in rounds."""
-        return self.client.in_flight >= CROWD and self.client.error is None
+        return self.client.in_flight >= CROWD and self._brought < PLENTY and self.client.error is None
 
     def read_now(self) -> bool:
         """Take what has arrived, in a round. False: there was nothing."""
@@ -334,21 +335,20 @@ class Connection:
         self._take(data)
         return True
 
-    def _take(self, data: bytes) -> int:
-        """Take what was read. Returns how many requests it has settled. :meth:`write_now` must follow."""
+    def _take(self, data: bytes) -> None:
+        """Take what was read. :meth:`write_now` must follow."""
         client = self.client
         self._reading = True
         self._heard = trio.current_time()
         if not data:
-            self.fail("the peer closed the connection")
-            return 0
+            return self.fail("the peer closed the connection")
         done = client.feed(data)
         if self._asked is not None and client.pong == self._asked[0]:
             self.round_trip, self._asked = self._heard - self._asked[1], None
         if done and (reason := self._settle(done)) is not None:
             client.retire(reason)
-        self.check()
-        return len(done.accepted)
+        self._brought = len(done.accepted)
+        return self.check()
 
     def write_now(self) -> None:
         """Send what is due after a read."""

@@ -19,8 +19,8 @@ SHORTEST, LONGEST = 0.002, 0.01
 twelfth of a window's rate, once the thread is busy, and the shortest a sixtieth."""
 CROWD = 32
 """Requests in flight on one connection from which on it is busy. With fewer, each answer is read as it comes."""
-PLENTY = 256
-"""Requests that one read has settled: a connection that brings so many at once needs no rounds."""
+PLENTY = 128
+"""Requests that one read has settled: a connection that brings so many at once, as over loopback, needs no rounds."""
 
 
 class Member(Protocol):
