@@ -164,7 +164,7 @@ class ScriptedTransport:
 
 
 class Cache:
-    async def get(self, id: int) -> Campaign | None:
+    async def get(self, id: int, texts: int = 0) -> Campaign | None:
         await trio.lowlevel.checkpoint()
         if id != 9:
             return None

@@ -38,7 +38,7 @@ class SlowCache(Cache):
 
     away = 0.0
 
-    async def get(self, id: int) -> Campaign | None:
+    async def get(self, id: int, texts: int = 0) -> Campaign | None:
         await trio.sleep_until(self.away)
         return await super().get(id)
 

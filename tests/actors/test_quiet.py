@@ -85,7 +85,7 @@ class Known:
             9, 1, "firing", Message(title="t", body="b"), None, {"ttl_ms": 1}, 1, 1, None, False, windows=windows
         )
 
-    async def get(self, id: int) -> Campaign:
+    async def get(self, id: int, texts: int = 0) -> Campaign:
         await trio.lowlevel.checkpoint()
         return self.campaign
 
