@@ -117,28 +117,18 @@ async def test_reading_busy_connections_takes_a_fifth_of_the_time_however_little
         assert waited <= rest + cost + 1e-6, "nothing waits for longer"
 
 
-async def test_a_connection_that_brings_plenty_is_read_as_it_comes(
-    autojump_clock: Any, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("network", "busy"), [(FAR, False), (SCATTERED, True)])
+async def test_a_connection_that_brings_plenty_in_one_read_leaves_the_rounds(
+    autojump_clock: Any, network: DistantNetwork, busy: bool
 ) -> None:
-    """As over loopback: rests between its rounds cost a sixth of the rate."""
-    near = DistantNetwork(window=1 << 24, answers=Latency(constant=4.0))
-    async with provider(near, connections=1) as transport, trio.open_nursery() as nursery:
-
-        async def send(size: int, after: float) -> None:
-            await trio.sleep(after)
-            while True:
-                await transport.send(batch(size))
-
-        nursery.start_soon(transport.send, batch(40))  # the first answers are few
-        for turn in range(1, 5):
-            nursery.start_soon(send, 240, turn * TURN)
-        await trio.sleep(0.01)
-        record = Record(transport, monkeypatch)
-        await trio.sleep(0.3)
-        waits = [min((read for read in record.read if read >= sent), default=sent) - sent for sent in record.sent]
-        nursery.cancel_scope.cancel()
-    assert len(waits) > 200
-    assert sum(wait > TURN / 2 for wait in waits) < 0.4 * len(waits), "in rounds it is every second one"
+    """Over loopback rests between its rounds cost a sixth of the rate."""
+    async with provider(network, connections=1) as transport, trio.open_nursery() as nursery:
+        (connection,) = transport.pool._connections
+        nursery.start_soon(transport.send, batch(950))
+        while connection.client.accepted == 0:  # noqa: ASYNC110 - virtual time
+            await trio.sleep(TURN / 4)
+        assert connection.client.in_flight >= CROWD
+        assert connection.busy is busy
 
 
 async def test_a_connection_that_ends_in_a_round_ends_its_requests_and_no_others(autojump_clock: Any) -> None:
