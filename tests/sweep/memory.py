@@ -455,6 +455,7 @@ class MemoryStore:
         fields: Any = None,
         already: Any = (),
         versions: Any = None,
+        only: None = None,
         keep: bool | None = None,
     ) -> list[Any]:
         parts: list[Any] = []

@@ -39,8 +39,8 @@ class RingLink(WatchedLink):
         self.kept: dict[str, list[bytes]] = {}
 
     async def call(self, where: str, verb: str, *args: Any, **options: Any) -> list[Any]:
-        if verb == "store.page_read" and args[8:] == (True,):  # the page stays there, so look into it first
-            (parts,) = await super().call(where, verb, *args[:8], **options)
+        if verb == "store.page_read" and args[9:] == (True,):  # the page stays there, so look into it first
+            (parts,) = await super().call(where, verb, *args[:9], **options)
             answer = await super().call(where, verb, *args, **options)
             self.kept[answer[2]] = [part[2] for part in parts]
             return answer
