@@ -39,9 +39,12 @@ _COSTS: Final = dict.fromkeys(
 PLAIN: Final = Shape(("what",), {"value": ""}, unit="unit")
 """Rows of ``what``, ``value`` and ``unit``: a bench that prints these needs no line in the table."""
 SHAPES: Final[Mapping[str, Shape]] = {
+    "armed": PLAIN,
+    "bottleneck": Shape(("number", "limit"), {"remaining": ""}),
     "choices": Shape(("choice", "value"), {**_PUSH, "rss_mb": "MB"}, arguments=("--rounds", "1")),
     "classes": PLAIN,
     "events": PLAIN,
+    "forecast": Shape(("number",), {"error": ""}),
     "import": PLAIN,
     "lanes": Shape(("rate", "walked"), {"first_ms": "ms"}),
     "networks": Shape(("network", "state"), {**_PUSH, "rss_mb": "MB"}),

@@ -66,6 +66,10 @@ def report(state: str = "done", delivered: int = 98, **more: Any) -> dict[str, A
         "compared": "",
         "reach": None,
         "herd": None,
+        "armed_at": None,
+        "approval": None,
+        "canary": None,
+        "canary_of": None,
         **more,
     }
 

@@ -335,15 +335,15 @@ async def test_a_sessions_cookie_is_for_tls_alone_where_the_page_is(own_link: Li
         assert (await client.get("/v1/session")).json()["role"] == "operator"
 
 
-async def test_an_apps_key_reads_nothing(api: httpx.AsyncClient) -> None:
-    """Issue 22."""
+async def test_an_apps_key_reads_only_what_its_backend_needs(api: httpx.AsyncClient) -> None:
+    """Issues 22 and 25."""
     _, key = await made(api, "app")
     assert (await api.post("/v1/subscribers", json=subscriber(1), headers=key)).json() == {"inserted": 1, "updated": 0}
     names = {"id": "aaaaabcdefghi", "name": "n9", "channel": "ios", "draft_id": "k7r2m5qpx4n3a"}
     reading = [route for route in TABLE if route.method == "GET" and route.scope is not None]
     assert {
         route.path for route in reading if (await api.get(route.path.format(**names), headers=key)).status_code != 403
-    } == {"/v1/session"}, "who it is itself"
+    } == {"/v1/session", "/v1/certificate-key", "/v1/feed"}, "who it is itself, a public key, and which tokens are dead"
 
 
 async def test_while_the_store_is_away_a_key_is_not_called_wrong(api: httpx.AsyncClient, own_link: Link) -> None:

@@ -24,10 +24,13 @@ LOST = [LinkLost("cut"), LinkDown("cut"), FireFailed("", "the store does not ans
 class Blinking:
     """A newsroom whose every method loses its first calls, one before and one after they have reached the store."""
 
-    def __init__(self, real: Any) -> None:
-        self.real, self.calls = real, Counter[str]()
+    def __init__(self, real: Any, calls: Counter[str] | None = None) -> None:
+        self.real, self.calls = real, Counter[str]() if calls is None else calls
 
     def __getattr__(self, name: str) -> Any:
+        if name == "subscribers":
+            return Blinking(self.real.subscribers, self.calls)
+
         async def call(*args: Any) -> Any:
             self.calls[name] += 1
             if self.calls[name] == 1:
@@ -57,7 +60,7 @@ async def test_the_demo_fills_its_base_and_fires_once_over_a_link_that_is_lost(
     real = newsroom(own_link, channels=config.channels)
     with trio.fail_after(30):
         await demo.show(Blinking(real), config, demo.Terminal())  # type: ignore[arg-type]
-    assert sum((await real.count()).values()) == 2500
+    assert sum((await real.subscribers.count()).values()) == 2500
     assert [each.id for each in (await real.campaigns(100)).items] == [each.id for each in shown]
 
 
@@ -71,17 +74,21 @@ async def test_the_demo_puts_again_what_was_refused_while_its_node_had_no_lease(
     real, calls = newsroom(own_link, channels=config.channels), 0
 
     class Late:
+        @property
+        def subscribers(self) -> Late:
+            return self
+
         async def put(self, rows: list[Any]) -> Any:
             nonlocal calls
             calls += 1
             if calls > 2:
-                return await real.put(rows)
+                return await real.subscribers.put(rows)
             late = range(0, len(rows), calls)  # all, and then every second
-            stored, _ = await real.put([row for n, row in enumerate(rows) if n not in late])
+            stored, _ = await real.subscribers.put([row for n, row in enumerate(rows) if n not in late])
             return stored, {n: Problem("channel", "no node serves it") for n in late}
 
     await demo._fill(Late(), config, demo.Terminal())  # type: ignore[arg-type]
-    assert sum((await real.count()).values()) == 1500
+    assert sum((await real.subscribers.count()).values()) == 1500
 
 
 async def test_what_no_repeat_can_mend_is_said_at_once() -> None:
