@@ -23,6 +23,7 @@ from broadside.config.config import Channel, Config, Http, NodeConfig
 from broadside.datafolder import DataFolder
 from broadside.node.node import Node
 from broadside.shared_tokens import TokenHolder, TokenMaker
+from campaigns.guards import NO_GUARDS
 from campaigns.identity import parse_campaign
 from campaigns.message import Message
 from tests.transports.scripted_peer import Peer
@@ -94,7 +95,9 @@ async def node(
         for name in APPS
     }
     data = tmp_path / "var"
-    config = Config(node=NodeConfig(data=data, workers=2), http=Http(bind="127.0.0.1:0"), channels=channels)
+    config = Config(
+        node=NodeConfig(data=data, workers=2), http=Http(bind="127.0.0.1:0"), channels=channels, guards=NO_GUARDS
+    )
     folder = DataFolder(data)
     with folder.locked():
         node = Node(config, folder)

@@ -223,7 +223,7 @@ end},
         add(id, id % 3 == 0 and 'ios' or 'android', 't' .. id)
     end
     local read = page_read(0, ALL, nil, 9)
-    local parts, skipped, name = page_read(0, ALL, nil, 9, nil, nil, nil, nil, true)
+    local parts, skipped, name = page_read(0, ALL, nil, 9, nil, nil, nil, nil, nil, true)
     t:plan(3 + 3 * #read + 4)
     t:is(#parts, #read)
     t:is_deeply(skipped, {})
@@ -245,13 +245,13 @@ end},
 {'a page that nobody puts is dropped in the end', function(t)
     fresh()
     add(1, 'ios', 't')
-    local _, _, name = page_read(0, ALL, nil, 9, nil, nil, nil, nil, true)
+    local _, _, name = page_read(0, ALL, nil, 9, nil, nil, nil, nil, nil, true)
     local fiber, real = require('fiber'), require('fiber').clock
-    local _, _, second = page_read(0, ALL, nil, 9, nil, nil, nil, nil, true)
+    local _, _, second = page_read(0, ALL, nil, 9, nil, nil, nil, nil, nil, true)
     t:plan(2)
     t:is_deeply({kept_pages.has(name), kept_pages.has(second)}, {true, true})
     fiber.clock = function() return real() + 61 end
-    local _, _, third = page_read(0, ALL, nil, 9, nil, nil, nil, nil, true)
+    local _, _, third = page_read(0, ALL, nil, 9, nil, nil, nil, nil, nil, true)
     fiber.clock = real
     t:is_deeply({kept_pages.has(name), kept_pages.has(second), kept_pages.has(third)}, {false, false, true})
     kept_pages.drop(third)

@@ -65,7 +65,7 @@ async def fired(ring: list[Server]) -> AsyncIterator[tuple[list[House], set[int]
         everybody = {row[0] for row in rows if is_in(row[:13], where)}
         audience = {"where": where.plain()}
         await store.call("store", "store.campaign_create", campaign, "{}", audience, {"page_size": 2, "ttl_ms": 1}, NOW)
-        (batons,) = await store.call("store", "store.campaign_fire", campaign, 1, NOW)
+        batons, *_ = await store.call("store", "store.campaign_fire", campaign, 1, NOW)
         await houses[0].call("baton_put", batons)
         yield houses, everybody, max(row[0] for row in rows)
 

@@ -102,6 +102,7 @@ class PlainClient:
         self._cap = stream_cap
         self._next_id = 1
         self._pings = 0
+        self._need = 1  # octets of the window that the last request took
         self._closed = False
         self.settled = False
         """The peer's SETTINGS have arrived: its limits are known."""
@@ -129,7 +130,8 @@ class PlainClient:
         """How many more requests may be begun now; 0 before the peer's SETTINGS and once retiring."""
         if not self.settled or self.retiring is not None or self.error is not None or self._unfinished:
             return 0
-        if self._h2.outbound_flow_control_window <= 0:
+        window = self._h2.outbound_flow_control_window
+        if window <= 0 or (self._live and window < self._need):
             return 0
         return max(0, min(self._h2.remote_settings.max_concurrent_streams, self._cap) - len(self._live))
 
@@ -154,7 +156,8 @@ class PlainClient:
             request = Request(*requests[n])
             body = request.body
             size = len(body)
-            if min(size, stream_window) > connection.outbound_flow_control_window:
+            self._need = max(1, min(size, stream_window))
+            if self._need > connection.outbound_flow_control_window:
                 break
             # What varies stays out of the peer's table: it would push out what does not.
             path: Header = (b":path", template.path)
