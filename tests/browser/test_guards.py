@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import msgspec
 from playwright.sync_api import Page, expect
 
+from broadside.api.subscriber import Subscriber
+from broadside.demo import samples
 from tests.browser.ring_with_pages import SOME, RingWithPages
 from tests.browser.test_story import campaign_of, hold, narrow, write
 from tests.browser.visit import Visit
@@ -122,6 +125,10 @@ def test_a_canary_leads_on_to_the_rest_by_itself(visit: Callable[..., Visit], ri
 def test_a_canary_that_fails_stops_and_its_rest_is_sent_when_somebody_says_so(
     visit: Callable[..., Visit], ring: RingWithPages
 ) -> None:
+    # those of the sample base are gone after the first campaign
+    dead = [Subscriber(channel="ios-news", token=f"{samples.DEAD}{n:060x}", country="DE") for n in range(200)]
+    with ring.client() as client:
+        client.upsert(msgspec.json.Encoder().encode_lines(dead))
     first = ring.fire("A sick canary", canary=0.4, canary_limit=0.0, audience=SOME).id
     page = visit("editor").page(f"/campaigns/{first}")
     live = page.locator("#live")
