@@ -5,6 +5,7 @@ It has no settings and no secrets. It gets them when it becomes a worker: in its
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import subprocess
 import sys
@@ -107,7 +108,8 @@ class SpareWorker:
         taken = self._taken = trio.Event()
         try:
             line = wire.MessageStream(stream)
-            await line.send(wire.Prepare(self._platforms))
+            with contextlib.suppress(trio.BrokenResourceError):  # it has died already, and says why on its way out
+                await line.send(wire.Prepare(self._platforms))
             self._waiting = Waiting(process, stream, line)
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(_when_over, process, nursery.cancel_scope)
