@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,9 +9,9 @@ from typing import Annotated, Any
 import msgspec
 from cyclopts import Parameter
 
-from broadside.api import strict_json
 from broadside.api.audience_request import AudienceRequest, TagConditions
-from broadside.errors import RecordError, UsageError, shown
+from broadside.cli.json_file import read_json
+from broadside.errors import UsageError
 
 _Texts = list[str] | None
 
@@ -49,7 +48,7 @@ class AudienceOptions:
         """Return the audience; None: no condition (raises ``UsageError``)."""
         given = {each.name: value for each in fields(self) if (value := getattr(self, each.name)) not in (None, False)}
         path = given.pop("audience", None)
-        file = None if path is None else _read(path)
+        file = None if path is None else read_json(path, AudienceRequest, "an audience", "--audience")
         if not given:
             return file
         tags = TagConditions(any=self.tag, all=self.tag_all, none=self.tag_none)
@@ -75,16 +74,3 @@ class AudienceOptions:
         except msgspec.ValidationError as error:
             field = str(error).rpartition("$.")[2].strip("`").replace("_", "-")
             raise UsageError(f"--{field}: {error} (a share is above 0, and 1 at most)") from None
-
-
-def _read(path: Path) -> AudienceRequest:
-    where = f"--audience: file {shown(str(path))}"
-    try:
-        content = path.read_bytes().removeprefix(codecs.BOM_UTF8)
-    except OSError as error:
-        reason = "not found" if isinstance(error, FileNotFoundError) else f"cannot be read: {error.strerror}"
-        raise UsageError(f"{where} {reason} (name a JSON file)") from None
-    try:
-        return strict_json.decode(content, AudienceRequest, "an audience")
-    except RecordError as error:
-        raise UsageError(f"{where}: {error}") from None

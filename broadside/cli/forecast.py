@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import codecs
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
 
-from broadside.api import strict_json
 from broadside.api.api_client import Client
 from broadside.api.campaign_report import FireRequest
 from broadside.api.forecast_text import forecast_lines
 from broadside.api.v1 import table as routes
 from broadside.cli.audience_options import AudienceOptions
 from broadside.cli.composing import composed
+from broadside.cli.json_file import read_json
 from broadside.cli.message_options import Channels, KindName, QuietChoice, Ttl, Written, of_kind, request_of
 from broadside.cli.options import ConfigFile, DataDir, Json, data_folder
 from broadside.cli.output import say, say_json
 from broadside.cli.when import When
-from broadside.errors import RecordError, UsageError, shown
+from broadside.errors import UsageError
 
 _NOW = When()
 
@@ -50,7 +49,7 @@ def forecast(
         others = channel, kind, ttl, quiet, who.request()
         if written is not None or any(each is not None for each in others) or when != _NOW:
             raise UsageError(f"{file}: has all of the campaign (leave the options out)")
-        request = _read(file)
+        request = read_json(file, FireRequest, "a campaign")
     else:
         request = composed(of_kind(request_of(written or Written(), channel, ttl), kind, quiet), who, when, folder)
     with Client.of(folder) as node:
@@ -61,16 +60,3 @@ def forecast(
         for line in forecast_lines(found):
             say(line)
     return 1 if any(each.seconds is None for each in found.channels.values()) else 0
-
-
-def _read(path: Path) -> FireRequest:
-    where = f"file {shown(str(path))}"
-    try:
-        content = path.read_bytes().removeprefix(codecs.BOM_UTF8)
-    except OSError as error:
-        reason = "not found" if isinstance(error, FileNotFoundError) else f"cannot be read: {error.strerror}"
-        raise UsageError(f"{where} {reason} (name a JSON file)") from None
-    try:
-        return strict_json.decode(content, FireRequest, "a campaign")
-    except RecordError as error:
-        raise UsageError(f"{where}: {error}") from None
