@@ -55,7 +55,7 @@ class Campaign:
     active_ms: int | None = None
     """Milliseconds in which something of it could be sent; read with ``held``."""
     put: bool = False
-    """Whether every page that was claimed is on the tubes; read with ``held``."""
+    """Whether the walk has ended and all its pages are on the tubes; read with ``held``."""
 
     texts: int = 0
     """The version of its texts: how often they were corrected."""

@@ -276,6 +276,7 @@ class Store:
         if not answer or answer[0] is None:
             return campaign  # they have left the store with its ledger
         text, held, active, put = answer
+        put = put and campaign.walked  # before the walk's end, more pages may be claimed
         # read again: whoever is among those who wait by now must also be among those who are left
         campaign = await self.campaign_get(id) or campaign
         windows = None if waits else _WINDOWS.decode(text)

@@ -187,6 +187,40 @@ async def test_nobody_counts_as_reached_while_their_page_is_just_being_put(
     assert (found.reached, found.held, sum(each.remaining for each in found.channels.values())) == (False, 40, 120)
 
 
+async def test_nobody_counts_as_reached_while_the_last_page_is_just_being_claimed(
+    night: Night, own_link: Link, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """21.6: no page was claimed at the first look, so none was missing from the tubes; at the second the walk had
+    ended, and nobody was counted yet: on busy cores the demo said that it had reached all, with 0 pushes."""
+    await night.zoned(120)
+    await night.fire_at(START)
+    call = own_link.call
+    claimed: list[Page | None] = []
+
+    async def between(where: str, verb: str, *given: Any, **more: Any) -> Any:
+        answer = await call(where, verb, *given, **more)
+        if verb == "store.campaign_windows" and not claimed:
+            claimed.append(None)
+            claimed[0] = await night.page()
+        return answer
+
+    monkeypatch.setattr(own_link, "call", between)
+    campaign = await night.store.campaign_waits(CAMPAIGN)
+    assert campaign is not None
+    assert (campaign.walked, len(claimed)) == (True, 1)
+    assert not report(campaign, START, ()).reached
+    again = await night.store.campaign_waits(CAMPAIGN)
+    assert again is not None
+    assert not again.put, "the page is claimed, and not on the tubes"
+    page = claimed[0]
+    assert page is not None
+    assert await night.tubes.page_put(page.taken, *split(page, BOTH, START)) == "put"
+    await night.report()
+    again = await night.store.campaign_waits(CAMPAIGN)
+    assert again is not None
+    assert again.put
+
+
 async def test_a_page_that_is_put_again_is_counted_once_among_those_who_wait(night: Night) -> None:
     await night.zoned(120)
     await night.fire_at(START)
