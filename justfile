@@ -151,7 +151,7 @@ inputs *arguments: _ready
 soak *arguments: _ready
     @exec .venv/bin/python -m tests.system.soak "$@"
 
-# measure one thing: ./dev bench supervision|transport|storage|import|pipeline|networks|classes|lanes|events|peers|ring|choices|armed|forecast|bottleneck [--json] [--against COMMIT]
+# measure one thing: ./dev bench supervision|transport|storage|import|pipeline|networks|classes|lanes|events|peers|ring|choices|armed|forecast|bottleneck|backup [--json] [--against COMMIT]
 [no-exit-message]
 bench *arguments: _ready _peers
     @exec .venv/bin/python -m benchmarks "$@"

@@ -100,7 +100,8 @@ class Embedded:
         return text.encode() + b"\n"
 
     def remove_runtime(self) -> None:
-        """Delete the socket, and the link to it; call it when the instance has ended."""
-        for remove in (self.socket.unlink, self.link.unlink, self.link.parent.rmdir):
+        """Delete the sockets, and the link to them; call it when the instance has ended."""
+        admin = self.directory / "admin.sock"
+        for remove in (admin.unlink, self.socket.unlink, self.link.unlink, self.link.parent.rmdir):
             with contextlib.suppress(OSError):
                 remove()

@@ -53,3 +53,11 @@ class EmbeddedUnavailable(StorageError):
 
 class AdminRefused(StorageError):
     """An instance refused a command on its admin socket; the text says why."""
+
+
+class BackupRefused(StorageError):
+    """A backup cannot be made, or is not restored, as it is asked for; the text says why and what to do."""
+
+
+class BackupFailed(StorageError):
+    """A backup or its restoration failed on its way, and left nothing behind; the text says why."""

@@ -11,12 +11,14 @@ from cyclopts import App, CycloptsError, Parameter
 
 from broadside.cli import (
     audience,
+    backup,
     campaign,
     certificates,
     completion,
     dead,
     doctor,
     drill,
+    example,
     fire,
     key,
     node,
@@ -27,6 +29,7 @@ from broadside.cli import (
     site_load,
     status,
     subscribers,
+    support,
     tube,
     twin,
 )
@@ -44,7 +47,7 @@ First steps:
     broadside doctor                   when something does not work
 
 Without a broadside.toml in the current folder, every command uses the demo's
-configuration. broadside.example.toml shows every key.
+configuration. `broadside example` prints one with every key.
 
 Exit codes:
     0  done
@@ -70,6 +73,7 @@ def build() -> App:
     )
     for group in (
         node,
+        example,
         fire,
         audience,
         campaign,
@@ -85,6 +89,8 @@ def build() -> App:
         drill,
         status,
         doctor,
+        support,
+        backup,
         servers,
         completion,
     ):

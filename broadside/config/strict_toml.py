@@ -33,7 +33,7 @@ def parse(path: Path) -> dict[str, Any]:
         with path.open("rb") as file:
             whose, raw = machine_users.stranger(os.fstat(file.fileno()).st_uid), file.read()
     except FileNotFoundError:
-        remedy = "copy broadside.example.toml, or leave --config out to run the demo"
+        remedy = "copy broadside.example.toml, which `broadside example` prints; without --config the demo runs"
         raise ConfigError([Problem(str(path), "no such file", remedy)]) from None
     except OSError as error:
         remedy = "name a file that this user may read"

@@ -22,7 +22,7 @@ from broadside.config.http import Http
 from broadside.config.tarantool import OwnQueue, ServerConfig, is_loopback
 from broadside.datafolder import DataFolder
 from broadside.demo.demo_config import load_or_demo
-from broadside.doctor import checks_ring
+from broadside.doctor import checks_ring, checks_upkeep
 from broadside.doctor.findings import Finding, reason
 from broadside.errors import BroadsideError, ConfigError
 from broadside.newsroom.alarms import DISK_REMEDY
@@ -64,6 +64,7 @@ def examine(config_file: Path | None, data: Path | None) -> Iterator[Finding]:
         yield checks_ring.greeting("queue", config.queue.uri)
     for peer in config.peers:
         yield checks_ring.peer(peer)
+    yield from checks_upkeep.upkeep(config, folder)
     yield from _open_figures(config.http)
     yield from _channels(config)
     yield from asleep(config)

@@ -1,7 +1,9 @@
 -- The admin socket: one line of JSON in, one out. It is in the data folder, mode 0600, and never on the network.
 
+local backup = require('backup')
 local fio = require('fio')
 local json = require('json')
+local log = require('log')
 local socket = require('socket')
 local instance = require('instance')
 local replication = require('replication')
@@ -20,8 +22,17 @@ local function pages(campaign)
     return list
 end
 
+-- config.admin: whether it is a server of its own; an embedded instance is its node's, and is only backed up.
 local function commands(config)
-    return {
+    local known = {
+        measure = function() return backup.measure(config.roles) end,
+        backup = function() return backup.take(config.roles) end,
+        sizes = backup.sizes,
+    }
+    if not config.admin then
+        return known
+    end
+    local servers = {
         status = function() return replication.status() end,
         pages = function(asked) return pages(asked.campaign) end,
         apply = function()
@@ -34,10 +45,15 @@ local function commands(config)
             return status
         end,
     }
+    for name, command in pairs(servers) do
+        known[name] = command
+    end
+    return known
 end
 
-local function answer(known, line)
-    local ok, result = pcall(function()
+-- A command may return a second value: what to do when the client has gone.
+local function answer(known, line, client)
+    local ok, result, after = pcall(function()
         local asked = json.decode(line)
         local command = known[asked.command]
         if command == nil then
@@ -45,7 +61,13 @@ local function answer(known, line)
         end
         return command(asked)
     end)
-    return json.encode(ok and {ok = true, result = result} or {ok = false, error = tostring(result)}) .. '\n'
+    client:write(json.encode(ok and {ok = true, result = result} or {ok = false, error = tostring(result)}) .. '\n')
+    if ok and after ~= nil then
+        repeat
+            local more = client:read(1) -- until the client hangs up, or is killed
+        until more == nil or more == ''
+        after()
+    end
 end
 
 function admin.serve(config)
@@ -55,11 +77,16 @@ function admin.serve(config)
     local server = socket.tcp_server('unix/', path, function(client)
         local line = client:read('\n', 10)
         if line ~= nil and line ~= '' then
-            client:write(answer(known, line))
+            answer(known, line, client)
         end
     end)
     if server == nil then
-        error(('%s/admin.sock: %s'):format(fio.cwd(), require('errno').strerror()), 0)
+        local why = ('%s/admin.sock: %s'):format(fio.cwd(), require('errno').strerror())
+        if config.admin then
+            error(why, 0)
+        end
+        log.warn('%s: this instance cannot be backed up', why) -- but all else goes on
+        return
     end
     fio.chmod(path, tonumber('600', 8))
 end

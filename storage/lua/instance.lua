@@ -58,8 +58,8 @@ function instance.reload(config)
     instance.apply(config)
 end
 
--- config: directory, listen, hosts?, users, channels?, roles?, memory, wal_mode, replication?, admin? (with its
--- socket). Returns what `instance.tell` reports; `recovered`: the seconds that it took to read its data.
+-- config: directory, listen, hosts?, users, channels?, roles?, memory, wal_mode, replication?, admin? (see admin.lua).
+-- Returns what `instance.tell` reports; `recovered`: the seconds that it took to read its data.
 function instance.start(config)
     -- Little is alive here; the garbage is batches of 80 KB. So the collector may wait for four times as much garbage:
     -- by default it took a seventh of the CPU, now a fifteenth.
@@ -86,9 +86,7 @@ function instance.start(config)
         hosts.guard(hosts.with_local(config.hosts or {}, config.listen))
     end
     box.cfg({listen = config.listen}) -- last: a client that can connect finds everything in place
-    if config.admin then
-        require('admin').serve(config)
-    end
+    require('admin').serve(config)
     return {
         ready = true, uuid = box.info.uuid, version = _TARANTOOL, read_only = box.info.ro, recovered = recovered,
     }

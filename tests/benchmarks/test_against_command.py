@@ -113,7 +113,7 @@ def test_one_round_is_refused(repository: Repository, capsys: pytest.CaptureFixt
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
-        ([], 0, "NAME: armed|bottleneck|choices|classes|events|"),
+        ([], 0, "NAME: armed|backup|bottleneck|choices|classes|events|"),
         (["nothing"], 2, 'there is no bench "nothing" here'),
         (["storage", "--help"], 0, "size of the large base"),
         (["storage", "--against", "main", "--help"], 0, "turns of each, 2 or more (5)"),

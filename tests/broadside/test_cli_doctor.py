@@ -105,7 +105,9 @@ def test_a_kind_that_is_silent_on_a_channel_that_always_rings_is_a_warning(
     for text in (named + silent, off + named + silent, off + named + silent + own, named):
         (tmp_path / "broadside.toml").write_text(text)
         assert cli.run(["doctor"]) == 0
-        told.append([line for line in capfd.readouterr().out.splitlines() if line.startswith("??")])
+        # whether anything keeps the clock right is this machine's business
+        said = capfd.readouterr().out.splitlines()
+        told.append([line for line in said if line.startswith("??") and not line.startswith("?? clock")])
     warning = (
         '?? old: it names no quiet_channel, so at night pushes of gossip (quiet = "silent") are held, not shown '
         'silently (quiet_channel = "ID" in [channels.old]: the app\'s own notification channel without sound)'

@@ -8,12 +8,16 @@ from __future__ import annotations
 import hashlib
 import re
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
 
+from broadside import cli
 from broadside.newsroom.coverage import coverage, verify
+from campaigns.identity import campaign_text
 from storage.embedded import LUA
+from tests.broadside.test_full_memory import Configured
 from tests.broadside.test_node_end_to_end import NodeProcess
 from tests.conftest import Server, linked
 from tests.storage.test_walk_verbs import CAMPAIGN, NOW, House
@@ -23,6 +27,25 @@ STEPS = sorted(LUA.glob("roles/*/steps/step_*.lua"))
 FIXED = sorted(LUA.glob("roles/*/steps/*.lua"))
 CHECKSUMS = LUA / "roles" / "steps.sha256"
 FOLDERS = sorted(folder.name for folder in WRITTEN.iterdir())
+CONFIGURATION = """
+[node]
+name = "n1"
+data = "var"
+workers = 1
+[http]
+bind = "127.0.0.1:0"
+[newsroom]
+quiet = "off"
+[channels.ios]
+platform = "apns"
+app = "com.example.news"
+twin = true
+[channels.android]
+platform = "fcm"
+app = "example-news"
+twin = true
+"""
+NEWER_QUEUE = OPEN + "box.space.tubes_state:replace({'schema', 99}) os.exit(0)"
 NEWER = OPEN + "box.space.store_meta:replace({'schema', box.space.store_meta:get('schema').value + 1}) os.exit(0)"
 
 
@@ -141,3 +164,62 @@ def test_a_node_refuses_the_base_of_a_newer_broadside_in_one_plain_sentence(tmp_
     assert found, said
     assert int(found[1]) == int(found[2]) + 1
     assert "traceback" not in said.lower()
+
+
+@pytest.mark.timeout(120)
+def test_a_whole_node_goes_on_with_the_folder_that_the_version_before_left(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """With its queue: a batch with a poison counter, a line of the outbox, and a page that waits for its baton."""
+    node = Configured(tmp_path)
+    (tmp_path / "broadside.toml").write_text(CONFIGURATION)
+    node.data.mkdir(mode=0o700)
+    shutil.copytree(WRITTEN / FOLDERS[-2], node.data / "tarantool")
+    (node.data / "tarantool").chmod(0o700)
+    node.start()
+    try:
+        node.wait_for("serving;", 60)
+        assert node.api("/v1/subscribers/count")["total"] == SUBSCRIBERS
+        id = campaign_text(CAMPAIGN)
+        node.until(lambda: node.api(f"/v1/campaigns/{id}")["state"] == "done", "end of the campaign under way", 60)
+        channels = node.api(f"/v1/campaigns/{id}")["channels"]
+        assert sum(tally["remaining"] for tally in channels.values()) == 0
+        assert channels["android"]["delivered"] == SUBSCRIBERS // 2, "two of them before the upgrade"
+        ours = ["--data", str(node.data)]
+        assert cli.run(["campaign", "verify", id, *ours]) == 0
+        assert cli.run(["subscribers", "put", "ios", "f" * 64, *ours]) == 0
+        assert cli.run(["fire", "--title", "after the upgrade", "--channel", "ios", "--wait", *ours]) == 0
+        assert node.ledger()["f" * 64] == 1
+        capfd.readouterr()
+        assert cli.run(["peers", "list", "--json", *ours]) == 0
+        assert '"epoch":1' in capfd.readouterr().out, "the same owner goes on"
+        assert node.end() == 0
+    finally:
+        if node.process is not None and node.process.poll() is None:
+            node.process.kill()
+    assert versions(node.data / "tarantool") == (newest("store"), newest("tubes"))
+
+
+@pytest.mark.parametrize(("owner", "text"), [("store", NEWER), ("queue", NEWER_QUEUE)])
+def test_an_instance_refuses_what_a_newer_broadside_wrote_and_changes_nothing_in_it(
+    owner: str, text: str, tmp_path: Path
+) -> None:
+    folder = tmp_path / "tarantool"
+    shutil.copytree(WRITTEN / FOLDERS[-1], folder)
+    folder.chmod(0o700)
+    script(text, folder)
+    before = versions(folder)
+    server = Server(folder, CHANNELS)
+    process = subprocess.Popen(
+        server.embedded.command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+    )
+    assert process.stdin is not None
+    assert process.stderr is not None
+    with process:  # its standard input stays open, as a node would keep it
+        process.stdin.write(server.embedded.handshake)
+        process.stdin.flush()
+        assert process.wait(30) == 1
+        said = process.stderr.read().decode()
+    server.embedded.remove_runtime()
+    assert re.search(rf"the {owner} has schema \d+, this Broadside knows \d+: start a newer Broadside", said), said
+    assert versions(folder) == before
