@@ -171,6 +171,18 @@ check: _ready
         .venv/bin/mypy; types=$?; wait $rules && exit $types
     .venv/bin/lint-imports
 
+# follow docs/deploy.md word by word, on two servers made of namespaces (needs root, Linux; not in ./dev test)
+[no-exit-message]
+follow-page *arguments: _ready
+    @exec .venv/bin/python -m pytest -q -p no:xdist tests/deploy/follow_page.py "$@"
+
+# carry out the Dockerfile in a chroot and run the result as the image would (needs root, Linux, debootstrap)
+[no-exit-message]
+image-steps: _ready
+    #!/bin/sh
+    command -v debootstrap >/dev/null || .venv/bin/just _install debootstrap debootstrap || exit 1
+    exec .venv/bin/python -m tests.deploy.image_steps
+
 # send the API requests of every kind, by each role for some seconds: does one get an answer not in its document?
 [no-exit-message]
 fuzz seconds="60" seed="22": _ready

@@ -88,6 +88,10 @@ class Gate:
         self._rated_since = self._rated_until = -math.inf  # when batches have been waiting for the channel's own rate
         self.begin_anew()
 
+    def change(self, limit: float, limiter: Limiter | None) -> None:
+        """Go on with other settings: see the class."""
+        self.refusals.limit, self._limiter = limit, limiter
+
     def begin_anew(self) -> None:
         """Reset for actors that restart with nothing in hand. The provider's refusals are kept."""
         self.in_hand.clear()

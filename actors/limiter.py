@@ -31,8 +31,7 @@ class Limiter:
 
         Raises ``ValueError`` for a rate or a burst that is not above 0, or a ramp below 0.
         """
-        if not rate_per_second > 0 or not burst > 0 or not ramp >= 0:
-            raise ValueError(f"rate {rate_per_second} and burst {burst} must be above 0, ramp {ramp} at least 0")
+        _check(rate_per_second, burst, ramp)
         self.rate = rate_per_second
         self.burst = burst
         self.ramp = ramp
@@ -41,6 +40,16 @@ class Limiter:
         self._filled = -math.inf
         self._active = 0.0  # seconds of activity since the ramp began
         self._idle = 0.0  # seconds for which the bucket has been full and nothing was taken
+
+    def change(self, rate_per_second: float, burst: float, *, ramp: float = 0.0) -> None:
+        """Go on at another rate. What is saved or owed stays, and a ramp that is over does not begin anew.
+
+        Raises ``ValueError`` as ``__init__``.
+        """
+        _check(rate_per_second, burst, ramp)
+        self._active = ramp if self._active >= self.ramp else min(ramp, self._active)
+        self.rate, self.burst, self.ramp = rate_per_second, burst, ramp
+        self._tokens = min(burst, self._tokens)
 
     def delay(self, n: float, now: float, *, upper: bool = False) -> float:
         """Take ``n`` tokens at ``now`` (seconds, any monotonic clock); return the seconds to wait before using them.
@@ -96,3 +105,8 @@ class Limiter:
             return rising + (tokens - most) / self.rate
         slope, now = (1 - START) * self.rate / self.ramp, self._now()
         return 2 * tokens / (now + math.sqrt(now * now + 2 * slope * tokens))
+
+
+def _check(rate: float, burst: float, ramp: float) -> None:
+    if not rate > 0 or not burst > 0 or not ramp >= 0:
+        raise ValueError(f"rate {rate} and burst {burst} must be above 0, ramp {ramp} at least 0")

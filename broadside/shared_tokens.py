@@ -39,9 +39,15 @@ class TokenMaker:
     def current(self) -> list[wire.SharedToken]:
         """Every credential's token, renewed if needed. A worker gets them in its hello."""
         if self._credentials is None:
-            found = (shared(transport) for transport in self._transports().values())
-            self._credentials = {credential.name: credential for credential in found if credential is not None}
+            self.change(self._transports())
+            assert self._credentials is not None
         return [wire.SharedToken(name, *credential.current()) for name, credential in self._credentials.items()]
+
+    def change(self, transports: Mapping[str, Transport]) -> None:
+        """Make tokens for the credentials of these transports from now on. Known credentials keep their tokens."""
+        known = self._credentials or {}
+        found = (shared(transport) for transport in transports.values())
+        self._credentials = {each.name: known.get(each.name, each) for each in found if each is not None}
 
     async def run(self, ready: Callable[[], None]) -> None:
         """Renew until stopped."""

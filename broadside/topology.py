@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
+import msgspec
 import trio
 
 from actors.archivist import Archivist
@@ -18,7 +21,7 @@ from actors.hands import Hands
 from actors.limiter import Limiter
 from actors.messages import Answered, Page, PartAnswered
 from actors.permit import Permit
-from actors.refusals import Ask
+from actors.refusals import Ask, Refusals
 from actors.reporter import Reporter
 from actors.settler import Settler
 from actors.shepherd import Shepherd
@@ -33,11 +36,24 @@ from campaigns.channel_figures import ChannelFigures
 from campaigns.channel_state import ChannelState
 from campaigns.clock import Clock, wall_clock
 from campaigns.walk_figures import WalkFigures
-from campaigns.where import version_bounds
+from campaigns.where import AppVersions, version_bounds
 from storage.link import Endpoint, Link
 from storage.store import Store
 from storage.tubes import Tubes
-from supervision import ONE_FOR_ALL, ONE_FOR_ONE, REST_FOR_ONE, Actor, ChildSpec, Intensity, Parking, Supervisor
+from supervision import (
+    ONE_FOR_ALL,
+    ONE_FOR_ONE,
+    REST_FOR_ONE,
+    Actor,
+    ChildExists,
+    ChildRunning,
+    ChildSpec,
+    Intensity,
+    NoSuchChild,
+    NotRunning,
+    Parking,
+    Supervisor,
+)
 from transports.contract import Pooling, Transport, TransportSettings
 from transports.load import Load
 from transports.registry import load
@@ -120,7 +136,19 @@ class ChannelGroup:
         self._permit = permit
         self._tokens = tokens
         self._drain = drain
+        self._parking: Parking | None = None
         self._connect()
+
+    async def change(self, setup: wire.ChannelSetup, limiter: Limiter | None) -> None:
+        """Go on with other settings. The connections stay, unless it is more than the rate that has changed.
+
+        What is in hand is settled before: the group drains, and the next one begins.
+        """
+        before, self._setup = self._setup, setup
+        self.gate.change(setup.dead_limit, limiter)
+        if self._parking is not None and _without_pace(before) != _without_pace(setup):
+            await self._parking.renew()
+            self.gate.breaker.retry(trio.current_time())
 
     def _connect(self) -> None:
         self.gate.begin_anew()
@@ -136,7 +164,8 @@ class ChannelGroup:
 
     def parking(self) -> Parking:
         """The group, isolated from other channels: if it crashes too often it is parked, and retried every minute."""
-        parking = self.gate.parking = Parking(f"channel:{self._setup.name}", self._supervisor, observe=observe)
+        parking = Parking(f"channel:{self._setup.name}", self._supervisor, observe=observe)
+        self._parking = self.gate.parking = parking
         return parking
 
     def _supervisor(self, trial: bool) -> Supervisor:
@@ -193,6 +222,80 @@ class ChannelGroup:
         )
 
 
+def _without_pace(setup: wire.ChannelSetup) -> wire.ChannelSetup:
+    return msgspec.structs.replace(setup, pace=None)
+
+
+class Deliveries:
+    """All channels of a worker, and its reporter. ``group``: makes a channel's group; ``reporter``: None for none."""
+
+    def __init__(
+        self,
+        hello: wire.Hello,
+        group: Callable[[wire.ChannelSetup, Limiter | None], ChannelGroup],
+        reporter: Callable[[], Actor] | None,
+    ) -> None:
+        self._drain = hello.drain
+        self._group = group
+        self._reporter = reporter
+        self._limiters: dict[str, Limiter] = {}
+        self._set_rates(hello.channels)
+        self.groups = {setup.name: group(setup, self._limiter(setup)) for setup in hello.channels}
+        """By the channels' names."""
+        self._running: Supervisor | None = None
+
+    def supervisor(self) -> Supervisor:
+        """The tree of one incarnation."""
+        children = [self._spec(name) for name in self.groups]
+        if self._reporter is not None:
+            children.insert(0, ChildSpec("reporter", self._reporter))
+        self._running = Supervisor("delivery", children, strategy=ONE_FOR_ONE, intensity=BUGS, observe=observe)
+        return self._running
+
+    async def change(self, setups: Iterable[wire.ChannelSetup]) -> None:
+        """Serve these channels from now on, with these settings. Channels that stay as they are are not disturbed."""
+        wanted = {setup.name: setup for setup in setups}
+        self._set_rates(wanted.values())
+        async with trio.open_nursery() as nursery:
+            for name in self.groups.keys() & wanted.keys():
+                nursery.start_soon(self.groups[name].change, wanted[name], self._limiter(wanted[name]))
+        for name in [name for name in self.groups if name not in wanted]:
+            del self.groups[name]
+            await self._ask(partial(_end, child=f"channel:{name}"))
+        for name in [name for name in wanted if name not in self.groups]:
+            self.groups[name] = self._group(wanted[name], self._limiter(wanted[name]))
+            await self._ask(partial(_begin, child=self._spec(name)))
+
+    def _spec(self, name: str) -> ChildSpec:
+        return ChildSpec(f"channel:{name}", self.groups[name].parking, shutdown=self._drain, together=True)
+
+    async def _ask(self, change: Callable[[Supervisor], Awaitable[None]]) -> None:
+        if self._running is not None:
+            with suppress(NotRunning, NoSuchChild, ChildExists):  # its next incarnation begins with what is wanted
+                await change(self._running)
+
+    def _limiter(self, setup: wire.ChannelSetup) -> Limiter | None:
+        return None if setup.pace is None else self._limiters[setup.pace.bucket]
+
+    def _set_rates(self, setups: Iterable[wire.ChannelSetup]) -> None:
+        """One limiter per bucket: channels of one project share it."""
+        paces = {setup.pace.bucket: setup.pace for setup in setups if setup.pace is not None}
+        for name, pace in paces.items():
+            if (known := self._limiters.get(name)) is not None:
+                known.change(pace.rate, pace.burst, ramp=pace.ramp)
+            else:
+                self._limiters[name] = Limiter(pace.rate, pace.burst, ramp=pace.ramp)
+
+
+async def _begin(tree: Supervisor, child: ChildSpec) -> None:
+    await tree.start_child(child)
+
+
+async def _end(tree: Supervisor, child: str) -> None:
+    await tree.terminate_child(child)
+    await tree.delete_child(child)
+
+
 class WorkerSupervisor(Supervisor):
     """A worker's root supervisor. At a stop it informs the queue first."""
 
@@ -212,17 +315,39 @@ class WorkerTree:
     def __init__(
         self,
         supervisor: Supervisor,
-        groups: Mapping[str, ChannelGroup],
+        deliveries: Deliveries,
         permit: Permit,
-        walk: WalkFigures,
+        campaigns: CampaignGroup,
+        link: Link,
     ) -> None:
         self.supervisor = supervisor
         self.permit = permit
-        self.walk = walk
+        self.walk = campaigns.figures
         """What its walkers have walked."""
-        self._groups = groups
-        self.refusals = {name: group.gate.refusals for name, group in groups.items()}
+        self._deliveries = deliveries
+        self._groups = deliveries.groups
+        self._campaigns = campaigns
+        self._link = link
+        self._changing = trio.Lock()
+
+    @property
+    def refusals(self) -> dict[str, Refusals]:
         """Channel → the part of its gate that must know of questions about refused tokens, and of answers."""
+        return {name: group.gate.refusals for name, group in self._groups.items()}
+
+    async def change(self, hello: wire.Hello) -> None:
+        """Go on with other settings. What stays as it is is not disturbed, and nothing in hand is lost.
+
+        The walk stops for a moment if it depends on what has changed. It goes on before the channels change: it must
+        not wait until one of them has drained.
+        """
+        async with self._changing:
+            self._link.change(endpoints(hello.store, hello.queue, hello.peers, hello.replica))
+            if self._campaigns.change(hello):
+                with suppress(NotRunning, ChildRunning):
+                    await self.supervisor.terminate_child("campaigns")
+                    await self.supervisor.restart_child("campaigns")
+            await self._deliveries.change(hello.channels)
 
     def states(self) -> list[ChannelState]:
         """Why channels stand still: a record for each such channel."""
@@ -266,10 +391,34 @@ class CampaignGroup:
         self._store = store
         self._cache = cache
         self._clock = clock
-        self._channels = frozenset(setup.name for setup in hello.channels)
         self.figures = WalkFigures()
         """What its walkers have walked."""
         self._intake, self._pages = trio.open_memory_channel[Page](PAGES_IN_HAND)
+
+    def change(self, hello: wire.Hello) -> bool:
+        """Use other settings from the next start on. Returns whether one is needed."""
+        before, self._hello = self._settings(), hello
+        return before != self._settings()
+
+    def _settings(self) -> tuple[object, ...]:
+        """All settings that its actors get."""
+        hello = self._hello
+        rest = sorted(hello.peers), hello.archive, hello.keep, self._pages_stay()
+        return self._channels, self._sizes(), self._versions(), self._dead_limits(), rest
+
+    @property
+    def _channels(self) -> frozenset[str]:
+        return frozenset(setup.name for setup in self._hello.channels)
+
+    def _sizes(self) -> dict[str, int]:
+        return {setup.name: setup.pace.batch for setup in self._hello.channels if setup.pace is not None}
+
+    def _versions(self) -> dict[str, AppVersions]:
+        v2 = {setup.name: setup.android_v2 for setup in self._hello.channels}
+        return {name: version_bounds(bounds) for name, bounds in v2.items() if isinstance(bounds, str)}
+
+    def _dead_limits(self) -> dict[str, float]:
+        return {setup.name: setup.dead_limit for setup in self._hello.channels}
 
     def supervisor(self) -> Supervisor:
         """Batcher first: if it restarts, so do the walkers, because it had their pages in hand."""
@@ -294,7 +443,7 @@ class CampaignGroup:
             pages=self._pages,
             intake=self._intake,
             channels=self._channels,
-            sizes={setup.name: setup.pace.batch for setup in self._hello.channels if setup.pace is not None},
+            sizes=self._sizes(),
             clock=self._clock,
         )
 
@@ -309,11 +458,7 @@ class CampaignGroup:
             pages=self._intake.clone(),
             clock=self._clock,
             figures=self.figures,
-            versions={
-                setup.name: version_bounds(setup.android_v2)
-                for setup in self._hello.channels
-                if isinstance(setup.android_v2, str)
-            },
+            versions=self._versions(),
             keep=self._pages_stay(),
         )
 
@@ -324,8 +469,7 @@ class CampaignGroup:
         return one and all(setup.pace is None for setup in hello.channels)
 
     def _judge(self) -> Actor:
-        limits = {setup.name: setup.dead_limit for setup in self._hello.channels}
-        return DeadJudge(store=self._store, limits=limits, clock=self._clock)
+        return DeadJudge(store=self._store, limits=self._dead_limits(), clock=self._clock)
 
     def _archivist(self) -> Actor:
         assert self._hello.archive is not None
@@ -364,12 +508,6 @@ def ring(node: str, peers: Iterable[str]) -> list[str]:
     return sorted(peers, key=lambda name: (name < node, name))
 
 
-def limiters(setups: Iterable[wire.ChannelSetup]) -> dict[str, Limiter]:
-    """One limiter per bucket: channels of one project share it."""
-    paces = {setup.pace.bucket: setup.pace for setup in setups if setup.pace is not None}
-    return {name: Limiter(pace.rate, pace.burst, ramp=pace.ramp) for name, pace in paces.items()}
-
-
 def worker_tree(
     hello: wire.Hello,
     *,
@@ -384,43 +522,34 @@ def worker_tree(
     store = Store(link, replica=None if hello.replica is None else "replica")
     tubes = Tubes(link, hello.worker)
     cache = CampaignCache(store)
-    buckets = limiters(hello.channels)
     permit = Permit(hello.permit.stopped, hello.permit.until)
-    groups = {
-        setup.name: ChannelGroup(
+
+    def group(setup: wire.ChannelSetup, limiter: Limiter | None) -> ChannelGroup:
+        return ChannelGroup(
             setup,
             tubes=tubes,
             cache=cache,
             clock=clock,
-            limiter=buckets.get(setup.pace.bucket) if setup.pace else None,
+            limiter=limiter,
             tokens=tokens,
             drain=hello.drain,
             ask=asking(store, setup.name, clock),
             find=finding(store, setup.name),
             permit=permit,
         )
-        for setup in hello.channels
-    }
-    campaigns = CampaignGroup(hello, link=link, store=store, cache=cache, clock=clock)
 
-    def delivery() -> Supervisor:
-        children = [
-            ChildSpec(f"channel:{name}", group.parking, shutdown=hello.drain, together=True)
-            for name, group in groups.items()
-        ]
-        if hello.reports:
-            reporter = lambda: Reporter(node=hello.node, tubes=tubes, store=store, clock=clock)  # noqa: E731
-            children.insert(0, ChildSpec("reporter", reporter))
-        return Supervisor("delivery", children, strategy=ONE_FOR_ONE, intensity=BUGS, observe=observe)
+    campaigns = CampaignGroup(hello, link=link, store=store, cache=cache, clock=clock)
+    reporter = lambda: Reporter(node=hello.node, tubes=tubes, store=store, clock=clock)  # noqa: E731
+    deliveries = Deliveries(hello, group, reporter if hello.reports else None)
 
     supervisor = WorkerSupervisor(
         hello.worker,
         [
             ChildSpec("link", lambda: link),
             # at a stop neither waits for the other: the walk, as the source, stops first, then all channels at once
-            ChildSpec("delivery", delivery, shutdown=hello.drain, together=True),
+            ChildSpec("delivery", deliveries.supervisor, shutdown=hello.drain, together=True),
             ChildSpec("campaigns", campaigns.supervisor, shutdown=hello.drain, together=True),
         ],
         farewell=tubes.stopping,
     )
-    return WorkerTree(supervisor, groups, permit, campaigns.figures)
+    return WorkerTree(supervisor, deliveries, permit, campaigns, link)

@@ -77,6 +77,8 @@ class ChannelSetup(msgspec.Struct, frozen=True, kw_only=True):
     """Also the versions of the app, as ``version_bounds`` reads them."""
     collapse_slots: tuple[str, ...] = ()
     devices: tuple[str, ...] = ()
+    stamp: str = ""
+    """Of the contents of its files: with another one the channel reads them anew."""
 
 
 class SharedToken(msgspec.Struct, frozen=True, tag="provider-token"):
@@ -149,6 +151,16 @@ class Hello(msgspec.Struct, frozen=True, kw_only=True, tag="hello"):
     permit: SendingPermit = SendingPermit()
 
 
+class Reload(msgspec.Struct, frozen=True, tag="reload"):
+    """Node → worker: go on with other settings, without a new start."""
+
+    hello: Hello
+
+
+class Reloaded(msgspec.Struct, frozen=True, tag="reloaded"):
+    """Worker → node: the settings of the last ``Reload`` apply."""
+
+
 class Probe(msgspec.Struct, frozen=True, tag="probe"):
     """Node → worker: somebody writes news; ask the providers' silent connections whether they are alive."""
 
@@ -202,7 +214,8 @@ class Tree(msgspec.Struct, frozen=True, tag="tree"):
     snapshot: dict[str, Any]
 
 
-Frame = Prepare | Hello | SharedToken | DeadNews | SendingPermit | Probe | Stop | WorkerReady | Beat | Stats | Tree
+_FromNode = Prepare | Hello | Reload | SharedToken | DeadNews | SendingPermit | Probe | Stop
+Frame = _FromNode | Reloaded | WorkerReady | Beat | Stats | Tree
 _ENCODER = msgspec.json.Encoder()
 _DECODER = msgspec.json.Decoder(Frame)
 

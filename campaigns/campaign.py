@@ -18,6 +18,8 @@ State = Literal[
 ]
 ENDED: tuple[State, ...] = ("done", "cancelled", "missed")
 """Nothing more happens to a campaign in one of these states."""
+UNDER_WAY: tuple[State, ...] = ("firing", "pausing", "paused", "cancelling")
+"""A campaign in one of these states has begun, and has not ended."""
 
 ADAPTED = "adapted"
 """The entry of a campaign's policy with the messages that Fire adapted as the editor asked: a list of ``channels``,

@@ -37,6 +37,8 @@ class Provider(ABC):
 
     protocols: ClassVar[tuple[str, ...]] = ("h2",)
     """ALPN names, preferred first."""
+    plain: ClassVar[bool] = False
+    """Whether it also answers HTTP/1.1 without TLS."""
     usual_streams: ClassVar[int]
     """MAX_CONCURRENT_STREAMS, unless a script sets another."""
 

@@ -50,6 +50,11 @@ class Embedded:
         return path if socket_path.fits(path) else self.link / path.name
 
     @property
+    def admin(self) -> Path:
+        """The socket for `storage.admin`."""
+        return self.directory.absolute() / "admin.sock"
+
+    @property
     def link(self) -> Path:
         """The short link to the data folder, in a private folder of its own; always the same for the same data."""
         return socket_path.short_folder(self.directory) / "d"
@@ -95,6 +100,7 @@ class Embedded:
                 "channels": list(self.channels),
                 "memory": self.memory,
                 "wal_mode": self.wal_mode,
+                "admin": True,
             }
         )
         return text.encode() + b"\n"

@@ -63,6 +63,7 @@ class _Line:
         self.connections = 0
         self.session: Any = None
         self.places = trio.Semaphore(CALLS_IN_FLIGHT)
+        self.life = trio.CancelScope()
 
 
 class _Answer:
@@ -119,21 +120,23 @@ class Link:
         self, endpoints: Mapping[str, Endpoint], greetings: Mapping[str, Sequence[Any]] = MappingProxyType({})
     ) -> None:
         self._lines = {name: _Line(name, endpoint, greetings.get(name, ())) for name, endpoint in endpoints.items()}
+        self._greetings = greetings
         self._stopping = trio.Event()
         self._running = False
+        self._changed = trio.Event()
         self._waiting: set[_Answer] = set()
 
     async def run(self, ready: Callable[[], None]) -> None:
         """Keep the connections until stopped."""
         self._stopping = trio.Event()
         for line in self._lines.values():
-            line.up = trio.Event()
+            line.up, line.life = trio.Event(), trio.CancelScope()
         try:
             async with trio_asyncio.open_loop() as loop:
                 self._running = True
                 async with trio.open_nursery() as nursery:
-                    for line in self._lines.values():
-                        nursery.start_soon(self._keep, line)
+                    # a task of this loop begins them, also later ones: another task's context knows no loop
+                    nursery.start_soon(self._begin, nursery)
                     ready()
                     await self._stopping.wait()
                     nursery.cancel_scope.cancel()
@@ -154,13 +157,30 @@ class Link:
         """End ``run``; calls under way fail with LinkLost."""
         self._stopping.set()
 
+    def change(self, endpoints: Mapping[str, Endpoint]) -> None:
+        """Keep connections to these instances from now on. Those whose endpoint stays the same are not disturbed."""
+        for name, line in list(self._lines.items()):
+            if endpoints.get(name) != line.endpoint:
+                del self._lines[name]
+                line.life.cancel()
+                line.up.set()
+        for name, endpoint in endpoints.items():
+            if name not in self._lines:
+                self._lines[name] = _Line(name, endpoint, self._greetings.get(name, ()))
+        self._changed.set()
+
     def connected(self, where: str) -> bool:
         """Is the connection to this instance up?"""
-        return self._lines[where].connection is not None
+        return where in self._lines and self._lines[where].connection is not None
 
     def session(self, where: str) -> Any:
         """The instance's session. It changes when a new connection gets a new one: the old one's leases are gone."""
-        return self._lines[where].session
+        return self._line(where).session
+
+    def _line(self, where: str) -> _Line:
+        if where not in self._lines:
+            raise LinkDown(f"{where} is not in the configuration any more")
+        return self._lines[where]
 
     async def call(
         self,
@@ -189,7 +209,7 @@ class Link:
             DiskFull: the instance's disk is full (a LinkLost, for waiting is the answer to both).
             VerbRefused: the instance answered with an error, or the arguments cannot be sent.
         """
-        line = self._lines[where]
+        line = self._line(where)
         answer = _Answer(orphan)
         with trio.move_on_after(deadline):
             if line.connection is None:
@@ -197,6 +217,7 @@ class Link:
                     await line.up.wait()
                 if not self._running:
                     raise LinkDown(f"{line.name}: the link is not running")
+                self._line(where)
             if poll:
                 await self._ask(line, verb, args, answer, sent)
             else:
@@ -225,7 +246,7 @@ class Link:
                     log.warning("tarantool's disk is full: waiting", instance=where, verb=verb, error=str(error))
                     told = True
             except LinkLost:
-                await self._lines[where].up.wait()
+                await self._line(where).up.wait()
                 await trio.sleep(AGAIN_AFTER)
             except OutOfMemory as error:
                 if not told:
@@ -235,8 +256,8 @@ class Link:
 
     def tell(self, where: str, verb: str, *args: Any) -> None:
         """Call without waiting for the answer, if the connection is up; for calls that may be lost."""
-        line = self._lines[where]
-        if line.connection is None:
+        line = self._lines.get(where)
+        if line is None or line.connection is None:
             return
         answer = _Answer(None)
         answer.abandoned = True
@@ -274,6 +295,22 @@ class Link:
             raise
         finally:
             self._waiting.discard(answer)
+
+    async def _begin(self, nursery: trio.Nursery) -> None:
+        """Keep each line, also those that come later."""
+        begun: set[_Line] = set()
+        while True:
+            self._changed = trio.Event()
+            for line in self._lines.values():
+                if line not in begun:
+                    begun.add(line)
+                    nursery.start_soon(self._live, line)
+            await self._changed.wait()
+
+    async def _live(self, line: _Line) -> None:
+        """Keep one connection, until the link stops or its instance is in the configuration no more."""
+        with line.life:
+            await self._keep(line)
 
     async def _keep(self, line: _Line) -> None:
         """Connect, watch, connect again. An outage is retried here for ever: it is no bug, so it needs no restart."""

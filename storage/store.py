@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from campaigns.baton import Baton
-from campaigns.campaign import Campaign
+from campaigns.campaign import UNDER_WAY, Campaign
 from campaigns.channel_state import MOST, ChannelState
 from campaigns.drill import is_drill_channel
 from campaigns.id_set import pack_ids, unpack_ids
@@ -324,6 +324,14 @@ class Store:
         """The newest campaigns first; ``before``: only older ones than this."""
         (answers,) = await self._link.call(self._where, "store.campaign_list", limit, before)
         return [read_campaign(answer) for answer in answers]
+
+    async def campaigns_under_way(self) -> list[Campaign]:
+        """The campaigns that have begun and not ended: their channels are fixed."""
+        found, page = list[Campaign](), await self.campaign_list()
+        while page:
+            found += [campaign for campaign in page if campaign.state in UNDER_WAY]
+            page = await self.campaign_list(before=page[-1].id)
+        return found
 
     async def campaigns_over(self, ids: list[int], now: int, age: int) -> list[int]:
         """Which of these ended more than ``age`` ms ago."""

@@ -57,33 +57,70 @@ class Parking:
         self._observe = observe
         self._actor: Actor | None = None
         self._stopping = trio.Event()
+        self._wake = trio.Event()
+        """Ends the wait of a parked actor."""
+        self._renewals: list[trio.Event] = []
+        """One for each `renew` under way."""
+        self._renewing = False
 
     async def run(self, ready: Callable[[], None]) -> None:
         """Run until stopped, or until the actor returns. Raises a cancel, and the errors of ``first_counts``."""
         trial = False
-        while not self._stopping.is_set():
-            began = trio.current_time()
-            try:
-                self._actor = self._start(trial)
-                await self._actor.run(partial(self._serving, ready))
-                return
-            except Exception as error:
-                if self._must_start:
-                    raise
-                if trial and trio.current_time() - began >= self._pause:
+        try:
+            while not self._stopping.is_set():
+                self._wake, self._renewing = trio.Event(), False
+                began = trio.current_time()
+                try:
+                    self._actor = self._start(trial)
+                    await self._actor.run(partial(self._serving, ready))
+                    if not self._renewing:
+                        return
                     trial, self._since = False, None
                     continue
-                trial = True
-                self._park(error)
-            finally:
-                self._actor = None
-            ready()
-            with trio.move_on_after(self._pause):
-                await self._stopping.wait()
+                except Exception as error:
+                    if self._must_start:
+                        raise
+                    if trial and trio.current_time() - began >= self._pause:
+                        trial, self._since = False, None
+                        continue
+                    trial = True
+                    self._park(error)
+                finally:
+                    self._actor = None
+                ready()
+                if not self._renewing:
+                    self._renewed()
+                    with trio.move_on_after(self._pause):
+                        await self._wake.wait()
+        finally:
+            self._renewed()
+
+    async def renew(self) -> None:
+        """Stop the actor as `stop` does, and start the next one. One that is parked is tried at once.
+
+        Returns when the next one serves or is parked, or when the parking ends.
+        """
+        if self._stopping.is_set():
+            await trio.lowlevel.checkpoint()
+            return
+        done = trio.Event()
+        self._renewals.append(done)
+        self._renewing = True
+        self._wake.set()
+        if self._actor is not None:
+            self._actor.stop()
+        await done.wait()
+
+    def _renewed(self) -> None:
+        for done in self._renewals:
+            done.set()
+        self._renewals.clear()
 
     def _serving(self, ready: Callable[[], None]) -> None:
         self.parked = None
         self._must_start = False
+        if not self._renewing:
+            self._renewed()
         ready()
 
     def _park(self, error: Exception) -> None:
@@ -96,6 +133,7 @@ class Parking:
     def stop(self) -> None:
         """Stop the actor; a parked one is not tried any more."""
         self._stopping.set()
+        self._wake.set()
         if self._actor is not None:
             self._actor.stop()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -22,15 +23,29 @@ LARGEST_ANSWER = 64 * 1024
 async def post_form(
     url: str, form: Mapping[str, str], ca: Path | None, seconds: float, proxy: Proxy | None = None
 ) -> tuple[int, bytes]:
-    """POST a form and return (status, body). Raises ``ConnectionLost`` if no whole answer came within ``seconds``.
+    """POST a form and return (status, body): see :func:`ask`."""
+    return await ask("POST", url, ca, seconds, proxy, data=dict(form))
+
+
+async def ask(
+    method: str,
+    url: str,
+    ca: Path | None,
+    seconds: float,
+    proxy: Proxy | None = None,
+    headers: Mapping[str, str] = MappingProxyType({}),
+    **content: Any,
+) -> tuple[int, bytes]:
+    """Send a request and return (status, body). Raises ``ConnectionLost`` if no whole answer came within ``seconds``.
 
     Nor is an answer taken that is compressed, or larger than ``LARGEST_ANSWER``. ``ca``: PEM file instead of the
-    system's trust store. Redirects are not followed: a form may hold a secret.
+    system's trust store; ``content``: as httpx takes it (``data``, ``json``). Redirects are not followed: a request may
+    hold a secret.
     """
     host = urlsplit(url).hostname or ""
     through = httpx.Proxy(f"http://{proxy}", auth=proxy.login()) if proxy is not None and proxy.serves(host) else None
     body = bytearray()
-    identity = {"accept-encoding": "identity"}
+    fields = {**headers, "accept-encoding": "identity"}
     opened: list[Any] = []
 
     async def note(event: str, info: Mapping[str, Any]) -> None:
@@ -42,7 +57,7 @@ async def post_form(
             async with (
                 _closing(opened),
                 httpx.AsyncClient(verify=client_context(ca), timeout=seconds, trust_env=False, proxy=through) as client,
-                client.stream("POST", url, data=dict(form), headers=identity, extensions={"trace": note}) as response,
+                client.stream(method, url, headers=fields, extensions={"trace": note}, **content) as response,
             ):
                 coding = response.headers.get("content-encoding", "identity")
                 if coding.strip().lower() != "identity":

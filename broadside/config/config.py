@@ -78,6 +78,9 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True):
     memory: Annotated[str, Meta(pattern=_SIZE)] = msgspec.field(default_factory=default_memory)
     """Memory that the node's own Tarantool may use for data; at least 64 MB. 1 GB is 1024 MB."""
 
+    trust_file_modes: bool = False
+    """Whether the files of secrets may be open to every user: something else keeps others away from them."""
+
     drain: Annotated[float, Meta(ge=1, le=3600)] = 25.0
     """Seconds in which a stop settles the batches in hand, whatever the number of channels and workers."""
 
@@ -191,6 +194,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     proxy: Proxy | None = None
     """The proxy of ``[network]``, or of the environment; None: providers are reached without one."""
     source: Path | None = None
+    warnings: tuple[str, ...] = ()
+    """What was found while it was read, and does not keep the node from running."""
     keep_days: int = KEEP_DAYS
     """``[store] keep``: days after its end until a campaign's ledger leaves the store."""
 
@@ -255,11 +260,12 @@ _REMEDIES = {
 
 
 def _config(reader: strict_toml.Reader, table: dict[str, object], source: Path) -> Config:
-    read = ("source", "keep_days", "proxy")
+    read = ("source", "keep_days", "proxy", "warnings")
     sections = [*(field for field in Config.__struct_fields__ if field not in read), "network"]
     reader.unknown(table, sections, "")
     keep_days, table = read_keep(reader, table)
     node = reader.table(NodeConfig, table.get("node", {}), "node", _REMEDIES)
+    reader.trust_file_modes = node is not None and node.trust_file_modes
     http = reader.table(Http, table.get("http", {}), "http", HTTP_REMEDIES)
     supervision = reader.table(Supervision, table.get("supervision", {}), "supervision", _REMEDIES)
     newsroom = reader.table(NewsroomConfig, table.get("newsroom", {}), "newsroom", _REMEDIES)
@@ -279,7 +285,7 @@ def _config(reader: strict_toml.Reader, table: dict[str, object], source: Path) 
     peers = read_peers(reader, table.get("peers", []), None if node is None else node.name)
     if isinstance(queue, OwnQueue):
         check_peers_may_come(reader, queue, peers)
-    return Config(
+    config = Config(
         node=node or NodeConfig(),
         http=http or Http(),
         store=store,
@@ -299,6 +305,7 @@ def _config(reader: strict_toml.Reader, table: dict[str, object], source: Path) 
         source=source,
         keep_days=keep_days,
     )
+    return msgspec.structs.replace(config, warnings=tuple(reader.warnings))  # the last table is read by now
 
 
 def _check_node(reader: strict_toml.Reader, node: NodeConfig) -> None:

@@ -68,6 +68,10 @@ class Reader:
         """Resolve paths against ``folder``, the file's own."""
         self.folder = folder
         self.problems: list[Problem] = []
+        self.warnings: list[str] = []
+        """What is not as it should be, and cannot be mended from here."""
+        self.trust_file_modes = False
+        """Whether a secret's file may be open to every user."""
 
     def problem(self, where: str, what: str, remedy: str = "", value: object = None) -> None:
         """Add one mistake."""
@@ -113,7 +117,10 @@ class Reader:
             self.problem(where, "unknown key", guess)
 
     def file(self, where: str, written: str | Path, *, secret: bool) -> Path:
-        """Resolve and check a file that must exist; a ``secret`` is not empty, and closed to other users."""
+        """Resolve and check a file that must exist; a ``secret`` is not empty, and closed to other users.
+
+        Where this user cannot close it (a secret that Docker or Kubernetes mounts), its mode is not ours to judge.
+        """
         try:
             path = self.folder / machine_users.expanded(Path(written))
         except UsageError as error:
@@ -124,8 +131,8 @@ class Reader:
             mode = path.stat().st_mode
             if not path.is_file():
                 self.problem(where, f"{named} is not a file", "name the file itself", str(written))
-            elif secret and mode & 0o007:
-                remedy = f"chmod 600 {path}"
+            elif secret and mode & 0o007 and not self._may_be_open(where, named, path):
+                remedy = f"chmod 600 {path}; or [node] trust_file_modes = true, if something else keeps others away"
                 self.problem(where, f"file {named} is secret but open to every user", remedy, str(written))
             elif not path.read_bytes().strip() and secret:
                 self.problem(where, f"file {named} is empty", "write the secret into it", str(written))
@@ -136,6 +143,12 @@ class Reader:
             reason = (error.strerror or "unknown reason").lower()
             self.problem(where, f"file {named} cannot be read: {reason}", "let this user read it", str(written))
         return path
+
+    def _may_be_open(self, where: str, named: str, path: Path) -> bool:
+        if not self.trust_file_modes and not os.access(path, os.W_OK):
+            self.warnings.append(f"{where}: file {named} is open to every user")
+            return True
+        return self.trust_file_modes
 
     def _path(self, kind: type, value: object) -> object:
         if kind is Path and isinstance(value, str) and value and "\0" not in value:

@@ -14,9 +14,10 @@ import structlog
 import trio
 from starlette.types import ASGIApp
 
+from broadside.config.http import Http
 from broadside.console.door import Door
 from broadside.console.http_server import HttpServer
-from broadside.errors import BroadsideError
+from broadside.errors import BroadsideError, ConfigError, Problem
 from broadside.newsroom.alarms import Setbacks
 from supervision import (
     ActorParked,
@@ -173,3 +174,17 @@ def contained(
         return Supervisor("console", [spec], intensity=Intensity(0 if trial else 3, 60.0), observe=seen)
 
     return Parking("console", supervisor, pause=again, first_counts=True, observe=seen)
+
+
+def tls_of(http: Http) -> ssl.SSLContext | None:
+    """How the API is served by TLS (ConfigError if its files do not fit)."""
+    if http.certificate is None or http.private_key is None:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.set_alpn_protocols(["http/1.1"])
+    try:
+        context.load_cert_chain(http.certificate, http.private_key)
+    except (OSError, ssl.SSLError) as error:
+        problem = Problem("http.certificate", f"cannot be used: {error}", "give a PEM file and the key that fits it")
+        raise ConfigError([problem]) from None
+    return context

@@ -40,7 +40,10 @@ _ANY_HOST = (table.HEALTH, table.READY, table.METRICS)
 
 
 class Api:
-    """The API. ``ready``: whether the node can fire; ``status``: its part of a ``NodeStatus``."""
+    """The API. ``ready``: whether the node can fire; ``status``: its part of a ``NodeStatus``.
+
+    ``kept``: its answers to requests that must not be done twice.
+    """
 
     def __init__(
         self,
@@ -54,10 +57,11 @@ class Api:
         metrics: Metrics,
         hosts: HostNames,
         probe: Callable[[], Awaitable[int]],
+        kept: KeptAnswers | None = None,
     ) -> None:
         self._access = access
         self._hosts = hosts
-        self._kept = KeptAnswers()
+        self._kept = kept or KeptAnswers()
         self._bound: list[Bound] = [
             *node_routes(ready, status, board, metrics, probe),
             *campaign_routes(newsroom),

@@ -51,6 +51,7 @@ def examine(config_file: Path | None, data: Path | None) -> Iterator[Finding]:
     source = str(config.source) if config.source else f"no {DEFAULT_FILE} here: the demo"
     channels = ", ".join(f"{name} ({channel.platform})" for name, channel in config.channels.items())
     yield Finding("configuration", True, f"{source}; channels {channels}")
+    yield from (Finding("configuration", True, warning) for warning in config.warnings)
     folder = DataFolder(config.node.data if data is None else data, config.node.log_folder)
     yield _data_folder(folder)
     yield from _disk(folder)

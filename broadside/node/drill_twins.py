@@ -61,6 +61,17 @@ class DrillTwins:
             if (twin := self.twins[each.platform]).origin
         ]
 
+    def change(self, channels: Sequence[DrillChannel]) -> list[str]:
+        """Rehearse these channels from now on. Returns the simulators that must start again, to know their apps."""
+        self._channels = channels
+        changed = []
+        for platform, twin in self.twins.items():
+            apps = sorted({channel.app for channel in channels if channel.platform == platform})
+            if not set(apps) <= set(twin.apps):
+                twin.apps = apps
+                changed.append(twin.name)
+        return changed
+
     @staticmethod
     def contained(twin: TwinState, env: Mapping[str, str], observe: Callable[[SupervisionEvent], None]) -> Parking:
         """A simulator's process. If it ends by itself it is tried again after a minute: the node goes on without it."""

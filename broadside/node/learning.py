@@ -85,6 +85,10 @@ class Learning(Periodic):
         self._known = self._new = False
         self._kept_at = 0.0
 
+    def serve(self, channels: Sequence[str]) -> None:
+        """Learn of these channels from now on."""
+        self._names = list(channels)
+
     async def look(self) -> float:
         """Learn from the last second."""
         try:

@@ -7,8 +7,8 @@ import os
 import resource
 import ssl
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import structlog
@@ -19,47 +19,42 @@ from actors.pacer import Pacer
 from actors.scheduler import Scheduler
 from broadside import logs, wire
 from broadside.access.audit import Audit
-from broadside.access.keyring import Keyring
+from broadside.access.keyring import Holder, Keyring
 from broadside.access.sessions import Sessions
 from broadside.api.alarm import Alarm
-from broadside.api.token_rules import DeviceTokens
 from broadside.config.config import Channel, Config
+from broadside.config.difference import Difference
 from broadside.config.http import Http
-from broadside.console.access_routes import Access
-from broadside.console.admission import Admission
-from broadside.console.console import Console, Probes, contained
-from broadside.console.host_names import HostNames
-from broadside.console.metrics import Metrics, NodeFigures, WorkerFigures
-from broadside.console.routes import Api
+from broadside.console.console import Console, Probes, contained, tls_of
+from broadside.console.kept_answers import KeptAnswers
+from broadside.console.metrics import NodeFigures, WorkerFigures
 from broadside.datafolder import DataFolder, NodeInfo
 from broadside.errors import ConfigError, Problem
 from broadside.machine_limits import peak_memory
-from broadside.newsroom.alarm_board import AlarmBoard
 from broadside.newsroom.alarms import Setbacks, log_alarms, worker_alarms
 from broadside.newsroom.certificates.certificate_desk import KeyKeeper
 from broadside.newsroom.drills.drill_desk import DrillKeeper
-from broadside.newsroom.dry_run import DryRun
 from broadside.newsroom.guards.canary_desk import stopped_alarms
 from broadside.newsroom.newsroom import Newsroom
-from broadside.newsroom.quiet_policy import Quiet
-from broadside.newsroom.ring import Ring
 from broadside.newsroom.starts import missed_alarms
 from broadside.node import processes
+from broadside.node.channel_setups import ChannelSetups
 from broadside.node.drill_twins import DrillTwins
+from broadside.node.front_desk import FrontDesk, Surroundings
 from broadside.node.learning import Learning
 from broadside.node.own_state import OwnState
-from broadside.node.quotas import Allowance, allowances
+from broadside.node.quotas import Allowance
+from broadside.node.reload import Anew, read_anew
 from broadside.node.spare_worker import SpareWorker
-from broadside.node.tarantools import Tarantools
-from broadside.outward.outward import Outward
-from broadside.pages.pages import Pages
+from broadside.node.tarantools import Tarantools, logins
 from broadside.release import version
 from broadside.shared_tokens import TokenMaker
-from broadside.topology import build_transport, endpoints
+from broadside.topology import endpoints
 from campaigns.channel_figures import ChannelFigures
 from campaigns.channel_state import ChannelState, worst
 from campaigns.clock import wall_clock
 from storage.access import AccessStore
+from storage.errors import AdminRefused
 from storage.link import Link
 from storage.records import DeadStanding
 from storage.store import Store
@@ -70,12 +65,10 @@ from supervision import (
     ChildStartFailed,
     Escalated,
     Intensity,
+    NotRunning,
     SupervisionEvent,
     Supervisor,
 )
-from transports import registry
-from transports.contract import Quota, Transport
-from transports.errors import TransportError
 from transports.load import NO_LOAD, Load
 
 log = structlog.get_logger(__name__)
@@ -86,6 +79,8 @@ WORKER_STOP = 5.0
 """Seconds on top of the time that the worker's process object allows."""
 CONSOLE_STOP = 7.0
 """Seconds: more than the 5 of the HTTP server inside."""
+ITSELF = Holder("system", "configuration", "operator")
+"""In whose name a reload is in the audit."""
 
 
 class Node:
@@ -112,65 +107,14 @@ class Node:
         peers = self._peers = self._tarantools.peers()
         self._dead: list[DeadStanding] = []
         self._permit = wire.SendingPermit()
-        self.allowances = self._shared_out({})
-        """Channel → how fast it may send; the providers' quotas are included after `check_channels`."""
+        setups = ChannelSetups(config, self._twins)
+        self._stamped: list[wire.ChannelSetup] = []
+        """What the channels were built from last."""
         self._link = Link(endpoints(self._tarantools.store(), self._tarantools.queue(), peers))
         self._tubes = Tubes(self._link, "node")
         self._store_verbs = Store(self._link)
-        self._checks: dict[str, Callable[..., None]] = {}
-        self._renderers: dict[str, Callable[..., Any]] = {}
-        self._transports: dict[str, Transport] = {}
-        self._tokens = TokenMaker(self._built, self._tell)
+        self._tokens = TokenMaker(setups.transports, self._tell)
         self.url = ""
-        self._outward = Outward(
-            self._store_verbs,
-            config.node.name,
-            herd=config.herd,
-            hooks=config.hooks,
-            webhooks=config.webhooks,
-            link_hosts=config.newsroom.link_hosts,
-            proxy=config.proxy,
-        )
-        self.newsroom = Newsroom(
-            store=self._store_verbs,
-            tubes=self._tubes,
-            checks=self._checks,
-            node=config.node.name,
-            states=self._states,
-            standing=lambda: self._dead,
-            # a segment for each walker of the ring, and at least two, so that one slow page does not delay everything
-            segments=max(2, (1 + len(peers)) * config.node.workers),
-            peers=[Tubes(self._link, "node", f"peer:{name}") for name in peers],
-            neighbours={name: Tubes(self._link, "node", f"peer:{name}") for name in peers},
-            archive=folder.archive,
-            drill=config.drill,
-            zone=config.newsroom.zone,
-            quiet=Quiet(
-                config.newsroom.quiet_hours,
-                {name: channel.zone or config.newsroom.zone for name, channel in config.channels.items()},
-                frozenset(
-                    name
-                    for name, channel in config.channels.items()
-                    if registry.load(channel.platform).can_be_asleep(channel.quiet_channel)
-                ),
-            ),
-            device_tokens=DeviceTokens({name: channel.platform for name, channel in config.channels.items()}),
-            kinds=config.kinds,
-            guards=config.guards,
-            link_hosts=config.newsroom.link_hosts,
-            renderers=self._renderers,
-            ring=Ring(store=self._store_verbs, node=config.node.name, own=lambda: self._own_state.state(False)),
-            outward=self._outward,
-            proxy=config.proxy,
-            dry_run=DryRun(
-                platforms={name: channel.platform for name, channel in config.channels.items()},
-                open=lambda name: build_transport(self._setup(name, config.channels[name])),
-                by_version={name for name, channel in config.channels.items() if isinstance(channel.android_v2, str)},
-            ),
-        )
-        self._scheduler = Scheduler(
-            store=self._store_verbs, start=self.newsroom.start, warm=self._warm, canaries=self.newsroom.canaries.look
-        )
         self._learning = Learning(
             node=config.node.name,
             store=self._store_verbs.forecasts,
@@ -185,15 +129,39 @@ class Node:
         self._audit = Audit(store, config.node.name)
         self._socket = folder.root
         self._setbacks = Setbacks("the HTTP API")
+        self._tls: ssl.SSLContext | None = None
         self._ready = False
+        self._reloading = trio.Lock()
         self._own_state = OwnState(
             workers=self._workers,
             platforms={name: channel.platform for name, channel in config.channels.items()},
             quotas=lambda: self.allowances,
             tree=lambda: self.tree.snapshot(),
             ready=self._serving,
-            count=self.newsroom.tubes.status,
+            count=lambda: self.newsroom.tubes.status(),
         )
+        recovery = self._tarantools.recovery
+        self._around = Surroundings(
+            folder=folder,
+            link=self._link,
+            store=self._store_verbs,
+            tubes=self._tubes,
+            keyring=self._keyring,
+            sessions=self._sessions,
+            audit=self._audit,
+            kept=KeptAnswers(),
+            own_state=self._own_state,
+            states=self._states,
+            standing=lambda: self._dead,
+            ready=self._serving,
+            status=self._status,
+            figures=self._figures,
+            alarms=self._alarms,
+            recovery=str if recovery is None else recovery.told,
+            probe=self._probe,
+            url=lambda: self.url,
+        )
+        self._desk = FrontDesk(config, setups, self._around, list(peers))
         self.tree = Supervisor(
             config.node.name,
             self._children(),
@@ -201,11 +169,22 @@ class Node:
             observe=self._observe,
         )
 
+    @property
+    def newsroom(self) -> Newsroom:
+        """The operations that editors and operators ask for."""
+        return self._desk.newsroom
+
+    @property
+    def allowances(self) -> dict[str, Allowance]:
+        """Channel → how fast it may send."""
+        return self._desk.setups.allowances
+
     async def run(self, ready: Callable[[], None]) -> None:
         """Run until stopped. ``ready`` is called once the whole tree is up."""
 
         def up() -> None:
             self._ready = True
+            self._stamped = self._desk.setups.all()
             self._tell_where()
             ready()
 
@@ -273,14 +252,17 @@ class Node:
         children.append(ChildSpec("scheduler", self._scheduling))
         children.append(ChildSpec("learning", lambda: self._learning))
         children.append(ChildSpec("pacer", self._pacer))
-        for name, actor in self._outward.actors().items():
-            children.append(ChildSpec(name, partial(_same, actor)))
+        children += [self._outward(name) for name in self._desk.outward.actors()]
         if self._config.drill is not None:
             children.append(ChildSpec("drills", lambda: DrillKeeper(self.newsroom.drills, self._measure)))
         children.append(ChildSpec("certificate-key", lambda: KeyKeeper(self.newsroom.certificates)))
         if self._config.supervision.spare:
             children.append(ChildSpec("spare-worker", lambda: self._spare))
         return children
+
+    def _outward(self, name: str) -> ChildSpec:
+        # the same object for all its incarnations: it keeps what it knows
+        return ChildSpec(name, lambda: self._desk.outward.actors()[name])
 
     def _membership(self) -> Actor:
         name = self._config.node.name
@@ -330,68 +312,38 @@ class Node:
         return lambda: processes.WorkerProcess(worker, hello, drain, environment, self._spare.take())
 
     def _scheduling(self) -> Scheduler:
-        self._learn_checks()
-        return self._scheduler
+        self._desk.learn_checks()
+        return self._desk.scheduler
 
     def _pacer(self) -> Pacer:
         node = self._config.node.name
         return Pacer(node=node, tubes=self._tubes, store=self._store_verbs, clock=wall_clock)
 
-    def _learn_checks(self) -> None:
-        self._checks.update({name: transport.check for name, transport in self._built().items()})
-        self._renderers.update({name: transport.preview for name, transport in self._built().items()})
-
     def _console(self) -> Console:
-        self._learn_checks()
-        ring = Ring(store=self._store_verbs, node=self._config.node.name, own=self._own_state.state)
-        recovery = self._tarantools.recovery
-        board = AlarmBoard(self.newsroom, ring, self._alarms, str if recovery is None else recovery.told)
-        metrics = Metrics(self.newsroom, board, self._figures)
         http = self._config.http
         host, port = http.address
-        hosts = HostNames(http.names)
-        # two nodes on one host have one jar of cookies in a browser: the port keeps them apart
-        prefix = "__Host-" if http.secure else ""
-        admission = Admission(self._keyring, self._sessions, f"{prefix}broadside-{port}")
-        access = Access(
-            keyring=self._keyring,
-            sessions=self._sessions,
-            audit=self._audit,
-            admission=admission,
-            url=lambda: self.url,
-            secure=http.secure,
-        )
-        api = Api(
-            self.newsroom,
-            ring,
-            access,
-            ready=self._serving,
-            status=self._status,
-            board=board,
-            metrics=metrics,
-            hosts=hosts,
-            probe=self._probe,
-        )
+        self._tls = tls_of(http)
+        self._desk.learn_checks()
         return Console(
-            Pages(api.app(), hosts),
+            self._answer,
             host,
             port,
             self._socket,
-            tls=_tls(http),
+            tls=self._tls,
             hosts=http.clients,
-            probes=None if http.metrics_address is None else Probes(api.probes(), *http.metrics_address),
+            probes=None if http.metrics_address is None else Probes(self._probes, *http.metrics_address),
             bound=self._bound,
             closing=self._folder.forget_node,
         )
 
+    async def _answer(self, scope: Any, receive: Any, send: Any) -> None:
+        await self._desk.app(scope, receive, send)
+
+    async def _probes(self, scope: Any, receive: Any, send: Any) -> None:
+        await self._desk.probes(scope, receive, send)
+
     def _renew_key(self) -> None:
         self._key = self._folder.renew_key()
-
-    def _built(self) -> dict[str, Transport]:
-        """Each channel's transport, built but never run: for its check of messages and its shared credential."""
-        if not self._transports:  # called after the twins are up, when their credentials are known
-            self._transports = {setup.name: build_transport(setup) for setup in self._setups()}
-        return self._transports
 
     async def _tell(self, token: wire.SharedToken) -> None:
         async with trio.open_nursery() as nursery:
@@ -404,11 +356,6 @@ class Node:
             for worker in serving:
                 nursery.start_soon(worker.tell, wire.Probe())
         return len(serving)
-
-    async def _warm(self) -> None:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._probe)
-            nursery.start_soon(self.newsroom.warm)
 
     def _bound(self, url: str) -> None:
         self.url = url.rstrip("/")
@@ -426,6 +373,92 @@ class Node:
         )
         self._folder.write_node(info)
 
+    # -- a reload --------------------------------------------------------------------------------------------------
+
+    async def reload(self) -> Difference:
+        """Read the configuration anew, and take up what can be taken up. Returns what has changed.
+
+        No push is lost or repeated, and channels that stay as they are are not disturbed. Raises ``ConfigError``, and
+        then nothing has changed.
+        """
+        async with self._reloading:
+            anew = await read_anew(self._config, self._twins, self._waits, self._store_verbs)
+            found = anew.found._replace(live=[*anew.found.live, *self._renewed(anew)])
+            try:
+                await trio.to_thread.run_sync(self._tarantools.serve, found.config)
+            except (OSError, AdminRefused) as error:
+                problem = Problem("channels", f"their tubes cannot be made: {error}", "is the node's Tarantool up?")
+                raise ConfigError([problem]) from None
+            await self._take_up(found.config, anew.setups)
+            told = {"changed": found.live, "waits": found.later}
+            await self._audit.record(ITSELF, "reload", self._config.node.name, 200, told)
+            return found
+
+    def _waits(self, channel: Channel) -> bool:
+        """Whether a channel needs a simulator that does not run."""
+        return (channel.twin and channel.platform not in self._twins) or (
+            self._config.drill is not None and channel.platform not in self._drills.twins
+        )
+
+    def _renewed(self, anew: Anew) -> list[str]:
+        """Whose keys or passwords have changed although their files have the same names, as lines."""
+        before, peers = {setup.name: setup.stamp for setup in self._stamped}, logins(anew.config)
+        keys = [each.name for each in anew.setups.all() if before.get(each.name, each.stamp) != each.stamp]
+        passwords = [name for name, login in self._peers.items() if peers.get(name, login).password != login.password]
+        return [
+            *(f"channels.{name}.credentials: what the files hold" for name in keys),
+            *(f"peers.{name}: its password" for name in passwords),
+        ]
+
+    async def _take_up(self, config: Config, setups: ChannelSetups) -> None:
+        before = self._config
+        self._config = config
+        self._tarantools.change(config)
+        self._peers = self._tarantools.peers()
+        self._link.change(endpoints(self._tarantools.store(), self._tarantools.queue(), self._peers))
+        outward = set(self._desk.outward.actors())
+        self._stamped = setups.all()
+        with suppress(NotRunning):  # the node stops
+            await self._change_twins(config)
+            self._desk = FrontDesk(config, setups, self._around, list(self._peers))
+            self._desk.learn_checks()
+            self._tokens.change(setups.transports())
+            self._own_state.serve({name: channel.platform for name, channel in config.channels.items()})
+            self._learning.serve(list(config.channels))
+            if before.tubes != config.tubes:  # the store hears of it
+                await self._again("membership")
+            async with trio.open_nursery() as nursery:
+                for worker in self._workers:
+                    nursery.start_soon(worker.reload, partial(self._hello, worker.name))
+            for name in ("scheduler", "certificate-key", *(["drills"] if config.drill is not None else [])):
+                await self._again(name)
+            for name in outward | set(self._desk.outward.actors()):
+                await self._replace_outward(name, known=name in outward)
+        if self._tls is not None:
+            _load_certificate(self._tls, config.http)
+
+    async def _change_twins(self, config: Config) -> None:
+        """Make new apps known to the simulators: each keeps its port, and answers what is on its way."""
+        changed = self._drills.change(config.drills)
+        for platform, twin in self._twins.items():
+            apps = [each.app for each in config.channels.values() if each.twin and each.platform == platform]
+            if not set(apps) <= set(twin.apps):
+                twin.apps = apps
+                changed.append(twin.name)
+        for name in changed:
+            await self._again(name)
+
+    async def _again(self, name: str) -> None:
+        await self.tree.terminate_child(name)
+        await self.tree.restart_child(name)
+
+    async def _replace_outward(self, name: str, *, known: bool) -> None:
+        if known:
+            await self.tree.terminate_child(name)
+            await self.tree.delete_child(name)
+        if name in self._desk.outward.actors():
+            await self.tree.start_child(self._outward(name))
+
     # -- what the children get -------------------------------------------------------------------------------------
 
     def _hello(self, worker: str) -> wire.Hello:
@@ -436,7 +469,7 @@ class Node:
             queue=self._tarantools.queue(),
             peers=self._peers,
             replica=self._tarantools.replica(),
-            channels=[*self._setups(), *self._drill_setups()],
+            channels=[*self._desk.setups.all(), *self._drill_setups()],
             reports=worker == self._workers[0].name,
             tokens=self._tokens.current(),
             drain=self._config.node.drain,
@@ -453,68 +486,25 @@ class Node:
     async def _measure(self) -> None:
         """Let the simulators of drills answer as the providers were found to."""
         for name in self._drills.measured(self._learning.experience):
-            await self.tree.terminate_child(name)
-            await self.tree.restart_child(name)
-
-    def _setups(self) -> list[wire.ChannelSetup]:
-        return [self._setup(name, channel) for name, channel in self._config.channels.items()]
-
-    def _setup(self, name: str, channel: Channel) -> wire.ChannelSetup:
-        credentials, origin, ca = channel.credentials, channel.origin, channel.ca
-        if channel.twin:
-            twin = self._twins[channel.platform]
-            credentials, origin, ca = twin.credentials, twin.origin, Path(twin.ca)
-        return wire.ChannelSetup(
-            name=name,
-            platform=channel.platform,
-            app=channel.app,
-            credentials=credentials,
-            origin=origin,
-            ca=None if ca is None else str(ca),
-            connections=max(1, channel.connections // self._config.node.workers),
-            connect_every=float(self._config.node.workers),
-            proxy=None if channel.twin else self._config.proxy,
-            pace=self.allowances[name].pace,
-            dead_limit=channel.dead_limit,
-            warm_up=channel.warm_up,
-            quiet_channel=channel.quiet_channel,
-            android_v2=channel.android_v2,
-            collapse_slots=channel.collapse_slots,
-            devices=channel.devices,
-        )
+            await self._again(name)
 
     def check_channels(self) -> None:
-        """Build the transport of every channel with credentials (ConfigError for one that cannot be built).
-
-        From then on their quotas are known.
-        """
-        quotas: dict[str, Quota | None] = {}
-        for name, channel in self._config.channels.items():
-            if channel.twin:
-                continue
-            try:
-                quotas[name] = build_transport(self._setup(name, channel)).quota
-            except TransportError as error:
-                raise ConfigError([Problem(f"channels.{name}", str(error))]) from None
-        self.allowances = self._shared_out(quotas)
-
-    def _shared_out(self, quotas: dict[str, Quota | None]) -> dict[str, Allowance]:
-        nodes = len(self._config.peers) + 1
-        return allowances(self._config.channels, quotas, self._config.node.workers, nodes)
+        """See ``ChannelSetups.check``."""
+        self._desk.setups.check()
 
     # -- what people see -------------------------------------------------------------------------------------------
 
     def _alarms(self) -> list[Alarm]:
-        missed = missed_alarms(self._scheduler.missed, self._config.newsroom.zone)
+        missed = missed_alarms(self._desk.scheduler.missed, self._config.newsroom.zone)
         workers = worker_alarms({worker.name: worker.serving for worker in self._workers})
         refused = self.newsroom.refused_lines.alarms()
         ours = [
             *self.newsroom.drills.alarms(),
-            *self._outward.alarms(),
+            *self._desk.outward.alarms(),
             *self._setbacks.alarms(),
             *log_alarms(logs.troubles()),
         ]
-        return [*missed, *stopped_alarms(self._scheduler.stopped), *refused, *ours, *workers]
+        return [*missed, *stopped_alarms(self._desk.scheduler.stopped), *refused, *ours, *workers]
 
     def _states(self) -> list[ChannelState]:
         """Why this node's channels stand still: per channel the worst reason that any worker reports."""
@@ -595,20 +585,7 @@ class Node:
         return list(self._twins)
 
 
-def _same(actor: Actor) -> Actor:
-    """An actor that keeps what it knows when it is started again."""
-    return actor
-
-
-def _tls(http: Http) -> ssl.SSLContext | None:
-    """How the API is served by TLS (ConfigError if its files do not fit)."""
-    if http.certificate is None or http.private_key is None:
-        return None
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.set_alpn_protocols(["http/1.1"])
-    try:
+def _load_certificate(context: ssl.SSLContext, http: Http) -> None:
+    """Let new connections have the certificate that the file holds now."""
+    if http.certificate is not None and http.private_key is not None:
         context.load_cert_chain(http.certificate, http.private_key)
-    except (OSError, ssl.SSLError) as error:
-        problem = Problem("http.certificate", f"cannot be used: {error}", "give a PEM file and the key that fits it")
-        raise ConfigError([problem]) from None
-    return context

@@ -57,6 +57,10 @@ class OwnState:
         self._started_at = wall_clock()
         self._written = -math.inf
 
+    def serve(self, platforms: Mapping[str, str]) -> None:
+        """Describe these channels from now on."""
+        self._platforms = platforms
+
     async def text(self, counting: bool) -> str:
         """What the store keeps for other nodes; empty: the last text is not a second old. ``counting``: with tubes."""
         now = trio.current_time()

@@ -126,6 +126,7 @@ class WorkerState:
         self.starts = 0
         """How often its process has started."""
         self._past = WorkerCounters()
+        self._reloads: list[trio.Event] = []
 
     def counters(self) -> WorkerCounters:
         """What all its incarnations have counted; an ended one keeps what it last reported."""
@@ -141,6 +142,26 @@ class WorkerState:
         self.pid = self.line = None
         self.serving = False
         self.tree = {}
+        self.reloaded()
+
+    async def reload(self, hello: Callable[[], wire.Hello]) -> None:
+        """Have the current incarnation go on with other settings; returns when it does, or has ended.
+
+        Without one the next one begins with them.
+        """
+        if self.line is None:
+            await trio.lowlevel.checkpoint()
+            return
+        done = trio.Event()
+        self._reloads.append(done)
+        await self.tell(wire.Reload(hello()))
+        await done.wait()
+
+    def reloaded(self) -> None:
+        """The current incarnation uses the settings of the last `reload`, or has ended."""
+        for done in self._reloads:
+            done.set()
+        self._reloads.clear()
 
     async def tell(self, message: wire.Frame) -> None:
         """Send ``message`` to the current incarnation, if there is one. The next one gets the same in its hello."""
@@ -229,6 +250,8 @@ class WorkerProcess:
                 case wire.WorkerReady():
                     self._state.serving = True
                     self._answered.set()
+                case wire.Reloaded():
+                    self._state.reloaded()
                 case wire.Beat():
                     self._process.beat()
                 case wire.Stats():

@@ -18,12 +18,12 @@ from broadside import logs
 from broadside.config.config import Config
 from broadside.datafolder import DataFolder
 from broadside.demo import demo
-from broadside.errors import BroadsideError, first_error
+from broadside.errors import BroadsideError, ConfigError, first_error
 from broadside.node.node import Node
 from broadside.node.service_manager import ServiceManager
 from broadside.outlet import open_standard_streams
 from storage.errors import EmbeddedUnavailable, LinkDown, LinkLost, StorageError, VerbRefused
-from supervision import IntensityExceeded, ProcessDied, StartFailed, kill_running
+from supervision import IntensityExceeded, ProcessDied, StartFailed, SupervisionError, kill_running
 from transports.errors import TransportError
 
 log = structlog.get_logger(__name__)
@@ -80,7 +80,7 @@ async def _main(
     started = time.monotonic()
     terminal.say(f"broadside node {config.node.name}: starting (data in {folder.root}, logs in {folder.logs}/node.log)")
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(_signals, node, terminal, nursery.cancel_scope)
+        nursery.start_soon(_signals, node, terminal, manager, nursery)
         nursery.start_soon(manager.watch, lambda: node.tree.state)
 
         async def serving() -> None:
@@ -88,6 +88,8 @@ async def _main(
             terminal.say(f"ready after {time.monotonic() - started:.1f} s: {node.url}")
             if node.twins:
                 terminal.say(f"pushes go to twins of {', '.join(node.twins)} on this machine")
+            for warning in config.warnings:
+                log.warning("configuration", why=warning)
             for name, allowance in node.allowances.items():
                 terminal.say(f"quota: {name} {allowance.text}")
             nursery.start_soon(_warn_of_no_zone, node)
@@ -143,24 +145,50 @@ def _why(error: BaseException, folder: DataFolder) -> str:
     return f"the node cannot start: {logs.first_line(deepest)} (the traceback is in {folder.logs}/node.log)"
 
 
-async def _signals(node: Node, terminal: demo.Terminal, life: trio.CancelScope) -> None:
+async def _signals(node: Node, terminal: demo.Terminal, manager: ServiceManager, nursery: trio.Nursery) -> None:
     """Drain at the first signal; at the second cancel everything, and end the node within `FORCE` seconds.
 
-    SIGHUP is ignored.
+    SIGHUP reloads the configuration.
     """
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
         _force_at_second(signal.SIGINT, signal.SIGTERM)
         async for number in signals:
             if number == signal.SIGHUP:
-                log.warning("SIGHUP: there is no reload yet; restart the node to read its configuration anew")
+                nursery.start_soon(_reload, node, manager)
                 continue
             terminal.say(f"{signal.Signals(number).name}: draining; a second signal stops at once")
             node.stop()
             break
         async for number in signals:
             if number != signal.SIGHUP:
-                life.cancel()
+                nursery.cancel_scope.cancel()
                 return
+
+
+async def _reload(node: Node, manager: ServiceManager) -> None:
+    """Reload the configuration, and say what came of it: in the log, and to the service manager."""
+    if node.tree.state != "running":
+        log.warning("SIGHUP: the node is starting or stopping; send it again when it serves")
+        return
+    manager.reloading()
+    try:
+        found = await node.reload()
+    except (BroadsideError, TransportError, SupervisionError) as error:
+        problems = [str(each) for each in error.problems] if isinstance(error, ConfigError) else [str(error)]
+        more = f", and {len(problems) - 1} more in the log" if len(problems) > 1 else ""
+        said = f"reload refused, nothing has changed: {problems[0]}{more}"
+        log.error("reload refused", problems=problems)
+    except Exception as error:  # a bug in here is no reason to stop a node that sends
+        log.exception("reload failed")
+        said = f"reload failed: {logs.first_line(error)} (the traceback is in the log)"
+    else:
+        for warning in found.config.warnings:
+            log.warning("configuration", why=warning)
+        log.info("configuration reloaded", changed=found.live, waits_for_a_restart=found.later)
+        said = f"reloaded, {len(found.live) or 'no'} change{'s' if len(found.live) != 1 else ''}"
+        if found.later:
+            said += f"; waits for a restart: {', '.join(found.later)}"
+    manager.ready(f"serving at {node.url}; {said}")
 
 
 def _force_at_second(*numbers: signal.Signals) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import msgspec
 
 from broadside import wire
 from broadside.config.config import Config
 from broadside.config.tarantool import OwnQueue, ServerConfig
 from broadside.datafolder import DataFolder
+from storage import admin
 from storage.embedded import Embedded
 from storage.recovery import Recovery
 
@@ -21,6 +24,22 @@ class Tarantools:
         """The node's own: store and queue, the queue alone, or None, as the configuration says."""
         self.recovery = None if self.own is None else Recovery(self.own.directory)
         """How long its start takes."""
+
+    def serve(self, config: Config) -> None:
+        """Make the tubes of this configuration, and admit its hosts; of the node's own instance alone.
+
+        Raises ``OSError`` if it does not answer, and ``AdminRefused``. It blocks: call it in a thread.
+        """
+        if self.own is not None and "tubes" in self.own.roles:
+            hosts = config.queue.hosts if isinstance(config.queue, OwnQueue) else ()
+            admin.ask(self.own.admin, "serve", channels=config.tubes, hosts=list(hosts))
+
+    def change(self, config: Config) -> None:
+        """Go on with another configuration, and start the node's own instance so from its next start on."""
+        self._config = config
+        if self.own is not None:
+            hosts = config.queue.hosts if isinstance(config.queue, OwnQueue) else ()
+            self.own = dataclasses.replace(self.own, channels=config.tubes, hosts=hosts)
 
     def _own(self, folder: DataFolder) -> Embedded | None:
         config, channels = self._config, self._config.tubes
@@ -63,12 +82,17 @@ class Tarantools:
 
     def peers(self) -> dict[str, wire.TarantoolLogin]:
         """The logins of the other nodes' queues, by the nodes' names."""
-        return {peer.name: _login(peer) for peer in self._config.peers}
+        return logins(self._config)
 
     def _own_login(self) -> wire.TarantoolLogin:
         assert self.own is not None
         endpoint = self.own.endpoint
         return wire.TarantoolLogin(endpoint.uri, endpoint.user, endpoint.password)
+
+
+def logins(config: Config) -> dict[str, wire.TarantoolLogin]:
+    """The logins of the other nodes' queues, by the nodes' names."""
+    return {peer.name: _login(peer) for peer in config.peers}
 
 
 def _login(server: ServerConfig) -> wire.TarantoolLogin:

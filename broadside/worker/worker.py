@@ -18,7 +18,6 @@ from pathlib import Path
 import structlog
 import trio
 
-from actors.permit import Permit
 from actors.refusals import Refusals
 from broadside import logs, wire
 from broadside.machine_limits import peak_memory
@@ -111,8 +110,8 @@ async def serve(stream: trio.abc.Stream) -> None:
     tokens = TokenHolder(hello.tokens)
     stages = Stages()
     worker = worker_tree(hello, tokens=tokens)
-    tree, refusals = worker.supervisor, worker.refusals
-    _hear(refusals, hello.dead)
+    tree = worker.supervisor
+    _hear(worker.refusals, hello.dead)
     async with trio.open_nursery() as nursery:
         life = nursery.cancel_scope
 
@@ -125,7 +124,19 @@ async def serve(stream: trio.abc.Stream) -> None:
         nursery.start_soon(telemetry.run)
         ends = partial(stop, hello.drain), partial(stop, ORPHAN_DRAIN)
 
-        nursery.start_soon(_listen, line, tokens, refusals, worker.permit, telemetry.hurry, worker.probe, *ends)
+        async def change(hello: wire.Hello) -> None:
+            """Go on with other settings, and say so."""
+            for token in hello.tokens:
+                tokens.receive(token)
+            await worker.change(hello)
+            _hear(worker.refusals, hello.dead)
+            with contextlib.suppress(trio.BrokenResourceError):  # the listener notices it too, and drains
+                await line.send(wire.Reloaded())
+
+        def begin_change(hello: wire.Hello) -> None:
+            nursery.start_soon(change, hello)
+
+        nursery.start_soon(_listen, line, tokens, worker, telemetry.hurry, begin_change, *ends)
         nursery.start_soon(_signals, partial(stop, hello.drain))
         nursery.start_soon(stages.run)
 
@@ -166,10 +177,9 @@ def _hear(refusals: Mapping[str, Refusals], standings: Sequence[wire.RefusalStat
 async def _listen(
     line: wire.MessageStream,
     tokens: TokenHolder,
-    refusals: Mapping[str, Refusals],
-    permit: Permit,
+    worker: WorkerTree,
     hurry: Callable[[], None],
-    probe: Callable[[], None],
+    change: Callable[[wire.Hello], None],
     stop: Callable[[], None],
     left_alone: Callable[[], None],
 ) -> None:
@@ -180,12 +190,14 @@ async def _listen(
             case wire.SharedToken():
                 tokens.receive(message)
             case wire.DeadNews(standings):
-                _hear(refusals, standings)
+                _hear(worker.refusals, standings)
             case wire.SendingPermit(stopped, until):
-                if permit.renew(stopped, until):
+                if worker.permit.renew(stopped, until):
                     hurry()
             case wire.Probe():
-                probe()
+                worker.probe()
+            case wire.Reload(hello):
+                change(hello)
     signal.alarm(ORPHAN_LIFE)  # even if the drain hangs, an orphan must end
     log.warning("the node is gone: draining")
     left_alone()

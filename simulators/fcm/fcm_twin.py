@@ -21,6 +21,7 @@ from simulators.answers import STATUS, Rejection, TwinAnswer, is_silent, raw, re
 from simulators.anything import Anything
 from simulators.faults.director import Director
 from simulators.faults.script import Rule
+from simulators.fcm.keyless_endpoints import KeylessEndpoints
 from simulators.fcm.message_rules import TARGETS, check_request, check_target, is_asleep
 from simulators.fcm.token_endpoint import TokenEndpoint, refused_by
 from simulators.http2.header_compression import Field
@@ -60,6 +61,7 @@ class FcmTwin(Provider):
     """
 
     protocols: ClassVar[tuple[str, ...]] = ("h2", "http/1.1")
+    plain: ClassVar[bool] = True
     usual_streams: ClassVar[int] = 100
 
     def __init__(
@@ -69,9 +71,11 @@ class FcmTwin(Provider):
         ledger: Ledger,
         apps: tuple[str, ...] = (),
         latency: Callable[[], float] = float,
+        keyless: KeylessEndpoints | None = None,
     ) -> None:
         super().__init__(director, ledger, apps, latency)
         self.tokens = tokens
+        self._keyless = keyless
         self._decode = msgspec.json.Decoder().decode
         self._shapes: dict[bytes, _Shape | Rejection] = {}
         self._anything = Anything("fcm", reasons.FCM, director.script.seed)
@@ -86,7 +90,11 @@ class FcmTwin(Provider):
         fields = dict(request.fields)
         path = fields.get(b":path", b"")
         if path == b"/token":
-            return self._grant(fields, request.body, now)
+            return self._grant(self.tokens.answer(fields, request.body, now))
+        if self._keyless is not None:
+            judged_token = self._keyless.answer(fields, request.body, now, fields.get(b":scheme") == b"http")
+            if judged_token is not None:
+                return self._grant(judged_token)
         rejection, project = self._judge_head(fields, path, now)
         if rejection is not None:
             return self._refuse(rejection)
@@ -116,8 +124,8 @@ class FcmTwin(Provider):
         answer = self._say(200, {"name": name})
         return answer if rule is None else scripted(answer, rule, answer.delay)
 
-    def _grant(self, fields: dict[bytes, bytes], body: bytes, now: float) -> TwinAnswer:
-        answer, refused = self.tokens.answer(fields, body, now)
+    def _grant(self, judged: tuple[TwinAnswer, str | None]) -> TwinAnswer:
+        answer, refused = judged
         if refused is None:
             rule = self.director.token_rule()
             if rule is None:
@@ -295,5 +303,6 @@ def build_twin(parts: TwinParts) -> BuiltTwin:
     project = parts.apps[0] if parts.apps else keys.PROJECT
     account = keys.publish_service_account(parts.made, project, f"{parts.origin}/token")
     endpoint = TokenEndpoint(account, parts.director.script.access_token_seconds)
-    provider = FcmTwin(endpoint, parts.director, parts.ledger, parts.apps, parts.latency)
+    keyless = KeylessEndpoints(endpoint, parts.made.directory, parts.origin)
+    provider = FcmTwin(endpoint, parts.director, parts.ledger, parts.apps, parts.latency, keyless)
     return BuiltTwin(provider, {"service_account": str(parts.made.service_account)})

@@ -35,6 +35,16 @@ class TokenEndpoint:
         self._life = life
         self._issued: dict[bytes, float] = {}
 
+    @property
+    def life(self) -> int:
+        """Seconds for which an access token is valid."""
+        return self._life
+
+    @property
+    def email(self) -> str:
+        """The service account's address."""
+        return self._account.email
+
     def is_good(self, token: bytes, now: float) -> bool:
         """Whether this endpoint issued ``token`` and it has not expired (``now``: seconds UTC)."""
         expires = self._issued.get(token)
@@ -58,11 +68,15 @@ class TokenEndpoint:
         error = self._judge(assertions[0], now)
         if error is not None:
             return _refuse(b"400", *error)
+        granted = {"access_token": self.issue(now), "expires_in": self._life, "token_type": "Bearer"}
+        return TwinAnswer(((b":status", b"200"), _JSON), msgspec.json.encode(granted)), None
+
+    def issue(self, now: float) -> str:
+        """Make an access token that is valid from ``now`` on (seconds UTC)."""
         token = "ya29.twin-" + secrets.token_urlsafe(48)
         self._issued = {known: expires for known, expires in self._issued.items() if expires > now}
         self._issued[token.encode()] = now + self._life
-        granted = {"access_token": token, "expires_in": self._life, "token_type": "Bearer"}
-        return TwinAnswer(((b":status", b"200"), _JSON), msgspec.json.encode(granted)), None
+        return token
 
     def _judge(self, assertion: str, now: float) -> tuple[str, str] | None:
         try:

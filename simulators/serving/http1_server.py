@@ -15,12 +15,12 @@ from simulators.provider import Session
 _BODY_LIMIT: Final = 262_144
 
 
-async def serve_http1(stream: trio.abc.Stream, session: Session, ledger: Ledger) -> None:
+async def serve_http1(stream: trio.abc.Stream, session: Session, ledger: Ledger, scheme: bytes = b"https") -> None:
     """Serve requests one after the other until the client closes or breaks the protocol."""
     connection = h11.Connection(h11.SERVER)
     try:
         while True:
-            request = await _receive(stream, connection)
+            request = await _receive(stream, connection, scheme)
             if request is None:
                 return
             answer = session.answer(request)
@@ -44,7 +44,7 @@ async def serve_http1(stream: trio.abc.Stream, session: Session, ledger: Ledger)
         return
 
 
-async def _receive(stream: trio.abc.Stream, connection: h11.Connection) -> ReceivedRequest | None:
+async def _receive(stream: trio.abc.Stream, connection: h11.Connection, scheme: bytes) -> ReceivedRequest | None:
     """Read one request; its fields take HTTP/2's form, so that one set of rules judges both."""
     fields: list[Field] = []
     body = b""
@@ -56,7 +56,7 @@ async def _receive(stream: trio.abc.Stream, connection: h11.Connection) -> Recei
                 await stream.send_all(go_on or b"")
             connection.receive_data(bytes(await stream.receive_some(65_536)))
         elif isinstance(event, h11.Request):
-            fields = [(b":method", event.method), (b":scheme", b"https"), (b":path", event.target), *event.headers]
+            fields = [(b":method", event.method), (b":scheme", scheme), (b":path", event.target), *event.headers]
         elif isinstance(event, h11.Data):
             body += event.data
             if len(body) > _BODY_LIMIT:

@@ -21,6 +21,8 @@ from simulators.serving.http1_server import serve_http1
 from simulators.serving.http2_server import Http2Peer, Stream
 
 _HANDSHAKE_SECONDS: Final = 10.0
+_HANDSHAKE: Final = b"\x16"
+"""The first octet of a TLS handshake."""
 _DRAIN_SECONDS: Final = 30.0
 """Time for clients to hang up: as with a provider, they close the connection. They wait 20 s for an answer."""
 
@@ -86,6 +88,8 @@ class TwinServer:
 
     async def _guarded(self, raw: trio.SocketStream) -> None:
         """Serve one connection. Errors that a client causes end here."""
+        if self._provider.plain and not await self._begins_with_tls(raw):
+            return
         stream: Stream = trio.SSLStream(raw, self._context, server_side=True, https_compatible=True)
         try:
             with self._interruptible(), trio.fail_after(_HANDSHAKE_SECONDS):
@@ -101,6 +105,19 @@ class TwinServer:
             pass
         finally:
             await trio.aclose_forcefully(stream)
+
+    async def _begins_with_tls(self, raw: trio.SocketStream) -> bool:
+        """Whether the client begins a handshake. One that does not is served here, without TLS."""
+        try:
+            with self._interruptible(), trio.fail_after(_HANDSHAKE_SECONDS):
+                if await raw.socket.recv(1, trio.socket.MSG_PEEK) == _HANDSHAKE:
+                    return True
+            with self._interruptible():
+                await serve_http1(raw, self._provider.session(), self._ledger, b"http")
+        except (OSError, trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError):
+            pass
+        await trio.aclose_forcefully(raw)
+        return False
 
     @contextlib.contextmanager
     def _interruptible(self) -> Iterator[None]:

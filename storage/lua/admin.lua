@@ -5,6 +5,7 @@ local fio = require('fio')
 local json = require('json')
 local log = require('log')
 local socket = require('socket')
+local hosts = require('hosts')
 local instance = require('instance')
 local replication = require('replication')
 
@@ -38,6 +39,12 @@ local function commands(config)
         apply = function()
             instance.reload(config)
             return {schema = box.space.store_meta and box.space.store_meta:get('schema').value or box.NULL}
+        end,
+        -- of a node's own instance, when the node's configuration changes
+        serve = function(asked)
+            require('roles.tubes.node_tubes').ensure(asked.channels)
+            hosts.change(hosts.with_local(asked.hosts, config.listen))
+            return true
         end,
         promote = function(asked)
             local status = replication.promote(asked.quorum or 1)

@@ -104,6 +104,13 @@ function hosts.guard(list)
     end)
 end
 
+-- Another list from now on, for an instance that is guarded. Connections that are up stay.
+function hosts.change(list)
+    if allowed ~= nil then
+        allowed = list
+    end
+end
+
 -- The list in force, or nil.
 function hosts.list()
     return allowed

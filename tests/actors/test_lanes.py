@@ -211,3 +211,19 @@ def test_a_lower_lane_goes_on_as_soon_as_the_upper_one_has_paid(rate: float, bur
         limiter.delay(n, now, upper=True)
     assert limiter.delay(0, now) <= (2 * max(sizes) / rate) * (1 + 1e-6) + 1e-6
     assert math.isfinite(now)
+
+
+def test_a_limiter_goes_on_at_another_rate_with_what_it_owes_and_what_it_has_risen_to() -> None:
+    limiter = Limiter(100.0, 100.0, ramp=10.0)
+    assert limiter.delay(100, 0.0) == 0.0
+    limiter.change(1000.0, 500.0, ramp=10.0)
+    assert limiter.standing(0.0) == (pytest.approx(50.0), 0.0), "nothing is given for free"
+    for second in range(1, 40):
+        limiter.delay(10_000, float(second))
+    assert limiter.standing(40.0)[0] == 1000.0
+    owed = limiter.delay(0, 40.0)
+    limiter.change(2000.0, 500.0, ramp=10.0)
+    assert limiter.standing(40.0)[0] == 2000.0, "a ramp that is over does not begin anew"
+    assert limiter.delay(0, 40.0) == pytest.approx(owed / 2)
+    with pytest.raises(ValueError, match="must be above 0"):
+        limiter.change(0.0, 1.0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,7 +12,8 @@ from hypothesis import strategies as st
 from broadside import wire
 from broadside.config.config import Channel
 from broadside.node.quotas import LEAST, allowances
-from broadside.topology import limiters
+from broadside.topology import Deliveries
+from tests.broadside.test_wire import HELLO
 from transports.contract import Quota
 
 GOOGLE = Quota("project news-1a2b3", 600_000, 60.0)
@@ -113,7 +115,10 @@ def test_channels_of_one_project_share_a_bucket_and_others_do_not() -> None:
         )
         for name, allowance in found.items()
     ]
-    buckets = limiters(setups)
+    hello = msgspec.structs.replace(HELLO, channels=setups)
+    limiters: Any = Deliveries(hello, lambda setup, limiter: limiter, None).groups  # type: ignore[arg-type, return-value]
+    assert limiters["a"] is limiters["b"], "one project, one bucket"
+    buckets = {setup.pace.bucket: limiters[setup.name] for setup in setups if setup.pace is not None}
     assert sorted(buckets) == ["channel d", "fcm project news-1a2b3", "fcm project other"]
     assert (buckets["channel d"].rate, buckets["channel d"].ramp) == (5, 0)
     assert buckets["fcm project news-1a2b3"].ramp == 60

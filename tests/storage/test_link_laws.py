@@ -342,3 +342,32 @@ async def test_a_call_that_got_its_connection_late_says_nothing_of_it() -> None:
     with pytest.raises(LinkTimeout):
         await link.call("queue", "tubes.epoch", deadline=0.1)
     assert line.lost.is_set(), "this one had all of its time"
+
+
+async def test_an_endpoint_comes_or_goes_and_the_other_connections_stay(tarantool: Server) -> None:
+    async with linked(tarantool) as link:
+        here = tarantool.embedded.endpoint
+        with trio.fail_after(10):
+            await link.call("queue", "tubes.epoch")
+        connection = link._lines["queue"].connection
+        link.change({"store": here, "queue": here, "peer:b": here})
+        with trio.fail_after(10):
+            await link.call("peer:b", "tubes.epoch")
+        assert link._lines["queue"].connection is connection
+        gone = replace(here, uri="127.0.0.1:1")
+        link.change({"store": here, "queue": here, "peer:b": gone})
+        assert not link.connected("peer:b")
+        async with trio.open_nursery() as nursery:
+
+            async def wait() -> None:
+                with pytest.raises(LinkDown):
+                    await link.call("peer:b", "tubes.epoch", deadline=5.0)
+
+            nursery.start_soon(wait)
+            await trio.sleep(0.1)
+            link.change({"store": here, "queue": here})
+            nursery.cancel_scope.deadline = trio.current_time() + 1  # whoever waits for it is released
+        assert not link.connected("peer:b")
+        with pytest.raises(LinkDown, match="not in the configuration"):
+            await link.insist("peer:b", "tubes.epoch")
+        assert link._lines["queue"].connection is connection

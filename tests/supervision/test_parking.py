@@ -211,3 +211,58 @@ def test_a_crash_in_words_shows_no_token(token: str) -> None:
     words = in_words(ValueError(f"cannot read 'f3Rz:{token}' of AuthKey_7Q2.p8"))
     assert token[:32] not in words
     assert words.endswith("AuthKey_7Q2.p8")
+
+
+async def test_a_renewed_actor_is_stopped_in_an_orderly_way_and_its_supervisor_sees_no_exit(
+    autojump_clock: MockClock,
+) -> None:
+    stops: list[float] = []
+    events = []
+    parking = Parking("channel", lambda trial: Well(stops), observe=events.append)
+    supervisor = Supervisor("delivery", [ChildSpec("channel", lambda: parking)], observe=events.append)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(lambda task_status: supervisor.run(task_status.started))
+        before = len(events)
+        with trio.fail_after(1):
+            await parking.renew()
+            async with trio.open_nursery() as several:
+                several.start_soon(parking.renew)
+                several.start_soon(parking.renew)
+        assert len(stops) >= 2
+        assert len(events) == before
+        assert parking.parked is None
+        supervisor.stop()
+    await parking.renew()  # nothing to renew
+
+
+async def test_a_parked_actor_is_tried_at_once_when_it_is_renewed(autojump_clock: MockClock) -> None:
+    house = House([0.0] * 6)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(lambda task_status: house.worker.run(task_status.started))
+        await trio.sleep(5)
+        assert house.parking.parked is not None
+        tries = len(house.starts)
+        with trio.fail_after(1):
+            await house.parking.renew()
+        assert len(house.starts) == tries + 1
+        assert house.parking.parked is None
+        house.worker.stop()
+
+
+async def test_a_renewal_whose_actor_does_not_start_ends_all_the_same(autojump_clock: MockClock) -> None:
+    def start(trial: bool) -> Well:
+        if broken:
+            raise FileNotFoundError("AuthKey.p8")
+        return Well([])
+
+    broken = False
+    parking = Parking("channel", start, observe=lambda event: None)
+    supervisor = Supervisor("delivery", [ChildSpec("channel", lambda: parking)], observe=lambda event: None)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(lambda task_status: supervisor.run(task_status.started))
+        broken = True
+        with trio.fail_after(1):
+            await parking.renew()
+        assert parking.parked is not None
+        assert "AuthKey" in parking.parked.why
+        supervisor.stop()

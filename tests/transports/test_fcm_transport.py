@@ -138,7 +138,7 @@ async def test_a_token_is_renewed_before_it_ends(lifetime, again, google, servic
     path = tmp_path / "account.json"
     path.write_text(json.dumps(service_account))
     google.answers = [(200, {"access_token": "a", "expires_in": lifetime}), (200, {"access_token": "b"})]
-    token = credentials.AccessToken(credentials.load({"service_account": str(path)}))
+    token = credentials.AccessToken(credentials.KeyGrant(credentials.load({"service_account": str(path)})))
     async with trio.open_nursery() as nursery:
         nursery.start_soon(token.run)
         await trio.sleep(again - 0.1)
@@ -234,4 +234,7 @@ async def test_secrets_are_in_no_repr(service_account, tmp_path):
     path.write_text(json.dumps(service_account))
     account = credentials.load({"service_account": str(path)})
     assert "key=" not in repr(account)
-    assert repr(credentials.AccessToken(account)) == "AccessToken('push@news-1a2b3.iam.gserviceaccount.com')"
+    assert (
+        repr(credentials.AccessToken(credentials.KeyGrant(account)))
+        == "AccessToken('push@news-1a2b3.iam.gserviceaccount.com')"
+    )

@@ -1,4 +1,4 @@
-"""Google's access token, fetched with a service account's key and renewed before it expires.
+"""Google's access token, fetched with a service account's key (or without: ``keyless``) and renewed before it expires.
 
 Source: developers.google.com/identity/protocols/oauth2/service-account (RFC 7523).
 """
@@ -19,15 +19,14 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from transports import credential_entries, foreign
 from transports.backoff import Backoff
 from transports.errors import ConnectionLost, CredentialsError
+from transports.fcm import grants
 from transports.fcm.fields import SERVICE_ACCOUNT
 from transports.http1 import post_form
 from transports.proxy import Proxy
 
-SCOPE = "https://www.googleapis.com/auth/firebase.messaging"
 EARLY = 300.0
 """Seconds before its expiry at which a token is replaced."""
 _GRANT = "urn:ietf:params:oauth:grant-type:jwt-bearer"
-_TIMEOUT = 15.0
 _LIFETIME = 3_600
 _UNIVERSE = "googleapis.com"
 
@@ -43,39 +42,58 @@ class ServiceAccount:
     key: rsa.RSAPrivateKey = field(repr=False)
 
 
-class _Grant(msgspec.Struct):
-    access_token: str
-    expires_in: float = 3_599.0
-
-
-class _Refusal(msgspec.Struct):
-    error: str = ""
-    error_description: str = ""
-
-
-class AccessToken:
-    """Keeps one valid token ready. Only one task fetches it (:meth:`run`); all others only read it."""
+class KeyGrant:
+    """A signed assertion of a service account, for a token (RFC 7523)."""
 
     def __init__(
         self,
         account: ServiceAccount,
         ca: Path | None = None,
-        *,
         proxy: Proxy | None = None,
         clock: Callable[[], float] = time.time,
-        backoff: Callable[[], Backoff] = Backoff,
     ) -> None:
         """``ca``: as in ``client_context``. ``clock``: seconds UTC, for the assertion."""
+        self._account = account
+        self._ca = ca
+        self._proxy = proxy
+        self._clock = clock
+
+    @property
+    def name(self) -> str:
+        """The account's e-mail address."""
+        return self._account.email
+
+    async def ask(self) -> grants.Granted:
+        """See ``TokenSource``."""
+        url = self._account.token_uri
+        form = {"grant_type": _GRANT, "assertion": self._assertion()}
+        status, body = await post_form(url, form, self._ca, grants.TIMEOUT, self._proxy)
+        remedy = "check its key, and this machine's clock"
+        return grants.granted(url, grants.read(url, status, body, "the service account", remedy))
+
+    def _assertion(self) -> str:
+        now = int(self._clock())
+        claims = {
+            "iss": self._account.email,
+            "scope": grants.SCOPE,
+            "aud": self._account.token_uri,
+            "iat": now,
+            "exp": now + _LIFETIME,
+        }
+        return jwt.encode(claims, self._account.key, algorithm="RS256", headers={"kid": self._account.key_id})
+
+
+class AccessToken:
+    """Keeps one valid token ready. Only one task fetches it (:meth:`run`); all others only read it."""
+
+    def __init__(self, source: grants.TokenSource, *, backoff: Callable[[], Backoff] = Backoff) -> None:
         self.fault: str | None = None
         """Why Google refuses to give a token, in one sentence; None: it does not refuse, or cannot be reached."""
         self.outage: str | None = None
         """Why the token endpoint cannot be reached; None: it can."""
         self.missing_since: float | None = None
         """Since when there is no token that Google accepts, on ``trio.current_time()``; None: there is one."""
-        self._account = account
-        self._ca = ca
-        self._proxy = proxy
-        self._clock = clock
+        self._source = source
         self._backoff = backoff
         self._value = b""
         self._valid = False
@@ -84,7 +102,7 @@ class AccessToken:
         self._changed = trio.Event()
 
     def __repr__(self) -> str:
-        return f"AccessToken({self._account.email!r})"
+        return f"AccessToken({self._source.name!r})"
 
     @property
     def value(self) -> bytes:
@@ -128,56 +146,24 @@ class AccessToken:
             self._expired.set()
 
     async def _fetch(self) -> float | None:
-        form = {"grant_type": _GRANT, "assertion": self._assertion()}
         try:
-            status, body = await post_form(self._account.token_uri, form, self._ca, _TIMEOUT, self._proxy)
+            token, seconds = await self._source.ask()
         except ConnectionLost as lost:
             self.outage = str(lost)
             return None
-        if status == 200:
-            try:
-                grant = msgspec.json.decode(body, type=_Grant)
-            except foreign.UNREADABLE:
-                self.outage = f"{self._account.token_uri} answered 200 without a token"
-                return None
-            if not grant.access_token.isascii() or not grant.access_token.isprintable():
-                self.outage = f"{self._account.token_uri} gave a token that no header can carry"
-                return None
-            self._value = b"Bearer " + grant.access_token.encode("ascii")
-            self._valid = True
-            self.fault = self.outage = self.missing_since = None
+        except grants.GrantRefused as refused:
+            self.fault = str(refused)
             self._notify()
-            return grant.expires_in
-        if status in (400, 401, 403):
-            self.fault = self._sentence(status, body)
-            self._notify()
-        else:
-            self.outage = f"{self._account.token_uri} answered {status}"
-        return None
+            return None
+        self._value = b"Bearer " + token.encode("ascii")
+        self._valid = True
+        self.fault = self.outage = self.missing_since = None
+        self._notify()
+        return seconds
 
     def _notify(self) -> None:
         self._changed.set()
         self._changed = trio.Event()
-
-    def _assertion(self) -> str:
-        now = int(self._clock())
-        claims = {
-            "iss": self._account.email,
-            "scope": SCOPE,
-            "aud": self._account.token_uri,
-            "iat": now,
-            "exp": now + _LIFETIME,
-        }
-        return jwt.encode(claims, self._account.key, algorithm="RS256", headers={"kid": self._account.key_id})
-
-    def _sentence(self, status: int, body: bytes) -> str:
-        try:
-            refusal = msgspec.json.decode(body, type=_Refusal)
-        except foreign.UNREADABLE:
-            refusal = _Refusal()
-        word = refusal.error or f"HTTP {status}"
-        detail = f": {refusal.error_description[:200]}" if refusal.error_description else ""
-        return f"Google refuses the service account ({word}{detail}): check its key, and this machine's clock"
 
 
 def load(credentials: Mapping[str, str]) -> ServiceAccount:

@@ -28,7 +28,7 @@ from transports.decision import Decision, Then
 from transports.dispatch import Dispatch
 from transports.editions import Contents, Editions, Messages
 from transports.errors import CredentialsError
-from transports.fcm import credentials, outcomes, payload
+from transports.fcm import credentials, keyless, outcomes, payload
 from transports.fcm.fields import DEVICES, ORIGIN
 from transports.http2.connection import Timing, parse_origin
 from transports.http2.messages import Answer, Row, Template
@@ -256,8 +256,8 @@ def build(
     settings: TransportSettings, *, timing: Timing | None = None, backoff: Callable[[], Backoff] = Backoff
 ) -> FcmTransport:
     """Check settings and key without connecting. Raises ``CredentialsError`` naming the field and the remedy."""
-    account = credentials.load(settings.credentials)
-    project = settings.app or account.project_id
+    source, own_project = keyless.source(settings.credentials, settings.ca, settings.proxy)
+    project = settings.app or own_project
     if not project.isascii() or not project.replace("-", "").replace(":", "").replace(".", "").isalnum():
         raise CredentialsError(f'app: "{project}" is not a Firebase project id like news-1a2b3')
     pool = Pool(
@@ -279,7 +279,7 @@ def build(
         collapse_slots=settings.collapse_slots,
         devices=frozenset(settings.devices or DEVICES),
     )
-    token = credentials.AccessToken(account, settings.ca, proxy=settings.proxy, backoff=backoff)
+    token = credentials.AccessToken(source, backoff=backoff)
     transport = FcmTransport(project, token, pool, app=app)
     if settings.warm_up is not None:
         transport.warm_up_with(settings.warm_up, settings.channel)
