@@ -13,6 +13,11 @@ from asynctnt.iproto.protocol import Protocol
 
 from storage.endpoint import Endpoint
 
+CONNECT_TIMEOUT = 5.0
+"""Seconds to connect and log in."""
+CONNECT_TIMEOUT_EACH = 2.0
+"""The same where there is another address to try: a server without power answers nothing."""
+
 
 class _Protocol(Protocol):  # type: ignore[misc]  # asynctnt is untyped
     """Hands the connection its socket as soon as it is open, and ends a log-in that nobody will answer."""
@@ -46,7 +51,7 @@ class Connection(asynctnt.Connection):  # type: ignore[misc]  # asynctnt is unty
             auto_refetch_schema=False,
             reconnect_timeout=0,  # trap 1: leaving the loop while it reconnects may hang
             ping_timeout=0,
-            connect_timeout=5.0,
+            connect_timeout=CONNECT_TIMEOUT if endpoint.addresses == 1 else CONNECT_TIMEOUT_EACH,
         )
         self._lost = lost
         self._opened: Any = None

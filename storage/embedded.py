@@ -36,6 +36,8 @@ class Embedded:
     """If set, the user ``peer`` may hand batons over, and do nothing else."""
     memory: int = MEMORY
     wal_mode: str = "write"
+    module: str = "bundled"
+    """Where the tubes come from: ``bundled``, our own, or ``rock``, Tarantool's ``queue`` rock."""
     password: str = field(default_factory=lambda: secrets.token_urlsafe(24), repr=False)
 
     @property
@@ -101,6 +103,7 @@ class Embedded:
                 "memory": self.memory,
                 "wal_mode": self.wal_mode,
                 "admin": True,
+                "queue_module": self.module,
             }
         )
         return text.encode() + b"\n"

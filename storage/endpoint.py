@@ -14,8 +14,13 @@ class Endpoint:
     user: str = "broadside"
     password: str = field(default="", repr=False)
     others: tuple[str, ...] = ()
-    """Other addresses of it, tried in order: the right instance answers ``probe`` with true."""
+    """Other addresses of it, tried in order: the right instance answers ``probe`` with true, as long as it is that."""
     probe: str = ""
+
+    @property
+    def addresses(self) -> int:
+        """How many addresses it may have."""
+        return 1 + len(self.others)
 
     def address(self, number: int = 0) -> tuple[str, str]:
         """Host and port of the uri with that number, as the driver wants them: an IPv6 address without its brackets.

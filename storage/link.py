@@ -16,7 +16,7 @@ from typing import Any
 import structlog
 import trio
 import trio_asyncio
-from asynctnt.exceptions import TarantoolDatabaseError, TarantoolNotConnectedError
+from asynctnt.exceptions import TarantoolDatabaseError, TarantoolError, TarantoolNotConnectedError
 
 from storage.connection import Connection, connect
 from storage.endpoint import Endpoint as Endpoint  # callers need both it and the link
@@ -31,9 +31,9 @@ PING_DEADLINE = 5.0
 AGAIN_AFTER = 0.02
 """Seconds until a lost call is repeated."""
 _ELSEWHERE = {7, 203}  # read-only: it is no longer the master
-_OUTAGES = _ELSEWHERE | {116, 214, 215, 216, 217}
-"""``box.error`` codes of an instance that cannot write now: it is loading, its master has just changed, or the
-replicas that must confirm a write do not."""
+_OUTAGES = _ELSEWHERE | {116, 134, 214, 215, 216, 217, 225, 227, 228, 279}
+"""``box.error`` codes of an instance that cannot write now: it is loading or ending, its master has just changed, or
+the replicas that must confirm a write do not."""
 CALLS_IN_FLIGHT = 32
 """Calls in flight at once per instance, long polls not counted. Bounds our memory when a server stops answering."""
 BYTES_UNSENT = 16 << 20
@@ -330,6 +330,8 @@ class Link:
                 if not told:
                     log.warning("tarantool out of reach", instance=line.name, uri=line.endpoint.uri, error=str(error))
                     told = True
+                if number % line.endpoint.addresses:
+                    continue  # it may be at the next address
                 await trio.sleep(delay * random.uniform(0.7, 1.3))  # noqa: S311 - jitter
                 delay = min(delay * 1.6, 1.0)
                 continue
@@ -349,6 +351,7 @@ class Link:
                 line.connection = None
                 line.up = trio.Event()
                 connection.give_up()
+            number += 1  # whoever was lost is not asked first
             log.warning("tarantool connection lost", instance=line.name)
 
     async def _probe(self, line: _Line, connection: Connection) -> None:
@@ -361,8 +364,12 @@ class Link:
         return await self._first(connection, *line.greeting) if line.greeting else line.connections + 1
 
     async def _first(self, connection: Connection, verb: str, *args: Any) -> Any:
+        value = await self._answer(connection.call(verb, args), verb)
+        return value[0] if value else None
+
+    async def _answer(self, future: Any, verb: str) -> list[Any]:
         answer = _Answer(None)
-        connection.call(verb, args).add_done_callback(answer.resolve)
+        future.add_done_callback(answer.resolve)
         with trio.move_on_after(PING_DEADLINE):
             await answer.done.wait()
         answer.abandoned = True
@@ -370,7 +377,7 @@ class Link:
             raise answer.error
         if not answer.done.is_set():
             raise TimeoutError(f"no answer to {verb} within {PING_DEADLINE:g} s")
-        return answer.value[0] if answer.value else None
+        return answer.value
 
     async def _watch(self, line: _Line) -> None:
         """Return when the connection is lost, or its instance has been silent for too long."""
@@ -378,15 +385,11 @@ class Link:
             with trio.move_on_after(PING_EVERY):
                 await line.lost.wait()
                 return
-            answer = _Answer(None)
             try:
-                line.connection.ping().add_done_callback(answer.resolve)
-            except TarantoolNotConnectedError:
-                return
-            with trio.move_on_after(PING_DEADLINE) as scope:
-                await answer.done.wait()
-            answer.abandoned = True
-            if scope.cancelled_caught or answer.error is not None:
+                await self._probe(line, line.connection)
+                if not line.endpoint.others:
+                    await self._answer(line.connection.ping(), "ping")
+            except (OSError, TarantoolError):
                 return
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import resource
 import subprocess
 from collections.abc import AsyncIterator, Iterator
@@ -22,6 +23,8 @@ settings.register_profile("broadside", deadline=None, max_examples=drawn(100))
 settings.load_profile("broadside")
 
 CHANNELS = [f"channel-{n}" for n in range(60)]
+QUEUE_MODULE = os.environ.get("QUEUE_MODULE", "bundled")
+"""``rock``: the roles' tests run on Tarantool's queue rock, which must be installed, or be where ``LUA_PATH`` says."""
 _numbers = itertools.count()
 
 
@@ -29,7 +32,7 @@ class Server:
     """An embedded instance as a plain child process of the tests, which can be killed and started again."""
 
     def __init__(self, folder: Path, channels: list[str], memory: int = 256 << 20) -> None:
-        self.embedded = Embedded(folder, channels, memory=memory)
+        self.embedded = Embedded(folder, channels, memory=memory, module=QUEUE_MODULE)
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> Server:

@@ -124,6 +124,7 @@ class StoreServer(Process):
         memory: int,
         place: Place | None = None,
         hosts: Iterable[str] = (),
+        failover: str = "manual",
     ) -> None:
         program = tarantool()
         if program is None:
@@ -146,6 +147,7 @@ class StoreServer(Process):
                 "others": others,
                 "password_file": str((folder.parent / "replication.password").absolute()),
                 "master": master,
+                "failover": failover,
             }
         settings.write_text(json.dumps(wanted, indent=2))
 
@@ -245,6 +247,7 @@ class Cluster:
             other node's name.
         places: the servers, if they are not all this one: node 1 and store 1 run on the first, and so on.
         quiet: the newsroom's quiet hours, or ``off``.
+        failover: of the store: ``manual``, or ``raft``, for which three instances are needed.
     """
 
     def __init__(
@@ -258,6 +261,7 @@ class Cluster:
         wires: Callable[[str, str, int], int] = lambda node, to, port: port,
         places: Sequence[Place] = (),
         quiet: str = "off",
+        failover: str = "manual",
     ) -> None:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -277,6 +281,7 @@ class Cluster:
                 memory=memory,
                 place=self._places[n],
                 hosts=self._hosts(),
+                failover=failover,
             )
             for n, port in enumerate(store_ports)
         ]

@@ -12,14 +12,18 @@ from broadside.cli.output import say, say_json
 from broadside.errors import BroadsideError, UsageError
 from storage import admin
 from storage.errors import AdminRefused
+from storage.tarantool_program import support
 
 _STORE = """\
 Examples:
     broadside store status /var/lib/broadside/store
     broadside store promote /var/lib/broadside/store --quorum 1
+    broadside store forget /var/lib/broadside/store 858ddc1a-4bb3-4c15-8303-2ca15048c7d5
 
 Run these commands on the server itself, as the user that runs Tarantool. Before
-a promotion the old master must be down, and stay down (docs/cluster.md)."""
+a promotion the old master must be down, and stay down. Where the servers elect
+their leader (failover: raft), it needs none: promote hands over to this one, and
+only with --quorum 1 must the others stay down (docs/cluster.md)."""
 _SCHEMA = """\
 Examples:
     tarantool "$(broadside schema server)" /etc/broadside/store.yaml
@@ -36,6 +40,7 @@ def register(app: App) -> None:
     store = App(name="store", help="Show which server is the store's master, or promote one.", help_epilogue=_STORE)
     store.command(status)
     store.command(promote)
+    store.command(forget)
     app.command(store)
     schema = App(name="schema", help="Run the store and the queue as Tarantool servers.", help_epilogue=_SCHEMA)
     schema.command(server)
@@ -54,14 +59,30 @@ def promote(
     /,
     *,
     quorum: Annotated[
-        int, Parameter(help="Instances that must have a write before it is acknowledged, with this one. Default: 1.")
-    ] = 1,
+        int | None,
+        Parameter(
+            help="Instances that must have a write before it is acknowledged, with this one. "
+            "Default: 1; the majority, where the servers elect their leader."
+        ),
+    ] = None,
     json: Json = False,
 ) -> int:
     """Make this instance the master; on the master itself, change its quorum."""
-    if quorum < 1:
+    if quorum is not None and quorum < 1:
         raise UsageError(f"--quorum: {quorum} is too few (1 is this instance alone)")
-    _tell(_ask(folder, "promote", quorum=quorum), json)
+    _tell(_ask(folder, "promote", **({} if quorum is None else {"quorum": quorum})), json)
+    return 0
+
+
+def forget(
+    folder: Folder,
+    uuid: Annotated[str, Parameter(help="The instance's uuid, as store status shows it.")],
+    /,
+    *,
+    json: Json = False,
+) -> int:
+    """Let an instance that never comes back no longer count for the majority. Run it on the leader."""
+    _tell(_ask(folder, "forget", uuid=uuid), json)
     return 0
 
 
@@ -97,8 +118,10 @@ def _tell(status: dict[str, Any], json: bool) -> None:
     if json:
         say_json(status)
         return
-    role = "read replica" if status["read_only"] else f"master, quorum {status['quorum']}"
+    lead = "leader" if status["failover"] == "raft" else "master"
+    role = "read replica" if status["read_only"] else f"{lead}, quorum {status['quorum']}"
     say(f"{status['uuid']}: {role} (term {status['term']})")
+    say(f"  {support(status['version'], status['failover'], len(status['instances']) + 1)}")
     for other in status["instances"]:
         if status["read_only"]:
             lag = f"{(other['lag'] or 0.0) * 1000:.1f} ms behind" if other["followed"] else "not followed"

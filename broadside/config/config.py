@@ -24,6 +24,7 @@ from broadside.config.network import read_proxy
 from broadside.config.outward_tables import HerdConfig, Hook, Webhook, read_herd, read_hooks, read_webhooks
 from broadside.config.tarantool import (
     KEEP_DAYS,
+    MODULES,
     NAME,
     NAME_RULE,
     OwnQueue,
@@ -32,6 +33,7 @@ from broadside.config.tarantool import (
     StoreConfig,
     check_peers_may_come,
     read_keep,
+    read_module,
     read_peers,
     read_queue,
     read_server,
@@ -173,6 +175,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     """None: the node runs a Tarantool of its own."""
     queue: ServerConfig | OwnQueue | None = None
     """None: the store's instance is the queue too."""
+    queue_module: str = MODULES[0]
+    """Where the tubes of the node's own Tarantool come from."""
     peers: tuple[Peer, ...] = ()
     channels: dict[str, Channel] = {}
     supervision: Supervision = Supervision()
@@ -260,10 +264,11 @@ _REMEDIES = {
 
 
 def _config(reader: strict_toml.Reader, table: dict[str, object], source: Path) -> Config:
-    read = ("source", "keep_days", "proxy", "warnings")
+    read = ("source", "keep_days", "proxy", "queue_module", "warnings")
     sections = [*(field for field in Config.__struct_fields__ if field not in read), "network"]
     reader.unknown(table, sections, "")
     keep_days, table = read_keep(reader, table)
+    queue_module, table = read_module(reader, table)
     node = reader.table(NodeConfig, table.get("node", {}), "node", _REMEDIES)
     reader.trust_file_modes = node is not None and node.trust_file_modes
     http = reader.table(Http, table.get("http", {}), "http", HTTP_REMEDIES)
@@ -304,6 +309,7 @@ def _config(reader: strict_toml.Reader, table: dict[str, object], source: Path) 
         proxy=read_proxy(reader, table.get("network", {})),
         source=source,
         keep_days=keep_days,
+        queue_module=queue_module,
     )
     return msgspec.structs.replace(config, warnings=tuple(reader.warnings))  # the last table is read by now
 

@@ -77,6 +77,30 @@ def read_keep(reader: strict_toml.Reader, table: dict[str, object]) -> tuple[int
     return (KEEP_DAYS if found is None else int(found[1])), table
 
 
+MODULES = ("bundled", "rock")
+"""Where an embedded queue's tubes come from: our own Lua, or Tarantool's ``queue`` rock, which must be installed."""
+
+
+def read_module(reader: strict_toml.Reader, table: dict[str, object]) -> tuple[str, dict[str, object]]:
+    """Read ``[queue] module``. Returns it and the tables without it.
+
+    It holds for the node's own Tarantool too, so a ``[queue]`` with nothing else in it names no queue.
+    """
+    queue = table.get("queue")
+    if not isinstance(queue, dict) or "module" not in queue:
+        return MODULES[0], table
+    rest = {key: value for key, value in queue.items() if key != "module"}
+    table = {key: value for key, value in table.items() if key != "queue"} | ({"queue": rest} if rest else {})
+    module = queue["module"]
+    if "uri" in rest:
+        what = "belongs in the settings of the server at uri"
+        reader.problem("queue.module", what, "write queue_module: rock there, and remove it here", module)
+    elif module not in MODULES:
+        remedy = "bundled (Broadside's own tubes), or rock (Tarantool's queue rock, which must be installed)"
+        reader.problem("queue.module", f"{shown(module)} is unknown", remedy, module)
+    return str(module), table
+
+
 class ServerConfig(msgspec.Struct, frozen=True, kw_only=True):
     """``[store]`` or ``[queue]``: a Tarantool that the node does not run."""
 

@@ -58,7 +58,7 @@ def examine(config_file: Path | None, data: Path | None) -> Iterator[Finding]:
     yield from _node(folder)
     own_queue = isinstance(config.queue, OwnQueue)
     if config.store is None or own_queue:
-        yield tarantool_program()
+        yield tarantool_program(config.queue_module)
     if config.store is not None:
         yield from checks_ring.store(config.store)
     if isinstance(config.queue, ServerConfig):
@@ -71,8 +71,8 @@ def examine(config_file: Path | None, data: Path | None) -> Iterator[Finding]:
     yield from asleep(config)
 
 
-def tarantool_program() -> Finding:
-    """Look for the program that an embedded Tarantool needs."""
+def tarantool_program(module: str) -> Finding:
+    """Look for the program that an embedded Tarantool needs. ``module``: where its tubes come from."""
     program = tarantool()
     if program is None:
         return Finding("tarantool", False, "is not installed", ADVICE)
@@ -82,7 +82,7 @@ def tarantool_program() -> Finding:
         return Finding("tarantool", False, str(error), ADVICE)
     if found.old:
         return Finding("tarantool", False, f"{found.text} is too old, {'.'.join(map(str, OLDEST))} is needed", ADVICE)
-    return Finding("tarantool", True, f"{found.text} at {program}, {found.support}")
+    return Finding("tarantool", True, f"{found.text} at {program}, {found.support}; tubes: {module}")
 
 
 def _data_folder(folder: DataFolder) -> Finding:

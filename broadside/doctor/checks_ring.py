@@ -15,6 +15,7 @@ from broadside.config.tarantool import Peer, StoreConfig, tarantool_address
 from broadside.doctor.findings import Finding, reason
 from storage.errors import StorageError, VerbRefused
 from storage.link import Endpoint, Link
+from storage.tarantool_program import support
 
 _TIMEOUT = 4.0
 _pack = msgspec.msgpack.encode
@@ -38,6 +39,8 @@ def store(config: StoreConfig) -> Iterator[Finding]:
             yield Finding("store", False, f"{uri}: {error}", "is that Tarantool up, and are uri and password right?")
             continue
         masters += not said["read_only"]
+        if "version" in said:  # an older Broadside's server does not say it
+            yield Finding("store", True, f"{uri}: {support(said['version'], said['failover'], len(uris))}")
         yield _strangers(uri, said.get("hosts"))
         yield from _instance(uri, said)
     if masters != 1 and len(uris) > 1:
@@ -83,7 +86,9 @@ def _instance(uri: str, said: dict[str, Any]) -> Iterator[Finding]:
             yield Finding("store", lag <= MOST_LAG, f"{uri}: read replica, {lag * 1000:.1f} ms behind its master")
         return
     follows = [other for other in said["instances"] if other["follows"]]
-    text = f"{uri}: master (term {said['term']}), quorum {said['quorum']}"
+    raft = said.get("failover") == "raft"
+    lead = "leader" if raft else "master"
+    text = f"{uri}: {lead} (term {said['term']}), quorum {said['quorum']}"
     remedy = "writes wait for replicas that are away: start them, or broadside store promote --quorum 1"
     yield Finding(
         "store", len(follows) + 1 >= said["quorum"], text, remedy if len(follows) + 1 < said["quorum"] else ""
@@ -94,7 +99,10 @@ def _instance(uri: str, said: dict[str, Any]) -> Iterator[Finding]:
             behind = other["behind"]
             yield Finding("store", behind <= MOST_BEHIND, f"{name} follows, {behind:,} writes behind")
         else:
-            yield Finding("store", False, f"{name} is away", "start it; one that never comes back is harmless")
+            gone = "one that never comes back is harmless"
+            if raft:
+                gone = f"one that never comes back still counts: broadside store forget DATA {other['uuid']}"
+            yield Finding("store", False, f"{name} is away", f"start it; {gone}")
 
 
 def peer(config: Peer) -> Finding:

@@ -214,7 +214,7 @@ class Node:
             children.append(
                 ChildSpec(
                     "tarantool",
-                    lambda: processes.tarantool(embedded, recovery, self._environment),
+                    lambda: processes.tarantool(embedded, recovery, self._tarantools.up, self._environment),
                     start_timeout=math.inf,  # it waits for room on its disk, and says so
                     shutdown=15.0,
                 )
@@ -578,6 +578,11 @@ class Node:
     async def login_link(self) -> str:
         """Make a link that logs one browser in, within ten minutes (raises ``StorageError``)."""
         return (await self._sessions.link(self._keyring.here, self.url)).url
+
+    @property
+    def tarantool(self) -> str:
+        """The node's own Tarantool in words: version, support, tubes; empty: it runs none."""
+        return self._tarantools.told
 
     @property
     def twins(self) -> list[str]:

@@ -27,15 +27,20 @@ STOP_GRACE = 5.0
 """Seconds from that signal to SIGKILL."""
 
 
-def tarantool(embedded: Embedded, recovery: Recovery, env: Mapping[str, str]) -> ChildProcess:
-    """The embedded Tarantool. SIGTERM stops it in an orderly way; its data survive any other end too."""
+def tarantool(
+    embedded: Embedded, recovery: Recovery, up: Callable[[Mapping[str, object]], None], env: Mapping[str, str]
+) -> ChildProcess:
+    """The embedded Tarantool. SIGTERM stops it in an orderly way; its data survive any other end too.
+
+    ``up``: gets its first line.
+    """
     recovery.begin()
     return ChildProcess(
         "tarantool",
         embedded.command,
         env=env,
         first_line=embedded.handshake.rstrip(b"\n"),
-        on_ready=recovery.done,
+        on_ready=up,
         log_line=child_line("tarantool"),
         grace=10.0,  # its workers are gone by then; alone, it waits for them (lua/leaving.lua)
     )

@@ -86,6 +86,8 @@ async def _main(
         async def serving() -> None:
             manager.ready(f"serving at {node.url}")
             terminal.say(f"ready after {time.monotonic() - started:.1f} s: {node.url}")
+            if node.tarantool:
+                terminal.say(node.tarantool)
             if node.twins:
                 terminal.say(f"pushes go to twins of {', '.join(node.twins)} on this machine")
             for warning in config.warnings:

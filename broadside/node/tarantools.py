@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 
 import msgspec
 
@@ -13,6 +14,7 @@ from broadside.datafolder import DataFolder
 from storage import admin
 from storage.embedded import Embedded
 from storage.recovery import Recovery
+from storage.tarantool_program import read_version
 
 
 class Tarantools:
@@ -24,6 +26,15 @@ class Tarantools:
         """The node's own: store and queue, the queue alone, or None, as the configuration says."""
         self.recovery = None if self.own is None else Recovery(self.own.directory)
         """How long its start takes."""
+        self.told = ""
+        """What it reported when it was up, in words: its version, whether that is supported, and its tubes."""
+
+    def up(self, said: Mapping[str, object]) -> None:
+        """The node's own Tarantool serves. ``said``: its first line."""
+        assert self.recovery is not None
+        self.recovery.done(said)
+        found = read_version(str(said["version"]))
+        self.told = f"{found.text}, {found.support}; tubes: {said['tubes']}"
 
     def serve(self, config: Config) -> None:
         """Make the tubes of this configuration, and admit its hosts; of the node's own instance alone.
@@ -44,7 +55,7 @@ class Tarantools:
     def _own(self, folder: DataFolder) -> Embedded | None:
         config, channels = self._config, self._config.tubes
         if config.store is None:
-            return Embedded(folder.tarantool, channels, memory=config.node.memory_bytes)
+            return Embedded(folder.tarantool, channels, memory=config.node.memory_bytes, module=config.queue_module)
         if not isinstance(config.queue, OwnQueue):
             return None
         return Embedded(
@@ -55,6 +66,7 @@ class Tarantools:
             hosts=config.queue.hosts,
             peer_password=config.queue.peers_password(),
             memory=config.node.memory_bytes,
+            module=config.queue_module,
         )
 
     def store(self) -> wire.TarantoolLogin:

@@ -1,6 +1,7 @@
 -- The admin socket: one line of JSON in, one out. It is in the data folder, mode 0600, and never on the network.
 
 local backup = require('backup')
+local election = require('election')
 local fio = require('fio')
 local json = require('json')
 local log = require('log')
@@ -47,9 +48,13 @@ local function commands(config)
             return true
         end,
         promote = function(asked)
-            local status = replication.promote(asked.quorum or 1)
+            local status = replication.promote(asked.quorum)
             instance.apply(config)
             return status
+        end,
+        forget = function(asked)
+            election.forget(asked.uuid)
+            return replication.status()
         end,
     }
     for name, command in pairs(servers) do

@@ -39,8 +39,10 @@ while not line:find('\n', 1, true) do
 end
 local config = json.decode(line)
 
-package.path = package.path .. (';%s/?.lua;%s/?/init.lua'):format(config.lua, config.lua)
+local ours = ('%s/?.lua;%s/?/init.lua'):format(config.lua, config.lua)
+package.path = ours .. ';' .. package.path
 
+require('queue_module').choose(config.queue_module, ours)
 local instance = require('instance')
 local leaving = require('leaving')
 

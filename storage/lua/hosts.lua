@@ -90,7 +90,7 @@ local function refuse(address)
         log.warn('%d connections refused, the last from %s: not among hosts', refused, address)
         refused, told = 0, fiber.clock()
     end
-    box.error(box.error.ACCESS_DENIED, 'Connect', 'host', address, 'guest')
+    box.error({code = box.error.ACCESS_DENIED, reason = ("Connect access to host '%s' is denied"):format(address)})
 end
 
 -- From now on disconnect every host that is not in the list. Call it before `listen`.

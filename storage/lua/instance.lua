@@ -7,8 +7,11 @@ local hosts = require('hosts')
 local json = require('json')
 local leaving = require('leaving')
 local quota = require('quota')
+local queue_module = require('queue_module')
 local replication = require('replication')
+local role_files = require('role_files')
 local room = require('room')
+local users = require('users')
 
 local instance = {}
 
@@ -31,10 +34,7 @@ local function ensure_users(config)
         return
     end
     for _, user in ipairs(config.users) do
-        local name, password, role = unpack(user)
-        box.schema.user.create(name, {if_not_exists = true})
-        box.schema.user.passwd(name, password)
-        box.schema.user.grant(name, role, nil, nil, {if_not_exists = true})
+        users.ensure(unpack(user))
     end
 end
 
@@ -50,11 +50,8 @@ end
 
 -- The same with the files as they are on disk now: what was loaded from them before is dropped.
 function instance.reload(config)
-    for name in pairs(package.loaded) do
-        if name:match('^roles%.') then
-            package.loaded[name] = nil
-        end
-    end
+    role_files.read()
+    role_files.drop()
     instance.apply(config)
 end
 
@@ -65,6 +62,9 @@ function instance.start(config)
     -- by default it took a seventh of the CPU, now a fifteenth.
     collectgarbage('setpause', 400)
     room.wait(config.directory)
+    if config.replication ~= nil then
+        role_files.read() -- for elections; not for a node's own, which should start fast
+    end
     local settings = {
         work_dir = config.directory, memtx_dir = '.', wal_dir = '.', vinyl_dir = '.',
         wal_mode = config.wal_mode, memtx_memory = quota.start(config.memory), memtx_max_tuple_size = 4 * 1024 * 1024,
@@ -80,15 +80,24 @@ function instance.start(config)
         replication.configure(settings, config)
     end
     local recovered = fiber.clock() - began
+    local tubes
+    for _, role in ipairs(roles_of(config)) do
+        tubes = role == 'tubes' and queue_module.told() or tubes
+    end
     instance.apply(config)
     leaving.guard()
     if config.listen:sub(1, 1) ~= '/' then
         hosts.guard(hosts.with_local(config.hosts or {}, config.listen))
     end
     box.cfg({listen = config.listen}) -- last: a client that can connect finds everything in place
+    replication.stand(config.replication, function()
+        role_files.drop() -- what the roles remember is of the time when it led last
+        instance.apply(config)
+    end)
     require('admin').serve(config)
     return {
         ready = true, uuid = box.info.uuid, version = _TARANTOOL, read_only = box.info.ro, recovered = recovered,
+        tubes = tubes,
     }
 end
 

@@ -4,15 +4,18 @@
 -- No answer leaves the master before a quorum of instances has everything that the answer may rest on (`confirm`): a
 -- failover undoes nothing that was acknowledged. Tarantool 2.6.0 has synchronous spaces for this, but a master that
 -- died with unconfirmed writes cannot recover from them, and no replica can join a master under load
--- (docs/adr/0006-answers-wait-for-the-quorum.md).
+-- (docs/adr/0006-answers-wait-for-the-quorum.md). From 2.11 on the instances may elect their leader: election.lua.
 
 local digest = require('digest')
+local election = require('election')
 local fiber = require('fiber')
 local hosts = require('hosts')
 local fio = require('fio')
 local log = require('log')
 local netbox = require('net.box')
+local newer = require('newer')
 local uri = require('uri')
+local users = require('users')
 
 local replication = {}
 
@@ -52,9 +55,10 @@ function replication.master()
     return row and row.value
 end
 
--- Ask the other instances which one is master. Returns the answer with the highest term.
+-- Ask the other instances which one is master. Returns the answer with the highest term, and who answered.
 local function ask(options)
     local best
+    local answered = {}
     for _, other in ipairs(options.others) do
         local ok, found = pcall(function()
             local link = netbox.connect(other, {
@@ -62,18 +66,19 @@ local function ask(options)
             })
             local row = link.space.store_meta and link.space.store_meta:get('master', {timeout = ASK_TIMEOUT})
             link:close()
+            table.insert(answered, other)
             return row and row[2]
         end)
         if ok and found ~= nil and (best == nil or found[2] > best[2]) then
             best = found
         end
     end
-    return best
+    return best, answered
 end
 
-local function sources(options)
+local function sources(options, others)
     local uris = {}
-    for i, other in ipairs(options.others) do
+    for i, other in ipairs(others or options.others) do
         uris[i] = source(other, password_of(options))
     end
     return uris
@@ -84,12 +89,15 @@ local function default_quorum(options)
 end
 
 -- The first `box.cfg` of a replicated instance. options: others (host:port each), password, quorum?, master (of a base
--- that is yet to be made).
+-- that is yet to be made), failover (`raft`: by election).
 function replication.configure(settings, config)
     local options = config.replication
     fio.mktree(config.directory)
     local blank = #fio.glob(fio.pathjoin(config.directory, '*.snap')) == 0
-    local known = ask(options)
+    local known, answered = ask(options)
+    if newer.since(2, 11) then
+        settings.bootstrap_strategy = 'legacy' -- it minds `replication_connect_quorum`
+    end
     if blank and options.master and known == nil then
         box.cfg(settings)
         return
@@ -97,9 +105,15 @@ function replication.configure(settings, config)
     settings.read_only = true
     settings.replication_connect_quorum = blank and 1 or 0
     if blank then
-        settings.replication = sources(options)
+        -- whoever is not there yet, or not any more, would be waited for, for half a minute
+        settings.replication = sources(options, #answered > 0 and answered or nil)
     end
     box.cfg(settings) -- first alone, to read the master on our own disk before the others' news replaces it
+    if options.failover == 'raft' then
+        return -- read-only, until it stands for election
+    elseif election.held() then
+        error('this base was led by election: set failover to raft, on all servers of the store', 0)
+    end
     local own = replication.master()
     if own == nil or own[1] ~= box.info.uuid then
         box.cfg({replication = sources(options)})
@@ -121,10 +135,15 @@ function replication.apply(options)
     if replication.master() == nil then
         meta():replace({'master', {box.info.uuid, 1, options.quorum or default_quorum(options)}})
     end
-    quorum = replication.master()[3]
-    box.schema.user.create(USER, {if_not_exists = true})
-    box.schema.user.passwd(USER, password_of(options))
-    box.schema.user.grant(USER, 'replication', nil, nil, {if_not_exists = true})
+    quorum = options.failover == 'raft' and (options.quorum or default_quorum(options)) or replication.master()[3]
+    users.ensure(USER, password_of(options), 'replication')
+end
+
+-- Once it listens. `serve`: what a new leader does before it answers as one.
+function replication.stand(options, serve)
+    if options ~= nil and options.failover == 'raft' then
+        election.stand(sources(options), options.quorum or default_quorum(options), serve)
+    end
 end
 
 -- Find the last of our writes that enough replicas have. Returns whether it has moved.
@@ -144,7 +163,7 @@ end
 -- One fiber looks on behalf of all answers that wait. It looks first and sleeps after.
 local function looker()
     while waiting > 0 do
-        if look() then
+        if look() or box.info.ro then
             moved:broadcast()
         end
         fiber.sleep(LOOK_EVERY)
@@ -154,7 +173,7 @@ end
 
 -- Wait until the quorum has everything that has been written here so far.
 local function confirm()
-    if quorum <= 1 or box.info.ro then
+    if quorum <= 1 or box.info.ro or election.settled() then
         return
     end
     local lsn, deadline = tonumber(box.info.lsn), fiber.clock() + QUORUM_TIMEOUT
@@ -163,7 +182,7 @@ local function confirm()
         looking = true
         fiber.create(looker)
     end
-    while confirmed < lsn and quorum > 1 and fiber.clock() < deadline do
+    while confirmed < lsn and quorum > 1 and not box.info.ro and fiber.clock() < deadline do
         moved:wait(deadline - fiber.clock())
     end
     waiting = waiting - 1
@@ -173,8 +192,9 @@ local function confirm()
     end
 end
 
-local function after(...)
+local function after(term, ...)
     confirm()
+    election.finish(term)
     return ...
 end
 
@@ -183,15 +203,21 @@ function replication.confirmed(verbs)
     local held = {}
     for name, verb in pairs(verbs) do
         held[name] = function(...)
-            return after(verb(...))
+            return after(election.begin(), verb(...))
         end
     end
     return held
 end
 
 -- Make this instance the master; the master before it must be down. Everything acknowledged is here if this instance
--- was in the quorum. On the master itself: set another quorum.
+-- was in the quorum. On the master itself: set another quorum. With elections it may be up, unless `wanted` is given.
 function replication.promote(wanted)
+    if election.standing() then
+        election.promote(wanted)
+        quorum = wanted or quorum
+        return replication.status()
+    end
+    wanted = wanted or 1
     local before = replication.master()
     if before == nil then
         error('this instance has no store in it, so there is nothing to be master of', 0)
@@ -216,7 +242,7 @@ end
 -- The state for a person to read. On the master, how many writes each replica is behind; on a replica, its lag behind
 -- the master in seconds.
 function replication.status()
-    local master = replication.master() or {}
+    local master = election.standing() and election.leader() or replication.master() or {}
     local instances = setmetatable({}, {__serialize = 'seq'})
     for _, other in pairs(box.info.replication) do
         if other.uuid ~= box.info.uuid then
@@ -233,7 +259,7 @@ function replication.status()
     return {
         uuid = box.info.uuid, read_only = box.info.ro, master = master[1] or box.NULL, term = master[2] or 0,
         quorum = master[3] or 1, lsn = tonumber(box.info.lsn), instances = instances,
-        hosts = hosts.list() or box.NULL,
+        hosts = hosts.list() or box.NULL, version = _TARANTOOL, failover = election.standing() and 'raft' or 'manual',
     }
 end
 

@@ -7,6 +7,7 @@
 --   password_file: /etc/broadside/store.password          # of the user `broadside`: the verbs, nothing else
 --   peers_password_file: /etc/broadside/peers.password    # queue: of the user `peer`, who may hand batons over
 --   channels: [ios-news]                                  # queue
+--   queue_module: bundled                                 # queue: or rock, Tarantool's queue rock
 --   memory: 2147483648               # bytes
 --   wal_mode: write                  # or fsync
 --   replication:                     # store, with read replicas
@@ -14,13 +15,14 @@
 --     password_file: /etc/broadside/replication.password
 --     master: true                   # of a base that is yet to be made
 --     quorum: 2                      # instances that must have a write before it is acknowledged (the majority)
+--     failover: raft                 # from Tarantool 2.11 on: the servers elect the master. Else manual, by a person
 
 local fio = require('fio')
 local yaml = require('yaml')
 
 local ROLES = {store = {'store'}, queue = {'tubes'}, both = {'store', 'tubes'}}
 local KNOWN = {'role', 'data', 'listen', 'hosts', 'password_file', 'peers_password_file', 'channels', 'memory', 'wal_mode',
-               'replication'}
+               'replication', 'queue_module'}
 
 local function refuse(what, ...)
     io.stderr:write(('settings: ' .. what):format(...), '\n')
@@ -73,7 +75,12 @@ end
 local roles = ROLES[given.role] or refuse('role: %s is unknown (store, queue or both)', given.role)
 
 local home = fio.dirname(fio.abspath(arg[0]))
-package.path = package.path .. (';%s/?.lua;%s/?/init.lua'):format(home, home)
+local ours = ('%s/?.lua;%s/?/init.lua'):format(home, home)
+package.path = ours .. ';' .. package.path
+if given.queue_module ~= nil and given.queue_module ~= 'bundled' and given.queue_module ~= 'rock' then
+    refuse('queue_module: %s is unknown (bundled or rock)', given.queue_module)
+end
+require('queue_module').choose(given.queue_module or 'bundled', ours)
 
 local hosts = require('hosts')
 local allowed = given.hosts or {}
@@ -108,7 +115,13 @@ if given.replication ~= nil then
     config.replication = {
         others = given.replication.others or {}, master = given.replication.master, quorum = given.replication.quorum,
         password = secret(given.replication.password_file, 'replication.password_file'),
+        failover = given.replication.failover or 'manual',
     }
+    if config.replication.failover ~= 'manual' and config.replication.failover ~= 'raft' then
+        refuse('replication.failover: %s is unknown (raft or manual)', config.replication.failover)
+    elseif config.replication.failover == 'raft' and require('election').impossible() then
+        refuse('replication.failover: %s (manual works with every version)', require('election').impossible())
+    end
 end
 fio.mktree(config.directory)
 fio.chmod(config.directory, tonumber('700', 8))

@@ -30,7 +30,7 @@ async def running(embedded: Embedded, start: Recovery) -> AsyncIterator[Link]:
     link = Link({"store": embedded.endpoint, "queue": embedded.endpoint})
     async with trio.open_nursery() as nursery:
         with trio.fail_after(60):
-            process = processes.tarantool(embedded, start, os.environ)
+            process = processes.tarantool(embedded, start, start.done, os.environ)
             await nursery.start(lambda task_status: process.run(task_status.started))
             await nursery.start(lambda task_status: link.run(task_status.started))
         yield link

@@ -53,6 +53,7 @@ class Ring:
         cable: Cable | None = None,
         rows: Iterable[Subscriber] | None = None,
         quiet: str = "off",
+        failover: str = "manual",
     ) -> None:
         """``rows``: the base, in place of a sample of ``subscribers``."""
         self.rows = list(samples.subscribers(subscribers, 0.02, PLATFORMS) if rows is None else rows)
@@ -66,8 +67,9 @@ class Ring:
             memory=512 << 20,
             workers=workers,
             wires=self._wire,
-            places=cable.places if cable else (),
+            places=(*cable.places, *[cable.places[0]] * (stores - 2)) if cable else (),
             quiet=quiet,
+            failover=failover,
         )
         for node in self.cluster.nodes:
             node.script(f"latency_ms = {latency_ms}\n{twins}\n{samples.TWIN_SCRIPT}")

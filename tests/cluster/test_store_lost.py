@@ -30,20 +30,26 @@ def ring(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ring]:
 class Importer(threading.Thread):
     """Writes newcomers through a node, ten at a time, and remembers which were acknowledged."""
 
-    def __init__(self, ring: Ring) -> None:
+    def __init__(self, ring: Ring, node: int = 2) -> None:
         super().__init__(daemon=True)
         self.ring = ring
+        self.node = node
         self.acknowledged: set[str] = set()
+        self.longest = 0.0
+        """Seconds between two acknowledged writes."""
         self.ending = threading.Event()
 
     def run(self) -> None:
-        with self.ring.node(2).client() as client:
+        last = time.monotonic()
+        with self.ring.node(self.node).client() as client:
             for number in range(1_000_000):
                 tokens = [f"live-newcomer-{number}-{n}:APA91b{number * 10 + n:060x}" for n in range(10)]
                 rows = [Subscriber(channel="android-news", token=token) for token in tokens]
                 try:
                     client.upsert(msgspec.json.Encoder().encode_lines(rows))
                     self.acknowledged.update(tokens)
+                    now = time.monotonic()
+                    self.longest, last = max(self.longest, now - last), now
                 except (ApiError, NodeUnreachable):
                     time.sleep(0.05)
                 if self.ending.is_set():

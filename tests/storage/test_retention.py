@@ -16,6 +16,7 @@ from campaigns.identity import campaign_text
 from campaigns.message import Message
 from campaigns.windows import Windows
 from storage.link import Link
+from storage.tarantool_program import tarantool, version
 from tests.storage.test_step_sizes import HEAD, run
 from tests.storage.test_walk_verbs import CAMPAIGN, NOW, House
 from tests.storage.test_windows import HOUR, START, Night, windows
@@ -253,5 +254,6 @@ def test_a_store_without_a_free_slab_still_renews_leases_and_lets_ledgers_leave(
     """C5: without one Tarantool refuses each insert and update, an archive's entry too: so nothing was ever freed."""
     refused, first, again, archived, pages = run(FULL, tmp_path)
     assert "Failed to allocate 16384 bytes" in str(refused)
-    assert not first, "a refusal is what gets the instance another slab"
+    if version(tarantool() or "tarantool").series < (3, 0):  # 3 keeps some room for the next insert of a known space
+        assert not first, "a refusal is what gets the instance another slab"
     assert (again, archived, pages) == (True, True, 0)

@@ -19,6 +19,7 @@ from campaigns.recipient import pack_recipients, unpack_recipients
 from storage.access import AccessStore, AuditRow, KeyRow
 from storage.drafts import DraftStore
 from storage.records import Once, Remainder, Settlement, Task, attempt
+from storage.tarantool_program import tarantool
 from tests.conftest import Server, linked
 from tests.storage.test_walk_verbs import CAMPAIGN, NOW, House
 
@@ -41,7 +42,7 @@ def script(text: str, folder: Path) -> str:
     with tempfile.NamedTemporaryFile("w", suffix=".lua") as file:
         file.write(text)
         file.flush()
-        command = ["tarantool", file.name, str(folder)]
+        command = [tarantool() or "tarantool", file.name, str(folder)]
         done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout

@@ -46,7 +46,7 @@ local store = {}
 function store.start()
     local version = not box.info.ro and schema.migrate() or 0 -- a read replica has its schema from its master
     webhooks.watch()
-    publish('store', replication.confirmed({
+    local verbs = replication.confirmed({
         subscribers_put = successions.subscribers_put,
         subscribers_elsewhere = successions.subscribers_elsewhere,
         subscribers_successors = successions.subscribers_successors,
@@ -150,11 +150,12 @@ function store.start()
         page_claim = replicas.positioned(walk.page_claim),
         page_read = page_read,
         page_read_at = replicas.reader(page_read),
-        writable = replicas.writable,
         replication = replication.status,
         report = walk.report,
         strays = walk.strays,
-    }))
+    })
+    verbs.writable = replicas.writable -- asked while a quorum is missing, too: it rests on no row
+    publish('store', verbs)
     return version
 end
 

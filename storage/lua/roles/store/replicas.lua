@@ -1,5 +1,6 @@
 -- A store of several instances: which one takes writes, and what a replica may answer in place of the master.
 
+local election = require('election')
 local replication = require('replication')
 
 local replicas = {}
@@ -8,6 +9,9 @@ local REPLICA_TIMEOUT = 1 -- seconds for a replica to reach a claim's position; 
 
 -- Whether this is the instance that takes writes.
 function replicas.writable()
+    if election.standing() then
+        return election.promise()
+    end
     return not box.info.ro
 end
 
