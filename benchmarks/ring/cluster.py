@@ -248,6 +248,7 @@ class Cluster:
         places: the servers, if they are not all this one: node 1 and store 1 run on the first, and so on.
         quiet: the newsroom's quiet hours, or ``off``.
         failover: of the store: ``manual``, or ``raft``, for which three instances are needed.
+        tables: more of each node's configuration, in TOML.
     """
 
     def __init__(
@@ -262,6 +263,7 @@ class Cluster:
         places: Sequence[Place] = (),
         quiet: str = "off",
         failover: str = "manual",
+        tables: str = "",
     ) -> None:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -287,6 +289,7 @@ class Cluster:
         ]
         self._wires = wires
         self._quiet = quiet
+        self._tables = tables
         self._workers = f"workers = {workers}\n" if workers else ""
         self.nodes = [
             ClusterNode(folder / name, self._toml(n, name), self._places[n]) for n, name in enumerate(self.queue_ports)
@@ -318,7 +321,7 @@ class Cluster:
                 text += 'password_file = "../peers.password"\n'
         for channel, (platform, app) in CHANNELS.items():
             text += f'\n[channels.{channel}]\nplatform = "{platform}"\napp = "{app}"\ntwin = true\n'
-        return text + "\n[demo]\n"
+        return f"{text}\n{self._tables}\n[demo]\n"
 
     @property
     def master(self) -> StoreServer:

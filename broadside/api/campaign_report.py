@@ -43,7 +43,8 @@ class CutLine(msgspec.Struct, frozen=True, kw_only=True):
     not_walked: int
     """Nobody has looked at these yet."""
     in_rows: bool = False
-    """Whether ``not_walked`` is an estimate: who of these rows is in the audience, only the walk finds out."""
+    """Whether ``not_walked`` is an estimate: who of these rows is in the audience, only the walk finds out, or a count
+    (``exact``)."""
     nodes: dict[str, str] = {}
     """Node → why its part may still change: ``not yet`` (it does not know of the stop), or what it waits for."""
 

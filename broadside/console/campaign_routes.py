@@ -91,6 +91,10 @@ def campaign_routes(newsroom: Newsroom) -> list[Bound]:
     async def one(call: Call) -> CampaignReport:
         return _there(call, await newsroom.campaign(call.campaign))
 
+    async def shown(call: Call) -> CampaignReport:
+        exact = call.query(table.CampaignQuery).exact
+        return _there(call, await newsroom.campaign(call.campaign, exact=exact))
+
     async def progress(call: Call) -> Response:
         await one(call)
 
@@ -187,7 +191,7 @@ def campaign_routes(newsroom: Newsroom) -> list[Bound]:
         bind(table.PREVIEW, preview),
         bind(table.TEST, test),
         bind(table.FORECAST, forecast),
-        bind(table.CAMPAIGN, one),
+        bind(table.CAMPAIGN, shown),
         bind(table.PREVIEW_OF, preview_of),
         bind(table.PROGRESS, progress),
         bind(table.COVERAGE, coverage),

@@ -682,8 +682,11 @@ class Newsroom:
                 raise RecordError(_problem(str(error))) from None
         return names
 
-    async def campaign(self, id: int) -> CampaignReport | None:
-        """Return a campaign's report; None if there is no such campaign."""
+    async def campaign(self, id: int, *, exact: bool = False) -> CampaignReport | None:
+        """Return a campaign's report; None if there is no such campaign.
+
+        ``exact``: count the audience among those who were not walked, of a stopped campaign with conditions.
+        """
         campaign = await self._store.campaign_waits(id)
         if campaign is None:
             return None
@@ -694,7 +697,9 @@ class Newsroom:
         if campaign.state not in stopping.STOPS or campaign.fired_at is None:
             return found
         nodes = [] if campaign.ended else await self._store.campaign_waits_for(id)
-        return msgspec.structs.replace(found, cut=stopping.cut_line(campaign, list(found.channels.values()), nodes))
+        counted = await stopping.not_walked(self._store, campaign) if exact else None
+        cut = stopping.cut_line(campaign, list(found.channels.values()), nodes, counted)
+        return msgspec.structs.replace(found, cut=cut)
 
     async def campaigns(self, limit: int, cursor: str = "") -> CampaignPage:
         """Return campaigns, newest first. Raises ``RecordError`` if there is no such ``cursor``."""

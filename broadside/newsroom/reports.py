@@ -34,11 +34,13 @@ def report(
     ``standing``: the dead ledger's current states; ``zone``: the newsroom's time zone.
     ``herd``: how fast it may reach people.
     """
-    final = campaign.walked or campaign.state == "cancelled"
+    # the pages of a second walk are there from the start, but not on tubes
+    walked = campaign.walked and (campaign.corrects is None or campaign.ended)
+    final = walked or campaign.state == "cancelled"
     channels = {
         name: Tally.of(
             sums,
-            walked=final if campaign.where is not None else campaign.walked,
+            walked=final if campaign.where is not None else walked,
             estimate=campaign.estimate.get(name, 0),
         )
         for name, sums in sorted(campaign.tallies.items())
@@ -83,7 +85,7 @@ def report(
         held=held,
         schedule=waits,
         reached=campaign.ended or (campaign.walked and campaign.put and remaining <= held),
-        walked=campaign.walked,
+        walked=walked,
         channels=channels,
         conditions=campaign.where,
         paused_channels=paused_channels(waiting),

@@ -16,7 +16,7 @@ from broadside.api.report_text import QUIET, where
 from broadside.api.v1 import table
 from broadside.api.v1.route import Route
 from broadside.pages.page import PageCall, PageRoute
-from campaigns.message import Message
+from campaigns.message import Message, Text
 from campaigns.tally import ENDS, Tally
 
 PAGE_SIZE = 25
@@ -49,7 +49,8 @@ async def one(call: PageCall) -> Response:
 
 async def part(call: PageCall) -> Response:
     """Show what changes of a campaign, without the page around it."""
-    return _part(call, await call.api(table.CAMPAIGN, id=call.named("id")))
+    query = {"exact": "exact" in call.request.query_params}
+    return _part(call, await call.api(table.CAMPAIGN, id=call.named("id"), query=query))
 
 
 async def verified(call: PageCall) -> Response:
@@ -93,11 +94,21 @@ async def retracted(call: PageCall) -> Response:
 
 
 async def _rewritten(call: PageCall) -> tuple[Message, bool]:
-    """The campaign's message with the form's text in place of all its texts, and whether it is shown awake."""
+    """The campaign's message with the form's words in each of its languages, and whether it is shown awake."""
     form = await call.form()
     before = (await call.api(table.CAMPAIGN, id=call.named("id"))).message
-    title, text = (form.get(name, [""])[0].strip() for name in ("title", "body"))
-    message = msgspec.structs.replace(before, title=title, body=text, texts={}, platforms={})
+
+    def words(prefix: str) -> dict[str, str]:
+        return {name: form.get(prefix + name, [""])[0].replace("\r\n", "\n").strip() for name in ("title", "body")}
+
+    texts = {
+        locale: msgspec.structs.replace(
+            before.texts.get(locale, Text()), **{name: said or None for name, said in words(f"{locale}:").items()}
+        )
+        for locale in form.get("locale", ())
+    }
+    texts = {locale: text for locale, text in texts.items() if text != Text()}
+    message = msgspec.structs.replace(before, **words(""), texts=texts, platforms={})
     return message, "awake" in form
 
 

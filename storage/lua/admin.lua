@@ -18,7 +18,7 @@ local function pages(campaign)
     for _, page in box.space.store_pages:pairs({campaign}) do
         table.insert(list, {
             segment = page.segment, seq = page.seq, from_id = page.from_id, to_id = page.to_id, node = page.node,
-            state = page.state, recipients = page.recipients, settled = page.settled,
+            state = page.state, recipients = page.recipients, settled = page.settled, first_claimed_at = page.first_claimed_at,
         })
     end
     return list

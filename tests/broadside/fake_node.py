@@ -88,6 +88,8 @@ class FakeNode:
         self.key = folder.key()
         self.fired: list[dict[str, Any]] = []
         self.keys: list[str | None] = []
+        self.asked: list[str] = []
+        """The paths of all GET requests."""
         """The idempotency key of each Fire."""
         self.status: dict[str, Any] = {}
         self.ring: list[dict[str, Any]] = []
@@ -154,6 +156,7 @@ class FakeNode:
 
     def get(self, to: BaseHTTPRequestHandler) -> None:
         path, _, query = to.path.partition("?")
+        self.asked.append(to.path)
         if path == "/readyz":
             self.answer(to, {"ready": True})
         elif not self.admitted(to):

@@ -405,6 +405,23 @@ def test_campaign_show_tells_channels_and_reasons(broadside: Said, node: FakeNod
     assert json.loads(broadside("campaign", "show", ID, "--json")[1]) | {} == report()
 
 
+def test_campaign_show_counts_at_the_cut_line_if_asked(broadside: Said, node: FakeNode) -> None:
+    """25.4"""
+    cut = {"accepted": 90, "refused": 2, "may_have_it": 0, "on_tubes": 3, "not_walked": 5}
+    node.campaigns = [report("paused", cut=cut)]
+    code, out, err = broadside("campaign", "show", ID, "--exact")
+    assert (code, err) == (0, "")
+    assert "cut line: 90 accepted, 0 may have it, 3 on tubes, 5 not yet walked" in out
+    assert node.asked[-1] == f"/v1/campaigns/{ID}?exact=true"
+    broadside("campaign", "show", ID)
+    assert node.asked[-1] == f"/v1/campaigns/{ID}", "as a node of an earlier version understands it"
+    node.campaigns = [report()]
+    code, _, err = broadside("campaign", "show", ID, "--exact")
+    assert (code, "only a campaign that is stopped has a cut line" in err) == (0, True)
+    code, _, err = broadside("campaign", "show", ID, "--exact", "--coverage")
+    assert (code, "give one of them" in err) == (2, True)
+
+
 EVIL = "a\x1b]0;owned\x07\x9b2J\x00\rb\u202ec\x7f"
 TOLD = r"a\u001b]0;owned\u0007\u009b2J\u0000\u000db\u202ec\u007f"
 

@@ -22,12 +22,14 @@ from broadside.newsroom.newsroom import Newsroom
 from broadside.newsroom.ring import Ring
 from broadside.pages.pages import PAGES, Pages
 from campaigns.clock import wall_clock
+from campaigns.identity import parse_campaign
 from storage.link import Link
 from storage.store import Store
 from tests.actors.test_provider_faults import apns, fcm
 from tests.broadside.api_parts import api_of
 from tests.broadside.test_access import FIRE, OWN, logged_in, made
 from tests.broadside.test_api import KEY, newsroom_over, subscriber
+from tests.storage.test_pause_and_forget import Ring as Hands
 from transports.contract import Transport
 from transports.http2.connection import Origin
 
@@ -57,7 +59,7 @@ async def reader(node: httpx.AsyncClient, role: str) -> tuple[dict[str, str], di
     return {**HTML, **cookie}, {**HTML, **cookie, "x-csrf-token": session["csrf"], "hx-request": "true"}
 
 
-async def fired(node: httpx.AsyncClient, **message: str) -> str:
+async def fired(node: httpx.AsyncClient, **message: object) -> str:
     await node.post("/v1/subscribers", json=subscriber(1), headers=OWN)
     answer = await node.post("/v1/campaigns", json={"message": {**FIRE["message"], **message}}, headers=OWN)
     return str(answer.json()["id"])
@@ -126,6 +128,34 @@ async def test_a_viewer_sees_a_campaign_and_no_button(node: httpx.AsyncClient) -
     refused = await node.post(f"/campaigns/{id}/pause", headers=change)
     assert refused.status_code == 403
     assert "may not do this" in refused.text
+
+
+@pytest.mark.parametrize("awake", [False, True])
+async def test_a_correction_has_a_field_for_each_language(node: httpx.AsyncClient, own_link: Link, awake: bool) -> None:
+    """25.5: what was wrong in one language is corrected there, the others stay as they are, and it is loud if asked."""
+    hands = Hands(own_link)
+    await hands.join()
+    texts = {"de": {"title": "Falsch", "body": "Text"}, "pt": {"title": "Errado"}, "fr": {"title": "Faux"}}
+    id = await fired(node, title="Wrong", body="Text", texts=texts)
+    read, change = await reader(node, "editor")
+    page = (await node.get(f"/campaigns/{id}", headers=read)).text
+    fields = {"title", "body", *(f"{locale}:{name}" for locale in texts for name in ("title", "body"))}
+    assert fields <= set(re.findall(r'name="([^"]+)"', page))
+    assert (await node.post(f"/v1/campaigns/{id}/pause", headers=OWN)).status_code == 200
+    await hands.beat()
+    await hands.beat()
+    form = {"locale": ["de", "pt", "fr"], "title": "Right", "body": "Text", "de:title": "Richtig", "de:body": "Text"}
+    form |= {"awake": "on"} if awake else {}
+    answer = await node.post(f"/campaigns/{id}/correct", data=form | {"pt:title": "Certo"}, headers=change)
+    assert answer.status_code == 200, answer.text
+    report = (await node.get(f"/v1/campaigns/{id}", headers=OWN)).json()
+    second = await Store(own_link).campaign_get(parse_campaign(report["corrected_by"]))
+    assert second is not None
+    assert ("asleep" in second.policy) is not awake
+    message = report["message"]
+    assert (message["title"], message["texts"]) == (
+        "Right", {"de": {"title": "Richtig", "body": "Text"}, "pt": {"title": "Certo"}}
+    ), "French has no words of its own any more"  # fmt: skip
 
 
 async def test_a_text_with_html_is_a_text_on_every_page(node: httpx.AsyncClient) -> None:

@@ -87,9 +87,12 @@ class RingWithPages:
         with self.client() as client:
             return client.call(table.KEY_ADD, KeyRequest(name=name, role=role))
 
-    def fire(self, title: str, number: int = 1, **more: Any) -> CampaignReport:
-        """Fire at a node; ``more``: further fields of the request, as the API takes them."""
-        message = {"title": title, "body": "What has happened, in a sentence of twelve words that a phone shows whole."}
+    def fire(
+        self, title: str, number: int = 1, texts: Mapping[str, Mapping[str, str]] = MappingProxyType({}), **more: Any
+    ) -> CampaignReport:
+        """Fire at a node. ``texts``: by locale; ``more``: further fields of the request, as the API takes them."""
+        body = "What has happened, in a sentence of twelve words that a phone shows whole."
+        message = {"title": title, "body": body, "texts": {name: dict(text) for name, text in texts.items()}}
         with self.client(number) as client:
             return client.fire(
                 msgspec.convert({"message": message, "again": True, "unapproved": True, **more}, FireRequest)

@@ -209,3 +209,28 @@ def test_an_editor_corrects_a_wrong_text_and_reads_who_gets_it(
     assert (there.message.title, there.texts_version) == ("the right text", 1)
     assert there.corrected_by is not None
     assert ring.campaign(there.corrected_by).corrects == campaign
+
+
+def test_an_editor_corrects_each_language_and_lets_it_be_heard(
+    visit: Callable[..., Visit], ring: RingWithPages
+) -> None:
+    """Issue 25.5: what was wrong in one language is corrected there; the others stay; the new text may be loud."""
+    texts = {"de": {"title": "Falsch", "body": "Hier"}, "fr": {"title": "Faux", "body": "Ici"}}
+    campaign = ring.fire("wrong in German", texts=texts).id
+    page = visit("editor").page(f"/campaigns/{campaign}")
+    page.locator("#correct summary").click()
+    german = page.get_by_role("group", name="The text in de")
+    expect(german.get_by_label("Title")).to_have_value("Falsch")
+    german.get_by_label("Title").fill("Richtig")
+    page.get_by_label("As loud as the first one").check()
+    page.once("dialog", lambda dialog: dialog.accept())
+    with page.expect_request("**/correct") as sent:
+        page.get_by_role("button", name="Correct it", exact=True).click()
+    assert "awake=on" in (sent.value.post_data or "")
+    expect(page.locator("#live .note", has_text="its texts were corrected")).to_be_visible(timeout=30_000)
+    there = ring.campaign(campaign)
+    assert (there.message.title, there.texts_version) == ("wrong in German", 1)
+    assert {name: (text.title, text.body) for name, text in there.message.texts.items()} == {
+        "de": ("Richtig", "Hier"),
+        "fr": ("Faux", "Ici"),
+    }

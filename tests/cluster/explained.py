@@ -13,7 +13,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,7 +23,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from broadside.api.audience_request import AudienceRequest, TagConditions
-from broadside.api.campaign_report import CampaignReport, FireRequest
+from broadside.api.campaign_report import CampaignReport, CorrectionRequest, FireRequest
 from broadside.api.explain_records import ExplainRequest, Explanation
 from broadside.api.subscriber import Subscriber
 from broadside.api.v1 import table
@@ -31,6 +31,7 @@ from broadside.demo import samples
 from campaigns.clock import wall_clock
 from campaigns.message import Message
 from campaigns.windows import QuietRule
+from simulators.ledger import read_ledger
 from tests.cluster.base_of import base_of
 from tests.cluster.ring import PLATFORMS, Ring, Run, until
 from transports import registry
@@ -41,8 +42,11 @@ SECONDS_OF_MUTE = 10
 """A push that is never answered is unknown after 20 s: news of this life has expired by then."""
 SORTS = {"dead": 0.03, "badd": 0.03, "b0b0": 0.03, "cafe": 0.03}
 """First digits of a token → share of the base. Dead; refused; busy at first; mute at first, though it is delivered."""
+MUTE = "cafe"
+CORRECTED = "corrected"
 SCRIPT = """\
 latency_ms = {latency}
+bodies = true
 [[rules]]
 prefix = "dead"
 answer = "dead"
@@ -102,6 +106,8 @@ class Fired:
     drop: bool = False
     meant: dict[int, bool] = field(default_factory=dict)
     """Person → whether the audience had them, of those who were there at Fire."""
+    corrects: str = ""
+    """The campaign whose new text it brings to those who had got the old one."""
 
 
 class Story:
@@ -198,6 +204,43 @@ class Story:
         self.fired.append(fired)
         return fired
 
+    def correct(self, first: Fired) -> Fired:
+        """Give a campaign another text while it is stopped, and let it go on; return the second walk."""
+        with self.ring.node(1).client() as client:
+            client.call(table.PAUSE, id=first.id)
+        until(lambda: self.report(first).state == "paused", "pause", 60, self.words)
+        with self.ring.node(2).client() as client:
+            client.call(table.CORRECT, CorrectionRequest(message=Message(title="t", body=CORRECTED)), id=first.id)
+            client.call(table.RESUME, id=first.id)
+        self.ended(first)
+        second = self.report(first).corrected_by
+        assert second is not None
+        fired = Fired(second, first.number, first.at, first.looked, corrects=first.id)
+        self.ended(fired)
+        had = {token for id, token, new in self.pushes() if id == first.id and not new}
+        fired.meant = {id: not had.isdisjoint(self.people[id].tokens) for id in first.meant}
+        self.fired.append(fired)
+        return fired
+
+    def lose(self, fired: Fired) -> None:
+        """Node 2 loses its power while it sends, is forgotten, and comes back when another node has done its work."""
+        node = self.ring.node(2)
+        with self.run(fired).frozen():
+            node.kill()
+        with self.ring.node(1).client() as client:
+            client.call(table.FORGET, query=table.ForgetQuery(force=True), name="node-2")
+        self.ended(fired)
+        node.begin(60)
+
+    def crash(self) -> None:
+        """Everything is killed, and comes back."""
+        for node in self.ring.cluster.nodes:
+            node.kill()
+        self.ring.cluster.master.kill()
+        self.ring.cluster.master.begin()
+        for node in self.ring.cluster.nodes:
+            node.begin(60)
+
     def report(self, fired: Fired) -> CampaignReport:
         with self.ring.node(1).client() as client:
             return client.call(table.CAMPAIGN, id=fired.id)
@@ -227,14 +270,28 @@ class Story:
 
     # -- judging ----------------------------------------------------------------------------------------------------
 
-    def accepted(self) -> Counter[tuple[str, str]]:
-        """(campaign, token) → how often a twin has delivered it."""
-        found: Counter[tuple[str, str]] = Counter()
+    def pushes(self) -> Iterator[tuple[str, str, bool]]:
+        """(campaign, token, whether it was the corrected text) of each push that a twin has delivered."""
         for node in self.ring.cluster.nodes:
             for path in node.data.twins.glob("*.ledger"):
-                for line in path.read_bytes().splitlines():
-                    entry = json.loads(line)
-                    found[entry["collapse"], entry["token"]] += 1
+                for entry in read_ledger(path):
+                    assert entry.collapse is not None
+                    assert entry.body is not None
+                    yield entry.collapse, entry.token, f'"{CORRECTED}"' in entry.body
+
+    def accepted(self) -> Counter[tuple[str, str]]:
+        """(campaign, token) → how often a twin has delivered it. A second walk: the new texts of who has both."""
+        found, old, new = Counter[tuple[str, str]](), set(), Counter[tuple[str, str]]()
+        for campaign, token, corrected in self.pushes():
+            found[campaign, token] += 1
+            if corrected:
+                new[campaign, token] += 1
+            else:
+                old.add((campaign, token))
+        for fired in self.fired:
+            for campaign, token in old if fired.corrects else ():
+                if campaign == fired.corrects and new[campaign, token]:
+                    found[fired.id, token] = new[campaign, token]
         return found
 
     def asleep(self, person: Person, at: int) -> bool:
@@ -246,6 +303,8 @@ class Story:
 
     def judge(self, fired: Fired, person: Person, said: Explanation, accepted: Counter[tuple[str, str]]) -> None:
         """Compare an answer with what the twins have and with what was done to the base."""
+        if fired.corrects and any(token.startswith(MUTE) for token in person.tokens):
+            return  # the old text came, and no answer: the first walk itself has sent it the new one
         got = any(accepted[fired.id, token] for token in person.tokens)
         what = (fired.id, fired.number, person, said, got)
         if not said.certain:  # the base does not keep what somebody was like then
@@ -266,7 +325,7 @@ class Story:
         if not came:
             return
         if person.id not in fired.meant:
-            assert said.fate == "left" or (said.fate == "outside" and fired.sport), what
+            assert said.fate == "left" or (said.fate == "outside" and (fired.sport or fired.corrects)), what
             return
         assert not gone, what
         if said.fate == "left":  # the verdict about the campaign before deleted it after our last look at the base
@@ -315,8 +374,11 @@ def _with(record: S, **changes: Any) -> S:
     return msgspec.structs.replace(record, **changes)
 
 
-def tell(story: Story, stirred: int) -> Counter[str]:
-    """Break the ring while campaigns are under way; return the fates of those who were asked about meanwhile."""
+def tell(story: Story, stirred: int, *, briefly: bool = False) -> Counter[str]:
+    """Break the ring while campaigns are under way; return the fates of those who were asked about meanwhile.
+
+    ``briefly``: without a node that is lost for ever, a correction, and the crash of everything.
+    """
     story.learn()
     story.stir(stirred)
     first = story.fire(ttl=SECONDS_OF_MUTE)
@@ -337,6 +399,13 @@ def tell(story: Story, stirred: int) -> Counter[str]:
     story.run(fifth).kill_workers()
     story.cancel(fifth)
     story.stir(stirred)
+    if briefly:
+        return meanwhile
+    story.lose(story.fire())
+    story.stir(stirred)
+    story.correct(story.fire())
+    story.stir(stirred)
+    story.crash()
     return meanwhile
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
+import time
 
 
 class Wire:
@@ -13,6 +14,8 @@ class Wire:
     """
 
     def __init__(self, target: int) -> None:
+        self.delay = 0.0
+        """Seconds before what has arrived is passed on."""
         self._target = target
         self._whole = threading.Event()
         self._whole.set()
@@ -58,6 +61,8 @@ class Wire:
         with contextlib.suppress(OSError):
             while data := source.recv(1 << 16):
                 self._whole.wait()
+                if self.delay:
+                    time.sleep(self.delay)
                 sink.sendall(data)
         _shut(source)
         _shut(sink)

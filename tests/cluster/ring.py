@@ -54,8 +54,9 @@ class Ring:
         rows: Iterable[Subscriber] | None = None,
         quiet: str = "off",
         failover: str = "manual",
+        tables: str = "",
     ) -> None:
-        """``rows``: the base, in place of a sample of ``subscribers``."""
+        """``rows``: the base, in place of a sample of ``subscribers``. ``tables``: more configuration, in TOML."""
         self.rows = list(samples.subscribers(subscribers, 0.02, PLATFORMS) if rows is None else rows)
         self.subscribers = len(self.rows)
         self.cable = cable
@@ -70,6 +71,7 @@ class Ring:
             places=(*cable.places, *[cable.places[0]] * (stores - 2)) if cable else (),
             quiet=quiet,
             failover=failover,
+            tables=tables,
         )
         for node in self.cluster.nodes:
             node.script(f"latency_ms = {latency_ms}\n{twins}\n{samples.TWIN_SCRIPT}")
@@ -112,6 +114,16 @@ class Ring:
     def fire(self, key: str = "") -> Run:
         before = self.cluster.pushes()
         return Run(self, self.asked(key), before)
+
+    def sent(self, request: FireRequest) -> Run:
+        """Fire this campaign."""
+        with self.node(1).client() as client:
+            return Run(self, client.fire(request).id, Counter())
+
+    def far(self, seconds: float) -> None:
+        """Let all that goes between the second server and the first take so long."""
+        for wire in self.wires.values():
+            wire.delay = seconds
 
     def asked(self, key: str = "", node: int = 1) -> str:
         """Ask a node for the campaign of every run; answers its id."""

@@ -17,7 +17,7 @@ def fates(folder: Path, seed: int, people: int, draws: int, everybody: bool) -> 
     story = Story(folder, seed, people)
     try:
         story.ring.start()
-        found = tell(story, people // 40) + story.draw(draws)
+        found = tell(story, people // 40, briefly=not everybody) + story.draw(draws)
         for fired in story.fired if everybody else story.fired[:1]:
             found += story.all_of(fired)
     finally:

@@ -15,12 +15,14 @@ pytestmark = [pytest.mark.tarantool, pytest.mark.xdist_group("cluster")]
 
 STOPS = [
     cut_lines.Plan(seed=0, fault="nothing", at=0.1, before=0.0, away=0.0, then="resume"),
+    cut_lines.Plan(seed=0, fault="nothing", at=0.05, before=0.0, away=0.0, then="resume", some=True),
     cut_lines.Plan(seed=0, fault="queue", at=0.1, before=0.3, away=0.0, then="cancel"),
 ]
 CORRECTED = [
     corrections.Plan(seed=0, when="firing", fault="nothing", at=0.1, after=0.0, away=0.0, twice=True),
     corrections.Plan(seed=0, when="firing", fault="worker", at=0.1, after=0.2, away=0.0, twice=False),
     corrections.Plan(seed=0, when="done", fault="nothing", at=0.1, after=0.0, away=0.0, twice=False),
+    corrections.Plan(seed=0, when="firing", fault="nothing", at=0.1, after=0.0, away=0.0, act="retract", loud=True),
 ]
 
 
@@ -36,7 +38,7 @@ def ring(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Corrections]:
 
 
 @pytest.mark.timeout(240)
-@pytest.mark.parametrize("plan", STOPS, ids=lambda plan: plan.fault)
+@pytest.mark.parametrize("plan", STOPS, ids=lambda plan: plan.fault + ", to some" * plan.some)
 def test_the_cut_line_holds(ring: Corrections, plan: cut_lines.Plan) -> None:
     """25.4"""
     found = ring.run(plan)
@@ -45,9 +47,9 @@ def test_the_cut_line_holds(ring: Corrections, plan: cut_lines.Plan) -> None:
 
 
 @pytest.mark.timeout(240)
-@pytest.mark.parametrize("plan", CORRECTED, ids=lambda plan: f"{plan.when}, {plan.fault}")
+@pytest.mark.parametrize("plan", CORRECTED, ids=lambda plan: f"{plan.act}, {plan.when}, {plan.fault}")
 def test_each_phone_has_the_new_text_last(ring: Corrections, plan: corrections.Plan) -> None:
-    """25.5"""
+    """25.5: of a text that is taken back, whoever had got it, and nobody else gets anything."""
     found = ring.corrected(plan)
     assert found.broken == [], found
     assert found.old > 0, "somebody had the old text"

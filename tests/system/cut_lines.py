@@ -20,10 +20,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from broadside.api.campaign_report import CampaignReport
+from broadside.api.audience_request import AudienceRequest, TagConditions
+from broadside.api.campaign_report import CampaignReport, FireRequest
 from broadside.api.v1 import table
 from broadside.errors import ApiError, NodeUnreachable
-from simulators.ledger import read_ledger
+from campaigns.message import Message
+from tests.cluster.ledger_tail import LedgerTail
 from tests.cluster.ring import Ring
 from tests.cluster.ring import Run as Walk
 
@@ -34,6 +36,10 @@ TWINS = "streams = 20\n"
 """With LATENCY: 400 pushes a second and connection, so that a campaign lasts for seconds."""
 WITHIN = 1.0
 """Seconds from the press to the last push begun, where every node can be told."""
+FAR = 0.1
+"""Seconds between the servers where a campaign goes to some: so the press comes before the walk's end."""
+TAG = "sport"
+SOME = FireRequest(message=Message(title="t", body="b"), audience=AudienceRequest(tags=TagConditions(none=[TAG])))
 FAULTS = ("nothing", "nothing", "worker", "twin", "queue", "store", "node", "wire")
 SECOND = "node-2"
 
@@ -51,6 +57,8 @@ class Plan:
     """Seconds for which what was killed, or cut, stays away."""
     then: str
     """``resume`` or ``cancel``."""
+    some: bool = False
+    """It goes to those without a tag, four of five: then the line counts those who were not walked."""
 
 
 def draw(seed: int) -> Plan:
@@ -58,7 +66,8 @@ def draw(seed: int) -> Plan:
     chance = random.Random(seed)
     fault = chance.choice(FAULTS)
     at, before = round(chance.uniform(0.03, 0.8), 2), round(chance.uniform(-0.3, 0.5), 2)
-    return Plan(seed, fault, at, before, round(chance.uniform(0.5, 3.0), 1), chance.choice(("resume", "cancel")))
+    away, then = round(chance.uniform(0.5, 3.0), 1), chance.choice(("resume", "cancel"))
+    return Plan(seed, fault, at, before, away, then, chance.random() < 0.3)
 
 
 @dataclass
@@ -73,6 +82,7 @@ class Found:
     """Seconds from the press to the last push that a twin accepted, less its latency."""
     paused: float = 0.0
     """Seconds from the press until the campaign was paused."""
+    not_walked: int = 0
     nodes: dict[str, str] = field(default_factory=dict)
     broken: list[str] = field(default_factory=list)
 
@@ -82,12 +92,15 @@ class Stops:
 
     def __init__(self, ring: Ring) -> None:
         self.ring = ring
+        self._dead = {row.token for row in ring.rows} - ring.live
+        self.ledgers = LedgerTail(node.data.twins for node in ring.cluster.nodes)
 
     def run(self, plan: Plan) -> Found:
         """One campaign: fire, fault, stop, look, and go on or cancel."""
         found = Found(plan)
-        run = self.ring.fire()
-        due = plan.at * len(self.ring.live)
+        self.ring.far(FAR if plan.some else 0.0)
+        run = self.ring.sent(SOME) if plan.some else self.ring.fire()
+        due = plan.at * len(self._live(plan))
         run.until(lambda: len(self._times(run)) >= due or run.state() == "done", f"{due:.0f} pushes", 60)
         undo = self._strike(plan) if plan.before >= 0 else None
         time.sleep(max(0.0, plan.before))
@@ -104,6 +117,11 @@ class Stops:
                 self._judge(run, plan, found, pressed)
         self._end(run, plan, found)
         return found
+
+    def _live(self, plan: Plan) -> set[str]:
+        if not plan.some:
+            return self.ring.live
+        return self.ring.live.difference(row.token for row in self.ring.rows if TAG in row.tags)
 
     def _strike(self, plan: Plan) -> Callable[[], Any] | None:
         """Do the fault; answers what waits until its end, and what brings a lost node back."""
@@ -163,7 +181,7 @@ class Stops:
         while True:
             try:
                 with self.ring.node(1).client() as client:
-                    return client.call(table.CAMPAIGN, id=run.campaign)
+                    return client.call(table.CAMPAIGN, id=run.campaign, query=table.CampaignQuery(exact=True))
             except (NodeUnreachable, ApiError):
                 assert time.monotonic() < deadline
                 time.sleep(0.1)
@@ -177,6 +195,12 @@ class Stops:
         found.last_begun = (
             round((max(max(each) for each in times.values()) - pressed - LATENCY) / 1000, 2) if times else 0
         )
+        found.not_walked = cut.not_walked
+        meant = sum(TAG not in row.tags for row in self.ring.rows) if plan.some else self.ring.subscribers
+        drawn = cut.accepted + cut.refused + cut.may_have_it + cut.on_tubes + cut.not_walked
+        gone = len(self._dead - {row.token for row in self.ring.rows if plan.some and TAG in row.tags})
+        if plan.fault == "nothing" and not meant - gone <= drawn <= meant:
+            found.broken.append(f"the line has {drawn} people, and {meant} are meant, of whom {gone} may have left")
         if not cut.accepted <= people <= cut.accepted + cut.may_have_it:
             found.broken.append(f"{cut.accepted} accepted, {cut.may_have_it} may have it, {people} in the ledgers")
         if plan.fault == "nothing" and cut.accepted != people:
@@ -195,19 +219,18 @@ class Stops:
         goal = ("done",) if plan.then == "resume" else ("cancelled", "done")
         run.until(lambda: run.state() in goal, plan.then, 120)
         times = self._times(run)
-        if run.state() == "done" and (lost := self.ring.live - times.keys()):
+        if run.state() == "done" and (lost := self._live(plan) - times.keys()):
             found.broken.append(f"{len(lost)} were lost")
+        if others := times.keys() - self._live(plan):
+            found.broken.append(f"{len(others)} got it who are not in its audience")
         if plan.fault == "nothing" and any(len(each) > 1 for each in times.values()):
             found.broken.append("somebody got it twice, and nothing was killed")
 
     def _times(self, run: Walk) -> dict[str, list[int]]:
         """Token → when the twins accepted the campaign's pushes to it, ms UTC."""
         times: dict[str, list[int]] = {}
-        for node in self.ring.cluster.nodes:
-            for path in node.data.twins.glob("*.ledger"):
-                for entry in read_ledger(path):
-                    if entry.collapse == run.campaign:
-                        times.setdefault(entry.token, []).append(entry.time)
+        for entry in self.ledgers.entries(run.campaign):
+            times.setdefault(entry.token, []).append(entry.time)
         return times
 
 

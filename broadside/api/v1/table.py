@@ -76,6 +76,14 @@ class CampaignsQuery(_Query, frozen=True, kw_only=True):
     cursor: Cursor = ""
 
 
+class CampaignQuery(_Query, frozen=True, kw_only=True):
+    """How much of a campaign's report."""
+
+    exact: bool = False
+    """Of a stopped campaign with conditions: count the audience among those who were not walked. It looks at each of
+    these subscribers: seconds, for millions."""
+
+
 class DraftsQuery(_Query, frozen=True, kw_only=True):
     """Which drafts."""
 
@@ -263,6 +271,7 @@ CAMPAIGN = Route(
     scope="viewer",
     summary="Return a campaign's report.",
     answer=CampaignReport,
+    query=CampaignQuery,
     errors=NO_CAMPAIGN,
 )
 PREVIEW_OF = Route(

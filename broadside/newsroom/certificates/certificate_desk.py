@@ -97,9 +97,15 @@ class CertificateDesk:
 
 
 def _texts(campaign: Campaign) -> list[CertifiedText]:
-    message = campaign.message
-    digest = hashlib.sha256(msgspec.json.encode(message, order="sorted")).hexdigest()
-    return [CertifiedText(version=0, sha256=digest, title=message.title, body=message.body)]
+    return [
+        CertifiedText(
+            version=version,
+            sha256=hashlib.sha256(msgspec.json.encode(message, order="sorted")).hexdigest(),
+            title=message.title,
+            body=message.body,
+        )
+        for version, message in enumerate([*(message for _, message in campaign.former), campaign.message])
+    ]
 
 
 class KeyKeeper(Periodic):

@@ -59,6 +59,8 @@ class PageFacts(msgspec.Struct, frozen=True, kw_only=True):
     answers: list[AnswerFact] = []
     kept: dict[str, int] = {}
     """Terminal outcome → recipients of the page of whom it is kept."""
+    meant: bool | None = None
+    """Of a second walk: whether it goes to the person, who had got the earlier text; None: not kept any more."""
 
 
 class Facts(msgspec.Struct, frozen=True, kw_only=True):

@@ -38,6 +38,7 @@ CONDITIONS = {
     "share": "it was not drawn into the share",
     "list": "it is not in the list of subscribers",
     "channel": "the campaign does not go to its channel",
+    "corrects": "it had not got the text that this campaign corrects",
 }
 """Condition → why somebody does not keep it, in words."""
 
@@ -147,7 +148,11 @@ def _by_range(campaign: Campaign, facts: Facts, batch: Whereabouts | str | None,
         return Sort("left", f"This phone {present.note}.")
     if facts.row is None and not any(each.why in LEFT for each in facts.departures):
         return Sort("left", "It is in the base no more, and when it left is not known any more.", False)
+    if campaign.corrects is not None and page is not None and page.meant is False:
+        return _outside(["corrects"])
     notes = [present.note] if present.there is None else []
+    if campaign.corrects is not None and page is not None and page.meant is None:
+        notes.append("whether it had got the text that this campaign corrects is not kept any more")
     claimed = page.first_claimed_at if page is not None else None
     if campaign.where is not None and facts.listed is None:
         if facts.failing is None:

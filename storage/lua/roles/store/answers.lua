@@ -15,6 +15,7 @@ local OLD_STEP = 50
 local DELIVERED = sums.DELIVERED
 
 answers.UNKNOWN = 'unknown'
+answers.UNDELIVERED = EXCEPTIONAL
 
 -- Rows of the oldest campaign leave, unless that is this one. Returns whether there is room.
 local function make_room(campaign)
@@ -121,6 +122,20 @@ function answers.of(campaign, segment, seq, subscriber)
         end
     end
     return found, kept
+end
+
+-- Who of a page has an outcome that is no delivery, and who may have a push that was never answered: two sets as blocks.
+function answers.undelivered(page)
+    local without, unknown = {}, {}
+    for _, row in ipairs(box.space.store_answers:select({page.campaign, page.segment, page.seq})) do
+        local blocks = settled_ids.unpack(row.ids) or {}
+        if EXCEPTIONAL[row.outcome] then
+            settled_ids.join(without, blocks)
+        elseif row.outcome == answers.UNKNOWN then
+            settled_ids.join(unknown, row.rest and settled_ids.without(settled_ids.all(page.from_id, page.to_id), blocks) or blocks)
+        end
+    end
+    return without, unknown
 end
 
 -- Up to `limit` rows of a campaign behind {segment, seq, number}, whole, for an archive.

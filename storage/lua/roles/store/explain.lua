@@ -5,6 +5,7 @@
 local answers = require('roles.store.answers')
 local campaigns = require('roles.store.campaigns')
 local columns = require('roles.audience.columns')
+local corrections = require('roles.store.corrections')
 local departures = require('roles.store.departures')
 local predicate = require('roles.audience.predicate')
 local settled_ids = require('roles.store.settled_ids')
@@ -77,6 +78,23 @@ local function page_of(cursor, id)
     end
 end
 
+-- Whether a page goes to somebody at all: that of a second walk has the only ids that it goes to (corrections.lua).
+local function is_meant(page, id)
+    local only = page.only ~= nil and (settled_ids.unpack(page.only) or {}) or nil
+    return only == nil or settled_ids.has(only, id)
+end
+
+-- The page of a second walk for somebody who was reported late; nil: there is none.
+local function late_page(campaign, id)
+    for _, page in box.space.store_pages:pairs({campaign, corrections.LATE}) do
+        if page.campaign ~= campaign then
+            return nil
+        elseif is_meant(page, id) then
+            return page
+        end
+    end
+end
+
 local function of_page(page, id)
     local ended = settled_ids.unpack(page.ended)
     local found, kept = answers.of(page.campaign, page.segment, page.seq, id)
@@ -84,7 +102,7 @@ local function of_page(page, id)
         segment = page.segment, seq = page.seq, from_id = page.from_id, to_id = page.to_id, node = page.node,
         epoch = page.epoch, state = page.state, tallies = setmetatable(page.tallies, MAP),
         first_claimed_at = page.first_claimed_at, put_at = page.put_at,
-        ended = ended ~= nil and settled_ids.has(ended, id), answers = found, kept = kept,
+        ended = ended ~= nil and settled_ids.has(ended, id), answers = found, kept = kept, meant = is_meant(page, id),
     }
 end
 
@@ -113,6 +131,9 @@ local function facts(c, id)
     local row = box.space.store_subscribers:get(id)
     local cursor, last = cursor_of(c.id, id)
     local page = cursor ~= nil and page_of(cursor, id) or nil
+    if page ~= nil and c.policy.corrects ~= nil and not is_meant(page, id) then
+        page = late_page(c.id, id) or page
+    end
     local where = c.audience.where
     return setmetatable({
         subscriber = id,

@@ -20,6 +20,10 @@ local function note_renewal(name, now)
     renewed[name] = {now, clock.now()}
 end
 
+-- Called with the name of a node whose earlier owners have no open work any more: corrections.lua sets it.
+function nodes.when_reopened(_)
+end
+
 -- Whether the node's lease has surely run out. Only a renewal writes seen_at: if that has changed, the lease is newer.
 function nodes.lease_over(node)
     local known = renewed[node.name]
@@ -50,6 +54,10 @@ local PAGES_LOOKED_AT = 1000 -- between two yields
 -- started looks through the pages once.
 local opened = {}
 
+local function wall_ms()
+    return math.floor(fiber.time() * 1000)
+end
+
 local function open(name, keys)
     return atomic(function()
         local node = box.space.store_nodes:get(name)
@@ -57,7 +65,7 @@ local function open(name, keys)
             local page = box.space.store_pages:get(key) -- again: it may have changed during the last commit
             if page ~= nil and (page.state == 'claimed' or page.state == 'enqueued') and page.node == name
                 and not nodes.reports(name, page.epoch) then
-                answers.forgotten(page, math.floor(fiber.time() * 1000))
+                answers.forgotten(page, wall_ms())
                 box.space.store_pages:update(key, {{'=', 'state', 'open'}, {'=', 'tallies', unsure.note(page)}})
             end
         end
@@ -88,6 +96,7 @@ local function reopen(name)
         end
     end
     open(name, keys)
+    nodes.when_reopened(name)
     opened[name] = standing
 end
 

@@ -156,11 +156,12 @@ local function unsettled(id, limit)
 end
 
 -- End up to ROWS_A_STEP unsettled pages of a campaign that stands still. Returns whether there may be more.
-local function cancel_pages(id)
+local function cancel_pages(id, now)
     local keys = unsettled(id, ROWS_A_STEP)
     for _, key in ipairs(keys) do
         local page = box.space.store_pages:get(key)
         local owner = box.space.store_nodes:get(page.node)
+        corrections.page_cancelled(page, now)
         local away = owner ~= nil and nodes.lease_over(owner) and page.state ~= 'open'
         local tallies, recipients, settled = away and unsure.note(page) or page.tallies, 0, 0
         for _, sums in pairs(tallies) do
@@ -208,7 +209,7 @@ local function settle(id, now)
             quiet[word(node.name, node.epoch, id, c.version + 1)] = was
         end
     elseif c.state == 'cancelling' then
-        if cancel_pages(id) then
+        if cancel_pages(id, now) then
             return true
         end
         cancel_rest(id, now)

@@ -97,7 +97,6 @@ function retention.retention_drop(id)
         if #cursors < room then
             box.space.store_windows:delete(id)
             box.space.store_listed:delete(id)
-            box.space.store_corrections:delete(id)
         end
         return #cursors == room
     end)

@@ -86,6 +86,16 @@ local function add_run(packed, block, run)
     table.insert(packed, run)
 end
 
+-- Write blocks as pairs, behind those of `list`.
+function settled_ids.pack(blocks, list)
+    list = list or {}
+    for block, bits in pairs(blocks) do
+        table.insert(list, block)
+        table.insert(list, bits)
+    end
+    return list
+end
+
 -- Each block once; runs stay as they are.
 local function joined(packed)
     local list, single = {}, {}
@@ -94,11 +104,32 @@ local function joined(packed)
         table.insert(to, packed[i])
         table.insert(to, packed[i + 1])
     end
-    for block, bits in pairs(settled_ids.unpack(single) or {}) do
-        table.insert(list, block)
-        table.insert(list, bits)
+    return settled_ids.pack(settled_ids.unpack(single) or {}, list)
+end
+
+-- All ids from one to another, as blocks; some before the first and behind the last are among them.
+function settled_ids.all(first, last)
+    local blocks = {}
+    for block = math.floor(tonumber(first) / 64), math.floor(tonumber(last) / 64) do
+        blocks[block] = bit.bnot(0ULL)
     end
-    return list
+    return blocks
+end
+
+-- Add the ids of other blocks to these, which are changed; and take them away.
+function settled_ids.join(blocks, more)
+    for block, bits in pairs(more) do
+        blocks[block] = bit.bor(blocks[block] or 0ULL, bits)
+    end
+    return blocks
+end
+
+function settled_ids.without(blocks, others)
+    for block, bits in pairs(others) do
+        local left = bit.band(blocks[block] or 0ULL, bit.bnot(bits))
+        blocks[block] = left ~= 0 and left or nil
+    end
+    return blocks
 end
 
 -- Add a packed set to another one, and return it. Where the batches of a page interleave (window classes), each has its
