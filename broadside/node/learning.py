@@ -50,17 +50,23 @@ LEAST_ROWS = 200
 
 
 class NodeCounters(NamedTuple):
-    """All counters at a moment. ``machine``: seconds for which its cores were busy, whoever used them."""
+    """All counters at a moment. ``machine``: seconds for which its cores were busy, whoever used them; ``drilled``: pushes
+    that the simulators of drills have got; ``drilling``: whether others are on their way to them.
+    """
 
     at: float
     channels: Mapping[str, Counted]
     retried: Mapping[str, int]
     machine: float
     walk: WalkFigures
+    drilled: int = 0
+    drilling: bool = False
 
 
 class Learning(Periodic):
-    """Keeps a node's experience. ``states``: why its channels stand still; ``channels``: their names."""
+    """Keeps a node's experience. ``states``: why its channels stand still; ``channels``: their names; ``drills``: those of
+    the channels of drills, of which nothing is learnt.
+    """
 
     def __init__(
         self,
@@ -69,6 +75,7 @@ class Learning(Periodic):
         store: ForecastStore,
         workers: Sequence[WorkerState],
         channels: Sequence[str],
+        drills: Sequence[str] = (),
         states: Callable[[], Sequence[ChannelState]],
         clock: Clock = wall_clock,
     ) -> None:
@@ -79,6 +86,7 @@ class Learning(Periodic):
         self._store = store
         self._workers = workers
         self._names = list(channels)
+        self._drills = list(drills)
         self._states = states
         self._clock = clock
         self._last: NodeCounters | None = None
@@ -131,7 +139,11 @@ class Learning(Periodic):
             trips = [each.round_trip for each in traffics if each.round_trip]
             if trips and (known := self.experience.channels.get(name)) is not None:
                 known.round_trip = round(min(trips), 5)
-        return NodeCounters(trio.current_time(), counted(self._workers, parts), retried, machine_seconds(), walk)
+        rehearsing = activities(self._workers, self._drills)
+        drilled = sum(each.settled for each in counted(self._workers, rehearsing).values())
+        drilling = any(part.in_hand for found in rehearsing.values() for part in found)
+        now = trio.current_time()
+        return NodeCounters(now, counted(self._workers, parts), retried, machine_seconds(), walk, drilled, drilling)
 
     def _connected(self, name: str, connections: Sequence[tuple[int, int, int]]) -> None:
         """What the provider allows on a connection, once it does so."""
@@ -173,8 +185,10 @@ def learn(
         elif ended / seconds > 2 * known.asked_less:
             known.asked_less = 0.0  # it does not ask for less any more
         _fit(known, waits(earlier, after, seconds), after, accepted / seconds, mean(answers))
-    _cost(experience, before, now, total / seconds, (busy / seconds, waited / seconds), max(1, workers))
-    rows = _walked(experience, before.walk, now.walk)
+    rows = False
+    if before.drilled == now.drilled and not before.drilling and not now.drilling:  # a drill's simulators use the cores
+        _cost(experience, before, now, total / seconds, (busy / seconds, waited / seconds), max(1, workers))
+        rows = _walked(experience, before.walk, now.walk)
     return bool(total or rows)
 
 

@@ -120,6 +120,7 @@ class Node:
             store=self._store_verbs.forecasts,
             workers=self._workers,
             channels=list(config.channels),
+            drills=self._drills.names,
             states=self._states,
         )
         self._key = folder.key()

@@ -13,9 +13,12 @@ from broadside.config.config import load
 from broadside.errors import ConfigError
 from broadside.newsroom import audience_desk
 from broadside.newsroom.dry_run import DryRun
+from broadside.newsroom.firing import new_id
 from broadside.newsroom.guards.budgets import DAY, day_began
+from campaigns.drill import DRILL, drill_channel
 from campaigns.guards import NO_GUARDS
 from campaigns.kind import BUILT_IN, Kind
+from campaigns.message import Message
 from storage.link import Link
 from storage.store import Store
 from tests.broadside.guard_parts import NOW, client_of, guarded, phones
@@ -175,3 +178,23 @@ def test_a_budget_is_a_number_of_campaigns(tmp_path: Any) -> None:
         file.write_text(f"{channel}[kinds.sport]\nbudget = {text}\n")
         with pytest.raises(ConfigError, match=r"kinds\.sport\.budget"):
             load(file)
+
+
+async def test_no_drill_is_news_that_a_phone_had_and_none_hides_what_it_had(own_link: Link) -> None:
+    store = Store(own_link)
+    await phones(store)
+
+    async def drill(id: int) -> None:
+        policy = {"page_size": 100, "ttl_ms": 60_000, "kind": DRILL, DRILL: {"by": "timer"}}
+        await store.campaign_create(id, Message(title="t", body="b"), [drill_channel("ios")], policy, NOW)
+        assert await store.campaign_fire(id, 2, NOW) is not None
+
+    kinds = {**BUILT_IN, DRILL: Kind(budget=1)}  # a newsroom may call its news as it likes
+    async with client_of(own_link, guarded(own_link, NO_GUARDS, kinds=kinds)) as api:
+        await drill(new_id(NOW))
+        assert (await fire(api, DRILL)).status_code == 201, "nobody heard of the drill"
+        for n in range(50):
+            await drill(new_id(NOW + 1 + n))
+        again = await fire(api, DRILL)
+        assert again.status_code == 409, "the newest fifty are drills"
+        assert again.json()["detail"].startswith("kind: 100 of 100 phones had 1 or more of the kind drill")

@@ -97,6 +97,20 @@ def test_full_streams_show_how_fast_they_are_and_pages_how_fast_the_walk_is() ->
     assert known.skipped == pytest.approx((0.21 - 1_000 * 1e-5) / 99_000)
 
 
+def test_a_drill_teaches_nothing_about_the_machine_and_the_walk() -> None:
+    """Its simulators use the same cores: they are neither the machine's background nor the cost of a push."""
+    known, calm = NodeExperience(), NodeExperience()
+    pages = [WalkFigures(rows=10_000 * n, seconds=0.5 * n) for n in range(12)]
+    for n in range(10):
+        before, after = look(n, 0, machine=2.0 * n, walk=pages[n]), look(n + 1, 0, machine=2.0 * n + 2, walk=pages[n + 1])
+        # its batches are on their way, are answered, and the last of them are settled
+        learn(known, before._replace(drilling=n > 0), after._replace(drilling=n < 9, drilled=9 + (n == 9)), 2, NOTHING)
+    assert known == NodeExperience(channels=known.channels)
+    learn(known, look(10, 0, machine=20.0, walk=pages[10]), look(11, 0, machine=20.2, walk=pages[11]), 2, NOTHING)
+    learn(calm, look(10, 0, machine=20.0, walk=pages[10]), look(11, 0, machine=20.2, walk=pages[11]), 2, NOTHING)
+    assert (known.background, known.row) == (calm.background, calm.row) == (0.2, 50e-6)
+
+
 def test_old_experience_fades() -> None:
     """Issue 25.2: a provider that has become slow is known after a campaign."""
     known = ChannelExperience()
