@@ -7,7 +7,7 @@ import os
 import platform
 import sys
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -141,14 +141,20 @@ def _node(folder: DataFolder) -> dict[str, object]:
     try:
         with Client.of(folder) as client:
             ready, detail = client.ready()
-            said = {"ready": ready, "detail": detail}
-            for name, route in (("status", routes.STATUS), ("ring", routes.RING)):
-                try:
-                    said[name] = msgspec.to_builtins(client.call(route))
-                except (BroadsideError, msgspec.MsgspecError) as error:  # it may be of another version
-                    said[name] = {"error": str(error)}
-            return said
+            return {
+                "ready": ready,
+                "detail": detail,
+                "status": _answer(lambda: client.call(routes.STATUS)),
+                "ring": _answer(lambda: client.call(routes.RING)),
+            }
     except BroadsideError as error:
+        return {"error": str(error)}
+
+
+def _answer(ask: Callable[[], msgspec.Struct]) -> object:
+    try:
+        return msgspec.to_builtins(ask())
+    except (BroadsideError, msgspec.MsgspecError) as error:  # it may be of another version
         return {"error": str(error)}
 
 

@@ -102,7 +102,10 @@ def test_a_drill_teaches_nothing_about_the_machine_and_the_walk() -> None:
     known, calm = NodeExperience(), NodeExperience()
     pages = [WalkFigures(rows=10_000 * n, seconds=0.5 * n) for n in range(12)]
     for n in range(10):
-        before, after = look(n, 0, machine=2.0 * n, walk=pages[n]), look(n + 1, 0, machine=2.0 * n + 2, walk=pages[n + 1])
+        before, after = (
+            look(n, 0, machine=2.0 * n, walk=pages[n]),
+            look(n + 1, 0, machine=2.0 * n + 2, walk=pages[n + 1]),
+        )
         # its batches are on their way, are answered, and the last of them are settled
         learn(known, before._replace(drilling=n > 0), after._replace(drilling=n < 9, drilled=9 + (n == 9)), 2, NOTHING)
     assert known == NodeExperience(channels=known.channels)
