@@ -74,7 +74,8 @@ local laws = {
         paused()
         box.space.store_pages:insert({
             id, 0, PAGES, PAGES * 10, PAGES * 10 + 10, 'gone', epoch, NOW, 'enqueued', 10, 1,
-            map({ios = map({enqueued = 10, delivered = 1})}), {math.floor((PAGES * 10 + 3) / 64), bit.lshift(1ULL, (PAGES * 10 + 3) % 64)},
+            map({ios = map({enqueued = 10, delivered = 1})}),
+            {math.floor((PAGES * 10 + 3) / 64), bit.lshift(1ULL, (PAGES * 10 + 3) % 64)},
             box.NULL, NOW,
         })
         test:is(correct(), 'copied', 'it has another text')

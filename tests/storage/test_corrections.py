@@ -311,10 +311,15 @@ async def test_explain_knows_to_whom_a_second_walk_goes(ring: Ring) -> None:
         assert await fate(ring, person) == ("waiting", [])
     for person in sorted({*range(1, 301)} - had)[:3]:
         assert await fate(ring, person) == ("outside", ["corrects"])
+    row = ("ios" if late[0] % 2 == 0 else "android", f"token-{late[0] - 1}", "token", NOW - 1000)
+    await ring.store.subscribers_put([(*row, "en", "UTC", "AT", "1", "", None, ["changed"], {})])
+    assert await fate(ring, late[0]) == ("waiting", []), "it has no conditions, so a change makes it no less certain"
 
 
 async def fate(ring: Ring, person: int) -> tuple[str, list[str]]:
     desk = ExplainDesk(ring.store, {"n1": ring.tubes}, DeviceTokens({}), None, wall_clock)
     found = await desk.explain(SECOND, question(str(person)))
     assert found is not None
+    assert found.items[0].certain, found
+    assert "forgotten" not in found.items[0].sentence, "a page of a second walk is open from the start"
     return found.items[0].fate, found.items[0].failing

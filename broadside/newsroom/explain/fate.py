@@ -154,7 +154,7 @@ def _by_range(campaign: Campaign, facts: Facts, batch: Whereabouts | str | None,
     if campaign.corrects is not None and page is not None and page.meant is None:
         notes.append("whether it had got the text that this campaign corrects is not kept any more")
     claimed = page.first_claimed_at if page is not None else None
-    if campaign.where is not None and facts.listed is None:
+    if campaign.where and facts.listed is None:  # one without conditions leaves nobody out, whatever has changed
         if facts.failing is None:
             notes.append("whether it was in the audience is not known: it is in the base no more")
         elif page is not None and _changed_since(facts, claimed):
@@ -184,6 +184,8 @@ def _enqueued(campaign: Campaign, facts: Facts, batch: Whereabouts | str | None,
         return _delivered(page)
     if page.state == "claimed":
         return Sort("waiting", f"{page.node} has claimed its page and is about to put it on its tubes.")
+    if page.state == "open" and campaign.corrects is not None and page.put_at is None:
+        return Sort("waiting", "It had the earlier text, and no node has taken up its page of the correction yet.")
     if page.state == "open":
         return Sort("waiting", f"{page.node} was forgotten: another node walks its page again.")
     return _on_tubes(page, batch, now)

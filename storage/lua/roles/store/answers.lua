@@ -132,7 +132,8 @@ function answers.undelivered(page)
         if EXCEPTIONAL[row.outcome] then
             settled_ids.join(without, blocks)
         elseif row.outcome == answers.UNKNOWN then
-            settled_ids.join(unknown, row.rest and settled_ids.without(settled_ids.all(page.from_id, page.to_id), blocks) or blocks)
+            local all = row.rest and settled_ids.all(page.from_id, page.to_id) or nil
+            settled_ids.join(unknown, all ~= nil and settled_ids.without(all, blocks) or blocks)
         end
     end
     return without, unknown
