@@ -192,6 +192,11 @@ fuzz seconds="60" seed="22": _ready
 vendor: _packages
     @.venv/bin/python .ci/vendor.py
 
+# write the pages that are made from the code: docs/cli.md, docs/metrics.md, docs/verbs.md
+[no-exit-message]
+reference: _ready
+    @.venv/bin/python -m tests.reference
+
 # write docs/api.md from the table of the API's routes
 [no-exit-message]
 api-page: _ready

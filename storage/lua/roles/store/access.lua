@@ -24,10 +24,12 @@ function access.key_add(row)
     end)
 end
 
+-- All keys, the oldest first; revoked ones, too.
 function access.key_list()
     return box.space.store_api_keys:select({}, {limit = MOST_KEYS})
 end
 
+-- The key of an id, or nil.
 function access.key_get(id)
     return box.space.store_api_keys:get({id})
 end
@@ -65,6 +67,7 @@ function access.tickets_end(key)
     end)
 end
 
+-- A key was used at `now` (ms UTC).
 function access.key_used(id, now)
     return atomic(function()
         local key = box.space.store_api_keys:get({id})
@@ -108,6 +111,7 @@ function access.ticket_key(hash, kind, now, once)
     end)
 end
 
+-- End a session, or a log-in link. Whether there was one.
 function access.ticket_end(hash)
     return atomic(function()
         return box.space.store_tickets:delete({hash}) ~= nil

@@ -7,6 +7,7 @@ local experience = {}
 local LARGEST = 65536 -- bytes of one text
 local MOST = 100      -- nodes; of more the one that has written least lately goes
 
+-- Keep what a node has learnt for its forecasts, as JSON, in place of what it kept before.
 function experience.experience_keep(node, text, now)
     if type(text) ~= 'string' or #text > LARGEST then
         error(('an experience of more than %d bytes'):format(LARGEST), 0)

@@ -54,6 +54,7 @@ function pauses.campaign_pause(id, now)
     return atomic(pauses.begin_pause, id, now)
 end
 
+-- Begin to cancel a campaign; one that has not started is cancelled at once. Its state, or nil.
 function pauses.campaign_cancel(id, now)
     return atomic(function()
         local c = box.space.store_campaigns:get(id)

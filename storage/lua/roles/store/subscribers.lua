@@ -104,6 +104,7 @@ function subscribers.returned(channel, n)
     end
 end
 
+-- Take a subscriber out of the base. Whether there was one.
 function subscribers.subscribers_remove(channel, token)
     return atomic(function()
         local row = box.space.store_subscribers.index.target:get({channel, token})
@@ -116,6 +117,7 @@ function subscribers.subscribers_remove(channel, token)
     end)
 end
 
+-- Channel -> its subscribers.
 function subscribers.subscribers_count()
     local counts = setmetatable({}, {__serialize = 'map'})
     for _, row in box.space.store_counts:pairs() do

@@ -12,6 +12,7 @@ function batches.batch_take(channel, worker, max, poll, lost, timeout, upper)
     return takes.take(node_tubes.of_channel(channel), worker, max, poll, lost, timeout, upper)
 end
 
+-- Give batches back untouched: {id, number} each.
 function batches.batch_release(channel, leases)
     return takes.release(node_tubes.of_channel(channel), leases)
 end
@@ -26,20 +27,24 @@ function batches.batch_bury(channel, id, number, why, sent)
     return takes.bury(node_tubes.of_channel(channel), id, number, why, sent)
 end
 
+-- The batch's handler crashed: how often it has, and whether the batch is buried for it.
 function batches.batch_crashed(channel, id, number, why)
     return takes.crashed(node_tubes.of_channel(channel), id, number, why)
 end
 
+-- Up to `limit` buried batches behind the one with `pri` and `after`: see `buried.list`.
 function batches.tube_buried(channel, limit, pri, after)
     node_tubes.get(node_tubes.of_channel(channel))
     return buried.list(node_tubes.of_channel(channel), limit, pri, after)
 end
 
+-- Bring up to `count` buried batches back, without their poison counters. How many.
 function batches.tube_kick(channel, count)
     node_tubes.get(node_tubes.of_channel(channel))
     return buried.kick(node_tubes.of_channel(channel), count)
 end
 
+-- End buried batches: their recipients are rejected. How many batches and recipients.
 function batches.tube_end(channel, limit)
     node_tubes.get(node_tubes.of_channel(channel))
     return buried.finish(channel, limit)

@@ -60,6 +60,7 @@ function batons.baton_ack(id, number)
     return takes.with_taken(function(mine) return takes.finish(mine, node_tubes.BATONS, id, number) end) ~= nil
 end
 
+-- Give batons back untouched: {id, number} each.
 function batons.baton_release(leases)
     return takes.release(node_tubes.BATONS, leases)
 end
@@ -69,12 +70,14 @@ function batons.baton_release_worker(worker)
     return takes.release_worker(node_tubes.BATONS, worker)
 end
 
+-- Bury a baton that cannot be walked. Whether it was still ours.
 function batons.baton_bury(id, number, why)
     local was_ours = takes.bury(node_tubes.BATONS, id, number, why, false)
     buried.keep(node_tubes.BATONS, BURIED_BATONS)
     return was_ours
 end
 
+-- The baton's handler crashed: how often it has, and whether the baton is buried for it.
 function batons.baton_crashed(id, number, why)
     local crashes, over = takes.crashed(node_tubes.BATONS, id, number, why)
     buried.keep(node_tubes.BATONS, BURIED_BATONS)

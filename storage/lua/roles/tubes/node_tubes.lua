@@ -45,6 +45,7 @@ local function unsettled()
     return recipients
 end
 
+-- Tasks by tube and state, reports not sent, marks, recipients without an outcome, parked batches, and memory.
 function node_tubes.statistics()
     local tubes = setmetatable({}, {__serialize = 'map'})
     for name, s in pairs(queue.statistics()) do

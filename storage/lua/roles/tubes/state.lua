@@ -65,10 +65,12 @@ function state.end_lease()
     lease_until = 0
 end
 
+-- The instance's uuid, the epoch it is in, and whether its node's lease is alive.
 function state.epoch()
     return {box.info.uuid, state.get('epoch'), state.leased()}
 end
 
+-- Of each page, {campaign, segment, from_id}, whether it is on the tubes.
 function state.marked(pages)
     local answers = {}
     for i, page in ipairs(pages) do
@@ -112,6 +114,7 @@ function state.clear(space, key)
     end
 end
 
+-- Forget the marks of a campaign that is over.
 function state.marks_drop(campaign)
     state.clear('tubes_marks', {campaign})
 end

@@ -7,6 +7,7 @@ local stops = {}
 
 local count, called = 0, fiber.cond()
 
+-- A campaign was stopped, or goes on: wake whoever waits for that. Returns how often this was called.
 function stops.stop()
     count = count + 1
     called:broadcast()
