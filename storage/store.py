@@ -236,7 +236,7 @@ class Store:
         found = Due(list(due), None if wait is None else wait / 1000, [Missed(*each) for each in missed])
         if len(guards) < 3:  # a store of an earlier version
             return found
-        armed, canaries, stopped = guards
+        armed, canaries, stopped, *_ = guards  # a newer store, in the midst of an upgrade, may say more
         return found._replace(armed=armed, canaries=canaries, stopped=[StoppedCanary(*each) for each in stopped])
 
     async def campaign_start(
@@ -758,7 +758,7 @@ class Store:
 
     async def strays(self, node: str, epoch: int, now: int, timeout_ms: int) -> tuple[list[Baton], list[Baton]]:
         """Batons that seem lost: any node may put the first list, the second are this owner's own pages."""
-        any_, own = await self._link.call(self._where, "store.strays", node, epoch, now, timeout_ms)
+        any_, own, *_ = await self._link.call(self._where, "store.strays", node, epoch, now, timeout_ms)
         return [Baton(*b) for b in any_], [Baton(*b) for b in own]
 
 

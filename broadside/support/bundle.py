@@ -144,7 +144,7 @@ def _node(folder: DataFolder) -> dict[str, object]:
             return {
                 "ready": ready,
                 "detail": detail,
-                "status": _answer(lambda: client.call(routes.STATUS)),
+                "status": _answer(client.status),
                 "ring": _answer(lambda: client.call(routes.RING)),
             }
     except BroadsideError as error:

@@ -47,7 +47,7 @@ function backup.take(roles)
     box.snapshot()
     local ok, files = pcall(box.backup.start)
     if not ok then
-        error('another backup is being made (wait until it has ended)', 0)
+        error('another backup is being made (wait until it has ended): ' .. tostring(files), 0)
     end
     said.files = setmetatable(files, {__serialize = 'seq'})
     return said, box.backup.stop

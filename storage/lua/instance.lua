@@ -12,6 +12,7 @@ local replication = require('replication')
 local role_files = require('role_files')
 local room = require('room')
 local users = require('users')
+local written_by = require('written_by')
 
 local instance = {}
 
@@ -65,6 +66,7 @@ function instance.start(config)
     if config.replication ~= nil then
         role_files.read() -- for elections; not for a node's own, which should start fast
     end
+    written_by.check(config.directory)
     local settings = {
         work_dir = config.directory, memtx_dir = '.', wal_dir = '.', vinyl_dir = '.',
         wal_mode = config.wal_mode, memtx_memory = quota.start(config.memory), memtx_max_tuple_size = 4 * 1024 * 1024,

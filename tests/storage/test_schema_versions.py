@@ -200,15 +200,8 @@ def test_a_whole_node_goes_on_with_the_folder_that_the_version_before_left(
     assert versions(node.data / "tarantool") == (newest("store"), newest("tubes"))
 
 
-@pytest.mark.parametrize(("owner", "text"), [("store", NEWER), ("queue", NEWER_QUEUE)])
-def test_an_instance_refuses_what_a_newer_broadside_wrote_and_changes_nothing_in_it(
-    owner: str, text: str, tmp_path: Path
-) -> None:
-    folder = tmp_path / "tarantool"
-    shutil.copytree(WRITTEN / FOLDERS[-1], folder)
-    folder.chmod(0o700)
-    script(text, folder)
-    before = versions(folder)
+def refused(folder: Path) -> str:
+    """What an instance says that does not start on this folder."""
     server = Server(folder, CHANNELS)
     process = subprocess.Popen(
         server.embedded.command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
@@ -221,5 +214,27 @@ def test_an_instance_refuses_what_a_newer_broadside_wrote_and_changes_nothing_in
         assert process.wait(30) == 1
         said = process.stderr.read().decode()
     server.embedded.remove_runtime()
+    return said
+
+
+def test_the_folder_of_a_newer_tarantool_is_refused_in_words(tmp_path: Path) -> None:
+    folder = tmp_path / "tarantool"
+    shutil.copytree(WRITTEN / FOLDERS[-1], folder)
+    folder.chmod(0o700)
+    (snapshot,) = folder.glob("*.snap")
+    snapshot.write_bytes(re.sub(rb"\nVersion: \d+", b"\nVersion: 9", snapshot.read_bytes(), count=1))
+    assert re.search(r"written by Tarantool 9\.\S+, and this is \S+, which does not read it", refused(folder))
+
+
+@pytest.mark.parametrize(("owner", "text"), [("store", NEWER), ("queue", NEWER_QUEUE)])
+def test_an_instance_refuses_what_a_newer_broadside_wrote_and_changes_nothing_in_it(
+    owner: str, text: str, tmp_path: Path
+) -> None:
+    folder = tmp_path / "tarantool"
+    shutil.copytree(WRITTEN / FOLDERS[-1], folder)
+    folder.chmod(0o700)
+    script(text, folder)
+    before = versions(folder)
+    said = refused(folder)
     assert re.search(rf"the {owner} has schema \d+, this Broadside knows \d+: start a newer Broadside", said), said
     assert versions(folder) == before
