@@ -317,6 +317,25 @@ def test_a_mistake_is_one_line_with_key_value_and_remedy(folder: Path, name: str
     assert caught.value.exit_code == 2
 
 
+@pytest.mark.parametrize("ours", [True, False], ids=["that we can close", "that an engine mounts"])
+@pytest.mark.parametrize("trusted", [True, False])
+def test_a_secret_that_is_open_to_all_is_refused_only_where_it_can_be_closed(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, ours: bool, trusted: bool
+) -> None:
+    """E1: Docker and Kubernetes mount secrets as 0444, read-only, and chmod is impossible there."""
+    monkeypatch.setattr("broadside.config.strict_toml.os.access", lambda path, mode: ours)
+    text = credentials(key="open") + ("[node]\ntrust_file_modes = true\n" if trusted else "")
+    (folder / "broadside.toml").write_text(text)
+    if ours and not trusted:
+        with pytest.raises(
+            ConfigError, match=r'file "open" is secret but open to every user \(chmod 600 .*trust_file_modes'
+        ):
+            load(folder / "broadside.toml")
+        return
+    found = load(folder / "broadside.toml").warnings
+    assert found == (() if trusted else ('channels.ios.credentials.key: file "open" is open to every user',))
+
+
 def test_all_mistakes_are_told_at_once(folder: Path) -> None:
     text = '[node]\nworkers = 0\nnam = "x"\n[http]\nbind = "0.0.0.0:1"\n'
     text += '[channels.A]\nplatform = "x"\napp = "y"\nrate = 0\n'

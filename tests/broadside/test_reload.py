@@ -94,19 +94,22 @@ class Reloaded:
 
     def __init__(self, folder: Path) -> None:
         self.apple, self.google = Twin("apns", folder / "apple"), Twin("fcm", folder / "google")
-        self.keys = {APPS["news"]: self.apple.said["credentials"]}
         self.config = folder / "broadside.toml"
         self.data = DataFolder(folder / "var")
         self.output = folder / "output"
-        self.channels = {
-            "ios-news": self.apple.channel(APPS["news"], more=SLOW),
-            "android-news": self.google.channel(self.project, more=SLOW),
-        }
+        self.channels = self.slow()
         self.rest = ""
         self.write()
         command = [sys.executable, "-m", "broadside.cli", "node", "--config", str(self.config), "--no-demo"]
         with self.output.open("wb") as out:
             self.process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT)
+
+    def slow(self) -> dict[str, str]:
+        """The channels' tables at first."""
+        return {
+            "ios-news": self.apple.channel(APPS["news"], more=SLOW),
+            "android-news": self.google.channel(self.project, more=SLOW),
+        }
 
     @property
     def project(self) -> str:
@@ -182,19 +185,53 @@ class Reloaded:
         self.google.end()
 
 
-@pytest.fixture
-def node(tmp_path: Path) -> Iterator[Reloaded]:
-    made = Reloaded(tmp_path)
+@pytest.fixture(scope="module")
+def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reloaded]:
+    made = Reloaded(tmp_path_factory.mktemp("reload"))
     try:
-        made.wait_for("serving;", 60)
+        made.wait_for("serving;", 120)
         yield made
     finally:
         made.end()
 
 
 @pytest.mark.tarantool
+@pytest.mark.xdist_group("reload")
+@pytest.mark.timeout(180)
+def test_a_wrong_configuration_changes_nothing_and_says_why(node: Reloaded) -> None:
+    before = node.workers()
+    whole = node.channels["ios-news"]
+    node.channels["ios-news"] = whole.replace(SLOW, "rate = -1.0")
+    node.rest = '[kinds.flash]\nlane = "first"\n'
+    said = node.reload("reload refused")
+    for part in (
+        "channels.ios-news.rate: -1.0 is out of range",
+        'kinds.flash.lane: \\"first\\" is unknown',
+        "upper overtakes",
+    ):
+        assert part.replace("\\", "") in said.replace("\\", ""), said
+    assert "flash" not in node.api("/v1/newsroom")["kinds"]
+    assert node.workers() == before
+
+    # what cannot be taken up is named, and what can be is taken up in the same reload
+    node.channels["ios-news"] = whole
+    node.rest = '[kinds.flash]\nlane = "upper"\n[supervision]\nrestarts = 3\n'
+    said = node.reload()
+    assert "kinds.flash: added" in said
+    assert "supervision.restarts: 10 → 3" in said
+    assert "flash" in node.api("/v1/newsroom")["kinds"]
+    entry = node.api("/v1/audit")["entries"][0]
+    assert (entry["action"], entry["name"]) == ("reload", "configuration")
+    assert entry["detail"] == {"changed": ["kinds.flash: added"], "waits": ["supervision.restarts: 10 → 3"]}
+
+
+@pytest.mark.tarantool
+@pytest.mark.xdist_group("reload")
 @pytest.mark.timeout(180)
 def test_reloads_under_a_campaign_lose_and_repeat_nothing_and_disturb_no_other_channel(node: Reloaded) -> None:
+    node.channels = node.slow()
+    node.rest = ""
+    node.reload()
     live = node.put(PHONES, {"ios-news": "apns", "android-news": "fcm"})
     workers = node.workers()
     campaign = node.fire("ios-news", "android-news")
@@ -256,37 +293,6 @@ def test_reloads_under_a_campaign_lose_and_repeat_nothing_and_disturb_no_other_c
     assert "Traceback" not in node.output.read_text()
     node.process.send_signal(signal.SIGTERM)
     assert node.process.wait(40) == 0
-
-
-@pytest.mark.tarantool
-@pytest.mark.timeout(90)
-def test_a_wrong_configuration_changes_nothing_and_says_why(node: Reloaded) -> None:
-    node.channels["ios-news"] = node.apple.channel(APPS["news"])
-    node.reload()
-    before = node.workers()
-    whole = node.apple.channel(APPS["news"])
-    node.channels["ios-news"] = whole.replace("com.example.news", "two words") + "rate = -1.0\n"
-    node.rest = '[kinds.flash]\nlane = "first"\n'
-    said = node.reload("reload refused")
-    for part in (
-        "channels.ios-news.rate: -1.0 is out of range",
-        'kinds.flash.lane: \\"first\\" is unknown',
-        "upper overtakes",
-    ):
-        assert part.replace("\\", "") in said.replace("\\", ""), said
-    assert "flash" not in node.api("/v1/newsroom")["kinds"]
-    assert node.workers() == before
-
-    # what cannot be taken up is named, and what can be is taken up in the same reload
-    node.channels["ios-news"] = whole
-    node.rest = '[kinds.flash]\nlane = "upper"\n[supervision]\nrestarts = 3\n'
-    said = node.reload()
-    assert "kinds.flash: added" in said
-    assert "supervision.restarts: 10 → 3" in said
-    assert "flash" in node.api("/v1/newsroom")["kinds"]
-    entry = node.api("/v1/audit")["entries"][0]
-    assert (entry["action"], entry["name"]) == ("reload", "configuration")
-    assert entry["detail"] == {"changed": ["kinds.flash: added"], "waits": ["supervision.restarts: 10 → 3"]}
 
 
 CHANNEL = Channel(platform="apns", app="com.example.news", twin=True)

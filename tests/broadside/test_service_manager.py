@@ -122,6 +122,13 @@ def test_a_node_tells_its_start_its_life_and_its_end(
         assert manager.listen().count("WATCHDOG=1") > alive
         assert (logs / "node.log").exists()
         assert node.process is not None
+        os.kill(node.process.pid, signal.SIGHUP)
+        refused = "STATUS=serving at"
+        node.until(lambda: any("reload refused" in line for line in manager.listen()), "word of the reload")
+        after = manager.listen()[len(heard) :]
+        assert after.index("RELOADING=1") < after.index("READY=1")
+        assert any(line.startswith(refused) and "the demo has no file to read anew" in line for line in after)
+        assert node.process is not None
         os.kill(node.process.pid, signal.SIGSTOP)  # a loop that hangs says nothing
         alive = manager.listen().count("WATCHDOG=1")
         time.sleep(1)
@@ -130,6 +137,10 @@ def test_a_node_tells_its_start_its_life_and_its_end(
     finally:
         assert node.end() == 0
     assert "STOPPING=1" in manager.listen()
+
+
+def test_systemctl_reload_reaches_the_node() -> None:
+    assert "\nExecReload=/bin/kill -HUP $MAINPID\n" in (UNITS / "broadside-node.service").read_text()
 
 
 @pytest.mark.parametrize("unit", sorted(path.name for path in UNITS.glob("*.service")))

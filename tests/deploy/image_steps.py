@@ -21,6 +21,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 DOCKERFILE = ROOT / "deploy/containers/Dockerfile"
+TRUSTED = Path("/etc/ssl/certs/ca-certificates.crt")
 CONFIG = """\
 [node]
 workers = 1
@@ -62,13 +63,8 @@ class Stage:
             say(f"debootstrap {suite[1]}")
             run("debootstrap", "--variant=minbase", suite[1], str(root.parent / suite[1]))
         run("cp", "-a", str(root.parent / suite[1]), str(root))
-        for file in (
-            "resolv.conf",
-            "pip.conf",
-            "ssl/certs/ca-certificates.crt",
-        ):  # as this machine reaches the networks
+        for file in ("resolv.conf", "pip.conf"):  # as this machine reaches the networks
             if Path("/etc", file).exists():
-                (root / "etc" / file).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(Path("/etc", file), root / "etc" / file)
         for file in Path("/etc/apt/apt.conf.d").glob("*artifact*"):
             shutil.copy2(file, root / "etc/apt/apt.conf.d" / file.name)
@@ -79,6 +75,9 @@ class Stage:
         kept = {key: value for key, value in os.environ.items() if key.startswith("PIP_") or "proxy" in key.lower()}
         shared = [folder for folder in ("/opt/wheels",) if Path(folder).exists()]
         mounts = [f"mount -t proc proc {self.root}/proc", f"mount --rbind /dev {self.root}/dev"]
+        if TRUSTED.exists():  # this machine's authorities: it may reach the networks through a proxy of its own
+            mounts.append(f"touch {self.root}/mnt/ca.crt && mount --bind {TRUSTED} {self.root}/mnt/ca.crt")
+            kept["PIP_CERT"] = "/mnt/ca.crt"
         mounts += [f"mkdir -p {self.root}{each} && mount --bind {each} {self.root}{each}" for each in shared]
         inside = f"cd {shlex.quote(self.folder)} && {commands}"
         script = " && ".join([*mounts, f"exec chroot {self.root} /bin/sh -c {shlex.quote(inside)}"])

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from storage import socket_path
+from storage import admin, socket_path
 from storage.embedded import LUA, Embedded
 from storage.errors import EmbeddedUnavailable
 from storage.tubes import Tubes
@@ -133,3 +133,12 @@ async def test_an_instance_that_listens_at_an_ipv6_address_is_reached_there(tmp_
     finally:
         server.stop()
         server.embedded.remove_runtime()
+
+
+async def test_a_tube_is_made_while_the_instance_runs(own_tarantool: Server) -> None:
+    """A reload that adds a channel."""
+    found = admin.ask(own_tarantool.embedded.admin, "serve", channels=["ios", "newcomer"], hosts=[])
+    assert found is True
+    assert own_tarantool.embedded.admin.stat().st_mode & 0o777 == 0o600
+    async with linked(own_tarantool) as link:
+        assert "push_newcomer" in (await Tubes(link, "test").statistics())["tubes"]

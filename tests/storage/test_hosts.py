@@ -23,7 +23,8 @@ pytestmark = pytest.mark.tarantool
 GUARDED = """
 package.path = ('%s/?.lua;'):format(arg[1]) .. package.path
 box.cfg({work_dir = arg[2], log_level = 1, feedback_enabled = box.internal.feedback_daemon and false})
-require('hosts').guard({'127.0.0.1'})
+require('hosts').guard({'127.0.0.9'})
+require('hosts').change({'127.0.0.1'}) -- as after a reload
 box.cfg({listen = '127.0.0.1:' .. arg[3]})
 print('up')
 io.stdout:flush()
