@@ -48,9 +48,9 @@ local function commands(config)
             return true
         end,
         promote = function(asked)
-            local status = replication.promote(asked.quorum)
+            replication.promote(asked.quorum)
             instance.apply(config)
-            return status
+            return replication.status()
         end,
         forget = function(asked)
             election.forget(asked.uuid)

@@ -3,6 +3,7 @@
 
 local queue_module = {}
 
+local LONGEST = 365 * 86400 * 100 -- seconds; the rock's default
 local chosen = 'bundled'
 
 -- `name`: bundled or rock; `ours`: the part of `package.path` that stands first, with our own modules.
@@ -24,14 +25,35 @@ function queue_module.choose(name, ours)
     end)
 end
 
--- What gives the tubes, in words. Fails if it is not what was chosen.
+-- The rock reads a tube's defaults from the tube's row, where the bundled module does not write them. Without them the rock
+-- takes each new task for expired, and deletes it.
+local function complete()
+    if box.space._queue == nil or box.info.ro then
+        return
+    end
+    for _, row in ipairs(box.space._queue:select({})) do
+        local opts = row[5]
+        if row[4] == 'fifottl' and opts.ttl == nil then
+            opts.ttl, opts.ttr, opts.pri = LONGEST, opts.ttr or LONGEST, opts.pri or 0
+            box.space._queue:update(row[1], {{'=', 5, opts}})
+        end
+    end
+end
+
+-- What gives the tubes, in words; call it before anything else requires the queue. Fails if it is not what was chosen.
 function queue_module.told()
-    local version = require('queue')._VERSION
-    if chosen == 'rock' and version:match('broadside') then
+    if chosen == 'rock' then
+        complete()
+    end
+    local bundled = tostring(require('queue')._VERSION):match('broadside') ~= nil
+    if chosen == 'bundled' then
+        return 'the bundled module'
+    elseif bundled then
         error('queue.module is "rock", and the queue rock is not installed here: tt rocks install queue, or choose ' ..
               '"bundled"', 0)
     end
-    return chosen == 'rock' and ('the queue rock ' .. version) or 'the bundled module'
+    local _, version = pcall(require, 'queue.version') -- since 1.1.0
+    return type(version) == 'string' and 'the queue rock ' .. version or 'the queue rock'
 end
 
 return queue_module

@@ -25,6 +25,7 @@ local QUORUM_TIMEOUT = 5 -- seconds for the quorum to get a write; then the call
 local LOOK_EVERY = 0.001 -- seconds
 
 local quorum = 1 -- instances that must have a write, this one counted
+local asked -- by a person, until the next start, of a store that elects its leader
 local confirmed = 0 -- the last of our writes that the quorum has
 local moved = fiber.cond() -- signalled when `confirmed` or `quorum` changes
 local waiting, looking = 0, false -- how many answers wait, and whether `looker` runs
@@ -135,7 +136,7 @@ function replication.apply(options)
     if replication.master() == nil then
         meta():replace({'master', {box.info.uuid, 1, options.quorum or default_quorum(options)}})
     end
-    quorum = options.failover == 'raft' and (options.quorum or default_quorum(options)) or replication.master()[3]
+    quorum = options.failover == 'raft' and (asked or options.quorum or default_quorum(options)) or replication.master()[3]
     users.ensure(USER, password_of(options), 'replication')
 end
 
@@ -213,9 +214,8 @@ end
 -- was in the quorum. On the master itself: set another quorum. With elections it may be up, unless `wanted` is given.
 function replication.promote(wanted)
     if election.standing() then
-        election.promote(wanted)
-        quorum = wanted or quorum
-        return replication.status()
+        asked = wanted
+        return election.promote(wanted)
     end
     wanted = wanted or 1
     local before = replication.master()
@@ -232,7 +232,6 @@ function replication.promote(wanted)
     quorum, confirmed = wanted, 0 -- writes that a smaller quorum had are not confirmed by this one yet
     moved:broadcast() -- answers that wait for the old quorum now wait for the new one
     log.warn('master of the store: term %d, quorum %d', term, wanted)
-    return replication.status()
 end
 
 local function behind(vclock)

@@ -91,6 +91,14 @@ MISTAKES = {
         OPEN_QUEUE + 'hosts = ["node-2"]\n',
         'queue.hosts: "node-2" is not an address (addresses or',
     ),
+    "a module that is none of the two": (
+        APNS + '[queue]\nmodule = "rocks"\n',
+        'queue.module: "rocks" is unknown (bundled (Broadside\'s own tubes), or rock',
+    ),
+    "the module of another server": (
+        APNS + '[queue]\nuri = "10.0.0.5:3301"\npassword_file = "secret"\nmodule = "rock"\n',
+        "queue.module: belongs in the settings of the server at uri (write queue_module: rock there",
+    ),
     "hosts of nothing": (OWN_QUEUE + 'hosts = ["10.0.0.6"]\n', "queue.hosts: has no use without listen (remove it"),
     "a peer that may not come": (
         OPEN_QUEUE + 'hosts = ["10.0.0.7"]\n[[peers]]\nname = "b"\nuri = "10.0.0.6:3302"\npassword_file = "secret"\n',
@@ -425,6 +433,15 @@ def test_a_password_comes_from_the_environment(folder: Path, monkeypatch: pytest
     assert isinstance(config.queue, ServerConfig)
     assert config.queue.password() == "s3"
     assert config.queue.address == Path("/run/q.sock")
+
+
+def test_a_queue_with_a_module_alone_is_the_nodes_own(folder: Path) -> None:
+    """E9."""
+    config = read(folder, APNS + '[queue]\nmodule = "rock"\n')
+    assert (config.queue, config.queue_module) == (None, "rock")
+    own = read(folder, OWN_QUEUE + 'module = "rock"\n')
+    assert (isinstance(own.queue, OwnQueue), own.queue_module) == (True, "rock")
+    assert read(folder, APNS).queue_module == "bundled"
 
 
 def test_a_node_may_run_its_own_queue_beside_a_shared_store(folder: Path) -> None:

@@ -1,5 +1,5 @@
 -- Broadside's bundled `queue`: the tubes `fifo` and `fifottl` with the public behaviour of the `queue` rock 1.5.0.
--- Where the rock is installed it is used instead. Why this exists: docs/adr/0002-bundled-tubes.md.
+-- `[queue] module = "rock"` takes the rock instead (queue_module.lua). Why this exists: docs/adr/0002-bundled-tubes.md.
 
 local fiber = require('fiber')
 local registry = require('queue.registry')
