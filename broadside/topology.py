@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
 import msgspec
+import structlog
 import trio
 
 from actors.archivist import Archivist
@@ -31,12 +33,14 @@ from actors.walker import Walker
 from broadside import wire
 from broadside.logs import observe
 from broadside.shared_tokens import TokenHolder
-from campaigns.batch import Batch
+from campaigns.batch import RECIPIENTS_A_BATCH, Batch
 from campaigns.channel_figures import ChannelFigures
 from campaigns.channel_state import ChannelState
 from campaigns.clock import Clock, wall_clock
+from campaigns.recipient import unpack_recipients
 from campaigns.walk_figures import WalkFigures
 from campaigns.where import AppVersions, version_bounds
+from storage.errors import StorageError
 from storage.link import Endpoint, Link
 from storage.store import Store
 from storage.tubes import Tubes
@@ -58,6 +62,8 @@ from transports.contract import Pooling, Transport, TransportSettings
 from transports.load import Load
 from transports.registry import load
 
+log = structlog.get_logger(__name__)
+
 HANDS_A_CONNECTION = 7
 """Room for batches of 500 that a channel has in hand, and sends at once, per connection. Two would fill 1,000 streams,
 but nobody of a batch is settled before a quarter of a second has passed since its last push, or all have been answered:
@@ -69,6 +75,10 @@ HANDS_FROM_THERE = 3
 LEAST_CONNECTIONS = 2
 """Always kept up in a worker: one may be lost, and the other one sends."""
 PAGES_IN_HAND = 2
+REHEARSED_ROWS = 2_000
+"""Of the page that is read beforehand: as many as a campaign's page usually has …"""
+REHEARSE_EVERY = 10.0
+"""… and seconds between two of them, at least."""
 BUGS = Intensity(5, 30.0)
 """Restarts allowed inside a worker: actors wait outages out by themselves, so every restart is a bug."""
 ON_TRIAL = Intensity(0, 30.0)
@@ -319,8 +329,11 @@ class WorkerTree:
         permit: Permit,
         campaigns: CampaignGroup,
         link: Link,
+        store: Store,
     ) -> None:
         self.supervisor = supervisor
+        self._store = store
+        self._rehearsed_at = -math.inf
         self.permit = permit
         self.walk = campaigns.figures
         """What its walkers have walked."""
@@ -376,6 +389,17 @@ class WorkerTree:
             transport: object = group.gate.transport
             if isinstance(transport, Pooling):
                 transport.probe()
+
+    async def rehearse(self) -> None:
+        """Read a page of the base for nothing: news comes soon, and the first page of a Tarantool takes its time."""
+        if trio.current_time() < self._rehearsed_at + REHEARSE_EVERY:
+            return
+        self._rehearsed_at = trio.current_time()
+        try:
+            for part in await self._store.page_rehearsal(REHEARSED_ROWS, RECIPIENTS_A_BATCH):
+                unpack_recipients(part.recipients)
+        except StorageError as error:
+            log.debug("no page was read beforehand", error=str(error))
 
     def sending(self) -> list[int]:
         """Campaigns with batches in hand."""
@@ -552,4 +576,4 @@ def worker_tree(
         ],
         farewell=tubes.stopping,
     )
-    return WorkerTree(supervisor, deliveries, permit, campaigns, link)
+    return WorkerTree(supervisor, deliveries, permit, campaigns, link, store)

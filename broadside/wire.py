@@ -162,7 +162,7 @@ class Reloaded(msgspec.Struct, frozen=True, tag="reloaded"):
 
 
 class Probe(msgspec.Struct, frozen=True, tag="probe"):
-    """Node → worker: somebody writes news; ask the providers' silent connections whether they are alive."""
+    """Node → worker: news comes soon. Ask the providers' silent connections whether they are alive, read a page."""
 
 
 class Stop(msgspec.Struct, frozen=True, tag="stop"):

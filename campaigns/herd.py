@@ -29,6 +29,14 @@ WORST = 2.0
 
 GROWTH = 0.8
 AHEAD = 1.25
+SMOOTH = 2.0
+"""Seconds over which the load is smoothed."""
+NOISE = 6.0
+"""Deviations of the readings that fit between the load to keep and the site's limit: a small site's load jumps …"""
+NOISE_WITHIN = 120.0
+"""… and seconds over which they are measured."""
+LOWEST = 0.94
+"""Share of the target below which noise lowers it no more: it may be of the page that shows the load."""
 LEAST_BATCH = 10
 """Recipients of the smallest batch: a task for each phone would fill the queue's memory."""
 A_BATCH = 0.1
@@ -64,8 +72,9 @@ class Governor:
     The share grows no faster than its consequences can be seen: at most by :data:`GROWTH` in ``lag`` seconds (as an
     exponent), the more slowly the nearer the load is to its target. Above the target it falls, the faster the higher
     the load. The load that counts is that of :data:`AHEAD` times ``lag`` later, if it rises on as in the last seconds:
-    those who have the push already will open it, whatever happens now. The constants are the result of a search over
-    300 drawn sites (``python -m tests.herd``): others are slower, or rise above what the site bears.
+    those who have the push already will open it, whatever happens now. Where the readings jump, as those of a small
+    site do, a lower load is kept, so that no jump goes above the site's limit. The constants are the result of a search
+    over 300 drawn sites (``python -m tests.herd``): others are slower, or rise above what the site bears.
     """
 
     def __init__(self, target: float, lag: float, share: float = START) -> None:
@@ -75,6 +84,7 @@ class Governor:
         self.load: float | None = None
         """The load, smoothed; None: nobody knows it."""
         self._slope = 0.0  # of the load, a second
+        self._noise = 0.0  # variance of the readings
         self._silent = 0.0
 
     @property
@@ -94,12 +104,15 @@ class Governor:
         load = min(max(0.0, load), WORST)
         if self.load is None:
             self.load, self._slope = load, 0.0
-        before, weight = self.load, 1 - math.exp(-seconds / 2.0)
+        before, weight = self.load, 1 - math.exp(-seconds / SMOOTH)
+        jump = load - before - self._slope * SMOOTH  # beside what the smoothed load lags behind
+        self._noise += (1 - math.exp(-seconds / NOISE_WITHIN)) * (jump**2 - self._noise)
+        target = max(LOWEST * self.target, min(self.target, 1 - NOISE * math.sqrt(self._noise)))
         self.load += weight * (load - before)
         slow = 1 - math.exp(-seconds / max(2.0, self.lag / 2))
         self._slope += slow * ((self.load - before) / seconds - self._slope)
         ahead = self.load + max(0.0, self._slope) * self.lag * AHEAD
-        room = max(-1.0, 1 - ahead / self.target)
+        room = max(-1.0, 1 - ahead / target)
         pace = GROWTH * room if room > 0 else room
         self.share = min(1.0, max(LEAST, self.share * math.exp(pace * seconds / self.lag)))
         return self.share

@@ -17,6 +17,8 @@ from broadside.config.strict_toml import Reader
 from broadside.config.tarantool import NAME, NAME_RULE, is_loopback, read_password
 from broadside.errors import ConfigError, shown
 from campaigns.duration import parse_duration
+from transports.errors import CredentialsError
+from transports.tls.context import client_context
 
 MOST = 20
 """Hooks and webhooks of a node, each."""
@@ -151,7 +153,7 @@ def read_webhooks(reader: Reader, tables: object) -> tuple[Webhook, ...]:
     def check(hook: Webhook, key: str) -> None:
         _check_url(reader, f"{key}.url", hook.url, plain=False)
         if hook.ca is not None:
-            reader.file(f"{key}.ca", hook.ca, secret=False)
+            _check_authority(reader, f"{key}.ca", hook.ca)
         if _check_secret(reader, key, "secret", hook.secret_file, hook.secret_env, needed=True):
             try:
                 short = len(hook.secret()) < SHORTEST_SECRET
@@ -200,6 +202,17 @@ def _check_url(reader: Reader, key: str, url: str, *, plain: bool) -> None:
         reader.problem(key, "a secret does not belong in the configuration", "put it into a file of mode 0600")
     elif parts.scheme == "http" and not plain and host != "localhost" and not is_loopback(host):
         reader.problem(key, f"{shown(url)} is not https", remedy, url)
+
+
+def _check_authority(reader: Reader, key: str, ca: Path) -> None:
+    before = len(reader.problems)
+    reader.file(key, ca, secret=False)
+    if len(reader.problems) == before:
+        try:
+            client_context(ca)
+        except CredentialsError as error:
+            remedy = "write the authority's certificate into it, as PEM"
+            reader.problem(key, str(error).removeprefix("ca: "), remedy, str(ca))
 
 
 def _check_secret(

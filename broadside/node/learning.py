@@ -50,8 +50,8 @@ LEAST_ROWS = 200
 
 
 class NodeCounters(NamedTuple):
-    """All counters at a moment. ``machine``: seconds for which its cores were busy, whoever used them; ``drilled``: pushes
-    that the simulators of drills have got; ``drilling``: whether others are on their way to them.
+    """All counters at a moment. ``machine``: seconds for which its cores were busy, whoever used them; ``drilled``: how
+    many pushes of drills were settled; ``drilling``: whether others are under way.
     """
 
     at: float
@@ -64,8 +64,8 @@ class NodeCounters(NamedTuple):
 
 
 class Learning(Periodic):
-    """Keeps a node's experience. ``states``: why its channels stand still; ``channels``: their names; ``drills``: those of
-    the channels of drills, of which nothing is learnt.
+    """Keeps a node's experience. ``states``: why its channels stand still; ``channels``: their names; ``drills``: the
+    names of the channels of drills, of which nothing is learnt.
     """
 
     def __init__(

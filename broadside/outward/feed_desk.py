@@ -8,6 +8,7 @@ from typing import Any
 from broadside.access.limits import KeyLimits
 from broadside.api.outward_records import FeedLine
 from broadside.api.v1.cursors import number, read_cursor
+from campaigns.clock import Clock, wall_clock
 from campaigns.identity import campaign_text
 from storage.outward_store import FeedRow, OutwardStore
 
@@ -18,8 +19,9 @@ ROWS_A_CALL = 100
 class FeedDesk:
     """One node's access to the feed."""
 
-    def __init__(self, store: OutwardStore) -> None:
+    def __init__(self, store: OutwardStore, clock: Clock = wall_clock) -> None:
         self._store = store
+        self._clock = clock
 
     async def lines(self, cursor: str, limit: int, limits: KeyLimits) -> list[FeedLine]:
         """Return up to ``limit`` entries behind ``cursor`` on the channels of a key, the oldest first.
@@ -31,7 +33,9 @@ class FeedDesk:
         found: list[FeedLine] = []
         more = True
         while more and len(found) < limit:
-            rows, _, _ = await self._store.feed(after, ROWS_A_CALL)
+            rows, _, last = await self._store.feed(after, ROWS_A_CALL)
+            if begun > last and not found:  # the store was put back from a backup: its numbers begin again before this
+                return [FeedLine(cursor=f"{last}", kind="gap", at=self._clock())]
             for row in rows:
                 if (after or begun) and row.number > after + 1:
                     found.append(FeedLine(cursor=f"{row.number - 1}", kind="gap", at=row.at))

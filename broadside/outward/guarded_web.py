@@ -29,6 +29,7 @@ from transports.tunnel import open_tunnel
 PORTS = {"http": 80, "https": 443}
 AS_IN = "write a link as in https://example.com/story/7"
 AGAIN = "try again in a moment"
+TRUSTED = "it needs one for this name, of an authority that this machine knows; a webhook may name its own as ca"
 
 
 class LinkUnread(BroadsideError):
@@ -96,6 +97,9 @@ class GuardedWeb:
         except httpx.InvalidURL as error:
             raise RecordError(Problem("url", f"{shown(url)} is not a link: {error}", AS_IN, url[:60])) from None
         except (OSError, trio.BrokenResourceError, h11.ProtocolError) as error:
+            if isinstance(error.__cause__, ssl.SSLCertVerificationError):
+                why = f"its certificate is not accepted: {error.__cause__.verify_message}"
+                raise LinkUnread(url, why, TRUSTED) from None
             why = str(error.__cause__ or error) or type(error).__name__
             raise LinkUnread(url, f"it does not answer as a web server: {why}", AGAIN) from None
         return WebAnswer(status, found, read, trio.current_time() - began)

@@ -136,7 +136,11 @@ async def serve(stream: trio.abc.Stream) -> None:
         def begin_change(hello: wire.Hello) -> None:
             nursery.start_soon(change, hello)
 
-        nursery.start_soon(_listen, line, tokens, worker, telemetry.hurry, begin_change, *ends)
+        def probe() -> None:
+            worker.probe()
+            nursery.start_soon(worker.rehearse)
+
+        nursery.start_soon(_listen, line, tokens, worker, telemetry.hurry, begin_change, probe, *ends)
         nursery.start_soon(_signals, partial(stop, hello.drain))
         nursery.start_soon(stages.run)
 
@@ -180,6 +184,7 @@ async def _listen(
     worker: WorkerTree,
     hurry: Callable[[], None],
     change: Callable[[wire.Hello], None],
+    probe: Callable[[], None],
     stop: Callable[[], None],
     left_alone: Callable[[], None],
 ) -> None:
@@ -195,7 +200,7 @@ async def _listen(
                 if worker.permit.renew(stopped, until):
                     hurry()
             case wire.Probe():
-                worker.probe()
+                probe()
             case wire.Reload(hello):
                 change(hello)
     signal.alarm(ORPHAN_LIFE)  # even if the drain hangs, an orphan must end

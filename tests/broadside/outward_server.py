@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -20,10 +21,16 @@ Answer = tuple[int, dict[str, str], bytes]
 
 
 class OutwardServer:
-    """``answer``: what a request gets. It can be ended, and started again at the same port."""
+    """``answer``: what a request gets. It can be ended, and started again at the same port. ``tls``: for https."""
 
-    def __init__(self, answer: Callable[[Asked], Answer] = lambda asked: (200, {}, b"ok"), port: int = 0) -> None:
+    def __init__(
+        self,
+        answer: Callable[[Asked], Answer] = lambda asked: (200, {}, b"ok"),
+        port: int = 0,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         self.asked: list[Asked] = []
+        self.tls = tls
         self.answer = answer
         self.stall = 0.0
         self.port = port
@@ -66,7 +73,11 @@ class OutwardServer:
 
         self._server = Server(("127.0.0.1", self.port), Handler)
         self.port = self._server.server_port
-        self.url = f"http://127.0.0.1:{self.port}"
+        if self.tls is not None:  # the handshake is made by the request's own thread, at its first byte
+            self._server.socket = self.tls.wrap_socket(
+                self._server.socket, server_side=True, do_handshake_on_connect=False
+            )
+        self.url = f"http://127.0.0.1:{self.port}" if self.tls is None else f"https://localhost:{self.port}"
         threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
 
     def end(self) -> None:

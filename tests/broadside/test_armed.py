@@ -12,14 +12,18 @@ import pytest
 import trio
 
 from actors import scheduler
+from actors.permit import Permit
 from actors.scheduler import Scheduler
 from broadside.config.config import load
 from broadside.errors import ConfigError
 from broadside.newsroom.newsroom import Newsroom
+from broadside.topology import WorkerTree
 from campaigns.guards import Guards
 from campaigns.message import Message
-from storage.link import Link
+from campaigns.walk_figures import WalkFigures
+from storage.link import Endpoint, Link
 from storage.store import Store
+from supervision import Supervisor
 from tests.broadside.guard_parts import MINUTE, NOW, client_of, guarded, phones
 from tests.conftest import Server, linked
 
@@ -311,6 +315,36 @@ async def test_connections_are_kept_warm_while_a_campaign_is_armed_and_not_other
         await node.look()
         assert warmed == 2
         await newsroom.warm()  # what a node's own does besides
+
+
+async def test_a_page_is_read_beforehand_as_a_walk_reads_it(own_link: Link) -> None:
+    store = Store(own_link)
+    assert await store.page_rehearsal(100, 50) == [], "nobody is there"
+    await phones(store, 300)
+    for row in await store.subscribers_page(0, 40):
+        await store.subscribers_remove(row.channel, row.token)
+    parts = await store.page_rehearsal(100, 50)
+    (first, *_) = await store.subscribers_page(0, 1)
+    assert parts == (await store.page_read(first.id - 1, first.id + 99, 50)).parts
+    assert [part.size for part in parts] == [50, 50], "the oldest that are left"
+
+
+async def test_a_worker_reads_a_page_when_news_comes_soon_and_not_at_every_word(own_link: Link) -> None:
+    store, read = Store(own_link), 0
+    await phones(store)
+
+    class Watched(Store):
+        async def page_rehearsal(self, rows: int, most: int) -> Any:
+            nonlocal read
+            read += 1
+            return await super().page_rehearsal(rows, most)
+
+    worker = WorkerTree(Supervisor("w", []), {}, Permit(), WalkFigures(), Watched(own_link))
+    for _ in range(3):
+        await worker.rehearse()
+    assert read == 1
+    lost = Store(Link({"store": Endpoint("unix/:/nowhere.sock", "u", "p")}))
+    await WorkerTree(Supervisor("w", []), {}, Permit(), WalkFigures(), lost).rehearse()
 
 
 def test_approvals_are_off_unless_the_configuration_says_so(tmp_path: Any) -> None:

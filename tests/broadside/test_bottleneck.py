@@ -72,6 +72,15 @@ def test_a_slow_provider_is_no_matter_of_streams_and_a_providers_quota_no_rate_o
     assert name_of(flow(waits={"rate": 1.0}, provider_rate=True, limit=600.0), None, walked=True)[0] == "quota"
 
 
+def test_of_a_drill_nothing_is_said_that_nobody_knows() -> None:
+    """Its channels are in no node's state: they are not unserved."""
+    tally = Tally(audience=1_000, enqueued=1_000, delivered=400, remaining=600)
+    drill, ring = report(channels={"drill-ios": tally}), RingState(nodes=[node("n1", flow(), this=True)])
+    assert bottlenecks(drill, ring, [], []) == []
+    (found,) = bottlenecks(drill, ring, [state("parked", channel="drill-ios")], [])
+    assert found.sentence == "because of parked"
+
+
 @pytest.mark.parametrize("paused", ["pausing", "paused", "cancelling"])
 def test_a_person_comes_before_all_machines(paused: str) -> None:
     """Issue 25.6."""

@@ -10,8 +10,9 @@ from broadside.access.limits import NO_LIMITS, KeyLimits
 from broadside.api.outward_records import FeedLine
 from broadside.errors import RecordError
 from broadside.outward.feed_desk import FeedDesk
+from campaigns.recipient import unpack_recipients
 from storage.link import Link
-from tests.storage.test_dead_ledger import Judged
+from tests.storage.test_dead_ledger import Judged, ends
 from tests.storage.test_step_sizes import HEAD, run
 from tests.storage.test_successions import row
 from tests.storage.test_walk_verbs import CAMPAIGN, NOW
@@ -137,17 +138,45 @@ def test_it_is_bounded_by_age_and_number(tmp_path: Any) -> None:
 
 
 async def test_a_reader_who_comes_too_late_is_told_that_something_is_missing(base: Judged) -> None:
+    """Issue 25.9: entries are kept for a week."""
+    await base.subscribers(400)
+    await base.fire(page_size=400)
+    await base.walk()
+    await base.refuse("ios", "certain", 3)
+    old = await lines(base)
+    assert len(old) == 3
+    before = {each.token for each in await base.store.subscribers_page(0, 1000)}
+    now = NOW + 8 * 86_400_000
+    (task, *_) = await base.batches("android")
+    recipients = unpack_recipients(task.recipients)
+    assert await base.tubes.settle("android", [ends(task, recipients, recipients[:2], "certain")]) == [True]
+    epoch, found = await base.tubes.outbox_read(100, wait=False, known=(0, 0))
+    await base.store.report("n1", epoch, found, now)
+    gone = before - {each.token for each in await base.store.subscribers_page(0, 1000)}
+    assert len(gone) == 2
+    for late in old[:-1]:
+        answer = await lines(base, late.cursor)
+        assert answer[0].kind == "gap", late
+        assert {line.token for line in answer[1:]} == gone
+    assert await lines(base, answer[0].cursor) == answer[1:], "it goes on behind the gap"
+    assert {line.token for line in await lines(base, old[-1].cursor)} == gone, "who had heard all has missed nothing"
+
+
+async def test_a_reader_who_knows_more_than_the_store_is_told_so_and_goes_on(base: Judged) -> None:
+    """A store that was put back from a backup has forgotten its last entries, and gives their numbers again."""
     await live(base)
-    first = (await lines(base))[0]
+    whole = await lines(base)
+    (gap,) = await lines(base, "1000.2")
+    assert gap.kind == "gap"
+    assert gap.cursor == whole[-1].cursor
+    assert await lines(base, gap.cursor) == []
     await base.store.subscribers_put([row("a1"), row("b1", "a1")])
+    assert [line.kind for line in await lines(base, gap.cursor)] == ["replaced"]
 
-    class Late(FeedDesk):
-        def __init__(self) -> None:
-            super().__init__(self)  # type: ignore[arg-type]
 
-        async def feed(self, after: int, limit: int) -> Any:
-            rows, low, high = await base.store.outward.feed(after, limit)
-            return rows[-1:] if after < rows[-1].number - 1 else rows, low, high
-
-    found = await Late().lines(first.cursor, 100, NO_LIMITS)
-    assert [line.kind for line in found] == ["gap", "replaced"]
+async def test_a_reader_of_a_store_that_is_blank_begins_again(base: Judged) -> None:
+    (gap,) = await lines(base, "7")
+    assert (gap.kind, gap.cursor) == ("gap", "0")
+    assert await lines(base, gap.cursor) == []
+    await live(base)
+    assert len(await lines(base, gap.cursor)) == 5

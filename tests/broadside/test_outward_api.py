@@ -13,6 +13,7 @@ from broadside.config.outward_tables import HerdConfig, Hook
 from broadside.newsroom.newsroom import Newsroom
 from broadside.newsroom.ring import Ring
 from broadside.outward.outward import Outward
+from campaigns.herd import Herd
 from campaigns.identity import parse_campaign
 from storage.link import Link
 from storage.store import Store
@@ -159,3 +160,21 @@ async def test_a_fire_waits_for_its_hooks_no_longer_than_they_may_take_and_says_
             assert not any("hook" in note for note in later["notes"]), "they run when it starts"
     finally:
         server.end()
+
+
+async def test_a_correction_s_second_walk_keeps_the_rate_of_its_campaign(own_link: Link) -> None:
+    """Issue 25.3: whoever opens the corrected news opens it on the same site."""
+    await House(own_link).join()
+    async with client(own_link, desk(own_link, OURS)) as api:
+        first = await fire(api, rate=20.0, ramp_seconds=3)
+        assert first["state"] == "done", "the base is empty"
+        answer = await api.post(f"/v1/campaigns/{first['id']}/correct", json={"message": {"title": "new", "body": "b"}})
+        assert answer.status_code == 200, answer.text
+        store = Store(own_link)
+        campaign = await store.campaign_get(parse_campaign(first["id"]))
+        assert campaign is not None
+        assert campaign.correction is not None
+        second = await store.campaign_get(campaign.correction)
+        assert second is not None
+        assert second.herd == campaign.herd == Herd(rate=20.0, ramp=3.0, governed=True)
+        assert second.batch == campaign.batch

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import ssl
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, cast
@@ -13,17 +14,21 @@ import msgspec
 import pytest
 import trio
 import trio.testing
+import trustme
 
 from broadside.api.alarm import AlarmName
 from broadside.api.outward_records import WebhookCall
 from broadside.config.outward_tables import Webhook
+from broadside.errors import ConfigError
 from broadside.outward.guarded_web import GuardedWeb, LinkUnread, WebAnswer
-from broadside.outward.webhook_sender import LATE, LONGEST_PAUSE, SIGNATURE, WebhookSender
+from broadside.outward.outward import Outward
+from broadside.outward.webhook_sender import LATE, LONGEST_PAUSE, SIGNATURE, WebhookSender, sign
 from campaigns.message import Message
 from storage.link import Link
 from storage.outward_store import StateChange, WebhookDue, WebhookRow
 from storage.store import Store
 from tests.broadside.outward_server import Asked, OutwardServer
+from tests.broadside.test_config import read
 from tests.storage.test_walk_verbs import CAMPAIGN, NOW, House
 
 SECRET = "0123456789abcdef0123456789abcdef"
@@ -225,3 +230,59 @@ async def test_a_receiver_that_ends_and_comes_back_hears_all(
     (row,) = await store.outward.webhooks()
     assert isinstance(row, WebhookRow)
     assert (row.failing_since, row.missed, row.tries) == (0, 0, 0)
+
+
+def https(authority: trustme.CA, name: str) -> OutwardServer:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert(name).configure_cert(context)
+    return OutwardServer(tls=context)
+
+
+async def called(webhook: Webhook, server: OutwardServer, ca: Path | None) -> tuple[str, list[Asked]]:
+    """Have the node of a configuration tell a change; returns what was wrong, and what the receiver was asked."""
+    mine = msgspec.structs.replace(webhook, url=f"{server.url}/hook", ca=ca)
+    store = PlainStore(1)
+    (each,) = Outward(cast(Store, store), "n1", webhooks=(mine,), clock=lambda: NOW)._senders.values()
+    await each.look()
+    assert (store.cursor == 1) is (store.tries == 0), "a call that was not taken is made again"
+    return each._error, server.asked
+
+
+async def test_https_is_checked_by_the_webhook_s_own_authority_and_a_bad_certificate_is_refused_in_words(
+    webhook: Webhook, tmp_path: Path
+) -> None:
+    """Issue 25.9."""
+    ours, others = trustme.CA(), trustme.CA()
+    ca = tmp_path / "ca.pem"
+    ours.cert_pem.write_to_path(str(ca))
+    good, foreign, misnamed = https(ours, "localhost"), https(others, "localhost"), https(ours, "hooks.example.com")
+    try:
+        error, asked = await called(webhook, good, ca)
+        assert (error, [each.path for each in asked]) == ("", ["/hook"])
+        at = int(asked[0].headers[SIGNATURE].split(",")[0].removeprefix("t="))
+        assert asked[0].headers[SIGNATURE] == sign(SECRET, at, asked[0].body)
+        for server, authority, word in (
+            (foreign, ca, "unable to get local issuer certificate"),
+            (good, None, "unable to get local issuer certificate"),  # the system does not know our authority
+            (misnamed, ca, "Hostname mismatch"),
+        ):
+            before = len(server.asked)
+            error, asked = await called(webhook, server, authority)
+            assert word in error, error
+            assert "its certificate is not accepted" in error
+            assert "ca" in error, "and what to do"
+            assert len(asked) == before, "nothing was said to it"
+    finally:
+        for server in (good, foreign, misnamed):
+            server.end()
+
+
+def test_a_webhook_s_authority_that_cannot_be_read_is_found_when_the_configuration_is_read(tmp_path: Path) -> None:
+    secret, ca = tmp_path / "secret", tmp_path / "ca.pem"
+    secret.write_text(SECRET)
+    secret.chmod(0o600)
+    ca.write_text("this is no certificate")
+    channel = '[channels.ios]\nplatform = "apns"\napp = "com.example.news"\ntwin = true\n'
+    table = f'[[webhooks]]\nname = "crm"\nurl = "https://hooks.example.com/"\nsecret_file = "{secret}"\nca = "{ca}"\n'
+    with pytest.raises(ConfigError, match=r"webhooks\[0\].ca.*ca.pem.*is not a readable PEM certificate"):
+        read(tmp_path, channel + table)

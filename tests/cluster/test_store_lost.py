@@ -5,11 +5,13 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 
 import msgspec
 import pytest
 
 from broadside import cli
+from broadside.api.outward_records import FeedLine
 from broadside.api.subscriber import Subscriber
 from broadside.errors import ApiError, NodeUnreachable
 from tests.cluster.base_of import base_of
@@ -56,6 +58,23 @@ class Importer(threading.Thread):
                     return
 
 
+class FeedReader(threading.Thread):
+    """The app's backend: reads the feed in small parts, each behind the cursor of the last line that it has."""
+
+    def __init__(self, ring: Ring) -> None:
+        super().__init__(daemon=True)
+        self.ring = ring
+        self.heard: list[FeedLine] = []
+        self.ending = threading.Event()
+
+    def run(self) -> None:
+        with self.ring.node(2).client() as client:
+            while not self.ending.is_set():
+                with suppress(ApiError, NodeUnreachable):  # it asks again, behind the same line
+                    self.heard += client.feed(self.heard[-1].cursor if self.heard else "", 7)
+                time.sleep(0.02)
+
+
 def tokens(ring: Ring) -> set[str]:
     """All that is in the base now."""
     with ring.node(1).client() as client:
@@ -71,6 +90,8 @@ def test_a_replica_takes_over_in_mid_walk_and_the_old_master_comes_back_as_a_rep
     importer.start()
     until(lambda: len(importer.acknowledged) >= 100, "import", 20.0)
     ring.live |= importer.acknowledged  # they are in the base when it is fired
+    reader = FeedReader(ring)
+    reader.start()
     run = ring.fire("the only one")
     run.walked(5)
     old.kill()
@@ -85,6 +106,15 @@ def test_a_replica_takes_over_in_mid_walk_and_the_old_master_comes_back_as_a_rep
     run.judge(0, new, also=newcomers)
     assert acknowledged <= importer.acknowledged <= base, "what was acknowledged is there"
     assert ring.live <= base
+    # issue 25.9: whoever was deleted is in the feed, and no failover makes its reader miss one
+    gone = {row.token for row in ring.rows} - base
+    assert len(gone) > 100
+    until(lambda: {line.token for line in reader.heard} >= gone, "feed", 30.0)
+    reader.ending.set()
+    reader.join(30)
+    assert {line.kind for line in reader.heard} == {"dead"}, "no gap, and nothing else has happened"
+    assert {line.token for line in reader.heard} == gone
+
     # B1: no failover makes a second campaign of one request
     assert ring.asked("the only one", node=2) == run.campaign
 

@@ -11,6 +11,7 @@ from broadside.api.ring_state import ChannelFlow, RingNode, RingState
 from broadside.newsroom.forecasts.inputs import STANDING
 from broadside.newsroom.forecasts.words import provider_of, why
 from campaigns.channel_state import ChannelState, worst
+from campaigns.drill import is_drill_channel
 from campaigns.reach import Counts, merged, seconds_until
 from campaigns.tally import Tally
 from storage.forecasts import RateRow, ReachRow
@@ -85,6 +86,8 @@ def bottlenecks(
     found = [
         (_longest(tally, name, rates), _bottleneck(name, tally, report, ring, [s for s in known if s.channel == name]))
         for name, tally in channels.items()
+        # no node says what its channels of drills wait for: then nothing is known but why one stands still
+        if not is_drill_channel(name) or any(state.channel == name for state in known)
     ]
     return [each for _, each in sorted(found, key=lambda item: -item[0])]
 
