@@ -29,6 +29,7 @@ TURNS = 5
 _NAMES = {
     "apns": "ours (APNs)",
     "fcm": "ours (FCM)",
+    "webpush": "ours (Web Push, encrypted)",
     "engine": "bare engine",
     "go": "go net/http (what apns2 stands on)",
 }
@@ -54,6 +55,7 @@ def measure(seconds: float, quick: bool) -> Iterator[Row]:
             port, echoing = ports[streams, "nginx"], ports[streams, "echoing"]
             yield native.h2load(Row("h2load", streams, 1, 0, "nginx"), port, directory, CORE, seconds)
             yield _client(Row("apns", streams, 1, 0, "nginx"), port, directory, seconds)
+            yield _client(Row("webpush", streams, 1, 0, "nginx"), port, directory, seconds)
             yield native.go(Row("go", streams, 1, 0, "nginx"), ports[streams, "roomy"], files, CORE, seconds)
             yield _client(Row("apns", streams, 1, 0, "echoing"), echoing, directory, seconds)
             yield _client(Row("aioapns", streams, 1, 0, "echoing"), echoing, directory, seconds)

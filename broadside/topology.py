@@ -109,6 +109,7 @@ def settings(setup: wire.ChannelSetup) -> TransportSettings:
         android_v2=setup.android_v2,
         collapse_slots=setup.collapse_slots,
         devices=setup.devices,
+        push_services=setup.push_services,
     )
 
 

@@ -79,6 +79,7 @@ class ChannelSetup(msgspec.Struct, frozen=True, kw_only=True):
     devices: tuple[str, ...] = ()
     stamp: str = ""
     """Of the contents of its files: with another one the channel reads them anew."""
+    push_services: tuple[str, ...] = ()
 
 
 class SharedToken(msgspec.Struct, frozen=True, tag="provider-token"):

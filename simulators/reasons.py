@@ -76,8 +76,28 @@ FCM: Final[Mapping[str, int]] = {
     "UNAVAILABLE": 503,
 }
 
+#: Apple's words to browsers' senders ("Sending web push notifications in web apps and browsers"); other push services
+#: have sentences, numbers, or nothing.
+WEBPUSH: Final[Mapping[str, int]] = {
+    **dict.fromkeys(("BadTtl", "BadUrgency", "BadWebPushTopic", "BadDeviceToken", "BadPayload"), 400),
+    **dict.fromkeys(("BadJwtToken", "VapidPkHashMismatch"), 403),
+    "BadPath": 404,
+    "MethodNotAllowed": 405,
+    "Unregistered": 410,
+    "PayloadTooLarge": 413,
+    "TooManyRequests": 429,
+    "InternalServerError": 500,
+    "ServiceUnavailable": 503,
+}
+
 #: What each short answer of a script stands for.
 APNS_USUAL: Final[Mapping[str, str]] = {
+    "dead": "Unregistered",
+    "429": "TooManyRequests",
+    "500": "InternalServerError",
+    "503": "ServiceUnavailable",
+}
+WEBPUSH_USUAL: Final[Mapping[str, str]] = {
     "dead": "Unregistered",
     "429": "TooManyRequests",
     "500": "InternalServerError",

@@ -79,6 +79,15 @@ def ensure_apns_key(credentials: Credentials, key_id: str) -> Path:
     return path
 
 
+def ensure_vapid_key(credentials: Credentials) -> Path:
+    """Make ``vapid.pem``, a site's key for Web Push, if it is missing."""
+    path = credentials.directory / "vapid.pem"
+    with _locked(credentials.directory):
+        if not path.exists():
+            _replace(path, _pkcs8(ec.generate_private_key(ec.SECP256R1())))
+    return path
+
+
 def ensure_certificate(credentials: Credentials, app: str, environment: str | None) -> Path:
     """Make the client certificate of a bundle id (key and certificate in one file) if it is missing, and its authority.
 
@@ -96,8 +105,8 @@ def ensure_certificate(credentials: Credentials, app: str, environment: str | No
     return path
 
 
-def read_apns_key(path: Path) -> ec.EllipticCurvePublicKey:
-    """The public half of a provider token's key."""
+def read_p256_key(path: Path) -> ec.EllipticCurvePublicKey:
+    """The public half of a key that signs tokens."""
     key = serialization.load_pem_private_key(path.read_bytes(), None)
     if not isinstance(key, ec.EllipticCurvePrivateKey):
         raise TwinError(f"{path}: not a P-256 key: remove the file; the next start makes another")

@@ -10,10 +10,16 @@ from pathlib import Path
 TREE = Path(__file__).parent.parent
 PRODUCT = ("supervision", "campaigns", "transports", "storage", "actors", "broadside")
 """Twins (``simulators``) are the platforms' own."""
-THEIR_OWN = ("transports/apns/", "transports/fcm/", "broadside/demo/", "broadside/imports/presets/")
+THEIR_OWN = (
+    "transports/apns/",
+    "transports/fcm/",
+    "transports/webpush/",
+    "broadside/demo/",
+    "broadside/imports/presets/",
+)
 """The presets say which of another service's words means which platform: data about that service's exports."""
-QUOTED = re.compile(r"""(["'`])(apns|fcm)\1""")
-WORD = re.compile(r"(?<![\w.-])(apns|fcm)(?![\w.-])")
+QUOTED = re.compile(r"""(["'`])(apns|fcm|webpush)\1""")
+WORD = re.compile(r"(?<![\w.-])(apns|fcm|webpush)(?![\w.-])")
 """As a command line or a configuration has it; ``apns-id`` and ``transports.fcm`` are other words."""
 
 

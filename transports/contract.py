@@ -227,6 +227,8 @@ class TransportSettings:
     """The named slots of the screen that an editor may use."""
     devices: tuple[str, ...] = ()
     """Of ``Platform.devices``, those that the app is on; empty: all."""
+    push_services: tuple[str, ...] = ()
+    """Hosts that pushes may go to, where each token names its own; empty: the platform's."""
     warm_up: str | None = None
     """Token of a device of our own: each new connection first sends it a push that nobody sees."""
 
@@ -296,7 +298,7 @@ class Platform:
 
     keys: frozenset[str] = frozenset()
     """Further keys of a channel's table that it understands: ``quiet_channel``, ``android_v2``, ``collapse_slots``,
-    ``devices``."""
+    ``devices``, ``push_services``."""
 
     devices: tuple[str, ...] = ()
     """The kinds of devices that its requests speak to, if a channel may leave some of them out."""

@@ -7,11 +7,13 @@ import random
 from collections.abc import Awaitable, Callable
 
 import structlog
+import trio
 
 from campaigns.batch import Batch, Leave
 from campaigns.clock import Clock, wall_clock
 from campaigns.lane import Lane
 from campaigns.outcome import Death, Fault, Outcome
+from campaigns.windows import MARGIN
 from transports.contract import Exceptional, Outcomes
 from transports.decision import Decision, Then
 from transports.http2.messages import UNANSWERED, UNPROCESSED, Answer, Row, Template
@@ -181,3 +183,16 @@ class Dispatch(Submission):
 
     def _end_unsent(self, outcome: Outcome, reason: str) -> None:
         self.outcomes.exceptions += [Exceptional(row[0], outcome, reason) for row in self.take_unsent()]
+
+
+def lifetime(batch: Batch, now: int) -> tuple[int, float]:
+    """Return the seconds for which a provider may keep a push, and the moment (ms UTC) until which it may be begun so.
+
+    The provider counts from when it gets the push. Quiet hours must not begin before that time is over, even if the
+    push is the last one of its batch that is begun.
+    """
+    left = max(0, batch.expires_at - now) // 1_000
+    if batch.closes_at == math.inf:
+        return left, math.inf
+    latest = min(now + (batch.begin_until - trio.current_time()) * 1_000, batch.closes_at - MARGIN)
+    return min(left, int(batch.closes_at - latest) // 1_000), latest

@@ -23,6 +23,7 @@ _KINDS = {
     "engine": ("encode/feed of 1,000, in memory", _OURS),
     "apns": ("Transport.send, batches of 500", _OURS),
     "fcm": ("Transport.send, batches of 500", _OURS),
+    "webpush": ("Transport.send, batches of 500", _OURS),
     "h2load": ("none: one request repeated", "nghttp2"),
     "go": ("a goroutine a stream", "x/net hpack"),
     "aioapns": ("a task a stream", "hpack by h2"),

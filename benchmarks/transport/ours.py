@@ -22,6 +22,9 @@ from transports.contract import TransportSettings
 from transports.fcm.transport import build as build_fcm
 from transports.http2.client import Http2Client
 from transports.http2.messages import Row, Template
+from transports.http2.pool import Pool
+from transports.webpush.tokens import sample
+from transports.webpush.transport import build as build_webpush
 
 _BATCH = 500  # recipients of one task
 _KINDS = 40  # batches with recipients of their own, sent in turn
@@ -51,6 +54,8 @@ def _batches(platform: str, texts: str) -> list[Batch]:
     expires = (time.time_ns() // 1_000_000) + 3_600_000
 
     def token() -> str:
+        if platform == "webpush":  # of one push service
+            return sample(f"{rng.getrandbits(252):063x}0")
         return f"{rng.getrandbits(256):064x}" if platform == "apns" else f"c{rng.getrandbits(80):x}:APA91b{'A' * 130}"
 
     def recipient(at: int) -> Recipient:
@@ -71,18 +76,21 @@ async def transport(platform: str, port: int, files: Files, meter: Meter) -> Non
     """``Transport.send`` of batches with real recipients and settled outcomes. Raises if a connection was lost."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(40))
     row = meter.row
+    app, credentials = {
+        "apns": ("com.example.news", {"key": str(files.apns_key), "key_id": "ABCDE12345", "team_id": "TEAM123456"}),
+        "fcm": ("news-1a2b3", {"service_account": str(files.service_account)}),
+        "webpush": ("https://news.example.com", {"vapid_key": str(files.apns_key), "subject": "mailto:a@example.com"}),
+    }[platform]
     settings = TransportSettings(
         channel="bench",
         platform=platform,
-        app="com.example.news" if platform == "apns" else "news-1a2b3",
-        credentials={"key": str(files.apns_key), "key_id": "ABCDE12345", "team_id": "TEAM123456"}
-        if platform == "apns"
-        else {"service_account": str(files.service_account)},
+        app=app,
+        credentials=credentials,
         origin=f"https://localhost:{port}",
         ca=Path(files.ca),
         connections=row.connections,
     )
-    sender: Any = build_apns(settings) if platform == "apns" else build_fcm(settings)
+    sender: Any = {"apns": build_apns, "fcm": build_fcm, "webpush": build_webpush}[platform](settings)
     batches = _batches(platform, row.texts)
     workers = max(2, 2 * row.streams * row.connections // _BATCH)
     stopped = False
@@ -98,18 +106,23 @@ async def transport(platform: str, port: int, files: Files, meter: Meter) -> Non
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(sender.run, lambda: None)
-        while sender.pool.connections < row.connections:  # noqa: ASYNC110 - behind sockets
+        if platform == "webpush":
+            await trio.sleep(0)  # it runs
+            pool: Pool = (await sender.services.enter("fcm.googleapis.com")).pool
+        else:
+            pool = sender.pool
+        while pool.connections < row.connections:  # noqa: ASYNC110 - behind sockets
             await trio.sleep(0.01)
         for worker in range(workers):
             nursery.start_soon(send, worker)
-        clients = {connection.client for connection in sender.pool._connections}
+        clients = {connection.client for connection in pool._connections}
         while not meter.warm:  # noqa: ASYNC110 - a clock
             await trio.sleep(0.02)
         meter.start()
         while not meter.over:  # noqa: ASYNC110 - a clock
             await trio.sleep(0.02)
         meter.stop()
-        if clients != {connection.client for connection in sender.pool._connections}:
+        if clients != {connection.client for connection in pool._connections}:
             raise RuntimeError("a connection was lost under way")
         stopped = True
         nursery.cancel_scope.cancel()

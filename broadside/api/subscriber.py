@@ -24,8 +24,8 @@ from broadside.errors import Problem, RecordError, shown
 MAX_SUBSCRIBERS = 5_000
 """Subscribers in one answer."""
 
-MAX_TOKEN = 512
-"""Characters. The longest that a platform of today gives out is not half of it."""
+MAX_TOKEN = 1_024
+"""Characters. The longest are browsers' subscriptions: an address of up to 500, and two keys."""
 
 Token = Annotated[str, Meta(min_length=1, max_length=MAX_TOKEN)]
 ShortText = Annotated[str, Meta(max_length=64)]

@@ -57,6 +57,7 @@ CONNECTIONS = 32
 opened as they are needed, by what the provider's windows and answers let through; each takes some 7 MB."""
 
 SLOT = r"^[A-Za-z0-9_-]{1,32}\Z"
+PUSH_SERVICE = r"^(\*\.)?[a-z0-9-]+(\.[a-z0-9-]+)+(:[0-9]{1,5})?\Z"
 """A collapse slot's name. The shortest field that it must fit is Web Push's Topic."""
 
 _SIZE = r"^\d{1,6}(\.\d{1,3})? ?[MG]B$"
@@ -124,6 +125,8 @@ class Channel(msgspec.Struct, frozen=True, kw_only=True):
     """Android: the slots in which an editor may let a push replace an earlier one. FCM keeps four for each device."""
     devices: tuple[str, ...] = ()
     """The kinds of devices that its app is on, so that nothing is sent for others; empty: all that its platform has."""
+    push_services: Annotated[tuple[Annotated[str, Meta(pattern=PUSH_SERVICE)], ...], Meta(max_length=100)] = ()
+    """Browsers: the hosts that pushes may go to, as each subscription names its own; empty: those of all browsers."""
     origin: str | None = None
     """``https://host:port`` instead of the provider's own."""
     ca: Path | None = None
@@ -259,6 +262,7 @@ _REMEDIES = {
     "channels.*.quiet_channel": "the id that the app gives its notification channel without sound",
     "channels.*.android_v2": 'true, false, or versions of the app in quotes, as in ">=5.0" or ">=5.0,<6"',
     "channels.*.collapse_slots": "at most four names of 1 to 32 of A-Z a-z 0-9 - _",
+    "channels.*.push_services": 'at most 100 hosts, as in "push.example.com" or "*.push.example.com"; no https://',
     "demo.dead_share": "a share between 0 and 1, 0.02 is 2 %",
 }
 
@@ -395,7 +399,7 @@ def _checked_channel(reader: strict_toml.Reader, channel: Channel, key: str) -> 
     platform = registry.load(channel.platform)
     if not channel.app or any(c.isspace() or not c.isprintable() for c in channel.app):
         reader.problem(f"{key}.app", f"{shown(channel.app)} is not an app id", f"write {platform.app}", channel.app)
-    for name in ("quiet_channel", "android_v2", "collapse_slots", "devices"):
+    for name in ("quiet_channel", "android_v2", "collapse_slots", "devices", "push_services"):
         if getattr(channel, name) and name not in platform.keys:
             who = ", ".join(each for each in known if name in registry.load(each).keys)
             reader.problem(f"{key}.{name}", f"has no use on {channel.platform}", f"remove it: it is for {who}")

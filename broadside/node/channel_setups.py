@@ -71,6 +71,7 @@ class ChannelSetups:
             android_v2=channel.android_v2,
             collapse_slots=channel.collapse_slots,
             devices=channel.devices,
+            push_services=channel.push_services,
             stamp=stamp(_files(channel)),
         )
 

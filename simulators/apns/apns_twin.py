@@ -320,12 +320,12 @@ _APP: Final = "org.example.news"
 def build_twin(parts: TwinParts) -> BuiltTwin:
     """Build the twin of Apple's push service, with the keys and certificates that its script names."""
     script = parts.director.script
-    known = [ProviderKey(keys.read_apns_key(parts.made.apns_key), keys.KEY_ID, keys.TEAM_ID)]
+    known = [ProviderKey(keys.read_p256_key(parts.made.apns_key), keys.KEY_ID, keys.TEAM_ID)]
     tables = []
     for rule in script.keys:
         path = keys.ensure_apns_key(parts.made, rule.key_id)
         topics = frozenset(rule.topics)
-        known.append(ProviderKey(keys.read_apns_key(path), rule.key_id, rule.team_id, topics, rule.environment))
+        known.append(ProviderKey(keys.read_p256_key(path), rule.key_id, rule.team_id, topics, rule.environment))
         tables.append(_key_table(path, rule.key_id, rule.team_id))
     rules: Sequence[CertificateRule] = ()
     if script.client_certificates != "none":

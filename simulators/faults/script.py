@@ -231,7 +231,7 @@ def _check(path: Path, script: Script) -> None:
 
 
 def _is_known(reason: str | None) -> bool:
-    return reason in reasons.APNS or reason in reasons.FCM
+    return reason in reasons.APNS or reason in reasons.FCM or reason in reasons.WEBPUSH
 
 
 def _check_code(where: str, code: str) -> None:

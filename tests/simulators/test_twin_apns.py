@@ -30,7 +30,7 @@ Ask = Callable[..., tuple[int, dict[str, object]]]
 def make(
     folder: keys.Credentials, apps: tuple[str, ...] = ("org.example.news",), script: Script | None = None
 ) -> ApnsTwin:
-    known = ProviderKey(keys.read_apns_key(folder.apns_key), keys.KEY_ID, keys.TEAM_ID)
+    known = ProviderKey(keys.read_p256_key(folder.apns_key), keys.KEY_ID, keys.TEAM_ID)
     verifier = TokenVerifier([known])
     return ApnsTwin(verifier, Director(script or Script(), time.monotonic), Ledger(), apps)
 

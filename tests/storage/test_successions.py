@@ -392,3 +392,27 @@ async def test_ids_are_never_used_again_by_a_server_that_was_killed(own_tarantoo
     own_tarantool.kill()
     own_tarantool.start()
     assert await put("d") == [first[0], first[-1] + 1]
+
+
+ENDPOINT = "https://push.example.com/w/abc"
+
+
+async def test_an_address_is_one_phone_whatever_its_keys(base: Base) -> None:
+    """A browser's subscription is an address and its keys."""
+    beside = [row(f"{ENDPOINT}{more}#k.a") for more in ("d", "/d", "?d", "!")]
+    stored = await base.register(row(f"{ENDPOINT}#key.one", **FULL), row("https://push.example.com/w/ab#k.a"), *beside)
+    assert (stored.inserted, stored.updated) == (6, 0)
+    first = (await base.rows())[f"{ENDPOINT}#key.one"].id
+    assert (await base.register(row(f"{ENDPOINT}#key.two"))).updated == 1
+    rows = await base.rows()
+    assert rows[f"{ENDPOINT}#key.two"].id == first
+    assert len(rows) == 6
+    # an app that has only the old address may say so, and so may one that unregisters
+    assert (await base.register(row("https://push.example.com/new#k.b", replaces=ENDPOINT))).moved == 1
+    assert (await base.rows())["https://push.example.com/new#k.b"].id == first
+    found, missing = await base.store.subscribers_find(["ios"], [], ["https://push.example.com/new", ENDPOINT])
+    assert (found, missing) == ([first], [ENDPOINT])
+    assert not await base.store.subscribers_remove("ios", ENDPOINT)
+    assert await base.store.subscribers_remove("ios", "https://push.example.com/new")
+    assert len(await base.rows()) == 5
+    assert not await base.store.subscribers_remove("ios", "https://push.example.com/new")

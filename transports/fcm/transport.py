@@ -20,12 +20,11 @@ from campaigns.message import Message
 from campaigns.outcome import Outcome
 from campaigns.presentation import Presentation
 from campaigns.recipient import NEW_APP, PersonalRecipient, Recipient
-from campaigns.windows import MARGIN
 from transports import editions
 from transports.backoff import Backoff
 from transports.contract import Exceptional, Outage, Outcomes, Preview, Quota, TransportSettings, all_alike
 from transports.decision import Decision, Then
-from transports.dispatch import Dispatch
+from transports.dispatch import Dispatch, lifetime
 from transports.editions import Contents, Editions, Messages
 from transports.errors import CredentialsError
 from transports.fcm import credentials, keyless, outcomes, payload
@@ -161,7 +160,7 @@ class FcmTransport:
         now = self._clock()
         if now >= batch.expires_at:
             return all_alike(batch, Outcome.EXPIRED, "expired before it was sent")
-        ttl, begin_before = _lifetime(batch, now)
+        ttl, begin_before = lifetime(batch, now)
         recipients = batch.recipients
         keys, tails, exceptions = self._contents(batch, ttl)
         contents = payload.addressed([recipients[key] for key in keys], tails, batch.validate_only)
@@ -237,19 +236,6 @@ def _has_new_app(recipient: Recipient, fields: int) -> bool:
     """Whether the value behind those of the message's fields says so. Without one the app counts as old."""
     values = recipient.values if isinstance(recipient, PersonalRecipient) else ()
     return len(values) > fields and values[-1] == NEW_APP
-
-
-def _lifetime(batch: Batch, now: int) -> tuple[int, float]:
-    """Return the seconds for which Google may keep a push, and the moment (ms UTC) until which it may be begun so.
-
-    Google counts from when it gets the push. Quiet hours must not begin before that time is over, even if the push is
-    the last one of its batch that is begun.
-    """
-    left = max(0, batch.expires_at - now) // 1_000
-    if batch.closes_at == math.inf:
-        return left, math.inf
-    latest = min(now + (batch.begin_until - trio.current_time()) * 1_000, batch.closes_at - MARGIN)
-    return min(left, int(batch.closes_at - latest) // 1_000), latest
 
 
 def build(

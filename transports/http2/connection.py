@@ -17,6 +17,7 @@ from transports.http2.client import Http2Client
 from transports.http2.messages import Completions
 from transports.http2.rounds import CROWD, PLENTY, Rounds
 from transports.proxy import Proxy
+from transports.public_addresses import open_public
 from transports.tls.stream import TlsStream
 from transports.tunnel import open_tunnel
 
@@ -87,10 +88,13 @@ def keep_alive(tcp: trio.SocketStream) -> None:
             tcp.setsockopt(socket.IPPROTO_TCP, option, value)
 
 
-async def dial(origin: Origin, context: ssl.SSLContext, seconds: float, proxy: Proxy | None = None) -> TlsStream:
+async def dial(
+    origin: Origin, context: ssl.SSLContext, seconds: float, proxy: Proxy | None = None, public: bool = False
+) -> TlsStream:
     """Connect, with a fresh DNS look-up, and shake hands. Raises ``ConnectionLost`` with the reason in words.
 
     Of several addresses, of both families, the first that answers is taken (RFC 8305); a ``proxy`` has its own view.
+    ``public``: a stranger has chosen the host, so nothing is sent to an address that is not public.
 
     ``context`` must offer the ALPN protocol ``h2``; a peer that does not choose it is refused (RFC 9113 §3.3).
     """
@@ -100,6 +104,8 @@ async def dial(origin: Origin, context: ssl.SSLContext, seconds: float, proxy: P
         with trio.fail_after(seconds):
             if proxy is not None and proxy.serves(origin.host):
                 tcp = await open_tunnel(proxy, origin.host, origin.port)
+            elif public:
+                tcp = await open_public(origin.host, origin.port)
             else:
                 tcp = await trio.open_tcp_stream(origin.host, origin.port)
             keep_alive(tcp)

@@ -52,14 +52,15 @@ class Pool:
         most: int | None = None,
         every: float = 1.0,
         busy: Callable[[], float] = busy_seconds,
+        public: bool = False,
         proxy: Proxy | None = None,
         timing: Timing | None = None,
         backoff: Callable[[], Backoff] = Backoff,
         client: Callable[[], Http2Client] = Http2Client,
     ) -> None:
         """``connections`` are always kept up; up to ``most`` (None: no more) as they are needed, one in ``every``
-        seconds; ``busy``: see :class:`Growth`. ``upper``: keep one connection more for the upper lane. ``client`` makes
-        each connection's HTTP/2 client.
+        seconds; ``busy``: see :class:`Growth`. ``upper``: keep one connection more for the upper lane; ``public``: see
+        :func:`dial`. ``client`` makes each connection's HTTP/2 client.
         """
         self.origin = origin
         self.outage: str | None = "not connected yet"
@@ -72,6 +73,7 @@ class Pool:
         self._growth = Growth(connections, most, every, busy)
         self._upper = upper
         self._waiting = False
+        self._public = public
         self._proxy = proxy
         self._timing = timing or Timing()
         self._backoff = backoff
@@ -268,7 +270,7 @@ class Pool:
         backoff = self._backoff()
         while not self._stop.is_set():
             try:
-                stream = await dial(self.origin, self._context, self._timing.connect, self._proxy)
+                stream = await dial(self.origin, self._context, self._timing.connect, self._proxy, self._public)
             except ConnectionLost as lost:
                 reason = str(lost)
                 if more:

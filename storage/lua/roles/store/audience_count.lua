@@ -5,6 +5,7 @@ local columns = require('roles.audience.columns')
 local plans = require('roles.store.plans')
 local predicate = require('roles.audience.predicate')
 local row_memory = require('roles.audience.row_memory')
+local targets = require('roles.store.targets')
 
 local audience_count = {}
 
@@ -123,7 +124,7 @@ function audience_count.subscribers_find(channels, ids, tokens)
     for _, token in ipairs(tokens) do
         local there = false
         for _, channel in ipairs(channels) do
-            local row = space.index.target:get({channel, token})
+            local row = targets.get(channel, token)
             if row ~= nil then
                 table.insert(found, row.id)
                 there = true

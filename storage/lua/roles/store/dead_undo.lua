@@ -5,6 +5,7 @@ local feed = require('roles.store.feed')
 local memory = require('roles.memory')
 local rows = require('roles.store.dead_rows')
 local subscribers = require('roles.store.subscribers')
+local targets = require('roles.store.targets')
 local dead_undo = {}
 
 -- The first campaign and channel with targets that can be restored.
@@ -20,7 +21,7 @@ end
 local function give_back(gone, now)
     local row = gone.row
     local channel, token = row[2], row[3]
-    if box.space.store_subscribers.index.target:get({channel, token}) ~= nil
+    if targets.get(channel, token) ~= nil
         or box.space.store_subscribers:get(gone.subscriber) ~= nil then
         return false -- the phone has registered again: that row is the newer one
     end

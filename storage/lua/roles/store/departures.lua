@@ -3,13 +3,14 @@
 
 local digest = require('digest')
 local memory = require('roles.memory')
+local targets = require('roles.store.targets')
 local departures = {}
 
 local MOST = 200000 -- rows; then the oldest leave
 local A_STEP = 2 -- old rows that leave with each new one
 
 local function digest_of(channel, token)
-    return digest.sha256(channel .. '\0' .. token):sub(1, 16)
+    return digest.sha256(channel .. '\0' .. targets.address(token)):sub(1, 16)
 end
 
 -- Inside the caller's transaction. `row`: the subscriber's, under the token that leaves. `why`: 'dead' (`other`: the

@@ -9,6 +9,7 @@ local corrections = require('roles.store.corrections')
 local departures = require('roles.store.departures')
 local predicate = require('roles.audience.predicate')
 local settled_ids = require('roles.store.settled_ids')
+local targets = require('roles.store.targets')
 local explain = {}
 
 local MAP = {__serialize = 'map'}
@@ -25,7 +26,7 @@ local function holders(tokens)
     end
     for _, count in box.space.store_counts:pairs() do
         for _, token in ipairs(tokens) do
-            local row = box.space.store_subscribers.index.target:get({count.channel, token})
+            local row = targets.get(count.channel, token)
             add(row and row.id, true, box.NULL)
             local id, at = departures.holder(count.channel, token)
             add(id, false, at)
@@ -139,7 +140,7 @@ local function facts(c, id)
         subscriber = id,
         -- no token leaves the store but in short: enough to compare with one that somebody has
         row = row and {
-            channel = row.channel, kind = row.kind, token = row.token:sub(1, 6), registered_at = row.registered_at,
+            channel = row.channel, kind = row.kind, token = targets.short(row.token), registered_at = row.registered_at,
             tz = row.tz, best_minute = row.best_minute, changed_at = row.changed_at,
         } or nil,
         departures = departures.of(id), restored = restored(id),

@@ -3,6 +3,7 @@
 local atomic = require('roles.atomic')
 local departures = require('roles.store.departures')
 local fiber = require('fiber')
+local targets = require('roles.store.targets')
 local subscribers = {}
 
 -- removed: by how many the count of removals changes; negative for restored ones.
@@ -47,13 +48,11 @@ end
 function subscribers.put(rows, succeed)
     local now = subscribers.now()
     local space = box.space.store_subscribers
-    local target = space.index.target
-    local inserted, new, key = 0, {}, {}
+    local inserted, new = 0, {}
     for _, row in ipairs(rows) do
         local channel, replaced, known = row[2], row[CHANGED_AT], nil
         if replaced == nil then
-            key[1], key[2] = channel, row[3]
-            known = target:get(key)
+            known = targets.get(channel, row[3])
         else
             known = succeed(row, replaced)
         end
@@ -107,11 +106,11 @@ end
 -- Take a subscriber out of the base. Whether there was one.
 function subscribers.subscribers_remove(channel, token)
     return atomic(function()
-        local row = box.space.store_subscribers.index.target:get({channel, token})
+        local row = targets.get(channel, token)
         if row == nil then
             return false
         end
-        departures.note(subscribers.take_out(channel, row.id, token, row.registered_at), 'removed', 0, subscribers.now())
+        departures.note(subscribers.take_out(channel, row.id, row.token, row.registered_at), 'removed', 0, subscribers.now())
         subscribers.left(channel, 1)
         return true
     end)

@@ -9,6 +9,7 @@ local fiber = require('fiber')
 local memory = require('roles.memory')
 local msgpack = require('msgpack')
 local subscribers = require('roles.store.subscribers')
+local targets = require('roles.store.targets')
 local successions = {}
 
 local UNDER_WAY = {'firing', 'pausing', 'paused'}
@@ -65,15 +66,15 @@ local function begin()
 
     local function succeed(row, replaced)
         local channel, token = row[2], row[3]
-        local old, new = space.index.target:get({channel, replaced}), space.index.target:get({channel, token})
+        local old, new = targets.get(channel, replaced), targets.get(channel, token)
         for _, known in ipairs({new or old, old}) do
             inherit(row, known)
         end
         if old == nil then
             counts.unknown = counts.unknown + 1
             return new
-        elseif replaced == token then
-            return old
+        elseif new ~= nil and new.id == old.id then
+            return old -- it replaces itself
         end
         succeeded[channel] = succeeded[channel] or {}
         table.insert(succeeded[channel], old.id)
@@ -134,12 +135,11 @@ end
 -- pairs: {channel, token} each. The first pair (from 0) whose token is unknown on its channel and known on another, and
 -- that channel; or nil.
 function successions.subscribers_elsewhere(pairs)
-    local target = box.space.store_subscribers.index.target
     for n, pair in ipairs(pairs) do
         local channel, token = pair[1], pair[2]
-        if target:get({channel, token}) == nil then
+        if targets.get(channel, token) == nil then
             for _, other in box.space.store_counts:pairs() do
-                if target:get({other.channel, token}) ~= nil then
+                if targets.get(other.channel, token) ~= nil then
                     return n - 1, other.channel
                 end
             end
