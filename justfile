@@ -176,6 +176,13 @@ check: _ready
 follow-page *arguments: _ready
     @exec .venv/bin/python -m pytest -q -p no:xdist tests/deploy/follow_page.py "$@"
 
+# run the README's two commands in a fresh Debian (needs root, Linux, debootstrap): ./dev debian [SUITE] [--tests]
+[no-exit-message]
+debian *arguments: _ready
+    #!/bin/sh
+    command -v debootstrap >/dev/null || .venv/bin/just _install debootstrap debootstrap || exit 1
+    exec .venv/bin/python -m tests.deploy.debian "$@"
+
 # carry out the Dockerfile in a chroot and run the result as the image would (needs root, Linux, debootstrap)
 [no-exit-message]
 image-steps: _ready

@@ -11,7 +11,6 @@ import json
 import os
 import re
 import shlex
-import shutil
 import signal
 import subprocess
 import sys
@@ -19,9 +18,10 @@ import tempfile
 import time
 from pathlib import Path
 
+from tests.deploy.chroot import Chroot, run
+
 ROOT = Path(__file__).parents[2]
 DOCKERFILE = ROOT / "deploy/containers/Dockerfile"
-TRUSTED = Path("/etc/ssl/certs/ca-certificates.crt")
 CONFIG = """\
 [node]
 workers = 1
@@ -41,47 +41,21 @@ def say(text: str) -> None:
     print(f"image-steps: {text}", flush=True)
 
 
-def run(*command: str, **more: object) -> str:
-    done = subprocess.run(command, capture_output=True, text=True, check=False, **more)  # type: ignore[call-overload]
-    if done.returncode:
-        said = done.stdout[-3000:] + done.stderr[-3000:]
-        raise SystemExit(f"image-steps: {shlex.join(command)[:300]} ended with {done.returncode}:\n{said}")
-    return str(done.stdout)
-
-
-class Stage:
+class Stage(Chroot):
     """One stage of the build: a root file system, and what the instructions have set."""
 
     def __init__(self, root: Path, image: str) -> None:
-        self.root = root
-        self.folder = "/"
-        self.settings: dict[str, str] = {}
-        self.environment = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root"}
         suite = re.fullmatch(r"debian:(\w+)-slim", image)
         assert suite is not None, f"{image} is no image of Debian"
-        if not (root.parent / suite[1]).exists():
-            say(f"debootstrap {suite[1]}")
-            run("debootstrap", "--variant=minbase", suite[1], str(root.parent / suite[1]))
-        run("cp", "-a", str(root.parent / suite[1]), str(root))
-        for file in ("resolv.conf", "pip.conf"):  # as this machine reaches the networks
-            if Path("/etc", file).exists():
-                shutil.copy2(Path("/etc", file), root / "etc" / file)
-        for file in Path("/etc/apt/apt.conf.d").glob("*artifact*"):
-            shutil.copy2(file, root / "etc/apt/apt.conf.d" / file.name)
+        say(f"FROM {image}")
+        super().__init__(root, suite[1])
+        self.folder = "/"
+        self.settings: dict[str, str] = {}
 
-    def shell(self, commands: str) -> None:
+    def carry_out(self, commands: str) -> None:
         """RUN."""
         say(f"RUN {commands[:90]} …" if len(commands) > 90 else f"RUN {commands}")
-        kept = {key: value for key, value in os.environ.items() if key.startswith("PIP_") or "proxy" in key.lower()}
-        shared = [folder for folder in ("/opt/wheels",) if Path(folder).exists()]
-        mounts = [f"mount -t proc proc {self.root}/proc", f"mount --rbind /dev {self.root}/dev"]
-        if TRUSTED.exists():  # this machine's authorities: it may reach the networks through a proxy of its own
-            mounts.append(f"touch {self.root}/mnt/ca.crt && mount --bind {TRUSTED} {self.root}/mnt/ca.crt")
-            kept["PIP_CERT"] = "/mnt/ca.crt"
-        mounts += [f"mkdir -p {self.root}{each} && mount --bind {each} {self.root}{each}" for each in shared]
-        inside = f"cd {shlex.quote(self.folder)} && {commands}"
-        script = " && ".join([*mounts, f"exec chroot {self.root} /bin/sh -c {shlex.quote(inside)}"])
-        run("unshare", "-m", "--propagation", "private", "sh", "-c", script, env={**self.environment, **kept})
+        self.shell(commands, self.folder)
 
     def copy(self, source: Path, target: str) -> None:
         """COPY."""
@@ -116,7 +90,7 @@ def build(base: Path) -> Stage:
         assert stage is not None
         match word:
             case "RUN":
-                stage.shell(rest)
+                stage.carry_out(rest)
             case "COPY":
                 found = re.fullmatch(r"(?:--from=(\w+) )?(\S+) (\S+)", rest)
                 assert found is not None
@@ -176,8 +150,6 @@ def inside(pid: int, stage: Stage, *command: str) -> subprocess.CompletedProcess
 
 
 def main() -> None:
-    if os.geteuid() != 0 or shutil.which("debootstrap") is None:
-        raise SystemExit("image-steps: needs root and debootstrap (apt-get install debootstrap)")
     began = time.monotonic()
     with tempfile.TemporaryDirectory(dir="/var/tmp", prefix="broadside-image-") as folder:
         base = Path(folder)
