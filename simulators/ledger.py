@@ -27,7 +27,8 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fa
     token: str
     """The target: device token, registration token, installation id, topic or condition."""
     kind: str = "token"
-    """What ``token`` is: ``token``, ``fid``, ``topic``, ``condition`` or ``channel``."""
+    """What ``token`` is: ``token``, ``fid``, ``topic``, ``condition`` or ``channel``; ``sealed``: a real browser's
+    subscription, whose pushes the twin cannot open."""
     collapse: str | None = None
     """The id under which a repeat replaces the first: Broadside writes the campaign there (FCM: the tag)."""
     id: str

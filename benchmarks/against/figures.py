@@ -56,7 +56,7 @@ SHAPES: Final[Mapping[str, Shape]] = {
     "transport": Shape(
         ("client", "streams", "connections", "latency_ms", "sink", "texts"),
         _PUSH,
-        only=frozenset({"engine", "apns", "fcm"}),
+        only=frozenset({"engine", "apns", "fcm", "webpush"}),
     ),
 }
 

@@ -41,6 +41,9 @@ def judge(rows: list[Row]) -> Iterator[tuple[bool | None, str]]:
             what = f"{row.client} at {row.latency_ms} ms, {row.connections} x {row.streams:,} streams"
             said = f"{what}: >= 0.9 of {most:,.0f}/s: {share:.2f} at {busy:.0%} of its core"
             yield share >= 0.9 or busy >= _CPU_BOUND, said
+        if row.client == "webpush" and row.pushes:
+            rate = 1e6 / row.cpu_us_per_push
+            yield rate >= 8_000, f"webpush, {row.streams:,} streams: >= 8,000/s a core, encrypted: {rate:,.0f}/s"
     ten = find("apns", 1_000, "counting", 10, 50)
     if ten:
         yield ten.pushes_per_second >= 150_000, f"ten connections >= 150,000/s: {ten.pushes_per_second:,.0f}/s"

@@ -106,7 +106,9 @@ async def transport(platform: str, port: int, files: Files, meter: Meter) -> Non
             at += 1
 
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(sender.run, lambda: None)
+        ready = trio.Event()
+        nursery.start_soon(sender.run, ready.set)
+        await ready.wait()
         if platform == "webpush":
             await trio.lowlevel.checkpoint()  # it runs
             pool: Pool = (await sender.services.enter("fcm.googleapis.com")).pool

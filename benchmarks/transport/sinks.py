@@ -41,6 +41,7 @@ http {{
 _SERVER = """
 server {{ listen 127.0.0.1:{port} ssl http2; http2_max_concurrent_streams {streams};
   location /3/ {{ {echo} return 200; }}
+  location /fcm/ {{ return 201; }}
   location /token {{ return 200 '{{"access_token":"{token}","expires_in":3600}}'; }}
   location /v1/ {{ default_type application/json; return 200 '{answer}'; }}
 }}

@@ -41,19 +41,24 @@ def private_key(digits: str) -> tuple[ec.EllipticCurvePrivateKey, bytes]:
     return ec.derive_private_key(number, _CURVE), sha256(digits.encode()).digest()[:16]
 
 
-def opened(digits: str, body: bytes) -> bytes:
-    """Decrypt a push as the browser would. Raises :class:`Unopened`."""
+def check_form(body: bytes) -> ec.EllipticCurvePublicKey:
+    """Check what shows without the receiver's key, and return the sender's key. Raises :class:`Unopened`."""
     if len(body) < _HEAD + 17:
         raise Unopened(f"{len(body)} octets are too few for a header, a delimiter and a tag")
-    salt, size, length = body[:16], int.from_bytes(body[16:20]), body[20]
+    size, length = int.from_bytes(body[16:20]), body[20]
     if length != 65:
         raise Unopened(f"the key id has {length} octets; an uncompressed P-256 key has 65")
     if len(body) - _HEAD > size:
         raise Unopened(f"more than one record of {size} octets")
     try:
-        theirs = ec.EllipticCurvePublicKey.from_encoded_point(_CURVE, body[21:_HEAD])
+        return ec.EllipticCurvePublicKey.from_encoded_point(_CURVE, body[21:_HEAD])
     except ValueError:
         raise Unopened("the key id is no point of P-256") from None
+
+
+def opened(digits: str, body: bytes) -> bytes:
+    """Decrypt a push as the browser would. Raises :class:`Unopened`."""
+    theirs, salt = check_form(body), body[:16]
     key, secret = private_key(digits)
     ours = key.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
     info = b"WebPush: info\0" + ours + body[21:_HEAD]

@@ -25,7 +25,7 @@ from simulators.http2.received_request import ReceivedRequest
 from simulators.ledger import Entry, Ledger
 from simulators.provider import BuiltTwin, Provider, TwinParts
 from simulators.webpush.push_request_rules import LIMIT, Signed, judge_content, judge_fields, judge_vapid
-from simulators.webpush.subscriptions import Unopened, digits_of, opened
+from simulators.webpush.subscriptions import Unopened, check_form, digits_of, opened
 
 _JSON: Final = (b"content-type", b"application/json")
 _CACHED: Final = 2_048
@@ -70,21 +70,22 @@ class WebPushTwin(Provider):
         verdict = self._judge(fields, authority, path, request.body, now)
         if isinstance(verdict, Rejection):
             return self._refuse(verdict, authority)
-        digits, plain, silent = verdict
+        target, plain, silent = verdict
         ttl = int(fields[b"ttl"])
         topic = fields.get(b"topic")
         entry = Entry(
             time=int(now * 1000),
             token=f"https://{authority}{path}",
+            kind="sealed" if plain is None else "token",
             collapse=None if topic is None else topic.decode(),
             id=f"https://{authority}/m/{next(_numbers)}",
             app=self.apps[0] if self.apps else "",
             answered=201,
             expires=int((now + ttl) * 1000) if ttl else 0,
             asleep=silent and fields.get(b"urgency") in (b"low", b"very-low"),
-            body=plain.decode() if self.director.script.bodies else None,
+            body=plain.decode() if plain is not None and self.director.script.bodies else None,
         )
-        rule = self.director.rule_for(digits) if self.director.script.rules else None
+        rule = self.director.rule_for(target) if self.director.script.rules else None
         if rule is not None and rule.answer not in ("accept", "slow"):
             return self._script(rule, entry, authority)
         self.ledger.add(entry)
@@ -93,12 +94,10 @@ class WebPushTwin(Provider):
 
     def _judge(
         self, fields: dict[bytes, bytes], authority: str, path: str, body: bytes, now: float
-    ) -> Rejection | tuple[str, bytes, bool]:
+    ) -> Rejection | tuple[str, bytes | None, bool]:
+        """Judge a push: the text that rules match, its content, and whether it is silent."""
         if fields.get(b":method") != b"POST":
             return Rejection(405, "MethodNotAllowed", "not POST")
-        digits = digits_of(path)
-        if digits is None:
-            return Rejection(404, "BadPath", "no subscription of this twin: its path does not end in 64 hex digits")
         authorization = fields.get(b"authorization", b"").decode("ascii", "replace")
         signed = self._signed.get((authority, authorization))
         if signed is None or now >= signed.until:
@@ -112,7 +111,11 @@ class WebPushTwin(Provider):
             return wrong
         if len(body) > LIMIT:
             return Rejection(413, "PayloadTooLarge", f"{len(body)} octets; {LIMIT} are taken")
+        digits = digits_of(path)
         try:
+            if digits is None:  # a real browser's, in a drill: only that browser can open it
+                check_form(body)
+                return f"https://{authority}{path}", None, False
             plain = opened(digits, body)
         except Unopened as error:
             return Rejection(400, "BadPayload", str(error))

@@ -481,7 +481,7 @@ def test_import_count_export(broadside: Said, node: FakeNode, tmp_path: Path) ->
     assert code == 1
     assert out.startswith("b.csv: 2 new, 0 updated, 1 rejected; ")
     assert err.splitlines() == [
-        'b.csv line 3: token: "b b" is not valid (1 to 512 printable characters without blanks)',
+        'b.csv line 3: token: "b b" is not valid (1 to 1024 printable characters without blanks)',
         'tz: 1 dropped ("Tokyo time")',
         "the rejected lines are in b.csv.rejected: fix them and import that file",
     ]

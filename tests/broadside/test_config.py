@@ -79,6 +79,14 @@ MISTAKES = {
         TWIN + 'devices = ["android", "iphone"]\n',
         'channels.ios.devices: unknown device "iphone" (known: android, ios, web)',
     ),
+    "push services of iPhones": (
+        APNS.replace("app =", 'push_services = ["push.example.com"]\napp ='),
+        "channels.ios.push_services: has no use on apns (remove it: it is for webpush)",
+    ),
+    "a push service with its scheme": (
+        TWIN + 'push_services = ["https://push.example.com"]\n',
+        "channels.ios.push_services",
+    ),
     "devices of iPhones": (
         APNS.replace("app =", 'devices = ["ios"]\napp ='),
         "channels.ios.devices: has no use on apns (remove it: it is for fcm)",
@@ -144,7 +152,7 @@ MISTAKES = {
     "no channel": ("[node]\n", "channels: there is none, so nothing can be sent (as in [channels.ios-news]"),
     "an empty channels table": ("[channels]\n", "channels: there is none, so nothing can be sent"),
     "a bad channel name": (APNS.replace("ios", "iOS"), 'channels.iOS: "iOS" cannot be a channel\'s name'),
-    "an unknown platform": (APNS.replace('"apns"', '"apple"'), 'unknown platform "apple" (known: apns, fcm)'),
+    "an unknown platform": (APNS.replace('"apns"', '"apple"'), 'unknown platform "apple" (known: apns, fcm, webpush)'),
     "no platform": ('[channels.ios]\napp = "a"\n', 'channels.ios.platform: is missing (as in platform = "apns")'),
     "an empty app": (APNS.replace("com.example.news", ""), 'channels.ios.app: "" is not an app id'),
     "rate zero": (APNS + "rate = 0\n", "channels.ios.rate: 0 is out of range, must be > 0 (pushes a second"),

@@ -23,8 +23,8 @@ from transports.contract import Exceptional, Outcomes
 from transports.decision import Then
 from transports.errors import PayloadError, TokenError
 from transports.webpush import encryption, outcomes, payload, tokens
+from transports.webpush.by_service import ByService
 from transports.webpush.credentials import LIFETIME, RENEW_AFTER, Vapid
-from transports.webpush.parts import Parts
 from transports.webpush.push_services import matches
 
 
@@ -283,13 +283,13 @@ def batch_of(count: int, heard: list[set[int]]) -> Batch:
 
 
 def test_a_service_that_refuses_our_key_does_not_stop_the_others() -> None:
-    parts = Parts(batch_of(4, []), {"a": [0, 2], "b": [1]}, [Exceptional(3, Outcome.REJECTED, "no")])
+    parts = ByService(batch_of(4, []), {"a": [0, 2], "b": [1]}, [Exceptional(3, Outcome.REJECTED, "no")])
     parts.done("a", Outcomes(2))
     parts.done("b", Outcomes(0, [Exceptional(0, Outcome.POSTPONED, "BadJwtToken")], stop="b refuses us", put_off=1))
     whole = parts.outcomes()
     assert (whole.delivered, whole.stop, whole.put_off) == (2, None, 0)
     assert [(each.index, each.outcome) for each in whole.exceptions] == [(3, Outcome.REJECTED), (1, Outcome.RETRY)]
-    alone = Parts(batch_of(1, []), {"b": [0]}, [])
+    alone = ByService(batch_of(1, []), {"b": [0]}, [])
     alone.done("b", Outcomes(0, [Exceptional(0, Outcome.POSTPONED, "BadJwtToken")], stop="b refuses us"))
     assert alone.outcomes().stop == "b refuses us"
     assert alone.outcomes().exceptions[0].outcome is Outcome.POSTPONED
@@ -297,7 +297,7 @@ def test_a_service_that_refuses_our_key_does_not_stop_the_others() -> None:
 
 def test_stragglers_are_reported_once_every_part_has_said_who_is_late() -> None:
     heard: list[set[int]] = []
-    parts = Parts(batch_of(6, heard), {"a": [0, 2, 4], "b": [1, 3]}, [Exceptional(5, Outcome.REJECTED, "no")])
+    parts = ByService(batch_of(6, heard), {"a": [0, 2, 4], "b": [1, 3]}, [Exceptional(5, Outcome.REJECTED, "no")])
     parts.batch("a", 1.0).stragglers({1})
     assert heard == [], "of b nothing is known"
     parts.batch("b", 1.0).stragglers({0})

@@ -100,6 +100,14 @@ async def test_the_twin_decrypts_every_push_once_whichever_push_service_it_goes_
         assert sending.traffic.connections == sending.wanted == 5
 
 
+async def test_a_real_browsers_subscription_is_accepted_unopened(against: Any, make_batch: Any) -> None:
+    """As a drill sends it: nobody but the browser has its key."""
+    real = sample(5, "0").replace("50#", "x0#", 1)
+    async with against() as (sending, pushes):
+        assert (await sending.send(make_batch(tokens=[real], message=MESSAGE))).delivered == 1
+        assert [(push["token"], push["kind"]) for push in pushes()] == [(endpoint(real), "sealed")]
+
+
 async def test_dead_busy_and_moved_subscriptions_are_told_apart(against: Any, make_batch: Any) -> None:
     rules = [
         {"answer": "dead", "prefix": "0" * 39 + "d"},

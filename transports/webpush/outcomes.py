@@ -27,7 +27,7 @@ _BAD_KEYS = ("110",)
 """Mozilla's ``errno`` for a subscription whose keys are no keys."""
 
 
-class Refusal(NamedTuple):
+class ServiceAnswer(NamedTuple):
     """The parts of an error's body that matter."""
 
     reason: str = ""
@@ -36,22 +36,24 @@ class Refusal(NamedTuple):
     """All that it says, in lower case."""
 
 
-def parse(body: bytes) -> Refusal:
+def parse(body: bytes) -> ServiceAnswer:
     """Read an error's body: Apple's or Mozilla's JSON, or a sentence. What is not as documented counts as absent."""
     said = body[:500].decode(errors="replace").lower()
     try:
         document = msgspec.json.decode(body)
     except foreign.UNREADABLE:
-        return Refusal("", said)
+        return ServiceAnswer("", said)
     if not isinstance(document, dict):
-        return Refusal("", said)
+        return ServiceAnswer("", said)
     errno = document.get("errno")
     if isinstance(errno, int) and not isinstance(errno, bool) and 0 <= errno < 1_000:
-        return Refusal(f"errno {errno}", said)
-    return Refusal(foreign.word(document.get("reason")), said)
+        return ServiceAnswer(f"errno {errno}", said)
+    return ServiceAnswer(foreign.word(document.get("reason")), said)
 
 
-def decide(service: str, status: int, refusal: Refusal, attempt: int = 1, retry_after: float | None = None) -> Decision:
+def decide(
+    service: str, status: int, refusal: ServiceAnswer, attempt: int = 1, retry_after: float | None = None
+) -> Decision:
     """What an answer other than 2xx means. ``service``: its host; ``attempt``: 1 for the first; ``retry_after``: s."""
     reason = refusal.reason or f"HTTP {status}"
     match status:

@@ -21,7 +21,7 @@ MAX_TTL = 2_419_200
 _encode = msgspec.json.Encoder().encode
 
 
-class Push(NamedTuple):
+class WebPush(NamedTuple):
     """One text of a message, rendered."""
 
     content: bytes
@@ -30,7 +30,7 @@ class Push(NamedTuple):
     topic: str
 
 
-def render(message: Message, site: str, campaign: str, presentation: Presentation = Presentation.AWAKE) -> Push:
+def render(message: Message, site: str, campaign: str, presentation: Presentation = Presentation.AWAKE) -> WebPush:
     """Build the JSON. ``site``: where a tap leads if the message has no address of its own; ``campaign``: 13-character
     text, under which a repeat replaces the first.
 
@@ -68,7 +68,7 @@ def render(message: Message, site: str, campaign: str, presentation: Presentatio
             f"message: {len(content)} bytes for a browser, which takes {LONGEST}: {over} too many; shorten it"
         )
     urgency = "low" if asleep else given.urgency or message.urgency or "high"
-    return Push(content, urgency, given.topic or slot)
+    return WebPush(content, urgency, given.topic or slot)
 
 
 def _origin(name: str, given: options.WebPushOptions) -> str:

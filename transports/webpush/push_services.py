@@ -26,7 +26,7 @@ class PushService:
         self.authority = authority
         self.pool = pool
         self.users = 0
-        """Parts of batches that are with it."""
+        """ByService of batches that are with it."""
         self.used = trio.current_time()
         self.closed_until = -math.inf
         """It has asked for a pause until then, on ``trio.current_time()``."""

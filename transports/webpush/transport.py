@@ -33,10 +33,10 @@ from transports.retry_after import parse_retry_after
 from transports.tls.context import client_context
 from transports.traffic import CLASSES, Traffic
 from transports.webpush import credentials, outcomes, payload, tokens
+from transports.webpush.by_service import ByService
 from transports.webpush.encryption import LONGEST, encrypted, padded
 from transports.webpush.fields import PUSH_SERVICES
-from transports.webpush.parts import Parts
-from transports.webpush.payload import MAX_TTL, Push
+from transports.webpush.payload import MAX_TTL, WebPush
 from transports.webpush.push_services import PushService, PushServices, matches
 from transports.webpush.tokens import Subscription
 
@@ -50,6 +50,8 @@ _BEGIN_WITHIN = 10.0
 """Seconds within which a part must be begun, or it comes back: a push service that is away must not hold the batch."""
 _AWAY_FOR = 30.0
 """Seconds until a push is tried again whose push service is away while others are not."""
+_MOST_WANTED = 8
+"""Of connections, in deciding how many batches are in hand: encryption is the bound, and more batches only wait."""
 _WINDOWS = ".notify.windows.com"
 
 
@@ -74,7 +76,7 @@ class WebPushTransport:
         self._allowed = allowed
         self._clock = clock
         self._good: dict[str, bool] = {}
-        self._messages: Messages[Push] = Messages()
+        self._messages: Messages[WebPush] = Messages()
 
     @property
     def outage(self) -> Outage | None:
@@ -105,8 +107,8 @@ class WebPushTransport:
 
     @property
     def wanted(self) -> int:
-        """How many connections it wants to keep up (``Pooling``)."""
-        return max(1, sum(pool.wanted for pool in self.services.pools))
+        """How many connections' worth of batches it wants in hand (``Pooling``)."""
+        return max(1, min(_MOST_WANTED, sum(pool.wanted for pool in self.services.pools)))
 
     @property
     def load(self) -> Load:
@@ -167,7 +169,7 @@ class WebPushTransport:
             else:
                 groups.setdefault(subscription.authority, []).append(index)
                 pushes[index] = subscription, content
-        parts = Parts(batch, groups, early)
+        parts = ByService(batch, groups, early)
         async with trio.open_nursery() as nursery:
             for authority, indices in groups.items():
                 begin_until = min(batch.begin_until, trio.current_time() + _BEGIN_WITHIN)
@@ -176,14 +178,14 @@ class WebPushTransport:
                 mine = [pushes[index] for index in indices]
 
                 async def send_part(
-                    part: Batch = part, authority: str = authority, push: Push = push, mine: _Pushes = mine
+                    part: Batch = part, authority: str = authority, push: WebPush = push, mine: _Pushes = mine
                 ) -> None:
                     parts.done(authority, await self._send_part(part, authority, push, mine))
 
                 nursery.start_soon(send_part)
         return parts.outcomes()
 
-    async def _send_part(self, part: Batch, authority: str, push: Push, pushes: _Pushes) -> Outcomes:
+    async def _send_part(self, part: Batch, authority: str, push: WebPush, pushes: _Pushes) -> Outcomes:
         """Send one push service's part of a batch."""
         service = None
         with trio.move_on_at(part.begin_until):
@@ -241,16 +243,16 @@ class WebPushTransport:
             good = self._good[authority] = any(matches(authority, each) for each in self._allowed)
         return good
 
-    def _editions(self, batch: Batch) -> Editions[Push]:
+    def _editions(self, batch: Batch) -> Editions[WebPush]:
         """The batch's message, rendered once for all batches of its campaign."""
         render = partial(self._render, batch.collapse, batch.presentation)
-        make = partial(Editions[Push], batch.message, PLATFORM, render, _content)
+        make = partial(Editions[WebPush], batch.message, PLATFORM, render, _content)
         return self._messages.of((batch.campaign, batch.collapse, batch.presentation), batch.message, make)
 
-    def _render(self, campaign: int, presentation: Presentation, message: Message) -> Push:
+    def _render(self, campaign: int, presentation: Presentation, message: Message) -> WebPush:
         return payload.render(message, self._site, campaign_text(campaign), presentation)
 
-    def _template(self, authority: str, push: Push, ttl: int) -> Callable[[], Template]:
+    def _template(self, authority: str, push: WebPush, ttl: int) -> Callable[[], Template]:
         fixed: tuple[Header, ...] = (
             (b"content-encoding", b"aes128gcm"),
             (b"content-type", b"application/octet-stream"),
@@ -282,7 +284,7 @@ class WebPushTransport:
 _Pushes = list[tuple[Subscription, bytes]]
 
 
-def _content(push: Push) -> bytes:
+def _content(push: WebPush) -> bytes:
     return push.content
 
 

@@ -16,7 +16,7 @@ REFUSED_WAIT = 60.0
 """Seconds until a push is tried again with a service that refuses our key while others take it."""
 
 
-class Parts:
+class ByService:
     """The parts of one batch."""
 
     def __init__(self, batch: Batch, groups: dict[str, list[int]], early: list[Exceptional]) -> None:
