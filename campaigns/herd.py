@@ -35,7 +35,7 @@ NOISE = 6.0
 """Deviations of the readings that fit between the load to keep and the site's limit: a small site's load jumps …"""
 NOISE_WITHIN = 120.0
 """… and seconds over which they are measured."""
-LOWEST = 0.94
+LOWEST = 0.96
 """Share of the target below which noise lowers it no more: it may be of the page that shows the load."""
 LEAST_BATCH = 10
 """Recipients of the smallest batch: a task for each phone would fill the queue's memory."""
