@@ -30,6 +30,8 @@ _NAMES = {
     "apns": "ours (APNs)",
     "fcm": "ours (FCM)",
     "webpush": "ours (Web Push, encrypted)",
+    "rustore": "ours (RuStore)",
+    "huawei": "ours (Huawei)",
     "engine": "bare engine",
     "go": "go net/http (what apns2 stands on)",
 }
@@ -60,7 +62,11 @@ def measure(seconds: float, quick: bool) -> Iterator[Row]:
             yield _client(Row("apns", streams, 1, 0, "echoing"), echoing, directory, seconds)
             yield _client(Row("aioapns", streams, 1, 0, "echoing"), echoing, directory, seconds)
             yield _client(Row("fcm", streams, 1, 0, "nginx"), port, directory, seconds)
+            yield _client(Row("rustore", streams, 1, 0, "nginx"), port, directory, seconds)
             yield _client(Row("httpx", streams, 1, 0, "nginx"), port, directory, seconds)
+        for client, connections in (("rustore", 1), ("rustore", 32), ("huawei", 1), ("huawei", 4)):
+            row = Row(client, 1, connections, 0, "http1")
+            yield _client(row, ports[STREAMS[0], "http1"], directory, seconds)
         for latency in (0, 50):
             for streams in STREAMS:
                 with counting_sink(directory, streams, latency) as port:

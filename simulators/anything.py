@@ -16,7 +16,7 @@ from typing import Final, Literal
 from simulators.answers import STATUS, TwinAnswer
 from simulators.http2.header_compression import Field
 
-Dialect = Literal["apns", "fcm"]
+Dialect = Literal["apns", "fcm", "huawei"]
 DEPTH: Final = 3_000
 """Depth of a nested value."""
 LARGEST: Final = 1_000_000
@@ -97,7 +97,7 @@ class _Draws:
         if chance.random() < 0.15:
             text = chance.choice(("", " ", "null", "[]", '"', "<html>" + self._unique, self._nested(), self._number()))
         else:
-            text = self._apns() if dialect == "apns" else self._fcm()
+            text = {"apns": self._apns, "fcm": self._fcm, "huawei": self._huawei}[dialect]()
         if chance.random() < 0.01:
             text += " " * chance.randrange(LARGEST)
         body = text.encode()
@@ -128,6 +128,13 @@ class _Draws:
             details = [f'{{"@type":"{_TYPE}{kind}","{name}":{self._value()}}}' for kind, name in kinds]
             members.append(f'"details":[{",".join(details)}]')
         return f'{{"error":{self._object(members)}}}'
+
+    def _huawei(self) -> str:
+        listed = self._chance.choice(
+            ('"x"', f'{{"illegal_tokens":[{self._value()}]}}', f'{{"illegalTokens":{self._value()}}}')
+        )
+        said = self._value() if self._chance.random() < 0.5 else json.dumps(listed)
+        return self._object([f'"code":{self._value()}', f'"msg":{said}', f'"requestId":{self._text()}'])
 
     def _object(self, members: list[str]) -> str:
         if self._chance.random() < 0.1:  # a member twice, or none

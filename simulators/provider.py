@@ -35,7 +35,7 @@ class Provider(ABC):
         latency: draws the seconds before each answer.
     """
 
-    protocols: ClassVar[tuple[str, ...]] = ("h2",)
+    protocols: tuple[str, ...] = ("h2",)
     """ALPN names, preferred first."""
     plain: ClassVar[bool] = False
     """Whether it also answers HTTP/1.1 without TLS."""

@@ -8,7 +8,8 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-from collections.abc import Iterator
+import secrets
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -86,6 +87,28 @@ def ensure_vapid_key(credentials: Credentials) -> Path:
         if not path.exists():
             _replace(path, _pkcs8(ec.generate_private_key(ec.SECP256R1())))
     return path
+
+
+def ensure_secret(credentials: Credentials, name: str) -> Path:
+    """Make a file with a random text, as a provider's console shows one, if it is missing."""
+    path = credentials.directory / name
+    with _locked(credentials.directory):
+        if not path.exists():
+            _replace(path, secrets.token_urlsafe(48).encode())
+    return path
+
+
+def ensure_account(credentials: Credentials, name: str, entries: Mapping[str, str]) -> tuple[Path, rsa.RSAPublicKey]:
+    """Make a service account's JSON file with these entries and a key, which is kept if the file is there."""
+    path = credentials.directory / name
+    with _locked(credentials.directory):
+        held = msgspec.json.decode(path.read_bytes(), type=dict[str, str]) if path.exists() else {}
+        pem = held.get("private_key", "").encode() or _pkcs8(_rsa_key())
+        _replace(path, msgspec.json.format(msgspec.json.encode({**entries, "private_key": pem.decode()})))
+    key = serialization.load_pem_private_key(pem, None)
+    if not isinstance(key, rsa.RSAPrivateKey):
+        raise TwinError(f"{path}: not an RSA key: remove the file; the next start makes another")
+    return path, key.public_key()
 
 
 def ensure_certificate(credentials: Credentials, app: str, environment: str | None) -> Path:

@@ -7,19 +7,16 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from transports import registry
+
 TREE = Path(__file__).parent.parent
 PRODUCT = ("supervision", "campaigns", "transports", "storage", "actors", "broadside")
 """Twins (``simulators``) are the platforms' own."""
-THEIR_OWN = (
-    "transports/apns/",
-    "transports/fcm/",
-    "transports/webpush/",
-    "broadside/demo/",
-    "broadside/imports/presets/",
-)
+NAMES = "|".join(registry.platforms())
+THEIR_OWN = (*(f"transports/{name}/" for name in registry.platforms()), "broadside/demo/", "broadside/imports/presets/")
 """The presets say which of another service's words means which platform: data about that service's exports."""
-QUOTED = re.compile(r"""(["'`])(apns|fcm|webpush)\1""")
-WORD = re.compile(r"(?<![\w.-])(apns|fcm|webpush)(?![\w.-])")
+QUOTED = re.compile(rf"""(["'`])({NAMES})\1""")
+WORD = re.compile(rf"(?<![\w.-])({NAMES})(?![\w.-])")
 """As a command line or a configuration has it; ``apns-id`` and ``transports.fcm`` are other words."""
 
 

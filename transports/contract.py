@@ -296,6 +296,9 @@ class Platform:
     """Reads ``Message.options`` of this platform. Raises ``PayloadError`` for a wrong one. So options are checked even
     if the message goes to no channel of this platform."""
 
+    distinct: bool = True
+    """Whether its tokens have a form by which they are told from those of other platforms."""
+
     keys: frozenset[str] = frozenset()
     """Further keys of a channel's table that it understands: ``quiet_channel``, ``android_v2``, ``collapse_slots``,
     ``devices``, ``push_services``."""

@@ -71,6 +71,15 @@ def later(
     return Decision(Outcome.RETRY, reason, after, then=then, fault=fault, slow=asked or 0.0)
 
 
+def by_status(status: int, reason: str, base: float, attempt: int, asked: float | None = None) -> Decision:
+    """The meaning of an answer that no table names, by its HTTP status alone; arguments as of :func:`later`."""
+    if status in (408, 421, 425):  # RFC 9110, 8470: request timeout, misdirected request, too early
+        return later(Fault.MOMENT, reason, base, attempt, asked, Then.RECONNECT)
+    if 400 <= status < 500:
+        return Decision(Outcome.REJECTED, reason)
+    return later(Fault.MOMENT, reason, base, attempt, asked)
+
+
 def backed_off(base: float, attempt: int, limit: float = 3_600.0) -> float:
     """``base`` seconds for the first attempt, doubled with each further one, at most ``limit``."""
     return float(min(limit, base * 2.0 ** (min(max(attempt, 1), 32) - 1)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 import structlog
 import trio
@@ -117,62 +117,72 @@ class Dispatch(Submission):
 
     def stragglers(self, unanswered: list[int]) -> None:
         """Report who has no delivery yet (``Batch.stragglers``)."""
-        left = {*unanswered, *(entry.index for entry in self.outcomes.exceptions)}
+        open_keys = (*unanswered, *(row[0] for row in self._again))
+        left = {index for key in open_keys for index in self.recipients(key)}
+        left.update(entry.index for entry in self.outcomes.exceptions)
         left.update(entry.index for entry in self._doubtful)
-        left.update(row[0] for row in self._again)
         if len(left) + self.accepted == len(self._batch.recipients):
             self._batch.stragglers(left)
 
     def answer(self, answer: Answer) -> str | None:
         """Judge one answer. Returns why the connection that it came over should take no new requests, or None."""
         retire: str | None = None
-        exceptional: Exceptional | None
-        index, status = answer.request.key, answer.status
+        key, status = answer.request.key, answer.status
         try:
             if status == UNANSWERED:
-                exceptional = Exceptional(index, Outcome.UNKNOWN, "no answer", fault=Fault.MOMENT)
+                self._end(key, Outcome.UNKNOWN, "no answer")
             elif status == UNPROCESSED:
-                self.outcomes.put_off += 1
-                exceptional = Exceptional(index, Outcome.RETRY, "REFUSED_STREAM", 1.0, fault=Fault.MOMENT)
+                self.outcomes.put_off += len(self.recipients(key))
+                self._end(key, Outcome.RETRY, "REFUSED_STREAM", 1.0)
             else:
-                decision = self._decide(answer, self._batch.attempt)
-                if decision.then not in _SAME_CONNECTION:
-                    retire = decision.reason
-                exceptional = self._act(answer, decision)
-        except Exception as error:  # an answer that cannot be judged ends only its own recipient
+                retire = self.judge(answer, self._batch.attempt)
+        except Exception as error:  # an answer that cannot be judged ends only its own recipients
             if not self._unreadable:
                 self._unreadable = True
                 size, what = len(answer.body), repr(error)
                 _log.warning("an answer cannot be judged", status=status, bytes=size, error=what)
-            exceptional = Exceptional(index, Outcome.REJECTED, "unreadable answer")
-        if exceptional is not None:
-            self.outcomes.exceptions.append(exceptional)
+            self._end(key, Outcome.REJECTED, "unreadable answer")
         self.close(1)
         return retire
 
-    def _act(self, answer: Answer, decision: Decision) -> Exceptional | None:
-        """Do what the decision asks for. Returns the recipient's outcome; None: it is not known yet."""
-        index, then = answer.request.key, decision.then
-        self.outcomes.put_off += decision.outcome is Outcome.RETRY and decision.fault is not Fault.PHONE
+    def recipients(self, key: int) -> Sequence[int]:
+        """The positions in the batch of those whom the request ``key`` is for."""
+        return (key,)
+
+    def judge(self, answer: Answer, attempt: int) -> str | None:
+        """Judge one answer with a status, and act. Returns as :meth:`answer`."""
+        decision = self._decide(answer, attempt)
+        self.act(answer, decision, self.recipients(answer.request.key))
+        return decision.reason if decision.then not in _SAME_CONNECTION else None
+
+    def act(self, answer: Answer, decision: Decision, indexes: Sequence[int]) -> None:
+        """Do what a decision about the recipients at these positions asks for, and note their outcome if it is known.
+
+        A decision to renew the credential concerns the whole request.
+        """
+        then = decision.then
+        if decision.outcome is Outcome.RETRY and decision.fault is not Fault.PHONE:
+            self.outcomes.put_off += len(indexes)
         if then in _RENEWALS and not self._renewed and self._renew(answer, then):
             self._again.append(answer.request)
-            return None
+            return
         if then is Then.KEEP_TOKEN:
             self._renew(answer, then)
         self.outcomes.slow = max(self.outcomes.slow, decision.slow)
         sentence = decision.stop
         if decision.repeated is not None:
-            count = self._repeats[decision.reason] = self._repeats.get(decision.reason, 0) + 1
+            count = self._repeats[decision.reason] = self._repeats.get(decision.reason, 0) + len(indexes)
             if count >= _REPEATED:
                 sentence = decision.repeated
         if sentence is not None and self.outcomes.stop is None:
             self.outcomes.stop = sentence
             self.withdraw("the channel is paused")
         if decision.token_doubtful:
-            self._doubtful.append(Exceptional(index, decision.outcome, decision.reason, fault=decision.fault))
-            return None
-        return Exceptional(
-            index,
+            made = Exceptional(0, decision.outcome, decision.reason, fault=decision.fault)
+            self._doubtful += [made._replace(index=index) for index in indexes]
+            return
+        made = Exceptional(
+            0,
             decision.outcome,
             decision.reason,
             decision.after * self._jitter,
@@ -180,9 +190,19 @@ class Dispatch(Submission):
             decision.death,
             decision.fault,
         )
+        self.outcomes.exceptions += [made._replace(index=index) for index in indexes]
+
+    def _end(self, key: int, outcome: Outcome, reason: str, after: float = 0.0) -> None:
+        """Note the same outcome for all recipients of a request."""
+        fault = Fault.MOMENT
+        self.outcomes.exceptions += [
+            Exceptional(index, outcome, reason, after, fault=fault) for index in self.recipients(key)
+        ]
 
     def _end_unsent(self, outcome: Outcome, reason: str) -> None:
-        self.outcomes.exceptions += [Exceptional(row[0], outcome, reason) for row in self.take_unsent()]
+        self.outcomes.exceptions += [
+            Exceptional(index, outcome, reason) for row in self.take_unsent() for index in self.recipients(row[0])
+        ]
 
 
 def lifetime(batch: Batch, now: int) -> tuple[int, float]:

@@ -20,7 +20,7 @@ def main() -> None:
     row = Row(**order.pop("row"))
     meter = Meter(row, seconds, pushes)
     match row.client:
-        case "apns" | "fcm" | "webpush":
+        case "apns" | "fcm" | "huawei" | "rustore" | "webpush":
             trio.run(ours.transport, row.client, port, files, meter)
         case "engine":
             ours.engine(meter)

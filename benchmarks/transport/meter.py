@@ -24,6 +24,8 @@ _KINDS = {
     "apns": ("Transport.send, batches of 500", _OURS),
     "fcm": ("Transport.send, batches of 500", _OURS),
     "webpush": ("Transport.send, batches of 500", _OURS),
+    "rustore": ("Transport.send, batches of 500", _OURS),
+    "huawei": ("Transport.send, a request for 500", "h11"),
     "h2load": ("none: one request repeated", "nghttp2"),
     "go": ("a goroutine a stream", "x/net hpack"),
     "aioapns": ("a task a stream", "hpack by h2"),

@@ -24,9 +24,18 @@ from transports.fcm.transport import build as build_fcm
 from transports.http2.client import Http2Client
 from transports.http2.messages import Row, Template
 from transports.http2.pool import Pool
+from transports.huawei.transport import build as build_huawei
+from transports.rustore.transport import build as build_rustore
 from transports.webpush.tokens import sample
 from transports.webpush.transport import build as build_webpush
 
+BUILD: dict[str, Callable[[TransportSettings], Any]] = {
+    "apns": build_apns,
+    "fcm": build_fcm,
+    "huawei": build_huawei,
+    "rustore": build_rustore,
+    "webpush": build_webpush,
+}
 _BATCH = 500  # recipients of one task
 _KINDS = 40  # batches with recipients of their own, sent in turn
 
@@ -57,7 +66,7 @@ def _batches(platform: str, texts: str) -> list[Batch]:
     def token() -> str:
         if platform == "webpush":  # of one push service
             return sample(f"{rng.getrandbits(252):063x}0")
-        return f"{rng.getrandbits(256):064x}" if platform == "apns" else f"c{rng.getrandbits(80):x}:APA91b{'A' * 130}"
+        return f"{rng.getrandbits(256):064x}" if platform != "fcm" else f"c{rng.getrandbits(80):x}:APA91b{'A' * 130}"
 
     def recipient(at: int) -> Recipient:
         locale = _LOCALES[at % len(_LOCALES)] if texts else "en"
@@ -77,9 +86,15 @@ async def transport(platform: str, port: int, files: Files, meter: Meter) -> Non
     """``Transport.send`` of batches with real recipients and settled outcomes. Raises if a connection was lost."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(40))
     row = meter.row
+    origin = f"https://localhost:{port}"
     app, credentials = {
         "apns": ("com.example.news", {"key": str(files.apns_key), "key_id": "ABCDE12345", "team_id": "TEAM123456"}),
         "fcm": ("news-1a2b3", {"service_account": str(files.service_account)}),
+        "huawei": (
+            "104567891",
+            {"client_id": "104567891", "client_secret": str(files.secret), "token_uri": f"{origin}/token"},
+        ),
+        "rustore": ("news-1a2b3", {"service_token": str(files.secret)}),
         "webpush": ("https://news.example.com", {"vapid_key": str(files.apns_key), "subject": "mailto:a@example.com"}),
     }[platform]
     settings = TransportSettings(
@@ -87,11 +102,11 @@ async def transport(platform: str, port: int, files: Files, meter: Meter) -> Non
         platform=platform,
         app=app,
         credentials=credentials,
-        origin=f"https://localhost:{port}",
+        origin=origin,
         ca=Path(files.ca),
         connections=row.connections,
     )
-    sender: Any = {"apns": build_apns, "fcm": build_fcm, "webpush": build_webpush}[platform](settings)
+    sender: Any = BUILD[platform](settings)
     batches = _batches(platform, row.texts)
     workers = max(2, 2 * row.streams * row.connections // _BATCH)
     stopped = False

@@ -26,6 +26,7 @@ STREAMS = (100, 1_000)
 ECHO = "add_header apns-id $http_apns_id;"
 """As Apple answers, and as aioapns needs it: no two answers are alike."""
 FCM_ANSWER = '{"name":"projects/news-1a2b3/messages/0:1500415314455276%31bd1c9631bd1c96"}'
+HUAWEI_ANSWER = '{"code":"80000000","msg":"Success","requestId":"174411232263846500200001"}'
 
 _NGINX = """
 daemon off; worker_processes 1; pid {directory}/nginx.pid; error_log {directory}/error.log crit;
@@ -39,10 +40,11 @@ http {{
 }}
 """
 _SERVER = """
-server {{ listen 127.0.0.1:{port} ssl http2; http2_max_concurrent_streams {streams};
+server {{ listen 127.0.0.1:{port} ssl {http2}; http2_max_concurrent_streams {streams};
   location /3/ {{ {echo} return 200; }}
   location /fcm/ {{ return 201; }}
   location /token {{ return 200 '{{"access_token":"{token}","expires_in":3600}}'; }}
+  location /v1/104567891/ {{ default_type application/json; return 200 '{huawei}'; }}
   location /v1/ {{ default_type application/json; return 200 '{answer}'; }}
 }}
 """
@@ -63,6 +65,10 @@ class Files:
         return self.directory / "AuthKey_ABCDE12345.p8"
 
     @property
+    def secret(self) -> Path:
+        return self.directory / "secret"
+
+    @property
     def service_account(self) -> Path:
         return self.directory / "service-account.json"
 
@@ -81,6 +87,7 @@ class Files:
             "client_email": "push@news-1a2b3.iam.gserviceaccount.com",
             "token_uri": f"https://localhost:{token_port}/token",
         }
+        write_whole(self.secret, b"a-secret-of-nobody")
         write_whole(self.service_account, json.dumps(account).encode())
 
     def server_context(self) -> ssl.SSLContext:
@@ -97,12 +104,12 @@ def _pem(key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey) -> bytes:
 
 @contextlib.contextmanager
 def nginx(directory: Path, core: str | None = CORE) -> Iterator[tuple[Files, dict[tuple[int, str], int]]]:
-    """Run nginx; yields its files and a port for each number of streams and "nginx", "echoing" or "roomy".
+    """Run nginx; yields its files and a port for each number of streams and "nginx", "echoing", "roomy" or "http1".
 
     "roomy" allows twice as many streams as its number says: if a stream that has just ended still counts, Go opens
-    another connection.
+    another connection. "http1" does not speak HTTP/2.
     """
-    kinds = [(streams, kind) for streams in STREAMS for kind in ("nginx", "echoing", "roomy")]
+    kinds = [(streams, kind) for streams in STREAMS for kind in ("nginx", "echoing", "roomy", "http1")]
     ports = dict(zip(kinds, free_ports(len(kinds)), strict=True))
     files = Files(directory)
     files.make(ports[kinds[0]])
@@ -113,6 +120,8 @@ def nginx(directory: Path, core: str | None = CORE) -> Iterator[tuple[Files, dic
             streams=streams * (2 if kind == "roomy" else 1),
             token=token,
             answer=FCM_ANSWER,
+            huawei=HUAWEI_ANSWER,
+            http2="" if kind == "http1" else "http2",
             echo=ECHO * (kind == "echoing"),
         )
         for (streams, kind), port in ports.items()

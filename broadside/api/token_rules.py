@@ -56,7 +56,9 @@ class DeviceTokens:
             return self._platforms[platform].token(kind, token)
         except TokenError as error:
             said = f"{_told(token)}, of channel {channel} ({platform}), {error.what}"
-            others = [name for name, of in self._all().items() if name != platform and _recognised(of, token)]
+            others = [
+                name for name, of in self._all().items() if of.distinct and name != platform and _recognised(of, token)
+            ]
             remedy = f"this looks like a token of {others[0]}: is the channel right?" if others else error.remedy
             return Problem("token", said, remedy, _told(token))
 

@@ -45,14 +45,15 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     until_seconds: NotNegative | None = None
     """… until this one."""
     reason: str | None = None
-    """A reason other than the usual one: APNs ``reason``, FCM ``errorCode``."""
+    """A reason other than the usual one: APNs ``reason``, FCM ``errorCode``, RuStore ``status``, Huawei's
+    code (for all tokens of a request) or the cause in ``illegalTokens``."""
     status: Status | None = None
     """A status other than the usual one; required for ``refuse`` if the reason is not the provider's own.
 
     ``anything``: always this status.
     """
     message: str | None = None
-    """FCM: another sentence in the error."""
+    """FCM, RuStore, Huawei: another sentence in the error."""
     field: str | None = None
     """FCM: a ``BadRequest`` detail that names this field."""
     apns_reason: str | None = None
@@ -124,7 +125,7 @@ class CertificateRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 
 
 class TokenEndpointRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """FCM: how the token endpoint answers a valid assertion instead of granting a token."""
+    """FCM, Huawei: how the token endpoint answers a valid request instead of granting a token."""
 
     status: Status = 400
     error: str = "invalid_grant"
@@ -156,6 +157,8 @@ class Script(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     certificates: tuple[CertificateRule, ...] = ()
     first_streams: Count | None = None
     """APNs: streams allowed until a request with a valid token succeeds (default 1)."""
+    http: Literal["either", "1.1"] = "either"
+    """RuStore: which HTTP it offers."""
     streams: Count | None = None
     """Streams allowed (default: APNs 1000, FCM 100)."""
     stream_window: Window = 65_535
@@ -165,7 +168,7 @@ class Script(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     token_update_seconds: NotNegative = 1200.0
     """APNs: a new provider token sooner than this after the last one is refused with 429."""
     access_token_seconds: Count = 3599
-    """FCM: lifetime of an access token."""
+    """FCM, Huawei: lifetime of an access token."""
     token_endpoint: tuple[TokenEndpointRule, ...] = ()
     rules: tuple[Rule, ...] = ()
     connections: tuple[ConnectionFaultRule, ...] = ()
@@ -231,7 +234,7 @@ def _check(path: Path, script: Script) -> None:
 
 
 def _is_known(reason: str | None) -> bool:
-    return reason in reasons.APNS or reason in reasons.FCM or reason in reasons.WEBPUSH
+    return reason in reasons.KNOWN
 
 
 def _check_code(where: str, code: str) -> None:

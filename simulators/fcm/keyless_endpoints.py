@@ -73,7 +73,11 @@ class KeylessEndpoints:
         if not SCOPES.issuperset(parse_qs(query).get("scopes", [""])[0].split(",")):
             return _refuse(400, "metadata: invalid scopes")
         return _grant(
-            {"access_token": self._tokens.issue(now), "expires_in": self._tokens.life, "token_type": "Bearer"}
+            {
+                "access_token": self._tokens.issued.issue(now),
+                "expires_in": self._tokens.issued.life,
+                "token_type": "Bearer",
+            }
         )
 
     def _exchange(self, body: bytes) -> Judged:
@@ -101,8 +105,8 @@ class KeylessEndpoints:
             scopes = []
         if not isinstance(scopes, list) or not scopes or not SCOPES.issuperset(scopes):
             return _refuse(400, "Invalid scope", status="INVALID_ARGUMENT")
-        expires = datetime.fromtimestamp(now + self._tokens.life, UTC).isoformat().replace("+00:00", "Z")
-        return _grant({"accessToken": self._tokens.issue(now), "expireTime": expires})
+        expires = datetime.fromtimestamp(now + self._tokens.issued.life, UTC).isoformat().replace("+00:00", "Z")
+        return _grant({"accessToken": self._tokens.issued.issue(now), "expireTime": expires})
 
 
 def _grant(said: dict[str, Any]) -> Judged:

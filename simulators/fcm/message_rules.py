@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import msgspec
 
 from simulators.answers import Rejection
+from simulators.field_checks import (
+    Check,
+    an_object,
+    choice,
+    duration,
+    fields,
+    flag,
+    invalid,
+    matching,
+    text,
+    text_map,
+    texts,
+)
 
 _PAYLOAD_LIMIT: Final = 4096
 _TOPIC_LIMIT: Final = 2048
 _TTL_LIMIT: Final = 2_419_200
-_DURATION = re.compile(r"(\d+)(?:\.\d{1,9})?s")
 _COLOR = re.compile(r"#[0-9a-fA-F]{6}")
 _LABEL = re.compile(r"[A-Za-z0-9\-_.~%]{1,50}")
 _WHOLE = re.compile(r"-?[0-9]{1,10}")
@@ -28,28 +39,6 @@ _TOPIC = re.compile(r"[a-zA-Z0-9\-_.~%]{1,900}")
 TOKEN = re.compile(r"[A-Za-z0-9_:\-]{1,4096}")
 FID = re.compile(r"[A-Za-z0-9_\-]{1,64}")
 TARGETS: Final = ("token", "fid", "topic", "condition")
-
-#: A check returns what is wrong with a value, or None.
-Check = Callable[[Any, str], "Rejection | None"]
-
-
-def invalid(message: str, field: str) -> Rejection:
-    """A 400 whose details name a field."""
-    return Rejection(400, "INVALID_ARGUMENT", message, field)
-
-
-def _is(kind: type | tuple[type, ...], name: str) -> Check:
-    def check(value: Any, at: str) -> Rejection | None:
-        if isinstance(value, kind) and (kind is bool or not isinstance(value, bool)):
-            return None
-        return invalid(f"Invalid value at '{at}' ({name}), {value!r}", at)
-
-    return check
-
-
-_text = _is(str, "TYPE_STRING")
-_flag = _is(bool, "TYPE_BOOL")
-_object = _is(dict, "TYPE_MESSAGE")
 
 
 def _share(value: Any, at: str) -> Rejection | None:
@@ -75,7 +64,7 @@ def _time(value: Any, at: str) -> Rejection | None:
 
 
 def _link(value: Any, at: str) -> Rejection | None:
-    wrong = _text(value, at)
+    wrong = text(value, at)
     if wrong is None and value and not value.startswith("https://"):
         return invalid(f"{at} must be an https URL", at)
     return wrong
@@ -83,7 +72,7 @@ def _link(value: Any, at: str) -> Rejection | None:
 
 def _condition(value: Any, at: str) -> Rejection | None:
     """Up to five topics, joined by && and ||, in parentheses if both occur."""
-    wrong = _text(value, at)
+    wrong = text(value, at)
     if wrong is None and value:
         topics = len(_TERM.findall(value))
         if (
@@ -95,7 +84,7 @@ def _condition(value: Any, at: str) -> Rejection | None:
 
 
 def _apns_payload(value: Any, at: str) -> Rejection | None:
-    wrong = _object(value, at)
+    wrong = an_object(value, at)
     if wrong is None and "aps" in value and not isinstance(value["aps"], dict):
         return invalid("Invalid APNs payload: aps is an object", f"{at}.aps")
     if wrong is None and (size := len(msgspec.json.encode(value))) > _PAYLOAD_LIMIT:
@@ -103,25 +92,8 @@ def _apns_payload(value: Any, at: str) -> Rejection | None:
     return wrong
 
 
-def _texts(value: Any, at: str) -> Rejection | None:
-    if isinstance(value, list) and all(isinstance(item, str) for item in value):
-        return None
-    return invalid(f"Invalid value at '{at}' (repeated TYPE_STRING)", at)
-
-
-def _map(value: Any, at: str) -> Rejection | None:
-    """A string→string map."""
-    if not isinstance(value, dict):
-        return invalid(f"Invalid value at '{at}' (map)", at)
-    for number, item in enumerate(value.values()):
-        if not isinstance(item, str):
-            where = f"{at}[{number}].value"
-            return invalid(f"Invalid value at '{where}' (TYPE_STRING), {item!r}", where)
-    return None
-
-
 def _data(value: Any, at: str) -> Rejection | None:
-    wrong = _map(value, at)
+    wrong = text_map(value, at)
     if wrong is not None:
         return wrong
     for key in value:
@@ -130,37 +102,8 @@ def _data(value: Any, at: str) -> Rejection | None:
     return None
 
 
-def _choice(*names: str) -> Check:
-    def check(value: Any, at: str) -> Rejection | None:
-        if isinstance(value, str) and value in names:
-            return None
-        # proto3's JSON takes an enum's number as well.
-        if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < len(names):
-            return None
-        return invalid(f"Invalid value at '{at}' (enum), {value!r}", at)
-
-    return check
-
-
-def _matching(pattern: re.Pattern[str]) -> Check:
-    def check(value: Any, at: str) -> Rejection | None:
-        if isinstance(value, str) and pattern.fullmatch(value):
-            return None
-        if not isinstance(value, str):
-            return invalid(f"Invalid value at '{at}' (TYPE_STRING), {value!r}", at)
-        return invalid(f"{at} is {value!r}; it must match {pattern.pattern}", at)
-
-    return check
-
-
-def _duration(value: Any, at: str) -> Rejection | None:
-    if isinstance(value, str) and _DURATION.fullmatch(value):
-        return None
-    return invalid(f"Invalid value at '{at}' (Duration), Illegal duration format; duration must end with 's'", at)
-
-
 def _ttl(value: Any, at: str) -> Rejection | None:
-    wrong = _duration(value, at)
+    wrong = duration(value, at)
     if wrong is None and float(value[:-1]) > _TTL_LIMIT:
         return invalid(f"Invalid ttl: {value}; it is 0s to {_TTL_LIMIT}s", at)
     return wrong
@@ -169,55 +112,16 @@ def _ttl(value: Any, at: str) -> Rejection | None:
 def _durations(value: Any, at: str) -> Rejection | None:
     if not isinstance(value, list):
         return invalid(f"Invalid value at '{at}' (repeated Duration)", at)
-    return next((wrong for item in value if (wrong := _duration(item, at)) is not None), None)
+    return next((wrong for item in value if (wrong := duration(item, at)) is not None), None)
 
 
-def _camel(name: str) -> str:
-    return re.sub(r"_([a-z0-9])", lambda letter: letter[1].upper(), name)
-
-
-def _fields(known: Mapping[str, Check]) -> Check:
-    """An object of known fields, each under its snake_case or its camelCase name, never both."""
-    names = dict(known)
-    canonical = {name: name for name in known}
-    for name, inner_check in known.items():
-        camel = _camel(name)
-        names[camel] = inner_check
-        canonical[camel] = name
-
-    def check(value: Any, at: str) -> Rejection | None:
-        if not isinstance(value, dict):
-            return invalid(f"Invalid value at '{at}' (TYPE_MESSAGE)", at)
-        seen = set()
-        for key, item in value.items():
-            inner = names.get(key)
-            if inner is None:
-                where = at or "request"
-                return invalid(
-                    f"Invalid JSON payload received. Unknown name \"{key}\" at '{where}': Cannot find field.", at
-                )
-            name = canonical[key]
-            path = f"{at}.{name}" if at else name
-            if name in seen:
-                return invalid(f"Invalid JSON payload received. '{path}' is set twice.", path)
-            seen.add(name)
-            if item is None:
-                continue
-            wrong = inner(item, path)
-            if wrong is not None:
-                return wrong
-        return None
-
-    return check
-
-
-_NOTIFICATION = _fields({"title": _text, "body": _text, "image": _text})
-_LABELLED = {"analytics_label": _matching(_LABEL)}
-_LIGHTS = _fields(
+_NOTIFICATION = fields({"title": text, "body": text, "image": text})
+_LABELLED = {"analytics_label": matching(_LABEL)}
+_LIGHTS = fields(
     {
-        "color": _fields({"red": _share, "green": _share, "blue": _share, "alpha": _share}),
-        "light_on_duration": _duration,
-        "light_off_duration": _duration,
+        "color": fields({"red": _share, "green": _share, "blue": _share, "alpha": _share}),
+        "light_on_duration": duration,
+        "light_off_duration": duration,
     }
 )
 _ANDROID_SHOWN: dict[str, Check] = (
@@ -235,17 +139,17 @@ _ANDROID_SHOWN: dict[str, Check] = (
             "ticker",
             "image",
         ),
-        _text,
+        text,
     )
     | dict.fromkeys(
-        ("sticky", "local_only", "default_sound", "default_vibrate_timings", "default_light_settings"), _flag
+        ("sticky", "local_only", "default_sound", "default_vibrate_timings", "default_light_settings"), flag
     )
     | {
-        "color": _matching(_COLOR),
+        "color": matching(_COLOR),
         "event_time": _time,
-        "body_loc_args": _texts,
-        "title_loc_args": _texts,
-        "notification_priority": _choice(
+        "body_loc_args": texts,
+        "title_loc_args": texts,
+        "notification_priority": choice(
             "PRIORITY_UNSPECIFIED",
             "PRIORITY_MIN",
             "PRIORITY_LOW",
@@ -254,47 +158,47 @@ _ANDROID_SHOWN: dict[str, Check] = (
             "PRIORITY_MAX",
         ),
         "vibrate_timings": _durations,
-        "visibility": _choice("VISIBILITY_UNSPECIFIED", "PRIVATE", "PUBLIC", "SECRET"),
+        "visibility": choice("VISIBILITY_UNSPECIFIED", "PRIVATE", "PUBLIC", "SECRET"),
         "notification_count": _count,
         "light_settings": _LIGHTS,
-        "proxy": _choice("PROXY_UNSPECIFIED", "ALLOW", "DENY", "IF_PRIORITY_LOWERED"),
-        "bypass_proxy_notification": _flag,
+        "proxy": choice("PROXY_UNSPECIFIED", "ALLOW", "DENY", "IF_PRIORITY_LOWERED"),
+        "bypass_proxy_notification": flag,
     }
 )
-_ANDROID_NOTIFICATION = _fields(_ANDROID_SHOWN)
-_ANDROID = _fields(
+_ANDROID_NOTIFICATION = fields(_ANDROID_SHOWN)
+_ANDROID = fields(
     {
-        "collapse_key": _text,
-        "priority": _choice("NORMAL", "HIGH", "normal", "high"),
+        "collapse_key": text,
+        "priority": choice("NORMAL", "HIGH", "normal", "high"),
         "ttl": _ttl,
-        "restricted_package_name": _text,
+        "restricted_package_name": text,
         "data": _data,
         "notification": _ANDROID_NOTIFICATION,
-        "fcm_options": _fields(_LABELLED),
-        "direct_boot_ok": _flag,
-        "bandwidth_constrained_ok": _flag,
-        "restricted_satellite_ok": _flag,
+        "fcm_options": fields(_LABELLED),
+        "direct_boot_ok": flag,
+        "bandwidth_constrained_ok": flag,
+        "restricted_satellite_ok": flag,
     }
 )
-_REMOTE = _fields(
+_REMOTE = fields(
     {
-        "notification": _fields(_ANDROID_SHOWN | {"id": _count}),
-        "mutable_content": _flag,
-        "use_as_v1_data_message": _flag,
+        "notification": fields(_ANDROID_SHOWN | {"id": _count}),
+        "mutable_content": flag,
+        "use_as_v1_data_message": flag,
     }
 )
-_ANDROID_V2_FIELDS = _fields(
+_ANDROID_V2_FIELDS = fields(
     {
-        "collapse_key": _text,
+        "collapse_key": text,
         "ttl": _ttl,
-        "restricted_package_name": _text,
+        "restricted_package_name": text,
         "data": _data,
         "remote_notification": _REMOTE,
-        "background_sync": _fields({}),
-        "fcm_options": _fields(_LABELLED),
-        "direct_boot_ok": _flag,
-        "bandwidth_constrained_ok": _flag,
-        "restricted_satellite_ok": _flag,
+        "background_sync": fields({}),
+        "fcm_options": fields(_LABELLED),
+        "direct_boot_ok": flag,
+        "bandwidth_constrained_ok": flag,
+        "restricted_satellite_ok": flag,
     }
 )
 
@@ -313,28 +217,28 @@ def _android_v2(value: Any, at: str) -> Rejection | None:
     return None
 
 
-_APNS = _fields(
+_APNS = fields(
     {
-        "headers": _map,
+        "headers": text_map,
         "payload": _apns_payload,
-        "fcm_options": _fields(_LABELLED | {"image": _text}),
-        "live_activity_token": _text,
+        "fcm_options": fields(_LABELLED | {"image": text}),
+        "live_activity_token": text,
     }
 )
-_WEBPUSH = _fields(
+_WEBPUSH = fields(
     {
-        "headers": _map,
-        "data": _map,
-        "notification": _object,
-        "fcm_options": _fields(_LABELLED | {"link": _link}),
+        "headers": text_map,
+        "data": text_map,
+        "notification": an_object,
+        "fcm_options": fields(_LABELLED | {"link": _link}),
     }
 )
-_MESSAGE = _fields(
+_MESSAGE = fields(
     {
-        "name": _text,
-        "token": _text,
-        "fid": _text,
-        "topic": _text,
+        "name": text,
+        "token": text,
+        "fid": text,
+        "topic": text,
         "condition": _condition,
         "data": _data,
         "notification": _NOTIFICATION,
@@ -342,10 +246,10 @@ _MESSAGE = _fields(
         "android_v2": _android_v2,
         "apns": _APNS,
         "webpush": _WEBPUSH,
-        "fcm_options": _fields(_LABELLED),
+        "fcm_options": fields(_LABELLED),
     }
 )
-_REQUEST = _fields({"validate_only": _flag, "message": _MESSAGE})
+_REQUEST = fields({"validate_only": flag, "message": _MESSAGE})
 
 
 def check_request(request: Any) -> Rejection | None:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import secrets
 from typing import Final
 from urllib.parse import parse_qs
 
 import jwt
 import msgspec
 
-from simulators.answers import STATUS, TwinAnswer
-from simulators.faults.script import TokenEndpointRule
+from simulators.answers import TwinAnswer
+from simulators.issued_tokens import IssuedTokens
 from simulators.twin_credentials import TwinServiceAccount
 
 GRANT: Final = "urn:ietf:params:oauth:grant-type:jwt-bearer"
@@ -32,23 +31,12 @@ class TokenEndpoint:
 
     def __init__(self, account: TwinServiceAccount, life: int) -> None:
         self._account = account
-        self._life = life
-        self._issued: dict[bytes, float] = {}
-
-    @property
-    def life(self) -> int:
-        """Seconds for which an access token is valid."""
-        return self._life
+        self.issued = IssuedTokens("ya29.twin-", life)
 
     @property
     def email(self) -> str:
         """The service account's address."""
         return self._account.email
-
-    def is_good(self, token: bytes, now: float) -> bool:
-        """Whether this endpoint issued ``token`` and it has not expired (``now``: seconds UTC)."""
-        expires = self._issued.get(token)
-        return expires is not None and now < expires
 
     def answer(self, fields: dict[bytes, bytes], body: bytes, now: float) -> tuple[TwinAnswer, str | None]:
         """Judge one request; also return why it was refused, if it was."""
@@ -68,15 +56,7 @@ class TokenEndpoint:
         error = self._judge(assertions[0], now)
         if error is not None:
             return _refuse(b"400", *error)
-        granted = {"access_token": self.issue(now), "expires_in": self._life, "token_type": "Bearer"}
-        return TwinAnswer(((b":status", b"200"), _JSON), msgspec.json.encode(granted)), None
-
-    def issue(self, now: float) -> str:
-        """Make an access token that is valid from ``now`` on (seconds UTC)."""
-        token = "ya29.twin-" + secrets.token_urlsafe(48)
-        self._issued = {known: expires for known, expires in self._issued.items() if expires > now}
-        self._issued[token.encode()] = now + self._life
-        return token
+        return self.issued.grant(now), None
 
     def _judge(self, assertion: str, now: float) -> tuple[str, str] | None:
         try:
@@ -111,15 +91,6 @@ class TokenEndpoint:
         if not scopes or not SCOPES.issuperset(scopes):
             return "invalid_scope", "Invalid OAuth scope or ID token audience provided."
         return None
-
-
-def refused_by(rule: TokenEndpointRule) -> tuple[TwinAnswer, str]:
-    """Return the answer that a script gives instead of an access token, and the reason it is counted under."""
-    said = msgspec.json.encode({"error": rule.error, "error_description": "The script says so."})
-    body = said if rule.body is None else rule.body.encode()
-    answer = TwinAnswer((STATUS[rule.status], _JSON), body, rule.delay_ms / 1000)
-    answer.mute = rule.mute
-    return answer, f"token: {rule.error}" if rule.body is None else f"token: {rule.status}"
 
 
 def _refuse(status: bytes, error: str, description: str) -> tuple[TwinAnswer, str]:

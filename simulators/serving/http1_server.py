@@ -1,12 +1,14 @@
-"""HTTP/1.1 for the token endpoint: ordinary HTTP libraries ask for tokens that way. Speed does not matter here."""
+"""HTTP/1.1, for token endpoints and for providers that do not speak HTTP/2. Speed does not matter here."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 import h11
 import trio
 
+from simulators.faults.script import ConnectionFaultRule
 from simulators.http2.header_compression import Field
 from simulators.http2.received_request import ReceivedRequest
 from simulators.ledger import Ledger
@@ -15,9 +17,20 @@ from simulators.provider import Session
 _BODY_LIMIT: Final = 262_144
 
 
-async def serve_http1(stream: trio.abc.Stream, session: Session, ledger: Ledger, scheme: bytes = b"https") -> None:
-    """Serve requests one after the other until the client closes or breaks the protocol."""
+async def serve_http1(
+    stream: trio.abc.Stream,
+    session: Session,
+    ledger: Ledger,
+    faults: Sequence[ConnectionFaultRule] = (),
+    scheme: bytes = b"https",
+) -> None:
+    """Serve requests one after the other until the client closes or breaks the protocol.
+
+    ``faults``: by rising ``after``. Of them HTTP/1.1 can play the ends (``close``, ``cut``, ``goaway``) and ``mute``.
+    """
     connection = h11.Connection(h11.SERVER)
+    ends = [fault for fault in faults if fault.do in ("close", "cut", "goaway", "mute")]
+    taken = 0
     try:
         while True:
             request = await _receive(stream, connection, scheme)
@@ -25,6 +38,12 @@ async def serve_http1(stream: trio.abc.Stream, session: Session, ledger: Ledger,
                 return
             answer = session.answer(request)
             ledger.flush()
+            taken += 1
+            fault = ends[0] if ends and taken >= ends[0].after else None
+            if fault is not None and fault.do == "mute":
+                await trio.sleep_forever()
+            if fault is not None and fault.unanswered:
+                return
             if answer.delay:
                 await trio.sleep(answer.delay)
             if answer.mute:
@@ -37,6 +56,8 @@ async def serve_http1(stream: trio.abc.Stream, session: Session, ledger: Ledger,
             out += connection.send(h11.Data(data=answer.body)) or b""
             out += connection.send(h11.EndOfMessage()) or b""
             await stream.send_all(out)
+            if fault is not None:
+                return
             if connection.our_state is not h11.DONE or connection.their_state is not h11.DONE:
                 return
             connection.start_next_cycle()

@@ -180,10 +180,12 @@ class Granted:
     value = b"Bearer x"
     fault = outage = missing_since = None
 
-    async def run(self) -> None:
-        await trio.sleep_forever()
+    def missing(self, provider: str) -> None: ...
 
-    async def wait(self) -> None:
+    async def beside(self, work: Any) -> None:
+        await work()
+
+    async def wait_for(self, batch: object, now: int, provider: str) -> None:
         await trio.lowlevel.checkpoint()
 
     def renew(self, refused: bytes) -> None: ...

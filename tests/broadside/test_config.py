@@ -12,7 +12,9 @@ from broadside.config.network import Network
 from broadside.config.tarantool import OwnQueue, ServerConfig
 from broadside.demo.demo_config import demo_config, load_or_demo
 from broadside.errors import ConfigError, shown
+from transports import registry
 
+KNOWN = ", ".join(registry.platforms())
 EXAMPLE = Path(__file__).parents[2] / "broadside.example.toml"
 CHANNEL = """
 [channels.ios]
@@ -73,7 +75,7 @@ MISTAKES = {
     ),
     "a quiet channel for iPhones": (
         APNS.replace("app =", 'quiet_channel = "quiet"\napp ='),
-        "channels.ios.quiet_channel: has no use on apns (remove it: it is for fcm)",
+        "channels.ios.quiet_channel: has no use on apns (remove it: it is for fcm, rustore)",
     ),
     "devices that there are not": (
         TWIN + 'devices = ["android", "iphone"]\n',
@@ -152,7 +154,7 @@ MISTAKES = {
     "no channel": ("[node]\n", "channels: there is none, so nothing can be sent (as in [channels.ios-news]"),
     "an empty channels table": ("[channels]\n", "channels: there is none, so nothing can be sent"),
     "a bad channel name": (APNS.replace("ios", "iOS"), 'channels.iOS: "iOS" cannot be a channel\'s name'),
-    "an unknown platform": (APNS.replace('"apns"', '"apple"'), 'unknown platform "apple" (known: apns, fcm, webpush)'),
+    "an unknown platform": (APNS.replace('"apns"', '"apple"'), f'unknown platform "apple" (known: {KNOWN})'),
     "no platform": ('[channels.ios]\napp = "a"\n', 'channels.ios.platform: is missing (as in platform = "apns")'),
     "an empty app": (APNS.replace("com.example.news", ""), 'channels.ios.app: "" is not an app id'),
     "rate zero": (APNS + "rate = 0\n", "channels.ios.rate: 0 is out of range, must be > 0 (pushes a second"),

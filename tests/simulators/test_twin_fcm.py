@@ -343,8 +343,8 @@ def test_an_access_token_ends_when_it_was_said_to(endpoint: tuple[TokenEndpoint,
     granted = json.loads(tokens.answer(FORM, form(assertion=assertion(account)), now)[0].body)
     issued = granted["access_token"].encode()
     assert granted["expires_in"] == 3599
-    assert tokens.is_good(issued, now + 3598)
-    assert not tokens.is_good(issued, now + 3600)
+    assert tokens.issued.is_good(issued, now + 3598)
+    assert not tokens.issued.is_good(issued, now + 3600)
 
 
 async def test_httpx_gets_a_token_and_h2_pushes_with_it(start_twin: StartTwin, tmp_path: Path) -> None:

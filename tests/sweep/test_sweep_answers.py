@@ -26,7 +26,7 @@ from tests.sweep.campaign import MESSAGE, Campaign
 
 TTL = 8_000
 """Ms: a phone whose provider wants more time than that has expired."""
-APPS = {"apns": "com.example.news", "fcm": "twin-project"}
+APPS = {"apns": "com.example.news", "fcm": "twin-project", "huawei": "twin-project", "rustore": "twin-project"}
 _campaigns = itertools.count(1 << 41)
 
 
@@ -55,7 +55,7 @@ class Odd(Campaign):
 
 
 def phones(platform: str, channel: str, count: int) -> list[list[Any]]:
-    tokens = (f"{n + 1:064x}" if platform == "apns" else f"{n:0>22}:APA91b{'x' * 134}" for n in range(count))
+    tokens = (f"{n + 1:064x}" if platform != "fcm" else f"{n:0>22}:APA91b{'x' * 134}" for n in range(count))
     return [[channel, token, "token", 1000, "en", "UTC", "AT", "1", "", None, [], {}] for token in tokens]
 
 
@@ -140,7 +140,7 @@ async def test_a_slice_of_all_answers_settles_every_batch(
 
 @pytest.mark.sweep
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("platform", ["apns", "fcm"])
+@pytest.mark.parametrize("platform", ["apns", "fcm", "huawei", "rustore"])
 async def test_five_thousand_drawn_answers_settle_every_batch(
     platform: str, own_tarantool: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

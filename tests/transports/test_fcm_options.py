@@ -16,6 +16,7 @@ from campaigns.presentation import Presentation
 from simulators.fcm.message_rules import check_request
 from transports.errors import PayloadError
 from transports.fcm import payload
+from transports.json_texts.body import kept_for
 
 CAMPAIGN = "aaaaaaaaaaaah"
 EVERYTHING: dict[str, Any] = {
@@ -82,7 +83,7 @@ EVERYTHING: dict[str, Any] = {
 
 def sent(fcm: dict[str, Any], **more: Any) -> dict[str, Any]:
     message = Message(**{"title": "Flood", "body": "Leave the valley", **more}, options={"fcm": fcm})
-    body = json.loads(b'{"message":{"token":"t' + payload.kept_for(60)(payload.render(message, CAMPAIGN).tail))
+    body = json.loads(b'{"message":{"token":"t' + kept_for(60, 2_419_200)(payload.render(message, CAMPAIGN).tail))
     assert check_request(body) is None, "Google would refuse it"
     said: dict[str, Any] = body["message"]
     return said
@@ -91,7 +92,7 @@ def sent(fcm: dict[str, Any], **more: Any) -> dict[str, Any]:
 def content(message: Message, **known: Any) -> dict[str, Any]:
     app = payload.KnownApp(**known)
     said: dict[str, Any] = json.loads(
-        b'{"t":"' + payload.kept_for(60)(payload.render(message, CAMPAIGN, app=app).tail)[:-1]
+        b'{"t":"' + kept_for(60, 2_419_200)(payload.render(message, CAMPAIGN, app=app).tail)[:-1]
     )
     return said
 

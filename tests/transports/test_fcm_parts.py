@@ -14,6 +14,7 @@ from transports.decision import LONGEST_WAIT, Then
 from transports.errors import CredentialsError, PayloadError
 from transports.fcm import credentials, outcomes, payload
 from transports.fcm.outcomes import Refusal
+from transports.json_texts.body import addressed, kept_for
 
 
 @pytest.mark.parametrize(
@@ -159,8 +160,8 @@ targets = st.tuples(token_text, st.sampled_from(["token", "fid", "apns"]))
 def test_a_spliced_body_is_the_json_it_should_be(targets, validate_only):
     message = Message(title='"t"', body="b", url="https://e.com", data={"k": "v"})
     recipients = [Recipient(1, token, kind, 0, "") for token, kind in targets]
-    tails = [payload.kept_for(60)(payload.render(message, "aaaaaaaaaaaah").tail)] * len(targets)
-    contents = payload.addressed(recipients, tails, validate_only)
+    tails = [kept_for(60, 2_419_200)(payload.render(message, "aaaaaaaaaaaah").tail)] * len(targets)
+    contents = addressed(recipients, tails, payload.JUDGING_HEADS if validate_only else payload.HEADS)
     assert len(contents) == len(targets)
     for (token, kind), content in zip(targets, contents, strict=True):
         if kind == "apns":

@@ -9,6 +9,8 @@ import trio
 
 from campaigns.message import Message
 from campaigns.outcome import Death, Outcome
+from transports import token_grants
+from transports.access_token import AccessToken
 from transports.contract import Quota, TransportSettings
 from transports.errors import ConnectionLost
 from transports.fcm import credentials
@@ -36,7 +38,7 @@ class Google:
 @pytest.fixture
 def google(monkeypatch):
     google = Google()
-    monkeypatch.setattr(credentials, "post_form", google.post)
+    monkeypatch.setattr(token_grants, "post_form", google.post)
     return google
 
 
@@ -138,7 +140,7 @@ async def test_a_token_is_renewed_before_it_ends(lifetime, again, google, servic
     path = tmp_path / "account.json"
     path.write_text(json.dumps(service_account))
     google.answers = [(200, {"access_token": "a", "expires_in": lifetime}), (200, {"access_token": "b"})]
-    token = credentials.AccessToken(credentials.KeyGrant(credentials.load({"service_account": str(path)})))
+    token = AccessToken(credentials.grant(credentials.load({"service_account": str(path)})))
     async with trio.open_nursery() as nursery:
         nursery.start_soon(token.run)
         await trio.sleep(again - 0.1)
@@ -234,7 +236,4 @@ async def test_secrets_are_in_no_repr(service_account, tmp_path):
     path.write_text(json.dumps(service_account))
     account = credentials.load({"service_account": str(path)})
     assert "key=" not in repr(account)
-    assert (
-        repr(credentials.AccessToken(credentials.KeyGrant(account)))
-        == "AccessToken('push@news-1a2b3.iam.gserviceaccount.com')"
-    )
+    assert repr(AccessToken(credentials.grant(account))) == "AccessToken('push@news-1a2b3.iam.gserviceaccount.com')"

@@ -14,8 +14,9 @@ import trio
 from simulators.serving.service import TwinReady, serve_twin
 from transports.contract import TransportSettings
 from transports.errors import ConnectionLost, CredentialsError
-from transports.fcm import grants, keyless
+from transports.fcm import keyless
 from transports.fcm.transport import build
+from transports.token_grants import GrantRefused
 
 PROJECT = "twin-project"
 
@@ -83,7 +84,7 @@ async def test_a_refused_identity_is_a_sentence(tmp_path: Path, break_it: Any, s
         assert (await source.ask()).seconds == pytest.approx(3600, abs=5)
         break_it(ready)
         source, _ = keyless.source({"workload_identity": str(external(ready))}, Path(ready.ca))
-        with pytest.raises(grants.GrantRefused) as caught:
+        with pytest.raises(GrantRefused) as caught:
             await source.ask()
         assert says in str(caught.value)
         assert "check the pool's provider" in str(caught.value)
@@ -94,7 +95,7 @@ async def test_an_identity_that_may_not_be_the_account_is_a_sentence(tmp_path: P
         text = external(ready).read_text()
         external(ready).write_text(text.replace("serviceAccounts/twin@", "serviceAccounts/other@"))
         source, _ = keyless.source({"workload_identity": str(external(ready))}, Path(ready.ca))
-        with pytest.raises(grants.GrantRefused, match="to let the workload be its service account"):
+        with pytest.raises(GrantRefused, match="to let the workload be its service account"):
             await source.ask()
 
 
@@ -102,7 +103,7 @@ async def test_a_machine_without_such_an_account_is_a_sentence(tmp_path: Path, m
     async with twin(tmp_path / "twin") as ready:
         monkeypatch.setenv("GCE_METADATA_HOST", f"127.0.0.1:{ready.port}")
         source, _ = keyless.source({"metadata_server": "nobody@example.iam.gserviceaccount.com"})
-        with pytest.raises(grants.GrantRefused, match="this machine's identity"):
+        with pytest.raises(GrantRefused, match="this machine's identity"):
             await source.ask()
 
 

@@ -15,6 +15,7 @@ from hyperframe.frame import GoAwayFrame
 from campaigns.message import Message
 from campaigns.outcome import Outcome
 from transports.errors import ConnectionLost, CredentialsError
+from transports.http2.client import Http2Client
 from transports.http2.connection import Timing, dial, parse_origin
 from transports.tls.context import client_context
 
@@ -249,8 +250,7 @@ async def test_load_is_spread_over_all_connections(peer, make_apns, make_batch, 
 
 async def test_a_connection_rotates_before_its_stream_ids_end(peer, make_apns, make_batch, running):
     transport = make_apns(peer)
-    make_client = transport.pool._client
-    transport.pool._client = lambda: make_client(last_id=199)
+    transport.pool._engines = {"h2": lambda: Http2Client(last_id=199)}
     async with running(transport):
         outcomes = await transport.send(make_batch(350))
     assert outcomes.delivered == 350

@@ -11,6 +11,7 @@ from campaigns.message import Message, Urgency
 from campaigns.recipient import Recipient
 from transports.apns import payload as apns
 from transports.fcm import payload as fcm
+from transports.json_texts.body import addressed
 
 
 def message(urgency: Urgency | None, **options: Any) -> Message:
@@ -24,7 +25,7 @@ def of_apple(told: Message) -> tuple[int, Any]:
 
 def of_google(told: Message) -> dict[str, Any]:
     tail = fcm.render(told, "aaaaaaaaaaaaa", 60).tail
-    (body,) = fcm.addressed([Recipient(1, "t", "token", 1, "en")], [tail], validate_only=False)
+    (body,) = addressed([Recipient(1, "t", "token", 1, "en")], [tail], fcm.HEADS)
     assert body is not None
     said: dict[str, Any] = msgspec.json.decode(body)["message"]
     return said

@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 from transports import credential_entries
 from transports.apns.fields import SIGNING_KEY
 from transports.contract import ENVIRONMENT
+from transports.elapsed import elapsed
 from transports.errors import CredentialsError
 
 RENEW_AFTER = 40 * 60
@@ -24,14 +25,6 @@ SHARED_RENEW_AFTER = 50 * 60
 """The same for a token from another process, which has ten minutes to send the next one."""
 _MIN_AGE = 20 * 60
 _CLOCK_SKEW = 60
-
-
-def elapsed() -> float:
-    """Seconds of ``CLOCK_BOOTTIME``, sleep included: the same in all processes of a machine, and nobody can set it.
-
-    macOS has no clock of that name: its ``CLOCK_MONOTONIC`` counts sleep.
-    """
-    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 class ProviderToken:

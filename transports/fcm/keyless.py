@@ -10,6 +10,7 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from urllib.parse import quote
 
@@ -19,10 +20,10 @@ import trio
 from transports import credential_entries, foreign
 from transports.errors import ConnectionLost, CredentialsError
 from transports.fcm import credentials as keys
-from transports.fcm import grants
 from transports.fcm.fields import METADATA_SERVER, SERVICE_ACCOUNT, WORKLOAD_IDENTITY
-from transports.http1 import ask, post_form
+from transports.http1 import ask
 from transports.proxy import Proxy
+from transports.token_grants import TIMEOUT, FormGrant, Granted, TokenSource, checked, granted, read
 
 METADATA_HOST = "metadata.google.internal"
 """Every machine of Google Cloud has it; ``GCE_METADATA_HOST`` names another, as for Google's own libraries."""
@@ -42,21 +43,20 @@ class MetadataServer:
         host = os.environ.get("GCE_METADATA_HOST") or METADATA_HOST
         path = f"/computeMetadata/v1/instance/service-accounts/{quote(account)}/token"
         self._url = f"http://{host}{path}"
-        self._query = f"?scopes={quote(grants.SCOPE, safe='')}"
+        self._query = f"?scopes={quote(keys.SCOPE, safe='')}"
 
     @property
     def name(self) -> str:
         """The account's name on this machine."""
         return f"metadata server: {self._account}"
 
-    async def ask(self) -> grants.Granted:
+    async def ask(self) -> Granted:
         """See ``TokenSource``."""
         flavor = {"Metadata-Flavor": "Google"}
-        status, body = await ask("GET", self._url + self._query, None, grants.TIMEOUT, headers=flavor)
+        status, body = await ask("GET", self._url + self._query, None, TIMEOUT, headers=flavor)
+        refused = "Google refuses this machine's identity"
         remedy = "give this machine, or this pod's account, a service account with the role to send"
-        return grants.granted(
-            self._url, grants.read(self._url, status, body, "this machine's identity", remedy, missing=True)
-        )
+        return granted(self._url, read(self._url, status, body, refused, remedy, missing=True))
 
 
 class _Format(msgspec.Struct):
@@ -80,6 +80,13 @@ class _ExternalAccount(msgspec.Struct):
     credential_source: _CredentialSource = msgspec.field(default_factory=_CredentialSource)
 
 
+class _Impersonated(msgspec.Struct, rename="camel"):
+    """The answer of a service account's ``generateAccessToken``."""
+
+    access_token: str
+    expire_time: datetime
+
+
 @dataclass(frozen=True, slots=True)
 class WorkloadIdentity:
     """A token of the platform that the node runs on (a Kubernetes service account's), exchanged for one of Google's."""
@@ -94,42 +101,41 @@ class WorkloadIdentity:
         """Who it is to Google."""
         return self.account.service_account_impersonation_url.rpartition("/")[2] or self.account.audience
 
-    async def ask(self) -> grants.Granted:
+    async def ask(self) -> Granted:
         """See ``TokenSource``."""
         account, url = self.account, self.account.token_url
         form = {
             "grant_type": _EXCHANGE,
             "audience": account.audience,
-            "scope": _CLOUD if account.service_account_impersonation_url else grants.SCOPE,
+            "scope": _CLOUD if account.service_account_impersonation_url else keys.SCOPE,
             "requested_token_type": _ACCESS_TOKEN,
             "subject_token_type": account.subject_token_type,
             "subject_token": await self._subject_token(),
         }
-        status, body = await post_form(url, form, self.ca, grants.TIMEOUT, self.proxy)
+        refused = "Google refuses the workload's identity"
         remedy = "check the pool's provider, its audience and the attributes that it asks for"
-        found = grants.granted(url, grants.read(url, status, body, "the workload's identity", remedy))
+        found = await FormGrant(self.name, url, lambda: form, refused, remedy, self.ca, self.proxy).ask()
         return await self._impersonated(found.token) if account.service_account_impersonation_url else found
 
-    async def _impersonated(self, token: str) -> grants.Granted:
+    async def _impersonated(self, token: str) -> Granted:
         url = self.account.service_account_impersonation_url
         headers = {"authorization": f"Bearer {token}"}
-        wanted = {"scope": [grants.SCOPE], "lifetime": "3600s"}
-        status, body = await ask("POST", url, self.ca, grants.TIMEOUT, self.proxy, headers, json=wanted)
+        wanted = {"scope": [keys.SCOPE], "lifetime": "3600s"}
+        status, body = await ask("POST", url, self.ca, TIMEOUT, self.proxy, headers, json=wanted)
+        refused = "Google refuses to let the workload be its service account"
         remedy = "let the workload's identity be that service account (roles/iam.workloadIdentityUser)"
+        good = read(url, status, body, refused, remedy, missing=True)
         try:
-            said = msgspec.json.decode(
-                grants.read(url, status, body, "to let the workload be its service account", remedy, missing=True),
-                type=grants.Impersonated,
-            )
+            said = msgspec.json.decode(good, type=_Impersonated)
         except foreign.UNREADABLE:
             raise ConnectionLost(f"{url} answered 200 without a token") from None
-        return grants.Granted(grants.checked(url, said.access_token), said.expire_time.timestamp() - self.clock())
+        return Granted(checked(url, said.access_token), said.expire_time.timestamp() - self.clock())
 
     async def _subject_token(self) -> str:
         """Read it anew each time: the platform renews it."""
         source = self.account.credential_source
         if source.url:
-            status, body = await ask("GET", source.url, None, grants.TIMEOUT, headers=source.headers)
+            status, body = await ask("GET", source.url, None, TIMEOUT, headers=source.headers)
             if status != 200:
                 raise ConnectionLost(f"{source.url} answered {status}")
         else:
@@ -148,7 +154,7 @@ class WorkloadIdentity:
 
 def source(
     given: Mapping[str, str], ca: Path | None = None, proxy: Proxy | None = None, clock: Callable[[], float] = time.time
-) -> tuple[grants.TokenSource, str]:
+) -> tuple[TokenSource, str]:
     """The way that a channel's ``credentials`` name, and the project of their file (empty: it names none).
 
     Raises ``CredentialsError`` naming the field and the remedy.
@@ -159,7 +165,7 @@ def source(
     if WORKLOAD_IDENTITY.name in given:
         return WorkloadIdentity(_external_account(given), ca, proxy, clock), ""
     found = keys.load(given)
-    return keys.KeyGrant(found, ca, proxy, clock), found.project_id
+    return keys.grant(found, ca, proxy, clock), found.project_id
 
 
 def _external_account(given: Mapping[str, str]) -> _ExternalAccount:

@@ -7,14 +7,14 @@ Source: firebase.google.com/docs/reference/fcm/rest/v1/projects.messages. Names 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Any, Literal, TypeAlias, get_args
 
-import msgspec
 from msgspec import Meta, Struct
 
 from transports.errors import PayloadError
+from transports.json_texts.option_reader import OptionReader, wrong
 
 MAX_TTL = 2_419_200
 """Seconds: four weeks."""
@@ -155,7 +155,6 @@ class FcmOptions(Struct, forbid_unknown_fields=True):
     fcm_options: Labelled | None = None
 
 
-_ROOT = "message.options.fcm"
 _ADVICE = {
     "analytics_label": "1 to 50 of A-Z a-z 0-9 - _ . ~ %",
     "android.notification.color": "#rrggbb",
@@ -175,7 +174,8 @@ _ADVICE = {
     **dict.fromkeys(("red", "green", "blue", "alpha"), "a number from 0 to 1"),
 }
 """What each field must be: the end of its error message."""
-_TYPES = {"bool": "true or false", "str": "a text", "object": "an object", "array": "an array", "int": "a whole number"}
+_READER = OptionReader("fcm", FcmOptions, _ADVICE)
+_ROOT = _READER.root
 _HEADERS: Mapping[str, tuple[str, str]] = {
     "apns-priority": (r"1|5|10", "1, 5 or 10"),
     "apns-expiration": (r"\d{1,15}", "seconds since 1970"),
@@ -191,22 +191,19 @@ _RESERVED = frozenset(("from", "gcm", "message_type"))
 
 def read(given: Mapping[str, Any]) -> dict[str, Any]:
     """Check the options and write their names as snake_case. Raises ``PayloadError`` naming field, value and remedy."""
-    plain: dict[str, Any] = _canonical(dict(given), FcmOptions, _ROOT)
+    plain = _READER.named(given)
     android = plain.get("android")
     if isinstance(android, dict) and isinstance(priority := android.get("priority"), str):
         android["priority"] = priority.upper()
-    try:
-        msgspec.convert(plain, FcmOptions)
-    except msgspec.ValidationError as error:
-        raise _explained(plain, error) from None
+    _READER.check(plain)
     if android and (ttl := android.get("ttl")) is not None and float(ttl[:-1]) > MAX_TTL:
-        raise _wrong(f"{_ROOT}.android.ttl", ttl, _ADVICE["ttl"])
+        raise wrong(f"{_ROOT}.android.ttl", ttl, _ADVICE["ttl"])
     moment = ((android or {}).get("notification") or {}).get("event_time")
     if moment is not None and not _MOMENT.fullmatch(moment):
-        raise _wrong(f"{_ROOT}.android.notification.event_time", moment, _ADVICE["event_time"])
+        raise wrong(f"{_ROOT}.android.notification.event_time", moment, _ADVICE["event_time"])
     aps = ((plain.get("apns") or {}).get("payload") or {}).get("aps", {})
     if aps is not None and not isinstance(aps, dict):
-        raise _wrong(f"{_ROOT}.apns.payload.aps", aps, "an object of Apple's keys")
+        raise wrong(f"{_ROOT}.apns.payload.aps", aps, "an object of Apple's keys")
     if android and android.get("data"):
         check_data(android["data"], f"{_ROOT}.android.data")
     for part, names in (("apns", r"apns-[a-z-]+"), ("webpush", r"(?!authorization)[a-z0-9-]+")):
@@ -221,73 +218,10 @@ def check_data(data: Mapping[str, str], where: str) -> None:
             raise PayloadError(f'{where}: the key "{name}" is reserved by FCM; rename it')
 
 
-def _canonical(value: Any, kind: type[Struct], where: str) -> Any:
-    """``value`` with the names of ``kind``'s fields in snake_case, at every level; the editor's own keys stay as is."""
-    if not isinstance(value, dict):
-        return value
-    fields = _FIELDS[kind]
-    found: dict[str, Any] = {}
-    for name, inner in value.items():
-        if name not in fields:
-            known = ", ".join(field.name for field in msgspec.structs.fields(kind))
-            raise PayloadError(f"{where}.{name}: unknown field; the known ones: {known}")
-        plain, nested = fields[name]
-        if plain in found:
-            raise PayloadError(f"{where}.{plain}: is given twice (as {name} too); keep one")
-        found[plain] = inner if nested is None else _canonical(inner, nested, f"{where}.{plain}")
-    return found
-
-
-def _structs(kind: type[Struct]) -> Iterator[tuple[type[Struct], dict[str, tuple[str, type[Struct] | None]]]]:
-    """Per struct: a field's name in either spelling → its own name, and the struct that it holds, if any."""
-    names: dict[str, tuple[str, type[Struct] | None]] = {}
-    for field in msgspec.structs.fields(kind):
-        inside = (one for one in get_args(field.type) or (field.type,) if isinstance(one, type))
-        nested = next((one for one in inside if issubclass(one, Struct)), None)
-        camel = re.sub(r"_([a-z])", lambda letter: letter[1].upper(), field.name)
-        names[field.name] = names[camel] = field.name, nested
-        if nested is not None:
-            yield from _structs(nested)
-    yield kind, names
-
-
-_FIELDS = dict(_structs(FcmOptions))
-
-
 def _check_headers(headers: Mapping[str, str | None], where: str, names: str) -> None:
     for name, value in headers.items():
         if not re.fullmatch(names, name.lower()):
             raise PayloadError(f"{where}.{name}: is not a header that may be set here; remove it")
         pattern, right = _HEADERS.get(name.lower(), (r"[ -~]*", "printable ASCII"))
         if value is not None and not re.fullmatch(pattern, value):
-            raise _wrong(f"{where}.{name}", value, right)
-
-
-def _explained(plain: dict[str, Any], error: msgspec.ValidationError) -> PayloadError:
-    """Turn msgspec's error into our own: ``Expected `bool`, got `str` - at `$.android.direct_boot_ok```."""
-    text, _, path = str(error).partition(" - at ")
-    steps = re.findall(r"\.(\w+)|\[(\d+|\.\.\.)\]", path)
-    value: Any = plain
-    where, field = _ROOT, ""
-    for name, index in steps:
-        if name:
-            value, where, field = value.get(name), f"{where}.{name}", name
-        elif index == "...":
-            # msgspec does not name a map's key: it is one whose value is no text (null may be right, so it comes last)
-            key = min(value, key=lambda key: (isinstance(value[key], str), value[key] is None))
-            value, where, field = value[key], f"{where}.{key}", ""
-        else:
-            value, where = value[int(index)], f"{where}[{index}]"
-    if missing := re.search(r"missing required field `(\w+)`", text):
-        return PayloadError(f"{where}.{missing[1]}: is missing; {_ADVICE.get(missing[1], 'it is required')}")
-    whole = where.removeprefix(f"{_ROOT}.")
-    right = _ADVICE.get(whole) or _ADVICE.get(field)
-    if right is None or isinstance(value, dict | list):
-        expected = re.match(r"Expected `(\w+)", text)
-        right = _TYPES.get(expected[1], expected[1]) if expected else text[:1].lower() + text[1:]
-    return _wrong(where, value, right)
-
-
-def _wrong(where: str, value: Any, right: str) -> PayloadError:
-    written = msgspec.json.encode(value).decode()
-    return PayloadError(f"{where}: {written if len(written) <= 60 else written[:59] + '…'} is not {right}")
+            raise wrong(f"{where}.{name}", value, right)

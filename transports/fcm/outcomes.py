@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import msgspec
-
 from campaigns.outcome import Death, Fault, Outcome
 from transports import foreign
-from transports.decision import Decision, Then, later, stop
+from transports.decision import Decision, Then, by_status, later, stop
+from transports.json_texts import rpc_error
+from transports.json_texts.rpc_error import objects, text
 
 _LEAST = 10.0  # FCM: retry no sooner than this (seconds)
 _QUOTA = 60.0  # FCM: 429 without Retry-After
@@ -42,32 +42,22 @@ class Refusal:
 
 def parse(body: bytes) -> Refusal:
     """Read an error's body; parts that are not as documented count as absent."""
-    try:
-        document = msgspec.json.decode(body)
-    except foreign.UNREADABLE:
-        return Refusal(message=body[:100].decode(errors="replace").strip())
-    error = document.get("error") if isinstance(document, dict) else None
-    if not isinstance(error, dict):
-        return Refusal()
+    error = rpc_error.parse(body)
     code = apple = ""
     fields: list[str] = []
     quota: list[str] = []
-    details = error.get("details")
-    for detail in details if isinstance(details, list) else ():
-        if not isinstance(detail, dict):
-            continue
-        kind = _text(detail.get("@type"))
+    for detail in error.details:
+        kind = text(detail.get("@type"))
         if kind.endswith(_FCM_ERROR):
             code = code or foreign.word(detail.get("errorCode"))
         elif kind.endswith(_APNS_ERROR):
-            apple = _text(detail.get("reason"))[:100]
+            apple = text(detail.get("reason"))[:100]
         elif kind.endswith(_BAD_REQUEST):
-            fields += [_text(each.get("field"))[:100] for each in _objects(detail.get("fieldViolations"))[:_MOST]]
+            fields += [text(each.get("field"))[:100] for each in objects(detail.get("fieldViolations"))[:_MOST]]
         elif kind.endswith(_QUOTA_FAILURE):
-            for each in _objects(detail.get("violations"))[:_MOST]:
-                quota += [_text(each.get("subject"))[:100], _text(each.get("description"))[:100]]
-    message = _text(error.get("message"))[:200]
-    return Refusal(foreign.word(error.get("status")), message, code, tuple(fields), " ".join(quota).strip(), apple)
+            for each in objects(detail.get("violations"))[:_MOST]:
+                quota += [text(each.get("subject"))[:100], text(each.get("description"))[:100]]
+    return Refusal(error.status, error.message, code, tuple(fields), " ".join(quota).strip(), apple)
 
 
 def decide(status: int, refusal: Refusal, attempt: int = 1, retry_after: float | None = None) -> Decision:
@@ -93,12 +83,8 @@ def decide(status: int, refusal: Refusal, attempt: int = 1, retry_after: float |
             return stop(reason, f"Google does not know this project ({reason}): check the channel's app (project id)")
         case 429, _:
             return _quota(refusal, reason, attempt, retry_after)
-        case 408 | 421 | 425, _:  # RFC 9110, 8470: request timeout, misdirected request, too early
-            return later(Fault.MOMENT, reason, _LEAST, attempt, retry_after, Then.RECONNECT)
-        case _ if 400 <= status < 500:
-            return Decision(Outcome.REJECTED, reason)
-        case _:  # 500 INTERNAL, 503 UNAVAILABLE, other 5xx, and undocumented statuses
-            return later(Fault.MOMENT, reason, _LEAST, attempt, retry_after)
+        case _:  # 500 INTERNAL, 503 UNAVAILABLE, and what is not documented
+            return by_status(status, reason, _LEAST, attempt, retry_after)
 
 
 def _invalid(refusal: Refusal, reason: str) -> Decision:
@@ -118,11 +104,3 @@ def _quota(refusal: Refusal, reason: str, attempt: int, retry_after: float | Non
         return later(Fault.PHONE, reason, _QUOTA, attempt, retry_after)
     waits = later(Fault.CHANNEL, reason, _QUOTA, attempt, retry_after)
     return waits._replace(slow=max(_QUOTA, waits.slow))
-
-
-def _objects(value: object) -> list[dict[str, object]]:
-    return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []
-
-
-def _text(value: object) -> str:
-    return value if isinstance(value, str) else ""

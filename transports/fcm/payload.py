@@ -5,29 +5,26 @@ Source: firebase.google.com/docs/reference/fcm/rest/v1/projects.messages.
 
 from __future__ import annotations
 
-import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, NamedTuple
-
-import msgspec
 
 from campaigns.message import SILENT, Message
 from campaigns.presentation import Presentation
-from campaigns.recipient import Recipient
 from transports.errors import PayloadError
 from transports.fcm import options
 from transports.fcm.fields import DEVICES
-from transports.fcm.options import MAX_TTL
+from transports.json_texts.app_data import app_data
+from transports.json_texts.body import LATER, Body, encode
+from transports.json_texts.merging import merged, part, silent
 
 LIMIT = 4_096
 """Most octets that an app receives: notification and data, including the platform's own."""
-_encode = msgspec.json.Encoder().encode
 
 _PRESSED = {"high": ("HIGH", "time-sensitive", "10"), "low": ("NORMAL", "passive", "5")}
 """Urgency → Android's priority, and Apple's interruption level and priority."""
 
-_HEADS = {"token": b'{"message":{"token":"', "fid": b'{"message":{"fid":"'}
-_VALIDATE_HEADS = {kind: b'{"validate_only":true,' + head[1:] for kind, head in _HEADS.items()}
+HEADS = {"token": b'{"message":{"token":"', "fid": b'{"message":{"fid":"'}
+JUDGING_HEADS = {kind: b'{"validate_only":true,' + head[1:] for kind, head in HEADS.items()}
 # What each kind of device receives beside the message's notification and data.
 _OWN = {"Android": ("android", "notification", "data"), "iPhones": ("apns", "payload"),
         "browsers": ("webpush", "notification", "data")}  # fmt: skip
@@ -52,58 +49,20 @@ class KnownApp(NamedTuple):
     """What it is on: parts for others are not sent, and options for them are left out."""
 
 
-_LATER = secrets.token_hex(16)
-"""Stands in a body for the seconds that Google may keep a push: they are others in each batch, and rendering takes as
-long as forty recipients. Nobody knows it, so it stands in no message."""
-
-
-def kept_for(ttl: int) -> Callable[[bytes], bytes]:
-    """Return what fills the gaps in a body, or in a piece of it: Google keeps the push for ``ttl`` seconds at most."""
-    gap, seconds = _LATER.encode("ascii"), b"%d" % max(0, min(ttl, MAX_TTL))
-    return lambda content: content.replace(gap, seconds)
-
-
-class Body:
-    """The JSON of one text, split where the target goes."""
-
-    __slots__ = ("size", "tail")
-
-    def __init__(self, rest: bytes, size: int) -> None:
-        """``rest``: what follows the target; ``size``: the most octets that one kind of device receives of it."""
-        self.tail = b'",' + rest
-        self.size = size
-
-
-def addressed(recipients: Sequence[Recipient], tails: Sequence[bytes], validate_only: bool) -> list[bytes | None]:
-    """Return each one's body (``kind``: ``token`` or ``fid``); None for a kind that FCM does not have."""
-    if not recipients:
-        return []
-    known = _VALIDATE_HEADS if validate_only else _HEADS
-    texts = [recipient.token for recipient in recipients]
-    encoded = _encode(texts)
-    # If nothing was escaped (no real token needs it), quotes stand only around the tokens.
-    escaped = b"\\" in encoded
-    tokens = [_encode(text)[1:-1] for text in texts] if escaped else encoded[2:-2].split(b'","')
-    heads = [known.get(recipient.kind) for recipient in recipients]
-    return [
-        None if head is None else head + token + tail for head, token, tail in zip(heads, tokens, tails, strict=True)
-    ]
-
-
 def render(
     message: Message,
     campaign: str,
     presentation: Presentation = Presentation.AWAKE,
     app: KnownApp = KnownApp(),  # noqa: B008 - immutable
 ) -> Body:
-    """Build the body, with gaps that :func:`kept_for` fills. ``campaign``: 13-character text, under which a repeat
+    """Build the body, with gaps that ``kept_for`` fills. ``campaign``: 13-character text, under which a repeat
     replaces the first.
 
     ``message.options["fcm"]`` overrides Broadside's defaults. Raises ``PayloadError`` for an option that FCM does not
     take, a reserved key, a missing text, or more than :data:`LIMIT` octets; and if an Android phone would ring although
     the push is asleep.
     """
-    unread = {part for device, part in _PARTS.items() if device not in app.devices}
+    unread = {own for device, own in _PARTS.items() if device not in app.devices}
     given = {name: value for name, value in options.read(message.options.get("fcm", {})).items() if name not in unread}
     if message.collapse is not None and message.collapse not in app.collapse_slots:
         known = ", ".join(app.collapse_slots) or "none"
@@ -111,35 +70,35 @@ def render(
         raise PayloadError(
             f'message.collapse: "{message.collapse}" is no slot of this channel (it has {known}); {remedy}'
         )
-    rest = _merged(_defaults(message, given, message.collapse or campaign), given)
-    shown = not _silent(given) or bool(_part(rest, "android", "notification"))
+    rest = merged(_defaults(message, given, message.collapse or campaign), given)
+    shown = not silent(given) or bool(part(rest, "android", "notification"))
     if not rest.get("notification"):
         rest.pop("notification", None)
     _check_text(message, given, rest)
     asleep = presentation is Presentation.ASLEEP
     if asleep:
         _put_to_sleep(rest, app, shown=shown)
-    for part in unread:
-        rest.pop(part, None)
+    for name in unread:
+        rest.pop(name, None)
     size = _checked_size(rest, asleep)
     if app.android_v2 and not asleep:
         _use_v2(rest)
-    return Body(_encode(rest)[1:] + b"}", size)
+    return Body(b'",' + encode(rest)[1:] + b"}", size)
 
 
 def _defaults(message: Message, given: Mapping[str, Any], slot: str) -> dict[str, Any]:
     """What is sent unless an option says otherwise. ``slot``: under which a repeat replaces the first."""
     # A collapse_key only if the editor names a slot: FCM keeps four of them for each device, and drops messages under
     # any other. By its tag, a repeat replaces the first on the screen.
-    android: dict[str, Any] = {"priority": "HIGH", "ttl": f"{_LATER}s"}
+    android: dict[str, Any] = {"priority": "HIGH", "ttl": f"{LATER}s"}
     if message.collapse is not None:
         android["collapse_key"] = message.collapse
     # A registration may be an iPhone's or a browser's: there, too, a repeat replaces the first.
     apns: dict[str, Any] = {"headers": {"apns-collapse-id": slot}, "payload": {"aps": _aps(message)}}
-    webpush: dict[str, Any] = {"headers": {"TTL": _LATER, "Topic": slot}}
+    webpush: dict[str, Any] = {"headers": {"TTL": LATER, "Topic": slot}}
     rest: dict[str, Any] = {"android": android, "apns": apns, "webpush": webpush}
     notification: dict[str, Any] = {"tag": slot}
-    if _silent(given):
+    if silent(given):
         # Apple wakes an app for data only with this header, this priority and this key together.
         apns["headers"] |= {"apns-push-type": "background", "apns-priority": "5"}
         apns["payload"] = {"aps": {"content-available": 1}}
@@ -152,22 +111,23 @@ def _defaults(message: Message, given: Mapping[str, Any], slot: str) -> dict[str
             notification["sound"] = message.sound
         if message.badge is not None:
             notification["notification_count"] = message.badge
-    if not _silent(given) or _part(given, "android", "notification"):
+    if not silent(given) or part(given, "android", "notification"):
         android["notification"] = notification
-    if _part(given, "webpush", "notification"):
+    if part(given, "webpush", "notification"):
         webpush["notification"] = {"tag": slot}
-    if message.urgency is not None and not _silent(given):
+    if message.urgency is not None and not silent(given):
         _press(message.urgency, android, apns, webpush)
-    data = _data(message)
+    options.check_data(message.data, "message.data")
+    data = app_data(message, "FCM")
     if data:
         rest["data"] = data
     if message.url is not None:
         # A platform's own data replaces the message's: the address must be in both.
         for name, default in (("android", android), ("webpush", webpush)):
-            if _part(given, name, "data"):
+            if part(given, name, "data"):
                 default["data"] = {"url": message.url}
         # a browser opens nothing by itself but this link, and Google takes only https
-        if not _silent(given) and message.url[:8].lower() == "https://":
+        if not silent(given) and message.url[:8].lower() == "https://":
             webpush["fcm_options"] = {"link": "https" + message.url[5:]}
     return rest
 
@@ -251,54 +211,13 @@ def _press(urgency: str, android: dict[str, Any], apns: dict[str, Any], webpush:
     webpush["headers"]["Urgency"] = urgency
 
 
-def _data(message: Message) -> dict[str, str]:
-    data = dict(message.data)
-    options.check_data(data, "message.data")
-    # Android has no fields for a category and a story: the app reads them here
-    for name in ("url", "category", "thread"):
-        if (value := getattr(message, name)) is not None:
-            if name in data:
-                raise PayloadError(f'message.data: the key "{name}" is taken on FCM; rename it')
-            data[name] = value
-    return data
-
-
-def _silent(given: Mapping[str, Any]) -> bool:
-    return "notification" in given and given["notification"] is None
-
-
-def _part(given: Mapping[str, Any], *path: str) -> Any:
-    value: Any = given
-    for name in path:
-        value = (value or {}).get(name)
-    return value
-
-
-def _merged(default: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """``given`` over ``default``, objects member by member; None removes a default (RFC 7396)."""
-    merged = dict(default)
-    for name, value in given.items():
-        if name == "headers" and value:
-            # Header names are case-insensitive.
-            wanted = {header.lower() for header in value}
-            kept = {header: text for header, text in merged.get(name, {}).items() if header.lower() not in wanted}
-            merged[name] = kept | {header: text for header, text in value.items() if text is not None}
-        elif value is None:
-            merged.pop(name, None)
-        elif isinstance(value, dict) and isinstance(merged.get(name), dict):
-            merged[name] = _merged(merged[name], value)
-        else:
-            merged[name] = value
-    return merged
-
-
 def _check_text(message: Message, given: Mapping[str, Any], rest: Mapping[str, Any]) -> None:
-    if _silent(given):
+    if silent(given):
         if not rest.get("data") and not any(given.get(name) for name in ("android", "apns", "webpush")):
             raise PayloadError("message.data: is empty; a message without a notification needs data")
         return
-    android = _part(rest, "android", "notification") or {}
-    texts = [_part(rest, "notification", name) for name in ("title", "body")]
+    android = part(rest, "android", "notification") or {}
+    texts = [part(rest, "notification", name) for name in ("title", "body")]
     texts += [android.get(name) for name in ("title", "body", "title_loc_key", "body_loc_key")]
     if not any(text and text.strip() for text in texts):
         remedy = "write what people should read, or set message.options.fcm.notification to null to send only data"
@@ -307,11 +226,11 @@ def _check_text(message: Message, given: Mapping[str, Any], rest: Mapping[str, A
 
 def _checked_size(rest: Mapping[str, Any], asleep: bool) -> int:
     """The most octets that one kind of device receives."""
-    common = sum(len(_encode(rest[name])) for name in ("notification", "data") if name in rest)
+    common = sum(len(encode(rest[name])) for name in ("notification", "data") if name in rest)
     sizes: dict[str, int] = {}
     for devices, (platform, *names) in _OWN.items():
-        own = _part(rest, platform) or {}
-        sizes[devices] = common + sum(len(_encode(own[name])) for name in names if own.get(name))
+        own = part(rest, platform) or {}
+        sizes[devices] = common + sum(len(encode(own[name])) for name in names if own.get(name))
     devices = max(sizes, key=sizes.__getitem__)
     size = sizes[devices]
     if (over := size - LIMIT) > 0:

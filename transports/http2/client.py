@@ -50,6 +50,10 @@ _TEMPLATES = 64  # templates whose header blocks are cached, the oldest evicted 
 class Http2Client:
     """One connection. Owned by one task group; never raises because of the peer: see :attr:`error`."""
 
+    good_after = 60.0
+    connect_every = 1.0
+    pings = True
+
     def __init__(self, *, last_id: int = MAX_STREAM_ID, stream_cap: int = _STREAM_CAP) -> None:
         """``last_id``: the highest stream id to use; ``stream_cap``: our own limit on streams in flight."""
         self._control = ControlStream()

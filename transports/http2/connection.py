@@ -1,11 +1,11 @@
-"""The I/O of one HTTP/2 connection: TLS, a task that reads, one that writes, and a sweep for deadlines and silence."""
+"""The I/O of one connection: TLS, a task that reads, one that writes, and a sweep for deadlines and silence."""
 
 from __future__ import annotations
 
 import math
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from typing import Protocol
 from urllib.parse import urlsplit
@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import trio
 
 from transports.errors import ConnectionLost, CredentialsError
-from transports.http2.client import Http2Client
+from transports.http2.engine import Engine
 from transports.http2.messages import Completions
 from transports.http2.rounds import CROWD, PLENTY, Rounds
 from transports.proxy import Proxy
@@ -76,6 +76,9 @@ class Timing:
     """How often deadlines are checked."""
 
 
+HTTP_1_1 = "http/1.1"
+"""HTTP/1.1's name in ALPN (RFC 7301 §6)."""
+
 _KEEP_ALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3, "TCP_USER_TIMEOUT": 10_000}
 """Seconds until the kernel asks the peer's, and between two tries; tries; ms until unacknowledged bytes end it."""
 
@@ -89,14 +92,21 @@ def keep_alive(tcp: trio.SocketStream) -> None:
 
 
 async def dial(
-    origin: Origin, context: ssl.SSLContext, seconds: float, proxy: Proxy | None = None, public: bool = False
+    origin: Origin,
+    context: ssl.SSLContext,
+    seconds: float,
+    proxy: Proxy | None = None,
+    protocols: Collection[str] = ("h2",),
+    *,
+    public: bool = False,
 ) -> TlsStream:
     """Connect, with a fresh DNS look-up, and shake hands. Raises ``ConnectionLost`` with the reason in words.
 
     Of several addresses, of both families, the first that answers is taken (RFC 8305); a ``proxy`` has its own view.
     ``public``: a stranger has chosen the host, so nothing is sent to an address that is not public.
 
-    ``context`` must offer the ALPN protocol ``h2``; a peer that does not choose it is refused (RFC 9113 §3.3).
+    ``context`` must offer the ALPN ``protocols``. A peer that chooses none of them is refused (RFC 9113 §3.3), unless
+    HTTP/1.1 is one of them: a peer without ALPN speaks that.
     """
     where = str(origin)
     stream: TlsStream | None = None
@@ -111,7 +121,7 @@ async def dial(
             keep_alive(tcp)
             stream = TlsStream(tcp, context, origin.host)
             await stream.do_handshake()
-        if stream.protocol == "h2":
+        if (stream.protocol or HTTP_1_1) in protocols:
             good, stream = stream, None
             return good
         raise ConnectionLost(f"{where} does not speak HTTP/2 (ALPN chose {stream.protocol!r})")
@@ -152,7 +162,7 @@ class Connection:
     def __init__(
         self,
         stream: Wire,
-        client: Http2Client,
+        client: Engine,
         timing: Timing,
         settle: Callable[[Completions], str | None],
         progress: Callable[[], None],
@@ -189,6 +199,10 @@ class Connection:
         self._reading = False  # the reader's turn: at its end it writes what is due
         self._sending = False  # the writer waits for the socket
         self._rest = False  # the socket did not take all of the reader's bytes
+        if client.settled:
+            self.settled.set()
+        if not client.pings:
+            self.ask_no_more()
         now = trio.current_time()
         self._born = self._heard = now
         self._ping: tuple[bytes, float, float] | None = None  # payload, when, seconds within which it is answered
@@ -263,7 +277,7 @@ class Connection:
             self.wake()
 
     def ask_no_more(self) -> None:
-        """Send no PING any more: the peer counts them as abuse."""
+        """Send no PING any more: the peer counts them as abuse, or knows none."""
         self._timing = replace(self._timing, silence=math.inf, idle=math.inf, doubt=math.inf)
 
     def _ask(self, now: float, within: float) -> None:

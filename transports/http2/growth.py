@@ -68,7 +68,7 @@ class Growth:
         """How many are wanted now."""
         self.needed = least
         """How many the last requests that had to wait could have filled."""
-        self._every = every
+        self.every = every
         self._ahead_until = -math.inf
         self._full = 0.0
         self._next = 0.0
@@ -94,7 +94,7 @@ class Growth:
         wanted = short or (self.size < self.needed and now < self._ahead_until)
         if not wanted or now < self._next or self.size >= self.most:
             return False
-        self._next = now + self._every
+        self._next = now + self.every
         self.size += 1
         return True
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import ssl
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import structlog
 import trio
@@ -13,7 +13,8 @@ import trio
 from transports.backoff import Backoff
 from transports.errors import ConnectionLost
 from transports.http2.client import Http2Client
-from transports.http2.connection import Connection, Origin, Timing, dial
+from transports.http2.connection import HTTP_1_1, Connection, Origin, Timing, dial
+from transports.http2.engine import Engine
 from transports.http2.growth import Bound, Growth, busy_seconds
 from transports.http2.messages import UNPROCESSED, Completions
 from transports.http2.rounds import Rounds
@@ -24,6 +25,7 @@ from transports.traffic import CLASSES, Traffic, time_class
 
 _log = structlog.get_logger(__name__)
 
+HTTP_2: Mapping[str, Callable[[], Engine]] = {"h2": Http2Client}
 ABUSE = "GOAWAY ENHANCE_YOUR_CALM"
 CALM = 3_600.0
 """Seconds without a PING after the peer has said :data:`ABUSE`."""
@@ -32,7 +34,6 @@ _CHUNK = 64  # requests given to one connection before the least busy one is cho
 _FEW = 32
 """Requests in flight that are not of the upper lane, on the connection that is kept for it: enough to show that it is
 alive, and few to wait behind (`./dev bench lanes`)."""
-_PROVEN = 60.0  # seconds a connection must have lived to count as good without an accepted request
 
 
 class Pool:
@@ -56,11 +57,12 @@ class Pool:
         proxy: Proxy | None = None,
         timing: Timing | None = None,
         backoff: Callable[[], Backoff] = Backoff,
-        client: Callable[[], Http2Client] = Http2Client,
+        engines: Mapping[str, Callable[[], Engine]] = HTTP_2,
     ) -> None:
         """``connections`` are always kept up; up to ``most`` (None: no more) as they are needed, one in ``every``
         seconds; ``busy``: see :class:`Growth`. ``upper``: keep one connection more for the upper lane; ``public``: see
-        :func:`dial`. ``client`` makes each connection's HTTP/2 client.
+        :func:`dial`. ``engines``: by ALPN protocol, what makes a connection's engine; ``context`` must offer these
+        protocols.
         """
         self.origin = origin
         self.outage: str | None = "not connected yet"
@@ -77,7 +79,7 @@ class Pool:
         self._proxy = proxy
         self._timing = timing or Timing()
         self._backoff = backoff
-        self._client = client
+        self._engines = engines
         self._queue: deque[Submission] = deque()  # with unsent requests: first ones, then others, as they came
         self._open: set[Submission] = set()  # submissions with a waiter
         self._connections: list[Connection] = []
@@ -270,7 +272,9 @@ class Pool:
         backoff = self._backoff()
         while not self._stop.is_set():
             try:
-                stream = await dial(self.origin, self._context, self._timing.connect, self._proxy, self._public)
+                stream = await dial(
+                    self.origin, self._context, self._timing.connect, self._proxy, self._engines, public=self._public
+                )
             except ConnectionLost as lost:
                 reason = str(lost)
                 if more:
@@ -278,9 +282,9 @@ class Pool:
                     return self._growth.refused(trio.current_time())
             else:
                 more = False
-                connection = Connection(
-                    stream, self._client(), self._timing, self._settle, self._progress, self._rounds, most
-                )
+                engine = self._engines[stream.protocol or HTTP_1_1]()
+                self._growth.every = min(self._growth.every, engine.connect_every)
+                connection = Connection(stream, engine, self._timing, self._settle, self._progress, self._rounds, most)
                 if trio.current_time() < self._calm_until:
                     connection.ask_no_more()
                 nursery.start_soon(self._serve, connection)
@@ -291,7 +295,7 @@ class Pool:
                     return None
                 if ABUSE in reason:
                     self._calm(reason)
-                if connection.client.accepted or connection.age > _PROVEN:
+                if engine.accepted or connection.age > engine.good_after:
                     backoff.reset()
             delay = backoff.next()
             if not self.connections:
