@@ -40,6 +40,7 @@ PLAIN: Final = Shape(("what",), {"value": ""}, unit="unit")
 """Rows of ``what``, ``value`` and ``unit``: a bench that prints these needs no line in the table."""
 SHAPES: Final[Mapping[str, Shape]] = {
     "armed": PLAIN,
+    "backup": PLAIN,
     "bottleneck": Shape(("number", "limit"), {"remaining": ""}),
     "choices": Shape(("choice", "value"), {**_PUSH, "rss_mb": "MB"}, arguments=("--rounds", "1")),
     "classes": PLAIN,
@@ -56,7 +57,7 @@ SHAPES: Final[Mapping[str, Shape]] = {
     "transport": Shape(
         ("client", "streams", "connections", "latency_ms", "sink", "texts"),
         _PUSH,
-        only=frozenset({"engine", "apns", "fcm", "webpush"}),
+        only=frozenset({"engine", "apns", "fcm", "huawei", "rustore", "webpush"}),
     ),
 }
 
