@@ -29,6 +29,8 @@ TURN = 0.001
 class MemoryWire:
     """One end of a connection in memory, as a connection's stream (``Wire``) and as the sink's (``Polled``)."""
 
+    protocol = "h2"
+
     def __init__(self) -> None:
         self.other: MemoryWire
         self._arrived = b""
@@ -105,7 +107,7 @@ class DistantProvider:
         with pytest.MonkeyPatch.context() as patch:
             async with trio.open_nursery() as nursery:
 
-                async def dial(*_: Any) -> MemoryWire:
+                async def dial(*_: Any, **__: Any) -> MemoryWire:
                     await trio.sleep(2 * self.network.round_trip)
                     ours, theirs = wires()
                     self.links.append(DistantLink(theirs, self.network, self.answers))

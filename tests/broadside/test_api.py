@@ -369,7 +369,7 @@ async def test_a_nodes_channels_and_their_platforms_are_told(api: httpx.AsyncCli
         ),
         (
             {"message": {"title": "t", "body": "b", "options": {"apn": {}}}},
-            'message.options.apn: unknown platform (did you mean "apns"? known: apns, fcm, webpush',
+            'message.options.apn: unknown platform (did you mean "apns"? known: apns, fcm, huawei, rustore, webpush',
         ),
     ],
 )
