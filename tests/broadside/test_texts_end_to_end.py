@@ -13,6 +13,7 @@ import pytest
 
 from simulators.ledger import Entry, read_ledger
 from tests.broadside.test_node_end_to_end import NodeProcess
+from transports.webpush.tokens import sample
 
 CONFIG = """\
 [node]
@@ -32,6 +33,10 @@ android_v2 = ">=5.0"
 [channels.android-old]
 platform = "fcm"
 app = "example-old"
+twin = true
+[channels.web]
+platform = "webpush"
+app = "https://news.example.com"
 twin = true
 [kinds.gossip]
 quiet = "silent"
@@ -65,13 +70,17 @@ VERSIONS = ["4.9", "", "4.10", "", "5.2", "5.0"]
 
 
 def token(channel: str, number: int) -> str:
+    if channel == "web":  # as a browser gives it
+        endpoint, _, keys = sample(f"{number:064x}").partition("#")
+        p256dh, _, auth = keys.partition(".")
+        return json.dumps({"endpoint": endpoint, "expirationTime": None, "keys": {"p256dh": p256dh, "auth": auth}})
     return f"{number:064x}" if channel == "ios" else f"{number:022}:APA91b{number:064}"
 
 
 @pytest.fixture
 def node(tmp_path: Path) -> Iterator[NodeProcess]:
     (tmp_path / "broadside.toml").write_text(CONFIG)
-    for platform in ("apns", "fcm"):
+    for platform in ("apns", "fcm", "webpush"):
         script = tmp_path / "var" / "twins" / f"{platform}.script.toml"
         script.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         script.write_text("bodies = true\n")
@@ -95,9 +104,18 @@ def entries(node: NodeProcess, platform: str) -> dict[str, Entry]:
     return {entry.token: entry for entry in read_ledger(node.data / "twins" / f"{platform}.ledger")}
 
 
+def ledger_token(channel: str, number: int) -> str:
+    """A phone as its twin's ledger has it: a browser by its endpoint."""
+    found = token(channel, number)
+    return str(json.loads(found)["endpoint"]) if channel == "web" else found
+
+
 def shown(platform: str, body: str) -> tuple[str | None, str | None]:
     plain: Any = json.loads(body)
-    part = plain["aps"]["alert"] if platform == "apns" else plain["message"]["notification"]
+    if platform == "webpush":
+        part = plain["notification"]
+    else:
+        part = plain["aps"]["alert"] if platform == "apns" else plain["message"]["notification"]
     return part.get("title"), part.get("body")
 
 
@@ -117,7 +135,7 @@ def test_each_phone_gets_the_text_of_its_language_and_the_preview_shows_its_byte
             {"channel": channel, "token": token(channel, n), "locale": locale, "app_version": VERSIONS[n]}
             | ({"fields": json.loads(own)} if own else {})
         )
-        for channel in ("ios", "android")
+        for channel in ("ios", "android", "web")
         for n, (locale, own, *_) in enumerate(PEOPLE)
     ]
     (folder / "base.ndjson").write_text("\n".join(rows) + "\n")
@@ -138,14 +156,17 @@ def test_each_phone_gets_the_text_of_its_language_and_the_preview_shows_its_byte
     code, said = broadside(folder, "fire", "--message", "news.json", "--wait", "--json")
     assert code == 0, said
     report = json.loads(next(line for line in said.splitlines() if line.startswith("{")))
-    for channel, platform in (("ios", "apns"), ("android", "fcm")):
+    for channel, platform in (("ios", "apns"), ("android", "fcm"), ("web", "webpush")):
         assert report["channels"][channel]["delivered"] == len(PEOPLE)
         got = entries(node, platform)
         for number, (_, _, title, body) in enumerate(PEOPLE):
-            entry = got[token(channel, number)]
+            entry = got[ledger_token(channel, number)]
             if title is None and platform == "fcm":
                 title = "Tempestade"
-            assert shown(platform, entry.body or "") == (title, body)
+            said_there = (title, body)
+            if title is None and platform == "webpush":
+                said_there = (body, None)  # a browser shows nothing without a title
+            assert shown(platform, entry.body or "") == said_there
             assert (entry.asleep, entry.collapse) == (False, report["id"])
 
     forms = [json.loads(entries(node, "fcm")[token("android", n)].body or "")["message"] for n in range(len(PEOPLE))]
@@ -153,10 +174,10 @@ def test_each_phone_gets_the_text_of_its_language_and_the_preview_shows_its_byte
 
     # the preview of this campaign, byte by byte, for the phones without a name of their own
     previewed = json.loads(broadside(folder, "campaign", "preview", report["id"], "--json")[1])["channels"]
-    for channel, platform in (("ios", "apns"), ("android", "fcm")):
+    for channel, platform in (("ios", "apns"), ("android", "fcm"), ("web", "webpush")):
         awake = {each["locale"]: each for each in previewed[channel]["texts"] if each["presentation"] == "awake"}
         for number, locale in ((1, ""), (3, "pt")):
-            body = entries(node, platform)[token(channel, number)].body
+            body = entries(node, platform)[ledger_token(channel, number)].body
             assert body is not None
             preview = awake[locale]["body"]
             assert body == (previewed_as(preview, body, token(channel, number)) if platform == "fcm" else preview)

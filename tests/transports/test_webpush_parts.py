@@ -88,6 +88,7 @@ def as_json(**changes: object) -> str:
         f"  {SAMPLE}\n",
         as_json(),
         as_json().replace("https://", "https:\\/\\/"),
+        SAMPLE[:-1] + chr(ord(SAMPLE[-1]) + 1),  # bits that nobody reads
         SAMPLE.replace("https://updates", "https://UPDATES").replace("mozilla.com/", "mozilla.com:443/"),
         as_json(keys={"p256dh": base64.b64encode(SUBSCRIPTION.receiver).decode(), "auth": b64(SUBSCRIPTION.secret)}),
     ],

@@ -1,13 +1,12 @@
 """Encrypts a push for one browser: RFC 8291 (Message Encryption for Web Push), on RFC 8188's ``aes128gcm``.
 
 Each push has an ephemeral key of its own, as RFC 8291 §3.1 says. One for a whole batch would save a quarter of the time
-(docs/adr/0048), and let whoever reads it in our memory read everybody's push.
+or more (docs/adr/0048), and let whoever reads it in our memory read everybody's push.
 """
 
 from __future__ import annotations
 
 import os
-from hashlib import sha256
 from hmac import digest
 
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -46,7 +45,7 @@ def seal(record: bytes, receiver: bytes, secret: bytes, ephemeral: ec.EllipticCu
     """The same with a given key and salt: each pair must be used for one push only."""
     ours = ephemeral.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
     shared = ephemeral.exchange(_ECDH, ec.EllipticCurvePublicKey.from_encoded_point(_CURVE, receiver))
-    material = digest(digest(secret, shared, sha256), b"WebPush: info\0" + receiver + ours + b"\x01", sha256)
-    key = digest(salt, material, sha256)
-    cipher = AESGCM(digest(key, _KEY_INFO, sha256)[:16])
-    return salt + _RECORD + ours + cipher.encrypt(digest(key, _NONCE_INFO, sha256)[:12], record, None)
+    material = digest(digest(secret, shared, "sha256"), b"WebPush: info\0" + receiver + ours + b"\x01", "sha256")
+    key = digest(salt, material, "sha256")
+    cipher = AESGCM(digest(key, _KEY_INFO, "sha256")[:16])
+    return salt + _RECORD + ours + cipher.encrypt(digest(key, _NONCE_INFO, "sha256")[:12], record, None)

@@ -82,9 +82,9 @@ def token(kind: str, text: str) -> str:
     if len(whole) > LONGEST:
         what = f"has {len(whole)} characters; a subscription has at most {LONGEST}"
         raise TokenError(what, "is the endpoint the browser's own?")
-    if read(whole) is None:
+    if (found := read(whole)) is None:
         raise TokenError("has a p256dh that is no point of P-256", "was a character lost on the way?")
-    return whole
+    return written(found)
 
 
 def _of_json(text: str) -> tuple[str, str, str]:

@@ -18,6 +18,7 @@ from campaigns.identity import campaign_text
 from campaigns.message import Message
 from campaigns.outcome import Fault, Outcome
 from campaigns.presentation import Presentation
+from campaigns.recipient import Recipient
 from transports import editions
 from transports.backoff import Backoff
 from transports.contract import Exceptional, Outage, Outcomes, Preview, Quota, TransportSettings, all_alike
@@ -142,10 +143,12 @@ class WebPushTransport:
         self.check(message, presentation)
         ttl = max(0, min(MAX_TTL, (expires_at - self._clock()) // 1_000))
         found = []
+        made = self._editions(Batch(campaign, message, 1, expires_at, [], presentation=presentation))
         for locale, at_longest in editions.longest(message, PLATFORM):
             push = self._render(campaign, presentation, at_longest)
             fields = {"ttl": str(ttl), "urgency": push.urgency, "topic": push.topic}
-            found.append(Preview(locale, fields, push.content, len(push.content), LONGEST))
+            (content,) = made.contents([Recipient(0, "", "token", 0, locale)]).bodies
+            found.append(Preview(locale, fields, content, len(push.content), LONGEST))
         return found
 
     async def send(self, batch: Batch) -> Outcomes:
