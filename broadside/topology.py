@@ -320,6 +320,25 @@ class WorkerSupervisor(Supervisor):
         super().stop()
 
 
+class Rehearsal:
+    """Pages that are read for nothing: news comes soon, and the first page of a Tarantool takes its time."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._read_at = -math.inf
+
+    async def read(self) -> None:
+        """Read one, unless that was done a moment ago."""
+        if trio.current_time() < self._read_at + REHEARSE_EVERY:
+            return
+        self._read_at = trio.current_time()
+        try:
+            for part in await self._store.page_rehearsal(REHEARSED_ROWS, RECIPIENTS_A_BATCH):
+                unpack_recipients(part.recipients)
+        except StorageError as error:
+            log.debug("no page was read beforehand", error=str(error))
+
+
 class WorkerTree:
     """A worker's supervisor, and the state of its channels for the node."""
 
@@ -333,8 +352,7 @@ class WorkerTree:
         store: Store,
     ) -> None:
         self.supervisor = supervisor
-        self._store = store
-        self._rehearsed_at = -math.inf
+        self._rehearsal = Rehearsal(store)
         self.permit = permit
         self.walk = campaigns.figures
         """What its walkers have walked."""
@@ -392,15 +410,8 @@ class WorkerTree:
                 transport.probe()
 
     async def rehearse(self) -> None:
-        """Read a page of the base for nothing: news comes soon, and the first page of a Tarantool takes its time."""
-        if trio.current_time() < self._rehearsed_at + REHEARSE_EVERY:
-            return
-        self._rehearsed_at = trio.current_time()
-        try:
-            for part in await self._store.page_rehearsal(REHEARSED_ROWS, RECIPIENTS_A_BATCH):
-                unpack_recipients(part.recipients)
-        except StorageError as error:
-            log.debug("no page was read beforehand", error=str(error))
+        """Read a page of the base for nothing (``Rehearsal``)."""
+        await self._rehearsal.read()
 
     def sending(self) -> list[int]:
         """Campaigns with batches in hand."""

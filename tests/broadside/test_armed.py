@@ -12,18 +12,15 @@ import pytest
 import trio
 
 from actors import scheduler
-from actors.permit import Permit
 from actors.scheduler import Scheduler
 from broadside.config.config import load
 from broadside.errors import ConfigError
 from broadside.newsroom.newsroom import Newsroom
-from broadside.topology import WorkerTree
+from broadside.topology import Rehearsal
 from campaigns.guards import Guards
 from campaigns.message import Message
-from campaigns.walk_figures import WalkFigures
 from storage.link import Endpoint, Link
 from storage.store import Store
-from supervision import Supervisor
 from tests.broadside.guard_parts import MINUTE, NOW, client_of, guarded, phones
 from tests.conftest import Server, linked
 
@@ -339,12 +336,12 @@ async def test_a_worker_reads_a_page_when_news_comes_soon_and_not_at_every_word(
             read += 1
             return await super().page_rehearsal(rows, most)
 
-    worker = WorkerTree(Supervisor("w", []), {}, Permit(), WalkFigures(), Watched(own_link))
+    rehearsal = Rehearsal(Watched(own_link))
     for _ in range(3):
-        await worker.rehearse()
+        await rehearsal.read()
     assert read == 1
     lost = Store(Link({"store": Endpoint("unix/:/nowhere.sock", "u", "p")}))
-    await WorkerTree(Supervisor("w", []), {}, Permit(), WalkFigures(), lost).rehearse()
+    await Rehearsal(lost).read()
 
 
 def test_approvals_are_off_unless_the_configuration_says_so(tmp_path: Any) -> None:

@@ -39,14 +39,14 @@ ANSWERS = [0.0] * CLASSES
 ANSWERS[time_class(0.1)] = 10_000.0
 
 
-async def ring(link: Link, *standing: ChannelState, **more: Any) -> None:
-    """A node that has told another one what it can do."""
+async def ring(link: Link, *standing: ChannelState, at: int = NOW, **more: Any) -> None:
+    """A node that has told another one what it can do. ``at``: the moment, ms UTC."""
     await join(link, "n1", BOTH)
     epoch = await join(link, "n2", BOTH)
     flows = [ChannelFlow(channel=name, platform="apns", most=4, wanted=4, **more) for name in BOTH]
     processes = [ProcessState(name="node"), ProcessState(name="worker-1")]
     text = write_state(NodeState(channels=flows, processes=processes))
-    assert await Store(link).node_renew("n2", epoch, NOW, states=standing, text=text) is not None
+    assert await Store(link).node_renew("n2", epoch, at, states=standing, text=text) is not None
 
 
 async def learnt(link: Link) -> None:

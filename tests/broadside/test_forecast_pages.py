@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 
 import httpx
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from broadside.api.campaign_report import CampaignReport
 from broadside.pages.campaign_pages import _values
 from campaigns.channel_state import ChannelState
+from campaigns.clock import wall_clock
 from campaigns.message import Message
 from storage.link import Link
 from storage.store import Store
@@ -27,9 +29,10 @@ async def test_the_button_says_how_long_it_will_take_and_a_sentence_why(
     node: httpx.AsyncClient, own_link: Link
 ) -> None:
     """Issue 25.2: "Send to 2,004,112 phones · about 14 s"."""
-    await ring(own_link, full_rate=25.0, limit=25.0)
+    await ring(own_link, at=wall_clock(), full_rate=25.0, limit=25.0)
     await learnt(own_link)
-    await base(Store(own_link), {"Europe/Vienna": 400})
+    noon = 12 - datetime.now(UTC).hour  # hours east of UTC, where nobody sleeps now; the names count westwards
+    await base(Store(own_link), {f"Etc/GMT{-noon:+d}" if noon else "Etc/UTC": 400})
     _, change = await reader(node, "editor")
     kept = await node.post("/compose/keep", content=form(title="Storm", body="x"), headers=change)
     assert kept.status_code == 200
@@ -46,7 +49,7 @@ async def test_the_campaigns_page_has_its_forecast_and_its_audience_in_words(
     node: httpx.AsyncClient, own_link: Link
 ) -> None:
     """Issue 25.6: no JSON, no sentence for each node."""
-    await ring(own_link)
+    await ring(own_link, at=wall_clock())
     await learnt(own_link)
     await base(Store(own_link), {"Europe/Vienna": 40}, country="DE")
     fire = {"message": {"title": "Storm"}, "audience": {"countries": ["DE"], "share": 0.5}}
