@@ -12,6 +12,7 @@ import trio
 from starlette.applications import Starlette
 from starlette.routing import Route
 
+from broadside.api.subscriber import MAX_TOKEN
 from broadside.api.token_rules import DeviceTokens
 from broadside.api.v1.table import TABLE
 from broadside.console.routes import Api
@@ -150,7 +151,7 @@ async def test_subscribers_go_in_are_counted_and_come_out_as_they_were(api: http
 @pytest.mark.parametrize(
     ("row", "field"),
     [
-        (subscriber(2, token="x" * 513), "token"),
+        (subscriber(2, token="x" * (MAX_TOKEN + 1)), "token"),
         (subscriber(1, kind="email"), "kind"),
         ({"channel": "ios"}, "token"),
         (subscriber(1, nonsense=1), "nonsense"),

@@ -18,6 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from broadside import cli
+from broadside.api.subscriber import MAX_TOKEN
 from broadside.demo import samples
 from broadside.imports.mapping import MapFile, Mapping
 from broadside.imports.rules import Rules
@@ -91,7 +92,7 @@ async def test_a_word_for_nothing_replaces_nothing(api: httpx.AsyncClient, word:
     assert await put(api, row) == {"inserted": 1, "updated": 0}
 
 
-@pytest.mark.parametrize("value", [7, "x" * 513, ["a"], {"token": A}])
+@pytest.mark.parametrize("value", [7, "x" * (MAX_TOKEN + 1), ["a"], {"token": A}])
 async def test_what_is_no_token_is_refused_by_its_name(api: httpx.AsyncClient, value: Any) -> None:
     """Item 2."""
     answer = await put(api, phone(A), {**phone(B), "replaces": value})
@@ -165,7 +166,7 @@ def test_a_request_is_put_in_its_own_order_except_that_a_token_comes_before_its_
 def test_an_import_takes_the_old_token_from_a_column_or_a_key(tmp_path: Path) -> None:
     """Item 2: blank cells replace nothing; a text that is too long is told by its line."""
     run = Import(tmp_path)
-    summary = run(f"channel,token,replaces\nios,{A},{B}\nios,{C},\nios,{D},{'x' * 513}\n")
+    summary = run(f"channel,token,replaces\nios,{A},{B}\nios,{C},\nios,{D},{'x' * (MAX_TOKEN + 1)}\n")
     assert (summary.inserted, summary.rejected) == (2, 1)
     assert run.node.rows["ios", A] == {"channel": "ios", "token": A, "replaces": B}
     assert run.node.rows["ios", C] == {"channel": "ios", "token": C}
