@@ -102,7 +102,6 @@ class Embedded:
                 "channels": list(self.channels),
                 "memory": self.memory,
                 "wal_mode": self.wal_mode,
-                "admin": True,
                 "queue_module": self.module,
             }
         )

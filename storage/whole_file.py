@@ -37,7 +37,7 @@ class WholeFile:
             self.discard()
             raise
         if self._durable:
-            _sync_folder(self._path.parent)
+            sync_folder(self._path.parent)
 
     def discard(self) -> None:
         """Leave no trace."""
@@ -65,7 +65,8 @@ def _prefix(path: Path) -> str:
     return f".{path.name[:100]}-"
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Make what was created, renamed or removed in a folder durable. Raises ``OSError``."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -6,7 +6,6 @@ backup needs no right of its own, and no verb of the network can begin one.
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -30,7 +29,7 @@ from storage.backups.manifest import (
     why,
 )
 from storage.errors import AdminRefused, BackupFailed, BackupRefused
-from storage.whole_file import WholeFile, write_whole
+from storage.whole_file import WholeFile, sync_folder, write_whole
 
 LONGEST = 3600.0
 """Seconds that a checkpoint may take."""
@@ -156,11 +155,7 @@ def _whole_folder(to: Path) -> Iterator[Path]:
         partial.mkdir(mode=0o700)
         yield partial
         partial.rename(to)
-        folder = os.open(to.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        sync_folder(to.parent)
     except OSError as error:
         raise BackupFailed(f"the backup failed: {why(error)}. Nothing of it is left") from None
     finally:

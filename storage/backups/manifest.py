@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 
 from storage.errors import BackupRefused
+from storage.whole_file import WholeFile
 
 FORMAT = 1
 """Of the folder: a newer one is refused."""
@@ -85,16 +85,11 @@ class _OfAnyFormat(msgspec.Struct):
 def copied(source: Path, target: Path, told: Callable[[int], None]) -> str:
     """Copy a file, mode 0600 and durably; return its SHA-256. ``told`` gets the bytes of each piece."""
     digest = hashlib.sha256()
-    with (
-        source.open("rb") as reader,
-        os.fdopen(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as writer,
-    ):
+    with source.open("rb") as reader, WholeFile(target, durable=True) as writer:
         while piece := reader.read(_PIECE):
             digest.update(piece)
             writer.write(piece)
             told(len(piece))
-        writer.flush()
-        os.fsync(writer.fileno())
     return digest.hexdigest()
 
 

@@ -24,12 +24,19 @@ local function pages(campaign)
     return list
 end
 
--- config.admin: whether it is a server of its own; an embedded instance is its node's, and is only backed up.
+-- config.admin: whether it is a server of its own; an embedded instance is its node's, which has it backed up, and
+-- changes what it serves.
 local function commands(config)
     local known = {
         measure = function() return backup.measure(config.roles) end,
         backup = function() return backup.take(config.roles) end,
         sizes = backup.sizes,
+        -- when the node's configuration changes
+        serve = function(asked)
+            require('roles.tubes.node_tubes').ensure(asked.channels)
+            hosts.change(hosts.with_local(asked.hosts, config.listen))
+            return true
+        end,
     }
     if not config.admin then
         return known
@@ -40,12 +47,6 @@ local function commands(config)
         apply = function()
             instance.reload(config)
             return {schema = box.space.store_meta and box.space.store_meta:get('schema').value or box.NULL}
-        end,
-        -- of a node's own instance, when the node's configuration changes
-        serve = function(asked)
-            require('roles.tubes.node_tubes').ensure(asked.channels)
-            hosts.change(hosts.with_local(asked.hosts, config.listen))
-            return true
         end,
         promote = function(asked)
             replication.promote(asked.quorum)
@@ -97,7 +98,8 @@ function admin.serve(config)
         if config.admin then
             error(why, 0)
         end
-        log.warn('%s: this instance cannot be backed up', why) -- but all else goes on
+        -- all else goes on
+        log.warn('%s: no backups, and no tubes of new channels before the next start', why)
         return
     end
     fio.chmod(path, tonumber('600', 8))
