@@ -82,11 +82,12 @@ function instance.start(config)
         replication.configure(settings, config)
     end
     local recovered = fiber.clock() - began
+    queue_module.complete()
+    instance.apply(config)
     local tubes
     for _, role in ipairs(roles_of(config)) do
         tubes = role == 'tubes' and queue_module.told() or tubes
     end
-    instance.apply(config)
     leaving.guard()
     if config.listen:sub(1, 1) ~= '/' then
         hosts.guard(hosts.with_local(config.hosts or {}, config.listen))

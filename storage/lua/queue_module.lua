@@ -27,8 +27,9 @@ end
 
 -- The rock reads a tube's defaults from the tube's row, where the bundled module does not write them. Without them the rock
 -- takes each new task for expired, and deletes it.
-local function complete()
-    if box.space._queue == nil or box.info.ro then
+-- Call it before anything requires the queue.
+function queue_module.complete()
+    if chosen ~= 'rock' or box.space._queue == nil or box.info.ro then
         return
     end
     for _, row in ipairs(box.space._queue:select({})) do
@@ -40,11 +41,9 @@ local function complete()
     end
 end
 
--- What gives the tubes, in words; call it before anything else requires the queue. Fails if it is not what was chosen.
+-- What gives the tubes, in words. Call it when the roles are up: they note what was cut off before they require the
+-- queue, which makes it ready again (roles/tubes/cut_off.lua). Fails if it is not what was chosen.
 function queue_module.told()
-    if chosen == 'rock' then
-        complete()
-    end
     local bundled = tostring(require('queue')._VERSION):match('broadside') ~= nil
     if chosen == 'bundled' then
         return 'the bundled module'

@@ -213,7 +213,9 @@ def test_a_drill_yields_to_a_campaign_and_goes_on_behind_it(node: DrillNode) -> 
         assert then.yielded
         node.until(lambda: last(client).state == "done", "end of the drill", 120)
         then = last(client)
-        assert (then.id, then.settled, then.yielded) == (began.id, began.phones, True)
+        assert (then.id, then.yielded) == (began.id, True)
+        stayed = sum(client.call(table.COUNT).channels.values())  # the real one may have found some dead meanwhile
+        assert stayed <= then.settled <= began.phones
         assert began.id not in node.collapses()
 
 
