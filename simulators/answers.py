@@ -12,6 +12,8 @@ from simulators.http2.header_compression import Field
 
 STATUS: Final = {status: (b":status", str(status).encode()) for status in range(100, 1000)}
 """The first field of an answer, by status."""
+JSON: Final = (b"content-type", b"application/json")
+JSON_UTF_8: Final = (b"content-type", b"application/json; charset=UTF-8")
 
 
 class TwinAnswer:

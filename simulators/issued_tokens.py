@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import secrets
-from typing import Final
 
 import msgspec
 
-from simulators.answers import STATUS, TwinAnswer
+from simulators.answers import JSON_UTF_8, STATUS, TwinAnswer
 from simulators.faults.script import TokenEndpointRule
-
-JSON: Final = (b"content-type", b"application/json; charset=UTF-8")
 
 
 class IssuedTokens:
@@ -36,13 +33,13 @@ class IssuedTokens:
     def grant(self, now: float) -> TwinAnswer:
         """Issue a token, and return the answer that brings it."""
         granted = {"access_token": self.issue(now), "expires_in": self.life, "token_type": "Bearer"}
-        return TwinAnswer((STATUS[200], JSON), msgspec.json.encode(granted))
+        return TwinAnswer((STATUS[200], JSON_UTF_8), msgspec.json.encode(granted))
 
 
 def refused_by(rule: TokenEndpointRule) -> tuple[TwinAnswer, str]:
     """Return the answer that a script gives instead of an access token, and the reason it is counted under."""
     said = msgspec.json.encode({"error": rule.error, "error_description": "The script says so."})
     body = said if rule.body is None else rule.body.encode()
-    answer = TwinAnswer((STATUS[rule.status], JSON), body, rule.delay_ms / 1000)
+    answer = TwinAnswer((STATUS[rule.status], JSON_UTF_8), body, rule.delay_ms / 1000)
     answer.mute = rule.mute
     return answer, f"token: {rule.error}" if rule.body is None else f"token: {rule.status}"

@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Final
 import msgspec
 
 from simulators import reasons
-from simulators.answers import STATUS, Rejection, TwinAnswer, is_silent, raw, refusal, scripted
+from simulators.answers import JSON_UTF_8, STATUS, Rejection, TwinAnswer, scripted
 from simulators.anything import Anything
 from simulators.faults.director import Director
 from simulators.faults.script import Rule
@@ -22,8 +22,8 @@ from simulators.http2.header_compression import Field
 from simulators.http2.received_request import ReceivedRequest
 from simulators.ledger import Entry, Ledger
 from simulators.provider import Provider
+from simulators.script_player import ScriptPlayer
 
-JSON: Final = (b"content-type", b"application/json; charset=UTF-8")
 _CACHED: Final = 2048
 
 
@@ -58,7 +58,8 @@ class MessageTwin(Provider):
         super().__init__(director, ledger, apps, latency)
         self._decode = msgspec.json.Decoder().decode
         self._shapes: dict[bytes, MessageShape | Rejection] = {}
-        self._anything = Anything("fcm", self.words, director.script.seed)
+        anything = Anything("fcm", self.words, director.script.seed)
+        self._player = ScriptPlayer(anything, self.usual, self.words, JSON_UTF_8, ledger, latency)
 
     @abstractmethod
     def judge_head(self, fields: dict[bytes, bytes], now: float) -> Rejection | str:
@@ -156,25 +157,15 @@ class MessageTwin(Provider):
         return shape
 
     def _script(self, rule: Rule, entry: Entry) -> TwinAnswer:
-        if rule.answer == "anything":
-            status, answer = self._anything.draw(entry.token, rule.status)
-            if rule.delivered or 200 <= status < 300:
-                self.ledger.add(msgspec.structs.replace(entry, answered=status))
-            else:
-                self.ledger.refuse(f"anything {status}")
-            return scripted(answer, rule, self.latency())
-        status, reason = refusal(rule, self.usual, self.words)
-        if rule.answer == "raw":
-            status = rule.status or 200
-        if rule.delivered:
-            self.ledger.add(msgspec.structs.replace(entry, answered=0 if is_silent(rule) else status))
-        latency = self.latency()
-        if rule.answer == "raw":
-            self.ledger.refuse(f"raw {status}")
-            return scripted(raw(rule, JSON), rule, latency)
-        said = rule.message or self.said.get(reason, reason)
-        rejection = Rejection(status, reason, said, rule.field or "")
-        return scripted(self._refuse(rejection, rule.retry_after, self.scripted_details(rule, status)), rule, latency)
+        def accept(status: int) -> None:
+            self.ledger.add(msgspec.structs.replace(entry, answered=status))
+
+        def refuse(status: int, reason: str) -> TwinAnswer:
+            said = rule.message or self.said.get(reason, reason)
+            rejection = Rejection(status, reason, said, rule.field or "")
+            return self._refuse(rejection, rule.retry_after, self.scripted_details(rule, status))
+
+        return self._player.play(rule, entry.token, accept, refuse)
 
     def _refuse(
         self, rejection: Rejection, retry_after: int | None = None, more: Iterable[dict[str, object]] = ()
@@ -191,4 +182,4 @@ class MessageTwin(Provider):
         return self._say(rejection.status, {"error": error}, extra)
 
     def _say(self, status: int, said: dict[str, Any], extra: tuple[Field, ...] = ()) -> TwinAnswer:
-        return TwinAnswer((STATUS[status], JSON, *extra), msgspec.json.encode(said), self.latency())
+        return TwinAnswer((STATUS[status], JSON_UTF_8, *extra), msgspec.json.encode(said), self.latency())

@@ -19,7 +19,7 @@ import msgspec
 
 from simulators import reasons
 from simulators import twin_credentials as keys
-from simulators.answers import STATUS, Rejection, TwinAnswer, is_silent, raw, refusal, scripted
+from simulators.answers import JSON, STATUS, Rejection, TwinAnswer, scripted
 from simulators.anything import Anything
 from simulators.apns.push_rules import SUFFIXES, TOKEN, UUID, is_asleep, judge_delivery, judge_payload, judge_topic
 from simulators.apns.token_verifier import ProviderKey, TokenVerifier
@@ -29,9 +29,9 @@ from simulators.http2.received_request import ReceivedRequest
 from simulators.ledger import Entry, Ledger
 from simulators.provider import BuiltTwin, Provider, TwinParts
 from simulators.push_certificates import PushCertificate, read_certificate
+from simulators.script_player import ScriptPlayer
 
 _PATH: Final = b"/3/device/"
-_JSON: Final = (b"content-type", b"application/json")
 _CACHED: Final = 2048
 
 #: First part of this process's UUIDs; a counter follows, because a random UUID each time costs 4 µs a push.
@@ -85,7 +85,8 @@ class ApnsTwin(Provider):
         self._revoked = revoked
         self._payloads: dict[tuple[bytes, str], Rejection | None] = {}
         self._sleeping: dict[tuple[bytes, str, str | None], bool] = {}
-        self.anything = Anything("apns", reasons.APNS, director.script.seed)
+        anything = Anything("apns", reasons.APNS, director.script.seed)
+        self.player = ScriptPlayer(anything, reasons.APNS_USUAL, reasons.APNS, JSON, ledger, latency)
 
     def session(self, certificate: bytes | None = None) -> ApnsSession:
         """Begin a connection: with one stream until a token is seen, or with a client certificate."""
@@ -182,35 +183,25 @@ class ApnsSession:
         )
 
     def _script(self, rule: Rule, terms: _Terms, token: str, apns_id: bytes, now: float, body: bytes) -> TwinAnswer:
-        if rule.answer == "anything":
-            status, answer = self._apns.anything.draw(token, rule.status)
-            if rule.delivered or 200 <= status < 300:
-                self._accept(terms, token, apns_id, now, body, status)
-            else:
-                self._apns.ledger.refuse(f"anything {status}")
-            return scripted(answer, rule, self._apns.latency())
-        status, reason = refusal(rule, reasons.APNS_USUAL, reasons.APNS)
-        if rule.answer == "raw":
-            status = rule.status or 200
-        if rule.delivered:
-            self._accept(terms, token, apns_id, now, body, 0 if is_silent(rule) else status)
-        latency = self._apns.latency()
-        if rule.answer == "raw":
-            self._apns.ledger.refuse(f"raw {status}")
-            return scripted(raw(rule, _JSON), rule, latency)
-        since = None
-        if status == 410:
-            since = int(now * 1000 - 1000 * (rule.timestamp_ago_seconds or 0.0))
-            if rule.timestamp is not None:
-                since = rule.timestamp
-        rejection = Rejection(status, reason or str(rule.answer))
-        return scripted(self._refuse(rejection, apns_id, since, rule.retry_after), rule, latency)
+        def accept(status: int) -> None:
+            self._accept(terms, token, apns_id, now, body, status)
+
+        def refuse(status: int, reason: str) -> TwinAnswer:
+            since = None
+            if status == 410:
+                since = int(now * 1000 - 1000 * (rule.timestamp_ago_seconds or 0.0))
+                if rule.timestamp is not None:
+                    since = rule.timestamp
+            rejection = Rejection(status, reason or str(rule.answer))
+            return self._refuse(rejection, apns_id, since, rule.retry_after)
+
+        return self._apns.player.play(rule, token, accept, refuse)
 
     def _refuse(
         self, rejection: Rejection, apns_id: bytes, timestamp: int | None = None, retry_after: int | None = None
     ) -> TwinAnswer:
         self._apns.ledger.refuse(rejection.reason, rejection.message)
-        fields = [*self._head(rejection.status, apns_id), _JSON]
+        fields = [*self._head(rejection.status, apns_id), JSON]
         if retry_after is not None:
             fields.append((b"retry-after", str(retry_after).encode()))
         said: dict[str, object] = {"reason": rejection.reason}

@@ -14,12 +14,11 @@ from urllib.parse import parse_qs
 
 import msgspec
 
-from simulators.answers import STATUS, TwinAnswer
+from simulators.answers import JSON, STATUS, TwinAnswer
 from simulators.fcm.token_endpoint import SCOPES, TokenEndpoint
 
 AUDIENCE: Final = "//iam.googleapis.com/projects/1/locations/global/workloadIdentityPools/twins/providers/twin"
 _METADATA: Final = "/computeMetadata/v1/instance/service-accounts/"
-_JSON: Final = (b"content-type", b"application/json")
 _FLAVOR: Final = (b"metadata-flavor", b"Google")
 _EXCHANGE: Final = "urn:ietf:params:oauth:grant-type:token-exchange"
 _JWT: Final = "urn:ietf:params:oauth:token-type:jwt"
@@ -110,7 +109,7 @@ class KeylessEndpoints:
 
 
 def _grant(said: dict[str, Any]) -> Judged:
-    return TwinAnswer(((b":status", b"200"), _JSON, _FLAVOR), msgspec.json.encode(said)), None
+    return TwinAnswer(((b":status", b"200"), JSON, _FLAVOR), msgspec.json.encode(said)), None
 
 
 def _refuse(code: int, why: str, *, status: str = "") -> Judged:
@@ -118,4 +117,4 @@ def _refuse(code: int, why: str, *, status: str = "") -> Judged:
     said: dict[str, Any] = {"error": error, "error_description": detail}
     if status:
         said = {"error": {"code": code, "message": why, "status": status}}
-    return TwinAnswer((STATUS[code], _JSON, _FLAVOR), msgspec.json.encode(said)), f"token: {error}"
+    return TwinAnswer((STATUS[code], JSON, _FLAVOR), msgspec.json.encode(said)), f"token: {error}"

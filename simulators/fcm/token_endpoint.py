@@ -8,7 +8,7 @@ from urllib.parse import parse_qs
 import jwt
 import msgspec
 
-from simulators.answers import TwinAnswer
+from simulators.answers import JSON_UTF_8, TwinAnswer
 from simulators.issued_tokens import IssuedTokens
 from simulators.twin_credentials import TwinServiceAccount
 
@@ -18,7 +18,6 @@ SCOPES: Final = frozenset(
 )
 _LIFE: Final = 3600
 _SKEW: Final = 300
-_JSON: Final = (b"content-type", b"application/json; charset=UTF-8")
 
 
 class TokenEndpoint:
@@ -95,4 +94,4 @@ class TokenEndpoint:
 
 def _refuse(status: bytes, error: str, description: str) -> tuple[TwinAnswer, str]:
     said = msgspec.json.encode({"error": error, "error_description": description})
-    return TwinAnswer(((b":status", status), _JSON), said), f"token: {error}"
+    return TwinAnswer(((b":status", status), JSON_UTF_8), said), f"token: {error}"

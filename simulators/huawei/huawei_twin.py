@@ -19,14 +19,14 @@ import msgspec
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from simulators import reasons, twin_credentials
-from simulators.answers import STATUS, Rejection, TwinAnswer, is_silent, raw, scripted
+from simulators.answers import JSON_UTF_8, STATUS, Rejection, TwinAnswer, is_silent, raw, scripted
 from simulators.anything import Anything
 from simulators.faults.director import Director
 from simulators.faults.script import Rule
 from simulators.http2.header_compression import Field
 from simulators.http2.received_request import ReceivedRequest
 from simulators.huawei.huawei_rules import HuaweiRequest, judge
-from simulators.issued_tokens import JSON, IssuedTokens, refused_by
+from simulators.issued_tokens import IssuedTokens, refused_by
 from simulators.ledger import Entry, Ledger
 from simulators.provider import BuiltTwin, Provider, TwinParts
 
@@ -148,7 +148,7 @@ class HuaweiTwin(Provider):
         if rule.answer == "anything":
             status, answer = self._anything.draw(entries[0].token, rule.status)
         elif rule.answer == "raw":
-            answer = raw(rule, JSON)
+            answer = raw(rule, JSON_UTF_8)
         else:
             code = rule.reason or reasons.HUAWEI_USUAL.get(str(rule.answer), "")
             status = rule.status or reasons.HUAWEI.get(code, 500)
@@ -208,7 +208,7 @@ class HuaweiTwin(Provider):
         if fields.get(b":method") != b"POST" or form != wanted:
             said = {"error": 1101, "sub_error": 20001, "error_description": "invalid client"}
             self.ledger.refuse("token: 1101")
-            return TwinAnswer((STATUS[400], JSON), msgspec.json.encode(said))
+            return TwinAnswer((STATUS[400], JSON_UTF_8), msgspec.json.encode(said))
         rule = self.director.token_rule()
         if rule is None:
             return self._issued.grant(now)
@@ -222,7 +222,7 @@ class HuaweiTwin(Provider):
 
     def _say(self, status: int, code: str, said: str, request_id: str, extra: tuple[Field, ...] = ()) -> TwinAnswer:
         body = msgspec.json.encode({"code": code, "msg": said, "requestId": request_id}) if code else b""
-        return TwinAnswer((STATUS[status], JSON, *extra), body, self.latency())
+        return TwinAnswer((STATUS[status], JSON_UTF_8, *extra), body, self.latency())
 
 
 def _cause(rule: Rule | None, api: str) -> str | None:

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from simulators import reasons
 from simulators import twin_credentials as keys
-from simulators.answers import STATUS, Rejection, TwinAnswer, is_silent, raw, refusal, scripted
+from simulators.answers import JSON, STATUS, Rejection, TwinAnswer, scripted
 from simulators.anything import Anything
 from simulators.faults.director import Director
 from simulators.faults.script import Rule
@@ -24,10 +24,10 @@ from simulators.http2.header_compression import Field
 from simulators.http2.received_request import ReceivedRequest
 from simulators.ledger import Entry, Ledger
 from simulators.provider import BuiltTwin, Provider, TwinParts
+from simulators.script_player import ScriptPlayer
 from simulators.webpush.push_request_rules import LIMIT, Signed, judge_content, judge_fields, judge_vapid
 from simulators.webpush.subscriptions import Unopened, check_form, digits_of, opened
 
-_JSON: Final = (b"content-type", b"application/json")
 _CACHED: Final = 2_048
 _ERRNO: Final = {400: 110, 401: 109, 403: 109, 404: 102, 410: 103, 413: 104, 429: 999, 500: 999, 503: 201}
 """Mozilla's numbers."""
@@ -55,7 +55,8 @@ class WebPushTwin(Provider):
         super().__init__(director, ledger, apps, latency)
         self._key = key
         self._signed: dict[tuple[str, str | None], Signed] = {}
-        self._anything = Anything("apns", reasons.WEBPUSH, director.script.seed)
+        anything = Anything("apns", reasons.WEBPUSH, director.script.seed)
+        self._player = ScriptPlayer(anything, reasons.WEBPUSH_USUAL, reasons.WEBPUSH, JSON, ledger, latency)
 
     def session(self, certificate: bytes | None = None) -> WebPushTwin:
         """Begin a connection: push services keep no state for it."""
@@ -125,24 +126,14 @@ class WebPushTwin(Provider):
         return digits, plain, notification.get("silent") is True
 
     def _script(self, rule: Rule, entry: Entry, authority: str) -> TwinAnswer:
-        if rule.answer == "anything":
-            status, answer = self._anything.draw(entry.token, rule.status)
-            if rule.delivered or 200 <= status < 300:
-                self.ledger.add(msgspec.structs.replace(entry, answered=status))
-            else:
-                self.ledger.refuse(f"anything {status}")
-            return scripted(answer, rule, self.latency())
-        status, reason = refusal(rule, reasons.WEBPUSH_USUAL, reasons.WEBPUSH)
-        if rule.answer == "raw":
-            status = rule.status or 200
-        if rule.delivered:
-            self.ledger.add(msgspec.structs.replace(entry, answered=0 if is_silent(rule) else status))
-        latency = self.latency()
-        if rule.answer == "raw":
-            self.ledger.refuse(f"raw {status}")
-            return scripted(raw(rule, _JSON), rule, latency)
-        rejection = Rejection(status, reason or str(rule.answer), rule.message or "")
-        return scripted(self._refuse(rejection, authority, rule.retry_after), rule, latency)
+        def accept(status: int) -> None:
+            self.ledger.add(msgspec.structs.replace(entry, answered=status))
+
+        def refuse(status: int, reason: str) -> TwinAnswer:
+            rejection = Rejection(status, reason or str(rule.answer), rule.message or "")
+            return self._refuse(rejection, authority, rule.retry_after)
+
+        return self._player.play(rule, entry.token, accept, refuse)
 
     def _refuse(self, rejection: Rejection, authority: str, retry_after: int | None = None) -> TwinAnswer:
         """Refuse in the words of the push service that is meant."""
@@ -161,12 +152,12 @@ def _said(rejection: Rejection, authority: str) -> tuple[int, tuple[Field, ...],
         why = rejection.message.encode("ascii", "replace")[:200].strip()
         return 406 if throttled else status, ((b"x-wns-status", word), (b"x-wns-error-description", why)), b""
     if authority.endswith(".apple.com"):
-        return status, (_JSON,), msgspec.json.encode({"reason": rejection.reason})
+        return status, (JSON,), msgspec.json.encode({"reason": rejection.reason})
     if authority.endswith(".mozilla.com"):
         status = 401 if status == 403 else status
         message = "VAPID public key mismatch" if rejection.reason == "VapidPkHashMismatch" else rejection.message
         said = {"code": status, "errno": _ERRNO.get(status, 999), "error": rejection.reason, "message": message}
-        return status, (_JSON,), msgspec.json.encode(said)
+        return status, (JSON,), msgspec.json.encode(said)
     sentence = rejection.message or rejection.reason
     if rejection.reason == "VapidPkHashMismatch":
         sentence = (
