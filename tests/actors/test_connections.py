@@ -9,6 +9,7 @@ import trio
 import trio.testing
 
 from simulators.distant_network import DistantNetwork
+from simulators.faults.latency import Latency
 from tests.actors.channel_group import Group, MemoryTubes
 from tests.actors.distant_provider import DistantProvider
 from transports.http2.growth import AHEAD, BUSY, IDLE
@@ -44,6 +45,14 @@ async def test_a_provider_that_takes_all_that_comes_gets_no_more_connections(aut
     group = Group(tubes, transport, hands=2)
     await group.run(10)
     assert len(transport.opened) == 2
+
+
+async def test_late_answers_that_keep_the_batches_in_hand_bring_more_connections_too(autojump_clock: Any) -> None:
+    """24.2: nothing waited, and the streams were never quite full, so a channel stayed at half of what its node sends."""
+    late = DistantNetwork(window=1 << 24, answers=Latency(p50=60.0, p99=500.0), late=0.005)
+    transport = DistantProvider(late, 250, connections=2, most=6, turn=SLOW)
+    await Group(MemoryTubes(800, 500), transport, hands=10).run(15)
+    assert len(transport.opened) == 6
 
 
 async def test_a_worker_without_a_core_to_spare_opens_no_more(autojump_clock: Any) -> None:

@@ -20,6 +20,9 @@ class Bound(enum.Enum):
 
 FULL = 0.8
 """Share of the last second's looks at which every connection was full, for another one to be opened."""
+CROWDED = 0.5
+"""Share of a connection's streams in flight from which on it counts as full, whether anything waits or not. Late answers
+keep the batches in hand as well as the streams, so nothing may wait while all connections are three quarters full."""
 WEIGHT = 0.2
 """Of one look, ten times a second: seven full looks make the share of ``FULL``."""
 BUSY = 0.85
@@ -76,10 +79,9 @@ class Growth:
         self._looked: tuple[float, float] | None = None
         self._share = 1.0  # until it is known
 
-    def look(self, now: float, bounds: Sequence[Bound | None], waiting: bool) -> bool:
-        """Return whether to open one more. ``bounds``: of each connection that is up; ``waiting``: requests wait."""
-        full = waiting and len(bounds) >= self.size and None not in bounds
-        self._full += (full - self._full) * WEIGHT
+    def look(self, now: float, full: Sequence[bool]) -> bool:
+        """Return whether to open one more. ``full``: of each connection that is up."""
+        self._full += ((len(full) >= self.size and all(full)) - self._full) * WEIGHT
         if self._looked is None or now - self._looked[0] >= LOOK_EVERY:
             busy = self._busy()
             if self._looked is not None:

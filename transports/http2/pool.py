@@ -15,7 +15,7 @@ from transports.errors import ConnectionLost
 from transports.http2.client import Http2Client
 from transports.http2.connection import HTTP_1_1, Connection, Origin, Timing, dial
 from transports.http2.engine import Engine
-from transports.http2.growth import Bound, Growth, busy_seconds
+from transports.http2.growth import CROWDED, Bound, Growth, busy_seconds
 from transports.http2.messages import UNPROCESSED, Completions
 from transports.http2.rounds import Rounds
 from transports.http2.submission import Submission
@@ -367,7 +367,11 @@ class Pool:
         self._note(usable, bounds)
         if self._stop.is_set():
             return
-        if self._growth.look(now, bounds, self._waiting):
+        full = [
+            (self._waiting and bound is not None) or each.client.in_flight >= CROWDED * each.client.stream_limit
+            for each, bound in zip(usable, bounds, strict=True)
+        ]
+        if self._growth.look(now, full):
             _log.info("one more connection", origin=self.origin.host, connections=self._growth.size)
             nursery.start_soon(self._keep, nursery, None, True)
         elif usable and self._growth.spare(now, now - usable[-1].used):
