@@ -2,14 +2,17 @@
 
 A whole node sends to a sink that is far away: the round trip, the connection's window and the time of the answers are
 those of a real network, and 1 % of the phones are dead. Each row has two campaigns: *cold*, over connections that have
-carried nothing, and *warm*, within a minute, once the connections that the first one needed are open. A row's name is
-ROUND TRIP/WINDOW/ANSWERS/BODY: 60ms/65535/lognormal/250.
+carried nothing, and *warm*, within a minute, once the connections that the first one needed are open. With --kill a
+third one, *kill*: one worker is killed once half are settled. A row's name is ROUND TRIP/WINDOW/ANSWERS/BODY:
+60ms/65535/lognormal/250.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
+import signal
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -51,6 +54,8 @@ GROWS = 45.0
 """Seconds that the warm campaign waits at most for connections."""
 STILL = 4.0
 """Seconds without another connection after which there will be none."""
+_COUNTED = 0.03
+"""Seconds until the sink has written down what has reached it."""
 WITHIN = 1.0
 """Seconds over which the rate is taken, to see when a cold campaign has reached the goal."""
 CHANNEL = {"ios-news": ("apns", "com.example.news")}
@@ -61,7 +66,8 @@ class Found:
     """One campaign over one network."""
 
     network: str
-    warm: bool
+    state: str
+    """cold, warm or kill."""
     connections: int
     """That the node may open."""
     opened: int
@@ -83,6 +89,8 @@ class Found:
     """The largest worker."""
     lost: int
     twice: int
+    unsettled: int | None = None
+    """Recipients that had been sent to and were not settled yet when a worker was killed; None: none was."""
     reached_after: float | None = None
     """Seconds from Fire until the goal was reached for a second; None: never."""
     stages: dict[str, float] = field(default_factory=dict)
@@ -101,8 +109,7 @@ class Found:
 
     def plain(self) -> dict[str, Any]:
         """For ``--json``."""
-        state = "warm" if self.warm else "cold"
-        return {**asdict(self), "state": state, "bound": round(self.bound), "ratio": round(self.ratio, 3)}
+        return {**asdict(self), "bound": round(self.bound), "ratio": round(self.ratio, 3)}
 
 
 def phone(n: int) -> Subscriber:
@@ -130,8 +137,30 @@ def networks(wanted: Sequence[str]) -> Iterator[tuple[str, DistantNetwork, int]]
             yield name, network, BODIES[body]
 
 
-def measure(wanted: Sequence[str], subscribers: int, workers: int | None, connections: int) -> Iterator[Found]:
-    """Yield two campaigns for each network, the cold one first."""
+class Killer:
+    """Kills one worker once half of a campaign's recipients are settled."""
+
+    def __init__(self, client: Client, sink: DistantSink, subscribers: int) -> None:
+        self.unsettled: int | None = None
+        self._client = client
+        self._sink = sink
+        self._before = sink.counts().asked
+        self._half = subscribers // 2
+
+    def looked(self, settled: int) -> None:
+        """``settled``: of the campaign, a moment ago."""
+        if self.unsettled is not None or settled < self._half:
+            return
+        pid = next(worker.pid for worker in self._client.status().workers if worker.pid)
+        os.kill(pid, signal.SIGKILL)
+        time.sleep(_COUNTED)
+        self.unsettled = self._sink.counts().asked - self._before - settled
+
+
+def measure(
+    wanted: Sequence[str], subscribers: int, workers: int | None, connections: int, kill: bool = False
+) -> Iterator[Found]:
+    """Yield the campaigns for each network, the cold one first."""
     for name, network, octets in networks(wanted):
         with tempfile.TemporaryDirectory(prefix="bs-bench-") as folder:
             rig = Rig(Path(folder), workers, connections, phone, CHANNEL)
@@ -143,36 +172,39 @@ def measure(wanted: Sequence[str], subscribers: int, workers: int | None, connec
                 rig.fill(client, subscribers)
                 most = max(1, connections // (workers or cores())) * (workers or cores())
                 request = FireRequest(message=message_of(octets))
-                for warm in (False, True):
-                    if warm:
+                for state in ("cold", "warm", "kill") if kill else ("cold", "warm"):
+                    if state != "cold":
                         _until_grown(client)
-                    found = _campaign(rig, client, sink, request, network.carries(octets) * most, most, name, warm)
+                    found = _campaign(rig, client, sink, request, network.carries(octets) * most, most, name, state)
                     say(line(found))
                     yield found
 
 
 def _campaign(
-    rig: Rig, client: Client, sink: DistantSink, request: FireRequest, carries: float, most: int, name: str, warm: bool
+    rig: Rig, client: Client, sink: DistantSink, request: FireRequest, carries: float, most: int, name: str, state: str
 ) -> Found:
     before = sink.counts()
-    row = rig.campaign(client, "network", request)
+    killer = Killer(client, sink, rig.subscribers) if state == "kill" else None
+    row = rig.campaign(client, "network", request, looked=killer.looked if killer else lambda settled: None)
     after = sink.counts()
     each = 1e6 / row.subscribers
     found = Found(
         network=name,
-        warm=warm,
+        state=state,
         connections=most,
         opened=after.connections,
         seconds=row.seconds,
         pushes_per_second=round(NEARLY_ALL * row.subscribers / _when(row, NEARLY_ALL)),
         flow=round((FLOW[1] - FLOW[0]) * row.subscribers / (_when(row, FLOW[1]) - _when(row, FLOW[0]))),
         carries=round(carries),
-        cpu_bound=round(cores() / sum(row.processes.values()) * row.subscribers),
-        cpu_us_per_push=row.cpu_us_per_push,
+        # nobody knows what a killed worker has used
+        cpu_bound=round(carries if killer else cores() / sum(row.processes.values()) * row.subscribers),
+        cpu_us_per_push=0.0 if killer else row.cpu_us_per_push,
         sink_us_per_push=round(row.processes.get("sink", 0.0) * each, 2),
         rss_mb=row.rss_mb,
         lost=row.lost,
         twice=after.accepted - before.accepted - (row.subscribers - row.dead - row.lost),
+        unsettled=killer.unsettled if killer else None,
         stages=row.stages,
         rate=[(round(seconds, 2), settled) for seconds, settled in row.rate],
     )
@@ -224,27 +256,30 @@ def table(rows: list[Found]) -> Iterator[str]:
 
 def line(row: Found) -> str:
     """One row of the table."""
-    name = f"{row.network} {'warm' if row.warm else 'cold'}"
+    name = f"{row.network} {row.state}"
     reached = "never" if row.reached_after is None else f"{row.reached_after:.1f} s"
+    killed = "" if row.unsettled is None else f"; {row.unsettled:,} unsettled at the kill"
     return (
         f"{name:32} {row.seconds:>7.1f} {row.pushes_per_second:>9,.0f} {row.flow:>9,.0f} {row.carries:>9,.0f}"
         f" {row.cpu_bound:>9,.0f} {row.ratio:>6.2f} {row.opened:>3}/{row.connections:<3}"
         f" {row.cpu_us_per_push:>7.2f} {row.sink_us_per_push:>6.2f} {row.rss_mb:>7.1f} {row.lost:>5}"
-        f" {row.twice:>6}  {reached}"
+        f" {row.twice:>6}  {reached}{killed}"
     )
 
 
 def judge(rows: list[Found]) -> Iterator[tuple[bool, str]]:
     """(met, sentence) for each goal."""
     for row in rows:
-        if row.warm:
+        if row.unsettled is not None:
+            yield row.twice <= row.unsettled, f"{row.network}: a kill repeats <= {row.unsettled:,}: {row.twice:,}"
+        if row.state == "warm":
             yield row.ratio >= GOAL, f"{row.network}, warm: >= {GOAL} of what is possible: {row.ratio:.2f}"
             if row.network == "60ms/65535/lognormal/250":
                 rate = row.flow
                 yield rate >= 100_000, f"{row.network}, warm: >= 100,000 pushes/s: {rate:,.0f}"
     worst = max(row.rss_mb for row in rows)
     yield worst <= 150, f"a worker's memory <= 150 MB: {worst:.0f} MB"
-    lost, twice = sum(row.lost for row in rows), sum(row.twice for row in rows)
+    lost, twice = sum(row.lost for row in rows), sum(row.twice for row in rows if row.unsettled is None)
     yield lost == 0, f"lost 0: {lost}"
     yield twice == 0, f"sent twice 0: {twice}"
 
@@ -256,10 +291,11 @@ def main() -> None:
     parser.add_argument("--rows", action="append", help="names of rows, * for any text (may be repeated)")
     parser.add_argument("--workers", type=int, help="as in the config; default: one per core")
     parser.add_argument("--connections", type=int, default=CONNECTIONS, help="as in the config")
+    parser.add_argument("--kill", action="store_true", help="a third campaign each, in which a worker is killed")
     parser.add_argument("--json", action="store_true", help="a list of rows for scripts")
     options = parser.parse_args()
     end_at_sigterm()
-    rows = list(measure(options.rows or ["*"], options.subscribers, options.workers, options.connections))
+    rows = list(measure(options.rows or ["*"], options.subscribers, options.workers, options.connections, options.kill))
     if not rows:
         names = ", ".join(name for name, _, _ in networks(["*"]))
         parser.error(f"--rows: no row matches; the rows are {names}")

@@ -64,7 +64,7 @@ def main() -> None:
     rate([row for row in rows if row["network"] == HEADLINE]).savefig(
         folder / "network-rate.svg", metadata={"Date": None}
     )
-    bars([row for row in rows if row["warm"]]).savefig(folder / "network-rows.svg", metadata={"Date": None})
+    bars([row for row in rows if row["state"] == "warm"]).savefig(folder / "network-rows.svg", metadata={"Date": None})
 
 
 if __name__ == "__main__":

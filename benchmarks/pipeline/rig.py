@@ -181,6 +181,11 @@ class Rig:
                 )
         return text
 
+    @property
+    def subscribers(self) -> int:
+        """Of the base."""
+        return self._filled
+
     def fill(self, client: Client, subscribers: int) -> None:
         """Grow the base to this many subscribers."""
 
@@ -199,9 +204,11 @@ class Rig:
         kind: str,
         request: FireRequest = PLAIN,
         reached: Callable[[], None] | None = None,
+        looked: Callable[[int], None] = lambda settled: None,
     ) -> Row:
         """Fire and wait for the end. ``reached``: called once all have been reached that could be at once; the CPU from
-        then until the next settlement is that of waiting, and does not count.
+        then until the next settlement is that of waiting, and does not count. ``looked``: called at each look at the
+        report, with how many are settled.
         """
         row = Row(self._filled, kind)
         if kind == "twins":
@@ -219,6 +226,7 @@ class Rig:
             report = client.call(table.CAMPAIGN, id=report.id)
             settled = _settled(report)
             row.rate.append((time.perf_counter() - started, settled))
+            looked(settled)
             if reached is not None and report.reached:
                 reached()
                 reached, waiting, standing = None, usage.seconds(), settled
