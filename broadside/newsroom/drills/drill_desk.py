@@ -176,12 +176,17 @@ class DrillDesk:
         return True
 
     async def make_way(self) -> None:
-        """A campaign has just been fired: a drill stops at once. Never raises: `keep` sees to it, too."""
-        if self._running is not None:
-            try:
-                await self._store.campaign_pause(self._running, self._clock())
-            except StorageError as error:
-                log.debug("a drill yields a moment later", error=str(error))
+        """A campaign has just been fired: a drill stops at once, whichever node began it. Never raises: `keep` sees to
+        it, too."""
+        try:
+            id = self._running
+            if id is None:
+                newest = await self._store.campaign_list(FEW)
+                id = next((each.id for each in newest if each.drill and each.state == "firing"), None)
+            if id is not None:
+                await self._store.campaign_pause(id, self._clock())
+        except StorageError as error:
+            log.debug("a drill yields a moment later", error=str(error))
 
     async def _on_time(self) -> None:
         if self._config is None or self._config.minute is None:
