@@ -29,7 +29,7 @@ _METHOD = re.compile(r"[A-Z]{3,10}")
 
 REMEDIES = {
     "herd.rate": "people a second, over the whole ring; leave it out for no limit",
-    "herd.target": "a share of what the site bears, 0.1 to 0.95; 0.84 is 84 %",
+    "herd.target": "a share of what the site bears, 0.1 to 0.95; 0.85 is 85 %",
     "herd.every": "seconds between two looks at health_url, 0.5 to 60",
     "hooks.within": "seconds, 0.1 to 10: a Fire waits as long at most",
     "hooks.method": 'as in "GET", "HEAD", "POST" or "PURGE"',
@@ -50,7 +50,7 @@ class HerdConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds between two looks at it."""
     posted: bool = False
     """Whether the newsroom posts its load (``POST /v1/load``)."""
-    target: Annotated[float, Meta(ge=0.1, le=0.95)] = 0.84
+    target: Annotated[float, Meta(ge=0.1, le=0.95)] = 0.85
     """The load that a campaign may bring the site to; 1 is all that it bears."""
     lag: str = "15s"
     """The time within which half of those who open a push have opened it: so fast the rate may change."""

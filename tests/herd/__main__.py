@@ -13,7 +13,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--sites", type=int, default=20)
-    parser.add_argument("--target", type=float, default=0.84)
+    parser.add_argument("--target", type=float, default=0.85)
     asked = parser.parse_args()
     speeds, peaks = [], []
     print("seed  bears  opens  median  ceiling÷best  best s  governed s  speed  peak load")
