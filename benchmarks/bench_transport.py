@@ -33,6 +33,7 @@ _NAMES = {
     "rustore": "ours (RuStore)",
     "huawei": "ours (Huawei)",
     "engine": "bare engine",
+    "encryption": "Web Push's encryption alone",
     "go": "go net/http (what apns2 stands on)",
 }
 
@@ -53,6 +54,7 @@ def measure(seconds: float, quick: bool) -> Iterator[Row]:
     with tempfile.TemporaryDirectory() as name, nginx(Path(name)) as (files, ports):
         directory = files.directory
         yield _client(Row("engine", 1_000, 1, 0, "none"), 0, directory, seconds)
+        yield _client(Row("encryption", 1_000, 1, 0, "none"), 0, directory, seconds)
         for streams in STREAMS:
             port, echoing = ports[streams, "nginx"], ports[streams, "echoing"]
             yield native.h2load(Row("h2load", streams, 1, 0, "nginx"), port, directory, CORE, seconds)

@@ -91,6 +91,8 @@ class SharedToken(msgspec.Struct, frozen=True, tag="provider-token"):
     """Seconds UTC."""
     made_at: float
     """Seconds of this machine's ``CLOCK_BOOTTIME``."""
+    seconds: float = 0.0
+    """For which its provider takes it; 0: its kind has a fixed age."""
 
     def __repr__(self) -> str:
         """Without the token itself."""

@@ -501,11 +501,11 @@ class Store:
         where: dict[str, Any],
         listed: Sequence[int] | None,
         draws: int,
-        kind: str,
+        kind: str | None,
         since: int,
         budget: int,
     ) -> dict[str, AudienceRows]:
-        """Who of an audience had at least ``budget`` campaigns of a kind since a moment (ms UTC), by channel.
+        """Who of an audience had at least ``budget`` campaigns of a kind (None: of any) since then (ms UTC).
 
         ``inside``: they are in it, and had; ``outside``: everybody else. Looks at the ids ``listed``, or (None) at
         ``draws`` that are drawn.

@@ -141,6 +141,18 @@ class Transport(Protocol):
         """Finish what is in flight, then end ``run``. Synchronous."""
 
 
+class SharedText(NamedTuple):
+    """A credential as it goes from one process of a node to the others."""
+
+    text: str
+    issued_at: int
+    """Seconds UTC, by the clock at that time; 0: nobody asks."""
+    made_at: float
+    """Seconds of ``CLOCK_BOOTTIME``, which nobody can set."""
+    seconds: float = 0.0
+    """For which its provider takes it; 0: its kind has a fixed age."""
+
+
 class SharedCredential(Protocol):
     """A credential that the provider expects to be the same in all processes of a node."""
 
@@ -148,14 +160,25 @@ class SharedCredential(Protocol):
     def name(self) -> str:
         """Identifies the credential: channels whose credentials have the same name share one. Holds no secret."""
 
-    def current(self) -> tuple[str, int, float]:
-        """Return (text, issued at, made at), of a new one if the last is too old. Called in the node's own process.
+    def current(self) -> SharedText | None:
+        """Return the credential, a new one if the last is too old. Called in the node's own process.
 
-        Issued at: seconds UTC, by the clock at that time. Made at: seconds of ``CLOCK_BOOTTIME``, which nobody can set.
+        None: it is yet to be fetched.
         """
 
-    def set_token(self, text: str, issued_at: int, made_at: float) -> None:
+    def set_token(self, token: SharedText) -> None:
         """Use the credential that the node's own process made, as long as it is fresh. Disturbs no connection."""
+
+
+@runtime_checkable
+class Fetched(Protocol):
+    """Optional interface of a :class:`SharedCredential`: its provider gives it out, to one process of a node."""
+
+    async def run(self, fetched: Callable[[], None]) -> None:
+        """Fetch and renew it for ever, and call ``fetched`` for each new one. Called in the node's own process."""
+
+    def borrow(self) -> None:
+        """Expect it from the node's own process, and fetch it here only if none comes. Called in a worker."""
 
 
 @runtime_checkable
@@ -311,6 +334,9 @@ class Platform:
 
     message_id: Callable[[int, int], str] | None = None
     """(campaign, subscriber) → the id that the provider's own logs have of the push; None: it cannot be computed."""
+
+    weight: float = 1.0
+    """CPU of a push through a whole node, in that of a push which is not encrypted."""
 
     device: str = "Android"
     """What shows its pushes, for a drawing: ``iPhone``, ``Android`` or ``browser``."""

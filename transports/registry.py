@@ -35,6 +35,11 @@ def load(platform: str) -> Platform:
     raise UnknownPlatform(f'platform: "{platform}" is not known; the known platforms: {known}')
 
 
+def weight_of(platform: str) -> float:
+    """``Platform.weight``; of a platform that is not installed here 1."""
+    return load(platform).weight if platform in platforms() else 1.0
+
+
 def load_transport(platform: str) -> None:
     """Import a platform's code for sending, too, which ``load`` leaves out: the module ``transport`` of its folder.
 

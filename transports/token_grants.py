@@ -36,6 +36,10 @@ class TokenSource(Protocol):
     def name(self) -> str:
         """Whose token it is, for people; no secret."""
 
+    @property
+    def stamp(self) -> str:
+        """Another text for another secret of the same name; no secret."""
+
     async def ask(self) -> Granted:
         """Fetch a token (``ConnectionLost``: no answer for now; ``GrantRefused``)."""
 
@@ -57,6 +61,8 @@ class FormGrant:
     ca: Path | None = None
     """As in ``client_context``."""
     proxy: Proxy | None = None
+    stamp: str = ""
+    """See ``TokenSource``."""
 
     async def ask(self) -> Granted:
         """See ``TokenSource``."""

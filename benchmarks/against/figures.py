@@ -57,7 +57,7 @@ SHAPES: Final[Mapping[str, Shape]] = {
     "transport": Shape(
         ("client", "streams", "connections", "latency_ms", "sink", "texts"),
         _PUSH,
-        only=frozenset({"engine", "apns", "fcm", "huawei", "rustore", "webpush"}),
+        only=frozenset({"encryption", "engine", "apns", "fcm", "huawei", "rustore", "webpush"}),
     ),
 }
 

@@ -24,6 +24,8 @@ def main() -> None:
             trio.run(ours.transport, row.client, port, files, meter)
         case "engine":
             ours.engine(meter)
+        case "encryption":
+            ours.encryption(meter)
         case "httpx":
             others.httpx(port, files, meter)
         case "aioapns":

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from benchmarks.transport.meter import Row
 
+_ENCRYPTED = 0.8  # share of a browser's push that nobody can make cheaper (docs/adr/0053)
 _CPU_BOUND = 0.85  # share of its core at which a client counts as bound by it
 
 
@@ -42,8 +43,13 @@ def judge(rows: list[Row]) -> Iterator[tuple[bool | None, str]]:
             said = f"{what}: >= 0.9 of {most:,.0f}/s: {share:.2f} at {busy:.0%} of its core"
             yield share >= 0.9 or busy >= _CPU_BOUND, said
         if row.client == "webpush" and row.pushes:
-            rate = 1e6 / row.cpu_us_per_push
-            yield rate >= 8_000, f"webpush, {row.streams:,} streams: >= 8,000/s a core, encrypted: {rate:,.0f}/s"
+            what, rate = f"webpush, {row.streams:,} streams", 1e6 / row.cpu_us_per_push
+            yield rate >= 8_000, f"{what}: >= 8,000/s a core, encrypted: {rate:,.0f}/s"
+            alone = find("encryption", 1_000, "none")
+            of_it = None if alone is None else alone.cpu_us_per_push / row.cpu_us_per_push
+            said = "not measured" if of_it is None else f"{of_it:.0%}: the processor is the bound"
+            met = None if of_it is None else of_it >= _ENCRYPTED
+            yield met, f"{what}: encryption is >= {_ENCRYPTED:.0%} of a push's CPU: {said}"
     ten = find("apns", 1_000, "counting", 10, 50)
     if ten:
         yield ten.pushes_per_second >= 150_000, f"ten connections >= 150,000/s: {ten.pushes_per_second:,.0f}/s"

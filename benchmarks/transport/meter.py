@@ -21,6 +21,7 @@ _WARM_UP = 1.0  # seconds from the first push, before the clock runs
 _OURS = "own: exact, blocks met before by dictionary"
 _KINDS = {
     "engine": ("encode/feed of 1,000, in memory", _OURS),
+    "encryption": ("encrypted() for 500 browsers in turn, in memory", "nobody"),
     "apns": ("Transport.send, batches of 500", _OURS),
     "fcm": ("Transport.send, batches of 500", _OURS),
     "webpush": ("Transport.send, batches of 500", _OURS),

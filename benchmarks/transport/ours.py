@@ -12,7 +12,7 @@ import structlog
 import trio
 import trio.lowlevel
 
-from benchmarks.transport.meter import Meter
+from benchmarks.transport.meter import BODY, Meter
 from benchmarks.transport.sinks import Files
 from campaigns.batch import Batch
 from campaigns.message import Message, Text
@@ -26,7 +26,8 @@ from transports.http2.messages import Row, Template
 from transports.http2.pool import Pool
 from transports.huawei.transport import build as build_huawei
 from transports.rustore.transport import build as build_rustore
-from transports.webpush.tokens import sample
+from transports.webpush.encryption import encrypted, padded
+from transports.webpush.tokens import sample, split
 from transports.webpush.transport import build as build_webpush
 
 BUILD: dict[str, Callable[[TransportSettings], Any]] = {
@@ -144,6 +145,19 @@ async def transport(platform: str, port: int, files: Files, meter: Meter) -> Non
             raise RuntimeError("a connection was lost under way")
         stopped = True
         nursery.cancel_scope.cancel()
+
+
+def encryption(meter: Meter) -> None:
+    """Web Push's encryption alone, in memory: what a push costs at least, and nobody can share (docs/adr/0053)."""
+    rng = random.Random(7)
+    browsers = [found for _ in range(_BATCH) if (found := split(sample(f"{rng.getrandbits(252):063x}0"))) is not None]
+    record = padded(b"x" * BODY)
+    meter.start()
+    while not meter.over:
+        for browser in browsers:
+            encrypted(record, browser.receiver, browser.secret)
+        meter.count(len(browsers))
+    meter.stop()
 
 
 def engine(meter: Meter) -> None:

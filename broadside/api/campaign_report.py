@@ -268,8 +268,9 @@ class FireRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """Fire although the same text goes to one of these channels within the time of ``[guards] repeat``. Without it such
     a campaign is refused, and the answer names the other one."""
     over_budget: bool | msgspec.UnsetType = msgspec.UNSET
-    """Fire although some phones had as many campaigns of this kind today as its ``budget`` says: they get one more.
-    Without it such a campaign is refused, and the answer says how many they are."""
+    """Fire although some phones had as many campaigns of this kind today as its ``budget`` says, or as many as their
+    channel's ``daily_limit``: they get one more, or their provider drops it. Without it such a campaign is refused, and
+    the answer says how many they are."""
     canary: Annotated[float, Meta(gt=0, le=0.5)] | msgspec.UnsetType = msgspec.UNSET
     """Send it to this share of the audience first, and to the rest by itself once the share has it; the rest is a
     campaign of its own. It gets nothing if more of the share fails than ``canary_limit`` says."""

@@ -37,6 +37,8 @@ class ChannelPreview(msgspec.Struct, frozen=True, kw_only=True):
     """``awake`` or ``asleep`` → why the platform cannot show the message so."""
     at_night: str = ""
     """The quiet hours, and what becomes of people in them; empty: there are none."""
+    daily_limit: int | None = None
+    """Campaigns a day that the provider shows a phone; null: nobody counts."""
 
 
 class PreviewReport(msgspec.Struct, frozen=True):

@@ -273,6 +273,8 @@ def _say_preview(channel: str, found: ChannelPreview) -> None:
         say(f"{channel} ({found.platform}), {presentation}: {objection}\n")
     if found.at_night:
         say(f"{channel} ({found.platform}), in quiet hours {found.at_night}\n")
+    if (most := found.daily_limit) is not None:
+        say(f"{channel} ({found.platform}) shows a phone {most:,} of our pushes a day, and drops the others\n")
 
 
 def pause(id: CampaignId, /, *, json: Json = False, config: ConfigFile = None, data: DataDir = None) -> int:

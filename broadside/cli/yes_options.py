@@ -24,8 +24,8 @@ class Yes:
     over_budget: Annotated[
         bool,
         Parameter(
-            help="Fire although some phones had as many of this kind today as its budget says. Without it a terminal "
-            "asks, and elsewhere nothing is fired.",
+            help="Fire although some phones had as many of this kind today as its budget says, or as many as their "
+            "channel's daily_limit. Without it a terminal asks, and elsewhere nothing is fired.",
             negative="",
         ),
     ] = False

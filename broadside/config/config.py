@@ -113,6 +113,8 @@ class Channel(msgspec.Struct, frozen=True, kw_only=True):
     """At most this many pushes a second, over all workers and nodes; None: the provider's own quota."""
     dead_limit: Annotated[float, Meta(gt=0, le=1)] = 0.2
     """If more than this share of a campaign's phones is refused, a person is asked before any is deleted; 1: never."""
+    daily_limit: Annotated[int, Meta(ge=1, le=50)] | None = None
+    """Campaigns a day that its provider shows a phone: before one more a person is asked. None: nobody counts."""
     connections: Annotated[int, Meta(ge=1, le=1024)] = CONNECTIONS
     """The most connections of this node to the provider; each worker has its share, and at least one."""
     warm_up: Annotated[str, Meta(min_length=1, max_length=4096)] | None = None
@@ -258,6 +260,7 @@ _REMEDIES = {
     "newsroom.zone": 'an IANA name, as in "Europe/Vienna"',
     "channels.*.rate": "pushes a second; leave it out for the provider's own quota",
     "channels.*.dead_limit": "a share above 0, up to 1; 0.2 is 20 %, 1 never asks",
+    "channels.*.daily_limit": "campaigns a day and phone, 1 to 50; leave it out if its provider counts none",
     "channels.*.connections": "1 to 1024 connections of the node at most",
     "channels.*.quiet_channel": "the id that the app gives its notification channel without sound",
     "channels.*.android_v2": 'true, false, or versions of the app in quotes, as in ">=5.0" or ">=5.0,<6"',

@@ -138,9 +138,9 @@ class AudienceDesk:
         found = await self._counted(base, chosen.channels, chosen.where or {}, chosen.listed, DRAWS)
         return sum(each.subscribers for each in found.values()) + (_joint_error(found.values()) or 0)
 
-    async def over_budget(self, chosen: Chosen, kind: str, since: int, budget: int) -> tuple[ChannelCount, int]:
-        """How many of an audience had at least ``budget`` campaigns of a kind since a moment (ms UTC); and of about how
-        many.
+    async def over_budget(self, chosen: Chosen, kind: str | None, since: int, budget: int) -> tuple[ChannelCount, int]:
+        """How many of an audience had at least ``budget`` campaigns of a kind (None: of any) since a moment (ms UTC);
+        and of about how many.
         """
         base = await self._store.subscribers_count()
         listed = chosen.listed

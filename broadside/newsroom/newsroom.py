@@ -52,7 +52,7 @@ from broadside.newsroom.forecasts.desk import ForecastDesk, Renderer
 from broadside.newsroom.foresight import FORESEEN, Foreseen, foresee, zoneless
 from broadside.newsroom.guards import approvals
 from broadside.newsroom.guards.approvals import ITSELF, Asker
-from broadside.newsroom.guards.budgets import budget_said, over_budget
+from broadside.newsroom.guards.budgets import Budgets, over_budget
 from broadside.newsroom.guards.canary_desk import CanaryDesk, canary_policy, share_of
 from broadside.newsroom.guards.content import same_again, text_guard
 from broadside.newsroom.guards.device_sender import DeviceSender
@@ -113,11 +113,11 @@ class Newsroom:
     channels stand still; ``segments``: the number of parts in which a base is walked in parallel; ``peers``: the other
     nodes' tubes, which get their share of the first batons; ``device_tokens``: the rules by which every token is
     normalised before it is stored; ``standing``: the dead ledger's current states; ``kinds``: name → kind of news;
-    ``quiet``: its quiet hours; ``guards``: what stands before Fire; ``zone``: the newsroom's time zone; ``link_hosts``:
-    sites whose pages it may read; ``neighbours``: the other nodes' tubes by their names; ``archive``: the folder with
-    this node's archives; ``renderers``: channel → its platform's rendering of a message, for the size of a push;
-    ``ring``: all nodes' states; ``outward``: what it asks of the newsroom's other systems, and tells them; ``proxy``:
-    the way out.
+    ``quiet``: its quiet hours; ``guards``: what stands before Fire; ``daily_limits``: as ``Budgets`` takes them;
+    ``zone``: the newsroom's time zone; ``link_hosts``: sites whose pages it may read; ``neighbours``: the other
+    nodes' tubes by their names; ``archive``: the folder with this node's archives; ``renderers``: channel → its
+    platform's rendering of a message, for the size of a push; ``ring``: all nodes' states; ``outward``: what it
+    asks of the newsroom's other systems, and tells them; ``proxy``: the way out.
     """
 
     def __init__(
@@ -137,6 +137,7 @@ class Newsroom:
         zone: str | None = None,
         quiet: Quiet = NO_QUIET,
         guards: Guards = NO_GUARDS,
+        daily_limits: Mapping[str, int] = MappingProxyType({}),
         link_hosts: Sequence[str] = (),
         neighbours: Mapping[str, Tubes] = MappingProxyType({}),
         archive: Path | None = None,
@@ -182,6 +183,7 @@ class Newsroom:
         self.device_tokens = device_tokens
         self._quiet = quiet
         self._guards = guards
+        self._budgets = Budgets(self.audience, daily_limits, zone)
         self._rehearsing = trio.Lock()
         self.corrections = CorrectionDesk(
             store=store, queues=self._queues, firing=self._firing, quiet=quiet, check=self._carry, clock=clock
@@ -259,9 +261,9 @@ class Newsroom:
         return report(campaign, now, self._states(), zone=self.zone, herd=self.outward.herd.report(campaign, now))
 
     async def _refuse_over_budget(self, chosen: Chosen, request: FireRequest, kind: Kind, said: bool) -> None:
-        """Raise ``NeedsYes`` if some of an audience had enough of its kind, and nobody has ``said`` yes to it."""
+        """Raise ``NeedsYes`` if some of an audience had enough today, and nobody has ``said`` yes to it."""
         name = request.kind or USUAL
-        if not said and (problem := await budget_said(self.audience, chosen, name, kind, self._clock(), self.zone)):
+        if not said and (problem := await self._budgets.said(chosen, name, kind, self._clock())):
             raise over_budget(problem)
 
     async def fire_armed(self, id: int, yes: ArmedFire, by: Asker = ITSELF) -> CampaignReport:
@@ -278,7 +280,7 @@ class Newsroom:
             times = Times.read(request, now)
             times.check(request, now)
             if kind := self._kinds.get(campaign.policy.get("kind", USUAL)):
-                listed = await self._store.campaign_listed(id) if kind.budget else None
+                listed = await self._store.campaign_listed(id) if self._budgets.asked(kind) else None
                 chosen = Chosen(campaign.audience, _whole(campaign.where), listed)
                 await self._refuse_over_budget(chosen, request, kind, yes.over_budget is True)
             quiet = self._quiet.at(campaign.policy.get(HOURS))
@@ -530,7 +532,7 @@ class Newsroom:
         chosen = await self.audience.choose(request.audience or None, request.channels, campaign_text(id))
         foreseen = await self._foresee(chosen, times, quiet)
         phones = {name: await self._store.subscribers_some(name, PHONES) for name in names}
-        had = await budget_said(self.audience, chosen, request.kind or USUAL, kind, now, self.zone)
+        had = await self._budgets.said(chosen, request.kind or USUAL, kind, now)
         verdicts: dict[str, Verdict] = {}
 
         adapted: dict[str, Adapted] = {}
@@ -586,7 +588,9 @@ class Newsroom:
         return PreviewReport(
             {
                 name: msgspec.structs.replace(
-                    self._dry_run.preview(name, message, campaign, expires_at), at_night=at_night.get(name, "")
+                    self._dry_run.preview(name, message, campaign, expires_at),
+                    at_night=at_night.get(name, ""),
+                    daily_limit=self._budgets.limits.get(name),
                 )
                 for name, message in messages.items()
                 if name in self._checks

@@ -75,6 +75,11 @@ class ChannelSetups:
             stamp=stamp(_files(channel)),
         )
 
+    @property
+    def weights(self) -> dict[str, float]:
+        """Channel → the CPU of a push, in that of an ordinary one (``Platform.weight``)."""
+        return {name: registry.weight_of(channel.platform) for name, channel in self._config.channels.items()}
+
     def transports(self) -> dict[str, Transport]:
         """Each channel's transport, built but never run: for its check of messages and its shared credential.
 

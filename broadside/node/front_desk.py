@@ -115,6 +115,11 @@ class FrontDesk:
             device_tokens=DeviceTokens({name: channel.platform for name, channel in config.channels.items()}),
             kinds=config.kinds,
             guards=config.guards,
+            daily_limits={
+                name: channel.daily_limit
+                for name, channel in config.channels.items()
+                if channel.daily_limit is not None
+            },
             link_hosts=config.newsroom.link_hosts,
             renderers=self._renderers,
             ring=Ring(store=around.store, node=name, own=lambda: around.own_state.state(False)),

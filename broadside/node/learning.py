@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 import structlog
@@ -64,8 +65,8 @@ class NodeCounters(NamedTuple):
 
 
 class Learning(Periodic):
-    """Keeps a node's experience. ``states``: why its channels stand still; ``channels``: their names; ``drills``: the
-    names of the channels of drills, of which nothing is learnt.
+    """Keeps a node's experience. ``states``: why its channels stand still; ``channels``: their names → the CPU
+    of a push (``Platform.weight``); ``drills``: the names of the channels of drills, of which nothing is learnt.
     """
 
     def __init__(
@@ -74,7 +75,7 @@ class Learning(Periodic):
         node: str,
         store: ForecastStore,
         workers: Sequence[WorkerState],
-        channels: Sequence[str],
+        channels: Mapping[str, float],
         drills: Sequence[str] = (),
         states: Callable[[], Sequence[ChannelState]],
         clock: Clock = wall_clock,
@@ -85,7 +86,7 @@ class Learning(Periodic):
         self._node = node
         self._store = store
         self._workers = workers
-        self._names = list(channels)
+        self._weights = dict(channels)
         self._drills = list(drills)
         self._states = states
         self._clock = clock
@@ -93,9 +94,9 @@ class Learning(Periodic):
         self._known = self._new = False
         self._kept_at = 0.0
 
-    def serve(self, channels: Sequence[str]) -> None:
+    def serve(self, channels: Mapping[str, float]) -> None:
         """Learn of these channels from now on."""
-        self._names = list(channels)
+        self._weights = dict(channels)
 
     async def look(self) -> float:
         """Learn from the last second."""
@@ -104,7 +105,7 @@ class Learning(Periodic):
                 await self._read()
             now = self._count()
             if self._last is not None and now.at > self._last.at:
-                self._new |= learn(self.experience, self._last, now, len(self._workers), self._slowed())
+                self._new |= learn(self.experience, self._last, now, len(self._workers), self._slowed(), self._weights)
             self._last = now
             if self._new and now.at >= self._kept_at + KEEP_EVERY:
                 await self._store.keep_experience(self._node, write_experience(self.experience), self._clock())
@@ -124,7 +125,7 @@ class Learning(Periodic):
         return frozenset(state.channel for state in self._states() if state.reason == "quota")
 
     def _count(self) -> NodeCounters:
-        parts = activities(self._workers, self._names)
+        parts = activities(self._workers, list(self._weights))
         walk = WalkFigures()
         for worker in self._workers:
             if worker.stats is not None:
@@ -158,11 +159,20 @@ class Learning(Periodic):
 
 
 def learn(
-    experience: NodeExperience, before: NodeCounters, now: NodeCounters, workers: int, slowed: frozenset[str]
+    experience: NodeExperience,
+    before: NodeCounters,
+    now: NodeCounters,
+    workers: int,
+    slowed: frozenset[str],
+    weights: Mapping[str, float] = MappingProxyType({}),
 ) -> bool:
-    """Add what a second has shown; returns whether there was anything. ``slowed``: channels asked for less."""
+    """Add what a second has shown; returns whether there was anything.
+
+    ``slowed``: channels asked for less; ``weights``: channel → CPU of a push, in that of an ordinary one, whose costs
+    are the node's.
+    """
     seconds = now.at - before.at
-    total, busy, waited = 0.0, 0.0, 0.0
+    total, work, busy, waited = 0.0, 0.0, 0.0, 0.0
     for name, after in now.channels.items():
         earlier = before.channels.get(name)
         if earlier is None:
@@ -170,6 +180,7 @@ def learn(
         known = experience.channels.setdefault(name, ChannelExperience())
         ended = since(earlier.settled, after.settled)
         total += ended
+        work += ended * weights.get(name, 1.0)
         busy, waited = since(earlier.busy, after.busy), since(earlier.waited, after.waited)
         answers = [int(since(*pair)) for pair in zip(earlier.answers, after.answers, strict=True)]
         accepted = sum(answers)
@@ -187,7 +198,7 @@ def learn(
         _fit(known, waits(earlier, after, seconds), after, accepted / seconds, mean(answers))
     rows = False
     if before.drilled == now.drilled and not before.drilling and not now.drilling:  # a drill's simulators use the cores
-        _cost(experience, before, now, total / seconds, (busy / seconds, waited / seconds), max(1, workers))
+        _cost(experience, before, now, work / seconds, (busy / seconds, waited / seconds), max(1, workers))
         rows = _walked(experience, before.walk, now.walk)
     return bool(total or rows)
 
@@ -213,6 +224,7 @@ def _cost(
 ) -> None:
     """What a push costs, and how many a second there are when nothing is left to spare.
 
+    ``rate``: pushes a second, each by its weight.
     ``at_work``: workers that ran or waited for a core, and those of them that waited.
     """
     cores_busy, (busy, waited) = since(before.machine, now.machine) / (now.at - before.at), at_work

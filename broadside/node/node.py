@@ -119,7 +119,7 @@ class Node:
             node=config.node.name,
             store=self._store_verbs.forecasts,
             workers=self._workers,
-            channels=list(config.channels),
+            channels=setups.weights,
             drills=self._drills.names,
             states=self._states,
         )
@@ -425,7 +425,7 @@ class Node:
             self._desk.learn_checks()
             self._tokens.change(setups.transports())
             self._own_state.serve({name: channel.platform for name, channel in config.channels.items()})
-            self._learning.serve(list(config.channels))
+            self._learning.serve(setups.weights)
             if before.tubes != config.tubes:  # the store hears of it
                 await self._again("membership")
             async with trio.open_nursery() as nursery:

@@ -27,7 +27,7 @@ LATELY = 5
 YES = {
     "expire_asleep": "Send it anyway: these people get nothing.",
     "again": "Send it again: these phones get the same text twice.",
-    "over_budget": "Send it anyway: these phones get one more.",
+    "over_budget": "Send it anyway: these phones get one more, or their provider drops it.",
     "arm": "Ask for an approval: it is made ready, and another person lets it go.",
     "unapproved": "Send it alone: nobody else has to approve it.",
 }

@@ -26,10 +26,13 @@ class Director:
         self._used: dict[tuple[int, str], int] = {}
         self._token_requests = [0] * len(script.token_endpoint)
 
-    def rule_for(self, token: str) -> Rule | None:
-        """Return the rule for this request for ``token`` and count it; None: accept."""
+    def rule_for(self, token: str, service: str = "") -> Rule | None:
+        """Return the rule for this request for ``token`` and count it; None: accept.
+
+        ``service``: the host that is meant, where a twin plays several.
+        """
         for number, rule in enumerate(self.script.rules):
-            if not self._concerns(number, rule, token):
+            if not self._concerns(number, rule, token, service):
                 continue
             if rule.times is not None:
                 used = self._used.get((number, token), 0)
@@ -47,7 +50,9 @@ class Director:
                 return rule
         return None
 
-    def _concerns(self, number: int, rule: Rule, token: str) -> bool:
+    def _concerns(self, number: int, rule: Rule, token: str, service: str) -> bool:
+        if rule.service is not None and not f".{service}".endswith(f".{rule.service}"):
+            return False
         if rule.prefix is not None and not token.startswith(rule.prefix):
             return False
         if rule.share is not None and draw(self._keys[number], token) >= rule.share:

@@ -38,6 +38,8 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """Only tokens that start with this text."""
     share: Share | None = None
     """Only this share of the tokens (0–1), drawn by a hash of token and seed: the same tokens every time."""
+    service: str | None = None
+    """Web Push: only pushes for this push service: its host, or the domain of its hosts."""
     times: Count | None = None
     """Only the first N requests for a token; later ones go on to the next rule."""
     from_seconds: NotNegative = 0.0

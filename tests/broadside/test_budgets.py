@@ -198,3 +198,74 @@ async def test_no_drill_is_news_that_a_phone_had_and_none_hides_what_it_had(own_
         again = await fire(api, DRILL)
         assert again.status_code == 409, "the newest fifty are drills"
         assert again.json()["detail"].startswith("kind: 100 of 100 phones had 1 or more of the kind drill")
+
+
+async def test_a_channels_limit_counts_every_kind_and_only_its_own_phones(own_link: Link) -> None:
+    store = Store(own_link)
+    await phones(store, 300)
+    await phones(store, 200, "android")
+    dry_run = DryRun(platforms={"ios": "apns", "android": "fcm"}, open=unopened)
+    async with api_of(own_link, dry_run=dry_run, daily_limits={"android": 2}) as api:
+        assert (await fire(api, "breaking")).status_code == 201
+        assert (await fire(api, "sport", channels=["android"])).status_code == 201
+        error = (await fire(api, "breaking")).json()
+        assert (error["status"], error["confirm"], error["field"], error["value"]) == (
+            409,
+            "over_budget",
+            "channels",
+            "android",
+        )
+        assert error["detail"].startswith(
+            "channels: 200 of 200 phones had 2 or more on the channel android in the last 24 hours, which is its "
+            "daily_limit"
+        )
+        assert (await fire(api, "breaking", channels=["ios"])).status_code == 201, "it has no limit"
+        dry = (await api.post("/v1/campaigns", json={
+            "message": {"title": "t"}, "kind": "breaking", "dry_run": True, "channels": ["android"]
+        })).json()  # fmt: skip
+        assert dry["notes"] == [
+            "200 of 200 phones had 2 or more on the channel android in the last 24 hours, which is its daily_limit"
+        ]
+        assert (await fire(api, "breaking", over_budget=True)).status_code == 201
+        entries = (await api.get("/v1/audit")).json()["entries"]
+        assert entries[0]["detail"]["over_budget"] is True
+
+
+async def test_a_preview_says_a_channels_limit(own_link: Link) -> None:
+    dry_run = DryRun(platforms={"ios": "apns", "android": "fcm"}, open=unopened)
+    async with api_of(own_link, dry_run=dry_run, daily_limits={"android": 2}) as api:
+        seen = (await api.post("/v1/campaigns/preview", json={"message": {"title": "t"}})).json()["channels"]
+        assert {name: each["daily_limit"] for name, each in seen.items()} == {"ios": None, "android": 2}
+
+
+async def test_a_kinds_budget_and_a_channels_limit_are_said_together(own_link: Link) -> None:
+    await phones(Store(own_link), 300)
+    async with api_of(own_link, daily_limits={"ios": 2}) as api:
+        for _ in range(2):
+            assert (await fire(api)).status_code == 201
+        detail = (await fire(api)).json()["detail"]
+        assert "of the kind sport in the last 24 hours, which is its budget; 300 of 300 phones had" in detail
+        assert "on the channel ios in the last 24 hours, which is its daily_limit" in detail
+
+
+async def test_an_armed_campaign_without_a_kinds_budget_is_asked_for_its_channels_limit(own_link: Link) -> None:
+    await phones(Store(own_link))
+    async with api_of(own_link, daily_limits={"ios": 1}) as api:
+        listed = {"subscribers": list(range(1, 11))}
+        id = (await fire(api, "breaking", arm=True, audience=listed)).json()["id"]
+        assert (await fire(api, "breaking", audience={"subscribers": [1, 2, 3]})).status_code == 201
+        refused = (await api.post(f"/v1/campaigns/{id}/fire", json={})).json()
+        assert (refused["status"], refused["confirm"]) == (409, "over_budget")
+        assert refused["detail"].startswith("channels: 3 of 10 phones had 1 or more on the channel ios")
+        assert (await api.post(f"/v1/campaigns/{id}/fire", json={"over_budget": True})).json()["state"] == "firing"
+
+
+def test_a_channels_limit_is_a_number_of_campaigns(tmp_path: Any) -> None:
+    file = tmp_path / "broadside.toml"
+    channel = '[channels.ios]\nplatform = "apns"\napp = "com.example"\ntwin = true\n'
+    file.write_text(f"{channel}daily_limit = 5\n")
+    assert load(file).channels["ios"].daily_limit == 5
+    for text in ("0", "51", '"5"'):
+        file.write_text(f"{channel}daily_limit = {text}\n")
+        with pytest.raises(ConfigError, match=r"channels\.ios\.daily_limit"):
+            load(file)

@@ -110,3 +110,16 @@ def test_a_campaign_to_nobody_takes_no_time(phones: dict[str, Any]) -> None:
     """Issue 25.2."""
     courses = run(FAST, dict.fromkeys(phones, WIDE), phones)
     assert all(course.ends == 0 and not course.curve for course in courses.values())
+
+
+def test_a_channel_whose_pushes_cost_more_is_slower_by_that_where_the_processor_is_the_limit() -> None:
+    """Issue 27.1: Web Push is bound by the processor."""
+    speed, heavy = replace(FAST, cpu=10_000.0), replace(WIDE, weight=5.0)
+    alone = run(speed, {"web": heavy}, {"web": 20_000})["web"]
+    assert alone.bottleneck == "cpu"
+    assert alone.ends == pytest.approx(10.0 + heavy.tail + speed.begin, rel=0.05)
+    both = run(speed, {"web": heavy, "ios": WIDE}, {"web": 20_000, "ios": 20_000})
+    assert max(each.ends for each in both.values()) == pytest.approx(12.0 + heavy.tail + speed.begin, rel=0.05)
+    # the newsroom's site counts people, not work
+    herd = run(replace(FAST, herd=10_000.0), {"web": heavy}, {"web": 20_000})["web"]
+    assert (herd.bottleneck, herd.ends) == ("herd", pytest.approx(2.0 + heavy.tail + FAST.begin, rel=0.05))

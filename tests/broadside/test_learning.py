@@ -10,6 +10,7 @@ import pytest
 
 from broadside.api.ring_state import ChannelFlow, NodeState, ProcessState, RingNode
 from broadside.newsroom.forecasts.inputs import careful, outlook
+from broadside.newsroom.forecasts.model import run
 from broadside.node.flow_meter import Counted
 from broadside.node.learning import NodeCounters, learn
 from campaigns.channel_state import ChannelState
@@ -66,6 +67,15 @@ def test_what_a_push_costs_is_learnt_and_what_the_machine_does_besides_is_left_o
             known, look(n, 1_000 * n, machine=2.0 * n), look(n + 1, 1_000 * (n + 1), machine=2.0 * (n + 1)), 2, NOTHING
         )
     assert known.cost < 4 * cost, "ten seconds of other work on the machine do not make a push seventeen times as dear"
+
+
+def test_a_push_that_is_encrypted_counts_as_several_and_costs_stay_those_of_ordinary_ones() -> None:
+    """Issue 27.1: a node that has sent to browsers foresees phones rightly, and the other way round."""
+    phones, browsers = NodeExperience(), NodeExperience()
+    learn(phones, look(0, 0), look(1, 10_000, machine=1.0, busy=1.9), 2, NOTHING, {"ios": 1.0})
+    learn(browsers, look(0, 0), look(1, 2_000, machine=1.0, busy=1.9), 2, NOTHING, {"ios": 5.0})
+    assert phones.cost == browsers.cost == pytest.approx(1e-4)
+    assert phones.saturated == browsers.saturated == pytest.approx(10_000)
 
 
 def test_answers_dead_tokens_and_a_provider_that_asks_for_less_are_learnt() -> None:
@@ -159,3 +169,14 @@ def test_where_nothing_was_learnt_the_guesses_are_careful_and_said_to_be_guesses
     away = msgspec.structs.replace(node, standing=[stopped])
     assert outlook(away, state, NodeExperience(), {"ios": 250}, 0.0).stopped == {"ios": stopped}
     assert replace(new.speed, cpu=known.speed.cpu) == known.speed
+
+
+def test_a_browsers_pushes_weigh_what_their_encryption_costs() -> None:
+    """Issue 27.1: the bound is named before the first campaign to browsers, too."""
+    flow = ChannelFlow(channel="web", platform="webpush", most=32, wanted=4)
+    state = NodeState(channels=[flow], processes=[ProcessState(name="node"), ProcessState(name="worker-1")])
+    node = RingNode(name="n1", status="alive", state=state)
+    found = outlook(node, state, NodeExperience(), {"web": 450}, 0.0)
+    assert found.pipes["web"].weight == 5.0
+    course = run(found.speed, {"web": replace(found.pipes["web"], by_streams=1e9, by_window=1e9)}, {"web": 100_000})
+    assert course["web"].bottleneck == "cpu"

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from simulators.faults.director import Director
-from simulators.faults.script import Script
+from simulators.faults.script import Rule, Script
 from simulators.http2.received_request import ReceivedRequest
 from simulators.ledger import Ledger
 from simulators.webpush.webpush_twin import WebPushTwin
@@ -27,6 +27,7 @@ DIGITS = "00" * 31 + "2a"
 SITE = ec.generate_private_key(ec.SECP256R1())
 GOOGLE, MOZILLA, APPLE = "fcm.googleapis.com", "updates.push.services.mozilla.com", "web.push.apple.com"
 WINDOWS = "wns2-a.notify.windows.com"
+PLAY_NOTHING = Script()
 PLAIN = {"web_push": 8030, "notification": {"title": "Flood", "navigate": "https://example.com"}}
 
 
@@ -54,9 +55,9 @@ def vapid(authority: str, key: ec.EllipticCurvePrivateKey = SITE, **claims: obje
 @pytest.fixture
 def ask() -> Callable[..., tuple[int, bytes, dict[bytes, bytes], Ledger]]:
     def ask(
-        authority: str = GOOGLE, body: bytes | None = None, **changes: Any
+        authority: str = GOOGLE, body: bytes | None = None, script: Script = PLAY_NOTHING, **changes: Any
     ) -> tuple[int, bytes, dict[bytes, bytes], Ledger]:
-        twin = WebPushTwin(SITE.public_key(), Director(Script(), time.monotonic), Ledger())
+        twin = WebPushTwin(SITE.public_key(), Director(script, time.monotonic), Ledger())
         fields: dict[str, Any] = {
             ":method": b"POST",
             ":authority": authority.encode(),
@@ -107,6 +108,14 @@ def test_a_good_push_is_created_and_in_the_ledger(ask: Any) -> None:
 def test_what_a_push_service_refuses_is_refused(ask: Any, changes: dict[str, Any], status: int, reason: str) -> None:
     found, _, _, ledger = ask(**changes)
     assert (found, ledger.refused, ledger.accepted) == (status, {reason: 1}, 0)
+
+
+def test_a_rule_for_one_push_service_leaves_the_others_alone(ask: Any) -> None:
+    one = Script(rules=(Rule(answer="429", service=APPLE),))
+    assert [ask(service, script=one)[0] for service in (APPLE, GOOGLE, MOZILLA, WINDOWS)] == [429, 201, 201, 201]
+    domain = Script(rules=(Rule(answer="429", service="notify.windows.com"),))
+    assert [ask(service, script=domain)[0] for service in (WINDOWS, GOOGLE)] == [406, 201]
+    assert ask("evilnotify.windows.com", script=domain)[0] == 201, "a host is no part of another one's name"
 
 
 def test_each_push_service_has_its_own_words(ask: Any) -> None:

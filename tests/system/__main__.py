@@ -10,6 +10,7 @@ from pathlib import Path
 
 import trio
 
+from tests.system import channels
 from tests.system.faults import FAULTS
 from tests.system.judge import Judgement
 from tests.system.pair import Pair
@@ -62,16 +63,37 @@ def main() -> int:
     parser.add_argument("--fault", choices=list(FAULTS), help="this fault only")
     parser.add_argument("--each", action="store_true", help="every fault, --runs times each")
     parser.add_argument("--subscribers", type=int, help="phones (default: 12,000 to 72,000, by fault and seed)")
+    parser.add_argument(
+        "--platforms",
+        type=lambda text: tuple(text.split(",")),
+        default=(),
+        metavar="A,B,…",
+        help=f"a channel for each of these ({', '.join(channels.NAMES)}) in place of the fault's own",
+    )
     parser.add_argument("--quick", action="store_true", help="only faults that end within seconds and need no root")
     parser.add_argument("--keep", action="store_true", help="keep every run's folder, not only the broken ones'")
     parser.add_argument("--report", type=Path, help="folder for report.md and report.json (default: var/system/SEED)")
     parser.add_argument("--json", action="store_true", help="the results as JSON on stdout; progress goes to stderr")
     given = parser.parse_args()
+    for name in given.platforms:
+        if name not in channels.NAMES:
+            parser.error(f"--platforms: {name!r} is not one of {', '.join(channels.NAMES)}")
     seed = int(time.time()) if given.seed is None else given.seed
     each = [name for name, kind in FAULTS.items() if kind.drawn and (kind.anywhere or not given.quick)]
     names = each if given.each else [given.fault]
     folder = (given.report or Path("var/system") / str(seed)).absolute()
-    plans = [draw(seed + n, name, given.subscribers, given.quick) for n in range(given.runs) for name in names]
+    plans = [
+        draw(seed + n, name, given.subscribers, given.quick, given.platforms)
+        for n in range(given.runs)
+        for name in names
+    ]
+    for plan in plans:
+        if (sick := plan.values.get("platform")) is not None and sick not in plan.platforms:
+            parser.error(
+                f"--platforms: seed {plan.seed} makes {sick} sick ({plan.fault}): name it too, or another seed"
+            )
+        if plan.kind().pair and given.platforms:
+            parser.error(f"--platforms: {plan.fault} has two nodes with channels of their own: leave it out")
     found: list[Judgement] = []
     for number, plan in enumerate(plans, 1):
         print(f"[{number}/{len(plans)}] plan {json.dumps(plan.shown())}", file=sys.stderr, flush=True)

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
+from broadside.topology import LEAST_CONNECTIONS
+
 if TYPE_CHECKING:
     from tests.system.run import Run
 
@@ -45,6 +47,12 @@ class Fault:
     """The node runs its queue itself, beside that store."""
     queue: bool = False
     """The queue, too, is a Tarantool of the run's own, behind a proxy."""
+    platforms: tuple[str, ...] = PLATFORMS
+    """A channel for each."""
+    connections: int = LEAST_CONNECTIONS
+    """Of a worker at most; the least makes the twins set the pace, not the machine."""
+    client: bool = False
+    """Huawei is spoken to by its older API, with an access token."""
     pair: bool = False
     """There are two nodes, with one store."""
     parted: bool = False
@@ -252,7 +260,7 @@ async def stop_worker(run: Run, values: dict[str, Any]) -> None:
     if values["seconds"] > WORKER_HANG:  # its node kills it
         async with run.frozen():
             pass
-        run.in_flight(*PLATFORMS)
+        run.in_flight(*run.plan.platforms)
     try:
         await stopped(run, victim, values["seconds"])
     except ProcessLookupError:

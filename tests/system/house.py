@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import ssl
@@ -13,18 +12,19 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import msgspec
 import trio
 import trustme
 
 from benchmarks.ring.cluster import free_ports
 from broadside.api.subscriber import Subscriber
 from broadside.demo import samples
-from broadside.topology import LEAST_CONNECTIONS
 from simulators.ledger import Entry, read_ledger
 from storage.errors import VerbRefused
 from storage.link import Link
 from storage.store import pack_rows
 from storage.whole_file import write_whole
+from tests.system import channels
 from tests.system.night_hours import Night
 from tests.system.past import fill
 from tests.system.plan import FEW, LATENCY, STREAMS, Plan
@@ -32,8 +32,6 @@ from tests.system.processes import MARK, Failed, Node, Process, Tarantool, Twin,
 from tests.system.proxy import Proxy
 from tests.system.trial import Trial
 
-CHANNELS = {"android": "fcm", "ios": "apns"}
-APPS = {"apns": "org.example.news", "fcm": "example-news"}
 FAKETIME = "faketime/libfaketimeMT.so.1"
 """Below /usr/lib/ARCHITECTURE, where Debian's package puts it."""
 ORPHAN_SECONDS = 12.0
@@ -48,7 +46,9 @@ class House(Trial):
     def __init__(self, plan: Plan, folder: Path) -> None:
         super().__init__(plan, folder)
         environment = {MARK: str(folder)}
-        self.twins = {platform: Twin(platform, app, folder, environment) for platform, app in APPS.items()}
+        self.channels = channels.of(plan.platforms)
+        """Channel → platform."""
+        self.twins = {name: Twin(name, channels.APPS[name], folder, environment) for name in plan.platforms}
         self.proxies: dict[str, Proxy] = {}
         self.node = Node(folder, environment)
         self.servers: dict[str, Tarantool] = {}
@@ -69,7 +69,7 @@ class House(Trial):
 
     def sample(self) -> Iterator[Subscriber]:
         """The usual base."""
-        return samples.subscribers(self.plan.subscribers, self.kind.dead, CHANNELS)
+        return samples.subscribers(self.plan.subscribers, self.kind.dead, self.channels)
 
     @property
     def marked(self) -> dict[str, str]:
@@ -86,7 +86,7 @@ class House(Trial):
 
     def accepted_by(self, channel: str) -> int:
         """What a channel's twin has accepted so far."""
-        return self.twins[CHANNELS[channel]].accepted()
+        return self.twins[self.channels[channel]].accepted()
 
     async def cli(self, *arguments: str) -> tuple[int, str]:
         """Ask as an operator would: exit code, and what the command printed."""
@@ -96,11 +96,23 @@ class House(Trial):
 
     def ledger(self) -> dict[str, list[Entry]]:
         """Platform → what its twin accepted."""
-        return {platform: list(read_ledger(twin.ledger)) for platform, twin in self.twins.items()}
+        return {
+            platform: [self._named(platform, entry) for entry in read_ledger(twin.ledger)]
+            for platform, twin in self.twins.items()
+        }
+
+    def _named(self, platform: str, entry: Entry) -> Entry:
+        """The entry with its campaign, where its platform cannot name that: it is the last one fired by then."""
+        if platform not in channels.WITHOUT_CAMPAIGN:
+            return entry
+        fired = [campaign.id for campaign in self.campaigns if campaign.began <= entry.time]
+        return msgspec.structs.replace(entry, collapse=fired[-1] if fired else None)
 
     def in_flight(self, *platforms: str) -> None:
         """Every push on its way to these platforms may be repeated: as many as their connections have streams."""
-        self.bound += (STREAMS * LEAST_CONNECTIONS + FEW) * self.plan.workers * len(platforms)
+        for platform in platforms:
+            pushes = (STREAMS * self.kind.connections + FEW) * channels.SERVICES.get(platform, 1)
+            self.bound += pushes * channels.GROUPS.get(platform, 1) * self.plan.workers
         self.may_repeat(1, *platforms)
 
     @asynccontextmanager
@@ -262,7 +274,7 @@ class House(Trial):
         self.note("start_s", round(self._started, 2))
         rows = list(self.kind.rows(self.plan) if self.kind.rows else self.sample())
         if self.night is not None:
-            self.night.zones = {row.token: row.tz for row in rows}
+            self.night.zones = {channels.target(row.token): row.tz for row in rows}
         for start in range(0, len(rows), 2000):
             part = rows[start : start + 2000]
             await self._import([{f: getattr(r, f) for f in r.__struct_fields__ if f != "id"} for r in part])
@@ -292,7 +304,7 @@ class House(Trial):
     async def _server(self, nursery: trio.Nursery, name: str) -> None:
         small = self.plan.fault == "memory-full" or self.kind.past
         memory = SMALL_MEMORY if small else 256 << 20
-        server = self.servers[name] = Tarantool(name, self.folder, self._environment, CHANNELS, memory)
+        server = self.servers[name] = Tarantool(name, self.folder, self._environment, self.channels, memory)
         if self.kind.past:
             server.proxied, self.node.patience = False, 400.0
             await trio.to_thread.run_sync(fill, server.embedded.directory, memory, self.kind.past)
@@ -325,11 +337,10 @@ class House(Trial):
         if sick and self.kind.answers is not None:
             first = self.kind.answers(self.plan, platform)
         # keys of the script itself come before its tables
-        top = "" if extra.startswith("[[") else extra
-        tables = extra if extra.startswith("[[") else ""
+        top, bracket, tables = extra.partition("[[")
         latency = LATENCY if self.kind.latency is None else self.kind.latency * self.plan.workers
         head = f"seed = {self.plan.seed % 2**31}\nstreams = {STREAMS}\nlatency_ms = {latency}\n{top}"
-        return f'{head}\n{first}\n[[rules]]\nprefix = "{samples.DEAD}"\nanswer = "dead"\n\n{tables}'
+        return f'{head}\n{first}\n[[rules]]\nprefix = "{samples.DEAD}"\nanswer = "dead"\n\n{bracket}{tables}'
 
     def _config(self) -> str:
         parts = [
@@ -341,15 +352,11 @@ class House(Trial):
         parts += [server.section() for server in self.servers.values()]
         if self.kind.apart:
             parts.append(f"[queue]\nembedded = true\n{self._listen()}")
-        for channel, platform in CHANNELS.items():
-            twin = self.twins[platform]
+        connections = self.kind.connections * self.plan.workers
+        for platform, twin in self.twins.items():
             port = self.proxies[platform].port if platform in self.proxies else twin.port
-            given = "\n".join(f"{key} = {json.dumps(value)}" for key, value in twin.ready["credentials"].items())
-            parts.append(
-                f'[channels.{channel}]\nplatform = "{platform}"\napp = "{twin.app}"\norigin = "https://localhost:{port}"\n'
-                f"connections = {LEAST_CONNECTIONS * self.plan.workers}\n"
-                f'ca = "{twin.ready["ca"]}"\n[channels.{channel}.credentials]\n{given}\n'
-            )
+            client = self.kind.client and platform == "huawei"
+            parts.append(channels.table(platform, twin.ready, twin.app, port, connections, client=client))
         return "\n".join(parts)
 
     def _listen(self) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from broadside.demo import samples
 from simulators.ledger import Entry
@@ -20,6 +21,8 @@ QUICK_RATE = 0.75
 """The least share where a run shares the machine with whatever else CI does …"""
 QUICK_TIME = 2.0
 """… and by how much longer things may take there."""
+USUAL = (200, 201)
+"""The statuses of an accepted push: 201 is a push service's."""
 BEGIN, END = 0.05, 0.9
 """Rates are those between these shares of a campaign: its last batches are few, and on few connections."""
 
@@ -31,6 +34,8 @@ class Campaign:
     id: str
     base: dict[str, str]
     disturbed: bool = True
+    began: int = 0
+    """When it was fired, ms UTC, or a little before."""
     after: dict[str, str] = field(default_factory=dict)
     report: dict[str, Any] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
@@ -66,6 +71,11 @@ class Judgement:
         return asdict(self) | {"broken": self.broken}
 
 
+def gone(token: str) -> bool:
+    """Whether a token belongs to a phone that is gone: a browser's address has the sample's digits at its end."""
+    return token[-64:].startswith(samples.DEAD) if token.startswith("https://") else token.startswith(samples.DEAD)
+
+
 def poisoned(token: str) -> bool:
     """Whether a row was written to do harm."""
     return "poison" in token
@@ -86,10 +96,10 @@ def judge(run: Trial, seconds: float) -> Judgement:
         lost += max(0, len(live - accepted.keys()) - excused)
         harmed += len(live - campaign.after.keys())
         too_often += _too_often(run, ledger, campaign)
-        dead = {token for token in accepted if token.startswith(samples.DEAD) and not run.odd(token)}
+        dead = {token for token in accepted if gone(token) and not run.odd(token)}
         unexpected += len(accepted.keys() - campaign.base.keys()) + len(dead)
         duplicates += accepted.total() - len(accepted)
-        bound += sum(entry.answered != 200 for entry in entries)
+        bound += sum(entry.answered not in USUAL for entry in entries)
         remaining += _agree(run, campaign, live, accepted, laws)
         if run.night is not None:
             laws += run.night.laws(live, entries)
@@ -186,7 +196,7 @@ def _agree(
     )
     left = {token for token in campaign.after if not poisoned(token) and not run.odd(token)}
     if run.kind.may_keep_dead:
-        left = {token for token in left if not token.startswith(samples.DEAD)}
+        left = {token for token in left if not gone(token)}
     laws.append(
         ("base and ledger agree", left == live, f"{len(left - live)} too many, {len(live - left)} too few in the base")
     )
@@ -199,11 +209,24 @@ def rate_kept(run: Trial, ledger: dict[str, list[Entry]]) -> float | None:
     sick = run.plan.values.get("platform")
     if sick is None and run.kind.compared is None:
         return None
+    groups = [[entry for platform, each in ledger.items() if platform != sick for entry in each]]
+    if (service := run.plan.values.get("service")) is not None:  # of a platform of many services one is sick
+        groups.append([entry for entry in ledger[sick or ""] if not of_service(entry.token, service)])
+    kept = [_kept(run, entries) for entries in groups if entries]
+    return min((each for each in kept if each is not None), default=None)
+
+
+def of_service(token: str, service: str) -> bool:
+    """Whether a browser is of the push service with this host, or with hosts in this domain."""
+    return f".{urlsplit(token).hostname}".endswith(f".{service}")
+
+
+def _kept(run: Trial, entries: list[Entry]) -> float | None:
     rates: dict[bool, list[float]] = {True: [], False: []}
     for campaign in run.campaigns:
-        lines = [entry for platform, each in ledger.items() if platform != sick for entry in each]
-        rate = _rate([entry.time for entry in lines if entry.collapse == campaign.id])
-        if campaign.disturbed and sick is None:  # a push to a dead phone costs as much as one to a living
+        rate = _rate([entry.time for entry in entries if entry.collapse == campaign.id])
+        # a push to a dead phone costs as much as one to a living
+        if campaign.disturbed and run.plan.values.get("platform") is None:
             rate *= len(campaign.base) / max(1, sum(map(run.lives, campaign.base)))
         rates[campaign.disturbed].append(rate)
     if not rates[True] or not rates[False]:

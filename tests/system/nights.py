@@ -14,6 +14,7 @@ import trio
 
 from broadside.api.subscriber import Subscriber
 from broadside.demo import samples
+from tests.system import channels
 from tests.system.faults import PLATFORMS, fault, none
 from tests.system.night_hours import FIRE_BEFORE, ZONES
 
@@ -38,9 +39,9 @@ CACHED = 1.2
 
 def zoned(plan: Plan) -> Iterator[Subscriber]:
     """The usual base without the dead, a third of it in each zone of the night."""
-    rows = samples.subscribers(plan.subscribers, 0.0, {"android": "fcm", "ios": "apns"})
+    rows = samples.subscribers(plan.subscribers, 0.0, channels.of(plan.platforms))
     for number, row in enumerate(rows):
-        yield msgspec.structs.replace(row, tz=ZONES[number // 2 % 3])
+        yield msgspec.structs.replace(row, tz=ZONES[number // len(plan.platforms) % 3])
 
 
 async def in_the_evening(run: Run, values: dict[str, Any]) -> Any:
@@ -87,7 +88,7 @@ async def pause_over_nightfall(run: Run, values: dict[str, Any]) -> None:
 async def node_killed_in_the_evening(run: Run, values: dict[str, Any]) -> None:
     async with run.frozen():
         await run.node.kill()
-    run.in_flight(*PLATFORMS)
+    run.in_flight(*run.plan.platforms)
     await nightfall(run)
     await run.start_node()
     run.over()
@@ -97,7 +98,7 @@ async def node_killed_in_the_evening(run: Run, values: dict[str, Any]) -> None:
 async def machine_suspended_into_the_night(run: Run, values: dict[str, Any]) -> None:
     async with run.suspended():
         await nightfall(run)
-    run.in_flight(*PLATFORMS)
+    run.in_flight(*run.plan.platforms)
     run.over()
 
 
@@ -132,7 +133,7 @@ async def clock_set_right_in_the_night(run: Run, values: dict[str, Any]) -> None
 
     What was taken, rendered and held by that clock is still in hand when it is set right. Nothing expires before.
     """
-    run.in_flight(*PLATFORMS)
+    run.in_flight(*run.plan.platforms)
     for twin in run.twins.values():
         await twin.kill()
     await _set_clock(run, values["seconds"])

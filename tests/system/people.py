@@ -153,7 +153,7 @@ async def _asked_of(client: Client) -> str:
     raise Failed(f"no question within {QUESTION_SECONDS:g} s")
 
 
-async def _confirmed(run: Run, values: dict[str, Any]) -> None:
+async def confirmed(run: Run, values: dict[str, Any]) -> None:
     """A third of the base is gone, and where no answer of the provider's proves it, a person confirms that."""
     deadline = trio.current_time() + 10.0
     while not (standing := await _questions(run)) and trio.current_time() < deadline:  # noqa: ASYNC110 - another process
@@ -173,7 +173,7 @@ fault(
     dead=0.3,
     limit=90.0,
     at=0.0,
-    finish=_confirmed,
+    finish=confirmed,
     later=True,
     compared="an old base goes through at its rate",
 )(_goes_through)

@@ -10,6 +10,7 @@ from tests.system import answers as answers
 from tests.system import canaries as canaries
 from tests.system import held as held
 from tests.system import nights as nights
+from tests.system import other_platforms as other_platforms
 from tests.system import past as past
 from tests.system import people as people
 from tests.system import poison as poison  # which enter their faults
@@ -18,7 +19,7 @@ from tests.system import stopping as stopping
 from tests.system import strangers as strangers
 from tests.system import surroundings as surroundings
 from tests.system import wires as wires
-from tests.system.faults import FAULTS, Fault
+from tests.system.faults import FAULTS, PLATFORMS, Fault
 
 STREAMS = 50
 """Requests in flight that a twin allows on a connection: with LATENCY it sets the pace, not the machine."""
@@ -41,6 +42,8 @@ class Plan:
     """What the fault itself drew: whom it hits, for how long."""
     quick: bool = False
     """On a machine that does other things beside: rates are judged with more patience."""
+    platforms: tuple[str, ...] = PLATFORMS
+    """A channel for each."""
 
     def kind(self) -> Fault:
         """The fault."""
@@ -51,7 +54,13 @@ class Plan:
         return asdict(self)
 
 
-def draw(seed: int, fault: str | None = None, subscribers: int | None = None, quick: bool = False) -> Plan:
+def draw(
+    seed: int,
+    fault: str | None = None,
+    subscribers: int | None = None,
+    quick: bool = False,
+    platforms: tuple[str, ...] = (),
+) -> Plan:
     """The plan of ``seed``. The same seed and arguments, the same plan.
 
     Args:
@@ -60,6 +69,7 @@ def draw(seed: int, fault: str | None = None, subscribers: int | None = None, qu
         subscribers: that many, in place of 12,000 to 18,000 (four times as many for a fault that wants a large base,
             twice as many for one after which rates are compared).
         quick: only faults that end within seconds, for CI.
+        platforms: a channel for each of these, in place of the fault's.
     """
     chance = random.Random(seed)
     names = [name for name, kind in FAULTS.items() if kind.drawn and not (quick and not kind.anywhere)]
@@ -73,4 +83,4 @@ def draw(seed: int, fault: str | None = None, subscribers: int | None = None, qu
         size //= 5
     elif not quick:
         size *= 4 if FAULTS[name].large else 2 if "platform" in values else 1
-    return Plan(seed, name, subscribers or size, workers, at, values, quick)
+    return Plan(seed, name, subscribers or size, workers, at, values, quick, platforms or FAULTS[name].platforms)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import signal
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
@@ -12,9 +13,9 @@ from typing import Any
 import httpx
 import trio
 
-from broadside.demo import samples
+from tests.system import channels
 from tests.system.house import House
-from tests.system.judge import Campaign, Judgement, judge, least_rate, rate_kept
+from tests.system.judge import Campaign, Judgement, gone, judge, least_rate, rate_kept
 from tests.system.processes import Failed, rss, until
 from tests.system.standing import watch
 from tests.system.trial import DEAD_SECONDS, log_lines, starts
@@ -75,17 +76,17 @@ class Run(House):
             nursery.cancel_scope.cancel()
         if disturbed and self.kind.finish is not None:
             await self.kind.finish(self, self.plan.values)
-        campaign.after = await self._without_the_dead()
+        campaign.after = await self.without_the_dead()
         campaign.problems = (await self.node.get(f"/v1/campaigns/{campaign.id}/verify", timeout=60.0))["problems"]
         now = (await self.node.get("/v1/campaigns"))["items"]
         self.fired += [each["id"] for each in now if each["id"] not in before]
         return campaign
 
     async def _send(self, base: dict[str, str], disturbed: bool, nursery: trio.Nursery) -> Campaign:
-        before = self.accepted()
+        before, began = self.accepted(), time.time_ns() // 1_000_000
         own = disturbed and self.kind.fire is not None
         fired = await self.kind.fire(self, self.plan.values) if own and self.kind.fire else await self.fire(disturbed)
-        campaign = Campaign(fired["id"], base, disturbed)
+        campaign = Campaign(fired["id"], base, disturbed, began)
         self.campaigns.append(campaign)
         if disturbed:
             if not self.kind.dumb:
@@ -115,10 +116,10 @@ class Run(House):
         headers = {} if key is None else {"idempotency-key": key}
         return await self.node.post("/v1/campaigns", body, headers=headers, url=url)
 
-    async def _without_the_dead(self) -> dict[str, str]:
+    async def without_the_dead(self) -> dict[str, str]:
         """The base once the dead have left it: they are judged when the campaign has ended."""
         deadline = trio.current_time() + DEAD_SECONDS
-        while any(token.startswith(samples.DEAD) for token in await self._tokens()):
+        while any(gone(token) for token in await self._tokens()):
             if trio.current_time() > deadline:
                 break
             await trio.sleep(0.3)
@@ -171,7 +172,7 @@ class Run(House):
         cursor: str | None = ""
         while cursor is not None:
             page = await self.node.get(f"/v1/subscribers?cursor={cursor}&limit=5000", timeout=30.0)
-            base |= {row["token"]: row["channel"] for row in page["items"]}
+            base |= {channels.target(row["token"]): row["channel"] for row in page["items"]}
             cursor = page["next"]
         return base
 

@@ -11,10 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
-from broadside.demo import samples
 from simulators.ledger import Entry
-from tests.system.faults import PLATFORMS
-from tests.system.judge import Campaign, poisoned
+from tests.system.judge import Campaign, gone, poisoned
 from tests.system.night_hours import Night
 
 if TYPE_CHECKING:
@@ -69,12 +67,12 @@ class Trial(ABC):
 
     def may_repeat(self, times: int = 1, *platforms: str) -> None:
         """Who had pushes of these platforms in hand (of all, if none is named) died so often."""
-        for platform in platforms or PLATFORMS:
+        for platform in platforms or self.plan.platforms:
             self.repeats[platform] += times
 
     def lives(self, token: str) -> bool:
         """Whether a phone must get the news and stay in the base."""
-        return not token.startswith(samples.DEAD) and not poisoned(token) and not self.odd(token)
+        return not gone(token) and not poisoned(token) and not self.odd(token)
 
     def odd(self, token: str) -> bool:
         """Whether a phone's provider answers what nobody can foresee: it may end, or leave the base."""

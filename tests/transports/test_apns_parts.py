@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from campaigns.message import Message
 from campaigns.outcome import Death, Outcome
 from transports.apns import credentials, outcomes, payload
-from transports.contract import LONGEST_PAUSE
+from transports.contract import LONGEST_PAUSE, SharedText
 from transports.decision import Then
 from transports.errors import CredentialsError, PayloadError
 
@@ -196,7 +196,7 @@ def test_a_provider_token_is_renewed_between_30_and_50_minutes(token, clock):
 
 
 def test_a_shared_token_is_used_until_the_next_one_is_handed_in(token, clock):
-    token.set_token("a.b.c", int(clock()), clock.passed)
+    token.set_token(SharedText("a.b.c", int(clock()), clock.passed))
     clock.passed += 49 * 60
     assert token.header() == b"bearer a.b.c"
     clock.passed += 2 * 60
@@ -215,7 +215,7 @@ def test_a_token_is_replaced_once_however_many_pushes_it_was_refused_for(token, 
 def test_a_token_that_changed_too_soon_goes_back_to_the_one_before(token, clock):
     first = token.header()
     clock.passed += 60
-    token.set_token("a.b.c", int(clock()), clock.passed)
+    token.set_token(SharedText("a.b.c", int(clock()), clock.passed))
     assert token.header() != first
     token.keep_previous()
     assert token.header() == first
@@ -235,7 +235,7 @@ def test_a_good_token_lives_on_when_the_clock_is_set_wrong(hours, token, clock):
     good = token.header()
     clock.set_to += hours * 3600
     assert token.header() == good
-    assert token.current() == (good.removeprefix(b"bearer ").decode(), 1_700_000_000, 1000.0)
+    assert token.current() == (good.removeprefix(b"bearer ").decode(), 1_700_000_000, 1000.0, 0.0)
 
 
 def test_a_token_refused_as_invalid_is_replaced_only_if_the_clock_was_set_since(token, clock):
@@ -245,7 +245,7 @@ def test_a_token_refused_as_invalid_is_replaced_only_if_the_clock_was_set_since(
     clock.set_to -= 3600
     clock.passed += 5
     assert token.renew_if_misdated(misdated)
-    assert token.current()[1:] == (1_700_000_005, 1005.0)
+    assert token.current()[1:3] == (1_700_000_005, 1005.0)
     assert token.renew_if_misdated(misdated), "by another push of the same batch"
     assert not token.renew_if_misdated(token.header())
 

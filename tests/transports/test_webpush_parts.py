@@ -256,6 +256,11 @@ def test_a_pause_that_a_push_service_asks_for_is_kept() -> None:
     assert outcomes.decide(GOOGLE, 429, outcomes.parse(b""), 3).after == 120.0, "30 s, doubled twice"
 
 
+def test_a_push_service_that_asks_for_a_few_seconds_is_asked_again_after_them() -> None:
+    after = [outcomes.decide("x.notify.windows.com", 406, outcomes.parse(b""), n, 4.0).after for n in (1, 2, 3, 4, 5)]
+    assert after == [4.0, 4.0, 4.0, 8.0, 16.0], "as asked; refused again and again it is asked less often"
+
+
 @given(st.binary(max_size=300), st.integers(100, 999))
 def test_any_answer_has_a_meaning(body: bytes, status: int) -> None:
     assert outcomes.decide(GOOGLE, status, outcomes.parse(body)).reason

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 
 from transports import credential_entries
 from transports.apns.fields import SIGNING_KEY
-from transports.contract import ENVIRONMENT
+from transports.contract import ENVIRONMENT, SharedText
 from transports.elapsed import elapsed
 from transports.errors import CredentialsError
 
@@ -69,18 +69,15 @@ class ProviderToken:
         public = self._key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
         return f"apns {self.team_id} {self.key_id} {hashlib.sha256(public).hexdigest()[:16]}"
 
-    def current(self) -> tuple[str, int, float]:
-        """Return (text, issued at in seconds UTC, made at in seconds of :func:`elapsed`) for the other processes.
+    def current(self) -> SharedText:
+        """Return the token for the other processes, a new one if the last is too old."""
+        return SharedText(self.header().removeprefix(b"bearer ").decode(), self._issued_at, self._made_at)
 
-        Makes a new token if the last is too old.
-        """
-        return self.header().removeprefix(b"bearer ").decode(), self._issued_at, self._made_at
-
-    def set_token(self, text: str, issued_at: int, made_at: float) -> None:
+    def set_token(self, token: SharedText) -> None:
         """Use a token minted elsewhere (as ``current`` returns it), so that all processes show Apple the same one."""
-        value = b"bearer " + text.encode("ascii")
+        value = b"bearer " + token.text.encode("ascii")
         if value != self._value:
-            self._replace(value, issued_at, made_at, SHARED_RENEW_AFTER)
+            self._replace(value, token.issued_at, token.made_at, SHARED_RENEW_AFTER)
 
     def renew(self, refused: bytes) -> None:
         """Replace the token if Apple called the header value ``refused`` expired, unless it was replaced since."""

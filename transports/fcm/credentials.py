@@ -57,7 +57,8 @@ def grant(
         return {"grant_type": _GRANT, "assertion": assertion}
 
     remedy = "check its key, and this machine's clock"
-    return FormGrant(account.email, account.token_uri, form, "Google refuses the service account", remedy, ca, proxy)
+    refused = "Google refuses the service account"
+    return FormGrant(account.email, account.token_uri, form, refused, remedy, ca, proxy, account.key_id)
 
 
 def load(credentials: Mapping[str, str]) -> ServiceAccount:

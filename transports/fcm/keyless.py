@@ -50,6 +50,11 @@ class MetadataServer:
         """The account's name on this machine."""
         return f"metadata server: {self._account}"
 
+    @property
+    def stamp(self) -> str:
+        """Empty: there is no secret (``TokenSource``)."""
+        return ""
+
     async def ask(self) -> Granted:
         """See ``TokenSource``."""
         flavor = {"Metadata-Flavor": "Google"}
@@ -100,6 +105,11 @@ class WorkloadIdentity:
     def name(self) -> str:
         """Who it is to Google."""
         return self.account.service_account_impersonation_url.rpartition("/")[2] or self.account.audience
+
+    @property
+    def stamp(self) -> str:
+        """Empty: the secret is read anew for each token (``TokenSource``)."""
+        return ""
 
     async def ask(self) -> Granted:
         """See ``TokenSource``."""

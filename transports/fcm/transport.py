@@ -64,7 +64,7 @@ class FcmTransport(OneByOne[payload.KnownApp]):
         super().__init__(pool, f"/v1/projects/{project}/messages:send", app, clock)
         self._project = project
         self._old_app = app._replace(android_v2=False)
-        self.token = token
+        self.token = self.shared = token
 
     def warm_up_with(self, token: str, channel: str) -> None:
         """Have Google validate a message to this device, which nobody sees, as the first request of each connection."""

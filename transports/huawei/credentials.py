@@ -5,6 +5,7 @@ Sources: developer.huawei.com, "open-platform-oauth" (client credentials) and "p
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -93,4 +94,6 @@ def load_client(
     form = {"grant_type": "client_credentials", "client_id": client_id, "client_secret": secret}
     remedy = "check client_id and client_secret in AppGallery Connect"
     refused = "Huawei refuses the app's credentials"
-    return FormGrant(client_id, uri or HUAWEIS_TOKEN_URI, lambda: form, refused, remedy, ca, proxy), api or "v1"
+    stamp = hashlib.sha256(secret.encode()).hexdigest()[:16]
+    grant = FormGrant(client_id, uri or HUAWEIS_TOKEN_URI, lambda: form, refused, remedy, ca, proxy, stamp)
+    return grant, api or "v1"

@@ -55,6 +55,7 @@ class HuaweiTransport(TextTransport[Form]):
         """``path``: of its requests. ``pool``: its engines must pass on all answers. ``clock``: ms UTC."""
         super().__init__(pool, path, form, clock)
         self.token = token
+        self.shared = token if isinstance(token, AccessToken) else None
 
     @property
     def authorization(self) -> bytes:

@@ -19,6 +19,7 @@ from transports import foreign
 from transports.decision import Decision, Then, later, stop
 
 _BUSY = 30.0  # 406, 429 without Retry-After
+_ASKED = 1.0  # with it: the least, doubled if it is refused again
 _BROKEN = 10.0  # 5xx
 _OTHER_KEY = ("vapidpkhashmismatch", "do not correspond", "public key mismatch", "mismatchsenderid", "sender id",
               "unauthorizedregistration")  # fmt: skip
@@ -73,7 +74,7 @@ def decide(
         case 301:  # Mozilla: the endpoint has moved; the browser must subscribe anew
             return Decision(Outcome.DEAD, reason, death=Death.LIKELY)
         case 406 | 429:  # Windows says 406 where others say 429 (RFC 8030 §8.4)
-            return later(Fault.MOMENT, reason, _BUSY, attempt, retry_after)
+            return later(Fault.MOMENT, reason, _BUSY if retry_after is None else _ASKED, attempt, retry_after)
         case 413:
             return Decision(Outcome.REJECTED, reason)
         case 408 | 421 | 425:  # RFC 9110, 8470: request timeout, misdirected request, too early

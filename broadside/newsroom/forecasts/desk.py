@@ -32,6 +32,7 @@ from campaigns.windows import Windows
 from storage.errors import StorageError
 from storage.store import Store
 from transports.errors import PayloadError
+from transports.registry import weight_of
 
 log = structlog.get_logger(__name__)
 
@@ -103,7 +104,7 @@ class ForecastDesk:
         longer = _courses(_outlooks(served, learnt, larger, skipped), split.now, herd)
         platforms = {flow.channel: flow.platform for node in served if node.state for flow in node.state.channels}
         found = {
-            name: _channel(course, split.now[name], provider_of(platforms.get(name, "")), _stopped(outlooks, name))
+            name: _channel(course, split.now[name], platforms.get(name, ""), _stopped(outlooks, name))
             for name, course in courses.items()
             if split.now[name]
         }
@@ -238,7 +239,8 @@ def _serves(node: RingNode, channels: Collection[str]) -> bool:
     return node.state is not None and {flow.channel for flow in node.state.channels}.issuperset(channels)
 
 
-def _channel(course: Course, phones: float, provider: str, stopped: ChannelState | None) -> ChannelForecast:
+def _channel(course: Course, phones: float, platform: str, stopped: ChannelState | None) -> ChannelForecast:
+    provider = provider_of(platform)
     if stopped is not None:
         limit: Limit = "node" if stopped.reason in ("parked", "unserved", "settling") else "provider"
         return ChannelForecast(
@@ -250,12 +252,15 @@ def _channel(course: Course, phones: float, provider: str, stopped: ChannelState
             phones=round(phones), seconds=None, rate=0.0, bottleneck=course.bottleneck, sentence=sentence
         )
     rate = phones / course.ends if course.ends else 0.0
+    detail = f"about {speed(rate)}"
+    if course.bottleneck == "cpu" and weight_of(platform) > 1:
+        detail += ", because each push is encrypted for one browser: more cores make it faster"
     return ChannelForecast(
         phones=round(phones),
         seconds=round(course.ends, 2),
         rate=round(rate, 1),
         bottleneck=course.bottleneck,
-        sentence=why(course.bottleneck, provider, f"about {speed(rate)}"),
+        sentence=why(course.bottleneck, provider, detail),
     )
 
 

@@ -14,6 +14,7 @@ from broadside.newsroom.forecasts.model import NodeSpeed, Pipe
 from campaigns.batch import RECIPIENTS_A_BATCH
 from campaigns.channel_state import ChannelState
 from campaigns.experience import ChannelExperience, NodeExperience
+from transports.registry import weight_of
 from transports.traffic import mean, quantile
 
 COST = 40e-6
@@ -126,7 +127,8 @@ def _pipe(flow: ChannelFlow | None, learnt: ChannelExperience | None, octets: in
     by_streams = streams * known.fit / answer
     by_window = (known.window or WINDOW) / max(1, octets) / trip
     rate = flow.full_rate if flow is not None and flow.full_rate is not None else math.inf
-    fastest = min(most * min(by_streams, by_window), rate, cpu)
+    weight = weight_of(flow.platform) if flow is not None else 1.0
+    fastest = min(most * min(by_streams, by_window), rate, cpu / weight)
     return Pipe(
         connections=up,
         most=most,
@@ -136,6 +138,7 @@ def _pipe(flow: ChannelFlow | None, learnt: ChannelExperience | None, octets: in
         rate_now=rate if flow is None or flow.limit is None else flow.limit,
         ramp=0.0 if flow is None else flow.ramp,
         head=0.0 if flow is None or flow.left is None else flow.left + min(rate, A_BATCH * workers),
+        weight=weight,
         rate_word="quota" if flow is not None and flow.provider_rate else "rate",
         asked_less=known.asked_less or math.inf,
         tail=_tail(known, fastest * answer),

@@ -45,6 +45,8 @@ class Pipe:
     """… over so many seconds."""
     head: float = 0.0
     """Pushes that may go at once on top of the rate: what it has saved up, and the last batch."""
+    weight: float = 1.0
+    """CPU of a push, in that of an ordinary one, of which ``NodeSpeed.cpu`` speaks."""
     rate_word: Limit = "rate"
     asked_less: float = math.inf
     """That were accepted while the provider asked for less."""
@@ -60,6 +62,7 @@ class NodeSpeed:
 
     walk: float
     cpu: float
+    """Of pushes with a weight of 1."""
     herd: float = math.inf
     """For the sake of the newsroom's site …"""
     herd_ramp: float = 0.0
@@ -109,9 +112,13 @@ def run(speed: NodeSpeed, pipes: Mapping[str, Pipe], now: Mapping[str, float]) -
         wanted = {name: _room(pipes[name], open_[name], full[name], head[name] / step) for name in pipes}
         goes = {name: min(wanted[name][0] * step, tubes[name]) for name in pipes}
         total = sum(goes.values())
-        both: list[tuple[float, Limit]] = [(speed.cpu, "cpu"), (_people(speed, at), "herd")]
+        work = sum(goes[name] * pipe.weight for name, pipe in pipes.items())
+        both: list[tuple[float, Limit]] = [
+            (speed.cpu * step / work if work else math.inf, "cpu"),
+            (_people(speed, at) * step / total if total else math.inf, "herd"),
+        ]
         most, tight = min(both, key=lambda each: each[0])
-        slower = min(1.0, most * step / total) if total else 1.0
+        slower = min(1.0, most)
         for name, pipe in pipes.items():
             if unwalked[name] + tubes[name] < LEAST:
                 continue

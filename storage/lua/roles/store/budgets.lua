@@ -1,4 +1,4 @@
--- How many of an audience had so many campaigns of a kind already: nothing is written for a phone, so it is worked out from
+-- How many of an audience had so many campaigns already, of a kind or of any: nothing is written for a phone, so it is worked out from
 -- what is known of the campaigns. A phone had one if its id was walked, its channel was among the campaign's, and it keeps
 -- its conditions now.
 
@@ -45,7 +45,7 @@ local function walked(found, id)
     return false
 end
 
--- The campaigns of a kind that were fired since a moment (ms UTC), with what `had` asks of them. No phone hears of a
+-- The campaigns of a kind (nil: of all) that were fired since a moment (ms UTC), with what `had` asks of them. No phone hears of a
 -- drill, so it is none of them, also where a newsroom has a kind of this name.
 local function fired(kind, since)
     local list, looked = {}, 0
@@ -53,7 +53,7 @@ local function fired(kind, since)
         looked = looked + 1
         if looked > LOOKED or #list >= MOST then
             break
-        elseif c.fired_at >= since and c.fired_at > 0 and c['policy.kind'] == kind and c['policy.drill'] == nil then
+        elseif c.fired_at >= since and c.fired_at > 0 and (kind == nil or c['policy.kind'] == kind) and c['policy.drill'] == nil then
             local plan = plans.of(c.id)
             table.insert(list, {
                 channels = set_of(c.audience.channels or {}), where = plan and plan.where or nil,
@@ -99,7 +99,7 @@ local function members(plan, list, counts)
 end
 
 -- Of the subscribers with an id in `looked` (nil: of so many that are drawn): channel -> {how many are in the audience and
--- had at least `budget` campaigns of this kind, how many others there are}. Nothing if no campaign of the kind was fired.
+-- had at least `budget` campaigns of this kind (nil: of any), how many others there are}. Nothing if too few were fired.
 function budgets.budget_sample(channels, where, looked, draws, kind, since, budget)
     local counts, campaigns = setmetatable({}, MAP), fired(kind, since)
     if #campaigns < budget then
