@@ -11,10 +11,12 @@ from actors.gate import Gate
 from actors.messages import Answered, PartAnswered
 from actors.poison import PoisonCounter
 from actors.quiet import heed
+from actors.receipt_sampler import ReceiptSampler
 from actors.successors import Find, follow
 from campaigns.batch import Batch
 from campaigns.clock import Clock
 from campaigns.outcome import Outcome
+from campaigns.receipt import Receipts
 from storage.tubes import Tubes
 from transports.contract import Outcomes, Transport, all_alike
 
@@ -48,7 +50,7 @@ class TransportActor:
     """Sends the batches in hand over one transport, which lives and dies with this actor.
 
     ``intake``: the sending end of ``work``. The consumer has a clone of it; the actor closes its own to stop. ``find``:
-    who of refused phones has a new token.
+    who of refused phones has a new token. ``receipts``: who gets an address that tells of the push's arrival.
     """
 
     def __init__(
@@ -63,8 +65,10 @@ class TransportActor:
         gate: Gate,
         clock: Clock,
         find: Find,
+        receipts: Receipts | None = None,
     ) -> None:
         self._channel = channel
+        self._sampler = ReceiptSampler(channel, receipts)
         self._tubes = tubes
         self._transport = transport
         self._work = work
@@ -102,7 +106,7 @@ class TransportActor:
         parts = Parts(batch, self._done)
         async with PoisonCounter(self._tubes, self._channel, batch.task_id, batch.number):
             began = trio.current_time()
-            outcomes = await self._transport.send(replace(heeded, stragglers=parts.stragglers))
+            outcomes = await self._sampler.send(self._transport, replace(heeded, stragglers=parts.stragglers))
         batch, outcomes = await follow(batch, outcomes, self._find)
         outcomes = await self._gate.answered(batch, outcomes, began)
         return await self._done.send(Answered(batch, outcomes, frozenset(parts.settled)))

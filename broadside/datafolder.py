@@ -54,6 +54,7 @@ class DataFolder:
         self.twins = root / "twins"
         self.logs = logs or root / "logs"
         self.archive = root / "archive"
+        self.receipts = root / "receipts"
 
     def archive_of(self, campaign: str) -> Path:
         """The file with the ledger of an old campaign, once it has left the store."""

@@ -110,6 +110,7 @@ def settings(setup: wire.ChannelSetup) -> TransportSettings:
         collapse_slots=setup.collapse_slots,
         devices=setup.devices,
         push_services=setup.push_services,
+        labelled=setup.labelled,
     )
 
 
@@ -219,6 +220,7 @@ class ChannelGroup:
             gate=self.gate,
             clock=self._clock,
             find=self._find,
+            receipts=self._setup.receipts,
         )
 
     def _consumer(self) -> Actor:

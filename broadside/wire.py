@@ -13,6 +13,7 @@ from broadside.errors import BroadsideError
 from campaigns.batch import RECIPIENTS_A_BATCH
 from campaigns.channel_figures import ChannelFigures
 from campaigns.channel_state import ChannelState
+from campaigns.receipt import Receipts
 from campaigns.walk_figures import WalkFigures
 from transports.load import Load
 from transports.proxy import Proxy
@@ -80,6 +81,10 @@ class ChannelSetup(msgspec.Struct, frozen=True, kw_only=True):
     stamp: str = ""
     """Of the contents of its files: with another one the channel reads them anew."""
     push_services: tuple[str, ...] = ()
+    labelled: bool = False
+    """Whether its pushes name their campaign for the provider's own figures."""
+    receipts: Receipts | None = None
+    """Who gets an address that tells of the push's arrival."""
 
 
 class SharedToken(msgspec.Struct, frozen=True, tag="provider-token"):

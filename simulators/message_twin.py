@@ -36,6 +36,8 @@ class MessageShape:
     asleep: bool
     ttl: float | None
     """Seconds for which it is kept."""
+    label: str = ""
+    """Under which the provider counts its deliveries."""
 
 
 class MessageTwin(Provider):
@@ -89,6 +91,9 @@ class MessageTwin(Provider):
         """The body of a success."""
         return {"name": name}
 
+    def accepted(self, shape: MessageShape, now: float) -> None:
+        """Hear of an accepted message. ``now``: seconds UTC."""
+
     def details(self, rejection: Rejection) -> list[dict[str, object]]:
         """The ``details`` of an error."""
         return []
@@ -108,7 +113,7 @@ class MessageTwin(Provider):
             return self._refuse(judged)
         shape, kind, target = judged
         name = self.name_of(project, shape, now)
-        rule = self.director.rule_for(target) if self.director.script.rules else None
+        rule = self.director.rule_for(target, kind=kind) if self.director.script.rules else None
         entry = Entry(
             time=int(now * 1000),
             token=target,
@@ -124,6 +129,7 @@ class MessageTwin(Provider):
         if rule is not None and rule.answer not in ("accept", "slow"):
             return self._script(rule, entry)
         self.ledger.add(entry)
+        self.accepted(shape, now)
         answer = self._say(200, self.granted(name))
         return answer if rule is None else scripted(answer, rule, answer.delay)
 

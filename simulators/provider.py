@@ -61,6 +61,10 @@ class Provider(ABC):
         self.apps = apps
         self.latency = latency
 
+    def http1_session(self) -> Session:
+        """Begin a connection that speaks HTTP/1.1."""
+        return self.session()
+
     @abstractmethod
     def session(self, certificate: bytes | None = None) -> Session:
         """Begin a connection; ``certificate``: the client's, DER, if it showed one."""

@@ -594,6 +594,20 @@ class Store:
             back, again = back + came, again + newer
         return back, again
 
+    async def campaign_truth(
+        self,
+        id: int,
+        channel: str,
+        figures: Mapping[str, Any] | None = None,
+        receipts: Mapping[str, Any] | None = None,
+    ) -> bool:
+        """Keep what is known of the arrival of a campaign's pushes on a channel; None: what is known stays.
+
+        Of ``receipts`` those with the larger ``received`` stay. Returns whether there is such a campaign.
+        """
+        given = (None if each is None else dict(each) for each in (figures, receipts))
+        return bool((await self._link.call(self._where, "store.campaign_truth", id, channel, *given))[0])
+
     async def retention_due(self, node: str, age: int, now: int) -> list[tuple[int, bool]]:
         """Some of the oldest campaigns that ended more than ``age`` ms ago and still have a ledger, without those of
         which another node writes the archive. The flag: whether the archive is written already.

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -252,6 +253,8 @@ class TransportSettings:
     """Of ``Platform.devices``, those that the app is on; empty: all."""
     push_services: tuple[str, ...] = ()
     """Hosts that pushes may go to, where each token names its own; empty: the platform's."""
+    labelled: bool = False
+    """Let each push name its campaign for the provider's own figures, where the platform can."""
     warm_up: str | None = None
     """Token of a device of our own: each new connection first sends it a push that nobody sees."""
 
@@ -285,6 +288,56 @@ class CredentialField:
         """Whether ``value`` has this field's form."""
         return re.fullmatch(self.pattern, value, re.DOTALL) is not None
 
+
+class DeliveryFigures(NamedTuple):
+    """What a provider says became of accepted pushes. The parts may not add up: providers round, and leave some out."""
+
+    day: date
+    """UTC."""
+    campaign: str
+    """The campaign's text; empty: all pushes of the app on that day."""
+    accepted: int
+    delivered: int
+    waiting: int
+    """Kept for phones that are off."""
+    discarded: int
+
+
+class DeliverySource(Protocol):
+    """A provider's figures for one channel."""
+
+    async def figures(self, first: date, last: date) -> list[DeliveryFigures]:
+        """Fetch those of some days. May take minutes. Raises ``ConnectionLost``, to be tried again, and
+        ``DeliveryRefused``, whose text says what a person must do.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryReports:
+    """How a platform's own figures are had."""
+
+    fields: tuple[CredentialField, ...]
+    """The entries of a channel's ``delivery`` table."""
+    build: Callable[[TransportSettings, Mapping[str, str]], DeliverySource]
+    """(settings, the ``delivery`` table) → the source. Raises ``CredentialsError``."""
+    by_campaign: bool
+    """Whether they are by campaign; else by app and day."""
+
+
+DELIVERY_ORIGIN = CredentialField(
+    "origin",
+    "where the figures are had instead of the provider's own address",
+    required=False,
+    pattern=r"https://[^/?#@\s]+",
+    form='an origin like "https://127.0.0.1:8443"',
+)
+DELIVERY_EXPIRES = CredentialField(
+    "expires",
+    "the last day on which the token holds, for an alarm two weeks before",
+    required=False,
+    pattern=r"\d{4}-\d{2}-\d{2}",
+    form='a day like "2027-05-01"',
+)
 
 ENVIRONMENT = "environment"
 """The entry of a ``credentials`` table that names one of several environments."""
@@ -337,6 +390,8 @@ class Platform:
 
     weight: float = 1.0
     """CPU of a push through a whole node, in that of a push which is not encrypted."""
+    delivery: DeliveryReports | None = None
+    """How its provider's own figures of deliveries are had; None: it has none."""
 
     device: str = "Android"
     """What shows its pushes, for a drawing: ``iPhone``, ``Android`` or ``browser``."""

@@ -15,6 +15,7 @@ from campaigns import personal, text_choice
 from campaigns.message import Message
 from campaigns.outcome import Outcome
 from campaigns.personal import Blanks
+from campaigns.receipt import KEY
 from campaigns.recipient import PersonalRecipient, Recipient
 from campaigns.text_choice import DEFAULT
 from transports.contract import Exceptional
@@ -145,7 +146,11 @@ class Messages(Generic[T]):
         self._known: dict[Hashable, tuple[Message, Editions[T]]] = {}
 
     def of(self, key: Hashable, message: Message, make: Callable[[], Editions[T]]) -> Editions[T]:
-        """The editions of ``message``, made once. ``key``: all but the message that its rendering depends on."""
+        """The editions of ``message``, made once. ``key``: all but the message that its rendering depends on.
+
+        A message with a phone's own address for a receipt does not drive out the one that all others get.
+        """
+        key = key, KEY in message.data
         known = self._known.get(key)
         if known is None or known[0] != message:
             while len(self._known) >= _MESSAGES:

@@ -17,6 +17,10 @@ class PayloadError(TransportError):
     """A message breaks the platform's rules; the text names the field, the limit, and the remedy."""
 
 
+class DeliveryRefused(TransportError):
+    """A provider does not give its figures of deliveries until somebody has changed something; the text says what."""
+
+
 class TokenError(TransportError):
     """A text is not a token of a platform."""
 

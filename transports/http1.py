@@ -34,11 +34,13 @@ async def ask(
     seconds: float,
     proxy: Proxy | None = None,
     headers: Mapping[str, str] = MappingProxyType({}),
+    *,
+    largest: int = LARGEST_ANSWER,
     **content: Any,
 ) -> tuple[int, bytes]:
     """Send a request and return (status, body). Raises ``ConnectionLost`` if no whole answer came within ``seconds``.
 
-    Nor is an answer taken that is compressed, or larger than ``LARGEST_ANSWER``. ``ca``: PEM file instead of the
+    Nor is an answer taken that is compressed, or larger than ``largest`` bytes. ``ca``: PEM file instead of the
     system's trust store; ``content``: as httpx takes it (``data``, ``json``). Redirects are not followed: a request may
     hold a secret.
     """
@@ -64,12 +66,12 @@ async def ask(
                     raise ConnectionLost(f"{url}: the answer is compressed ({coding[:40]!r}), which was not asked for")
                 async for part in response.aiter_raw():
                     body += part
-                    if len(body) > LARGEST_ANSWER:
+                    if len(body) > largest:
                         limit.cancel()  # a `break` would leave httpx's generators open; this ends the next read
     except httpx.HTTPError as error:
         raise ConnectionLost(f"{url}: {type(error).__name__}: {error}") from error
-    if len(body) > LARGEST_ANSWER:
-        raise ConnectionLost(f"{url}: the answer is larger than {LARGEST_ANSWER // 1024} KB")
+    if len(body) > largest:
+        raise ConnectionLost(f"{url}: the answer is larger than {largest // 1024} KB")
     if limit.cancelled_caught:
         raise ConnectionLost(f"{url} did not answer within {seconds:g} s")
     return response.status_code, bytes(body)

@@ -48,6 +48,7 @@ class AlarmName(Enum):
     LOAD_SILENT = "load-silent"
     WEBHOOK_FAILS = "webhook-fails"
     DRILL_SLOW = "drill-slow"
+    DELIVERY_FIGURES = "delivery-figures"
 
 
 class Alarm(msgspec.Struct, frozen=True, kw_only=True):

@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from broadside.api.audience_request import AudienceRequest
+from broadside.api.delivery_records import ChannelDelivery
 from broadside.api.forecast_records import Forecast, Reach
 from broadside.api.outward_records import CampaignHerd
 from campaigns.campaign import ENDED, State
@@ -148,6 +149,9 @@ class CampaignReport(msgspec.Struct, frozen=True, kw_only=True):
     """What was foreseen at Fire; None: nothing could be."""
     compared: str = ""
     """The forecast beside the fact, a sentence, once it is done."""
+    delivery: dict[str, ChannelDelivery] = {}
+    """Channel → what is known of the arrival of its pushes, hours or days later: the provider's own figures, and what
+    receipts say. Channels of which nothing is known are left out."""
     reach: Reach | None = None
     """How far it has come, in the whole ring; None: it has not begun, or its ledger has left the store."""
     herd: CampaignHerd | None = None

@@ -181,6 +181,21 @@ def reasons(report: CampaignReport) -> list[str]:
     ]
 
 
+def arrived(report: CampaignReport) -> list[str]:
+    """Say what is known of the arrival of its pushes: by the providers themselves, and by receipts."""
+    lines = []
+    for name, known in report.delivery.items():
+        if (figures := known.figures) is not None:
+            whole = f", all pushes of the app on {', '.join(figures.days)}" if figures.whole_app else ""
+            way = f"{figures.accepted:,} accepted → {figures.delivered:,} delivered → {figures.discarded:,} discarded"
+            waits = f", {figures.waiting:,} waiting" if figures.waiting else ""
+            lines.append(f"{name}: {way}{waits} (its provider's own figures{whole})")
+        if (seen := known.receipts) is not None:
+            sample = f"{seen.received:,} receipts of 1 phone in {seen.one_in:,}"
+            lines.append(f"{name}: {seen.share:.1%} arrived, {seen.low:.1%} to {seen.high:.1%} (95 %), by {sample}")
+    return lines
+
+
 def written(found: ChannelCount | AudienceCount) -> str:
     """A number with its error, both without digits that mean nothing."""
     if found.error is None:

@@ -16,6 +16,7 @@ from broadside.api.outward_records import RateRequest
 from broadside.api.preview_report import ChannelPreview
 from broadside.api.report_text import (
     QUIET,
+    arrived,
     canary_words,
     cut_line,
     instant,
@@ -221,6 +222,8 @@ def show(
     herd = [report.herd.text] if report.herd is not None and report.herd.text else []
     for line in [*standing_still(report), *herd, *report.questions.values(), *report.notes]:
         say(f"\n{line}")
+    if lines := arrived(report):
+        say("\n" + "\n".join(lines))
     if lines := reasons(report):
         say("\nnot delivered, by reason:\n" + "\n".join(lines))
     return 0

@@ -7,6 +7,7 @@ are relative to the file's own folder. Secrets are in files or environment varia
 from __future__ import annotations
 
 import os
+from datetime import date
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
@@ -22,6 +23,7 @@ from broadside.config.http import HOST_PATTERN, HTTP_REMEDIES, Http, checked_htt
 from broadside.config.kinds import check_hours, read_kinds
 from broadside.config.network import read_proxy
 from broadside.config.outward_tables import HerdConfig, Hook, Webhook, read_herd, read_hooks, read_webhooks
+from broadside.config.receipt_table import read_receipts
 from broadside.config.tarantool import (
     KEEP_DAYS,
     MODULES,
@@ -44,10 +46,11 @@ from campaigns.drill import drill_channel, is_drill_channel
 from campaigns.guards import Guards
 from campaigns.kind import BUILT_IN, Kind
 from campaigns.quiet_hours import QuietHours, read_hours, zones_known
+from campaigns.receipt import Receipts
 from campaigns.where import version_bounds
 from simulators import twins
 from transports import registry
-from transports.contract import ENVIRONMENT, CredentialField, Platform
+from transports.contract import DELIVERY_EXPIRES, ENVIRONMENT, CredentialField, Platform
 from transports.proxy import Proxy
 
 DEFAULT_FILE = "broadside.toml"
@@ -135,6 +138,8 @@ class Channel(msgspec.Struct, frozen=True, kw_only=True):
     """PEM file of the authority that signed ``origin``."""
     zone: str | None = None
     """The time zone of its subscribers without one; None: the newsroom's."""
+    delivery: dict[str, str] = {}
+    """How its provider's own figures of deliveries are had, each night; empty: they are not asked for."""
 
 
 class NewsroomConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -198,6 +203,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     """``[[webhooks]]``: who hears of campaigns."""
     drill: DrillConfig | None = None
     """``[drill]``: rehearsals of the whole base against simulators."""
+    receipts: Receipts | None = None
+    """``[receipts]``: who gets an address that tells of the push's arrival; None: nobody."""
     demo: Demo | None = None
     """Fill an empty base with sample phones and fire at them. Only if every channel is a twin."""
     proxy: Proxy | None = None
@@ -266,6 +273,7 @@ _REMEDIES = {
     "channels.*.android_v2": 'true, false, or versions of the app in quotes, as in ">=5.0" or ">=5.0,<6"',
     "channels.*.collapse_slots": "at most four names of 1 to 32 of A-Z a-z 0-9 - _",
     "channels.*.push_services": 'at most 100 hosts, as in "push.example.com" or "*.push.example.com"; no https://',
+    "channels.*.delivery": "as in [channels.NAME.delivery] with the entries of docs/delivery-truth.md, all in quotes",
     "demo.dead_share": "a share between 0 and 1, 0.02 is 2 %",
 }
 
@@ -312,6 +320,7 @@ def _config(reader: strict_toml.Reader, table: dict[str, object], source: Path) 
         hooks=read_hooks(reader, table.get("hooks", [])),
         webhooks=read_webhooks(reader, table.get("webhooks", [])),
         drill=read_drill(reader, table["drill"]) if "drill" in table else None,
+        receipts=read_receipts(reader, table["receipts"]) if "receipts" in table else None,
         demo=demo,
         proxy=read_proxy(reader, table.get("network", {})),
         source=source,
@@ -434,7 +443,33 @@ def _checked_channel(reader: strict_toml.Reader, channel: Channel, key: str) -> 
     _check_zone(reader, channel.zone, f"{key}.zone")
     if channel.ca is not None:
         reader.file(f"{key}.ca", channel.ca, secret=False)
-    return msgspec.structs.replace(channel, credentials=_credentials(reader, channel, platform, f"{key}.credentials"))
+    return msgspec.structs.replace(
+        channel,
+        credentials=_credentials(reader, channel, platform, f"{key}.credentials"),
+        delivery=_delivery(reader, channel, platform, f"{key}.delivery"),
+    )
+
+
+def _delivery(reader: strict_toml.Reader, channel: Channel, platform: Platform, key: str) -> dict[str, str]:
+    given = dict(channel.delivery)
+    if not given:
+        return given
+    if platform.delivery is None:
+        known = ", ".join(name for name in registry.platforms() if registry.load(name).delivery is not None)
+        reader.problem(key, f"has no use on {channel.platform}", f"remove it: it is for {known}")
+        return given
+    fields = platform.delivery.fields
+    reader.unknown(given, [field.name for field in fields], key)
+    for field in fields:
+        if field.required or field.name in given:
+            _check_credential(reader, channel.platform, field, given, f"{key}.{field.name}")
+    day = given.get(DELIVERY_EXPIRES.name)
+    if day is not None and DELIVERY_EXPIRES.fits(day):
+        try:
+            date.fromisoformat(day)
+        except ValueError:
+            reader.problem(f"{key}.expires", f"{shown(day)} is no day", DELIVERY_EXPIRES.meaning, day)
+    return given
 
 
 def _credentials(reader: strict_toml.Reader, channel: Channel, platform: Platform, key: str) -> dict[str, str]:

@@ -14,13 +14,14 @@ from broadside.errors import shown
 
 LIVE = (
     "channels", "kinds", "newsroom", "guards", "herd", "hooks", "webhooks", "peers", "proxy", "keep_days",
+    "receipts",
 )  # fmt: skip
 """Fields of a ``Config`` that a running node takes up. Of others: ``http.names`` and its own ``queue.hosts``."""
 _WRITTEN = {"proxy": "network", "keep_days": "store.keep"}
 """Field of a ``Config`` → how it is written in the file, where that differs."""
 _READ = ("source", "warnings")
 """Fields that are not written in the file."""
-_PRIVATE = re.compile(r"url|network")
+_PRIVATE = re.compile(r"url|network|receipts")
 """Keys whose values may hold a secret: they are not shown."""
 
 

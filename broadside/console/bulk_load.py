@@ -159,6 +159,10 @@ def _fault(line: int, problem: Problem) -> LineFault:
 
 
 def counts(stored: Stored, *, replacing: bool) -> dict[str, Any]:
-    """Return an answer's counts. ``replacing``: some subscribers name a token that theirs replaces."""
-    replaces = {"moved": stored.moved, "merged": stored.merged, "unknown": stored.unknown} if replacing else {}
+    """Return an answer's counts. ``replacing``: some subscribers name a token that theirs replaces.
+
+    Others may replace one all the same: a Firebase installation id that of its phone.
+    """
+    known = replacing or stored.moved or stored.merged
+    replaces = {"moved": stored.moved, "merged": stored.merged, "unknown": stored.unknown} if known else {}
     return {"inserted": stored.inserted, "updated": stored.updated, "replaces": replaces}

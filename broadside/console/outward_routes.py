@@ -6,6 +6,7 @@ import msgspec
 from starlette.responses import Response
 
 from broadside.api.campaign_report import CampaignReport
+from broadside.api.delivery_records import ReceiptsNoted, ReceiptsRequest
 from broadside.api.outward_records import HerdReport, LoadNoted, LoadRequest, RateRequest, Webhooks
 from broadside.api.v1 import table
 from broadside.console.calls import Bound, Call, bind
@@ -38,10 +39,14 @@ def outward_routes(newsroom: Newsroom) -> list[Bound]:
     async def webhooks(call: Call) -> Webhooks:
         return await outward.webhooks()
 
+    async def receipts(call: Call) -> ReceiptsNoted:
+        return await newsroom.receipts.note(call.body(ReceiptsRequest).receipts)
+
     return [
         bind(table.LOAD, load),
         bind(table.HERD, herd),
         bind(table.RATE, rate),
         bind(table.FEED, feed),
         bind(table.WEBHOOKS, webhooks),
+        bind(table.RECEIPTS, receipts),
     ]

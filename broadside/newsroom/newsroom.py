@@ -58,6 +58,7 @@ from broadside.newsroom.guards.content import same_again, text_guard
 from broadside.newsroom.guards.device_sender import DeviceSender
 from broadside.newsroom.link_reader import LinkReader
 from broadside.newsroom.quiet_policy import HOURS, NO_QUIET, Quiet
+from broadside.newsroom.receipt_desk import ReceiptDesk
 from broadside.newsroom.reports import report
 from broadside.newsroom.ring import Ring
 from broadside.newsroom.starts import Times
@@ -75,6 +76,7 @@ from campaigns.kind import BUILT_IN, USUAL, Kind
 from campaigns.message import Message
 from campaigns.presentation import Presentation
 from campaigns.quiet_hours import written_hours
+from campaigns.receipt import Receipts
 from campaigns.windows import BEST, QuietRule, Windows
 from storage.drafts import OWNER
 from storage.errors import LinkDown, LinkLost, Repeats
@@ -115,9 +117,10 @@ class Newsroom:
     normalised before it is stored; ``standing``: the dead ledger's current states; ``kinds``: name → kind of news;
     ``quiet``: its quiet hours; ``guards``: what stands before Fire; ``daily_limits``: as ``Budgets`` takes them;
     ``zone``: the newsroom's time zone; ``link_hosts``: sites whose pages it may read; ``neighbours``: the other
-    nodes' tubes by their names; ``archive``: the folder with this node's archives; ``renderers``: channel → its
-    platform's rendering of a message, for the size of a push; ``ring``: all nodes' states; ``outward``: what it
-    asks of the newsroom's other systems, and tells them; ``proxy``: the way out.
+    nodes' tubes by their names; ``archive``: the folder with this node's archives; ``receipts``: who gets an address
+    that tells of a push's arrival; ``counted``: the folder with the receipts that were counted; ``renderers``: channel
+    → its platform's rendering of a message, for a push's size; ``ring``: all nodes' states; ``outward``: what it asks of
+    the newsroom's other systems, and tells them; ``proxy``: the way out.
     """
 
     def __init__(
@@ -142,6 +145,8 @@ class Newsroom:
         neighbours: Mapping[str, Tubes] = MappingProxyType({}),
         archive: Path | None = None,
         drill: DrillConfig | None = None,
+        receipts: Receipts | None = None,
+        counted: Path | None = None,
         renderers: Mapping[str, Renderer] = MappingProxyType({}),
         ring: Ring | None = None,
         outward: Outward | None = None,
@@ -175,6 +180,7 @@ class Newsroom:
             zone=zone,
             clock=clock,
         )
+        self.receipts = ReceiptDesk(store, counted, receipts, clock)
         self.certificates = CertificateDesk(store, node, archive, clock)
         self._explain = ExplainDesk(store, {node: tubes, **neighbours}, device_tokens, archive, clock)
         self._dry_run = dry_run

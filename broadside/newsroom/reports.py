@@ -8,6 +8,7 @@ from broadside.api.campaign_report import CampaignReport, Scheduled
 from broadside.api.outward_records import CampaignHerd
 from broadside.newsroom import adaptation, correction_desk, quiet_policy, served, starts
 from broadside.newsroom.dead_desk import questions
+from broadside.newsroom.delivery_truth import delivery_of
 from broadside.newsroom.forecasts.kept import compared, kept_forecast
 from broadside.newsroom.foresight import FORESEEN
 from broadside.newsroom.guards.approvals import approval_of
@@ -106,6 +107,7 @@ def report(
             *campaign.policy.get(HOOKS, ()),
         ],
         herd=herd,
+        delivery=delivery_of(campaign, channels),
         reasons={name: why for name, why in sorted(campaign.reasons.items()) if why},
     )
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from datetime import date
+from functools import partial
 from pathlib import Path
 
 from broadside import wire
@@ -12,9 +14,10 @@ from broadside.config.config import Channel, Config
 from broadside.errors import ConfigError, Problem
 from broadside.node.processes import TwinState
 from broadside.node.quotas import Allowance, allowances
-from broadside.topology import build_transport
+from broadside.outward.delivery_desk import DeliveryChannel
+from broadside.topology import build_transport, settings
 from transports import registry
-from transports.contract import Quota, Transport
+from transports.contract import DELIVERY_EXPIRES, DELIVERY_ORIGIN, DeliverySource, Quota, Transport
 from transports.errors import TransportError
 
 
@@ -39,6 +42,8 @@ class ChannelSetups:
                 continue
             try:
                 quotas[name] = build_transport(self.setup(name)).quota
+                if channel.delivery:
+                    self._source(name)
             except TransportError as error:
                 raise ConfigError([Problem(f"channels.{name}", str(error))]) from None
         self.allowances = self._shared_out(quotas)
@@ -72,6 +77,8 @@ class ChannelSetups:
             collapse_slots=channel.collapse_slots,
             devices=channel.devices,
             push_services=channel.push_services,
+            labelled=bool(channel.delivery),
+            receipts=self._config.receipts,
             stamp=stamp(_files(channel)),
         )
 
@@ -79,6 +86,23 @@ class ChannelSetups:
     def weights(self) -> dict[str, float]:
         """Channel → the CPU of a push, in that of an ordinary one (``Platform.weight``)."""
         return {name: registry.weight_of(channel.platform) for name, channel in self._config.channels.items()}
+
+    def delivery(self) -> dict[str, DeliveryChannel]:
+        """The channels whose providers are asked for their own figures of deliveries."""
+        found = {}
+        for name, channel in self._config.channels.items():
+            if channel.delivery:
+                day = channel.delivery.get(DELIVERY_EXPIRES.name)
+                expires = None if day is None else date.fromisoformat(day)
+                found[name] = DeliveryChannel(partial(self._source, name), expires)
+        return found
+
+    def _source(self, name: str) -> DeliverySource:
+        setup, channel = self.setup(name), self._config.channels[name]
+        reports = registry.load(channel.platform).delivery
+        assert reports is not None  # the configuration's reader refuses the table elsewhere
+        own = {DELIVERY_ORIGIN.name: setup.origin} if channel.twin and setup.origin is not None else {}
+        return reports.build(settings(setup), own | channel.delivery)
 
     def transports(self) -> dict[str, Transport]:
         """Each channel's transport, built but never run: for its check of messages and its shared credential.

@@ -87,6 +87,8 @@ class FrontDesk:
             hooks=config.hooks,
             webhooks=config.webhooks,
             link_hosts=config.newsroom.link_hosts,
+            delivery=setups.delivery(),
+            zone=config.newsroom.zone,
             proxy=config.proxy,
         )
         self.newsroom = Newsroom(
@@ -102,6 +104,8 @@ class FrontDesk:
             neighbours={peer: Tubes(around.link, "node", f"peer:{peer}") for peer in peers},
             archive=around.folder.archive,
             drill=config.drill,
+            receipts=config.receipts,
+            counted=around.folder.receipts,
             zone=config.newsroom.zone,
             quiet=Quiet(
                 config.newsroom.quiet_hours,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from urllib.parse import urlsplit
 
 import httpx
@@ -12,6 +13,7 @@ from actors.periodic import Periodic
 from broadside.api.alarm import Alarm
 from broadside.api.outward_records import WebhookReport, Webhooks
 from broadside.config.outward_tables import HerdConfig, Hook, Webhook
+from broadside.outward.delivery_desk import DeliveryChannel, DeliveryDesk
 from broadside.outward.feed_desk import FeedDesk
 from broadside.outward.fire_hooks import FireHooks
 from broadside.outward.guarded_web import GuardedWeb, name_of
@@ -25,7 +27,10 @@ from transports.tls.context import client_context
 
 
 class Outward:
-    """``link_hosts``: the newsroom's own sites; ``proxy``: the way out, if there is one."""
+    """``link_hosts``: the newsroom's own sites; ``proxy``: the way out, if there is one.
+
+    ``delivery``: the channels whose providers are asked for their own figures; ``zone``: the newsroom's time zone.
+    """
 
     def __init__(
         self,
@@ -36,11 +41,14 @@ class Outward:
         hooks: Sequence[Hook] = (),
         webhooks: Sequence[Webhook] = (),
         link_hosts: Sequence[str] = (),
+        delivery: Mapping[str, DeliveryChannel] = MappingProxyType({}),
+        zone: str | None = None,
         proxy: Proxy | None = None,
         clock: Clock = wall_clock,
     ) -> None:
         self._store = store
         self._webhooks = webhooks
+        self._asks_for_figures = bool(delivery)
 
         def own(url: str, ca: Path | None = None) -> GuardedWeb:
             """The way to one address of the configuration: whoever writes it there means its host."""
@@ -50,6 +58,7 @@ class Outward:
         self.herd = HerdDesk(store, node, herd, own)
         self.hooks = FireHooks(hooks, own, GuardedWeb(link_hosts, proxy=proxy))
         self.feed = FeedDesk(store.outward)
+        self.delivery = DeliveryDesk(store, node, delivery, zone, clock)
         self._senders = {
             each.name: WebhookSender(each, node=node, store=store, web=own(each.url, each.ca), clock=clock)
             for each in webhooks
@@ -58,11 +67,16 @@ class Outward:
     def actors(self) -> dict[str, Periodic]:
         """Name → what runs beside the console."""
         senders = {f"webhook-{name}": each for name, each in self._senders.items()}
-        return {"herd-governor": self.herd.governor, **senders}
+        figures = {"delivery-figures": self.delivery} if self._asks_for_figures else {}
+        return {"herd-governor": self.herd.governor, **figures, **senders}
 
     def alarms(self) -> list[Alarm]:
         """Return what is wrong."""
-        return [*self.herd.alarms(), *(alarm for each in self._senders.values() for alarm in each.alarms())]
+        return [
+            *self.herd.alarms(),
+            *self.delivery.alarms(),
+            *(alarm for each in self._senders.values() for alarm in each.alarms()),
+        ]
 
     async def webhooks(self) -> Webhooks:
         """Return how far each receiver has heard."""

@@ -12,7 +12,7 @@ from broadside.api.audience_text import audience_words
 from broadside.api.campaign_report import CampaignReport, CorrectionRequest, RetractionRequest
 from broadside.api.explain_records import question
 from broadside.api.forecast_text import forecast_lines, percentiles
-from broadside.api.report_text import QUIET, where
+from broadside.api.report_text import QUIET, arrived, where
 from broadside.api.v1 import table
 from broadside.api.v1.route import Route
 from broadside.pages.page import PageCall, PageRoute
@@ -149,6 +149,7 @@ def _values(report: CampaignReport) -> dict[str, Any]:
         "states": [state for state in report.channel_states if state.reason != "limiter"],
         "rated": _rated(report),
         "audience": audience_words(report.conditions or {}),
+        "arrived": arrived(report),
         "reached": percentiles(report.reach) if report.reach else "",
         "foreseen": forecast_lines(report.forecast)[0] if report.forecast else "",
         "sends": report.state in SENDS,

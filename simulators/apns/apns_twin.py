@@ -12,6 +12,7 @@ import time
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import ClassVar, Final
 
@@ -21,13 +22,15 @@ from simulators import reasons
 from simulators import twin_credentials as keys
 from simulators.answers import JSON, STATUS, Rejection, TwinAnswer, scripted
 from simulators.anything import Anything
+from simulators.apns.delivery_exports import DeliveryExports
 from simulators.apns.push_rules import SUFFIXES, TOKEN, UUID, is_asleep, judge_delivery, judge_payload, judge_topic
 from simulators.apns.token_verifier import ProviderKey, TokenVerifier
+from simulators.delivery_counts import DeliveryCounts
 from simulators.faults.director import Director
 from simulators.faults.script import CertificateRule, Rule
 from simulators.http2.received_request import ReceivedRequest
 from simulators.ledger import Entry, Ledger
-from simulators.provider import BuiltTwin, Provider, TwinParts
+from simulators.provider import BuiltTwin, Provider, Session, TwinParts
 from simulators.push_certificates import PushCertificate, read_certificate
 from simulators.script_player import ScriptPlayer
 
@@ -66,6 +69,8 @@ class ApnsTwin(Provider):
         verifier: checks provider tokens.
         director, ledger, apps, latency: see :class:`simulators.provider.Provider`; ``apps`` are bundle ids.
         revoked: bundle ids whose certificates are refused.
+        counts, exports: what was accepted, and the exports of delivery metrics, which are all that HTTP/1.1 is for;
+            None: there are none.
     """
 
     usual_streams: ClassVar[int] = 1000
@@ -78,8 +83,14 @@ class ApnsTwin(Provider):
         apps: tuple[str, ...] = (),
         latency: Callable[[], float] = float,
         revoked: frozenset[str] = frozenset(),
+        counts: DeliveryCounts | None = None,
+        exports: Session | None = None,
     ) -> None:
         super().__init__(director, ledger, apps, latency)
+        self.counts = counts
+        self._exports = exports
+        if exports is not None:
+            self.protocols = ("h2", "http/1.1")
         self.verifier = verifier
         self.environment = director.script.environment
         self._revoked = revoked
@@ -87,6 +98,10 @@ class ApnsTwin(Provider):
         self._sleeping: dict[tuple[bytes, str, str | None], bool] = {}
         anything = Anything("apns", reasons.APNS, director.script.seed)
         self.player = ScriptPlayer(anything, reasons.APNS_USUAL, reasons.APNS, JSON, ledger, latency)
+
+    def http1_session(self) -> Session:
+        """Begin a connection for exports of delivery metrics: pushes need HTTP/2."""
+        return self.session() if self._exports is None else self._exports
 
     def session(self, certificate: bytes | None = None) -> ApnsSession:
         """Begin a connection: with one stream until a token is seen, or with a client certificate."""
@@ -168,6 +183,8 @@ class ApnsSession:
         return STATUS[status], (b"apns-id", apns_id)
 
     def _accept(self, terms: _Terms, token: str, apns_id: bytes, now: float, body: bytes, answered: int = 200) -> None:
+        if self._apns.counts is not None and terms.push_type == "alert":
+            self._apns.counts.add(now, terms.topic)
         self._apns.ledger.add(
             Entry(
                 time=int(now * 1000),
@@ -324,8 +341,12 @@ def build_twin(parts: TwinParts) -> BuiltTwin:
     paths = [keys.ensure_certificate(parts.made, rule.app, rule.environment) for rule in rules]
     revoked = frozenset(rule.app for rule in rules if rule.revoked)
     verifier = TokenVerifier(known, script.environment)
+    counts = exports = None
+    if script.delivery is not None:
+        counts = DeliveryCounts(script.delivery)
+        exports = DeliveryExports(parts.made.directory, parts.origin, counts, lambda: datetime.now(UTC))
     return BuiltTwin(
-        ApnsTwin(verifier, parts.director, parts.ledger, parts.apps, parts.latency, revoked),
+        ApnsTwin(verifier, parts.director, parts.ledger, parts.apps, parts.latency, revoked, counts, exports),
         _key_table(parts.made.apns_key, keys.KEY_ID, keys.TEAM_ID),
         tables,
         {path.name: str(path) for path in paths},

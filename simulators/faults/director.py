@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from pathlib import Path
 
 from simulators.faults.script import Rule, Script, TokenEndpointRule
 
@@ -26,13 +27,13 @@ class Director:
         self._used: dict[tuple[int, str], int] = {}
         self._token_requests = [0] * len(script.token_endpoint)
 
-    def rule_for(self, token: str, service: str = "") -> Rule | None:
+    def rule_for(self, token: str, *, service: str = "", kind: str = "token") -> Rule | None:
         """Return the rule for this request for ``token`` and count it; None: accept.
 
-        ``service``: the host that is meant, where a twin plays several.
+        ``service``: the host that is meant, where a twin plays several; ``kind``: of the target, at Google.
         """
         for number, rule in enumerate(self.script.rules):
-            if not self._concerns(number, rule, token, service):
+            if not self._concerns(number, rule, token, service, kind):
                 continue
             if rule.times is not None:
                 used = self._used.get((number, token), 0)
@@ -50,8 +51,10 @@ class Director:
                 return rule
         return None
 
-    def _concerns(self, number: int, rule: Rule, token: str, service: str) -> bool:
+    def _concerns(self, number: int, rule: Rule, token: str, service: str, kind: str) -> bool:
         if rule.service is not None and not f".{service}".endswith(f".{rule.service}"):
+            return False
+        if rule.kind is not None and rule.kind != kind:
             return False
         if rule.prefix is not None and not token.startswith(rule.prefix):
             return False
@@ -61,7 +64,7 @@ class Director:
             elapsed = self._clock() - self._started
             if elapsed < rule.from_seconds or (rule.until_seconds is not None and elapsed >= rule.until_seconds):
                 return False
-        return True
+        return rule.while_file is None or Path(rule.while_file).exists()
 
 
 def draw(key: bytes, token: str) -> float:

@@ -36,6 +36,10 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     ]
     prefix: str | None = None
     """Only tokens that start with this text."""
+    kind: Literal["token", "fid"] | None = None
+    """FCM: only targets of this kind."""
+    while_file: str | None = None
+    """Only while this file is there, so that a test says when."""
     share: Share | None = None
     """Only this share of the tokens (0–1), drawn by a hash of token and seed: the same tokens every time."""
     service: str | None = None
@@ -140,6 +144,23 @@ class TokenEndpointRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     """No answer at all."""
 
 
+class DeliveryRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """APNs, FCM: the provider's own figures of what it delivered."""
+
+    delivered: Share = 0.9
+    waiting: Share = 0.05
+    discarded: Share = 0.04
+    """Shares of the accepted pushes."""
+    days_ago: Natural = 0
+    """The figures are those of so many days ago."""
+    processing: Natural = 1
+    """APNs: looks at an export before it is made."""
+    status: Status | None = None
+    """This answer instead of the figures."""
+    times: Count | None = None
+    """Only to the first N requests."""
+
+
 class Script(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A whole script file."""
 
@@ -172,6 +193,8 @@ class Script(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     access_token_seconds: Count = 3599
     """FCM, Huawei: lifetime of an access token."""
     token_endpoint: tuple[TokenEndpointRule, ...] = ()
+    delivery: DeliveryRule | None = None
+    """APNs: it answers requests for exports too, which have another host at Apple, by HTTP/1.1."""
     rules: tuple[Rule, ...] = ()
     connections: tuple[ConnectionFaultRule, ...] = ()
 

@@ -15,8 +15,10 @@ from typing import Any, ClassVar, Final
 from simulators import reasons
 from simulators import twin_credentials as keys
 from simulators.answers import Rejection, TwinAnswer
+from simulators.delivery_counts import DeliveryCounts
 from simulators.faults.director import Director
-from simulators.faults.script import Rule
+from simulators.faults.script import DeliveryRule, Rule
+from simulators.fcm.delivery_lists import PATH, page
 from simulators.fcm.keyless_endpoints import KeylessEndpoints
 from simulators.fcm.message_rules import TARGETS, check_request, check_target, is_asleep
 from simulators.fcm.token_endpoint import TokenEndpoint
@@ -61,6 +63,7 @@ class FcmTwin(MessageTwin):
         keyless: KeylessEndpoints | None = None,
     ) -> None:
         super().__init__(director, ledger, apps, latency)
+        self._counts = DeliveryCounts(director.script.delivery or DeliveryRule())
         self.tokens = tokens
         self._keyless = keyless
 
@@ -79,7 +82,19 @@ class FcmTwin(MessageTwin):
             judged = self._keyless.answer(fields, request.body, now, fields.get(b":scheme") == b"http")
             if judged is not None:
                 return self._grant(judged)
+        if (found := PATH.fullmatch(path.decode(errors="replace"))) is not None and fields[b":method"] == b"GET":
+            return self._delivery_data(fields, found, now)
         return super().answer(request)
+
+    def accepted(self, shape: MessageShape, now: float) -> None:
+        """Count a message under its label, for the delivery data."""
+        if not shape.validate_only:
+            self._counts.add(now, shape.label)
+
+    def _delivery_data(self, fields: dict[bytes, bytes], found: re.Match[str], now: float) -> TwinAnswer:
+        judged = self.judge_access(fields, found[1], now)
+        made = judged if isinstance(judged, Rejection) else page(self._counts, found[2], found[3] or "")
+        return self._refuse(made) if isinstance(made, Rejection) else self._say(200, made)
 
     def _grant(self, judged: tuple[TwinAnswer, str | None]) -> TwinAnswer:
         answer, refused = judged
@@ -97,6 +112,18 @@ class FcmTwin(MessageTwin):
         match = _PATH.fullmatch(path)
         if match is None or fields.get(b":method") != b"POST":
             return Rejection(404, "", f"The requested URL {path.decode(errors='replace')} was not found.")
+        project = match[1].decode()
+        if (refused := self.judge_access(fields, project, now)) is not None:
+            return refused
+        kind = fields.get(b"content-type", b"application/json")
+        if not kind.startswith(b"application/json"):
+            return Rejection(
+                400, "INVALID_ARGUMENT", f"Unsupported content-type {kind.decode(errors='replace')}", "body"
+            )
+        return project
+
+    def judge_access(self, fields: dict[bytes, bytes], project: str, now: float) -> Rejection | None:
+        """Judge the access token, and whether its account may use the project."""
         authorization = fields.get(b"authorization")
         if authorization is None:
             return Rejection(401, "", "Request is missing required authentication credential.", "CREDENTIALS_MISSING")
@@ -104,16 +131,10 @@ class FcmTwin(MessageTwin):
         if scheme.lower() != b"bearer" or not self.tokens.issued.is_good(token, now):
             said = "Request had invalid authentication credentials. Expected OAuth 2 access token."
             return Rejection(401, "", said, "ACCESS_TOKEN_EXPIRED")
-        project = match[1].decode()
         if self.apps and project not in self.apps:
             said = f"Permission 'cloudmessaging.messages.create' denied on resource '//projects/{project}'."
             return Rejection(403, "", said, "IAM_PERMISSION_DENIED")
-        kind = fields.get(b"content-type", b"application/json")
-        if not kind.startswith(b"application/json"):
-            return Rejection(
-                400, "INVALID_ARGUMENT", f"Unsupported content-type {kind.decode(errors='replace')}", "body"
-            )
-        return project
+        return None
 
     def target(self, request: Any) -> tuple[str, str]:
         """The kind of a body's target, and the target; both empty if there is none."""
@@ -139,7 +160,9 @@ class FcmTwin(MessageTwin):
         message = request["message"]
         ttl = _android(message).get("ttl")
         seconds = None if ttl is None else float(ttl[:-1])
-        return MessageShape(_collapse_of(message), bool(validate_only), is_asleep(message), seconds)
+        labelled = message.get("fcm_options") or message.get("fcmOptions") or {}
+        label = labelled.get("analytics_label") or labelled.get("analyticsLabel") or ""
+        return MessageShape(_collapse_of(message), bool(validate_only), is_asleep(message), seconds, label)
 
     def name_of(self, project: str, shape: MessageShape, now: float) -> str:
         """The name of an accepted message."""

@@ -100,7 +100,7 @@ class TwinServer:
                 await self._serve_http2(stream)
             elif "http/1.1" in self._provider.protocols:
                 with self._interruptible():
-                    await serve_http1(stream, self._provider.session(), self._ledger, self._take_faults())
+                    await serve_http1(stream, self._provider.http1_session(), self._ledger, self._take_faults())
         except (trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError, ssl.SSLError):
             pass
         finally:
@@ -113,7 +113,7 @@ class TwinServer:
                 if await raw.socket.recv(1, trio.socket.MSG_PEEK) == _HANDSHAKE:
                     return True
             with self._interruptible():
-                await serve_http1(raw, self._provider.session(), self._ledger, scheme=b"http")
+                await serve_http1(raw, self._provider.http1_session(), self._ledger, scheme=b"http")
         except (OSError, trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError):
             pass
         await trio.aclose_forcefully(raw)

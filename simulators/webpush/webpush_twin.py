@@ -86,7 +86,7 @@ class WebPushTwin(Provider):
             asleep=silent and fields.get(b"urgency") in (b"low", b"very-low"),
             body=plain.decode() if plain is not None and self.director.script.bodies else None,
         )
-        rule = self.director.rule_for(target, authority) if self.director.script.rules else None
+        rule = self.director.rule_for(target, service=authority) if self.director.script.rules else None
         if rule is not None and rule.answer not in ("accept", "slow"):
             return self._script(rule, entry, authority)
         self.ledger.add(entry)

@@ -48,7 +48,7 @@ async def test_a_provider_that_takes_all_that_comes_gets_no_more_connections(aut
 
 
 async def test_late_answers_that_keep_the_batches_in_hand_bring_more_connections_too(autojump_clock: Any) -> None:
-    """24.2: nothing waited, and the streams were never quite full, so a channel stayed at half of what its node sends."""
+    """24.2: nothing waited, and no stream was missing, so a channel stayed at half of what its node sends."""
     late = DistantNetwork(window=1 << 24, answers=Latency(p50=60.0, p99=500.0), late=0.005)
     transport = DistantProvider(late, 250, connections=2, most=6, turn=SLOW)
     await Group(MemoryTubes(800, 500), transport, hands=10).run(15)

@@ -10,6 +10,7 @@ import pytest
 
 from broadside.config.config import Channel, Config, Demo, load
 from broadside.config.network import Network
+from broadside.config.receipt_table import ReceiptTable
 from broadside.config.tarantool import OwnQueue, ServerConfig
 from broadside.demo.demo_config import demo_config, load_or_demo
 from broadside.errors import ConfigError, shown
@@ -493,7 +494,12 @@ def test_the_example_is_right_and_shows_every_key(folder: Path, monkeypatch: pyt
     for table in (*sections, Demo(), Network()):
         assert table is not None
         assert set(table.__struct_fields__) <= written
-    assert set(Channel.__struct_fields__) <= written | {"credentials"}
+    assert set(ReceiptTable.__struct_fields__) <= written
+    assert config.receipts is not None
+    assert {"android_app", "token", "expires"} == {
+        name for channel in config.channels.values() for name in channel.delivery
+    }
+    assert set(Channel.__struct_fields__) <= written | {"credentials", "delivery"}
     assert Config().supervision == config.supervision
     assert config.demo is None
     assert (Config().newsroom.zone, config.newsroom.zone) == (None, "Europe/Vienna")

@@ -253,3 +253,14 @@ def test_a_script_nested_too_deeply_is_no_script(tmp_path: Path) -> None:
     """S23: unexpected RecursionError."""
     with pytest.raises(ScriptError, match="not valid TOML"):
         load_script(write(tmp_path, f"rules = {'[' * 20_000}{']' * 20_000}\n"))
+
+
+def test_a_rule_may_concern_one_kind_of_target_and_hold_while_a_file_is_there(tmp_path: Path) -> None:
+    """27.4: Google gives a base's tokens up in mid-campaign, and not the ids that take their place."""
+    there = tmp_path / "moved"
+    text = f'[[rules]]\nprefix = "c"\nkind = "token"\nwhile_file = "{there}"\nanswer = "dead"\n'
+    director = Director(load_script(write(tmp_path, text)), time.monotonic)
+    assert director.rule_for("c" * 22 + ":x", kind="token") is None
+    there.touch()
+    assert director.rule_for("c" * 22 + ":x", kind="token") is not None
+    assert director.rule_for("c" * 22, kind="fid") is None

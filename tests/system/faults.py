@@ -80,6 +80,8 @@ class Fault:
     """Whether a phone, by plan and token, is answered what nobody can foresee."""
     rows: Callable[[Any], Iterable[Any]] | None = None
     """The base, by plan, in place of the usual sample."""
+    phone: Callable[[str], str] | None = None
+    """Whose token it is, where phones change theirs during the run: a name under which the judge knows the phone."""
     dead: float = 0.02
     """The share of the base that is dead."""
     small: bool = False

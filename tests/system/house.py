@@ -102,7 +102,10 @@ class House(Trial):
         }
 
     def _named(self, platform: str, entry: Entry) -> Entry:
-        """The entry with its campaign, where its platform cannot name that: it is the last one fired by then."""
+        """The entry with its phone, and with its campaign, where its platform cannot name that: the last one fired by
+        then."""
+        if (phone := self.kind.phone) is not None:
+            entry = msgspec.structs.replace(entry, token=phone(entry.token))
         if platform not in channels.WITHOUT_CAMPAIGN:
             return entry
         fired = [campaign.id for campaign in self.campaigns if campaign.began <= entry.time]
@@ -335,7 +338,7 @@ class House(Trial):
         if sick and self.kind.script is not None and self.plan.values["platform"] == platform:
             extra = self.kind.script(self.plan.values)
         if sick and self.kind.answers is not None:
-            first = self.kind.answers(self.plan, platform)
+            first = self.kind.answers(self.plan, platform).replace("{folder}", str(self.folder))
         # keys of the script itself come before its tables
         top, bracket, tables = extra.partition("[[")
         latency = LATENCY if self.kind.latency is None else self.kind.latency * self.plan.workers

@@ -9,6 +9,7 @@ from typing import Any
 from tests.system import answers as answers
 from tests.system import canaries as canaries
 from tests.system import held as held
+from tests.system import migration as migration
 from tests.system import nights as nights
 from tests.system import other_platforms as other_platforms
 from tests.system import past as past

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import signal
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
@@ -116,6 +117,15 @@ class Run(House):
         headers = {} if key is None else {"idempotency-key": key}
         return await self.node.post("/v1/campaigns", body, headers=headers, url=url)
 
+    async def another(self) -> None:
+        """Fire one campaign more and wait for its end; to be done when the disturbed one is over."""
+        campaign = Campaign("", await self._export(), disturbed=False)
+        campaign.id = (await self.fire(disturbed=False))["id"]
+        self.campaigns.append(campaign)
+        await self._done(campaign)
+        campaign.after = await self.without_the_dead()
+        campaign.problems = (await self.node.get(f"/v1/campaigns/{campaign.id}/verify", timeout=60.0))["problems"]
+
     async def without_the_dead(self) -> dict[str, str]:
         """The base once the dead have left it: they are judged when the campaign has ended."""
         deadline = trio.current_time() + DEAD_SECONDS
@@ -167,14 +177,22 @@ class Run(House):
         self.law("count and export agree", count["total"] == len(base), f"{count['total']} and {len(base)}")
         return base
 
+    async def kinds(self, channel: str) -> Counter[str]:
+        """How many subscribers of a channel have a target of each kind."""
+        return Counter([row["kind"] for row in await self._rows() if row["channel"] == channel])
+
     async def _tokens(self) -> dict[str, str]:
-        base: dict[str, str] = {}
+        phone = self.kind.phone or channels.target
+        return {phone(row["token"]): row["channel"] for row in await self._rows()}
+
+    async def _rows(self) -> list[dict[str, Any]]:
+        rows: list[dict[str, Any]] = []
         cursor: str | None = ""
         while cursor is not None:
             page = await self.node.get(f"/v1/subscribers?cursor={cursor}&limit=5000", timeout=30.0)
-            base |= {channels.target(row["token"]): row["channel"] for row in page["items"]}
+            rows += page["items"]
             cursor = page["next"]
-        return base
+        return rows
 
     async def _end(self) -> None:
         self.note("rss_mb", [rss(pid) >> 20 for pid in self.node.workers()])

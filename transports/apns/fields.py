@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
-from transports.contract import CredentialField
+from transports.contract import DELIVERY_EXPIRES, DELIVERY_ORIGIN, CredentialField
 
 _identifier = partial(CredentialField, pattern=r"[A-Za-z0-9]{10}", form="10 letters and digits")
 
+TEAM = _identifier("team_id", "your team's 10 characters, under Membership at developer.apple.com")
 SIGNING_KEY = (
     CredentialField("key", "the AuthKey_….p8 file from developer.apple.com", file=True),
     _identifier("key_id", "the key's 10 characters, shown beside it at developer.apple.com"),
-    _identifier("team_id", "your team's 10 characters, under Membership at developer.apple.com"),
+    TEAM,
 )
 CERTIFICATE = (
     CredentialField(
@@ -26,3 +28,6 @@ ENVIRONMENTS = {
     "production": "https://api.push.apple.com:443",
     "sandbox": "https://api.sandbox.push.apple.com:443",
 }
+EXPORT_TOKEN = CredentialField("token", "a file with the data export token from the CloudKit console", file=True)
+DELIVERY = (EXPORT_TOKEN, replace(TEAM, required=False), DELIVERY_EXPIRES, DELIVERY_ORIGIN)
+"""The entries of a channel's ``delivery`` table. Without a team there, it is that of the credentials."""

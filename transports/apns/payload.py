@@ -13,6 +13,7 @@ from msgspec import UNSET, UnsetType
 
 from campaigns.message import SILENT, Message
 from campaigns.presentation import Presentation
+from campaigns.receipt import KEY
 from transports.apns.options import WHERE, Alert, Aps, Localized, read, shown, wrong
 from transports.apns.push_types import PUSH_TYPES, RINGING, START_ONLY
 from transports.errors import PayloadError
@@ -98,8 +99,8 @@ def _alert(message: Message, aps: Aps) -> Aps:
         badge=message.badge if aps.badge is None else aps.badge,
         category=aps.category or message.category,
         thread_id=aps.thread_id or message.thread,
-        # an extension of the app has to fetch the picture before the push is shown
-        mutable_content=1 if message.image is not None else aps.mutable_content,
+        # an extension of the app has to fetch the picture, or open the receipt's address, before the push is shown
+        mutable_content=1 if message.image is not None or KEY in message.data else aps.mutable_content,
     )
     if aps.alert is None:
         if aps.badge is None and not aps.sound:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from transports.apns import apns_id, fields, options, tokens
-from transports.contract import Platform, Transport, TransportSettings
+from transports.contract import DeliveryReports, DeliverySource, Platform, Transport, TransportSettings
 
 
 def build(settings: TransportSettings) -> Transport:
@@ -12,6 +14,13 @@ def build(settings: TransportSettings) -> Transport:
     from transports.apns import transport
 
     return transport.build(settings)
+
+
+def build_delivery(settings: TransportSettings, given: Mapping[str, str]) -> DeliverySource:
+    """Build the source of Apple's own figures. Raises ``CredentialsError`` naming the field and the remedy."""
+    from transports.apns import delivery_metrics
+
+    return delivery_metrics.build(settings, given)
 
 
 PLATFORM = Platform(
@@ -28,5 +37,6 @@ PLATFORM = Platform(
     options=options.read,
     sleeps=True,
     message_id=apns_id.apns_id,
+    delivery=DeliveryReports(fields.DELIVERY, build_delivery, by_campaign=False),
     device="iPhone",
 )

@@ -41,14 +41,18 @@ def grant(
     ca: Path | None = None,
     proxy: Proxy | None = None,
     clock: Callable[[], float] = time.time,
+    scope: str = SCOPE,
 ) -> FormGrant:
-    """Ask for access tokens by a signed assertion of this account. ``clock``: seconds UTC, for the assertion."""
+    """Ask for access tokens by a signed assertion of this account.
+
+    ``clock``: seconds UTC, for the assertion; ``scope``: what the tokens are for.
+    """
 
     def form() -> dict[str, str]:
         now = int(clock())
         claims = {
             "iss": account.email,
-            "scope": SCOPE,
+            "scope": scope,
             "aud": account.token_uri,
             "iat": now,
             "exp": now + _LIFETIME,

@@ -27,7 +27,8 @@ from transports.token_grants import TIMEOUT, FormGrant, Granted, TokenSource, ch
 
 METADATA_HOST = "metadata.google.internal"
 """Every machine of Google Cloud has it; ``GCE_METADATA_HOST`` names another, as for Google's own libraries."""
-_CLOUD = "https://www.googleapis.com/auth/cloud-platform"
+CLOUD = "https://www.googleapis.com/auth/cloud-platform"
+"""What Google's other APIs ask for: its figures of deliveries."""
 _EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"
 _ACCESS_TOKEN = "urn:ietf:params:oauth:token-type:access_token"  # noqa: S105 - its type
 _LONGEST = 16_384
@@ -37,13 +38,13 @@ _LONGEST = 16_384
 class MetadataServer:
     """The identity that Google gives a machine, a pod or a function. Its plain HTTP never leaves the machine."""
 
-    def __init__(self, account: str) -> None:
-        """``account``: ``default``, or an e-mail address."""
+    def __init__(self, account: str, scope: str = keys.SCOPE) -> None:
+        """``account``: ``default``, or an e-mail address; ``scope``: what the token is for."""
         self._account = account
         host = os.environ.get("GCE_METADATA_HOST") or METADATA_HOST
         path = f"/computeMetadata/v1/instance/service-accounts/{quote(account)}/token"
         self._url = f"http://{host}{path}"
-        self._query = f"?scopes={quote(keys.SCOPE, safe='')}"
+        self._query = f"?scopes={quote(scope, safe='')}"
 
     @property
     def name(self) -> str:
@@ -100,6 +101,8 @@ class WorkloadIdentity:
     ca: Path | None
     proxy: Proxy | None
     clock: Callable[[], float]
+    scope: str = keys.SCOPE
+    """What the token is for."""
 
     @property
     def name(self) -> str:
@@ -117,7 +120,7 @@ class WorkloadIdentity:
         form = {
             "grant_type": _EXCHANGE,
             "audience": account.audience,
-            "scope": _CLOUD if account.service_account_impersonation_url else keys.SCOPE,
+            "scope": CLOUD if account.service_account_impersonation_url else self.scope,
             "requested_token_type": _ACCESS_TOKEN,
             "subject_token_type": account.subject_token_type,
             "subject_token": await self._subject_token(),
@@ -130,7 +133,7 @@ class WorkloadIdentity:
     async def _impersonated(self, token: str) -> Granted:
         url = self.account.service_account_impersonation_url
         headers = {"authorization": f"Bearer {token}"}
-        wanted = {"scope": [keys.SCOPE], "lifetime": "3600s"}
+        wanted = {"scope": [self.scope], "lifetime": "3600s"}
         status, body = await ask("POST", url, self.ca, TIMEOUT, self.proxy, headers, json=wanted)
         refused = "Google refuses to let the workload be its service account"
         remedy = "let the workload's identity be that service account (roles/iam.workloadIdentityUser)"
@@ -163,19 +166,25 @@ class WorkloadIdentity:
 
 
 def source(
-    given: Mapping[str, str], ca: Path | None = None, proxy: Proxy | None = None, clock: Callable[[], float] = time.time
+    given: Mapping[str, str],
+    ca: Path | None = None,
+    proxy: Proxy | None = None,
+    clock: Callable[[], float] = time.time,
+    scope: str = keys.SCOPE,
 ) -> tuple[TokenSource, str]:
     """The way that a channel's ``credentials`` name, and the project of their file (empty: it names none).
+
+    ``scope``: what the tokens are for.
 
     Raises ``CredentialsError`` naming the field and the remedy.
     """
     if METADATA_SERVER.name in given:
         (account,) = credential_entries.take(given, [METADATA_SERVER], "FCM")
-        return MetadataServer(account), ""
+        return MetadataServer(account, scope), ""
     if WORKLOAD_IDENTITY.name in given:
-        return WorkloadIdentity(_external_account(given), ca, proxy, clock), ""
+        return WorkloadIdentity(_external_account(given), ca, proxy, clock, scope), ""
     found = keys.load(given)
-    return keys.grant(found, ca, proxy, clock), found.project_id
+    return keys.grant(found, ca, proxy, clock, scope), found.project_id
 
 
 def _external_account(given: Mapping[str, str]) -> _ExternalAccount:

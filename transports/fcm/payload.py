@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from campaigns.message import SILENT, Message
 from campaigns.presentation import Presentation
+from campaigns.receipt import KEY
 from transports.errors import PayloadError
 from transports.fcm import options
 from transports.fcm.fields import DEVICES
@@ -47,6 +48,8 @@ class KnownApp(NamedTuple):
     """The collapse keys that it uses: FCM keeps four for each device."""
     devices: frozenset[str] = frozenset(DEVICES)
     """What it is on: parts for others are not sent, and options for them are left out."""
+    labelled: bool = False
+    """Name the campaign to Google, which counts its deliveries under that label."""
 
 
 def render(
@@ -71,6 +74,8 @@ def render(
             f'message.collapse: "{message.collapse}" is no slot of this channel (it has {known}); {remedy}'
         )
     rest = merged(_defaults(message, given, message.collapse or campaign), given)
+    if app.labelled:
+        rest["fcm_options"] = {"analytics_label": campaign} | (rest.get("fcm_options") or {})
     shown = not silent(given) or bool(part(rest, "android", "notification"))
     if not rest.get("notification"):
         rest.pop("notification", None)
@@ -141,7 +146,7 @@ def _aps(message: Message) -> dict[str, Any]:
         aps["category"] = message.category
     if message.thread is not None:
         aps["thread-id"] = message.thread
-    if message.image is not None:
+    if message.image is not None or KEY in message.data:
         aps["mutable-content"] = 1
     return aps
 

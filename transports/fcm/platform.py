@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from transports.contract import Platform, Transport, TransportSettings
+from collections.abc import Mapping
+
+from transports.contract import DeliveryReports, DeliverySource, Platform, Transport, TransportSettings
 from transports.fcm import fields, options, tokens
 from transports.fcm.fields import DEVICES
 
@@ -13,6 +15,13 @@ def build(settings: TransportSettings) -> Transport:
     from transports.fcm import transport
 
     return transport.build(settings)
+
+
+def build_delivery(settings: TransportSettings, given: Mapping[str, str]) -> DeliverySource:
+    """Build the source of Google's own figures. Raises ``CredentialsError`` naming the field and the remedy."""
+    from transports.fcm import delivery_data
+
+    return delivery_data.build(settings, given)
 
 
 PLATFORM = Platform(
@@ -30,4 +39,5 @@ PLATFORM = Platform(
     sleeps=True,
     keys=frozenset({"quiet_channel", "android_v2", "collapse_slots", "devices"}),
     devices=DEVICES,
+    delivery=DeliveryReports(fields.DELIVERY, build_delivery, by_campaign=True),
 )

@@ -178,6 +178,7 @@ def build(
         versions=versions,
         collapse_slots=settings.collapse_slots,
         devices=frozenset(settings.devices or DEVICES),
+        labelled=settings.labelled,
     )
     token = AccessToken(source, backoff=backoff)
     transport = FcmTransport(project, token, pool, app=app)

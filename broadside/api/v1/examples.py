@@ -58,6 +58,7 @@ from broadside.api.campaign_report import (
 )
 from broadside.api.certificate_records import CampaignCertificate, CertificateKey, CertifiedText
 from broadside.api.dead_records import DeadAnswer, DeadAnswered, DeadEntry, DeadPage, DeadRestore, DeadRestored
+from broadside.api.delivery_records import ReceiptsNoted, ReceiptsRequest
 from broadside.api.device_send_records import DeviceAnswer, DeviceSend, DeviceSendReport
 from broadside.api.draft_records import DraftChange, DraftLine, DraftPage, DraftRecord, DraftRemoved
 from broadside.api.drill_records import DrillRecord, DrillRequest, Drills
@@ -416,6 +417,8 @@ EXAMPLES: Mapping[Any, Any] = {
     ),
     WebhookReport: _WEBHOOK,
     Webhooks: Webhooks(webhooks=[_WEBHOOK]),
+    ReceiptsRequest: ReceiptsRequest(receipts=["2qbsgz3kxm4ta.ios-news.1000.5f2c9e1b7a3d4068.0b9d1f7c3e5a2d4868fa"]),
+    ReceiptsNoted: ReceiptsNoted(counted=1, again=0, forged=0, unknown=0),
     LinkMetadata: LinkMetadata(
         url="https://www.example.com/story/7",
         title="Storm",

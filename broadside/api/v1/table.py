@@ -33,6 +33,7 @@ from broadside.api.campaign_report import (
 )
 from broadside.api.certificate_records import CampaignCertificate, CertificateKey
 from broadside.api.dead_records import DeadAnswer, DeadAnswered, DeadPage, DeadRestore, DeadRestored
+from broadside.api.delivery_records import MOST_RECEIPTS, ReceiptsNoted, ReceiptsRequest
 from broadside.api.device_send_records import DeviceSend, DeviceSendReport
 from broadside.api.draft_records import DraftChange, DraftPage, DraftRecord, DraftRemoved
 from broadside.api.drill_records import DrillRecord, DrillRequest, Drills
@@ -622,6 +623,17 @@ WEBHOOKS = Route(
     answer=Webhooks,
 )
 
+RECEIPTS = Route(
+    method="POST",
+    path="/v1/receipts",
+    scope="operator",
+    summary="Count receipts out of the access log of the host of `[receipts]`; each phone counts once.",
+    body=ReceiptsRequest,
+    noun="receipts",
+    largest=200 * MOST_RECEIPTS,
+    answer=ReceiptsNoted,
+)
+
 # -- refused tokens ----------------------------------------------------------------------------------------------------
 
 _QUESTION = {404: "No such question is open."}
@@ -858,6 +870,7 @@ TABLE: tuple[Route[Any], ...] = (
     LOAD,
     HERD,
     WEBHOOKS,
+    RECEIPTS,
     DEAD,
     DEAD_CONFIRM,
     DEAD_KEEP,

@@ -177,7 +177,8 @@ class DrillDesk:
 
     async def make_way(self) -> None:
         """A campaign has just been fired: a drill stops at once, whichever node began it. Never raises: `keep` sees to
-        it, too."""
+        it, too.
+        """
         try:
             id = self._running
             if id is None:

@@ -8,14 +8,21 @@ local feed = require('roles.store.feed')
 local memory = require('roles.memory')
 local rows = require('roles.store.dead_rows')
 local subscribers = require('roles.store.subscribers')
+local targets = require('roles.store.targets')
 local dead = {}
 
 local MOST = 200000 -- kept of one campaign and channel; more are only counted
 local EXAMPLES = 5
 local TOLD = {'stopped', 'asked', 'confirmed', 'forgetting', 'denied'} -- sent to nodes with their heartbeat
 
+local function is_death(channel, id, token)
+    local row = subscribers.having(channel, id, token)
+    return row ~= nil and targets.sibling(channel, row.kind, token) == nil
+end
+
 -- Inside the caller's transaction: note the refusals that a line reports. entries: {subscriber, token, bound, kind,
--- reason}. A refused token that is no subscriber's any more is no death: the phone has another one, or has left.
+-- reason}. A refused token that is no subscriber's any more is no death: the phone has another one, or has left. Nor is one
+-- whose phone is in the base under its other target as well.
 function dead.note(campaign, channel, entries, now)
     if #entries == 0 then
         return
@@ -30,7 +37,7 @@ function dead.note(campaign, channel, entries, now)
         local id, token, bound, kind, reason = unpack(entry, 1, 5)
         if kind == 'certain' then
             removed = removed + rows.remove(campaign, channel, id, token, bound, now, keep, gone, reason)
-        elseif subscribers.has(channel, id, token) then
+        elseif is_death(channel, id, token) then
             if kind == 'likely' then
                 likely = likely + 1
             else

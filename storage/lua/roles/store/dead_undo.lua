@@ -21,7 +21,7 @@ end
 local function give_back(gone, now)
     local row = gone.row
     local channel, token = row[2], row[3]
-    if targets.get(channel, token) ~= nil
+    if targets.get(channel, token) ~= nil or targets.sibling(channel, row[4], token) ~= nil
         or box.space.store_subscribers:get(gone.subscriber) ~= nil then
         return false -- the phone has registered again: that row is the newer one
     end

@@ -38,6 +38,7 @@ local retention = require('roles.store.retention')
 local schedule = require('roles.store.schedule')
 local signing = require('roles.store.signing')
 local walk = require('roles.store.walk')
+local truth = require('roles.store.truth')
 local webhooks = require('roles.store.webhooks')
 local windows = require('roles.store.windows')
 
@@ -97,6 +98,7 @@ function store.start()
         campaign_windows = windows.campaign_windows,
         campaigns_over = campaigns.campaigns_over,
         campaign_reach = reach.campaign_reach,
+        campaign_truth = truth.campaign_truth,
         experience_keep = experience.experience_keep,
         experience_all = experience.experience_all,
         campaigns_due = schedule.campaigns_due,

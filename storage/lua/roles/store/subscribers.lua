@@ -20,7 +20,7 @@ function subscribers.now()
 end
 
 local ATTRIBUTES = {6, 7, 8, 9, 10} -- locale, tz, country, app_version, screen
-local TAGS, CHANGED_AT = 12, 14
+local KIND, REGISTERED_AT, TAGS, FIELDS, CHANGED_AT = 4, 5, 12, 13, 14
 
 -- Whether a registration brings other attributes than the row has: an audience may take the phone then, or leave it.
 local function changes(row, known)
@@ -41,6 +41,33 @@ local function changes(row, known)
     return false
 end
 
+-- Whether a registration is the newer one of a phone that has a row under its other kind of target: the later one, and
+-- of two at once the installation id, for which Google gives tokens up.
+local function newer(row, sibling)
+    if row[REGISTERED_AT] ~= sibling.registered_at then
+        return row[REGISTERED_AT] > sibling.registered_at
+    end
+    return row[KIND] == 'fid'
+end
+
+-- What to write for `row`: a row, the token that it replaces, and the row that stands as long as nothing is replaced. If
+-- the phone has registered under its other target later, that row stays as it is.
+local function placed(row, replaced)
+    if replaced ~= nil then
+        return row, replaced
+    end
+    local channel, token = row[2], row[3]
+    local known, sibling = targets.get(channel, token), targets.sibling(channel, row[KIND], token)
+    if sibling == nil then
+        return row, nil, known
+    elseif newer(row, sibling) then
+        return row, sibling.token, known
+    end
+    local stays = sibling:totable()
+    stays[FIELDS] = setmetatable(stays[FIELDS], {__serialize = 'map'})
+    return stays, known ~= nil and token or nil, sibling
+end
+
 -- Inside the caller's transaction. rows: whole tuples. Any id is replaced by the subscriber's own, and in place of
 -- `changed_at` stands the token that this one replaces, or nothing: so no row is copied or shifted. `succeed(row, token)`
 -- finds whose row it is if it replaces `token` (successions.lua). Returns how many were new and how many known. A
@@ -49,11 +76,9 @@ function subscribers.put(rows, succeed)
     local now = subscribers.now()
     local space = box.space.store_subscribers
     local inserted, new = 0, {}
-    for _, row in ipairs(rows) do
-        local channel, replaced, known = row[2], row[CHANGED_AT], nil
-        if replaced == nil then
-            known = targets.get(channel, row[3])
-        else
+    for _, given in ipairs(rows) do
+        local row, replaced, known = placed(given, given[CHANGED_AT])
+        if replaced ~= nil then
             known = succeed(row, replaced)
         end
         if known ~= nil then
@@ -65,7 +90,7 @@ function subscribers.put(rows, succeed)
             row[CHANGED_AT] = now
             space:insert(row)
             inserted = inserted + 1
-            new[channel] = (new[channel] or 0) + 1
+            new[row[2]] = (new[row[2]] or 0) + 1
         end
     end
     for channel, n in pairs(new) do
@@ -85,10 +110,10 @@ function subscribers.take_out(channel, id, token, bound)
     return space:delete(id)
 end
 
--- Whether this subscriber still has this token: else the phone has another one by now, or has left.
-function subscribers.has(channel, id, token)
+-- The row of this subscriber if it still has this token: else the phone has another one by now, or has left.
+function subscribers.having(channel, id, token)
     local row = box.space.store_subscribers:get(id)
-    return row ~= nil and row.token == token and row.channel == channel
+    return row ~= nil and row.token == token and row.channel == channel and row or nil
 end
 
 function subscribers.left(channel, n)
