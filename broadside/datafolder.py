@@ -1,7 +1,8 @@
 """The data folder: the files of one node, closed to other users.
 
 ``lock`` (locked while a node runs) · ``node.json`` (which node runs, and where its API is) · ``api.sock`` (the API for
-the command line) · ``api.key`` · ``tarantool/`` · ``queue/`` · ``twins/`` · ``logs/``. Mode 0700; files 0600.
+the command line) · ``api.key`` · ``channels.json`` (channels put by the API) · ``credentials/`` (of these channels) ·
+``tarantool/`` · ``queue/`` · ``twins/`` · ``logs/``. Mode 0700; files 0600.
 """
 
 from __future__ import annotations
@@ -55,6 +56,7 @@ class DataFolder:
         self.logs = logs or root / "logs"
         self.archive = root / "archive"
         self.receipts = root / "receipts"
+        self.credentials = root / "credentials"
 
     def archive_of(self, campaign: str) -> Path:
         """The file with the ledger of an old campaign, once it has left the store."""
@@ -73,7 +75,7 @@ class DataFolder:
             elif not any(self.root.iterdir()) and self.root.stat().st_uid == os.geteuid():
                 self.root.chmod(0o700)
             self.check()
-            for part in (self.tarantool, self.twins, self.logs):
+            for part in (self.tarantool, self.twins, self.logs, self.credentials):
                 part.mkdir(exist_ok=True, mode=0o700)
         except OSError as error:
             raise self._error(f"cannot be made: {error.strerror}", "name another with --data") from None

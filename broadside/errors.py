@@ -43,6 +43,15 @@ class ConfigError(BroadsideError):
         super().__init__("\n".join(f"configuration: {problem}" for problem in problems))
 
 
+class ChannelInUse(ConfigError):
+    """A channel cannot leave: a campaign under way goes to it. ``campaign``: the id of the first such campaign."""
+
+    def __init__(self, problems: list[Problem], campaign: str) -> None:
+        """Keep ``problems``, one for each campaign and channel."""
+        self.campaign = campaign
+        super().__init__(problems)
+
+
 class DataFolderError(BroadsideError):
     """The data folder cannot be used: another node uses it, other users can read it, or it is not writable."""
 

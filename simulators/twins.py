@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from simulators.provider import BuildTwin
 
 GROUP = "broadside.twins"
-"""Its entries have the names of the platforms (group ``broadside.transports``)."""
+"""Its entries have the names of the platforms (groups ``broadside.transports.vN``)."""
 
 
 def names() -> list[str]:

@@ -22,6 +22,9 @@ from transports.load import Load
 from transports.proxy import Proxy
 from transports.traffic import Traffic
 
+CONTRACT = 1
+"""The version of what a platform is given and gives: this module, and the parts of ``transports`` that platforms build
+upon. It rises when a platform that was written for it would have to change."""
 LONGEST_PAUSE = 300.0
 """The longest pause of a channel before it tries again, seconds, even if its provider asks for more."""
 
@@ -345,7 +348,7 @@ ENVIRONMENT = "environment"
 
 @dataclass(frozen=True, slots=True)
 class Platform:
-    """A platform as its entry point (group ``broadside.transports``) describes it."""
+    """A platform as its entry point (``transports.registry``) describes it."""
 
     provider: str
     """The provider's name for messages to operators."""
@@ -392,6 +395,8 @@ class Platform:
     """CPU of a push through a whole node, in that of a push which is not encrypted."""
     delivery: DeliveryReports | None = None
     """How its provider's own figures of deliveries are had; None: it has none."""
+    protocols: tuple[str, ...] = ("h2",)
+    """What its transport speaks, by ALPN's names. With ``http/1.1`` the service may also choose none."""
 
     device: str = "Android"
     """What shows its pushes, for a drawing: ``iPhone``, ``Android`` or ``browser``."""

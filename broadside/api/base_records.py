@@ -75,6 +75,10 @@ class NodeChannel(msgspec.Struct, frozen=True):
     """One of the node's own channels."""
 
     platform: str
+    app: str = ""
+    """The app's id at the provider."""
+    by_api: bool = False
+    """Whether it was put by the API, which may change it; false: it is in broadside.toml."""
 
 
 class Probed(msgspec.Struct, frozen=True):

@@ -21,6 +21,8 @@ LARGEST_CAMPAIGN = 2 * 1024 * 1024
 character of two bytes in six."""
 LARGEST_LINE = 64 * 1024
 """Bytes of one subscriber as JSON: tags and fields of 12 KB, where JSON may write two bytes in six."""
+LARGEST_CHANNEL = 65_536
+"""Bytes of a channel's settings."""
 LARGEST_ANSWER = 4096
 """Bytes of any other body: an answer about refused tokens, or a body that a request does not take."""
 

@@ -7,6 +7,7 @@ are relative to the file's own folder. Secrets are in files or environment varia
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
 from typing import Annotated
@@ -222,8 +223,11 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def drills(self) -> list[DrillChannel]:
-        """The channels as drills know them; none without ``[drill]``."""
-        channels = self.channels.items() if self.drill is not None else ()
+        """The channels as drills know them; none without ``[drill]``. A platform without a twin takes no part."""
+        if self.drill is None:
+            return []
+        there = twins.names()
+        channels = [(name, each) for name, each in self.channels.items() if each.platform in there]
         return [DrillChannel(name, each.platform, each.app, each.connections) for name, each in channels]
 
     @property
@@ -248,6 +252,20 @@ def load(path: Path) -> Config:
     if reader.problems:
         raise ConfigError(reader.problems)
     return config
+
+
+def with_channels(config: Config, tables: Mapping[str, object], reader: strict_toml.Reader) -> Config:
+    """Add the tables of further channels to a configuration. Raises ``ConfigError`` with every mistake in them."""
+    reader.trust_file_modes = config.node.trust_file_modes
+    for name in sorted(config.channels.keys() & tables.keys()):
+        remedy = "take it out of broadside.toml, or out of channels.json in the data folder"
+        reader.problem(f"channels.{name}", "is in broadside.toml, and was put by the API, too", remedy)
+    channels = config.channels | _channels(reader, dict(tables))
+    _check_twins(reader, channels, demo=config.demo is not None, shared=config.store is not None)
+    if reader.problems:
+        raise ConfigError(reader.problems)
+    warnings = dict.fromkeys([*config.warnings, *reader.warnings])
+    return msgspec.structs.replace(config, channels=channels, warnings=tuple(warnings))
 
 
 def is_origin(text: str) -> bool:
@@ -405,8 +423,10 @@ def _check_twins(reader: strict_toml.Reader, channels: dict[str, Channel], *, de
 def _checked_channel(reader: strict_toml.Reader, channel: Channel, key: str) -> Channel:
     known = registry.platforms()
     if channel.platform not in known:
-        what = f"unknown platform {shown(channel.platform)}"
-        reader.problem(f"{key}.platform", what, f"known: {', '.join(known)}", channel.platform)
+        what, remedy = f"unknown platform {shown(channel.platform)}", f"known: {', '.join(known)}"
+        if (other := registry.other_contract(channel.platform)) is not None:
+            what, remedy = f"{shown(channel.platform)} {other.what}", other.remedy
+        reader.problem(f"{key}.platform", what, remedy, channel.platform)
         return channel
     platform = registry.load(channel.platform)
     if not channel.app or any(c.isspace() or not c.isprintable() for c in channel.app):

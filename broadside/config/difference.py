@@ -21,7 +21,7 @@ _WRITTEN = {"proxy": "network", "keep_days": "store.keep"}
 """Field of a ``Config`` → how it is written in the file, where that differs."""
 _READ = ("source", "warnings")
 """Fields that are not written in the file."""
-_PRIVATE = re.compile(r"url|network|receipts")
+_PRIVATE = re.compile(r"url|network|receipts|credentials")
 """Keys whose values may hold a secret: they are not shown."""
 
 

@@ -64,9 +64,11 @@ def parse(path: Path) -> dict[str, Any]:
 class Reader:
     """Turns tables into records, and collects their mistakes in ``problems``."""
 
-    def __init__(self, folder: Path) -> None:
-        """Resolve paths against ``folder``, the file's own."""
+    def __init__(self, folder: Path, *, confined: bool = False) -> None:
+        """Resolve paths against ``folder``, the file's own. ``confined``: no path may lead out of it."""
         self.folder = folder
+        self._confined = confined
+        self._paths = f"it belongs into {folder}" if confined else "paths are relative to broadside.toml"
         self.problems: list[Problem] = []
         self.warnings: list[str] = []
         """What is not as it should be, and cannot be mended from here."""
@@ -124,8 +126,12 @@ class Reader:
         try:
             path = self.folder / machine_users.expanded(Path(written))
         except UsageError as error:
-            self.problem(where, str(error), "paths are relative to broadside.toml", str(written))
+            self.problem(where, str(error), self._paths, str(written))
             return Path(written)
+        if self._confined and not Path(os.path.normpath(path)).is_relative_to(self.folder):
+            # whoever may change channels over the network must not send any file of this machine anywhere
+            self.problem(where, f"{shown(str(written))} is outside of the folder for credentials", self._paths)
+            return path
         named = shown(str(path.relative_to(self.folder) if path.is_relative_to(self.folder) else path))
         try:
             mode = path.stat().st_mode
@@ -137,8 +143,7 @@ class Reader:
             elif not path.read_bytes().strip() and secret:
                 self.problem(where, f"file {named} is empty", "write the secret into it", str(written))
         except FileNotFoundError:
-            remedy = "paths are relative to broadside.toml"
-            self.problem(where, f"file {named} not found", remedy, str(written))
+            self.problem(where, f"file {named} not found", self._paths, str(written))
         except OSError as error:
             reason = (error.strerror or "unknown reason").lower()
             self.problem(where, f"file {named} cannot be read: {reason}", "let this user read it", str(written))

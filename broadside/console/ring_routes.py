@@ -1,8 +1,7 @@
-"""Answers the API's routes about the ring: its nodes, its channels, and their tubes."""
+"""Answers the API's routes about the ring: its nodes, and their tubes."""
 
 from __future__ import annotations
 
-from broadside.api.base_records import Channels, NodeChannel
 from broadside.api.node_status import TubeStatus
 from broadside.api.operations import BuriedPage, EndedBatches, Forgotten, Kicked, Peers
 from broadside.api.ring_state import RingState
@@ -37,11 +36,6 @@ def ring_routes(newsroom: Newsroom, ring: Ring) -> list[Bound]:
     async def end(call: Call) -> EndedBatches:
         return EndedBatches(*await newsroom.tubes.end_buried(call.named("channel"), call.query(table.EndQuery).limit))
 
-    async def channels(call: Call) -> Channels:
-        platforms = newsroom.device_tokens.channels
-        here = {name: NodeChannel(platform) for name, platform in sorted(platforms.items())}
-        return Channels(here, await newsroom.served())
-
     return [
         bind(table.RING, state),
         bind(table.PEERS, peers),
@@ -50,5 +44,4 @@ def ring_routes(newsroom: Newsroom, ring: Ring) -> list[Bound]:
         bind(table.BURIED, buried),
         bind(table.KICK, kick),
         bind(table.END, end),
-        bind(table.CHANNELS, channels),
     ]

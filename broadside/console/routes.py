@@ -18,6 +18,7 @@ from broadside.api.v1.route import Route
 from broadside.console.access_routes import Access, access_routes
 from broadside.console.calls import Admitted, Bound, Call, bind, read_call
 from broadside.console.campaign_routes import campaign_routes
+from broadside.console.channel_routes import channel_routes
 from broadside.console.dead_routes import dead_routes
 from broadside.console.draft_routes import draft_routes
 from broadside.console.event_routes import event_routes
@@ -31,6 +32,7 @@ from broadside.console.outward_routes import outward_routes
 from broadside.console.ring_routes import ring_routes
 from broadside.console.subscriber_routes import subscriber_routes
 from broadside.newsroom.alarm_board import AlarmBoard
+from broadside.newsroom.channel_desk import ChannelDesk
 from broadside.newsroom.event_feed import EventFeed
 from broadside.newsroom.newsroom import Newsroom
 from broadside.newsroom.ring import Ring
@@ -57,6 +59,7 @@ class Api:
         metrics: Metrics,
         hosts: HostNames,
         probe: Callable[[], Awaitable[int]],
+        channels: ChannelDesk,
         kept: KeptAnswers | None = None,
     ) -> None:
         self._access = access
@@ -69,6 +72,7 @@ class Api:
             *event_routes(newsroom, EventFeed(newsroom, board, ring)),
             *subscriber_routes(newsroom),
             *ring_routes(newsroom, ring),
+            *channel_routes(newsroom, channels),
             *dead_routes(newsroom.dead),
             *outward_routes(newsroom),
             *access_routes(access),

@@ -6,7 +6,7 @@ import os
 import shutil
 import socket
 import ssl
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -19,6 +19,7 @@ from broadside.api.api_client import Client
 from broadside.api.report_text import moment
 from broadside.config.config import DEFAULT_FILE, Channel, Config
 from broadside.config.http import Http
+from broadside.config.put_channels import PutChannels
 from broadside.config.tarantool import OwnQueue, ServerConfig, is_loopback
 from broadside.datafolder import DataFolder
 from broadside.demo.demo_config import load_or_demo
@@ -48,11 +49,17 @@ def examine(config_file: Path | None, data: Path | None) -> Iterator[Finding]:
         for problem in error.problems:
             yield Finding("configuration", False, f"{problem.where}: {problem.what}", problem.remedy)
         return
+    folder = DataFolder(config.node.data if data is None else data, config.node.log_folder)
+    try:
+        put = PutChannels(folder.root)
+        config = put.merged(config, put.read())
+    except ConfigError as error:
+        for problem in error.problems:
+            yield Finding("configuration", False, f"{problem.where}: {problem.what}", problem.remedy)
     source = str(config.source) if config.source else f"no {DEFAULT_FILE} here: the demo"
     channels = ", ".join(f"{name} ({channel.platform})" for name, channel in config.channels.items())
     yield Finding("configuration", True, f"{source}; channels {channels}")
     yield from (Finding("configuration", True, warning) for warning in config.warnings)
-    folder = DataFolder(config.node.data if data is None else data, config.node.log_folder)
     yield _data_folder(folder)
     yield from _disk(folder)
     yield from _node(folder)
@@ -156,16 +163,17 @@ def _open_figures(http: Http) -> Iterator[Finding]:
 
 
 def _channels(config: Config) -> Iterator[Finding]:
-    origins: dict[tuple[str, Path | None], str] = {}
+    origins: dict[tuple[str, Path | None, tuple[str, ...]], str] = {}
     for name, channel in config.channels.items():
         if channel.twin:
             yield Finding(name, True, "goes to a twin that the node runs: no phone gets anything")
             continue
         yield _credentials(name, channel)
-        if origin := channel.origin or registry.load(channel.platform).origin(channel.credentials):
-            origins.setdefault((origin, channel.ca), name)
-    for (origin, ca), name in origins.items():
-        yield reachable(name, origin, ca, config.proxy)
+        platform = registry.load(channel.platform)
+        if origin := channel.origin or platform.origin(channel.credentials):
+            origins.setdefault((origin, channel.ca, platform.protocols), name)
+    for (origin, ca, protocols), name in origins.items():
+        yield reachable(name, origin, ca, config.proxy, protocols)
 
 
 def asleep(config: Config) -> Iterator[Finding]:
@@ -222,8 +230,10 @@ def _connected(host: str, port: int, proxy: Proxy | None) -> socket.socket:
     return link
 
 
-def reachable(name: str, origin: str, ca: Path | None, proxy: Proxy | None = None) -> Finding:
-    """Check the path to a provider up to HTTP/2: name, connection, certificate, ALPN."""
+def reachable(
+    name: str, origin: str, ca: Path | None, proxy: Proxy | None = None, protocols: Sequence[str] = ("h2",)
+) -> Finding:
+    """Check the path to a provider up to HTTP: name, connection, certificate, ALPN (one of ``protocols``)."""
     parts = urlsplit(origin)
     host, port = parts.hostname or "", parts.port or 443
     where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
@@ -233,7 +243,7 @@ def reachable(name: str, origin: str, ca: Path | None, proxy: Proxy | None = Non
             context = truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         else:
             context = ssl.create_default_context(cafile=str(ca))
-        context.set_alpn_protocols(["h2"])
+        context.set_alpn_protocols(list(protocols))
         with (
             _connected(host, port, proxy) as link,
             context.wrap_socket(link, server_hostname=host) as secured,
@@ -249,6 +259,6 @@ def reachable(name: str, origin: str, ca: Path | None, proxy: Proxy | None = Non
         return Finding(name, False, f"{where}: TLS fails: {text}", remedy if ca is None else f"is {ca} the right ca?")
     except OSError as error:
         return Finding(name, False, f"{where}: {reason(error)}", "does a firewall let this port out?")
-    if chosen != "h2":
+    if (chosen or "http/1.1") not in protocols:
         return Finding(name, False, f"{where} does not speak HTTP/2", "is origin right? is a proxy in between?")
-    return Finding(name, True, f"{where} answers ({spoken}, HTTP/2)")
+    return Finding(name, True, f"{where} answers ({spoken}, {'HTTP/2' if chosen == 'h2' else 'HTTP/1.1'})")

@@ -119,8 +119,8 @@ class Newsroom:
     ``zone``: the newsroom's time zone; ``link_hosts``: sites whose pages it may read; ``neighbours``: the other
     nodes' tubes by their names; ``archive``: the folder with this node's archives; ``receipts``: who gets an address
     that tells of a push's arrival; ``counted``: the folder with the receipts that were counted; ``renderers``: channel
-    → its platform's rendering of a message, for a push's size; ``ring``: all nodes' states; ``outward``: what it asks of
-    the newsroom's other systems, and tells them; ``proxy``: the way out.
+    → its platform's rendering of a message, for a push's size; ``ring``: all nodes' states; ``outward``: what it asks
+    of the newsroom's other systems, and tells them; ``proxy``: the way out.
     """
 
     def __init__(

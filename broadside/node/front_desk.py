@@ -28,6 +28,7 @@ from broadside.console.metrics import Metrics, NodeFigures
 from broadside.console.routes import Api
 from broadside.datafolder import DataFolder
 from broadside.newsroom.alarm_board import AlarmBoard
+from broadside.newsroom.channel_desk import ChannelDesk
 from broadside.newsroom.dry_run import DryRun
 from broadside.newsroom.newsroom import Newsroom
 from broadside.newsroom.quiet_policy import Quiet
@@ -66,6 +67,7 @@ class Surroundings:
     alarms: Callable[[], list[Alarm]]
     recovery: Callable[[], str]
     probe: Callable[[], Awaitable[int]]
+    channels: ChannelDesk
     url: Callable[[], str]
 
 
@@ -176,6 +178,7 @@ class FrontDesk:
                 metrics=Metrics(self.newsroom, board, around.figures),
                 hosts=hosts,
                 probe=around.probe,
+                channels=around.channels,
                 kept=around.kept,
             )
             self._apps = Pages(api.app(), hosts), api.probes()

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 import os
-import resource
 import ssl
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from typing import Any
 
+import msgspec
 import structlog
 import trio
 
@@ -25,14 +25,15 @@ from broadside.api.alarm import Alarm
 from broadside.config.config import Channel, Config
 from broadside.config.difference import Difference
 from broadside.config.http import Http
+from broadside.config.put_channels import PutChannels, Tables
 from broadside.console.console import Console, Probes, contained, tls_of
 from broadside.console.kept_answers import KeptAnswers
-from broadside.console.metrics import NodeFigures, WorkerFigures
+from broadside.console.metrics import NodeFigures
 from broadside.datafolder import DataFolder, NodeInfo
 from broadside.errors import ConfigError, Problem
-from broadside.machine_limits import peak_memory
 from broadside.newsroom.alarms import Setbacks, log_alarms, worker_alarms
 from broadside.newsroom.certificates.certificate_desk import KeyKeeper
+from broadside.newsroom.channel_desk import ChannelDesk, Edit
 from broadside.newsroom.drills.drill_desk import DrillKeeper
 from broadside.newsroom.guards.canary_desk import stopped_alarms
 from broadside.newsroom.newsroom import Newsroom
@@ -42,17 +43,17 @@ from broadside.node.channel_setups import ChannelSetups
 from broadside.node.drill_twins import DrillTwins
 from broadside.node.front_desk import FrontDesk, Surroundings
 from broadside.node.learning import Learning
+from broadside.node.node_figures import node_figures, process_status
 from broadside.node.own_state import OwnState
 from broadside.node.quotas import Allowance
-from broadside.node.reload import Anew, read_anew
+from broadside.node.reload import Anew, compared, read_anew
 from broadside.node.spare_worker import SpareWorker
 from broadside.node.tarantools import Tarantools, logins
-from broadside.release import version
 from broadside.shared_tokens import TokenMaker
 from broadside.topology import endpoints
-from campaigns.channel_figures import ChannelFigures
 from campaigns.channel_state import ChannelState, worst
 from campaigns.clock import wall_clock
+from simulators import twins
 from storage.access import AccessStore
 from storage.errors import AdminRefused
 from storage.link import Link
@@ -69,7 +70,6 @@ from supervision import (
     SupervisionEvent,
     Supervisor,
 )
-from transports.load import NO_LOAD, Load
 
 log = structlog.get_logger(__name__)
 
@@ -89,6 +89,7 @@ class Node:
     def __init__(self, config: Config, folder: DataFolder) -> None:
         self._config = config
         self._folder = folder
+        self._put = PutChannels(folder.root)
         secret = config.secret_variables()
         self._environment = {name: value for name, value in os.environ.items() if name not in secret}
         """The child processes' environment: passwords reach them in the handshake, if they need them at all."""
@@ -160,6 +161,7 @@ class Node:
             alarms=self._alarms,
             recovery=str if recovery is None else recovery.told,
             probe=self._probe,
+            channels=ChannelDesk(self._put, lambda: self._config, self.change_channels),
             url=lambda: self.url,
         )
         self._desk = FrontDesk(config, setups, self._around, list(peers))
@@ -383,22 +385,58 @@ class Node:
         then nothing has changed.
         """
         async with self._reloading:
-            anew = await read_anew(self._config, self._twins, self._waits, self._store_verbs)
-            found = anew.found._replace(live=[*anew.found.live, *self._renewed(anew)])
-            try:
-                await trio.to_thread.run_sync(self._tarantools.serve, found.config)
-            except (OSError, AdminRefused) as error:
-                problem = Problem("channels", f"their tubes cannot be made: {error}", "is the node's Tarantool up?")
-                raise ConfigError([problem]) from None
-            await self._take_up(found.config, anew.setups)
+            found = await self._change(await read_anew(self._config, self._put))
             told = {"changed": found.live, "waits": found.later}
             await self._audit.record(ITSELF, "reload", self._config.node.name, 200, told)
             return found
 
+    async def change_channels(self, edit: Edit) -> list[str]:
+        """Change the channels that were put by the API, and return what has changed, as lines.
+
+        As a reload, but the file is not read. Raises ``ConfigError`` and what ``edit`` raises, and then nothing has
+        changed.
+        """
+        async with self._reloading:
+            before = self._put.read()
+            after = edit(before)
+            files = {name: each for name, each in self._config.channels.items() if name not in before}
+            own = msgspec.structs.replace(self._config, channels=files)
+            new = await trio.to_thread.run_sync(self._put.merged, own, after)
+            return (await self._change(new, partial(self._keep, after))).live
+
+    async def _change(self, new: Config, keep: Callable[[], None] | None = None) -> Difference:
+        """Take up what can be, once ``keep`` has made it last. With it, everything must."""
+        anew = await compared(self._config, new, self._twins, self._waits, self._store_verbs)
+        found = anew.found._replace(live=[*anew.found.live, *self._renewed(anew)])
+        if keep is not None and found.later:
+            remedy = "simulators start with the node: write the channel into broadside.toml, and restart the node"
+            key = found.later[0].partition(":")[0]
+            raise ConfigError([Problem(key, "needs a simulator of its platform, and none runs", remedy)])
+        if keep is not None and not found.live:
+            return found
+        try:
+            await trio.to_thread.run_sync(self._tarantools.serve, found.config)
+        except (OSError, AdminRefused) as error:
+            problem = Problem("channels", f"their tubes cannot be made: {error}", "is the node's Tarantool up?")
+            raise ConfigError([problem]) from None
+        if keep is not None:
+            await trio.to_thread.run_sync(keep)
+        await self._take_up(found.config, anew.setups)
+        return found
+
+    def _keep(self, tables: Tables) -> None:
+        try:
+            self._put.write(tables)
+        except OSError as error:
+            what = f"cannot be written: {error.strerror}"
+            raise ConfigError([Problem(str(self._put.path), what, "make room on its disk")]) from None
+
     def _waits(self, channel: Channel) -> bool:
         """Whether a channel needs a simulator that does not run."""
         return (channel.twin and channel.platform not in self._twins) or (
-            self._config.drill is not None and channel.platform not in self._drills.twins
+            self._config.drill is not None
+            and channel.platform in twins.names()
+            and channel.platform not in self._drills.twins
         )
 
     def _renewed(self, anew: Anew) -> list[str]:
@@ -518,58 +556,14 @@ class Node:
         return self._ready and connected and any(worker.serving for worker in self._workers)
 
     def _figures(self) -> NodeFigures:
-        usage = resource.getrusage(resource.RUSAGE_SELF)
-        channels: dict[str, ChannelFigures] = {name: ChannelFigures() for name in self._config.channels}
-        loads: dict[str, Load] = {}
-        workers = {}
-        for worker in self._workers:
-            counters, stats = worker.counters(), worker.stats
-            for name, load in (stats.loads if stats and worker.pid is not None else {}).items():
-                loads[name] = loads.get(name, NO_LOAD).plus(load)
-            for name, figures in counters.channels.items():
-                channels.setdefault(name, ChannelFigures()).add(figures)
-            workers[worker.name] = WorkerFigures(
-                serving=worker.serving,
-                starts=worker.starts,
-                cpu=counters.cpu,
-                stages=counters.stages,
-                rss=stats.rss if stats else 0,
-                tasks=stats.tasks if stats else 0,
-            )
-        return NodeFigures(
-            name=self._config.node.name,
-            version=version(),
-            ready=self._serving(),
-            cpu=usage.ru_utime + usage.ru_stime,
-            rss=peak_memory(),
-            tasks=trio.lowlevel.current_statistics().tasks_living,
-            workers=workers,
-            channels=channels,
-            loads=loads,
-        )
+        name = self._config.node.name
+        return node_figures(name, self._workers, self._config.channels, ready=self._serving())
 
     def _status(self) -> dict[str, Any]:
         return {
             "node": self._config.node.name,
-            "pid": os.getpid(),
+            **process_status(self._workers),
             "ready": self._serving(),
-            "rss": peak_memory(),
-            "tasks": trio.lowlevel.current_statistics().tasks_living,
-            "workers": [
-                {
-                    "name": worker.name,
-                    "pid": worker.pid,
-                    "serving": worker.serving,
-                    "rss": worker.stats.rss if worker.stats else None,
-                    "connections": {
-                        name: load._asdict() for name, load in (worker.stats.loads if worker.stats else {}).items()
-                    },
-                    "cpu": worker.stats.cpu if worker.stats else None,
-                    "stages": worker.stats.stages if worker.stats else {},
-                    "tasks": worker.stats.tasks if worker.stats else None,
-                }
-                for worker in self._workers
-            ],
             "paused": {state.channel: state.sentence for state in self._states()},
             "quotas": {name: allowance.text for name, allowance in self.allowances.items()},
             "twins": {name: {"origin": t.origin, "ledger": str(t.ledger)} for name, t in self._twins.items()},

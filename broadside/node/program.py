@@ -16,6 +16,7 @@ import trio
 
 from broadside import logs
 from broadside.config.config import Config
+from broadside.config.put_channels import PutChannels
 from broadside.datafolder import DataFolder
 from broadside.demo import demo
 from broadside.errors import BroadsideError, ConfigError, first_error
@@ -59,6 +60,8 @@ def run_node(config: Config, data: Path | None = None, demo_wanted: bool = True)
         with folder.locked():
             first = config.demo is not None and demo_wanted
             logs.configure_node(folder.logs, terminal.log, "warning" if first else "info")
+            put = PutChannels(folder.root)
+            config = put.merged(config, put.read())
             if config.demo is not None:
                 demo.write_twin_scripts(folder.twins, [c.platform for c in config.channels.values()])
             return trio.run(_main, config, folder, terminal, manager, first)

@@ -9,8 +9,9 @@ import trio
 
 from broadside.config.config import Channel, Config, load
 from broadside.config.difference import Difference, difference
+from broadside.config.put_channels import PutChannels
 from broadside.console.console import tls_of
-from broadside.errors import ConfigError, Problem
+from broadside.errors import ChannelInUse, ConfigError, Problem
 from broadside.node.channel_setups import ChannelSetups
 from broadside.node.processes import TwinState
 from campaigns.identity import campaign_text
@@ -30,16 +31,22 @@ class Anew(NamedTuple):
         return self.found.config
 
 
-async def read_anew(
-    old: Config, twins: Mapping[str, TwinState], waits: Callable[[Channel], bool], store: Store
+async def read_anew(old: Config, put: PutChannels) -> Config:
+    """Read the file of ``old`` again, and the channels put by the API (ConfigError if anything in them is wrong)."""
+    if old.source is None:
+        raise ConfigError([Problem("--config", "the demo has no file to read anew", "start the node with a file")])
+    config = await trio.to_thread.run_sync(load, old.source)
+    return await trio.to_thread.run_sync(lambda: put.merged(config, put.read()))
+
+
+async def compared(
+    old: Config, new: Config, twins: Mapping[str, TwinState], waits: Callable[[Channel], bool], store: Store
 ) -> Anew:
-    """Read the file of ``old`` again (ConfigError if anything in it is wrong). ``waits``: see ``difference``.
+    """Compare, and check all that can be (ConfigError). ``waits``: see ``difference``.
 
     ``twins``: platform → the simulator that runs. The store says which campaigns are under way.
     """
-    if old.source is None:
-        raise ConfigError([Problem("--config", "the demo has no file to read anew", "start the node with a file")])
-    found = difference(old, await trio.to_thread.run_sync(load, old.source), waits)
+    found = difference(old, new, waits)
     setups = ChannelSetups(found.config, twins)
     setups.check()
     tls_of(found.config.http)
@@ -54,7 +61,7 @@ def _leaving(old: Config, new: Config) -> set[str]:
 
 
 async def _refuse_to_leave(channels: Collection[str], store: Store) -> None:
-    """Raise ``ConfigError`` if a campaign is under way to one of these channels: its news would wait for ever."""
+    """Raise ``ChannelInUse`` if a campaign is under way to one of these channels: its news would wait for ever."""
     if not channels:
         return
     try:
@@ -62,14 +69,14 @@ async def _refuse_to_leave(channels: Collection[str], store: Store) -> None:
     except StorageError as error:
         what = f"the store does not say whether a campaign still goes to it: {error}"
         raise ConfigError([Problem(f"channels.{min(channels)}", what, "try again later")]) from None
+    found = [(campaign, name) for campaign in under_way for name in sorted(campaign.channels & set(channels))]
     problems = [
         Problem(
             f"channels.{name}",
             f"cannot leave, or be another app's: campaign {campaign_text(campaign.id)} ({campaign.state}) goes to it",
-            "reload when it has ended, or cancel it",
+            "try again when it has ended, or cancel it",
         )
-        for campaign in under_way
-        for name in sorted(campaign.channels & set(channels))
+        for campaign, name in found
     ]
     if problems:
-        raise ConfigError(problems)
+        raise ChannelInUse(problems, campaign_text(found[0][0].id))

@@ -8,6 +8,7 @@ import platform
 import sys
 import zipfile
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -18,10 +19,11 @@ from broadside.api.api_client import Client
 from broadside.api.v1 import table as routes
 from broadside.config import strict_toml
 from broadside.config.config import DEFAULT_FILE, Config
+from broadside.config.put_channels import PutChannels
 from broadside.datafolder import DataFolder
 from broadside.demo.demo_config import load_or_demo
 from broadside.doctor.checks import examine
-from broadside.errors import BroadsideError, UsageError
+from broadside.errors import BroadsideError, ConfigError, UsageError
 from broadside.machine_limits import cores, memory
 from broadside.release import version
 from broadside.support.redaction import Redactor
@@ -79,9 +81,13 @@ def _parts(config_file: Path | None, data: Path | None) -> Iterator[tuple[str, s
     except BroadsideError as error:  # the doctor's part says what is wrong with it
         wrong = str(error)
     folder = DataFolder(config.node.data if data is None else data, config.node.log_folder)
-    redactor = Redactor(_secrets(written, source, config, folder))
+    put: dict[str, Any] = {}
+    with suppress(ConfigError):  # the same
+        put = PutChannels(folder.root).read()
+    redactor = Redactor(_secrets(written, put, source, config, folder))
     yield "config.json", _json({"file": str(source or "the demo"), "wrong": redactor.text(wrong),
-                                "tables": redactor.configuration(written)})  # fmt: skip
+                                "tables": redactor.configuration(written),
+                                "put": redactor.configuration(put)})  # fmt: skip
     yield "versions.json", _json(redactor.record(_versions()))
     yield "doctor.json", _json(redactor.record([dataclasses.asdict(each) for each in examine(config_file, data)]))
     yield "node.json", _json(redactor.record(_node(folder)))
@@ -95,14 +101,17 @@ def _json(value: object) -> str:
     return msgspec.json.format(msgspec.json.encode(value)).decode() + "\n"
 
 
-def _secrets(written: dict[str, Any], source: Path | None, config: Config, folder: DataFolder) -> Iterator[str]:
+def _secrets(
+    written: dict[str, Any], put: dict[str, Any], source: Path | None, config: Config, folder: DataFolder
+) -> Iterator[str]:
     """What must not be in the bundle: the API's key, and all that the configuration's files and variables hold."""
     yield from (os.environ.get(name, "") for name in config.secret_variables())
     yield folder.read_key() or ""
     home = Path() if source is None else source.parent
-    for text in _texts(written):
-        path = home / Path(text).expanduser()
+    named = [(home, text) for text in _texts(written)] + [(folder.credentials, text) for text in _texts(put)]
+    for place, text in named:
         try:
+            path = place / Path(text).expanduser()
             content = path.read_text(errors="replace") if path.stat().st_size <= LARGEST_SECRET else ""
         except (OSError, ValueError, RuntimeError):  # no file, or no path at all
             continue

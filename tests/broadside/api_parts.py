@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from broadside.access.audit import Audit
 from broadside.access.keyring import Keyring
 from broadside.access.sessions import Sessions
 from broadside.api.alarm import Alarm
+from broadside.config.config import Channel, Config
+from broadside.config.put_channels import PutChannels
 from broadside.console.access_routes import Access
 from broadside.console.admission import Admission
 from broadside.console.host_names import HostNames
 from broadside.console.metrics import Metrics, NodeFigures, WorkerFigures
 from broadside.console.routes import Api
+from broadside.errors import ConfigError, Problem
 from broadside.newsroom.alarm_board import AlarmBoard
+from broadside.newsroom.channel_desk import ChannelDesk, Edit
 from broadside.newsroom.newsroom import Newsroom
 from broadside.newsroom.ring import Ring
 from campaigns.channel_figures import ChannelFigures
@@ -43,7 +48,21 @@ def api_of(
         return 1
 
     parts: dict[str, Any] = {"status": status, "board": board, "metrics": metrics, "hosts": hosts, "probe": probe}
+    parts["channels"] = desk_of(newsroom)
     return Api(newsroom, ring, access, ready=lambda: True, **parts)
+
+
+def desk_of(newsroom: Newsroom) -> ChannelDesk:
+    """A desk of which no channel is put: the node has those of its file."""
+    channels = {
+        name: Channel(platform=platform, app="app") for name, platform in newsroom.device_tokens.channels.items()
+    }
+
+    async def change(edit: Edit) -> list[str]:
+        edit({})
+        raise ConfigError([Problem("channels", "this node takes no further channel", "ask another")])
+
+    return ChannelDesk(PutChannels(Path("/nowhere")), lambda: Config(channels=channels), change)
 
 
 def access_of(link: Link, key: str, clock: Clock = wall_clock) -> Access:

@@ -340,7 +340,8 @@ async def test_what_is_no_token_of_its_platform_is_refused(api: httpx.AsyncClien
 
 async def test_a_nodes_channels_and_their_platforms_are_told(api: httpx.AsyncClient) -> None:
     answer = await api.get("/v1/channels")
-    channels = {"android": {"platform": "fcm"}, "ios": {"platform": "apns"}}
+    file = {"app": "app", "by_api": False}
+    channels = {"android": {"platform": "fcm", **file}, "ios": {"platform": "apns", **file}}
     assert answer.json() == {"channels": channels, "served": None}
 
 

@@ -15,6 +15,7 @@ import trustme
 
 from broadside import cli
 from broadside.config.http import Http
+from broadside.config.put_channels import PutChannels
 from broadside.datafolder import DataFolder
 from broadside.doctor import checks
 from tests.broadside.fake_node import broadside, folder, node
@@ -157,6 +158,38 @@ def test_a_server_without_http2_is_told(tmp_path: Path) -> None:
         found = checks.reachable("ios", f"https://localhost:{port}", ca)
     assert not found.ok
     assert "does not speak HTTP/2" in found.text
+
+
+@pytest.mark.parametrize(("speaks", "word"), [(["h2"], "HTTP/2"), (["http/1.1"], "HTTP/1.1"), ([], "HTTP/1.1")])
+def test_a_platform_that_takes_either_http_is_content_with_what_there_is(
+    tmp_path: Path, speaks: list[str], word: str
+) -> None:
+    authority = trustme.CA()
+    ca = write_authority(authority, tmp_path / "ca.pem")
+    with tls_server(authority, speaks) as port:
+        found = checks.reachable("mail", f"https://localhost:{port}", ca, protocols=("h2", "http/1.1"))
+    assert found.ok
+    assert found.text == f"localhost:{port} answers (TLSv1.3, {word})"
+
+
+def test_the_channels_that_the_api_has_put_are_looked_at(
+    capfd: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "broadside.toml").write_text('[channels.ios]\nplatform = "apns"\napp = "news"\ntwin = true\n')
+    folder = DataFolder(tmp_path / "var")
+    folder.create()
+    sport = {"platform": "fcm", "app": "sport", "twin": True}
+    put = PutChannels(folder.root)
+    put.write({"sport": sport})
+    cli.run(["doctor"])
+    assert "channels ios (apns), sport (fcm)" in capfd.readouterr().out
+    put.write({"sport": sport, "ios": sport, "late": {**sport, "twin": False, "credentials": {"service_account": "x"}}})
+    assert cli.run(["doctor"]) == 1
+    said = capfd.readouterr().out
+    assert "!! configuration: channels.ios: is in broadside.toml, and was put by the API, too" in said
+    assert 'channels.late.credentials.service_account: file "x" not found' in said
+    assert f"it belongs into {folder.credentials}" in said
 
 
 def test_a_certificate_of_another_authority_is_told(tmp_path: Path) -> None:

@@ -79,6 +79,15 @@ def test_a_drill_has_nothing_of_a_providers_credentials_or_address(tmp_path: Pat
             setup(config.drills[0], twins.twins["apns"], 1, None)
 
 
+def test_a_platform_without_a_twin_takes_no_part(tmp_path: Path) -> None:
+    config = configured()
+    mail = Channel(platform="pigeon-post", app="news", origin="https://localhost:1")
+    config = msgspec.structs.replace(config, channels={**config.channels, "mail": mail})
+    assert [drill.channel for drill in config.drills] == ["ios"]
+    assert config.tubes == ["ios", "mail", "drill-ios"]
+    assert list(DrillTwins(config.drills, tmp_path).twins) == ["apns"]
+
+
 def test_no_channel_of_a_configuration_has_the_name_of_a_drills(tmp_path: Path) -> None:
     text = '[channels.drill-ios]\nplatform = "apns"\napp = "com.example.news"\ntwin = true\n'
     with pytest.raises(ConfigError, match="begins as only the channels of drills do"):

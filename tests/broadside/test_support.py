@@ -39,6 +39,7 @@ WORDS = {
     "an installation's id": FID,
     "a campaign's title": NEWS,
     "the hook's variable": "hook-variable-value",
+    "the token of a channel put by the API": "sp0rt-sp0rt-sp0rt",
 }
 KEPT = {
     "event": "kept",
@@ -98,6 +99,9 @@ def planted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "broadside.toml").write_text(CONFIGURATION)
     folder = DataFolder(tmp_path / "var")
     folder.create()
+    (folder.credentials / "sport.token").write_text(WORDS["the token of a channel put by the API"])
+    put = {"platform": "rustore", "app": "sport", "credentials": {"service_token": "sport.token"}}
+    (folder.root / "channels.json").write_text(json.dumps({"sport": put}))
     api_key = folder.key()
     other = trustme.CA().private_key_pem.bytes().decode()
     lines: list[dict[str, Any] | str] = [
@@ -106,6 +110,7 @@ def planted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         {"event": "failed", "exception": f"Traceback\n  File x\nValueError: {APNS[:40]!r} {key.decode()}"},
         f"plain: GET https://newsroom:open-sesame@proxy.example.org/?token={FID} Bearer {api_key}",
         " ".join((WORDS["the webhook's secret"], WORDS["the hook's variable"], other)),
+        f"refused {WORDS['the token of a channel put by the API']}",
         {
             "event": "kept",
             "seconds": 3.5,
@@ -138,6 +143,7 @@ def test_no_secret_no_token_and_no_news_is_in_the_bundle_and_what_helps_is(
         for piece in {word, word[:24], word[-24:]}:
             assert [name for name, text in found.items() if piece in text] == [], what
     assert set(found) >= {"config.json", "doctor.json", "versions.json", "node.json", "files.json", "logs/node.log"}
+    assert json.loads(found["config.json"])["put"]["sport"]["app"] == "sport"
     config = json.loads(found["config.json"])["tables"]
     assert config["channels"]["ios-news"]["app"] == "com.example.news"
     assert config["webhooks"][0]["url"] == "https://hooks.example.org"

@@ -20,7 +20,7 @@ from tests.broadside.test_node_end_to_end import NodeProcess
 
 PAGER = Path(__file__).parent / "pager"
 ENTRY_POINTS = """\
-[broadside.transports]
+[broadside.transports.v1]
 pager = pager_platform:PLATFORM
 
 [broadside.twins]

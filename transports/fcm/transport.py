@@ -5,7 +5,6 @@ Source: firebase.google.com/docs/cloud-messaging/send/v1-api.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from functools import partial
 
@@ -25,12 +24,12 @@ from transports.errors import CredentialsError
 from transports.fcm import keyless, outcomes, payload
 from transports.fcm.fields import DEVICES, ORIGIN
 from transports.fcm.options import MAX_TTL
-from transports.http2.connection import Timing, parse_origin
+from transports.http2.connection import Timing
 from transports.http2.messages import Answer
 from transports.http2.pool import Pool
 from transports.json_texts.body import Body, addressed, kept_for
+from transports.json_texts.channel_pool import channel_pool
 from transports.json_texts.text_transport import OneByOne
-from transports.tls.context import client_context
 from transports.warm_up import FirstRequest
 
 A_MINUTE = 600_000
@@ -160,17 +159,7 @@ def build(
     project = settings.app or own_project
     if not project.isascii() or not project.replace("-", "").replace(":", "").replace(".", "").isalnum():
         raise CredentialsError(f'app: "{project}" is not a Firebase project id like news-1a2b3')
-    pool = Pool(
-        parse_origin(settings.origin or ORIGIN),
-        context=client_context(settings.ca, alpn=("h2",)),
-        connections=settings.connections,
-        upper=settings.upper_lane,
-        most=settings.most_connections,
-        every=settings.connect_every,
-        proxy=settings.proxy,
-        timing=timing or Timing(deadline=settings.deadline, idle=math.inf),
-        backoff=backoff,
-    )
+    pool = channel_pool(settings, ORIGIN, timing=timing, backoff=backoff)
     versions = settings.android_v2 if isinstance(settings.android_v2, str) else ""
     app = payload.KnownApp(
         quiet_channel=settings.quiet_channel,

@@ -22,7 +22,7 @@ FULL = 0.8
 """Share of the last second's looks at which every connection was full, for another one to be opened."""
 CROWDED = 0.5
 """Share of a connection's streams in flight from which on it counts as full, whether anything waits or not. Late
-answers keep the batches in hand as well as the streams: nothing may wait while all connections are three quarters full."""
+answers keep batches in hand as well as streams: nothing may wait while all connections are three quarters full."""
 WEIGHT = 0.2
 """Of one look, ten times a second: seven full looks make the share of ``FULL``."""
 BUSY = 0.85

@@ -28,4 +28,5 @@ PLATFORM = Platform(
     options=options.read,
     distinct=False,
     sleeps=True,
+    protocols=("http/1.1",),
 )

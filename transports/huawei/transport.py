@@ -5,7 +5,6 @@ Sources: developer.huawei.com, "https-send-api" (HMSCore) and "push-scenariozed-
 
 from __future__ import annotations
 
-import math
 import re
 from collections import defaultdict
 from collections.abc import Callable
@@ -24,7 +23,7 @@ from transports.dispatch import lifetime
 from transports.errors import CredentialsError
 from transports.group_dispatch import GroupDispatch, GroupVerdict
 from transports.http1_engine import Http1Engine
-from transports.http2.connection import HTTP_1_1, Timing, parse_origin
+from transports.http2.connection import HTTP_1_1, Timing
 from transports.http2.messages import Answer, Row
 from transports.http2.pool import Pool
 from transports.huawei import credentials, outcomes, payload
@@ -33,8 +32,8 @@ from transports.huawei.fields import ORIGIN, SERVICE_ACCOUNT
 from transports.huawei.options import MAX_TTL
 from transports.huawei.payload import HARMONY, OLD, Form
 from transports.json_texts.body import Body, kept_for, quoted_tokens
+from transports.json_texts.channel_pool import channel_pool
 from transports.json_texts.text_transport import TextTransport
-from transports.tls.context import client_context
 
 NOBODY = "0" * 64
 """The token of a preview: it belongs to nobody."""
@@ -156,16 +155,7 @@ def build(
         app = settings.app
     if not _APP.fullmatch(app):
         raise CredentialsError(f'app: "{app}" is not an id of Huawei\'s, which are numbers')
-    pool = Pool(
-        parse_origin(settings.origin or ORIGIN),
-        context=client_context(settings.ca, alpn=(HTTP_1_1,)),
-        connections=settings.connections,
-        upper=settings.upper_lane,
-        most=settings.most_connections,
-        every=settings.connect_every,
-        proxy=settings.proxy,
-        timing=timing or Timing(deadline=settings.deadline, idle=math.inf),
-        backoff=backoff,
-        engines={HTTP_1_1: partial(Http1Engine, judge_all=True)},
+    pool = channel_pool(
+        settings, ORIGIN, {HTTP_1_1: partial(Http1Engine, judge_all=True)}, timing=timing, backoff=backoff
     )
     return HuaweiTransport(f"/{api}/{app}/messages:send", token, pool, HARMONY if api == "v3" else OLD)

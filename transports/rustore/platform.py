@@ -28,5 +28,6 @@ PLATFORM = Platform(
     options=options.read,
     distinct=False,
     sleeps=True,
+    protocols=("h2", "http/1.1"),
     keys=frozenset({"quiet_channel"}),
 )

@@ -5,7 +5,6 @@ Source: rustore.ru/help/en/sdk/push-notifications/send-push-notifications.
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable
 
@@ -17,16 +16,16 @@ from transports.contract import TransportSettings
 from transports.decision import Decision
 from transports.errors import CredentialsError
 from transports.http1_engine import EITHER_HTTP
-from transports.http2.connection import Timing, parse_origin
+from transports.http2.connection import Timing
 from transports.http2.messages import Answer
 from transports.http2.pool import Pool
 from transports.json_texts import rpc_error
 from transports.json_texts.body import Body
+from transports.json_texts.channel_pool import channel_pool
 from transports.json_texts.text_transport import OneByOne
 from transports.rustore import credentials, outcomes, payload
 from transports.rustore.fields import ORIGIN
 from transports.rustore.options import MAX_TTL
-from transports.tls.context import client_context
 
 NOBODY = "0" * 64
 """The token of a preview: it belongs to nobody."""
@@ -75,16 +74,5 @@ def build(
     token = credentials.load(settings.credentials)
     if not _PROJECT.fullmatch(settings.app):
         raise CredentialsError(f'app: "{settings.app}" is not a RuStore project id: letters, digits, _ and -')
-    pool = Pool(
-        parse_origin(settings.origin or ORIGIN),
-        context=client_context(settings.ca, alpn=tuple(EITHER_HTTP)),
-        connections=settings.connections,
-        upper=settings.upper_lane,
-        most=settings.most_connections,
-        every=settings.connect_every,
-        proxy=settings.proxy,
-        timing=timing or Timing(deadline=settings.deadline, idle=math.inf),
-        backoff=backoff,
-        engines=EITHER_HTTP,
-    )
+    pool = channel_pool(settings, ORIGIN, EITHER_HTTP, timing=timing, backoff=backoff)
     return RustoreTransport(settings.app, token, pool, payload.RustoreApp(settings.quiet_channel))

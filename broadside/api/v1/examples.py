@@ -57,6 +57,7 @@ from broadside.api.campaign_report import (
     Verdict,
 )
 from broadside.api.certificate_records import CampaignCertificate, CertificateKey, CertifiedText
+from broadside.api.channel_records import ChannelChanged, ChannelCredentials, ChannelRecord, ChannelSettings
 from broadside.api.dead_records import DeadAnswer, DeadAnswered, DeadEntry, DeadPage, DeadRestore, DeadRestored
 from broadside.api.delivery_records import ReceiptsNoted, ReceiptsRequest
 from broadside.api.device_send_records import DeviceAnswer, DeviceSend, DeviceSendReport
@@ -564,7 +565,32 @@ EXAMPLES: Mapping[Any, Any] = {
         alarms=[],
         channels=[_STATE],
     ),
-    Channels: Channels({"ios-news": NodeChannel("push")}, ["android-news", "ios-news"]),
+    Channels: Channels({"ios-news": NodeChannel("push", "com.example.news")}, ["android-news", "ios-news"]),
+    ChannelSettings: ChannelSettings(
+        platform="push", app="com.example.sport", credentials={"key": "AuthKey.p8", "key_id": "ABC123DEFG"}, rate=500.0
+    ),
+    ChannelCredentials: ChannelCredentials(credentials={"key": "AuthKey_NEW.p8", "key_id": "NEWKEY0001"}),
+    ChannelChanged: ChannelChanged(channel="ios-sport", changed=["channels.ios-sport: added"]),
+    ChannelRecord: ChannelRecord(
+        channel="ios-sport",
+        by_api=True,
+        platform="push",
+        app="com.example.sport",
+        credentials=["key", "key_id"],
+        twin=False,
+        rate=500.0,
+        dead_limit=0.2,
+        daily_limit=None,
+        connections=32,
+        quiet_channel=None,
+        android_v2=False,
+        collapse_slots=[],
+        devices=[],
+        push_services=[],
+        origin=None,
+        zone=None,
+        delivery=[],
+    ),
     Peers: Peers(
         [
             PeerReport(

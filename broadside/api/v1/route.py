@@ -31,7 +31,7 @@ class NoParameters(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Route(Generic[A]):
     """One route. ``summary`` is a sentence for the document."""
 
-    method: Literal["GET", "POST", "DELETE"]
+    method: Literal["GET", "POST", "PUT", "DELETE"]
     path: str
     scope: Scope | None
     """None: no key is asked for."""

@@ -20,7 +20,7 @@ from broadside.api.access_records import (
 )
 from broadside.api.audience_request import AudienceCount, CountRequest, KnownAttributes
 from broadside.api.base_records import BaseCount, Channels, Imported, ImportedLines, Probed, Removed, SubscriberPage
-from broadside.api.bounds import LARGEST_CAMPAIGN, LARGEST_LINE
+from broadside.api.bounds import LARGEST_CAMPAIGN, LARGEST_CHANNEL, LARGEST_LINE
 from broadside.api.campaign_report import (
     ArmedFire,
     CampaignPage,
@@ -32,6 +32,7 @@ from broadside.api.campaign_report import (
     RetractionRequest,
 )
 from broadside.api.certificate_records import CampaignCertificate, CertificateKey
+from broadside.api.channel_records import ChannelChanged, ChannelCredentials, ChannelRecord, ChannelSettings
 from broadside.api.dead_records import DeadAnswer, DeadAnswered, DeadPage, DeadRestore, DeadRestored
 from broadside.api.delivery_records import MOST_RECEIPTS, ReceiptsNoted, ReceiptsRequest
 from broadside.api.device_send_records import DeviceSend, DeviceSendReport
@@ -710,6 +711,46 @@ PROBE = Route(
     answer=Probed,
     audited=False,
 )
+CHANNEL = Route(
+    method="GET",
+    path="/v1/channels/{channel}",
+    scope="operator",
+    summary="Return how one of this node's channels is configured, never its credentials.",
+    answer=ChannelRecord,
+    errors=NO_CHANNEL,
+)
+CHANNEL_PUT = Route(
+    method="PUT",
+    path="/v1/channels/{channel}",
+    scope="operator",
+    summary="Add a channel to this node, or change one that was added so. It sends at once, and other channels are not "
+    "disturbed. A repeat changes nothing, but reads the files of its credentials anew.",
+    body=ChannelSettings,
+    noun="a channel",
+    largest=LARGEST_CHANNEL,
+    answer=ChannelChanged,
+    errors={409: "The channel is in broadside.toml, or a campaign under way goes to it and it would be another app's."},
+    noted=("platform", "app", "twin", "rate", "origin"),
+)
+CHANNEL_ROTATE = Route(
+    method="POST",
+    path="/v1/channels/{channel}/credentials",
+    scope="operator",
+    summary="Replace the credentials of a channel that the API has added. What is on its way is settled before.",
+    body=ChannelCredentials,
+    noun="credentials",
+    largest=LARGEST_CHANNEL,
+    answer=ChannelChanged,
+    errors={**NO_CHANNEL, 409: "The channel is in broadside.toml."},
+)
+CHANNEL_REMOVE = Route(
+    method="DELETE",
+    path="/v1/channels/{channel}",
+    scope="operator",
+    summary="Remove a channel that the API has added. Its subscribers stay in the base.",
+    answer=ChannelChanged,
+    errors={409: "A campaign under way goes to the channel, or the channel is in broadside.toml."},
+)
 PEERS = Route(method="GET", path="/v1/peers", scope="viewer", summary="List the ring's nodes.", answer=Peers)
 FORGET = Route(
     method="POST",
@@ -878,6 +919,10 @@ TABLE: tuple[Route[Any], ...] = (
     STATUS,
     CHANNELS,
     PROBE,
+    CHANNEL,
+    CHANNEL_PUT,
+    CHANNEL_ROTATE,
+    CHANNEL_REMOVE,
     RING,
     PEERS,
     FORGET,
