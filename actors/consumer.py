@@ -190,7 +190,7 @@ class Consumer:
             lane=Lane.UPPER if upper or task.lane == Lane.UPPER else Lane.MIDDLE,
             unsure=task.unsure,
             texts=campaign.texts,
-            replaces=campaign.corrects,
+            replaces=campaign.replaces,
             presentation=Presentation.ASLEEP if campaign.is_asleep(self._channel) else Presentation.AWAKE,
             refusals=task.refusals,
             window=None if campaign.windows is None else campaign.windows.window(self._channel, task.window),

@@ -111,6 +111,8 @@ def settings(setup: wire.ChannelSetup) -> TransportSettings:
         devices=setup.devices,
         push_services=setup.push_services,
         labelled=setup.labelled,
+        broadcast_origin=setup.broadcast_origin,
+        manage_origin=setup.manage_origin,
     )
 
 

@@ -85,6 +85,8 @@ class ChannelSetup(msgspec.Struct, frozen=True, kw_only=True):
     """Whether its pushes name their campaign for the provider's own figures."""
     receipts: Receipts | None = None
     """Who gets an address that tells of the push's arrival."""
+    broadcast_origin: str | None = None
+    manage_origin: str | None = None
 
 
 class SharedToken(msgspec.Struct, frozen=True, tag="provider-token"):

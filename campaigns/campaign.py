@@ -24,6 +24,8 @@ UNDER_WAY: tuple[State, ...] = ("firing", "pausing", "paused", "cancelling")
 ADAPTED = "adapted"
 """The entry of a campaign's policy with the messages that Fire adapted as the editor asked: a list of ``channels``,
 ``message`` (JSON) and ``notes`` (sentences for the editor)."""
+STORY = "story"
+"""The entry of the policy of a campaign that is an update of a story: the story's id, which all its updates share."""
 _MESSAGE = msgspec.json.Decoder(Message)
 
 
@@ -130,9 +132,14 @@ class Campaign:
         return self.policy.get("corrects")
 
     @property
+    def replaces(self) -> int | None:
+        """The campaign or the story whose push its own ones replace on a phone; None: they stand for themselves."""
+        return self.policy.get(STORY, self.corrects)
+
+    @property
     def collapse(self) -> int:
-        """The campaign that its pushes replace on a phone: itself, or the one that it corrects."""
-        return self.id if self.corrects is None else self.corrects
+        """What stands for the place on the screen: itself, or what it replaces."""
+        return self.id if self.replaces is None else self.replaces
 
     def is_asleep(self, channel: str) -> bool:
         """Whether its pushes are shown asleep on a channel at any hour."""

@@ -44,6 +44,10 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fa
     """It was shown so that nobody wakes: without a sound, a lit screen or urgency."""
     body: str | None = None
     """The request's body, if the script says ``bodies = true``."""
+    timestamp: int | None = None
+    """Of a broadcast: the card's, seconds UTC."""
+    overtaken: bool = False
+    """Of a broadcast: a newer card was broadcast before it."""
     validated: bool = False
     """Judged and found valid, but not delivered: FCM's ``validate_only``."""
 
@@ -66,6 +70,10 @@ class Ledger:
         """What was wrong the first time, by reason."""
         self.validated = 0
         """Dry runs that were found valid."""
+        self.broadcasts = 0
+        """Broadcasts: one for all who follow a channel, so they are no pushes."""
+        self.overtaken = 0
+        """Of these, older cards after newer ones."""
         self._pending: list[Entry] = []
         self._seen: set[int] = set()
         self._remember = remember
@@ -78,6 +86,10 @@ class Ledger:
             self._pending.append(entry)
         if entry.validated:
             self.validated += 1
+            return
+        if entry.timestamp is not None:
+            self.broadcasts += 1
+            self.overtaken += entry.overtaken
             return
         self.accepted += 1
         if entry.collapse is not None:
@@ -117,8 +129,10 @@ class Ledger:
             why = self.whys.get(reason)
             told.append(f"{reason} {count}" + (f" ({why})" if why else ""))
         validated = f", validated {self.validated}" if self.validated else ""
+        overtaken = f" ({self.overtaken} overtaken)" if self.overtaken else ""
+        broadcasts = f", broadcasts {self.broadcasts}{overtaken}" if self.broadcasts else ""
         return (
-            f"accepted {self.accepted} (duplicates {self.duplicates}){validated}, "
+            f"accepted {self.accepted} (duplicates {self.duplicates}){validated}{broadcasts}, "
             f"refused {self.refused.total()}: {', '.join(told) or 'none'}"
         )
 
@@ -149,6 +163,7 @@ class Counts:
     """Acceptances by (collapse, token)."""
     validated: int = 0
     """Dry runs."""
+    broadcasts: int = 0
 
     def tokens(self, collapse: str | None = None) -> set[str]:
         """The accepted tokens, under one collapse id if given."""
@@ -181,6 +196,9 @@ def count_ledger(path: Path) -> Counts:
     for entry in read_ledger(path):
         if entry.validated:
             counts.validated += 1
+            continue
+        if entry.timestamp is not None:
+            counts.broadcasts += 1
             continue
         counts.accepted += 1
         counts.pushes[entry.collapse, entry.token] += 1

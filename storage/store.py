@@ -58,6 +58,7 @@ from storage.records import (
     given_windows,
     read_campaign,
 )
+from storage.stories import StoryStore
 
 _WINDOWS = msgspec.json.Decoder(Windows)
 
@@ -106,6 +107,7 @@ class Store:
         self.forecasts = ForecastStore(link, where)
         self.herd = HerdStore(link, where)
         self.outward = OutwardStore(link, where)
+        self.stories = StoryStore(link, where)
         self.armed = ArmedStore(link, where)
         self.canaries = CanaryStore(link, where)
 

@@ -258,6 +258,10 @@ class TransportSettings:
     """Hosts that pushes may go to, where each token names its own; empty: the platform's."""
     labelled: bool = False
     """Let each push name its campaign for the provider's own figures, where the platform can."""
+    broadcast_origin: str | None = None
+    """``https://host:port`` that broadcasts go to; None: where pushes go."""
+    manage_origin: str | None = None
+    """``https://host:port`` where broadcast channels are made and deleted; None: ``origin``, or the provider's own."""
     warm_up: str | None = None
     """Token of a device of our own: each new connection first sends it a push that nobody sees."""
 
@@ -380,7 +384,7 @@ class Platform:
 
     keys: frozenset[str] = frozenset()
     """Further keys of a channel's table that it understands: ``quiet_channel``, ``android_v2``, ``collapse_slots``,
-    ``devices``, ``push_services``."""
+    ``devices``, ``push_services``, ``broadcast_origin``, ``manage_origin``."""
 
     devices: tuple[str, ...] = ()
     """The kinds of devices that its requests speak to, if a channel may leave some of them out."""

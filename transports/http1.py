@@ -1,4 +1,7 @@
-"""HTTP/1.1 for low-rate requests (OAuth). Only this file imports httpx, so that a fork can easily replace it."""
+"""HTTP for low-rate requests: OAuth by HTTP/1.1, Apple's broadcast channels by HTTP/2.
+
+Only this file imports httpx, so that a fork can easily replace it.
+"""
 
 from __future__ import annotations
 
@@ -34,15 +37,31 @@ async def ask(
     seconds: float,
     proxy: Proxy | None = None,
     headers: Mapping[str, str] = MappingProxyType({}),
-    *,
-    largest: int = LARGEST_ANSWER,
     **content: Any,
 ) -> tuple[int, bytes]:
-    """Send a request and return (status, body). Raises ``ConnectionLost`` if no whole answer came within ``seconds``.
+    """Send a request and return (status, body): see :func:`ask_whole`."""
+    status, _, body = await ask_whole(method, url, ca, seconds, proxy, headers, **content)
+    return status, body
+
+
+async def ask_whole(
+    method: str,
+    url: str,
+    ca: Path | None,
+    seconds: float,
+    proxy: Proxy | None = None,
+    headers: Mapping[str, str] = MappingProxyType({}),
+    *,
+    http2: bool = False,
+    largest: int = LARGEST_ANSWER,
+    **content: Any,
+) -> tuple[int, Mapping[str, str], bytes]:
+    """Send a request and return (status, headers, body). Raises ``ConnectionLost`` if no whole answer came within
+    ``seconds``.
 
     Nor is an answer taken that is compressed, or larger than ``largest`` bytes. ``ca``: PEM file instead of the
-    system's trust store; ``content``: as httpx takes it (``data``, ``json``). Redirects are not followed: a request may
-    hold a secret.
+    system's trust store; ``http2``: by HTTP/2 alone; ``content``: as httpx takes it (``data``, ``json``). Redirects are
+    not followed: a request may hold a secret.
     """
     host = urlsplit(url).hostname or ""
     through = httpx.Proxy(f"http://{proxy}", auth=proxy.login()) if proxy is not None and proxy.serves(host) else None
@@ -58,7 +77,14 @@ async def ask(
         with trio.move_on_after(seconds) as limit:
             async with (
                 _closing(opened),
-                httpx.AsyncClient(verify=client_context(ca), timeout=seconds, trust_env=False, proxy=through) as client,
+                httpx.AsyncClient(
+                    verify=client_context(ca),
+                    timeout=seconds,
+                    trust_env=False,
+                    proxy=through,
+                    http1=not http2,
+                    http2=http2,
+                ) as client,
                 client.stream(method, url, headers=fields, extensions={"trace": note}, **content) as response,
             ):
                 coding = response.headers.get("content-encoding", "identity")
@@ -74,7 +100,7 @@ async def ask(
         raise ConnectionLost(f"{url}: the answer is larger than {largest // 1024} KB")
     if limit.cancelled_caught:
         raise ConnectionLost(f"{url} did not answer within {seconds:g} s")
-    return response.status_code, bytes(body)
+    return response.status_code, response.headers, bytes(body)
 
 
 @asynccontextmanager

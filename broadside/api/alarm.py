@@ -49,6 +49,7 @@ class AlarmName(Enum):
     WEBHOOK_FAILS = "webhook-fails"
     DRILL_SLOW = "drill-slow"
     DELIVERY_FIGURES = "delivery-figures"
+    BROADCAST_CHANNELS = "broadcast-channels"
 
 
 class Alarm(msgspec.Struct, frozen=True, kw_only=True):

@@ -32,6 +32,8 @@ class ChannelSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
     devices: Annotated[list[_Text], Meta(max_length=16)] = []
     push_services: Annotated[list[_Text], Meta(max_length=100)] = []
     origin: _Text | None = None
+    broadcast_origin: _Text | None = None
+    manage_origin: _Text | None = None
     ca: _Text | None = None
     """A PEM file in ``credentials`` of the node's data folder."""
     zone: _Text | None = None
@@ -75,6 +77,8 @@ class ChannelRecord(msgspec.Struct, frozen=True, kw_only=True):
     devices: list[str]
     push_services: list[str]
     origin: str | None
+    broadcast_origin: str | None
+    manage_origin: str | None
     zone: str | None
     delivery: list[str]
     """The names of the entries that it has."""

@@ -133,6 +133,10 @@ class Channel(msgspec.Struct, frozen=True, kw_only=True):
     """The kinds of devices that its app is on, so that nothing is sent for others; empty: all that its platform has."""
     push_services: Annotated[tuple[Annotated[str, Meta(pattern=PUSH_SERVICE)], ...], Meta(max_length=100)] = ()
     """Browsers: the hosts that pushes may go to, as each subscription names its own; empty: those of all browsers."""
+    broadcast_origin: str | None = None
+    """Apple: ``https://host:port`` that broadcasts of stories go to; None: where pushes go."""
+    manage_origin: str | None = None
+    """Apple: ``https://host:port`` where broadcast channels are made and deleted; None: Apple's own, or ``origin``."""
     origin: str | None = None
     """``https://host:port`` instead of the provider's own."""
     ca: Path | None = None
@@ -431,7 +435,15 @@ def _checked_channel(reader: strict_toml.Reader, channel: Channel, key: str) -> 
     platform = registry.load(channel.platform)
     if not channel.app or any(c.isspace() or not c.isprintable() for c in channel.app):
         reader.problem(f"{key}.app", f"{shown(channel.app)} is not an app id", f"write {platform.app}", channel.app)
-    for name in ("quiet_channel", "android_v2", "collapse_slots", "devices", "push_services"):
+    for name in (
+        "quiet_channel",
+        "android_v2",
+        "collapse_slots",
+        "devices",
+        "push_services",
+        "broadcast_origin",
+        "manage_origin",
+    ):
         if getattr(channel, name) and name not in platform.keys:
             who = ", ".join(each for each in known if name in registry.load(each).keys)
             reader.problem(f"{key}.{name}", f"has no use on {channel.platform}", f"remove it: it is for {who}")
@@ -444,14 +456,18 @@ def _checked_channel(reader: strict_toml.Reader, channel: Channel, key: str) -> 
             version_bounds(channel.android_v2)
         except ValueError as error:
             reader.problem(f"{key}.android_v2", str(error), _REMEDIES["channels.*.android_v2"], channel.android_v2)
-    if channel.origin is not None and not is_origin(channel.origin):
-        remedy = 'as in "https://127.0.0.1:2197", or leave it out for the provider itself'
-        reader.problem(f"{key}.origin", f"{shown(channel.origin)} is not an origin", remedy, channel.origin)
+    for name in ("origin", "broadcast_origin", "manage_origin"):
+        origin = getattr(channel, name)
+        if origin is not None and not is_origin(origin):
+            remedy = 'as in "https://127.0.0.1:2197", or leave it out for the provider itself'
+            reader.problem(f"{key}.{name}", f"{shown(origin)} is not an origin", remedy, origin)
     if channel.twin and channel.credentials:
         remedy = "remove twin, or remove the credentials if no phone should get anything"
         reader.problem(f"{key}.twin", "true beside credentials", remedy, "true")
-    elif channel.twin and (channel.origin or channel.ca):
-        which = "origin" if channel.origin else "ca"
+    elif channel.twin and (
+        given := [name for name in ("origin", "ca", "broadcast_origin", "manage_origin") if getattr(channel, name)]
+    ):
+        which = given[0]
         remedy = "remove it: the node starts the twin itself and knows its address"
         reader.problem(f"{key}.{which}", "has no use beside twin = true", remedy)
     elif channel.twin and channel.platform not in (there := twins.names()):

@@ -87,7 +87,9 @@ class Metrics:
         took = GaugeMetricFamily("broadside_scrape_seconds", "Seconds that it took to gather these figures.")
         took.add_metric([], time.perf_counter() - began)
         registry = CollectorRegistry()
-        registry.register(_Gathered([*families, *_campaigns(campaigns), *_alarms(seen.alarms), took]))
+        registry.register(
+            _Gathered([*families, *_campaigns(campaigns), *_alarms(seen.alarms), *_broadcasts(self._newsroom), took])
+        )
         return generate_latest(registry)
 
     async def _counted(self) -> tuple[dict[str, int], list[CampaignLine]]:
@@ -245,3 +247,16 @@ def _alarms(alarms: list[Alarm]) -> Iterator[Metric]:
     for labels in {(each.name.value, each.severity.value, each.about, each.node) for each in alarms}:
         wrong.add_metric(list(labels), 1.0)
     yield wrong
+
+
+def _broadcasts(newsroom: Newsroom) -> Iterator[Metric]:
+    there = GaugeMetricFamily(
+        "broadside_broadcast_channels",
+        "Broadcast channels at the provider, by app and host; counted once an hour.",
+        labels=["place"],
+    )
+    most = GaugeMetricFamily("broadside_broadcast_channels_most", "How many the provider keeps.", labels=["place"])
+    for place, found in sorted(newsroom.stories.places.items()):
+        there.add_metric([place], found.channels)
+        most.add_metric([place], found.limit)
+    yield from (there, most)

@@ -30,6 +30,7 @@ from broadside.console.metrics import Metrics
 from broadside.console.node_routes import node_routes
 from broadside.console.outward_routes import outward_routes
 from broadside.console.ring_routes import ring_routes
+from broadside.console.story_routes import story_routes
 from broadside.console.subscriber_routes import subscriber_routes
 from broadside.newsroom.alarm_board import AlarmBoard
 from broadside.newsroom.channel_desk import ChannelDesk
@@ -75,6 +76,7 @@ class Api:
             *channel_routes(newsroom, channels),
             *dead_routes(newsroom.dead),
             *outward_routes(newsroom),
+            *story_routes(newsroom),
             *access_routes(access),
             bind(table.OPENAPI, _document),
         ]

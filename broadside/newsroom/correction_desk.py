@@ -13,7 +13,7 @@ from broadside.newsroom import stopping
 from broadside.newsroom.firing import Firing, new_id
 from broadside.newsroom.quiet_policy import HOURS, Quiet
 from campaigns import personal
-from campaigns.campaign import Campaign
+from campaigns.campaign import STORY, Campaign
 from campaigns.clock import Clock
 from campaigns.herd import HERD
 from campaigns.identity import campaign_text
@@ -25,7 +25,7 @@ from storage.tubes import Tubes
 STANDS_WITHIN = 20.0
 """Seconds for a campaign to stand still. A node that cannot be told holds a lease for 11 at most."""
 LOOK_EVERY = 0.1
-COPIED = ("page_size", "kind", "lane", "ttl_ms", HOURS, HERD)
+COPIED = ("page_size", "kind", "lane", "ttl_ms", HOURS, HERD, STORY)
 """Entries of a campaign's policy that its second walk has, too."""
 
 Check = Callable[[Message, Collection[str]], None]

@@ -62,11 +62,15 @@ from broadside.newsroom.receipt_desk import ReceiptDesk
 from broadside.newsroom.reports import report
 from broadside.newsroom.ring import Ring
 from broadside.newsroom.starts import Times
+from broadside.newsroom.stories.story_desk import StoryDesk
+from broadside.newsroom.stories.story_keeper import StoryKeeper
+from broadside.newsroom.stories.story_shelf import StoryShelf
+from broadside.newsroom.stories.story_work import StoryWork
 from broadside.newsroom.subscriber_desk import SubscriberDesk
 from broadside.newsroom.tube_desk import TubeDesk
 from broadside.outward.fire_hooks import HOOKS
 from broadside.outward.outward import Outward
-from campaigns.campaign import ADAPTED, Campaign
+from campaigns.campaign import ADAPTED, STORY, Campaign
 from campaigns.channel_state import ChannelState
 from campaigns.clock import Clock, wall_clock
 from campaigns.guards import NO_GUARDS, Guards
@@ -84,6 +88,7 @@ from storage.records import DeadStanding, Memory
 from storage.store import Store
 from storage.tubes import Tubes
 from transports import registry
+from transports.broadcasts import Broadcasting
 from transports.errors import PayloadError
 from transports.proxy import Proxy
 
@@ -120,7 +125,8 @@ class Newsroom:
     nodes' tubes by their names; ``archive``: the folder with this node's archives; ``receipts``: who gets an address
     that tells of a push's arrival; ``counted``: the folder with the receipts that were counted; ``renderers``: channel
     → its platform's rendering of a message, for a push's size; ``ring``: all nodes' states; ``outward``: what it asks
-    of the newsroom's other systems, and tells them; ``proxy``: the way out.
+    of the newsroom's other systems, and tells them; ``proxy``: the way out;
+    ``broadcasters``: channel → its transport, of those with broadcast channels.
     """
 
     def __init__(
@@ -151,6 +157,7 @@ class Newsroom:
         ring: Ring | None = None,
         outward: Outward | None = None,
         proxy: Proxy | None = None,
+        broadcasters: Mapping[str, Broadcasting] = MappingProxyType({}),
         clock: Clock = wall_clock,
     ) -> None:
         self._store = store
@@ -194,26 +201,39 @@ class Newsroom:
         self.corrections = CorrectionDesk(
             store=store, queues=self._queues, firing=self._firing, quiet=quiet, check=self._carry, clock=clock
         )
+        shelf = StoryShelf(store.stories, clock)
+        work = StoryWork(store, shelf, broadcasters, self.fire, self.cancel, clock)
+        self.stories = StoryDesk(
+            shelf, work, broadcasters, check=self._carry, channels=self._channels, kind=self._kind, clock=clock
+        )
+        self.story_keeper = StoryKeeper(shelf, work, self.stories, broadcasters, clock)
         self._kinds = kinds
         self._clock = clock
         self.refused_lines = RefusedLines(clock)
         self.zone = zone
 
     async def fire(
-        self, request: FireRequest, key: str | None = None, owner: str = "local", by: Asker = ITSELF
+        self,
+        request: FireRequest,
+        key: str | None = None,
+        owner: str = "local",
+        by: Asker = ITSELF,
+        story: int | None = None,
     ) -> CampaignReport:
         """Create a campaign and fire it once, however often the same request comes with the same ``key``.
 
         With a ``start`` it is scheduled, and `start` fires it; with ``arm`` it is armed, and `fire_armed` does.
-        ``owner``: the owner of the idempotency key; ``by``: who asks. Raises ``RecordError``
-        if the message, the channels or the times are invalid, ``KeyReused`` if the key belongs to another request, and
-        ``FireFailed``, which says whether the campaign may be firing.
+        ``owner``: the owner of the idempotency key; ``by``: who asks; ``story``: what it is an update of. Raises
+        ``RecordError`` if the message, the channels or the times are invalid, ``KeyReused`` if the key belongs to
+        another request, and ``FireFailed``, which says whether the campaign may be firing.
         """
         request = _one_list_of_channels(request)
         kind = self._kind(request)
         sent = _as(kind, request)
         times = Times.read(sent, self._clock())
         policy: dict[str, Any] = {"page_size": PAGE_SIZE, "kind": request.kind or USUAL, "lane": kind.lane.word}
+        if story is not None:
+            policy[STORY] = story
         quiet = self._quiet.at(kind.quiet_hours)
         policy |= quiet.policy(times.quiet, request.channels) | self.outward.herd.policy(request, kind)
         if quiet.hours is not None or times.moment is not None:

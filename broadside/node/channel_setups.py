@@ -79,6 +79,8 @@ class ChannelSetups:
             push_services=channel.push_services,
             labelled=bool(channel.delivery),
             receipts=self._config.receipts,
+            broadcast_origin=channel.broadcast_origin,
+            manage_origin=channel.manage_origin,
             stamp=stamp(_files(channel)),
         )
 

@@ -44,6 +44,7 @@ from storage.records import DeadStanding
 from storage.store import Store
 from storage.tubes import Tubes
 from transports import registry
+from transports.broadcasts import Broadcasting
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +82,7 @@ class FrontDesk:
         name = config.node.name
         self._checks: dict[str, Callable[..., None]] = {}
         self._renderers: dict[str, Callable[..., Any]] = {}
+        self._broadcasters: dict[str, Broadcasting] = {}
         self._apps: tuple[Pages, Starlette] | None = None
         self.outward = Outward(
             around.store,
@@ -131,6 +133,7 @@ class FrontDesk:
             ring=Ring(store=around.store, node=name, own=lambda: around.own_state.state(False)),
             outward=self.outward,
             proxy=config.proxy,
+            broadcasters=self._broadcasters,
             dry_run=DryRun(
                 platforms={name: channel.platform for name, channel in config.channels.items()},
                 open=lambda name: build_transport(setups.setup(name)),
@@ -153,8 +156,10 @@ class FrontDesk:
 
     def learn_checks(self) -> None:
         """From now on messages can be checked and previewed. Call it once the twins are up."""
-        self._checks.update({name: transport.check for name, transport in self.setups.transports().items()})
-        self._renderers.update({name: transport.preview for name, transport in self.setups.transports().items()})
+        transports = self.setups.transports()
+        self._checks.update({name: transport.check for name, transport in transports.items()})
+        self._renderers.update({name: transport.preview for name, transport in transports.items()})
+        self._broadcasters.update({name: each for name, each in transports.items() if isinstance(each, Broadcasting)})
 
     async def _warm(self) -> None:
         async with trio.open_nursery() as nursery:

@@ -38,6 +38,7 @@ from broadside.newsroom.drills.drill_desk import DrillKeeper
 from broadside.newsroom.guards.canary_desk import stopped_alarms
 from broadside.newsroom.newsroom import Newsroom
 from broadside.newsroom.starts import missed_alarms
+from broadside.newsroom.stories.story_keeper import channel_alarms
 from broadside.node import processes
 from broadside.node.channel_setups import ChannelSetups
 from broadside.node.drill_twins import DrillTwins
@@ -67,6 +68,7 @@ from supervision import (
     Escalated,
     Intensity,
     NotRunning,
+    Parking,
     SupervisionEvent,
     Supervisor,
 )
@@ -258,6 +260,9 @@ class Node:
         children += [self._outward(name) for name in self._desk.outward.actors()]
         if self._config.drill is not None:
             children.append(ChildSpec("drills", lambda: DrillKeeper(self.newsroom.drills, self._measure)))
+        # a mistake about a story ends no node: pushes go on
+        stories = lambda: Parking("stories", lambda _: self.newsroom.story_keeper, observe=self._observe)  # noqa: E731
+        children.append(ChildSpec("stories", stories))
         children.append(ChildSpec("certificate-key", lambda: KeyKeeper(self.newsroom.certificates)))
         if self._config.supervision.spare:
             children.append(ChildSpec("spare-worker", lambda: self._spare))
@@ -469,7 +474,7 @@ class Node:
             async with trio.open_nursery() as nursery:
                 for worker in self._workers:
                     nursery.start_soon(worker.reload, partial(self._hello, worker.name))
-            for name in ("scheduler", "certificate-key", *(["drills"] if config.drill is not None else [])):
+            for name in ("scheduler", "stories", "certificate-key", *(["drills"] if config.drill is not None else [])):
                 await self._again(name)
             for name in outward | set(self._desk.outward.actors()):
                 await self._replace_outward(name, known=name in outward)
@@ -539,6 +544,7 @@ class Node:
         refused = self.newsroom.refused_lines.alarms()
         ours = [
             *self.newsroom.drills.alarms(),
+            *channel_alarms(self.newsroom.stories.places),
             *self._desk.outward.alarms(),
             *self._setbacks.alarms(),
             *log_alarms(logs.troubles()),

@@ -26,6 +26,7 @@ from broadside.pages import (
     login_page,
     operator_pages,
     refused_pages,
+    story_pages,
 )
 from broadside.pages.api_in_process import PageProblem
 from broadside.pages.assets import Assets
@@ -56,6 +57,7 @@ PAGES: tuple[PageRoute, ...] = (
     *refused_pages.PAGES,
     *key_pages.PAGES,
     *drill_pages.PAGES,
+    *story_pages.PAGES,
 )
 """All pages that want a log-in. A page of a new feature is a record more."""
 

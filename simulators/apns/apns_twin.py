@@ -22,6 +22,7 @@ from simulators import reasons
 from simulators import twin_credentials as keys
 from simulators.answers import JSON, STATUS, Rejection, TwinAnswer, scripted
 from simulators.anything import Anything
+from simulators.apns.broadcast_rules import Broadcast, BroadcastChannels
 from simulators.apns.delivery_exports import DeliveryExports
 from simulators.apns.push_rules import SUFFIXES, TOKEN, UUID, is_asleep, judge_delivery, judge_payload, judge_topic
 from simulators.apns.token_verifier import ProviderKey, TokenVerifier
@@ -35,6 +36,7 @@ from simulators.push_certificates import PushCertificate, read_certificate
 from simulators.script_player import ScriptPlayer
 
 _PATH: Final = b"/3/device/"
+_CHANNEL_PATHS: Final = (b"/1/", b"/4/")
 _CACHED: Final = 2048
 
 #: First part of this process's UUIDs; a counter follows, because a random UUID each time costs 4 µs a push.
@@ -96,6 +98,7 @@ class ApnsTwin(Provider):
         self._revoked = revoked
         self._payloads: dict[tuple[bytes, str], Rejection | None] = {}
         self._sleeping: dict[tuple[bytes, str, str | None], bool] = {}
+        self.channels = BroadcastChannels(director.script.broadcast_channels, apps)
         anything = Anything("apns", reasons.APNS, director.script.seed)
         self.player = ScriptPlayer(anything, reasons.APNS_USUAL, reasons.APNS, JSON, ledger, latency)
 
@@ -159,6 +162,8 @@ class ApnsSession:
         """Judge one request, and add it to the ledger if accepted."""
         now = time.time()
         fields = dict(request.fields)
+        if fields[b":path"].startswith(_CHANNEL_PATHS):
+            return self._answer_channels(request, fields, now)
         apns_id = fields.get(b"apns-id")
         verdict = self._judge(request, fields, apns_id, now)
         apns = self._apns
@@ -176,6 +181,73 @@ class ApnsSession:
         self._accept(verdict, token, apns_id, now, request.body)
         answer = TwinAnswer(self._head(200, apns_id), delay=apns.latency())
         return answer if rule is None else scripted(answer, rule, answer.delay)
+
+    def _answer_channels(self, request: ReceivedRequest, fields: dict[bytes, bytes], now: float) -> TwinAnswer:
+        """Answer a request about broadcast channels. Apple echoes its ``apns-request-id``, or makes one."""
+        request_id = fields.get(b"apns-request-id") or _new_id()
+        wanted = self._judge_channels(request, fields, now)
+        if isinstance(wanted, Rejection):
+            return self._refuse(wanted, request_id)
+        apns = self._apns
+        self.streams = apns.streams
+
+        channel, body = "", None
+
+        def carry_out(status: int) -> None:
+            nonlocal channel, body
+            if wanted.what == "broadcast":
+                self._note(wanted, request_id, now, request.body, status)
+            channel, body = apns.channels.carry_out(wanted)
+
+        def accept() -> TwinAnswer:
+            carry_out(200)
+            good = {"make": 201, "delete": 204}.get(wanted.what, 200)
+            named = ((b"apns-channel-id", channel.encode()),) if wanted.what == "make" else ()
+            said = b"" if body is None else msgspec.json.encode(body)
+            json = (JSON,) if said else ()
+            return TwinAnswer((STATUS[good], (b"apns-request-id", request_id), *named, *json), said, apns.latency())
+
+        rule = apns.director.rule_for(wanted.target) if apns.director.script.rules else None
+        if rule is None or rule.answer in ("accept", "slow"):
+            answer = accept()
+            return answer if rule is None else scripted(answer, rule, answer.delay)
+
+        def refuse(status: int, reason: str) -> TwinAnswer:
+            return self._refuse(Rejection(status, reason or str(rule.answer)), request_id, None, rule.retry_after)
+
+        return apns.player.play(rule, wanted.target, carry_out, refuse)
+
+    def _judge_channels(
+        self, request: ReceivedRequest, fields: dict[bytes, bytes], now: float
+    ) -> Broadcast | Rejection:
+        if len(fields) != len(request.fields):
+            return Rejection(400, "DuplicateHeaders", "a header occurs twice")
+        if self._certificate is not None:
+            return Rejection(403, "MissingProviderToken", "broadcasts need a provider token; this is a certificate")
+        authorization = fields.get(b"authorization")
+        verified = self._apns.verifier.verify(None if authorization is None else authorization.decode(), now)
+        if isinstance(verified, Rejection):
+            return verified
+        wanted = self._apns.channels.judge(request, fields)
+        if isinstance(wanted, Broadcast) and verified.key.topics and wanted.app not in verified.key.topics:
+            return Rejection(403, "TopicMismatch", f"key {verified.key.key_id} is not for {wanted.app}")
+        return wanted
+
+    def _note(self, wanted: Broadcast, request_id: bytes, now: float, body: bytes, answered: int) -> None:
+        self._apns.ledger.add(
+            Entry(
+                time=int(now * 1000),
+                token=wanted.channel,
+                kind="channel",
+                id=request_id.decode(),
+                app=wanted.app,
+                answered=answered,
+                expires=wanted.expires * 1000,
+                timestamp=wanted.timestamp,
+                overtaken=self._apns.channels.is_overtaken(wanted),
+                body=body.decode() if self._apns.director.script.bodies else None,
+            )
+        )
 
     def _head(self, status: int, apns_id: bytes) -> tuple[tuple[bytes, bytes], ...]:
         if self._apns.environment == "sandbox":

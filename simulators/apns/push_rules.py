@@ -16,7 +16,7 @@ from simulators.answers import Rejection
 TOKEN: Final = re.compile(r"(?:[0-9a-f]{2}){1,128}")
 UUID: Final = re.compile(rb"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _TOPIC = re.compile(r"[A-Za-z0-9-]+(?:\.[A-Za-z0-9_-]+)*")
-_DIGITS = re.compile(r"0|[1-9][0-9]{0,18}")
+DIGITS: Final = re.compile(r"0|[1-9][0-9]{0,18}")
 _COLLAPSE_LIMIT: Final = 64
 _BODY_LIMIT: Final = 4096
 _VOIP_LIMIT: Final = 5120
@@ -67,7 +67,7 @@ def judge_delivery(kind: str, priority: str | None, expiration: str | None, coll
         return Rejection(400, "BadPriority", f"apns-priority {priority!r}: background needs 5")
     if kind in ("location", "liveactivity") and priority == "1":
         return Rejection(400, "BadPriority", f"apns-priority 1: {kind} needs 5 or 10")
-    if expiration is not None and not _DIGITS.fullmatch(expiration):
+    if expiration is not None and not DIGITS.fullmatch(expiration):
         return Rejection(400, "BadExpirationDate", f"apns-expiration {expiration!r} is not whole seconds")
     if collapse is not None and not 0 < len(collapse.encode()) <= _COLLAPSE_LIMIT:
         return Rejection(
@@ -127,11 +127,12 @@ def _judge_aps(aps: dict[str, Any], kind: str) -> Rejection | None:
     if kind == "widgets" and aps.get("content-changed") is not True:
         return Rejection(400, "InvalidPushType", "widgets: aps has content-changed true")
     if kind == "liveactivity":
-        return _judge_activity(aps)
+        return judge_activity(aps)
     return None
 
 
-def _judge_activity(aps: dict[str, Any]) -> Rejection | None:
+def judge_activity(aps: dict[str, Any]) -> Rejection | None:
+    """Judge the ``aps`` of a Live Activity."""
     event = aps.get("event")
     if event not in ("start", "update", "end"):
         return _bad(f"liveactivity: event {event!r} is not one of start, update, end")

@@ -178,6 +178,8 @@ class Script(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     client_certificates: Literal["none", "accept", "demand"] = "none"
     """APNs: whether TLS asks for a client certificate, and whether a client must have one."""
     certificates: tuple[CertificateRule, ...] = ()
+    broadcast_channels: Count = 10_000
+    """APNs: the most broadcast channels of an app."""
     first_streams: Count | None = None
     """APNs: streams allowed until a request with a valid token succeeds (default 1)."""
     http: Literal["either", "1.1"] = "either"

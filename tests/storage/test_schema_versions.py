@@ -15,13 +15,16 @@ import pytest
 
 from broadside import cli
 from broadside.newsroom.coverage import coverage, verify
+from broadside.newsroom.stories.story_shelf import StoryShelf
 from campaigns.identity import campaign_text
 from storage.embedded import LUA
+from storage.link import Link
+from storage.stories import StoryStore
 from tests.broadside.test_full_memory import Configured
 from tests.broadside.test_node_end_to_end import NodeProcess
 from tests.conftest import Server, linked
 from tests.storage.test_walk_verbs import CAMPAIGN, NOW, House
-from tests.storage.written_folder import CHANNELS, DRAFT, ONCE, OPEN, SUBSCRIBERS, WRITTEN, script, versions
+from tests.storage.written_folder import CHANNELS, DRAFT, ONCE, OPEN, STORY, SUBSCRIBERS, WRITTEN, script, versions
 
 STEPS = sorted(LUA.glob("roles/*/steps/step_*.lua"))
 FIXED = sorted(LUA.glob("roles/*/steps/*.lua"))
@@ -67,10 +70,16 @@ async def test_the_folder_of_every_earlier_version_is_taken_along_with_all_that_
             await the_campaign_is_there(house)
             await it_goes_on_to_its_end(house)
             await newcomers_get_the_next_ids(house)
+            await the_story_is_there(link, int(folder.split("-")[1]))
     finally:
         server.stop()
         server.embedded.remove_runtime()
     assert versions(directory) == (newest("store"), newest("tubes"))
+
+
+async def the_story_is_there(link: Link, version: int) -> None:
+    found = [each.story for each in await StoryShelf(StoryStore(link), lambda: NOW).live()]
+    assert found == ([STORY] if version >= 6 else [])
 
 
 async def the_base_is_there(house: House) -> None:

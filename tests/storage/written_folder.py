@@ -12,13 +12,17 @@ import subprocess
 import tempfile
 from pathlib import Path
 
+import msgspec
 import trio
 
+from broadside.api.story_records import StoryChange
+from broadside.newsroom.stories.story_plan import Card, Story, with_update
 from campaigns.message import Message
 from campaigns.recipient import pack_recipients, unpack_recipients
 from storage.access import AccessStore, AuditRow, KeyRow
 from storage.drafts import DraftStore
 from storage.records import Once, Remainder, Settlement, Task, attempt
+from storage.stories import StoryStore
 from storage.tarantool_program import tarantool
 from tests.conftest import Server, linked
 from tests.storage.test_walk_verbs import CAMPAIGN, NOW, House
@@ -29,6 +33,16 @@ SUBSCRIBERS = 12
 PAGE = 4
 ONCE = Once("newsroom", "key-1", {"title": "digest"})
 DRAFT = CAMPAIGN + 1
+STORY = with_update(
+    Story(
+        id=CAMPAIGN + 2, title="Cup final", created_at=NOW, created_by="Ana", cards=[Card(channel="ios", place="app")]
+    ),
+    "update",
+    StoryChange(state={"score": "1:0"}),
+    NOW,
+    ("ana", "Ana", False),
+    "",
+)
 KEY = KeyRow("k3xm4taq", "hash", "Ana", "editor", NOW, ["ios"])
 OPEN = "box.cfg({work_dir = arg[1], log_level = 1, feedback_enabled = box.internal.feedback_daemon and false})\n"
 SNAPSHOT = OPEN + "box.snapshot() os.exit(0)"
@@ -79,6 +93,7 @@ async def fill(server: Server) -> None:
         access = AccessStore(link)
         await access.add(KEY)
         await access.add_ticket("session", "session", KEY.id, NOW + 1000, NOW)
+        await StoryStore(link).save(STORY.id, 0, msgspec.json.encode(STORY).decode(), NOW, live=True)
         await DraftStore(link).save("k7r2m5qpx4n3a", 0, "Storm", "{}", KEY.name, NOW)
         await access.record(AuditRow(0, NOW, "n1", KEY.id, KEY.name, "POST /v1/campaigns", "c", 201, {}))
 

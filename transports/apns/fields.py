@@ -31,3 +31,8 @@ ENVIRONMENTS = {
 EXPORT_TOKEN = CredentialField("token", "a file with the data export token from the CloudKit console", file=True)
 DELIVERY = (EXPORT_TOKEN, replace(TEAM, required=False), DELIVERY_EXPIRES, DELIVERY_ORIGIN)
 """The entries of a channel's ``delivery`` table. Without a team there, it is that of the credentials."""
+MANAGEMENT = {
+    "production": "https://api-manage-broadcast.push.apple.com:2196",
+    "sandbox": "https://api-manage-broadcast.sandbox.push.apple.com:2195",
+}
+"""Where broadcast channels are made and deleted. Broadcasts themselves go where pushes go."""

@@ -36,11 +36,12 @@ class Push(NamedTuple):
     body: bytes
 
 
-def render(message: Message, presentation: Presentation = Presentation.AWAKE) -> Push:
+def render(message: Message, presentation: Presentation = Presentation.AWAKE, most: int | None = None) -> Push:
     """Build headers and body. Without options: an alert with the default sound, delivered at once.
 
-    ``url``, ``image`` and the app's own keys stand beside ``aps``. Raises ``PayloadError`` naming the key, its value
-    and the remedy if Apple would refuse the message, or would take it and show it wrongly.
+    ``most``: octets of the body, if not the push type's own number. ``url``, ``image`` and the app's own keys stand
+    beside ``aps``. Raises ``PayloadError`` naming the key, its value and the remedy if Apple would refuse the message,
+    or would take it and show it wrongly.
     """
     given = message.options.get("apns", {})
     options = read(given)
@@ -70,9 +71,10 @@ def render(message: Message, presentation: Presentation = Presentation.AWAKE) ->
     if not body:
         raise PayloadError("message.data: is empty, and an mdm push has nothing else; give it the key mdm")
     encoded = _encode(body)
-    if (over := len(encoded) - kind.limit) > 0:
+    most = most or kind.limit
+    if (over := len(encoded) - most) > 0:
         what = ("" if options.push_type == "alert" else f" as {options.push_type}") + (", asleep" if asleep else "")
-        said = f"{len(encoded)} bytes for APNs, which takes {kind.limit}{what}: {over} too many"
+        said = f"{len(encoded)} bytes for APNs, which takes {most}{what}: {over} too many"
         raise PayloadError(f"message: {said}; shorten it")
     return Push(options.push_type, priority, options.collapse_id or message.collapse, encoded)
 

@@ -35,6 +35,7 @@ PLATFORM = Platform(
     token=tokens.token,
     tokens=tokens.tokens,
     options=options.read,
+    keys=frozenset({"broadcast_origin", "manage_origin"}),
     sleeps=True,
     message_id=apns_id.apns_id,
     delivery=DeliveryReports(fields.DELIVERY, build_delivery, by_campaign=False),

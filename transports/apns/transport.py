@@ -20,9 +20,10 @@ from campaigns.recipient import Recipient
 from transports import editions
 from transports.apns import certificate, credentials, outcomes, payload
 from transports.apns.apns_id import apns_id_prefix, apns_ids
+from transports.apns.broadcast_channels import ApnsBroadcasts
 from transports.apns.certificate import Certificate
 from transports.apns.credentials import ProviderToken
-from transports.apns.fields import ENVIRONMENTS
+from transports.apns.fields import ENVIRONMENTS, MANAGEMENT
 from transports.apns.options import WHERE
 from transports.apns.payload import Push
 from transports.apns.push_types import PUSH_TYPES
@@ -55,16 +56,22 @@ class ApnsTransport:
     """Apple names no rate."""
 
     def __init__(
-        self, topic: str, credential: ProviderToken | Certificate, pool: Pool, clock: Clock = wall_clock
+        self,
+        topic: str,
+        credential: ProviderToken | Certificate,
+        pool: Pool,
+        clock: Clock = wall_clock,
+        broadcasts: ApnsBroadcasts | None = None,
     ) -> None:
         """``topic``: the app's bundle id. ``credential``: the pool shows a certificate, its rules are checked here.
 
-        ``clock``: ms UTC.
+        ``clock``: ms UTC. ``broadcasts``: the app's broadcast channels, with a signing key.
         """
         self.shared = credential if isinstance(credential, ProviderToken) else None
         """The provider token; None: the connections use a client certificate."""
         self.pool = pool
         self._certificate = credential if isinstance(credential, Certificate) else None
+        self._broadcasts = broadcasts
         self._clock = clock
         self._topic = topic
         self._messages: Messages[Push] = Messages()
@@ -100,6 +107,13 @@ class ApnsTransport:
     def load(self) -> Load:
         """What the connections wait for (``Pooling``)."""
         return self.pool.load
+
+    def broadcasts(self) -> ApnsBroadcasts:
+        """Return the app's broadcast channels (``Broadcasting.broadcasts``)."""
+        if self._broadcasts is None:
+            remedy = "give the channel key, key_id and team_id"
+            raise CredentialsError(f"credentials.certificate: Apple takes broadcasts only with a signing key; {remedy}")
+        return self._broadcasts
 
     def probe(self) -> None:
         """Ask silent connections whether they are alive (``Pooling``)."""
@@ -274,7 +288,17 @@ def build(
         timing=timing or Timing(deadline=settings.deadline, idle=IDLE),
         backoff=backoff,
     )
-    transport = ApnsTransport(settings.app, credential, pool)
+    broadcasts = None
+    if isinstance(credential, ProviderToken):
+        broadcasts = ApnsBroadcasts(
+            settings.app,
+            credential,
+            sends=settings.broadcast_origin or settings.origin or ENVIRONMENTS[environment],
+            manages=settings.manage_origin or settings.origin or MANAGEMENT[environment],
+            ca=settings.ca,
+            proxy=settings.proxy,
+        )
+    transport = ApnsTransport(settings.app, credential, pool, broadcasts=broadcasts)
     if settings.warm_up is not None:
         if _hex([settings.warm_up]) is None:
             raise CredentialsError(f'warm_up: "{settings.warm_up}" is not a hexadecimal device token')

@@ -103,6 +103,15 @@ from broadside.api.outward_records import (
 )
 from broadside.api.preview_report import ChannelPreview, PreviewReport, TextPreview
 from broadside.api.ring_state import ActorState, ChannelFlow, NodeState, ProcessState, RingNode, RingState
+from broadside.api.story_records import (
+    BroadcastPlace,
+    StoryCard,
+    StoryChange,
+    StoryPage,
+    StoryReport,
+    StoryRequest,
+    StoryUpdate,
+)
 from broadside.api.subscriber import Subscriber
 from campaigns.channel_state import ChannelState
 from campaigns.message import Message, Text
@@ -289,7 +298,56 @@ _DRILL = DrillRecord(
     slower="",
 )
 
+_CHANGE = StoryChange(state={"score": "2:1"}, message=Message(title="Goal", body="2:1"), loud=True)
+_STORY = StoryReport(
+    id="c5dq2j7vx3mna",
+    title="Cup final",
+    state="open",
+    cards=[
+        StoryCard(
+            channel="ios-news",
+            place="com.example.news at api-manage-broadcast.push.apple.com:2196",
+            broadcast="dHN0LXNyY2gtY2hubA==",
+            state="ready",
+        )
+    ],
+    fallback=["android-news"],
+    stored=True,
+    updates=[
+        StoryUpdate(
+            number=2,
+            event="update",
+            at=_AT,
+            by="Ana",
+            timestamp=_AT // 1000,
+            state="sent",
+            campaign=_ID,
+            change=_CHANGE,
+        )
+    ],
+    created_at=_AT - 60_000,
+    created_by="Ana",
+    changed_at=_AT,
+)
+
 EXAMPLES: Mapping[Any, Any] = {
+    StoryChange: _CHANGE,
+    StoryRequest: StoryRequest(title="Cup final", channels=["ios-news", "android-news"], change=_CHANGE),
+    StoryReport: _STORY,
+    StoryPage: StoryPage(
+        items=[_STORY],
+        places=[
+            BroadcastPlace(
+                place="com.example.news at api-manage-broadcast.push.apple.com:2196",
+                channels=3,
+                limit=10_000,
+                ours=2,
+                unknown=["Zm9yZWlnbi1jaGFubmVsMQ=="],
+                at=_AT,
+            )
+        ],
+        next=None,
+    ),
     dict[str, Any]: {"openapi": "3.1.0"},
     Health: Health(ok=True),
     LoginRequest: LoginRequest(key="bsk_k3xm4taq_6fD0…"),
@@ -588,6 +646,8 @@ EXAMPLES: Mapping[Any, Any] = {
         devices=[],
         push_services=[],
         origin=None,
+        broadcast_origin=None,
+        manage_origin=None,
         zone=None,
         delivery=[],
     ),

@@ -80,6 +80,9 @@ class Route(Generic[A]):
 
 PATH: Mapping[str, Any] = {
     "id": Annotated[str, Meta(pattern="^[a-zA-Z2-7]{13}$", description="A campaign's id.", examples=["2qbsgz3kxm4ta"])],
+    "story_id": Annotated[
+        str, Meta(pattern="^[a-zA-Z2-7]{13}$", description="A story's id.", examples=["c5dq2j7vx3mna"])
+    ],
     "draft_id": Annotated[str, Meta(pattern="^[a-z2-7]{13}$", description="A draft's id.", examples=["k7r2m5qpx4n3a"])],
     "name": Annotated[str, Meta(min_length=1, description="A node's name.", examples=["n2"])],
     "key_id": Annotated[str, Meta(min_length=1, max_length=80, description="A key's id.", examples=["k3xm4taq"])],

@@ -56,12 +56,15 @@ from broadside.api.operations import (
 from broadside.api.outward_records import FeedLine, HerdReport, LoadNoted, LoadRequest, RateRequest, Webhooks
 from broadside.api.preview_report import PreviewReport
 from broadside.api.ring_state import RingState
+from broadside.api.story_records import StoryChange, StoryPage, StoryReport, StoryRequest
 from broadside.api.subscriber import MAX_SUBSCRIBERS, MAX_TOKEN, Subscriber
 from broadside.api.v1.route import Route
 
 NO_CAMPAIGN = {404: "There is no such campaign."}
 NO_CHANNEL = {404: "This node has no such channel."}
 LEDGER = {**NO_CAMPAIGN, 409: "The campaign's ledger has left the store: the error says where it is."}
+LARGEST_STORY = 128 * 1024
+"""Bytes of a story's request: an audience, and texts in many languages."""
 SHORTEN = "shorten the message: no platform takes this much"
 
 Cursor = Annotated[str, Meta(max_length=64, description="The `next` of the answer before.")]
@@ -90,6 +93,13 @@ class DraftsQuery(_Query, frozen=True, kw_only=True):
     """Which drafts."""
 
     limit: Annotated[int, Meta(ge=1, le=100)] = 100
+    cursor: Cursor = ""
+
+
+class StoriesQuery(_Query, frozen=True, kw_only=True):
+    """Which stories."""
+
+    limit: Annotated[int, Meta(ge=1, le=100)] = 20
     cursor: Cursor = ""
 
 
@@ -369,6 +379,59 @@ DRILL_START = Route(
     errors={409: "There can be none now: a campaign is being sent, or a drill, or the node has no simulators."},
     repeat="node",
 )
+NO_STORY = {404: "There is no such story."}
+STORIES = Route(
+    method="GET",
+    path="/v1/stories",
+    scope="viewer",
+    summary="List stories, the last changed first, and how many broadcast channels each app has.",
+    query=StoriesQuery,
+    answer=StoryPage,
+)
+STORY = Route(
+    method="GET",
+    path="/v1/stories/{story_id}",
+    scope="viewer",
+    summary="Show a story: its cards, and what became of its updates.",
+    answer=StoryReport,
+    errors=NO_STORY,
+)
+STORY_OPEN = Route(
+    method="POST",
+    path="/v1/stories",
+    scope="editor",
+    summary="Open a story: one card on every lock screen that follows it, elsewhere pushes that replace each other.",
+    body=StoryRequest,
+    noun="story",
+    answer=StoryReport,
+    status=201,
+    largest=LARGEST_STORY,
+    too_large="shorten it: Apple takes 5,120 bytes",
+    errors={409: "There are 1,000 stories already, or this node does not serve one of the channels."},
+    repeat="store",
+    noted=("title", "channels", "change.message.title"),
+)
+
+
+def _story(act: str, summary: str) -> Route[StoryReport]:
+    return Route(
+        method="POST",
+        path=f"/v1/stories/{{story_id}}/{act}",
+        scope="editor",
+        summary=summary,
+        body=StoryChange,
+        noun="story's change",
+        answer=StoryReport,
+        largest=LARGEST_STORY,
+        too_large="shorten it: Apple takes 5,120 bytes",
+        errors={**NO_STORY, 409: "The story has ended, or this node does not serve one of its channels."},
+        repeat="store",
+        noted=("message.title",),
+    )
+
+
+STORY_UPDATE = _story("update", "Update a story: its cards by one request, other phones by a campaign.")
+STORY_END = _story("end", "End a story, with what it shows last.")
 
 
 def _move(act: str, summary: str, conflict: str) -> Route[CampaignReport]:
@@ -884,6 +947,11 @@ TABLE: tuple[Route[Any], ...] = (
     CERTIFICATE_KEY,
     DRILLS,
     DRILL_START,
+    STORIES,
+    STORY,
+    STORY_OPEN,
+    STORY_UPDATE,
+    STORY_END,
     PAUSE,
     RESUME,
     FIRE_ARMED,

@@ -6,7 +6,7 @@ local schema = {}
 
 local STEPS = {
     require('roles.store.steps.step_1'), require('roles.store.steps.step_2'), require('roles.store.steps.step_3'),
-    require('roles.store.steps.step_4'), require('roles.store.steps.step_5'),
+    require('roles.store.steps.step_4'), require('roles.store.steps.step_5'), require('roles.store.steps.step_6'),
 }
 
 -- Bring the spaces to the newest version. Returns it.
