@@ -108,6 +108,12 @@ class NodeProcess:
             self.process.send_signal(number)
         return self.process.wait(60)
 
+    def kill(self) -> None:
+        """End it if it still runs; nothing is asked of it any more."""
+        if self.process is not None and self.process.poll() is None:
+            self.process.kill()
+            self.process.wait(10)
+
     def ledger(self) -> Counter[str]:
         """Accepted pushes by token, over both twins."""
         accepted: Counter[str] = Counter()
@@ -128,9 +134,7 @@ class NodeProcess:
 def node(tmp_path: Path) -> Iterator[NodeProcess]:
     node = NodeProcess(tmp_path)
     yield node
-    if node.process is not None and node.process.poll() is None:
-        node.process.kill()
-        node.process.wait(10)
+    node.kill()
 
 
 def lives(pid: int) -> bool:

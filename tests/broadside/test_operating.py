@@ -13,6 +13,7 @@ import pytest
 
 from broadside import cli
 from storage.embedded import LUA
+from storage.tarantool_program import tarantool
 from tests.broadside.test_node_end_to_end import NodeProcess, slow
 
 SUBSCRIBERS = 4000
@@ -51,7 +52,8 @@ def written(node: NodeProcess, script: str) -> None:
     head += "box.cfg({work_dir = arg[2], log_level = 1, feedback_enabled = box.internal.feedback_daemon and false})\n"
     file.write_text(f"{head}{script}\nos.exit(0)\n")
     folder = node.data / "tarantool"
-    done = subprocess.run(["tarantool", str(file), str(LUA), str(folder)], capture_output=True, text=True, timeout=60)
+    command = [tarantool() or "tarantool", str(file), str(LUA), str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
 
 

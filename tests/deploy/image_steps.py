@@ -128,15 +128,17 @@ def start(stage: Stage, base: Path) -> subprocess.Popen[bytes]:
         f"exec chroot {root} setpriv --reuid={user} --regid={group} --clear-groups --bounding-set=-all --inh-caps=-all "
         f"--no-new-privs sh -c {shlex.quote(f'cd {stage.folder} && exec {shlex.join(command)}')}"
     )
-    inside = ["unshare", "-m", "-n", "-p", "-f", "--kill-child", "--propagation", "private", "sh", "-e", "-c"]
+    inside = ["unshare", "-m", "-n", "-p", "-f", "--kill-child", "--propagation", "private"]
+    inside += ["sh", "-e", "-c", "\n".join(script)]
     return subprocess.Popen(
         inside, env=stage.environment, stdout=(base / "output").open("wb"), stderr=subprocess.STDOUT
     )
 
 
-def first_process(holder: subprocess.Popen[bytes]) -> int:
+def first_process(holder: subprocess.Popen[bytes], output: Path) -> int:
     """The id, out here, of the process that is number 1 in there."""
     while not (found := Path(f"/proc/{holder.pid}/task/{holder.pid}/children").read_text().split()):
+        assert holder.poll() is None, output.read_text()
         time.sleep(0.05)
     return int(found[0])
 
@@ -160,10 +162,11 @@ def main() -> None:
         holder = start(stage, base)
         try:
             check = json.loads(stage.settings["HEALTHCHECK"].rpartition("CMD ")[2])
-            pid = first_process(holder)
+            pid = first_process(holder, base / "output")
             deadline = time.monotonic() + 120
-            while inside(pid, stage, *check).returncode and time.monotonic() < deadline:
+            while inside(pid, stage, *check).returncode:
                 assert holder.poll() is None, (base / "output").read_text()
+                assert time.monotonic() < deadline, (base / "output").read_text()
                 time.sleep(0.5)
             say("the health check answers")
             broadside, where = "/opt/broadside/bin/broadside", ["--data", "/var/lib/broadside/node"]

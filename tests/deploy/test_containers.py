@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from ipaddress import ip_address, ip_network
 from pathlib import Path
@@ -50,6 +51,16 @@ COMPOSED: dict[str, Any] = documents(COMPOSE)[0]
 OBJECTS: list[Any] = [each for file in MANIFESTS for each in documents(file)]
 SETS = [each for each in OBJECTS if each["kind"] == "StatefulSet"]
 CONFIGURATION: dict[str, str] = next(each for each in OBJECTS if each["kind"] == "ConfigMap")["data"]
+
+
+def test_the_image_is_built_from_all_that_the_wheel_is_made_of() -> None:
+    """A file that pyproject.toml includes and .dockerignore kept away stopped the build."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    wheel = project["tool"]["hatch"]["build"]["targets"]["wheel"]
+    wanted = {*wheel["packages"], *wheel["force-include"], project["project"]["readme"], "pyproject.toml"}
+    wanted |= set(project["project"]["license-files"])
+    let_in = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
+    assert let_in == wanted
 
 
 # -- schemas ---------------------------------------------------------------------------------------------------------

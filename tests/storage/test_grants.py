@@ -13,6 +13,7 @@ import trio
 import trio_asyncio
 
 from storage.embedded import LUA, Embedded
+from storage.tarantool_program import tarantool
 from tests.conftest import Server
 
 PEERS = "a-password-of-the-peers"
@@ -61,7 +62,7 @@ def listed(server: Server, folder: Path) -> Any:
     server.stop()
     script = folder / "list.lua"
     script.write_text(LIST)
-    command = ["tarantool", str(script), str(LUA), str(server.embedded.directory)]
+    command = [tarantool() or "tarantool", str(script), str(LUA), str(server.embedded.directory)]
     return json.loads(subprocess.run(command, capture_output=True, text=True, timeout=30, check=True).stdout)
 
 

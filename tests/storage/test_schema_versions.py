@@ -167,7 +167,10 @@ def test_a_node_refuses_the_base_of_a_newer_broadside_in_one_plain_sentence(tmp_
     script(NEWER, directory)
     node.start()
     assert node.process is not None
-    assert node.process.wait(60) == 1
+    try:
+        assert node.process.wait(100) == 1
+    finally:
+        node.kill()
     said = node.output.read_text()
     found = re.search(r"the store has schema (\d+), this Broadside knows (\d+): start a newer Broadside", said)
     assert found, said
@@ -187,7 +190,7 @@ def test_a_whole_node_goes_on_with_the_folder_that_the_version_before_left(
     (node.data / "tarantool").chmod(0o700)
     node.start()
     try:
-        node.wait_for("serving;", 60)
+        node.wait_for("serving;", 90)
         assert node.api("/v1/subscribers/count")["total"] == SUBSCRIBERS
         id = campaign_text(CAMPAIGN)
         node.until(lambda: node.api(f"/v1/campaigns/{id}")["state"] == "done", "end of the campaign under way", 60)
@@ -204,8 +207,7 @@ def test_a_whole_node_goes_on_with_the_folder_that_the_version_before_left(
         assert '"epoch":1' in capfd.readouterr().out, "the same owner goes on"
         assert node.end() == 0
     finally:
-        if node.process is not None and node.process.poll() is None:
-            node.process.kill()
+        node.kill()
     assert versions(node.data / "tarantool") == (newest("store"), newest("tubes"))
 
 

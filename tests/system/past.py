@@ -18,6 +18,7 @@ import trio
 from campaigns.identity import campaign_text
 from storage.embedded import LUA
 from storage.errors import StorageError
+from storage.tarantool_program import tarantool
 from tests.system.faults import fault
 from tests.system.processes import Failed, until
 
@@ -70,7 +71,7 @@ def fill(folder: Path, memory: int, campaigns: int) -> None:
     with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
         script.write(_FILL)
         script.flush()
-        command = ["tarantool", script.name, str(LUA), str(folder), str(memory), str(campaigns), str(PAGES)]
+        command = [tarantool() or "tarantool", script.name, str(LUA), *map(str, (folder, memory, campaigns, PAGES))]
         done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     if done.returncode != 0:
         raise Failed(f"the past cannot be written: {done.stderr[-400:]}")
