@@ -49,7 +49,14 @@ async def made(api: httpx.AsyncClient, role: str, **more: Any) -> tuple[str, dic
 
 
 async def test_each_role_reaches_the_routes_of_its_scopes_and_no_other(api: httpx.AsyncClient) -> None:
-    names = {"id": "aaaaabcdefghi", "name": "n9", "channel": "ios", "key_id": "k3xm4taq", "draft_id": "k7r2m5qpx4n3a"}
+    names = {
+        "id": "aaaaabcdefghi",
+        "name": "n9",
+        "channel": "ios",
+        "key_id": "k3xm4taq",
+        "draft_id": "k7r2m5qpx4n3a",
+        "story_id": "aaaaabcdefghi",
+    }
     for role, scopes in ROLES.items():
         _, key = await made(api, role)
         for route in TABLE:
@@ -339,7 +346,13 @@ async def test_an_apps_key_reads_only_what_its_backend_needs(api: httpx.AsyncCli
     """Issues 22 and 25."""
     _, key = await made(api, "app")
     assert (await api.post("/v1/subscribers", json=subscriber(1), headers=key)).json() == {"inserted": 1, "updated": 0}
-    names = {"id": "aaaaabcdefghi", "name": "n9", "channel": "ios", "draft_id": "k7r2m5qpx4n3a"}
+    names = {
+        "id": "aaaaabcdefghi",
+        "name": "n9",
+        "channel": "ios",
+        "draft_id": "k7r2m5qpx4n3a",
+        "story_id": "aaaaabcdefghi",
+    }
     reading = [route for route in TABLE if route.method == "GET" and route.scope is not None]
     assert {
         route.path for route in reading if (await api.get(route.path.format(**names), headers=key)).status_code != 403

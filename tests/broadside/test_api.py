@@ -128,7 +128,9 @@ async def test_only_health_is_told_without_the_key(api: httpx.AsyncClient, app: 
             assert isinstance(route, Route)
             if route.path in PUBLIC:
                 continue
-            path = route.path_format.format(id="aaaaabcdefghi", name="n2", channel="ios", key_id="k", draft_id="d")
+            path = route.path_format.format(
+                id="aaaaabcdefghi", name="n2", channel="ios", key_id="k", draft_id="d", story_id="s"
+            )
             for method in route.methods or ():
                 answer = await api.request(method, path, headers=headers)
                 assert answer.status_code == 401, f"{method} {path}"
@@ -399,7 +401,9 @@ async def test_a_parameter_that_nobody_knows_is_an_error_on_every_route(api: htt
         assert isinstance(route, Route)
         if route.path in PUBLIC:
             continue  # whoever probes may add what keeps caches away
-        path = route.path_format.format(id="aaaaabcdefghi", name="n2", channel="ios", key_id="k", draft_id="d")
+        path = route.path_format.format(
+            id="aaaaabcdefghi", name="n2", channel="ios", key_id="k", draft_id="d", story_id="s"
+        )
         for method in (route.methods or set()) - {"HEAD"}:
             answer = await api.request(method, path, params={"limitt": "1"})
             assert (answer.status_code, answer.json()["field"]) == (400, "limitt"), f"{method} {path}"

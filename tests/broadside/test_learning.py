@@ -177,6 +177,6 @@ def test_a_browsers_pushes_weigh_what_their_encryption_costs() -> None:
     state = NodeState(channels=[flow], processes=[ProcessState(name="node"), ProcessState(name="worker-1")])
     node = RingNode(name="n1", status="alive", state=state)
     found = outlook(node, state, NodeExperience(), {"web": 450}, 0.0)
-    assert found.pipes["web"].weight == 5.0
+    assert found.pipes["web"].weight == 6.0
     course = run(found.speed, {"web": replace(found.pipes["web"], by_streams=1e9, by_window=1e9)}, {"web": 100_000})
     assert course["web"].bottleneck == "cpu"

@@ -3,10 +3,12 @@ ids, files and dates. docs/backup.md and docs/deploy.md have tests of their own 
 
 from __future__ import annotations
 
+import base64
 import csv
 import json
 import re
 import shlex
+import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import chdir
@@ -14,6 +16,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
 from broadside import cli
 from broadside.demo import samples
@@ -197,6 +200,28 @@ def test_operating(follow: Follow) -> None:
 
 
 @pytest.mark.timeout(240)
+@pytest.mark.skipif(shutil.which("curl") is None, reason="there is no curl")
+def test_operating_by_curl(follow: Follow) -> None:
+    reader = follow("docs/operating.md")
+    block = next(block for language, block in BLOCK.findall(reader.text) if language == "sh" and "curl -H" in block)
+    phone = json.dumps({"channel": "ios-news", "token": "77ab" * 16})
+    (reader.node.folder / "phones.ndjson").write_text(f"{phone}\n")
+    here = {
+        "http://127.0.0.1:8765": reader.node.url(), "8d1f…": "8d1f" * 16, "curl ": "curl --fail-with-body -sS ",
+        "2026-12-01T08": f"{datetime.now(UTC) + timedelta(days=2):%Y-%m-%dT08}",
+    }  # fmt: skip
+    for place, mine in here.items():
+        assert place in block
+        block = block.replace(place, mine)
+    done = subprocess.run(
+        ["sh", "-e", "-c", block], cwd=reader.node.folder, capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert reader.node.api("/v1/subscribers/count")["total"] == PHONES + 2
+    assert {each["state"] for each in reader.node.api("/v1/campaigns")["items"]} >= {"scheduled"}
+
+
+@pytest.mark.timeout(240)
 def test_campaigns(follow: Follow) -> None:
     reader = follow("docs/campaigns.md")
     reader.run("broadside fire --title Goal")
@@ -257,3 +282,18 @@ def test_troubleshooting(follow: Follow) -> None:
     reader = follow("docs/troubleshooting.md")
     reader.run("broadside dead list")
     assert reader.left == []
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="there is no openssl")
+def test_the_keys_of_the_page_on_web_push(tmp_path: Path) -> None:
+    """The second command prints the first one's key as a browser wants it."""
+    lines = re.findall(r"^ *(openssl .*)$", (ROOT / "docs/webpush.md").read_text(), re.M)
+    done = subprocess.run(
+        ["sh", "-e", "-c", "\n".join(lines)], cwd=tmp_path, capture_output=True, text=True, check=True, timeout=60
+    )
+    file = tmp_path / "vapid.pem"
+    key = load_pem_private_key(file.read_bytes(), None)
+    point = key.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
+    assert len(lines) == 2
+    assert done.stdout == base64.urlsafe_b64encode(point).decode().rstrip("=")
+    assert file.stat().st_mode & 0o777 == 0o600

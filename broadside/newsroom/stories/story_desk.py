@@ -220,4 +220,6 @@ def parse_story(text: str) -> int:
         return parse_campaign(text)
     except ValueError:
         what = f'"{text[:40]}" is not a story\'s id'
-        raise RecordError(Problem("id", what, f"13 letters and digits, as in {campaign_text(7)}", text[:40])) from None
+        raise RecordError(
+            Problem("story_id", what, f"13 letters and digits, as in {campaign_text(7)}", text[:40])
+        ) from None

@@ -46,7 +46,7 @@ class StoryShelf:
         row = await self._store.get(id)
         if row is None:
             what, remedy = f"no story {campaign_text(id)}", "`story list` shows the ids"
-            raise Conflict(what, remedy, missing=True, field="id", value=campaign_text(id))
+            raise Conflict(what, remedy, missing=True, field="story_id", value=campaign_text(id))
         return _kept(row)
 
     async def find(self, id: int) -> Kept | None:
