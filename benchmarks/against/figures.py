@@ -45,6 +45,7 @@ SHAPES: Final[Mapping[str, Shape]] = {
     "choices": Shape(("choice", "value"), {**_PUSH, "rss_mb": "MB"}, arguments=("--rounds", "1")),
     "classes": PLAIN,
     "events": PLAIN,
+    "failover": Shape(("failover",), {"pushes_per_second": RATE, "leader": "µs", "replicas": "µs"}),
     "forecast": Shape(("number",), {"error": ""}),
     "import": PLAIN,
     "lanes": Shape(("rate", "walked"), {"first_ms": "ms"}),

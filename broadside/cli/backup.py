@@ -148,8 +148,9 @@ def _content_of(folder: DataFolder) -> str:
     skeleton = {"lock", "logs", "twins", ".tarantool-restoring", "lost+found"}
     if not folder.root.exists():
         return ""
-    if folder.tarantool.is_dir() and not any(folder.tarantool.iterdir()):
-        skeleton.add(folder.tarantool.name)
+    for part in (folder.tarantool, folder.credentials):
+        if part.is_dir() and not any(part.iterdir()):
+            skeleton.add(part.name)
     return min((path.name for path in folder.root.iterdir() if path.name not in skeleton), default="")
 
 

@@ -59,6 +59,7 @@ def report(state: str = "done", delivered: int = 98, **more: Any) -> dict[str, A
         "texts_version": 0,
         "corrected_by": None,
         "corrects": None,
+        "delivery": {},
         "cut": None,
         "unserved": {},
         "notes": [],
