@@ -100,6 +100,15 @@ async def test_the_twin_decrypts_every_push_once_whichever_push_service_it_goes_
         assert sending.traffic.connections == sending.wanted == 5
 
 
+async def test_a_push_service_that_gets_its_first_push_is_not_away(against: Any, make_batch: Any) -> None:
+    """Once another one was connected, it had been away for ever, and its pushes waited for half a minute."""
+    async with against() as (sending, pushes):
+        for service in "09c":
+            outcomes = await sending.send(make_batch(tokens=[sample(n, service) for n in range(8)], message=MESSAGE))
+            assert (outcomes.delivered, outcomes.exceptions) == (8, [])
+        assert len(pushes()) == 24
+
+
 async def test_a_real_browsers_subscription_is_accepted_unopened(against: Any, make_batch: Any) -> None:
     """As a drill sends it: nobody but the browser has its key."""
     real = sample(5, "0").replace("50#", "x0#", 1)

@@ -27,7 +27,7 @@ class PushService:
         self.pool = pool
         self.users = 0
         """ByService of batches that are with it."""
-        self.used = trio.current_time()
+        self.used = self.opened = trio.current_time()
         self.closed_until = -math.inf
         """It has asked for a pause until then, on ``trio.current_time()``."""
         self.refuses: str | None = None
@@ -53,7 +53,8 @@ class PushServices:
 
     def away(self, service: PushService) -> bool:
         """Whether a service was not reachable for a while, and another one is."""
-        lost = service.pool.outage is not None and trio.current_time() - service.pool.outage_since > PATIENCE
+        since = max(service.opened, service.pool.outage_since)  # a pool that has not begun knows no time
+        lost = service.pool.outage is not None and trio.current_time() - since > PATIENCE
         return lost and any(each.pool.outage is None for each in self._open.values())
 
     async def run(self, ready: Callable[[], None]) -> None:
