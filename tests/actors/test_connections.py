@@ -15,7 +15,7 @@ from tests.actors.distant_provider import DistantProvider
 from transports.http2.growth import AHEAD, BUSY, IDLE
 
 BODY = 1_024
-SLOW = 0.005
+SLOW = 0.02
 """Seconds of the sink's turns: these tests last for minutes."""
 WINDOW = DistantNetwork(round_trip=0.06, window=65_535)
 STREAMS = DistantNetwork(round_trip=0.06, window=1 << 24, streams=100)
