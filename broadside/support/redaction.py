@@ -110,4 +110,5 @@ def looks_secret(word: str) -> bool:
 
 def _mixed(word: str) -> bool:
     digits, letters = any(c.isdigit() for c in word), any(c.isalpha() for c in word)
-    return (digits and letters) or len(_HUMP.findall(word)) >= 4
+    lower, upper = any(c.islower() for c in word), sum(c.isupper() for c in word)
+    return (digits and letters) or len(_HUMP.findall(word)) >= 4 or (lower and 3 * upper > len(word))
