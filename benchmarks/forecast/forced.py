@@ -217,7 +217,7 @@ def _cpu(rng: random.Random) -> Forced:
             sink = stack.enter_context(rig.sink("counting"))
             os.sched_setaffinity(0, set(others) or {first})
             client = stack.enter_context(rig.node(sink))
-            rig.fill(client, 150_000)
+            rig.fill(client, 600_000)  # the kernel may leave the node half a core, however many spin
             spinners = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(busy)]
             for each in spinners:
                 stack.callback(each.wait)
