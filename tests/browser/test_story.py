@@ -38,6 +38,7 @@ def phones(page: Page) -> int:
 
 
 def hold(page: Page, ms: int) -> None:
+    page.wait_for_timeout(1000)  # an answer to what was just written moves the button away from under the pointer
     page.locator("#fire-button").hover()
     page.mouse.down()
     page.wait_for_timeout(ms)
