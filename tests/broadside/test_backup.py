@@ -20,6 +20,7 @@ import trio
 from benchmarks.ring.cluster import Cluster
 from broadside import cli
 from broadside.demo import samples
+from campaigns.tally import ENDS
 from storage.endpoint import Endpoint
 from storage.link import Link
 from storage.store import Store
@@ -84,7 +85,7 @@ def settled_by(node: NodeProcess) -> int:
     """How many of its campaign's recipients have an outcome, as the node says."""
     (line,) = node.api("/v1/campaigns")["items"]
     tallies = node.api(f"/v1/campaigns/{line['id']}")["channels"].values()
-    return SUBSCRIBERS - sum(tally["remaining"] for tally in tallies)
+    return sum(tally[outcome] for tally in tallies for outcome in ENDS)
 
 
 @pytest.mark.timeout(300)
