@@ -38,11 +38,7 @@ def phones(page: Page) -> int:
 
 
 def hold(page: Page, ms: int) -> None:
-    page.wait_for_timeout(1000)  # an answer to what was just written moves the button away from under the pointer
-    page.locator("#fire-button").hover()
-    page.mouse.down()
-    page.wait_for_timeout(ms)
-    page.mouse.up()
+    page.locator("#fire-button").click(delay=ms)
 
 
 def campaign_of(page: Page) -> str:
@@ -102,6 +98,37 @@ def test_a_short_press_asks_first_and_the_keyboard_fires_in_two_steps(
     report = ring.ended(campaign_of(page))
     there = sum(tally.settled + tally.remaining for tally in report.channels.values())
     assert abs(there - expected) <= there / 10, "what the button said"
+
+
+def test_a_button_that_moves_while_it_is_held_fires_and_a_pointer_that_leaves_does_not(
+    visit: Callable[..., Visit], ring: RingWithPages
+) -> None:
+    before = len(ring.campaigns())
+    page = visit("editor").page("/")
+    write(page, "held in a page that moves")
+    narrow(page, "UA")
+    button = page.locator("#fire-button")
+    button.click(trial=True)
+    place = button.bounding_box()
+    assert place is not None
+    x, y = place["x"] + place["width"] / 2, place["y"] + place["height"] / 2
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x, y + place["height"] * 2)
+    page.wait_for_timeout(1200)
+    page.mouse.up()
+    expect(page.locator("#sure")).to_be_hidden()
+    assert len(ring.campaigns()) == before
+
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.evaluate("document.getElementById('fire').style.marginTop = '200px'")
+    page.wait_for_timeout(500)
+    moved = button.bounding_box()
+    assert moved is not None and moved["y"] > y
+    page.wait_for_timeout(1000)
+    page.mouse.up()
+    assert ring.ended(campaign_of(page)).message.title == "held in a page that moves"
 
 
 def test_a_key_that_is_held_down_fires_nothing(visit: Callable[..., Visit], ring: RingWithPages) -> None:

@@ -101,14 +101,23 @@ function unsure() {
   line.textContent = `The node has not answered: draft ${form.draft.value} may have been sent. Send it again to be sure: a draft is sent once.`;
   answer.replaceChildren(line);
 }
-const release = () => { clearTimeout(timer); button.classList.remove("holding"); };
+// An answer may move the button while it is held: what counts is whether the pointer stays where the button was.
+let place;
+const release = () => { clearTimeout(timer); place = undefined; button.classList.remove("holding"); };
 button.addEventListener("pointerdown", (event) => {
   held = false;
   if (event.button) return;
+  place = button.getBoundingClientRect();
+  button.setPointerCapture(event.pointerId);
   button.classList.add("holding");
   timer = setTimeout(() => { held = true; release(); fire(); }, 1000);
 });
-for (const end of ["pointerup", "pointerleave", "pointercancel"]) button.addEventListener(end, release);
+button.addEventListener("pointermove", ({ clientX: x, clientY: y, pointerId }) => {
+  if (!place || (x >= place.left && x <= place.right && y >= place.top && y <= place.bottom)) return;
+  release();
+  button.releasePointerCapture(pointerId);
+});
+for (const end of ["pointerup", "pointercancel"]) button.addEventListener(end, release);
 button.addEventListener("contextmenu", (event) => event.preventDefault());
 button.addEventListener("click", () => {
   const done = held;
