@@ -125,7 +125,8 @@ def test_a_button_that_moves_while_it_is_held_fires_and_a_pointer_that_leaves_do
     page.evaluate("document.getElementById('fire').style.marginTop = '200px'")
     page.wait_for_timeout(500)
     moved = button.bounding_box()
-    assert moved is not None and moved["y"] > y
+    assert moved is not None
+    assert moved["y"] > y
     page.wait_for_timeout(1000)
     page.mouse.up()
     assert ring.ended(campaign_of(page)).message.title == "held in a page that moves"
