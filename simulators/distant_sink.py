@@ -4,7 +4,8 @@ Everything that the network delays is delayed here, on the way back: an answer, 
 
 It shares the cores with what is measured, so it looks at all its connections in one turn, 200 times a second: a turn
 reads what has arrived, and sends what is due. What is due between two turns goes with the one or the other by lot, so
-that the mean of the times stays.
+that the mean of the times stays. Between turns it only notes which connections have something to read: a client that
+answers at once what a turn has sent would else seem to be half a turn slower than it is.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ from simulators.sink import ANSWER, HEAD, PREFACE, RequestCounter, settings
 
 TURN: Final = 0.005
 """Seconds from one turn to the next."""
+LOOKS: Final = 5
+"""How often in a turn it notes who has something to read."""
 _ROUND_TRIPS = 2
 """Of a TCP and a TLS 1.3 handshake, before the client may send."""
 _PATIENCE = 10.0
@@ -39,6 +42,9 @@ _WHOLE_BLOCK, _LAST_BODY = (1, 4), (0, 1)
 
 class Polled(Protocol):
     """The sink's end of a connection; :class:`PolledTls` is one."""
+
+    def waiting(self) -> bool:
+        """Whether there is something to read, or the client has gone."""
 
     def receive_now(self) -> bytes | None:
         """Return what has arrived; None: nothing; empty: the client has gone."""
@@ -61,15 +67,15 @@ class Answers:
         rng = random.Random("turns")  # noqa: S311
         body = b'{"reason":"Unregistered","timestamp":%d}' % (time.time_ns() // 1_000_000 + 60_000)
         gone = b"\x08\x03410\x00" + len(body).to_bytes(2, "big") + b"\x00\x01", body
-        self._draws = cycle([(self.turns(wait, rng), gone if dead else None) for wait, dead in network.draws()])
+        self._draws = cycle([(max(1, self.turns(wait, rng)), gone if dead else None) for wait, dead in network.draws()])
 
     def now(self) -> int:
         """The number of the latest turn."""
         return int(trio.current_time() / self.turn + 1e-6)
 
-    def turns(self, seconds: float, rng: random.Random) -> int:
-        """Turns after the one that reads a request: half a turn has passed by then, on average."""
-        return max(1, math.floor(seconds / self.turn - 0.5 + rng.random()))
+    def turns(self, seconds: float, rng: random.Random, age: float = 0.5) -> int:
+        """Turns after the one that reads a request. ``age``: turns that have passed by then since it came."""
+        return math.floor(seconds / self.turn - age + rng.random())
 
     def put(self, due: dict[int, list[bytes]], now: int, streams: list[bytes]) -> None:
         """Put an answer to each of these streams into ``due``: turn → octets."""
@@ -95,8 +101,15 @@ class DistantLink(RequestCounter):
         self._round_trip = network.round_trip
         self._greeting = b""
         self._now = answers.now()
+        self._came: float | None = None
+        self._age = 0.5  # turns since what was read has come: nobody has looked
         self._due: defaultdict[int, list[bytes]] = defaultdict(list)
         self._due[self._now + 1].append(settings(network.streams, network.window))
+
+    def look(self) -> None:
+        """Note whether something has come."""
+        if self._came is None and self.wire.waiting():
+            self._came = trio.current_time()
 
     def turn(self, now: int) -> bool:
         """Send what is due, and read. ``now``: the number of this turn. False: the client has gone."""
@@ -110,11 +123,17 @@ class DistantLink(RequestCounter):
         except OSError:
             return False
         data = self.wire.receive_now()
+        if self._came is not None:
+            age = (trio.current_time() - self._came) / self._answers.turn + 0.5 / LOOKS
+            self._age = min(1.5, age)  # of a turn that is late
+            self._came = None
         if data and len(self._greeting) < len(PREFACE):
             self._greeting += data
             data = self._greeting[len(PREFACE) :]
         if data:
             self.feed(data)
+            with contextlib.suppress(OSError):  # the next turn says so
+                self.wire.send_now(b"".join(due.pop(now, ())))
         return data != b"" or len(self._greeting) <= len(PREFACE)
 
     def close(self) -> None:
@@ -123,11 +142,12 @@ class DistantLink(RequestCounter):
 
     def say(self, words: bytes) -> None:
         """Send frames that are no answers."""
-        self._due[self._now + self._answers.turns(self._round_trip, self._rng)].append(words)
+        wait = self._answers.turns(self._round_trip, self._rng, self._age)
+        self._due[self._now + max(0, wait)].append(words)
 
     def answer(self, streams: list[bytes]) -> None:
         """Answer the requests of these streams."""
-        self._answers.put(self._due, self._now, streams)
+        self._answers.put(self._due, self._now + self._answers.turns(0.0, self._rng, self._age - 0.5), streams)
 
     def feed(self, data: bytes | bytearray) -> None:
         """Take requests that are alike at once, and the rest one by one."""
@@ -208,7 +228,10 @@ async def take_turns(links: list[DistantLink], answers: Answers) -> None:
     """Drive all links until cancelled, and remove those whose client has gone."""
     while True:
         now = answers.now() + 1
-        await trio.sleep_until(now * answers.turn)
+        for part in range(LOOKS - 1, -1, -1):
+            await trio.sleep_until((now - part / LOOKS) * answers.turn)
+            for link in links:
+                link.look()
         for link in list(links):
             if not link.turn(now):
                 link.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import select
 import socket
 import ssl
 
@@ -24,6 +25,8 @@ class PolledTls:
         self._outgoing = ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
         self._unsent = b""
+        self._poll = select.poll()
+        self._poll.register(tcp, select.POLLIN)
 
     async def shake_hands(self) -> None:
         """Finish the handshake. Raises ``OSError``."""
@@ -36,6 +39,10 @@ class PolledTls:
             if not shaken:
                 await trio.lowlevel.wait_readable(self._socket)
                 self._incoming.write(self._socket.recv(_READ_SIZE) or b"\0")  # an end in here is an error of TLS
+
+    def waiting(self) -> bool:
+        """Whether there is something to read, or the client has gone."""
+        return bool(self._poll.poll(0))
 
     def receive_now(self) -> bytes | None:
         """Return what has arrived; None: nothing; empty: the client has gone."""

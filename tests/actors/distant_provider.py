@@ -43,6 +43,9 @@ class MemoryWire:
         await trio.lowlevel.checkpoint()
         return data
 
+    def waiting(self) -> bool:
+        return bool(self._arrived) or self._ended
+
     def receive_now(self) -> bytes | None:
         data, self._arrived = self._arrived, b""
         if data or self._ended:

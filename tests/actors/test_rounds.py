@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from itertools import pairwise
 from typing import Any
 
@@ -17,7 +17,7 @@ from campaigns.recipient import Recipient
 from simulators.distant_network import DistantNetwork
 from simulators.faults.latency import Latency
 from tests.actors.distant_provider import TURN, DistantProvider, MemoryWire
-from transports.http2.rounds import CROWD, LONGEST, SHORTEST
+from transports.http2.rounds import CROWD, LONGEST, SHORTEST, TOGETHER, Rounds
 
 ANSWER = 0.06
 FAR = DistantNetwork(round_trip=0.06, window=1 << 24, answers=Latency(constant=60.0))
@@ -45,10 +45,7 @@ async def provider(network: DistantNetwork, connections: int = 2) -> AsyncIterat
 class Record:
     """When the sink sent something to its client, and when the client read it."""
 
-    def __init__(
-        self, transport: DistantProvider, patch: pytest.MonkeyPatch, reading: Callable[[], None] = lambda: None
-    ) -> None:
-        """``reading``: called in each read of the client's, whatever it finds."""
+    def __init__(self, transport: DistantProvider, patch: pytest.MonkeyPatch) -> None:
         self.sent: list[float] = []
         self.read: list[float] = []
         sinks = {id(link.wire) for link in transport.links}
@@ -61,10 +58,8 @@ class Record:
 
         def receive(wire: MemoryWire) -> bytes | None:
             data = receive_now(wire)
-            if id(wire) not in sinks:
-                if data:
-                    self.read.append(trio.current_time())
-                reading()
+            if id(wire) not in sinks and data:
+                self.read.append(trio.current_time())
             return data
 
         patch.setattr(MemoryWire, "send_now", send)
@@ -99,22 +94,57 @@ async def test_a_push_is_sent_at_once_while_its_connections_are_busy(autojump_cl
         assert transport.answers.asked == 401
 
 
-@pytest.mark.parametrize(("cost", "rest"), [(0.0001, SHORTEST), (0.001, 0.004), (0.005, LONGEST)])
-async def test_reading_busy_connections_takes_a_fifth_of_the_time_however_little_comes(
-    autojump_clock: Any, monkeypatch: pytest.MonkeyPatch, cost: float, rest: float
+class Noted:
+    """A busy connection that notes its turns, and when it was read."""
+
+    busy = True
+
+    def __init__(self, number: int, notes: list[tuple[str, int]]) -> None:
+        self.number, self.notes = number, notes
+        self.read: list[float] = []
+
+    def read_now(self) -> bool:
+        self.notes.append(("read", self.number))
+        self.read.append(trio.current_time())
+        return True
+
+    def write_now(self) -> None:
+        self.notes.append(("write", self.number))
+
+
+@pytest.mark.parametrize(("work", "then"), [(0.0, SHORTEST), (0.0045, SHORTEST + 0.004), (0.1, LONGEST)])
+async def test_a_rest_is_short_while_the_thread_has_time_and_longer_after_one_that_ended_late(
+    autojump_clock: Any, work: float, then: float
 ) -> None:
-    """24: a turn of the event loop for four pushes cost as much as one for four hundred."""
-    async with provider(SCATTERED, connections=1) as transport:
-        record = Record(transport, monkeypatch, lambda: autojump_clock.jump(cost))
-        with trio.move_on_after(BUSY + 0.1):
-            await transport.send(batch(500))
-    assert len(record.sent) > 20
-    assert len(record.read) > 8
-    rests = [later - earlier - cost for earlier, later in pairwise(record.read[2:])]
-    assert min(rests) >= rest - 1e-6
-    for sent in record.sent[2:-5]:
-        waited = min(read for read in record.read if read >= sent) - sent
-        assert waited <= rest + cost + 1e-6, "nothing waits for longer"
+    """24: a rest that went by what a round took kept windows of 65,535 octets empty for an eighth of the time."""
+    member, rounds = Noted(1, []), Rounds(lambda: None)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(rounds.run)
+        nursery.start_soon(rounds.serve, member)
+        await trio.sleep(1.5 * SHORTEST)
+        autojump_clock.jump(work)  # somebody else has the thread in the middle of the second rest
+        await trio.sleep(2 * LONGEST)
+        nursery.cancel_scope.cancel()
+    first, second, third, fourth = (later - earlier for earlier, later in pairwise([0.0, *member.read[:4]]))
+    assert (first, fourth) == (pytest.approx(SHORTEST), pytest.approx(SHORTEST))
+    assert second == pytest.approx(max(SHORTEST, SHORTEST / 2 + work))
+    assert third == pytest.approx(then)
+
+
+async def test_a_connection_waits_for_few_others_between_its_read_and_its_write(autojump_clock: Any) -> None:
+    notes: list[tuple[str, int]] = []
+    rounds = Rounds(lambda: notes.append(("progress", 0)))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(rounds.run)
+        for number in range(2 * TOGETHER + 1):
+            nursery.start_soon(rounds.serve, Noted(number, notes))
+        await trio.sleep(1.5 * SHORTEST)
+        nursery.cancel_scope.cancel()
+    assert sorted(number for what, number in notes if what == "read") == list(range(2 * TOGETHER + 1))
+    assert [what for what, _ in notes].count("progress") == 3
+    for number in range(2 * TOGETHER + 1):
+        between = notes[notes.index(("read", number)) : notes.index(("write", number))]
+        assert sum(what == "read" for what, _ in between) <= TOGETHER
 
 
 @pytest.mark.parametrize(("network", "busy"), [(FAR, False), (SCATTERED, True)])

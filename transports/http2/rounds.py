@@ -12,11 +12,13 @@ from typing import Protocol
 
 import trio
 
-REST = 4
-"""Times as long as a round took it rests afterwards: rounds take a fifth of the time, however little comes."""
-SHORTEST, LONGEST = 0.002, 0.01
-"""Seconds of such a rest. Answers and the windows that come with them wait no longer: over 60 ms the longest takes a
-twelfth of a window's rate, once the thread is busy, and the shortest a sixtieth."""
+SHORTEST, LONGEST = 0.001, 0.01
+"""Seconds of the rest between two rounds. It is the shortest while this thread gets its core at once, and longer by as
+much as the last rest ended too late: the less there is to spare, the more is read in one go. The longest takes a
+twelfth of a window's rate over 60 ms."""
+TOGETHER = 4
+"""Connections whose answers are read before the first of them is written to: the time that reading all of them would
+take is time for which a window stays empty."""
 CROWD = 32
 """Requests in flight on one connection from which on it is busy. With fewer, each answer is read as it comes."""
 PLENTY = 128
@@ -38,7 +40,7 @@ class Member(Protocol):
 
 
 class Rounds:
-    """The rounds of one pool. ``progress`` is called once in each, between the reads and the writes."""
+    """The rounds of one pool. ``progress`` is called between the reads and the writes of a few connections."""
 
     def __init__(self, progress: Callable[[], None]) -> None:
         self._progress = progress
@@ -59,19 +61,21 @@ class Rounds:
         while True:
             await self._joined.wait()
             self._joined = trio.Event()
-            took = 0.0
+            late = 0.0
             while self._members:
-                await trio.sleep(min(max(SHORTEST, REST * took), LONGEST))
-                began = trio.current_time()
+                due = trio.current_time() + min(SHORTEST + late, LONGEST)
+                await trio.sleep_until(due)
+                late = trio.current_time() - due
                 self._round()
-                took = trio.current_time() - began
 
     def _round(self) -> None:
         members = list(self._members)
-        found = [member.read_now() for member in members]
-        if any(found):
-            self._progress()
-        for member in members:
-            member.write_now()
-            if not member.busy and (left := self._members.pop(member, None)) is not None:
-                left.set()
+        for at in range(0, len(members), TOGETHER):
+            some = members[at : at + TOGETHER]
+            found = [member.read_now() for member in some]
+            if any(found):
+                self._progress()
+            for member in some:
+                member.write_now()
+                if not member.busy and (left := self._members.pop(member, None)) is not None:
+                    left.set()
