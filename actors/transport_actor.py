@@ -50,7 +50,7 @@ class TransportActor:
     """Sends the batches in hand over one transport, which lives and dies with this actor.
 
     ``intake``: the sending end of ``work``. The consumer has a clone of it; the actor closes its own to stop. ``find``:
-    who of refused phones has a new token. ``receipts``: who gets an address that tells of the push's arrival.
+    who of refused phones has a new token. ``receipts``: whose phone says by an address in the push that it has come.
     """
 
     def __init__(

@@ -84,7 +84,7 @@ class ChannelSetup(msgspec.Struct, frozen=True, kw_only=True):
     labelled: bool = False
     """Whether its pushes name their campaign for the provider's own figures."""
     receipts: Receipts | None = None
-    """Who gets an address that tells of the push's arrival."""
+    """Whose phones say by an address in the push that it has come."""
     broadcast_origin: str | None = None
     manage_origin: str | None = None
 

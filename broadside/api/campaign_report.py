@@ -151,7 +151,7 @@ class CampaignReport(msgspec.Struct, frozen=True, kw_only=True):
     """The forecast beside the fact, a sentence, once it is done."""
     delivery: dict[str, ChannelDelivery] = {}
     """Channel → what is known of the arrival of its pushes, hours or days later: the provider's own figures, and what
-    receipts say. Channels of which nothing is known are left out."""
+    receipts say. Channels that nothing is known of are left out."""
     reach: Reach | None = None
     """How far it has come, in the whole ring; None: it has not begun, or its ledger has left the store."""
     herd: CampaignHerd | None = None

@@ -209,7 +209,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     drill: DrillConfig | None = None
     """``[drill]``: rehearsals of the whole base against simulators."""
     receipts: Receipts | None = None
-    """``[receipts]``: who gets an address that tells of the push's arrival; None: nobody."""
+    """``[receipts]``: whose phone says by an address in the push that it has come; None: nobody's."""
     demo: Demo | None = None
     """Fill an empty base with sample phones and fire at them. Only if every channel is a twin."""
     proxy: Proxy | None = None

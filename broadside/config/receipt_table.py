@@ -1,4 +1,4 @@
-"""Reads ``[receipts]``: who gets an address that tells of a push's arrival, and which."""
+"""Reads ``[receipts]``: whose phones say by an address in the push that it has come, and by which."""
 
 from __future__ import annotations
 

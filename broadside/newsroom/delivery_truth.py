@@ -14,7 +14,7 @@ TRUTH = "truth"
 
 
 def delivery_of(campaign: Campaign, tallies: Mapping[str, Tally]) -> dict[str, ChannelDelivery]:
-    """Channel → what is known; without channels of which nothing is."""
+    """Channel → what is known; channels that nothing is known of are left out."""
     found = {}
     for channel, known in sorted(campaign.policy.get(TRUTH, {}).items()):
         figures, receipts = known.get("figures"), known.get("receipts")

@@ -66,7 +66,7 @@ class NodeCounters(NamedTuple):
 
 class Learning(Periodic):
     """Keeps a node's experience. ``states``: why its channels stand still; ``channels``: their names → the CPU
-    of a push (``Platform.weight``); ``drills``: the names of the channels of drills, of which nothing is learnt.
+    of a push (``Platform.weight``); ``drills``: the channels of drills; nothing is learnt from them.
     """
 
     def __init__(
