@@ -111,17 +111,16 @@ def settle(batch: Batch, outcomes: Outcomes, now: int, settled: frozenset[int] =
     if unsure:
         tallies[UNSURE] = unsure
     back = {recipient.id for _, group in again.values() for recipient in group}
+    ended = [recipient.id for recipient in recipients]
+    if back or settled:
+        ended = [id for index, id in enumerate(ended) if id not in back and index not in settled]
     return Settlement(
         task_id=batch.task_id,
         number=batch.number,
         tallies=tallies,
         reasons=reasons,
         dead=dead,
-        ended=[
-            recipient.id
-            for index, recipient in enumerate(recipients)
-            if recipient.id not in back and index not in settled
-        ],
+        ended=ended,
         remainders=[
             Remainder(delay, encoded, len(group), pack_recipients(group))
             for (encoded, _), (delay, group) in again.items()

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import struct
 
-_DIGITS = struct.Struct("4s12s")
+_REST = struct.Struct("17s")
+_BEFORE = 4
+"""Digits before the last dash."""
 
 
 def apns_id_prefix(campaign: int) -> bytes:
@@ -22,6 +24,9 @@ def apns_id(campaign: int, subscriber: int) -> str:
 
 
 def apns_ids(subscribers: list[int]) -> list[bytes]:
-    """The rest of each subscriber's ``apns-id``, after the prefix: many at once, at a third of the cost."""
+    """The rest of each subscriber's ``apns-id``, after the prefix, as ``0000-0000000003e8``: many at once."""
     digits = struct.pack(f">{len(subscribers)}Q", *subscribers).hex().encode("ascii")
-    return [b"%s-%s" % parts for parts in _DIGITS.iter_unpack(digits)]
+    rest = bytearray(b"-") * (_REST.size * len(subscribers))
+    for place in range(16):  # column by column: a third of the time that it takes id by id
+        rest[place + (place >= _BEFORE) :: _REST.size] = digits[place::16]
+    return [each for (each,) in _REST.iter_unpack(rest)]
