@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from itertools import pairwise
 from typing import Any
 
@@ -17,7 +17,7 @@ from campaigns.recipient import Recipient
 from simulators.distant_network import DistantNetwork
 from simulators.faults.latency import Latency
 from tests.actors.distant_provider import TURN, DistantProvider, MemoryWire
-from transports.http2.rounds import CROWD, LONGEST, SHORTEST, TOGETHER, Rounds
+from transports.http2.rounds import CROWD, LONGEST, SHORT, SHORTEST, TOGETHER, Rounds
 
 ANSWER = 0.06
 FAR = DistantNetwork(round_trip=0.06, window=1 << 24, answers=Latency(constant=60.0))
@@ -45,7 +45,10 @@ async def provider(network: DistantNetwork, connections: int = 2) -> AsyncIterat
 class Record:
     """When the sink sent something to its client, and when the client read it."""
 
-    def __init__(self, transport: DistantProvider, patch: pytest.MonkeyPatch) -> None:
+    def __init__(
+        self, transport: DistantProvider, patch: pytest.MonkeyPatch, reading: Callable[[], None] = lambda: None
+    ) -> None:
+        """``reading``: called in each read of the client's, whatever it finds."""
         self.sent: list[float] = []
         self.read: list[float] = []
         sinks = {id(link.wire) for link in transport.links}
@@ -58,8 +61,10 @@ class Record:
 
         def receive(wire: MemoryWire) -> bytes | None:
             data = receive_now(wire)
-            if id(wire) not in sinks and data:
-                self.read.append(trio.current_time())
+            if id(wire) not in sinks:
+                if data:
+                    self.read.append(trio.current_time())
+                reading()
             return data
 
         patch.setattr(MemoryWire, "send_now", send)
@@ -94,13 +99,31 @@ async def test_a_push_is_sent_at_once_while_its_connections_are_busy(autojump_cl
         assert transport.answers.asked == 401
 
 
+@pytest.mark.parametrize(("cost", "rest"), [(0.0001, SHORT), (0.001, 0.004), (0.005, LONGEST)])
+async def test_reading_busy_connections_takes_a_fifth_of_the_time_however_little_comes(
+    autojump_clock: Any, monkeypatch: pytest.MonkeyPatch, cost: float, rest: float
+) -> None:
+    """24: a turn of the event loop for four pushes cost as much as one for four hundred."""
+    async with provider(SCATTERED, connections=1) as transport:
+        record = Record(transport, monkeypatch, lambda: autojump_clock.jump(cost))
+        with trio.move_on_after(BUSY + 0.1):
+            await transport.send(batch(500))
+    assert len(record.sent) > 20
+    assert len(record.read) > 8
+    rests = [later - earlier - cost for earlier, later in pairwise(record.read[2:])]
+    assert min(rests) >= rest - 1e-6
+    for sent in record.sent[2:-5]:
+        waited = min(read for read in record.read if read >= sent) - sent
+        assert waited <= rest + cost + 1e-6, "nothing waits for longer"
+
+
 class Noted:
     """A busy connection that notes its turns, and when it was read."""
 
     busy = True
 
-    def __init__(self, number: int, notes: list[tuple[str, int]]) -> None:
-        self.number, self.notes = number, notes
+    def __init__(self, number: int, notes: list[tuple[str, int]], *, starved: bool) -> None:
+        self.number, self.notes, self.starved = number, notes, starved
         self.read: list[float] = []
 
     def read_now(self) -> bool:
@@ -113,11 +136,11 @@ class Noted:
 
 
 @pytest.mark.parametrize(("work", "then"), [(0.0, SHORTEST), (0.0045, SHORTEST + 0.004), (0.1, LONGEST)])
-async def test_a_rest_is_short_while_the_thread_has_time_and_longer_after_one_that_ended_late(
+async def test_while_a_window_is_empty_a_rest_is_longer_only_after_one_that_ended_late(
     autojump_clock: Any, work: float, then: float
 ) -> None:
     """24: a rest that went by what a round took kept windows of 65,535 octets empty for an eighth of the time."""
-    member, rounds = Noted(1, []), Rounds(lambda: None)
+    member, rounds = Noted(1, [], starved=True), Rounds(lambda: None)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(rounds.run)
         nursery.start_soon(rounds.serve, member)
@@ -131,20 +154,24 @@ async def test_a_rest_is_short_while_the_thread_has_time_and_longer_after_one_th
     assert third == pytest.approx(then)
 
 
-async def test_a_connection_waits_for_few_others_between_its_read_and_its_write(autojump_clock: Any) -> None:
-    notes: list[tuple[str, int]] = []
+@pytest.mark.parametrize("starved", [True, False])
+async def test_while_a_window_is_empty_few_others_are_read_before_a_connection_is_written_to(
+    autojump_clock: Any, starved: bool
+) -> None:
+    many, notes = 2 * TOGETHER + 1, list[tuple[str, int]]()
     rounds = Rounds(lambda: notes.append(("progress", 0)))
     async with trio.open_nursery() as nursery:
         nursery.start_soon(rounds.run)
-        for number in range(2 * TOGETHER + 1):
-            nursery.start_soon(rounds.serve, Noted(number, notes))
-        await trio.sleep(1.5 * SHORTEST)
+        for number in range(many):
+            nursery.start_soon(rounds.serve, Noted(number, notes, starved=starved and number == 0))
+        await trio.sleep(1.5 * (SHORTEST if starved else SHORT))
         nursery.cancel_scope.cancel()
-    assert sorted(number for what, number in notes if what == "read") == list(range(2 * TOGETHER + 1))
-    assert [what for what, _ in notes].count("progress") == 3
-    for number in range(2 * TOGETHER + 1):
+    assert sorted(number for what, number in notes if what == "read") == list(range(many))
+    assert [what for what, _ in notes].count("progress") == (3 if starved else 1)
+    most = TOGETHER if starved else many
+    for number in range(many):
         between = notes[notes.index(("read", number)) : notes.index(("write", number))]
-        assert sum(what == "read" for what, _ in between) <= TOGETHER
+        assert sum(what == "read" for what, _ in between) <= most
 
 
 @pytest.mark.parametrize(("network", "busy"), [(FAR, False), (SCATTERED, True)])
@@ -154,7 +181,9 @@ async def test_a_connection_that_brings_plenty_in_one_read_leaves_the_rounds(
     """Over loopback rests between its rounds cost a sixth of the rate."""
     async with provider(network, connections=1) as transport, trio.open_nursery() as nursery:
         (connection,) = transport.pool._connections
-        nursery.start_soon(transport.send, batch(950))
+        nursery.start_soon(transport.send, batch(500))
+        await trio.sleep(0.02)
+        nursery.start_soon(transport.send, batch(450))  # these are on their way when the first answers are read
         while connection.client.accepted == 0:  # noqa: ASYNC110 - virtual time
             await trio.sleep(TURN / 4)
         assert connection.client.in_flight >= CROWD

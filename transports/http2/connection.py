@@ -14,6 +14,7 @@ import trio
 
 from transports.errors import ConnectionLost, CredentialsError
 from transports.http2.engine import Engine
+from transports.http2.growth import Bound
 from transports.http2.messages import Completions
 from transports.http2.rounds import CROWD, PLENTY, Rounds
 from transports.proxy import Proxy
@@ -341,6 +342,11 @@ class Connection:
     def busy(self) -> bool:
         """Whether it is to be read in rounds."""
         return self.client.in_flight >= CROWD and self._brought < PLENTY and self.client.error is None
+
+    @property
+    def starved(self) -> bool:
+        """Whether the peer's window is empty."""
+        return self.client.bound is Bound.WINDOW
 
     def read_now(self) -> bool:
         """Take what has arrived, in a round. False: there was nothing."""

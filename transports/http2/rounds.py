@@ -12,13 +12,15 @@ from typing import Protocol
 
 import trio
 
-SHORTEST, LONGEST = 0.001, 0.01
-"""Seconds of the rest between two rounds. It is the shortest while this thread gets its core at once, and longer by as
-much as the last rest ended too late: the less there is to spare, the more is read in one go. The longest takes a
-twelfth of a window's rate over 60 ms."""
+REST = 4
+"""Times as long as a round took it rests afterwards: rounds take a fifth of the time, however little comes."""
+SHORT, LONGEST = 0.002, 0.01
+"""Seconds of such a rest, at least and at most."""
+SHORTEST = 0.001
+"""Seconds of a rest while a window is empty: each moment costs that window's rate. It is longer by as much as the last
+rest ended too late, for then there is no core to spare for more rounds."""
 TOGETHER = 4
-"""Connections whose answers are read before the first of them is written to: the time that reading all of them would
-take is time for which a window stays empty."""
+"""Connections that are read before the first of them is written to, while a window is empty; else all of them."""
 CROWD = 32
 """Requests in flight on one connection from which on it is busy. With fewer, each answer is read as it comes."""
 PLENTY = 128
@@ -31,6 +33,10 @@ class Member(Protocol):
     @property
     def busy(self) -> bool:
         """Whether it stays in the rounds; False: it is not busy any more, or it has ended."""
+
+    @property
+    def starved(self) -> bool:
+        """Whether its window is empty."""
 
     def read_now(self) -> bool:
         """Take what has arrived. False: there was nothing."""
@@ -61,17 +67,21 @@ class Rounds:
         while True:
             await self._joined.wait()
             self._joined = trio.Event()
-            late = 0.0
+            late = took = 0.0
             while self._members:
-                due = trio.current_time() + min(SHORTEST + late, LONGEST)
+                starved = any(member.starved for member in self._members)
+                rest = SHORTEST + late if starved else max(SHORT, REST * took)
+                due = trio.current_time() + min(rest, LONGEST)
                 await trio.sleep_until(due)
-                late = trio.current_time() - due
-                self._round()
+                began = trio.current_time()
+                late = began - due
+                self._round(TOGETHER if starved else len(self._members))
+                took = trio.current_time() - began
 
-    def _round(self) -> None:
+    def _round(self, together: int) -> None:
         members = list(self._members)
-        for at in range(0, len(members), TOGETHER):
-            some = members[at : at + TOGETHER]
+        for at in range(0, len(members), together):
+            some = members[at : at + together]
             found = [member.read_now() for member in some]
             if any(found):
                 self._progress()
