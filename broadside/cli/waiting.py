@@ -30,11 +30,10 @@ def wait_for(
 ) -> CampaignReport:
     """Show the progress until everybody who may be reached now has an outcome; return the last report.
 
-    A canary that has stopped is waited for no longer. ``end``: until the campaign has ended, however long people
-    wait for
-    the end of their quiet hours; ``shown``: shows each report, instead of a bar per channel. Raises
-    ``NodeUnreachable`` after ``patience`` seconds without a node,
-    ``KeyboardInterrupt`` after saying that the campaign goes on, ``ApiError`` if the node no longer knows the campaign.
+    A canary that has stopped is waited for no longer. ``end``: until the campaign has ended, however long people wait
+    for the end of their quiet hours; ``shown``: shows each report, instead of a bar per channel. Raises
+    ``NodeUnreachable`` after ``patience`` seconds without a node, ``KeyboardInterrupt`` after saying that the campaign
+    goes on, ``ApiError`` if the node no longer knows the campaign.
     """
     goes_on = f"the campaign goes on: broadside campaign show {report.id}"
     try:
@@ -98,12 +97,16 @@ class _Bars:
         """Draw ``report``."""
         for name, tally in report.channels.items():
             if name not in self._tasks:
-                self._tasks[name] = self._progress.add_task(name, note="")
+                self._tasks[name] = self._progress.add_task(name, total=None, note="")
             total = max(tally.audience, tally.settled + tally.remaining)
             paused = report.paused_channels.get(name)
             note = "paused" if paused else f"{tally.delivered:,} delivered, {tally.dead:,} dead"
-            # a channel without subscribers is a full bar, not an endless one
-            self._progress.update(self._tasks[name], completed=tally.settled or not total, total=total or 1, note=note)
+            if total or report.walked:
+                # a channel without subscribers is a full bar, not an endless one
+                done = tally.settled or not total
+                self._progress.update(self._tasks[name], completed=done, total=total or 1, note=note)
+            else:  # the walk finds out who is in the audience
+                self._progress.update(self._tasks[name], note=note)
             if paused and self._said.get(name) != paused:
                 complain(f"{name} is paused: {paused}")
             self._said[name] = paused or ""

@@ -165,9 +165,10 @@ async def watch(newsroom: Newsroom, fired: CampaignReport, terminal: Terminal) -
             async for report in reports:
                 for name, tally in report.channels.items():
                     if name not in tasks:
-                        tasks[name] = bars.add_task(name, total=tally.audience, note="")
+                        tasks[name] = bars.add_task(name, total=None, note="")
                     note = report.paused_channels.get(name, f"{tally.delivered:,} delivered, {tally.dead:,} dead")
-                    bars.update(tasks[name], completed=tally.settled, total=tally.settled + tally.remaining, note=note)
+                    total = (tally.settled + tally.remaining) or None  # None: the walk finds out who is in the audience
+                    bars.update(tasks[name], completed=tally.settled, total=total, note=note)
                 if report.reached:
                     break
     terminal.say(summary(report))
