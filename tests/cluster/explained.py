@@ -307,6 +307,9 @@ class Story:
             return  # the old text came, and no answer: the first walk itself has sent it the new one
         got = any(accepted[fired.id, token] for token in person.tokens)
         what = (fired.id, fired.number, person, said, got)
+        if not said.certain and said.left_at is not None:  # the verdict about another campaign, while its page was read
+            assert said.left_at >= fired.looked, what
+            return
         if not said.certain:  # the base does not keep what somebody was like then
             since = any(change > fired.number for change in person.changed)
             assert fired.sport, what
