@@ -18,7 +18,7 @@ from campaigns.message import Message
 from campaigns.outcome import Death, Outcome
 from simulators.serving.service import TwinReady, serve_twin
 from tests.transports.conftest import FAST, fast_backoff
-from transports.contract import TransportSettings
+from transports.contract import Outcomes, TransportSettings
 from transports.errors import CredentialsError
 from transports.public_addresses import is_public, open_public
 from transports.webpush import tokens, transport
@@ -107,6 +107,37 @@ async def test_a_push_service_that_gets_its_first_push_is_not_away(against: Any,
             outcomes = await sending.send(make_batch(tokens=[sample(n, service) for n in range(8)], message=MESSAGE))
             assert (outcomes.delivered, outcomes.exceptions) == (8, [])
         assert len(pushes()) == 24
+
+
+async def test_a_push_service_that_answers_nothing_keeps_no_batch_beyond_what_is_under_way(
+    against: Any, make_batch: Any
+) -> None:
+    """27: every batch in hand waited for its unanswered pushes until the deadline, and all other browsers with it."""
+    rules = [{"answer": "mute", "service": "web.push.apple.com"}]
+    async with against({"streams": 10, "rules": rules}) as (sending, _), trio.open_nursery() as nursery:
+        first = make_batch(tokens=[sample(n, "c" if n % 4 == 0 else "9") for n in range(200)], message=MESSAGE)
+        found: list[Outcomes] = []
+
+        async def send_first() -> None:
+            found.append(await sending.send(first))
+
+        began = trio.current_time()
+        nursery.start_soon(send_first)
+        await trio.sleep(2.0)
+        waiting = sum(pool.in_flight for pool in sending.services.pools)
+        assert 10 <= waiting <= 20, "what Apple has not answered"
+        with trio.fail_after(2.0):
+            outcomes = await sending.send(
+                make_batch(tokens=[sample(n, "c" if n % 4 == 0 else "9") for n in range(300, 380)], message=MESSAGE)
+            )
+        assert outcomes.delivered == 60
+        assert {(each.outcome, each.reason) for each in outcomes.exceptions} == {
+            (Outcome.RETRY, "web.push.apple.com is away")
+        }
+        assert trio.current_time() - began < 4.0, "before the deadline"
+    assert found[0].delivered == 150
+    ends = Counter(each.outcome for each in found[0].exceptions)
+    assert ends == {Outcome.UNKNOWN: waiting, Outcome.POSTPONED: 50 - waiting}
 
 
 async def test_a_real_browsers_subscription_is_accepted_unopened(against: Any, make_batch: Any) -> None:
@@ -263,6 +294,8 @@ class _Pool:
     """What ``PushServices`` needs of a pool."""
 
     outage = None
+    outage_since = silence = 0.0
+    in_flight = 0
 
     def __init__(self) -> None:
         self.ended = trio.Event()

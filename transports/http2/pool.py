@@ -69,6 +69,7 @@ class Pool:
         """Why no connection is up; None: at least one is."""
         self.outage_since = 0.0
         """When the outage began, on ``trio.current_time()``."""
+        self._answered = -math.inf  # when the last answer came
         self.warm_up: Callable[[], Submission | None] | None = None
         """Makes the first request of each connection (it returns None: not yet, call again)."""
         self._context = context
@@ -131,6 +132,12 @@ class Pool:
         """Requests that await their answer."""
         return sum(connection.client.in_flight for connection in self._connections)
 
+    @property
+    def silence(self) -> float:
+        """Seconds for which no request was answered, though some are under way; 0: none is."""
+        sent = [at for each in self._connections if (at := each.client.oldest()) is not None]
+        return trio.current_time() - max(min(sent), self._answered) if sent else 0.0
+
     def probe(self) -> None:
         """Requests come soon: replace connections that died in silence, and open as many as the last ones needed."""
         now = trio.current_time()
@@ -157,11 +164,11 @@ class Pool:
                 nursery.cancel_scope.cancel()
         finally:
             self._closed = True
-            self._withdraw("the transport has ended")
+            self.withdraw("the transport has ended")
 
     def stop(self) -> None:
         """Begin nothing new; end :meth:`run` once everything in flight is settled."""
-        self._withdraw("the transport is stopping")
+        self.withdraw("the transport is stopping")
         self._stop.set()
         if not self._open:
             self._drained.set()
@@ -236,8 +243,11 @@ class Pool:
             assert isinstance(owner, Submission)  # set by this pool
             owner.accept(n)
             self._answers[time_class(now - run.sent)] += n
+            self._answered = now
         retire: str | None = None
         for answer in done.answers:
+            if answer.status > 0:
+                self._answered = now
             owner = answer.owner
             assert isinstance(owner, Submission)
             if answer.status == UNPROCESSED and owner in self._open and owner.refused(answer.request):
@@ -250,7 +260,8 @@ class Pool:
                 retire = reason if retire is None else retire
         return retire
 
-    def _withdraw(self, reason: str) -> None:
+    def withdraw(self, reason: str) -> None:
+        """End every request that is not begun; those under way continue."""
         for submission in self._open:
             submission.withdraw(reason)
         while self._queue:

@@ -17,6 +17,12 @@ MOST = 64
 """Pools of a channel in one worker."""
 PATIENCE = 5.0
 """Seconds for which a push service may be away, before pushes for it go back at once: others must not wait for it."""
+HANGS = 1.0
+"""Seconds without any answer to many pushes, after which a push service hangs: no more is begun there for now."""
+MANY = 8
+"""A few pushes may all be slow."""
+LOOK_EVERY = 0.25
+"""Seconds between two looks for such services."""
 
 
 class PushService:
@@ -52,21 +58,31 @@ class PushServices:
         return [each.pool for each in self._open.values()]
 
     def away(self, service: PushService) -> bool:
-        """Whether a service was not reachable for a while, and another one is."""
-        since = max(service.opened, service.pool.outage_since)  # a pool that has not begun knows no time
-        lost = service.pool.outage is not None and trio.current_time() - since > PATIENCE
-        return lost and any(each.pool.outage is None for each in self._open.values())
+        """Whether a service was not reachable, or has answered nothing, for a while, and another one is well."""
+        return _is_sick(service) and any(
+            each.pool.outage is None and not _is_sick(each) for each in self._open.values() if each is not service
+        )
 
     async def run(self, ready: Callable[[], None]) -> None:
         """Own the pools until stopped."""
         try:
             async with trio.open_nursery() as self._nursery:
+                self._nursery.start_soon(self._look)
                 ready()
                 await self._stopping.wait()
         finally:
             self._stopping.set()
             self._nursery = None
             self._open.clear()
+
+    async def _look(self) -> None:
+        """Let no service that answers nothing keep what it has not begun: whole batches would wait with it."""
+        while not self._stopping.is_set():
+            for service in self._open.values():
+                if self.away(service):
+                    service.pool.withdraw(f"{service.authority} is away")
+            with trio.move_on_after(LOOK_EVERY):
+                await self._stopping.wait()
 
     def stop(self) -> None:
         """Begin nothing new; end :meth:`run` once everything in flight is settled."""
@@ -107,6 +123,13 @@ class PushServices:
         del self._open[oldest.authority]
         oldest.pool.stop()
         return True
+
+
+def _is_sick(service: PushService) -> bool:
+    pool = service.pool
+    since = max(service.opened, pool.outage_since)  # a pool that has not begun knows no time
+    lost = pool.outage is not None and trio.current_time() - since > PATIENCE
+    return lost or (pool.in_flight >= MANY and pool.silence > HANGS)
 
 
 def _nothing() -> None:

@@ -51,6 +51,8 @@ _BEGIN_WITHIN = 10.0
 """Seconds within which a part must be begun, or it comes back: a push service that is away must not hold the batch."""
 _AWAY_FOR = 30.0
 """Seconds until a push is tried again whose push service is away while others are not."""
+_HANGS_FOR = 5.0
+"""The same where it is reached and answers nothing."""
 _MOST_WANTED = 8
 """Of connections, in deciding how many batches are in hand: encryption is the bound, and more batches only wait."""
 _WINDOWS = ".notify.windows.com"
@@ -199,7 +201,7 @@ class WebPushTransport:
             if (pause := service.closed_until - trio.current_time()) > 0:
                 return _wait(part, f"{authority} asked for a pause", pause)
             if self.services.away(service):
-                return _wait(part, f"{authority} is away", _AWAY_FOR)
+                return _wait(part, f"{authority} is away", _AWAY_FOR if service.pool.outage is not None else _HANGS_FOR)
             rows: list[Row] = []
             wrong: list[Exceptional] = []
             for index, (subscription, content) in enumerate(pushes):
