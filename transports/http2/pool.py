@@ -238,16 +238,15 @@ class Pool:
         Returns why the connection they were on should take no new requests; None: it may.
         """
         now = trio.current_time()
+        if done.accepted or any(answer.status > 0 for answer in done.answers):
+            self._answered = now
         for run, n in Counter(done.accepted).items():
             owner = run.owner
             assert isinstance(owner, Submission)  # set by this pool
             owner.accept(n)
             self._answers[time_class(now - run.sent)] += n
-            self._answered = now
         retire: str | None = None
         for answer in done.answers:
-            if answer.status > 0:
-                self._answered = now
             owner = answer.owner
             assert isinstance(owner, Submission)
             if answer.status == UNPROCESSED and owner in self._open and owner.refused(answer.request):
