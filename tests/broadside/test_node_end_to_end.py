@@ -85,8 +85,12 @@ class NodeProcess:
         )
 
     def judged(self) -> None:
-        """Wait until every refused token has had its verdict, and is deleted if that says so."""
-        waits = lambda: any(each["kept"] for each in self.api("/v1/dead")["items"])  # noqa: E731
+        """Wait until every refused token has had its verdict, and what that says is done to its end."""
+
+        def waits() -> bool:
+            entries = self.api("/v1/dead")["items"]
+            return any(each["kept"] or each["state"] in {"deleting", "forgetting"} for each in entries)
+
         self.until(lambda: not waits(), "verdict over what was refused")
 
     def children(self, pattern: str = "") -> list[int]:

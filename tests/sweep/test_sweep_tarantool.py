@@ -22,7 +22,6 @@ from tests.conftest import Server, linked
 from tests.sweep.campaign import Campaign, rows
 
 ACTORS = ["walker", "batcher", "consumer", "transport", "settler", "reporter", "shepherd", "membership"]
-FEW_STEPS = ["shepherd", "membership"]
 SUBSCRIBERS = 30
 _campaigns = itertools.count(1 << 40)
 
@@ -128,7 +127,10 @@ def test_a_slice_of_the_crashes_loses_nothing_in_a_real_queue(real: Real) -> Non
     chance = random.Random(seed)
     print(f"slice {seed}")
     for actor in chance.sample(ACTORS, 3):
-        real.crash(actor, first=chance.randrange(1, 4 if actor in FEW_STEPS else 12), every=10_000).check()
+        step = chance.randrange(1, 12)
+        while not (found := real.crash(actor, first=step, every=10_000)).runs and not found.broken and step > 1:
+            step //= 2  # the whole run had fewer: how many an actor takes depends on the machine's speed
+        found.check()
 
 
 @pytest.mark.sweep
