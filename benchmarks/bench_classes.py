@@ -10,16 +10,21 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
+import signal
 import statistics
 import tempfile
+import time
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from benchmarks.against.compare import half_range
 from benchmarks.pipeline.readers import BASES, NOON, Base, Kind
 from benchmarks.pipeline.rig import Rig, Row, end_at_sigterm
-from benchmarks.pipeline.set_clock import SetClock
+from benchmarks.pipeline.set_clock import SEEN_WITHIN, SetClock
+from benchmarks.pipeline.usage import descendants
 from benchmarks.progress import say
 
 SINK = "counting"
@@ -76,13 +81,27 @@ def measure(base: Base, subscribers: int, rounds: int) -> list[Found]:
                     rig.campaign(client, SINK, kind.request)  # warms up: the node computes a day's classes once
             for number in range(rounds):
                 for each in found if number % 2 == 0 else reversed(found):
-                    reached = clock.next_day if each.kind.waits else None
+                    reached = partial(_next_day, clock) if each.kind.waits else None
                     row = rig.campaign(client, SINK, each.kind.request, reached)
                     if row.lost:
                         raise RuntimeError(f"{base.what}, {each.kind.what}: {row.lost:,} got nothing")
                     each.rows.append(row)
                     say(f"round {number + 1} of {rounds}: {each.kind.what}: {row.cpu_us_per_push:.2f} µs {row.stages}")
     return found
+
+
+def _next_day(clock: SetClock) -> None:
+    """Set the clock a day forward. The workers stand still until the queue has seen it: one that sees it later would
+    put off, by its own clock, what the queue hands out."""
+    workers = [pid for pid, kind in descendants(os.getpid()) if kind == "workers"]
+    for pid in workers:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        clock.next_day()
+        time.sleep(2 * SEEN_WITHIN)
+    finally:
+        for pid in workers:
+            os.kill(pid, signal.SIGCONT)
 
 
 def figures(base: Base, found: list[Found]) -> list[dict[str, Any]]:

@@ -11,6 +11,8 @@ from storage.whole_file import write_whole
 LIBRARY = "faketime/libfaketimeMT.so.1"
 """Below /usr/lib/ARCHITECTURE, where Debian's package puts it."""
 DAY = 86_400
+SEEN_WITHIN = 1.0
+"""Seconds until every process has seen that the clock was set."""
 
 
 class SetClock:
@@ -32,7 +34,7 @@ class SetClock:
         assert self._library is not None
         return {
             "LD_PRELOAD": self._library, "FAKETIME_TIMESTAMP_FILE": str(self._file),
-            "FAKETIME_CACHE_DURATION": "1", "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+            "FAKETIME_CACHE_DURATION": f"{SEEN_WITHIN:g}", "FAKETIME_DONT_FAKE_MONOTONIC": "1",
         }  # fmt: skip
 
     def next_day(self) -> None:
