@@ -140,6 +140,22 @@ async def test_a_push_service_that_answers_nothing_keeps_no_batch_beyond_what_is
     assert ends == {Outcome.UNKNOWN: waiting, Outcome.POSTPONED: 50 - waiting}
 
 
+async def test_a_push_service_that_always_takes_long_is_not_taken_for_one_that_hangs(
+    against: Any, make_batch: Any
+) -> None:
+    """27: it was sent to in bursts, five seconds apart."""
+    rules = [{"answer": "slow", "delay_ms": 1400, "service": "web.push.apple.com"}]
+    async with against({"streams": 10, "rules": rules}) as (sending, _):
+
+        async def send(first: int, count: int) -> Outcomes:
+            tokens = [sample(n, "c" if n % 2 == 0 else "9") for n in range(first, first + count)]
+            return await sending.send(make_batch(tokens=tokens, message=MESSAGE))
+
+        await send(0, 20)  # how long it takes is not known yet
+        outcomes = await send(100, 80)
+        assert (outcomes.delivered, outcomes.exceptions) == (80, [])
+
+
 async def test_a_real_browsers_subscription_is_accepted_unopened(against: Any, make_batch: Any) -> None:
     """As a drill sends it: nobody but the browser has its key."""
     real = sample(5, "0").replace("50#", "x0#", 1)

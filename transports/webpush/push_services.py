@@ -12,13 +12,16 @@ from collections.abc import Callable
 import trio
 
 from transports.http2.pool import Pool
+from transports.traffic import quantile
 
 MOST = 64
 """Pools of a channel in one worker."""
 PATIENCE = 5.0
 """Seconds for which a push service may be away, before pushes for it go back at once: others must not wait for it."""
 HANGS = 1.0
-"""Seconds without any answer to many pushes, after which a push service hangs: no more is begun there for now."""
+"""Seconds without any answer to many pushes, after which a push service hangs: no more is begun there for now …"""
+TIMES_USUAL = 2.0
+"""… unless its answers usually take longer: so many times the median of those before."""
 MANY = 8
 """A few pushes may all be slow."""
 LOOK_EVERY = 0.25
@@ -129,7 +132,9 @@ def _is_sick(service: PushService) -> bool:
     pool = service.pool
     since = max(service.opened, pool.outage_since)  # a pool that has not begun knows no time
     lost = pool.outage is not None and trio.current_time() - since > PATIENCE
-    return lost or (pool.in_flight >= MANY and pool.silence > HANGS)
+    if lost or pool.in_flight < MANY or (silence := pool.silence) <= HANGS:
+        return lost
+    return silence > TIMES_USUAL * (quantile(pool.traffic.answers, 0.5) or 0.0)
 
 
 def _nothing() -> None:
