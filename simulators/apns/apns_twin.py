@@ -207,7 +207,7 @@ class ApnsSession:
             json = (JSON,) if said else ()
             return TwinAnswer((STATUS[good], (b"apns-request-id", request_id), *named, *json), said, apns.latency())
 
-        rule = apns.director.rule_for(wanted.target) if apns.director.script.rules else None
+        rule = apns.director.rule_for(wanted.target, kind="channel") if apns.director.script.rules else None
         if rule is None or rule.answer in ("accept", "slow"):
             answer = accept()
             return answer if rule is None else scripted(answer, rule, answer.delay)

@@ -36,8 +36,9 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     ]
     prefix: str | None = None
     """Only tokens that start with this text."""
-    kind: Literal["token", "fid"] | None = None
-    """FCM: only targets of this kind."""
+    kind: Literal["token", "fid", "channel"] | None = None
+    """FCM: only targets of this kind. APNs: only pushes (``token``), or only requests about broadcast channels
+    (``channel``)."""
     while_file: str | None = None
     """Only while this file is there, so that a test says when."""
     share: Share | None = None

@@ -9,6 +9,7 @@ import pytest
 
 from simulators import twin_credentials as keys
 from simulators.apns.apns_twin import ApnsSession, ApnsTwin
+from simulators.faults.script import Rule, Script
 from simulators.http2.received_request import ReceivedRequest
 from tests.simulators.conftest import StartTwin
 from tests.simulators.test_twin_apns import make
@@ -148,3 +149,16 @@ async def test_a_connection_with_a_certificate_makes_no_channel(start_twin: Star
         async with twin.connect() as client:
             answer = await client.ask(CHANNELS.format(APPS[0]), {}, NEW)
     assert (answer.status, msgspec.json.decode(answer.body)) == (403, {"reason": "MissingProviderToken"})
+
+
+def test_a_rule_for_channels_concerns_no_phone_and_one_for_phones_no_channel(
+    folder: keys.Credentials, provider_token: Callable[..., str]
+) -> None:
+    rules = (Rule(kind="channel", answer="503", times=1), Rule(kind="token", answer="429"))
+    talk = Talk(make(folder, APPS, Script(rules=rules)), provider_token())
+    assert talk.ask("POST", CHANNELS, NEW)[0] == 503
+    id = talk.made()
+    assert talk.send(id)[0] == 503, "the first one to this channel"
+    assert talk.send(id)[0] == 200
+    usual = {"apns_topic": APPS[0], "apns_push_type": "alert", "apns_id": None}
+    assert talk.ask("POST", f"/3/device/{'ab' * 32}", b'{"aps":{"alert":"x"}}', **usual)[0] == 429

@@ -17,6 +17,7 @@ from tests.system import people as people
 from tests.system import poison as poison  # which enter their faults
 from tests.system import servers as servers
 from tests.system import stopping as stopping
+from tests.system import stories as stories
 from tests.system import strangers as strangers
 from tests.system import surroundings as surroundings
 from tests.system import wires as wires

@@ -80,7 +80,7 @@ class Run(House):
         campaign.after = await self.without_the_dead()
         campaign.problems = (await self.node.get(f"/v1/campaigns/{campaign.id}/verify", timeout=60.0))["problems"]
         now = (await self.node.get("/v1/campaigns"))["items"]
-        self.fired += [each["id"] for each in now if each["id"] not in before]
+        self.fired += [each["id"] for each in now if each["id"] not in before | self.known]
         return campaign
 
     async def _send(self, base: dict[str, str], disturbed: bool, nursery: trio.Nursery) -> Campaign:

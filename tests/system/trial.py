@@ -36,6 +36,8 @@ class Trial(ABC):
         """Platform → how often one phone may get a campaign again: once for each death of who had its push in hand."""
         self.fired: list[str] = []
         """The ids of all campaigns that the node knows, at the end."""
+        self.known: set[str] = set()
+        """The ids of campaigns that came on purpose, beside those that the run fired."""
         self.standing: list[str] = []
         """Channels that stood still and gave no reason."""
         self.ended_at: float | None = None
