@@ -36,7 +36,8 @@ KINDS = {"workers": "broadside.worker", "queue": "embedded.lua", "twins": "simul
 RINGS = [(1, 0), (2, 0), (4, 0), (8, 0), (8, 2), (16, 0), (16, 4), (32, 8), (64, 16)]
 """(nodes, read replicas) to simulate."""
 SIMULATED = 10_000_000
-LOOK_EVERY = 0.05
+LOOK_EVERY = 0.5
+"""Seconds: each look costs the store and the node as much as some thousand pushes."""
 
 
 def measure(nodes: int, subscribers: int) -> dict[str, Any]:

@@ -54,6 +54,7 @@ SHAPES: Final[Mapping[str, Shape]] = {
     "pipeline": Shape(("subscribers", "sink"), {**_PUSH, "first_ms": "ms", "rss_mb": "MB"}),
     "ring": Shape(("nodes",), {"seconds": "s", **_COSTS, "node_us": "µs"}, rows="measured"),
     "storage": PLAIN,
+    "stories": PLAIN,
     "supervision": Shape(("what",), {"supervision": ""}, unit="unit"),
     "transport": Shape(
         ("client", "streams", "connections", "latency_ms", "sink", "texts"),

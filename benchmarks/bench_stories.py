@@ -1,0 +1,125 @@
+"""How soon a story's update is on every lock screen: python -m benchmarks.bench_stories [--subscribers N] [--json].
+
+A story is opened and updated, and opened and updated again while a digest to the whole base is under way. The time is
+from before a request until Apple's twin has accepted the card, and until Google's twin has accepted the first push to a
+phone without one, by the twins' own ledgers. Each update waits until the one before is sent.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from benchmarks.bench_lanes import DIGEST, _ended, _under_way, _until
+from benchmarks.pipeline.rig import Rig, end_at_sigterm
+from benchmarks.progress import say
+from broadside.api.api_client import Client
+from broadside.api.audience_request import AudienceRequest
+from broadside.api.story_records import StoryChange, StoryRequest
+from broadside.api.v1 import table
+from campaigns.message import Message
+
+GOAL = 1_000
+"""Milliseconds until the card is accepted while a digest is under way: as for breaking news."""
+FEW = AudienceRequest(share=0.01)
+"""Of the phones without a card: a small campaign, so that updates can follow each other."""
+CARD, PUSH = "card accepted", "first push to a phone without a card"
+
+
+class Ledger:
+    """A twin's ledger, as far as it is not read yet."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._read = path.stat().st_size if path.exists() else 0
+        self.time = 0
+        """Of the entry that was found last, ms UTC."""
+
+    def has(self, mark: bytes) -> bool:
+        """Whether an entry with these words has come since the last one that was found."""
+        with self._path.open("rb") as file:
+            file.seek(self._read)
+            new = file.read()
+        whole = new[: new.rfind(b"\n") + 1]
+        at = whole.find(mark)
+        if at < 0:
+            self._read += len(whole)
+            return False
+        end = whole.index(b"\n", at)
+        self.time = json.loads(whole[whole.rfind(b"\n", 0, at) + 1 : end])["time"]
+        self._read += end + 1
+        return True
+
+
+def tell(rig: Rig, client: Client, updates: int) -> dict[str, list[int]]:
+    """Tell one story; return the milliseconds of each of its updates, of the opening too."""
+    found: dict[str, list[int]] = {}
+    apple, google = (Ledger(rig.data.twins / f"{platform}.ledger") for platform in ("apns", "fcm"))
+    id = ""
+    for number in range(updates + 1):
+        message = Message(title=f"{number}:0", body=f"After {number} goals.")
+        change = StoryChange(state={"score": f"{number}:0"}, message=message)
+        began = time.time_ns() // 1_000_000
+        if number:
+            report = client.call(table.STORY_UPDATE, change, story_id=id)
+        else:
+            report = client.call(table.STORY_OPEN, StoryRequest(title="Cup final", audience=FEW, change=change))
+            id = report.id
+        answered = time.time_ns() // 1_000_000
+        newest = report.updates[0]
+        card, push = f'"timestamp":{newest.timestamp}'.encode(), f'"{id}"'.encode()
+        _until(lambda mark=card: apple.has(mark))  # type: ignore[misc]
+        _until(lambda mark=push: google.has(mark))  # type: ignore[misc]
+        what = "update: " if number else "opening: "
+        for name, at in ((CARD, apple.time), (PUSH, google.time), ("request answered", answered)):
+            found.setdefault(what + name, []).append(at - began)
+        _until(lambda campaign=newest.campaign: _ended(client, campaign or ""))  # type: ignore[misc]
+    client.call(table.STORY_END, StoryChange(message=Message(title="The end", body="It is over.")), story_id=id)
+    return found
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(prog="bench stories", description=__doc__)
+    parser.add_argument("--subscribers", type=int, default=200_000, help="size of the base")
+    parser.add_argument("--updates", type=int, default=10, help="of each story")
+    parser.add_argument("--json", action="store_true", help="a list of rows for scripts")
+    options = parser.parse_args()
+    end_at_sigterm()
+    rows: list[dict[str, Any]] = []
+    with tempfile.TemporaryDirectory(prefix="bs-bench-") as folder:
+        rig = Rig(Path(folder), None)
+        with rig.node(None) as client:
+            say(f"{options.subscribers:,} subscribers")
+            rig.fill(client, options.subscribers)
+            rows += _rows("at rest", tell(rig, client, options.updates))
+            digest = client.fire(DIGEST).id
+            _until(lambda: _under_way(client, digest, False))
+            rows += _rows("under a digest", tell(rig, client, options.updates))
+            client.call(table.CANCEL, id=digest)
+    if options.json:
+        print(json.dumps(rows, ensure_ascii=False))
+        return
+    for row in rows:
+        verdict = f"  goal {row['goal']}: {'met' if row['met'] else 'MISSED'}" if "goal" in row else ""
+        print(f"{row['what']:72} {row['value']:>7,.0f} ms{verdict}")
+
+
+def _rows(when: str, found: dict[str, list[int]]) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = []
+    for what, times in found.items():
+        say(f"{when}, {what}: {times} ms")
+        rows.append({"what": f"{when}, {what}, median", "value": statistics.median(times), "unit": "ms"})
+        if what.startswith("update"):
+            goal = {"goal": f"≤ {GOAL}", "met": max(times) <= GOAL} if what.endswith(CARD) else {}
+            rows.append({"what": f"{when}, {what}, longest", "value": max(times), "unit": "ms", **goal})
+    return rows
+
+
+if __name__ == "__main__":
+    main()
