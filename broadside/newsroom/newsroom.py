@@ -202,7 +202,7 @@ class Newsroom:
             store=store, queues=self._queues, firing=self._firing, quiet=quiet, check=self._carry, clock=clock
         )
         shelf = StoryShelf(store.stories, clock)
-        work = StoryWork(store, shelf, broadcasters, self.fire, self.cancel, clock)
+        work = StoryWork(node, store, shelf, broadcasters, self.fire, self.cancel, clock)
         self.stories = StoryDesk(
             shelf, work, broadcasters, check=self._carry, channels=self._channels, kind=self._kind, clock=clock
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -138,12 +139,14 @@ class House:
         self.now = NOW
         self.apple = Apple()
         self.campaigns = Campaigns()
+        self.numbers = itertools.count(1)
 
-    def node(self, channels: tuple[str, ...] = ("ios", "android"), cut: Cut | None = None) -> StoryDesk:
+    def node(self, channels: tuple[str, ...] = ("ios", "android"), cut: Cut | None = None, name: str = "") -> StoryDesk:
+        name = name or f"n{next(self.numbers)}"
         store = Store(self.link)
         shelf = StoryShelf(store.stories, self.clock)
         transports = {"ios": self.apple} if "ios" in channels else {}
-        self.work = StoryWork(store, shelf, transports, self.campaigns.fire, self.campaigns.cancel, self.clock)
+        self.work = StoryWork(name, store, shelf, transports, self.campaigns.fire, self.campaigns.cancel, self.clock)
         if cut is not None:
             apple, campaigns = Apple(), Campaigns()
             apple.__dict__, campaigns.__dict__ = dict(self.apple.__dict__), dict(self.campaigns.__dict__)
@@ -151,7 +154,7 @@ class House:
             cut.around(campaigns, "fire")
             cut.around(shelf._store, "save")
             transports["ios"] = apple
-            self.work = StoryWork(store, shelf, transports, campaigns.fire, campaigns.cancel, self.clock)
+            self.work = StoryWork(name, store, shelf, transports, campaigns.fire, campaigns.cancel, self.clock)
         desk = StoryDesk(
             shelf, self.work, transports, check=lambda message, names: None, channels=lambda request: list(channels),
             kind=lambda request: None, clock=self.clock,
@@ -162,10 +165,10 @@ class House:
     def clock(self) -> int:
         return self.now
 
-    async def later(self, ms: int) -> None:
+    async def later(self, ms: int, name: str = "") -> None:
         """Time goes by, and a fresh node looks after stories."""
         self.now += ms
-        self.node()
+        self.node(name=name)
         await self.keeper.look()
 
 
@@ -224,19 +227,25 @@ async def test_the_same_request_under_one_key_is_done_once_at_any_node(house: Ho
 
 
 @pytest.mark.timeout(120)
+@pytest.mark.parametrize(("name", "wait"), [("", HOLD + 1), ("n", 0)], ids=["another node", "the node itself"])
 @pytest.mark.parametrize("act", ["open", "update", "end"])
-async def test_a_crash_at_every_step_leaves_one_channel_and_the_newest_card(own_link: Link, act: str) -> None:
-    """The process dies before or behind any call to Apple, to the store, to the newsroom; another one goes on."""
+async def test_a_crash_at_every_step_leaves_one_channel_and_the_newest_card(
+    own_link: Link, act: str, name: str, wait: int
+) -> None:
+    """The process dies before or behind any call to Apple, to the store, to the newsroom; another one goes on.
+
+    Another node does once the hold is over, the same node at once.
+    """
     steps = 0
-    while await crashed(own_link, act, steps // 2 + 1, after=bool(steps % 2)):
+    while await crashed(own_link, act, steps // 2 + 1, name, wait, after=bool(steps % 2)):
         steps += 1
     assert steps > 2 * {"open": 8, "update": 5, "end": 5}[act], "each step was cut off"
 
 
-async def crashed(link: Link, act: str, step: int, *, after: bool) -> bool:
+async def crashed(link: Link, act: str, step: int, name: str, wait: int, *, after: bool) -> bool:
     """Whether the process died at this step; what must hold holds either way."""
     house, newest = House(link), StoryChange(state={"score": "2:1"}, message=Message(title="Goal", body="2:1"))
-    house.apple.place = f"app {act} {step} {after}"
+    house.apple.place = f"app {act} {step} {after} {name}"
     key = house.apple.place
     opening = OPEN if act != "open" else msgspec.structs.replace(OPEN, change=newest)
     id = 0 if act == "open" else id_of(await house.node().open(OPEN, ANA, key))
@@ -248,13 +257,13 @@ async def crashed(link: Link, act: str, step: int, *, after: bool) -> bool:
         return await desk.update(id, "end" if act == "end" else "update", newest, ANA, "u1")
 
     try:
-        await ask(house.node(cut=cut))
+        await ask(house.node(cut=cut, name=name))
     except Killed:
         died = True
-        await house.later(HOLD + 1)
-        await ask(house.node())  # the editor presses again
-    await house.later(HOLD + 1)
-    story = await ask(house.node())
+        await house.later(wait, name)
+        await ask(house.node(name=name))  # the editor presses again
+    await house.later(wait, name)
+    story = await ask(house.node(name=name))
     assert story.updates[0].state == "sent"
     assert len(story.updates) == (1 if act == "open" else 2)
     assert house.apple.ids == ["foreign", story.cards[0].broadcast], "one channel, and the story knows it"

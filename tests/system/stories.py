@@ -22,7 +22,7 @@ GOALS = 5
 BETWEEN = 0.5
 """Seconds between two goals: less than a sick Apple takes, so that they overtake each other if they can."""
 TOLD = 120.0
-"""Seconds until the end of a story is sent everywhere: a killed node's work is taken over after 45."""
+"""Seconds until the end of a story is sent everywhere."""
 _SICK = "apple.sick"
 _CAUSES = {
     "refused": 'answer = "503"\n',

@@ -103,7 +103,7 @@ class Story(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     created_by: str
     ended_at: int | None = None
     holder: str = ""
-    """Who is doing what is to be done …"""
+    """Who is doing what is to be done: node, life and task, with slashes between them …"""
     until: int = 0
     """… until this time at most."""
     waits: dict[str, Wait] = {}

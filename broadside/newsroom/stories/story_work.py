@@ -2,7 +2,8 @@
 
 Each act is written down when it is done, and the next one begins with the story as it is then: so an update that comes
 in between is sent next, and never overtaken by a repeat of an earlier one. Whoever does it holds the story for a
-limited time, longer than any request takes; after a crash another node goes on once that is over.
+limited time, longer than any request takes; after a crash another node goes on once that is over, and the same node as
+soon as it is there again: what it did before died with its process.
 """
 
 from __future__ import annotations
@@ -65,10 +66,13 @@ class _Lost(Exception):
 
 
 class StoryWork:
-    """``transports``: channel → this node's transport, of those with broadcast channels."""
+    """``node``: this node's name, which no other process has; ``transports``: channel → this node's transport, of those
+    with broadcast channels.
+    """
 
     def __init__(
         self,
+        node: str,
         store: Store,
         shelf: StoryShelf,
         transports: Mapping[str, Broadcasting],
@@ -82,6 +86,8 @@ class StoryWork:
         self._fire = fire
         self._cancel = cancel
         self._clock = clock
+        self._node = node
+        self._life = secrets.token_hex(4)
 
     def serves(self, story: Story) -> bool:
         """Whether this node has all that the story's cards need."""
@@ -90,14 +96,20 @@ class StoryWork:
     def free(self, story: Story) -> bool:
         """Whether there is something to do, and nobody does it."""
         now = self._clock()
-        return next_act(story, now) is not None and (not story.holder or story.until <= now) and self.serves(story)
+        held = story.holder and now < story.until and not self._died(story.holder)
+        return not held and next_act(story, now) is not None and self.serves(story)
+
+    def _died(self, holder: str) -> bool:
+        """Whether whoever holds a story was an earlier process of this node."""
+        node, _, life = holder.rpartition("/")[0].rpartition("/")
+        return node == self._node and life != self._life
 
     async def advance(self, id: int) -> Kept:
         """Do what is to be done for a story until there is nothing, or something has to wait; return how it is then.
 
         If somebody else does it already, nothing is done. Raises ``StorageError`` and ``Conflict``.
         """
-        holder = secrets.token_hex(8)
+        holder = f"{self._node}/{self._life}/{secrets.token_hex(4)}"
 
         def take(story: Story) -> Story:
             if not self.free(story):
