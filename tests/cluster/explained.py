@@ -89,6 +89,8 @@ class Person:
     """Likewise, when it was removed."""
     changed: list[int] = field(default_factory=list)
     """Likewise, when its tags changed."""
+    lost: list[str] = field(default_factory=list)
+    """Tokens with which it was deleted as dead, and which are somebody else's now."""
 
 
 @dataclass
@@ -147,6 +149,7 @@ class Story:
                 for person in self.people.values():
                     if row.token in person.tokens:  # it was deleted as dead before its token could be replaced
                         person.tokens.remove(row.token)
+                        person.lost.append(row.token)
                 self.people[row.id] = Person(
                     row.id, row.channel, [row.token], list(row.tags), row.locale, row.tz, len(self.fired)
                 )
@@ -339,7 +342,7 @@ class Story:
         if fired.drop and fired.meant[person.id]:
             assert (said.fate == "dropped") == self.asleep(person, fired.at), what
         if said.fate in ("dead", "rejected"):
-            assert any(token.startswith(("dead", "badd")) for token in person.tokens), what
+            assert any(token.startswith(("dead", "badd")) for token in (*person.tokens, *person.lost)), what
 
     def draw(self, count: int, among: Sequence[Fired] = ()) -> Counter[str]:
         """Ask about so many drawn people and campaigns; return how many had which fate."""
@@ -347,7 +350,7 @@ class Story:
         people = [*self.people.values()]
         for _ in range(count):
             fired, person = self.chance.choice([*(among or self.fired)]), self.chance.choice(people)
-            if self.chance.random() < 0.5:
+            if self.chance.random() < 0.5 or not person.tokens:
                 (said,) = self.ask(fired, ExplainRequest(subscriber=person.id), self.chance.choice([1, 2]))
             else:
                 token = self.chance.choice(person.tokens)
