@@ -12,6 +12,7 @@ import json
 import statistics
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,16 +33,16 @@ CARD, PUSH = "card accepted", "first push to a phone without a card"
 
 
 class Ledger:
-    """A twin's ledger, as far as it is not read yet."""
+    """A twin's ledger, from its end at present."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._read = path.stat().st_size if path.exists() else 0
+        self._read = path.stat().st_size
         self.time = 0
         """Of the entry that was found last, ms UTC."""
 
     def has(self, mark: bytes) -> bool:
-        """Whether an entry with these words has come since the last one that was found."""
+        """Whether an entry with these words has come since."""
         with self._path.open("rb") as file:
             file.seek(self._read)
             new = file.read()
@@ -50,18 +51,16 @@ class Ledger:
         if at < 0:
             self._read += len(whole)
             return False
-        end = whole.index(b"\n", at)
-        self.time = json.loads(whole[whole.rfind(b"\n", 0, at) + 1 : end])["time"]
-        self._read += end + 1
+        self.time = json.loads(whole[whole.rfind(b"\n", 0, at) + 1 : whole.index(b"\n", at)])["time"]
         return True
 
 
 def tell(rig: Rig, client: Client, updates: int) -> dict[str, list[int]]:
     """Tell one story; return the milliseconds of each of its updates, of the opening too."""
     found: dict[str, list[int]] = {}
-    apple, google = (Ledger(rig.data.twins / f"{platform}.ledger") for platform in ("apns", "fcm"))
     id = ""
     for number in range(updates + 1):
+        apple, google = (Ledger(rig.data.twins / f"{platform}.ledger") for platform in ("apns", "fcm"))
         message = Message(title=f"{number}:0", body=f"After {number} goals.")
         change = StoryChange(state={"score": f"{number}:0"}, message=message)
         began = time.time_ns() // 1_000_000
@@ -72,13 +71,12 @@ def tell(rig: Rig, client: Client, updates: int) -> dict[str, list[int]]:
             id = report.id
         answered = time.time_ns() // 1_000_000
         newest = report.updates[0]
-        card, push = f'"timestamp":{newest.timestamp}'.encode(), f'"{id}"'.encode()
-        _until(lambda mark=card: apple.has(mark))  # type: ignore[misc]
-        _until(lambda mark=push: google.has(mark))  # type: ignore[misc]
+        _until(partial(apple.has, f'"timestamp":{newest.timestamp}'.encode()))
+        _until(partial(google.has, f'"{id}"'.encode()))
         what = "update: " if number else "opening: "
         for name, at in ((CARD, apple.time), (PUSH, google.time), ("request answered", answered)):
             found.setdefault(what + name, []).append(at - began)
-        _until(lambda campaign=newest.campaign: _ended(client, campaign or ""))  # type: ignore[misc]
+        _until(partial(_ended, client, newest.campaign or ""))
     client.call(table.STORY_END, StoryChange(message=Message(title="The end", body="It is over.")), story_id=id)
     return found
 
@@ -86,7 +84,7 @@ def tell(rig: Rig, client: Client, updates: int) -> dict[str, list[int]]:
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(prog="bench stories", description=__doc__)
-    parser.add_argument("--subscribers", type=int, default=200_000, help="size of the base")
+    parser.add_argument("--subscribers", type=int, default=1_000_000, help="size of the base")
     parser.add_argument("--updates", type=int, default=10, help="of each story")
     parser.add_argument("--json", action="store_true", help="a list of rows for scripts")
     options = parser.parse_args()
@@ -101,7 +99,8 @@ def main() -> None:
             digest = client.fire(DIGEST).id
             _until(lambda: _under_way(client, digest, False))
             rows += _rows("under a digest", tell(rig, client, options.updates))
-            client.call(table.CANCEL, id=digest)
+            if client.call(table.CAMPAIGN, id=digest).ended:
+                raise RuntimeError("the digest ended before the story: give it more --subscribers")
     if options.json:
         print(json.dumps(rows, ensure_ascii=False))
         return
