@@ -26,6 +26,9 @@ _SHARE = 0.01
 """Of Huawei's phones, for each cause."""
 _SOON = 10.0
 """Seconds beside twice the time for which a push service asked us to wait, until everybody on it has the news."""
+_PACE = 200
+"""Milliseconds before each answer: decrypting each push, twin and worker would need all of two cores otherwise, and
+the rate would tell how busy the rest of the machine is."""
 _UNASKED = 5.0
 """Seconds after a campaign's end within which somebody would have been asked."""
 
@@ -90,6 +93,7 @@ async def _nobody_asked(run: Run, values: dict[str, Any]) -> None:
     limit=90.0,
     at=0.0,
     finish=_nobody_asked,
+    latency=_PACE,
     later=True,
     compared="subscriptions that have ended cost no rate",
 )
