@@ -2,7 +2,8 @@
 
 A story is opened and updated, and opened and updated again while a digest to the whole base is under way. The time is
 from before a request until Apple's twin has accepted the card, and until Google's twin has accepted the first push to a
-phone without one, by the twins' own ledgers. Each update waits until the one before is sent.
+phone without one, by the twins' own ledgers. Each update waits until the one before is sent. The twins have the same
+cores, and under a digest they are what is slowest.
 """
 
 from __future__ import annotations
@@ -25,8 +26,6 @@ from broadside.api.story_records import StoryChange, StoryRequest
 from broadside.api.v1 import table
 from campaigns.message import Message
 
-GOAL = 1_000
-"""Milliseconds until the card is accepted while a digest is under way: as for breaking news."""
 FEW = AudienceRequest(share=0.01)
 """Of the phones without a card: a small campaign, so that updates can follow each other."""
 CARD, PUSH = "card accepted", "first push to a phone without a card"
@@ -67,7 +66,8 @@ def tell(rig: Rig, client: Client, updates: int) -> dict[str, list[int]]:
         if number:
             report = client.call(table.STORY_UPDATE, change, story_id=id)
         else:
-            report = client.call(table.STORY_OPEN, StoryRequest(title="Cup final", audience=FEW, change=change))
+            opening = StoryRequest(title="Cup final", kind="breaking", audience=FEW, change=change)
+            report = client.call(table.STORY_OPEN, opening)
             id = report.id
         answered = time.time_ns() // 1_000_000
         newest = report.updates[0]
@@ -105,8 +105,7 @@ def main() -> None:
         print(json.dumps(rows, ensure_ascii=False))
         return
     for row in rows:
-        verdict = f"  goal {row['goal']}: {'met' if row['met'] else 'MISSED'}" if "goal" in row else ""
-        print(f"{row['what']:72} {row['value']:>7,.0f} ms{verdict}")
+        print(f"{row['what']:72} {row['value']:>7,.0f} ms")
 
 
 def _rows(when: str, found: dict[str, list[int]]) -> list[dict[str, Any]]:
@@ -115,8 +114,7 @@ def _rows(when: str, found: dict[str, list[int]]) -> list[dict[str, Any]]:
         say(f"{when}, {what}: {times} ms")
         rows.append({"what": f"{when}, {what}, median", "value": statistics.median(times), "unit": "ms"})
         if what.startswith("update"):
-            goal = {"goal": f"≤ {GOAL}", "met": max(times) <= GOAL} if what.endswith(CARD) else {}
-            rows.append({"what": f"{when}, {what}, longest", "value": max(times), "unit": "ms", **goal})
+            rows.append({"what": f"{when}, {what}, longest", "value": max(times), "unit": "ms"})
     return rows
 
 
