@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from cyclopts import App, CycloptsError, Parameter
+from cyclopts import App, CycloptsError, Parameter, UnusedCliTokensError
 
 from broadside.cli import (
     audience,
@@ -111,7 +111,8 @@ def run(arguments: Sequence[str]) -> int:
         result = build()(list(arguments), exit_on_error=False, print_error=False)
         sys.stdout.flush()
     except CycloptsError as error:
-        output.complain(f"broadside: {str(error).strip()} (see broadside --help)")
+        command = " ".join(("broadside", *(error.command_chain or ())))
+        output.complain(f"broadside: {_mistake(error)} (see {command} --help)")
         return 2
     except BroadsideError as error:
         output.complain(str(error))
@@ -132,6 +133,13 @@ def run(arguments: Sequence[str]) -> int:
         output.complain(f"broadside: unexpected {type(error).__name__}: {text} (BROADSIDE_DEBUG=1 shows where)")
         return 1
     return result if isinstance(result, int) else 0
+
+
+def _mistake(error: CycloptsError) -> str:
+    if isinstance(error, UnusedCliTokensError) and error.unused_tokens:
+        words = ", ".join(map(shown, error.unused_tokens))
+        return f"{words}: not expected here; put a text in quotes, and its option's name before it"
+    return str(error).strip()
 
 
 def main() -> None:

@@ -119,6 +119,8 @@ def test_version(broadside: Said) -> None:
     [
         (["fire"], "--title: is empty, and so is --body (write what the phone should show)"),
         (["fire", "--titel", "x"], "Did you mean --title"),
+        (["fire", "Flood", "now"], '"Flood", "now": not expected here; put a text in quotes, and its option\'s name'),
+        (["campaign", "lst"], "(see broadside campaign --help)"),
         (["campain"], "campaign"),
         (["fire", "--title", " ", "--body", "\n"], "--title: is empty"),
         (["fire", "--title", "x", "--body", "x", "--ttl", "soon"], '--ttl: "soon" is not a duration (write 90s, 15m'),
