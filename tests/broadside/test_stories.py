@@ -141,12 +141,16 @@ class House:
         self.campaigns = Campaigns()
         self.numbers = itertools.count(1)
 
-    def node(self, channels: tuple[str, ...] = ("ios", "android"), cut: Cut | None = None, name: str = "") -> StoryDesk:
+    def node(
+        self, channels: tuple[str, ...] = ("ios", "android"), cut: Cut | None = None, name: str = "", life: str = ""
+    ) -> StoryDesk:
         name = name or f"n{next(self.numbers)}"
         store = Store(self.link)
         shelf = StoryShelf(store.stories, self.clock)
         transports = {"ios": self.apple} if "ios" in channels else {}
-        self.work = StoryWork(name, store, shelf, transports, self.campaigns.fire, self.campaigns.cancel, self.clock)
+        life = life or f"life {next(self.numbers)}"
+        fire, cancel = self.campaigns.fire, self.campaigns.cancel
+        self.work = StoryWork(name, store, shelf, transports, fire, cancel, self.clock, life=life)
         if cut is not None:
             apple, campaigns = Apple(), Campaigns()
             apple.__dict__, campaigns.__dict__ = dict(self.apple.__dict__), dict(self.campaigns.__dict__)
@@ -154,7 +158,8 @@ class House:
             cut.around(campaigns, "fire")
             cut.around(shelf._store, "save")
             transports["ios"] = apple
-            self.work = StoryWork(name, store, shelf, transports, campaigns.fire, campaigns.cancel, self.clock)
+            fire, cancel = campaigns.fire, campaigns.cancel
+            self.work = StoryWork(name, store, shelf, transports, fire, cancel, self.clock, life=life)
         desk = StoryDesk(
             shelf, self.work, transports, check=lambda message, names: None, channels=lambda request: list(channels),
             kind=lambda request: None, clock=self.clock,
@@ -275,6 +280,19 @@ async def crashed(link: Link, act: str, step: int, name: str, wait: int, *, afte
     await house.later(LINGER[True])
     assert house.apple.ids == ["foreign"], "nothing is left behind"
     return died
+
+
+async def test_a_reload_takes_nothing_out_of_the_hands_of_its_own_process(house: House) -> None:
+    """It makes the desk anew, and the one before may be in the midst of an act."""
+    with pytest.raises(Killed):
+        await house.node(cut=Cut(5, after=False), name="n", life="1").open(OPEN, ANA, "k1")
+    ((row,),) = [await StoryStore(house.link).live()]
+    shelf = StoryShelf(StoryStore(house.link), house.clock)
+    kept = await shelf.get(row.id)
+    house.node(name="n", life="1")
+    assert not house.work.free(kept.story)
+    house.node(name="n", life="2")
+    assert house.work.free(kept.story)
 
 
 async def test_a_channel_whose_answer_was_lost_is_adopted(house: House, monkeypatch: pytest.MonkeyPatch) -> None:

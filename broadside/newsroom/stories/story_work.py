@@ -43,6 +43,8 @@ log = structlog.get_logger(__name__)
 
 HOLD = 45_000
 """Ms for which a story is held, from the last act: a broadcast is given up after 10 s, a Fire after 15."""
+LIFE = secrets.token_hex(4)
+"""This process, among all that had its node's name. A reload makes a new desk in it, beside work that is under way."""
 LONGEST_WAIT = 60.0
 OWNER = "story"
 """The owner of the idempotency keys of stories' campaigns: no key of the API has this id."""
@@ -67,7 +69,7 @@ class _Lost(Exception):
 
 class StoryWork:
     """``node``: this node's name, which no other process has; ``transports``: channel → this node's transport, of those
-    with broadcast channels.
+    with broadcast channels; ``life``: of the process.
     """
 
     def __init__(
@@ -79,6 +81,8 @@ class StoryWork:
         fire: Fire,
         cancel: Cancel,
         clock: Clock,
+        *,
+        life: str = LIFE,
     ) -> None:
         self._store = store
         self._shelf = shelf
@@ -87,7 +91,7 @@ class StoryWork:
         self._cancel = cancel
         self._clock = clock
         self._node = node
-        self._life = secrets.token_hex(4)
+        self._life = life
 
     def serves(self, story: Story) -> bool:
         """Whether this node has all that the story's cards need."""
