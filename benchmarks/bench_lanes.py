@@ -91,28 +91,45 @@ def _settled(client: Client, id: str) -> int:
     return sum(tally.settled for tally in client.call(table.CAMPAIGN, id=id).channels.values())
 
 
+class Watched:
+    """A twin's ledger, from so many octets on."""
+
+    def __init__(self, path: Path, start: int) -> None:
+        self._path = path
+        self._read_to = start
+        self.time = 0
+        """Of the entry that was found, ms UTC."""
+
+    def has(self, mark: bytes) -> bool:
+        """Whether an entry with these words has come by now."""
+        with self._path.open("rb") as file:
+            file.seek(self._read_to)
+            new = file.read()
+        whole = new[: new.rfind(b"\n") + 1]
+        at = whole.find(mark)
+        if at < 0:
+            self._read_to += len(whole)
+            return False
+        line = whole[whole.rfind(b"\n", 0, at) + 1 : whole.index(b"\n", at)]
+        self.time = msgspec.json.decode(line, type=Entry).time
+        return True
+
+
 class FirstPush:
     """Looks for the first push of a campaign in each twin's ledger, as these grow."""
 
     def __init__(self, ledgers: dict[Path, int], campaign: str) -> None:
         """``ledgers``: each with its size before the campaign was fired."""
         self._mark = f'"{campaign}"'.encode()
-        self._read_to = ledgers
+        self._ledgers = {path: Watched(path, size) for path, size in ledgers.items()}
         self.times: dict[Path, int] = {}
         """Ledger → ms UTC."""
 
     def everywhere(self) -> bool:
         """Whether every ledger has one by now."""
-        for ledger, start in self._read_to.items():
-            if ledger not in self.times:
-                with ledger.open("rb") as file:
-                    file.seek(start)
-                    new = file.read()
-                whole = new[: new.rfind(b"\n") + 1]
-                self._read_to[ledger] += len(whole)
-                if (at := whole.find(self._mark)) >= 0:
-                    line = whole[whole.rfind(b"\n", 0, at) + 1 : whole.index(b"\n", at)]
-                    self.times[ledger] = msgspec.json.decode(line, type=Entry).time
+        for path, ledger in self._ledgers.items():
+            if path not in self.times and ledger.has(self._mark):
+                self.times[path] = ledger.time
         return len(self.times) == len(CHANNELS)
 
 

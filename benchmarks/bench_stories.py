@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from benchmarks.bench_lanes import DIGEST, _ended, _under_way, _until
+from benchmarks.bench_lanes import DIGEST, Watched, _ended, _sizes, _under_way, _until
 from benchmarks.pipeline.rig import Rig, end_at_sigterm
 from benchmarks.progress import say
 from broadside.api.api_client import Client
@@ -31,35 +31,13 @@ FEW = AudienceRequest(share=0.01)
 CARD, PUSH = "card accepted", "first push to a phone without a card"
 
 
-class Ledger:
-    """A twin's ledger, from its end at present."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._read = path.stat().st_size
-        self.time = 0
-        """Of the entry that was found last, ms UTC."""
-
-    def has(self, mark: bytes) -> bool:
-        """Whether an entry with these words has come since."""
-        with self._path.open("rb") as file:
-            file.seek(self._read)
-            new = file.read()
-        whole = new[: new.rfind(b"\n") + 1]
-        at = whole.find(mark)
-        if at < 0:
-            self._read += len(whole)
-            return False
-        self.time = json.loads(whole[whole.rfind(b"\n", 0, at) + 1 : whole.index(b"\n", at)])["time"]
-        return True
-
-
 def tell(rig: Rig, client: Client, updates: int) -> dict[str, list[int]]:
     """Tell one story; return the milliseconds of each of its updates, of the opening too."""
     found: dict[str, list[int]] = {}
     id = ""
     for number in range(updates + 1):
-        apple, google = (Ledger(rig.data.twins / f"{platform}.ledger") for platform in ("apns", "fcm"))
+        ledgers = {path.stem: Watched(path, size) for path, size in _sizes(rig).items()}
+        apple, google = ledgers["apns"], ledgers["fcm"]
         message = Message(title=f"{number}:0", body=f"After {number} goals.")
         change = StoryChange(state={"score": f"{number}:0"}, message=message)
         began = time.time_ns() // 1_000_000

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import trio
 
-from simulators.ledger import Entry
 from tests.system.faults import fault, kill_node
 from tests.system.processes import Failed
 
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
     from tests.system.run import Run
 
 GOALS = 5
+THE_END = "The end"
 BETWEEN = 0.5
 """Seconds between two goals: less than a sick Apple takes, so that they overtake each other if they can."""
 TOLD = 120.0
@@ -60,12 +60,12 @@ async def _one_end(run: Run, values: dict[str, Any]) -> None:
     for each in cards:
         words.setdefault(each.timestamp or 0, set()).add(each.body or "")
     run.law("a card that comes again says the same", all(len(said) == 1 for said in words.values()))
-    last = _aps(max(cards, key=lambda each: each.time))["event"] if cards else "none"
+    last = json.loads(max(cards, key=lambda each: each.time).body or "{}")["aps"]["event"] if cards else "none"
     run.law("the last card is the story's end", last == "end", f"it is {last}")
     pushes = sorted((each for each in ledger["fcm"] if each.collapse == told["id"]), key=lambda each: each.time)
-    shown = {each.token: _title(each) for each in pushes}
+    shown = {each.token: each.body or "" for each in pushes}
     living = {token for token, channel in run.campaigns[-1].base.items() if channel == "android" and run.lives(token)}
-    wrong = [token for token in living if shown.get(token) != "The end"]
+    wrong = [token for token in living if f'"{THE_END}"' not in shown.get(token, "")]
     run.law("every phone without a card shows the story's end", not wrong, f"{len(wrong)} of {len(living)} do not")
 
 
@@ -95,22 +95,6 @@ async def _sent(run: Run, event: str) -> Any:
     raise Failed(f"the story's {event} is not sent everywhere within {TOLD:g} s: {said}")
 
 
-def _aps(entry: Entry) -> Any:
-    return json.loads(entry.body or "{}").get("aps", {})
-
-
-def _title(entry: Entry) -> str:
-    body = json.loads(entry.body or "{}")
-    return next((text for text in _texts(body) if text.endswith(":0") or text == "The end"), "")
-
-
-def _texts(value: Any) -> list[str]:
-    if isinstance(value, str):
-        return [value]
-    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    return [text for part in parts for text in _texts(part)]
-
-
 @fault("story", _drawn, answers=_answers, at=0.1, large=True, finish=_one_end, slow=True)
 async def story(run: Run, values: dict[str, Any]) -> None:
     """A final is told while a campaign is under way: opened, five goals, and its end, each asked for until answered."""
@@ -135,7 +119,7 @@ async def _tell(run: Run) -> None:
             nursery.start_soon(_asked, run, f"{path}/update", _change(number), f"goal {number}")
             await trio.sleep(BETWEEN)
     await _sent(run, "update")  # a match does not end before anybody could see its card
-    end = {"state": {"score": f"{GOALS}:0"}, "message": {"title": "The end", "body": "It is over."}}
+    end = {"state": {"score": f"{GOALS}:0"}, "message": {"title": THE_END, "body": "It is over."}}
     await _asked(run, f"{path}/end", end, "ended")
 
 
