@@ -190,6 +190,11 @@ image-steps: _ready
     command -v debootstrap >/dev/null || .venv/bin/just _install debootstrap debootstrap || exit 1
     exec .venv/bin/python -m tests.deploy.image_steps
 
+# build the image with Docker and live with the compose file's ring (needs Docker and Compose): ./dev containers [--base]
+[no-exit-message]
+containers *arguments: _ready
+    @exec .venv/bin/python -m tests.deploy.engine "$@"
+
 # send the API requests of every kind, by each role for some seconds: does one get an answer not in its document?
 [no-exit-message]
 fuzz seconds="60" seed="22": _ready

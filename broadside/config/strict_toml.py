@@ -38,7 +38,7 @@ def parse(path: Path) -> dict[str, Any]:
     except OSError as error:
         remedy = "name a file that this user may read"
         raise ConfigError([Problem(str(path), (error.strerror or str(error)).lower(), remedy)]) from None
-    if whose is not None:
+    if whose is not None and not machine_users.mounted(path):
         ours = machine_users.own_name()
         remedy = f"run the command as {whose}; or read the file, and if it is right: chown {ours} {path}"
         raise ConfigError([Problem(str(path), f"belongs to {whose}, not to {ours}", remedy)])

@@ -68,6 +68,27 @@ def test_a_configuration_of_another_user_is_not_believed(tmp_path: Path) -> None
     assert caught.value.exit_code == 2
 
 
+@pytest.mark.usefixtures("as_another_user")
+@pytest.mark.parametrize(("kind", "believed"), [("ext4", True), ("fuse.any", False)])
+def test_a_configuration_that_is_mounted_as_a_file_is_believed(
+    kind: str, believed: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An engine mounts it into a container, and its owner has a number on the machine outside."""
+    path = tmp_path / "two words" / "broadside.toml"
+    path.parent.mkdir()
+    path.write_text(CHANNEL)
+    given_away(path)
+    mounts = tmp_path / "mountinfo"
+    place = str(path).replace(" ", "\\040")
+    mounts.write_text(f"36 35 98:0 / / rw - ext4 root rw\n40 36 98:0 /conf {place} ro,noatime - {kind} /dev/vda rw\n")
+    monkeypatch.setattr(machine_users, "_MOUNTS", mounts)
+    if believed:
+        assert load(path).channels
+    else:
+        with pytest.raises(ConfigError, match="belongs to"):
+            load(path)
+
+
 def test_what_is_ours_or_roots_is_believed() -> None:
     """S16: /etc/broadside/broadside.toml is root's."""
     assert machine_users.stranger(os.geteuid()) is None

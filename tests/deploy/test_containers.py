@@ -48,6 +48,8 @@ def judged(*command: str) -> tuple[int, str]:
 
 
 COMPOSED: dict[str, Any] = documents(COMPOSE)[0]
+COMPOSED_FILES = {name: (CONTAINERS / each["file"]).read_text() for name, each in COMPOSED["configs"].items()}
+"""By keyword ``file``: Compose cannot write a ``content`` into a container whose root is read-only."""
 OBJECTS: list[Any] = [each for file in MANIFESTS for each in documents(file)]
 SETS = [each for each in OBJECTS if each["kind"] == "StatefulSet"]
 CONFIGURATION: dict[str, str] = next(each for each in OBJECTS if each["kind"] == "ConfigMap")["data"]
@@ -128,7 +130,7 @@ def test_a_service_may_write_its_volume_and_nothing_else(name: str) -> None:
     address = service["networks"]["ring"]["ipv4_address"]
     assert ip_address(address) in network
     (config,) = service["configs"]
-    text = COMPOSED["configs"][config["source"]]["content"]
+    text = COMPOSED_FILES[config["source"]]
     assert f"{address}:330" in text, "it listens at its own address"
     for secret in re.findall(r"/run/secrets/([\w.]+)", text):
         assert secret in service["secrets"]
@@ -171,9 +173,7 @@ def test_a_pod_may_write_its_volume_and_nothing_else_and_ends_in_order(found: An
         assert str(ports["tarantool"]) in text
 
 
-TOMLS = {
-    f"compose-{name}": each["content"] for name, each in COMPOSED["configs"].items() if "[node]" in each["content"]
-}
+TOMLS = {f"compose-{name}": text for name, text in COMPOSED_FILES.items() if "[node]" in text}
 TOMLS |= {name: text for name, text in CONFIGURATION.items() if name.endswith(".toml")}
 
 
@@ -202,7 +202,7 @@ def test_a_nodes_configuration_is_right_and_its_peers_know_it(name: str, tmp_pat
 
 def test_a_stores_settings_have_known_keys() -> None:
     yaml = ruamel.yaml.YAML(typ="safe", pure=True)
-    texts = [each["content"] for each in COMPOSED["configs"].values() if "role: store" in each["content"]]
+    texts = [text for text in COMPOSED_FILES.values() if "role: store" in text]
     texts += [text for name, text in CONFIGURATION.items() if name.endswith(".yaml")]
     settings = [yaml.load(text) for text in texts]
     assert len(settings) == 4

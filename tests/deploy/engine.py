@@ -1,0 +1,195 @@
+"""`./dev containers`: builds the image with Docker and lives with the compose file's ring, as its head says.
+
+It needs an engine that answers (``docker version``) and Compose (``docker compose version``). A ring of two nodes starts
+by the commands in the file's head; then a node's process is killed while a campaign is under way, one container after
+another is stopped, and in the end the twins' ledgers say who got what. A machine that reaches no registry makes the
+base image itself: ``--base``, by debootstrap, as root.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import signal
+import subprocess
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from tests.deploy.chroot import TRUSTED, Chroot, run
+
+ROOT = Path(__file__).parents[2]
+COMPOSE = "deploy/containers/compose.yaml"
+NODES, STORES = ("node-1", "node-2"), ("store-1", "store-2")
+DATA = "/var/lib/broadside/node"
+PHONES = 40_000
+"""Of the campaign in which a node is killed: enough that it is under way for some seconds."""
+PERSON = 1000
+BASE = "debian:bookworm-slim"
+_CA = "/mnt/ca.crt"
+
+
+def say(text: str) -> None:
+    print(f"containers: {text}", flush=True)
+
+
+def make_base(folder: Path) -> None:
+    """Make Debian's image as Debian does, by debootstrap, and give it to the engine under the same name."""
+    suite = re.fullmatch(r"debian:(\w+)-slim", BASE)
+    assert suite is not None
+    made = Chroot(folder / "root", suite[1])
+    settings = []
+    if TRUSTED.exists():
+        (made.root / _CA.lstrip("/")).write_bytes(TRUSTED.read_bytes())
+        settings = [f"--change=ENV PIP_CERT={_CA}"]
+    run("sh", "-c", f'tar -C "$0" -c . | docker import "$@" - {BASE}', str(made.root), *settings)
+
+
+class Ring:
+    """The compose file's containers."""
+
+    def __init__(self, clone: Path) -> None:
+        self.clone = clone
+        self.folder = (clone / COMPOSE).parent
+
+    def compose(self, *arguments: str, **more: object) -> str:
+        return run("docker", "compose", *arguments, cwd=self.folder, **more)
+
+    def broadside(self, *arguments: str, **more: object) -> str:
+        """The command line in the first node's container."""
+        return self.compose("exec", "-T", "node-1", "broadside", *arguments, "--data", DATA, **more)
+
+    def follow_the_head(self) -> None:
+        """Run the commands of the compose file's head, word by word."""
+        head = (self.clone / COMPOSE).read_text().partition("\nname:")[0]
+        commands = re.findall(r"^#   (.+)$", head, re.M)
+        assert len(commands) == 3, commands
+        for command in commands:
+            began = time.monotonic()
+            say(command)
+            said = run("sh", "-c", command, cwd=self.folder)
+            say(f"… took {time.monotonic() - began:.0f} s; {said.strip().splitlines()[-1] if said.strip() else 'ok'}")
+
+    def container(self, service: str) -> Any:
+        """What the engine knows of it."""
+        found = self.compose("ps", "--all", "-q", service).strip()
+        return json.loads(run("docker", "inspect", found))[0]
+
+    def report(self, campaign: str) -> Any:
+        return json.loads(self.broadside("campaign", "show", campaign, "--json"))
+
+    def pushes(self, campaign: str) -> Counter[str]:
+        """Token → pushes of this campaign, in the ledgers of all nodes' twins."""
+        got: Counter[str] = Counter()
+        for service in NODES:
+            ledgers = self.compose("exec", "-T", service, "sh", "-c", f"cat {DATA}/twins/*.ledger")
+            entries = (json.loads(line) for line in ledgers.splitlines())
+            got.update(entry["token"] for entry in entries if entry.get("collapse") == campaign)
+        return got
+
+
+@contextmanager
+def ring() -> Iterator[Ring]:
+    """A clone of the last commit, whose containers and volumes are gone in the end."""
+    with tempfile.TemporaryDirectory(dir="/var/tmp", prefix="broadside-containers-") as folder:
+        clone = Path(folder) / "broadside"
+        run("git", "clone", "-q", str(ROOT), str(clone))
+        if os.geteuid() == 0:  # as a person's own, whom the containers do not know
+            run("chown", "-R", f"{PERSON}:{PERSON}", str(clone))
+        made = Ring(clone)
+        try:
+            yield made
+        finally:
+            subprocess.run(
+                ["docker", "compose", "down", "--volumes", "--timeout", "5"],
+                cwd=made.folder, capture_output=True, check=False,
+            )  # fmt: skip
+
+
+def as_the_file_says(made: Ring) -> None:
+    """Each container is healthy, has a read-only root, and has written nothing into it."""
+    for service in (*STORES, *NODES):
+        known = made.container(service)
+        state, host = known["State"], known["HostConfig"]
+        assert state["Health"]["Status"] == "healthy", (service, state)
+        assert known["Config"]["User"] == "10001:10001", service
+        assert host["ReadonlyRootfs"], service
+        assert host["CapDrop"] == ["ALL"], service
+        changed = run("docker", "diff", known["Id"]).splitlines()
+        # the engine makes the places where it mounts files
+        written = [line for line in changed if not re.fullmatch(r"[AC] /(run|etc)(/(secrets|broadside)(/.*)?)?", line)]
+        assert not written, (service, written)
+    say("all four are healthy, user 10001, read-only, without capabilities; nothing was written into the image")
+
+
+def kill_a_node(made: Ring) -> None:
+    """Kill a node's process in the middle of a campaign: the engine restarts it, and everybody gets the news."""
+    rows = "".join(
+        json.dumps({"channel": "ios-news", "token": f"{n:064x}", "country": "DE", "tags": ["killed"]}) + "\n"
+        for n in range(1, PHONES + 1)
+    )
+    made.compose("exec", "-T", "node-1", "sh", "-c", "cat > /tmp/phones.ndjson", input=rows)
+    made.broadside("subscribers", "import", "/tmp/phones.ndjson", "--rejected", "/tmp/rejected")
+    fired = made.broadside("fire", "--title", "Killed", "--body", "In the middle", "--tag", "killed", "--json")
+    campaign = json.loads(fired)["id"]
+    while (seen := made.report(campaign))["state"] == "accepted":
+        time.sleep(0.05)
+    known = made.container("node-2")
+    os.kill(known["State"]["Pid"], signal.SIGKILL)
+    say(f"node-2's process 1 is killed; {json.dumps(seen)[:160]}")
+    deadline = time.monotonic() + 180
+    while (seen := made.report(campaign))["state"] != "done":
+        assert time.monotonic() < deadline, seen
+        time.sleep(0.5)
+    while (now := made.container("node-2"))["State"]["Health"]["Status"] != "healthy":
+        assert time.monotonic() < deadline, now["State"]
+        time.sleep(0.5)
+    assert now["RestartCount"] == known["RestartCount"] + 1, now["RestartCount"]
+    got = made.pushes(campaign)
+    lost = PHONES - len(got)
+    twice = sum(got.values()) - len(got)
+    say(f"the engine restarted it; {len(got):,} of {PHONES:,} phones got the news, lost {lost}, twice {twice}")
+    assert not lost, f"{lost} phones did not get the news"
+
+
+def stop(made: Ring) -> None:
+    """Stop the containers in order: each ends by itself, in time, with exit code 0."""
+    for service in (*NODES, *reversed(STORES)):
+        began = time.monotonic()
+        made.compose("stop", service)
+        state = made.container(service)["State"]
+        assert state["ExitCode"] == 0 and not state["OOMKilled"], (service, state)  # noqa: PT018 - one thought
+        say(f"{service} stopped in {time.monotonic() - began:.1f} s, exit code 0")
+    made.compose("up", "--wait", "--no-build")
+    listed = made.broadside("campaign", "list")
+    assert "Killed" in listed, listed
+    say("started again: the campaigns are still there")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="./dev containers", description=__doc__.partition("\n")[0])
+    parser.add_argument("--base", action="store_true", help=f"make {BASE} here, where no registry is reached")
+    chosen = parser.parse_args()
+    began = time.monotonic()
+    say(f"engine {run('docker', 'version', '--format', '{{.Server.Version}}').strip()}")
+    say(run("docker", "compose", "version").strip())
+    if chosen.base:
+        with tempfile.TemporaryDirectory(dir="/var/tmp", prefix="broadside-base-") as folder:
+            make_base(Path(folder))
+        say(f"{BASE} is made by debootstrap")
+    with ring() as made:
+        made.follow_the_head()
+        as_the_file_says(made)
+        kill_a_node(made)
+        stop(made)
+    say(f"all in {time.monotonic() - began:.0f} s")
+
+
+if __name__ == "__main__":
+    main()
