@@ -30,7 +30,10 @@ NODES, STORES = ("node-1", "node-2"), ("store-1", "store-2")
 DATA = "/var/lib/broadside/node"
 PHONES = 40_000
 """Of the campaign in which a node is killed: enough that it is under way for some seconds."""
+PATIENCE = 900.0
+"""Seconds that a command of the head may take, the build included."""
 PERSON = 1000
+"""A user whom the containers do not know: the checkout's owner."""
 BASE = "debian:bookworm-slim"
 _CA = "/mnt/ca.crt"
 
@@ -73,7 +76,7 @@ class Ring:
         for command in commands:
             began = time.monotonic()
             say(command)
-            said = run("sh", "-c", command, cwd=self.folder)
+            said = run("sh", "-c", command, cwd=self.folder, timeout=PATIENCE)
             say(f"… took {time.monotonic() - began:.0f} s; {said.strip().splitlines()[-1] if said.strip() else 'ok'}")
 
     def container(self, service: str) -> Any:
@@ -105,6 +108,10 @@ def ring() -> Iterator[Ring]:
         made = Ring(clone)
         try:
             yield made
+        except BaseException:
+            for words in (("ps", "--all"), ("logs", "--tail", "20")):
+                print(made.compose(*words), flush=True)
+            raise
         finally:
             subprocess.run(
                 ["docker", "compose", "down", "--volumes", "--timeout", "5"],

@@ -132,6 +132,8 @@ def test_a_service_may_write_its_volume_and_nothing_else(name: str) -> None:
     (config,) = service["configs"]
     text = COMPOSED_FILES[config["source"]]
     assert f"{address}:330" in text, "it listens at its own address"
+    check = str(service.get("healthcheck"))
+    assert "healthcheck" not in service or "127.0.0.1" not in check, "nothing listens there"
     for secret in re.findall(r"/run/secrets/([\w.]+)", text):
         assert secret in service["secrets"]
         assert secret in COMPOSED["secrets"]
