@@ -25,15 +25,19 @@ def run(*command: str, **more: object) -> str:
 class Chroot:
     """A root file system, and the environment of what runs in it."""
 
-    def __init__(self, root: Path, suite: str, *, include: Sequence[str] = ()) -> None:
-        """``suite``: Debian's, as in ``bookworm``. ``include``: packages beyond the smallest set."""
+    def __init__(self, root: Path, suite: str, *, include: Sequence[str] = (), architecture: str = "") -> None:
+        """``suite``: Debian's, as in ``bookworm``. ``include``: packages beyond the smallest set.
+
+        ``architecture``: Debian's name of one that this machine has or emulates; this machine's own if empty.
+        """
         if os.geteuid() != 0 or shutil.which("debootstrap") is None:
             raise SystemExit("this needs root and debootstrap (apt-get install debootstrap)")
         self.root = root
         self.environment = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root"}
-        base = root.parent / f"debian-{suite}"
+        base = root.parent / f"debian-{suite}{architecture}"
         if not base.exists():
             more = [f"--include={','.join(include)}"] if include else []
+            more += [f"--arch={architecture}"] if architecture else []
             run("debootstrap", "--variant=minbase", *more, suite, str(base))
         run("cp", "-a", str(base), str(root))
         self._reach_networks()

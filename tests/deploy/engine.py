@@ -42,15 +42,15 @@ def say(text: str) -> None:
     print(f"containers: {text}", flush=True)
 
 
-def make_base(folder: Path) -> None:
+def make_base(folder: Path, architecture: str) -> None:
     """Make Debian's image as Debian does, by debootstrap, and give it to the engine under the same name."""
     suite = re.fullmatch(r"debian:(\w+)-slim", BASE)
     assert suite is not None
-    made = Chroot(folder / "root", suite[1])
-    settings = []
+    made = Chroot(folder / "root", suite[1], architecture=architecture)
+    settings = [f"--platform=linux/{architecture}"]
     if TRUSTED.exists():
         (made.root / _CA.lstrip("/")).write_bytes(TRUSTED.read_bytes())
-        settings = [f"--change=ENV PIP_CERT={_CA}"]
+        settings.append(f"--change=ENV PIP_CERT={_CA}")
     run("sh", "-c", f'tar -C "$0" -c . | docker import "$@" - {BASE}', str(made.root), *settings)
 
 
@@ -119,13 +119,14 @@ def ring() -> Iterator[Ring]:
             )  # fmt: skip
 
 
-def as_the_file_says(made: Ring) -> None:
+def as_the_file_says(made: Ring, architecture: str) -> None:
     """Each container is healthy, has a read-only root, and has written nothing into it."""
     for service in (*STORES, *NODES):
         known = made.container(service)
         state, host = known["State"], known["HostConfig"]
         assert state["Health"]["Status"] == "healthy", (service, state)
         assert known["Config"]["User"] == "10001:10001", service
+        assert json.loads(run("docker", "image", "inspect", known["Image"]))[0]["Architecture"] == architecture
         assert host["ReadonlyRootfs"], service
         assert host["CapDrop"] == ["ALL"], service
         changed = run("docker", "diff", known["Id"]).splitlines()
@@ -182,17 +183,22 @@ def stop(made: Ring) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="./dev containers", description=__doc__.partition("\n")[0])
     parser.add_argument("--base", action="store_true", help=f"make {BASE} here, where no registry is reached")
+    native = run("docker", "version", "--format", "{{.Server.Arch}}").strip()
+    parser.add_argument(
+        "--arch", default=native, help=f"amd64 or arm64; another than {native} is emulated (by qemu-user)"
+    )
     chosen = parser.parse_args()
     began = time.monotonic()
-    say(f"engine {run('docker', 'version', '--format', '{{.Server.Version}}').strip()}")
+    os.environ["DOCKER_DEFAULT_PLATFORM"] = f"linux/{chosen.arch}"
+    say(f"engine {run('docker', 'version', '--format', '{{.Server.Version}}').strip()}, for linux/{chosen.arch}")
     say(run("docker", "compose", "version").strip())
     if chosen.base:
         with tempfile.TemporaryDirectory(dir="/var/tmp", prefix="broadside-base-") as folder:
-            make_base(Path(folder))
+            make_base(Path(folder), chosen.arch)
         say(f"{BASE} is made by debootstrap")
     with ring() as made:
         made.follow_the_head()
-        as_the_file_says(made)
+        as_the_file_says(made, chosen.arch)
         kill_a_node(made)
         stop(made)
     say(f"all in {time.monotonic() - began:.0f} s")
