@@ -183,13 +183,6 @@ debian *arguments: _ready
     command -v debootstrap >/dev/null || .venv/bin/just _install debootstrap debootstrap || exit 1
     exec .venv/bin/python -m tests.deploy.debian "$@"
 
-# carry out the Dockerfile in a chroot and run the result as the image would (needs root, Linux, debootstrap)
-[no-exit-message]
-image-steps: _ready
-    #!/bin/sh
-    command -v debootstrap >/dev/null || .venv/bin/just _install debootstrap debootstrap || exit 1
-    exec .venv/bin/python -m tests.deploy.image_steps
-
 # build the image with Docker and live with the compose file's ring (needs Docker and Compose): ./dev containers [--base]
 [no-exit-message]
 containers *arguments: _ready

@@ -1,9 +1,9 @@
 """`./dev containers`: builds the image with Docker and lives with the compose file's ring, as its head says.
 
-It needs an engine that answers (``docker version``) and Compose (``docker compose version``). A ring of two nodes starts
-by the commands in the file's head; then a node's process is killed while a campaign is under way, one container after
-another is stopped, and in the end the twins' ledgers say who got what. A machine that reaches no registry makes the
-base image itself: ``--base``, by debootstrap, as root.
+It needs an engine that answers (``docker version``) and Compose (``docker compose version``). A ring of two nodes
+starts by the commands in the file's head. A node reloads its configuration at SIGHUP, another one's process is killed
+while a campaign is under way, and the twins' ledgers say who got the news; then one container after another is stopped.
+A machine that reaches no registry makes the base image itself: ``--base``, by debootstrap, as root.
 """
 
 from __future__ import annotations
@@ -166,6 +166,16 @@ def kill_a_node(made: Ring) -> None:
     assert not lost, f"{lost} phones did not get the news"
 
 
+def reload(made: Ring) -> None:
+    """SIGHUP reaches process 1, which reloads its configuration."""
+    made.compose("kill", "--signal", "HUP", "node-1")
+    deadline = time.monotonic() + 60
+    while "configuration reloaded" not in made.compose("logs", "node-1"):
+        assert time.monotonic() < deadline, "no reload within 60 s"
+        time.sleep(0.5)
+    say("SIGHUP to process 1 reloads the configuration")
+
+
 def stop(made: Ring) -> None:
     """Stop the containers in order: each ends by itself, in time, with exit code 0."""
     for service in (*NODES, *reversed(STORES)):
@@ -199,6 +209,7 @@ def main() -> None:
     with ring() as made:
         made.follow_the_head()
         as_the_file_says(made, chosen.arch)
+        reload(made)
         kill_a_node(made)
         stop(made)
     say(f"all in {time.monotonic() - began:.0f} s")
