@@ -47,11 +47,23 @@ def make_base(folder: Path, architecture: str) -> None:
     suite = re.fullmatch(r"debian:(\w+)-slim", BASE)
     assert suite is not None
     made = Chroot(folder / "root", suite[1], architecture=architecture)
-    settings = [f"--platform=linux/{architecture}"]
+    environment = ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"]
     if TRUSTED.exists():
         (made.root / _CA.lstrip("/")).write_bytes(TRUSTED.read_bytes())
-        settings.append(f"--change=ENV PIP_CERT={_CA}")
-    run("sh", "-c", f'tar -C "$0" -c . | docker import "$@" - {BASE}', str(made.root), *settings)
+        environment.append(f"PIP_CERT={_CA}")
+    image = folder / "image"
+    image.mkdir()
+    run("tar", "-C", str(made.root), "-cf", str(image / "layer.tar"), ".")
+    digest = run("sha256sum", str(image / "layer.tar")).split()[0]
+    config = {
+        "architecture": architecture, "os": "linux", "config": {"Env": environment, "Cmd": ["bash"]},
+        "rootfs": {"type": "layers", "diff_ids": [f"sha256:{digest}"]},
+    }  # fmt: skip
+    (image / "config.json").write_text(json.dumps(config))
+    manifest = [{"Config": "config.json", "RepoTags": [BASE], "Layers": ["layer.tar"]}]
+    (image / "manifest.json").write_text(json.dumps(manifest))
+    # `docker import` knows only the engine's own architecture
+    run("sh", "-c", 'tar -C "$0" -c . | docker load', str(image))
 
 
 class Ring:
