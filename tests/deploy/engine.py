@@ -145,6 +145,8 @@ def as_the_file_says(made: Ring, architecture: str) -> None:
         # the engine makes the places where it mounts files
         written = [line for line in changed if not re.fullmatch(r"[AC] /(run|etc)(/(secrets|broadside)(/.*)?)?", line)]
         assert not written, (service, written)
+    version = made.compose("exec", "-T", "store-1", "tarantool", "--version").partition("\n")[0]
+    say(f"{version}, {architecture}")
     say("all four are healthy, user 10001, read-only, without capabilities; nothing was written into the image")
 
 
@@ -209,8 +211,11 @@ def main() -> None:
     parser.add_argument(
         "--arch", default=native, help=f"amd64 or arm64; another than {native} is emulated (by qemu-user)"
     )
+    parser.add_argument("--tarantool", type=Path, metavar="FOLDER", help="put its program `tarantool` into the image")
     chosen = parser.parse_args()
     began = time.monotonic()
+    if chosen.tarantool is not None:
+        os.environ["TARANTOOL_FOLDER"] = str(chosen.tarantool.resolve())
     os.environ["DOCKER_DEFAULT_PLATFORM"] = f"linux/{chosen.arch}"
     say(f"engine {run('docker', 'version', '--format', '{{.Server.Version}}').strip()}, for linux/{chosen.arch}")
     say(run("docker", "compose", "version").strip())

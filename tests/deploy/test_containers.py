@@ -112,7 +112,9 @@ def test_the_image_runs_as_nobody_and_its_first_process_gets_the_signals() -> No
     assert table.HEALTH.path in found["HEALTHCHECK"]
     assert {rest for word, rest in instructions() if word == "FROM"} == {
         "debian:bookworm-slim AS build",
-        "debian:bookworm-slim",
+        "debian:bookworm-slim AS with-debian",
+        "debian:bookworm-slim AS with-given",
+        "with-${TARANTOOL:-debian}",
     }
 
 
