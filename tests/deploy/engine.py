@@ -12,6 +12,7 @@ import argparse
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import tempfile
@@ -110,11 +111,13 @@ class Ring:
 
 
 @contextmanager
-def ring() -> Iterator[Ring]:
+def ring(tarantool: Path | None) -> Iterator[Ring]:
     """A clone of the last commit, whose containers and volumes are gone in the end."""
     with tempfile.TemporaryDirectory(dir="/var/tmp", prefix="broadside-containers-") as folder:
         clone = Path(folder) / "broadside"
         run("git", "clone", "-q", str(ROOT), str(clone))
+        if tarantool is not None:
+            shutil.copy2(tarantool, clone / "tarantool")
         if os.geteuid() == 0:  # as a person's own, whom the containers do not know
             run("chown", "-R", f"{PERSON}:{PERSON}", str(clone))
         made = Ring(clone)
@@ -211,11 +214,11 @@ def main() -> None:
     parser.add_argument(
         "--arch", default=native, help=f"amd64 or arm64; another than {native} is emulated (by qemu-user)"
     )
-    parser.add_argument("--tarantool", type=Path, metavar="FOLDER", help="put its program `tarantool` into the image")
+    parser.add_argument("--tarantool", type=Path, metavar="FILE", help="give the image this Tarantool")
     chosen = parser.parse_args()
     began = time.monotonic()
     if chosen.tarantool is not None:
-        os.environ["TARANTOOL_FOLDER"] = str(chosen.tarantool.resolve())
+        os.environ["TARANTOOL_FROM"] = "file"
     os.environ["DOCKER_DEFAULT_PLATFORM"] = f"linux/{chosen.arch}"
     say(f"engine {run('docker', 'version', '--format', '{{.Server.Version}}').strip()}, for linux/{chosen.arch}")
     say(run("docker", "compose", "version").strip())
@@ -223,7 +226,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory(dir="/var/tmp", prefix="broadside-base-") as folder:
             make_base(Path(folder), chosen.arch)
         say(f"{BASE} is made by debootstrap")
-    with ring() as made:
+    with ring(chosen.tarantool) as made:
         made.follow_the_head()
         as_the_file_says(made, chosen.arch)
         reload(made)
