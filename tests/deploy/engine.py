@@ -185,9 +185,9 @@ def kill_a_node(made: Ring) -> None:
 
 def reload(made: Ring) -> None:
     """SIGHUP reaches process 1, which reloads its configuration."""
-    made.compose("kill", "--signal", "HUP", "node-1")
+    made.compose("kill", "--signal", "HUP", "node-2")
     deadline = time.monotonic() + 60
-    while "configuration reloaded" not in made.compose("logs", "node-1"):
+    while "configuration reloaded" not in made.compose("logs", "node-2"):
         assert time.monotonic() < deadline, "no reload within 60 s"
         time.sleep(0.5)
     say("SIGHUP to process 1 reloads the configuration")
