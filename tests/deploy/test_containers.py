@@ -122,6 +122,7 @@ def test_the_image_runs_as_nobody_and_its_first_process_gets_the_signals() -> No
 def test_a_service_may_write_its_volume_and_nothing_else(name: str) -> None:
     service = COMPOSED["services"][name]
     assert service["read_only"] is True
+    assert service["restart"] == "always", "after a reload, too"
     assert service["cap_drop"] == ["ALL"]
     assert service["security_opt"] == ["no-new-privileges:true"]
     assert service["tmpfs"] == ["/tmp"]
