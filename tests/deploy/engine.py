@@ -32,7 +32,7 @@ DATA = "/var/lib/broadside/node"
 PHONES = 40_000
 """Of the campaign in which a node is killed: enough that it is under way for some seconds."""
 PATIENCE = 900.0
-"""Seconds that a command of the head may take, the build included."""
+"""Seconds that a command may take, the build included."""
 PERSON = 1000
 """A user whom the containers do not know: the checkout's owner."""
 BASE = "debian:bookworm-slim"
@@ -51,7 +51,7 @@ def make_base(folder: Path, architecture: str) -> None:
     environment = ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"]
     if TRUSTED.exists():
         (made.root / _CA.lstrip("/")).write_bytes(TRUSTED.read_bytes())
-        environment.append(f"PIP_CERT={_CA}")
+        environment += [f"PIP_CERT={_CA}", f"SSL_CERT_FILE={_CA}"]
     image = folder / "image"
     image.mkdir()
     run("tar", "-C", str(made.root), "-cf", str(image / "layer.tar"), ".")
@@ -81,16 +81,22 @@ class Ring:
         """The command line in the first node's container."""
         return self.compose("exec", "-T", "node-1", "broadside", *arguments, "--data", DATA, **more)
 
-    def follow_the_head(self) -> None:
-        """Run the commands of the compose file's head, word by word."""
+    def follow(self) -> None:
+        """Run the command of the page that builds the image, and those of the compose file's head, word by word."""
+        page = (self.clone / "docs/containers.md").read_text()
+        with_debians, with_ours = re.findall(r"^docker build .+$", page, re.M)
+        self._carry_out(with_ours if "TARANTOOL_FROM" in os.environ else with_debians, self.clone)
         head = (self.clone / COMPOSE).read_text().partition("\nname:")[0]
         commands = re.findall(r"^#   (.+)$", head, re.M)
         assert len(commands) == 3, commands
         for command in commands:
-            began = time.monotonic()
-            say(command)
-            said = run("sh", "-c", command, cwd=self.folder, timeout=PATIENCE)
-            say(f"… took {time.monotonic() - began:.0f} s; {said.strip().splitlines()[-1] if said.strip() else 'ok'}")
+            self._carry_out(command, self.folder)
+
+    def _carry_out(self, command: str, folder: Path) -> None:
+        began = time.monotonic()
+        say(command)
+        said = run("sh", "-c", command, cwd=folder, timeout=PATIENCE).strip().splitlines()
+        say(f"… took {time.monotonic() - began:.0f} s{f': {said[-1]}' if said else ''}")
 
     def container(self, service: str) -> Any:
         """What the engine knows of it."""
@@ -227,7 +233,7 @@ def main() -> None:
             make_base(Path(folder), chosen.arch)
         say(f"{BASE} is made by debootstrap")
     with ring(chosen.tarantool) as made:
-        made.follow_the_head()
+        made.follow()
         as_the_file_says(made, chosen.arch)
         reload(made)
         kill_a_node(made)

@@ -62,7 +62,13 @@ def test_the_image_is_built_from_all_that_the_wheel_is_made_of() -> None:
     wanted = {*wheel["packages"], *wheel["force-include"], project["project"]["readme"], "pyproject.toml"}
     wanted |= set(project["project"]["license-files"])
     let_in = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
-    assert let_in == wanted | {"tarantool"}, "and of a program that somebody may put there"
+    assert let_in == wanted | {"uv.lock", "tarantool"}, "and a program that somebody may put there"
+
+
+def test_the_image_is_built_by_the_version_of_uv_that_everybody_uses() -> None:
+    pinned = re.search(r"^UV=(\S+)$", (ROOT / "dev").read_text(), re.M)
+    assert pinned is not None
+    assert f"uv=={pinned[1]} " in (CONTAINERS / "Dockerfile").read_text()
 
 
 # -- schemas ---------------------------------------------------------------------------------------------------------
