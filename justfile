@@ -188,6 +188,11 @@ debian *arguments: _ready
 containers *arguments: _ready
     @exec .venv/bin/python -m tests.deploy.engine "$@"
 
+# run the pods of the Kubernetes manifests with Docker, after ./dev containers (needs root)
+[no-exit-message]
+pods: _ready
+    @exec .venv/bin/python -m tests.deploy.pods
+
 # send the API requests of every kind, by each role for some seconds: does one get an answer not in its document?
 [no-exit-message]
 fuzz seconds="60" seed="22": _ready
