@@ -59,6 +59,8 @@ class Dispatch(Submission):
         self._begin_before = begin_before
         self._again: list[Row] = []
         self._renewed = False
+        self._lean = False
+        """Whether the requests that were answered before the first look at the late ones are let go of."""
         self._unreadable = False
         self._repeats: dict[str, int] = {}
         self._doubtful: list[Exceptional] = []
@@ -123,6 +125,9 @@ class Dispatch(Submission):
         left.update(entry.index for entry in self._doubtful)
         if len(left) + self.accepted == len(self._batch.recipients):
             self._batch.stragglers(left)
+            if not self._lean:
+                self._lean = True
+                self.let_go(unanswered)
 
     def answer(self, answer: Answer) -> str | None:
         """Judge one answer. Returns why the connection that it came over should take no new requests, or None."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import weakref
+from dataclasses import replace
 
 import trio
 
@@ -68,3 +69,22 @@ def test_an_answer_names_why_its_connection_takes_nothing_more(make_batch):
     assert dispatch.answer(Answer(dispatch, first, TEMPLATE, 503, b"", None)) == "Shutdown"
     assert dispatch.answer(Answer(dispatch, second, TEMPLATE, 410, b"", None)) is None
     assert dispatch.done.is_set()
+
+
+def test_requests_that_are_answered_are_let_go_of_while_a_late_answer_keeps_their_batch(make_batch):
+    """24: a worker held every request of some two hundred batches for the two seconds of their last answers."""
+    told = []
+    batch = replace(make_batch(50), stragglers=told.append)
+    dispatch = made(batch, lambda answer, attempt: Decision(Outcome.DEAD, "Unregistered"))
+    dispatch.cursor = 50
+    dispatch.accept(48)
+    late = [dispatch.rows[key] for key in (7, 31)]
+    dispatch.stragglers([7, 31])
+    assert told == [{7, 31}]
+    assert [row for row in dispatch.rows if row[1]] == late
+    assert dispatch.rows[31] is late[1], "a late one is found where it was"
+    refused = Answer(dispatch, Request(*late[0]), TEMPLATE, 410, b"", None)
+    dispatch.answer(refused)
+    dispatch.accept(1)
+    assert dispatch.done.is_set()
+    assert [entry.index for entry in dispatch.outcomes.exceptions] == [7]

@@ -149,16 +149,23 @@ class ApnsTransport:
 
     async def send(self, batch: Batch) -> Outcomes:
         """Push to every recipient (``Transport.send``). If cancelled, the outcome of what was sent is unknown."""
-        recipients = batch.recipients
         if batch.validate_only:
             return all_alike(batch, Outcome.DROPPED, "Apple has no dry run: only checked here")
         if self._clock() >= batch.expires_at:
             return all_alike(batch, Outcome.EXPIRED, "expired before it was sent")
-        made = self._editions(batch)
-        keys, bodies, exceptions = made.contents(recipients)
-        if not keys:
+        rows, exceptions = self._rows(batch)
+        if not rows:
             return Outcomes(0, exceptions)
-        push = made.of(recipients[keys[0]].locale).made  # its headers are those of every text
+        # its header fields are those of every text
+        push = self._editions(batch).of(batch.recipients[rows[0][0]].locale).made
+        dispatch = Dispatch(batch, rows, self._template(batch, push), self._decide, self._renew, self._clock)
+        dispatch.outcomes.exceptions += exceptions
+        return await dispatch.run(self.pool)
+
+    def _rows(self, batch: Batch) -> tuple[list[Row], list[Exceptional]]:
+        """A request for each recipient with a usable token, and the outcomes of the others."""
+        recipients = batch.recipients
+        keys, bodies, exceptions = self._editions(batch).contents(recipients)
         tokens = [recipients[key].token for key in keys]
         paths = _hex(tokens)
         if paths is None:
@@ -168,10 +175,7 @@ class ApnsTransport:
             keys, bodies = list(compress(keys, usable)), list(compress(bodies, usable))
             paths = [recipients[key].token.lower().encode() for key in keys]
         idents = apns_ids([recipients[key].id for key in keys])
-        rows: list[Row] = list(zip(keys, paths, idents, bodies, repeat(()), strict=False))
-        dispatch = Dispatch(batch, rows, self._template(batch, push), self._decide, self._renew, self._clock)
-        dispatch.outcomes.exceptions += exceptions
-        return await dispatch.run(self.pool)
+        return list(zip(keys, paths, idents, bodies, repeat(()), strict=False)), exceptions
 
     def _editions(self, batch: Batch) -> Editions[Push]:
         """The batch's message, rendered once for all batches of its campaign."""

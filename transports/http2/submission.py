@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 import trio
 
 from transports.http2.messages import Answer, Request, Row, Template
 
 _REFUSALS_PER_REQUEST = 8
+_ANSWERED: Row = (-1, b"", b"", b"", ())
+"""Stands where a request stood that is answered."""
 
 
 class Submission:
@@ -81,6 +83,11 @@ class Submission:
 
     def stragglers(self, unanswered: list[int]) -> None:
         """Take note of the keys of all requests that are begun and not answered."""
+
+    def let_go(self, unanswered: Collection[int]) -> None:
+        """Keep only the requests with these keys: all others are answered, and a late one keeps a batch for seconds."""
+        rows, kept = self.rows, set(unanswered)
+        rows[:] = [row if row[0] in kept else _ANSWERED for row in rows]
 
     def refused(self, request: Request) -> bool:
         """Take back an unprocessed request, to send it again. False: that happened too often to do it at once."""

@@ -195,6 +195,13 @@ class OneByOne(TextTransport[A]):
         if heads is None:
             return all_alike(batch, Outcome.DROPPED, "this provider judges no push without showing it")
         ttl, begin_before = lifetime(batch, now)
+        rows, exceptions = self._rows(batch, heads, ttl)
+        dispatch = Dispatch(batch, rows, self.template, self.decide, self.renew, self._clock, begin_before)
+        dispatch.outcomes.exceptions += exceptions
+        return await dispatch.run(self.pool, partial(self.prepare, batch))
+
+    def _rows(self, batch: Batch, heads: Mapping[str, bytes], ttl: int) -> tuple[list[Row], list[Exceptional]]:
+        """A request for each recipient with a usable token, and the outcomes of the others."""
         recipients = batch.recipients
         keys, tails, exceptions = self.contents(batch, kept_for(ttl, self.longest))
         found = addressed([recipients[key] for key in keys], tails, heads)
@@ -205,6 +212,4 @@ class OneByOne(TextTransport[A]):
                 for key, body in zip(keys, found, strict=True)
                 if body is None
             ]
-        dispatch = Dispatch(batch, rows, self.template, self.decide, self.renew, self._clock, begin_before)
-        dispatch.outcomes.exceptions += exceptions
-        return await dispatch.run(self.pool, partial(self.prepare, batch))
+        return rows, exceptions
