@@ -180,7 +180,7 @@ class WebPushTransport:
                 begin_until = min(batch.begin_until, trio.current_time() + _BEGIN_WITHIN)
                 part = parts.batch(authority, begin_until)
                 push = made.of(part.recipients[0].locale).made
-                mine = [pushes[index] for index in indices]
+                mine = [pushes.pop(index) for index in indices]
 
                 async def send_part(
                     part: Batch = part, authority: str = authority, push: WebPush = push, mine: _Pushes = mine
@@ -213,6 +213,7 @@ class WebPushTransport:
                     wrong.append(Exceptional(index, Outcome.REJECTED, "no point of P-256", fault=Fault.PHONE))
                     continue
                 rows.append((index, subscription.path.encode("ascii"), b"", body, ()))
+            pushes.clear()  # late answers keep this call for seconds
             ttl, begin_before = lifetime(part, self._clock())
             dispatch = Dispatch(
                 part,
