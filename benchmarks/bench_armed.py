@@ -20,7 +20,8 @@ from typing import Any
 import msgspec
 
 from benchmarks.bench_lanes import FirstPush, _ended, _sizes, _until
-from benchmarks.pipeline.rig import MESSAGE, Rig, end_at_sigterm
+from benchmarks.ending import end_at_sigterm
+from benchmarks.pipeline.rig import MESSAGE, Rig
 from benchmarks.progress import say
 from broadside.api.api_client import Client
 from broadside.api.campaign_report import ArmedFire, FireRequest

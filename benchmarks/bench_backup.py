@@ -17,6 +17,7 @@ from typing import Any
 
 import trio
 
+from benchmarks.ending import end_at_sigterm
 from benchmarks.progress import say
 from benchmarks.storage.instance import Instance
 from benchmarks.storage.walk import CHANNELS, pinged
@@ -86,6 +87,7 @@ def _silent(step: str, done: int, total: int) -> None:
 
 def main() -> None:
     """Measure and print."""
+    end_at_sigterm()
     parser = argparse.ArgumentParser(prog="bench backup", description=__doc__)
     parser.add_argument("--subscribers", type=int, default=1_000_000, help="size of the base")
     parser.add_argument("--json", action="store_true", help="a list of rows for scripts")

@@ -16,8 +16,8 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from benchmarks.ending import end_at_sigterm
 from benchmarks.forecast.forced import Forced, draw
-from benchmarks.pipeline.rig import end_at_sigterm
 from benchmarks.progress import say
 from broadside.api.v1 import table as routes
 

@@ -17,7 +17,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmarks.pipeline.rig import STREAMS, Rig, Row, end_at_sigterm
+from benchmarks.ending import end_at_sigterm
+from benchmarks.pipeline.rig import STREAMS, Rig, Row
 from benchmarks.progress import say
 from broadside.config.config import CONNECTIONS
 

@@ -21,8 +21,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.against.compare import half_range
+from benchmarks.ending import end_at_sigterm
 from benchmarks.pipeline.readers import BASES, NOON, Base, Kind
-from benchmarks.pipeline.rig import Rig, Row, end_at_sigterm
+from benchmarks.pipeline.rig import Rig, Row
 from benchmarks.pipeline.set_clock import SEEN_WITHIN, SetClock
 from benchmarks.pipeline.usage import descendants
 from benchmarks.progress import say

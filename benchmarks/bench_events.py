@@ -31,7 +31,8 @@ import msgspec
 import trio
 import trustme
 
-from benchmarks.pipeline.rig import MESSAGE, PLAIN, Rig, end_at_sigterm, phone
+from benchmarks.ending import end_at_sigterm
+from benchmarks.pipeline.rig import MESSAGE, PLAIN, Rig, phone
 from benchmarks.progress import say
 from broadside.api.api_client import Client
 from broadside.api.audience_request import AudienceRequest

@@ -21,7 +21,8 @@ from pathlib import Path
 
 import trio
 
-from benchmarks.pipeline.rig import MESSAGE, end_at_sigterm, phone
+from benchmarks.ending import end_at_sigterm
+from benchmarks.pipeline.rig import MESSAGE, phone
 from benchmarks.pipeline.usage import cpu
 from benchmarks.progress import say
 from benchmarks.ring.cluster import Cluster, StoreServer

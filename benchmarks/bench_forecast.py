@@ -18,9 +18,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.ending import end_at_sigterm
 from benchmarks.forecast.situations import Situation, draw
 from benchmarks.networks.sink import distant_sink
-from benchmarks.pipeline.rig import Rig, end_at_sigterm
+from benchmarks.pipeline.rig import Rig
 from benchmarks.progress import say
 from benchmarks.transport.sinks import Files, nginx
 from broadside.api.api_client import Client

@@ -24,6 +24,7 @@ from typing import Any
 
 import msgspec
 
+from benchmarks.ending import end_at_sigterm
 from benchmarks.pipeline.rig import Rig, phone
 from benchmarks.pipeline.usage import Usage
 from benchmarks.progress import say
@@ -183,6 +184,7 @@ def _row(what: str, value: float, unit: str, goal: str = "", met: bool | None = 
 
 def main() -> None:
     """Measure and print."""
+    end_at_sigterm()
     parser = argparse.ArgumentParser(prog="bench import", description=__doc__)
     parser.add_argument("--rows", type=int, default=500_000, help="rows of each file")
     parser.add_argument("--no-node", action="store_true", help="only read, and send nothing")

@@ -21,7 +21,8 @@ from typing import Any
 
 import msgspec
 
-from benchmarks.pipeline.rig import CHANNELS, MESSAGE, Rig, end_at_sigterm
+from benchmarks.ending import end_at_sigterm
+from benchmarks.pipeline.rig import CHANNELS, MESSAGE, Rig
 from benchmarks.progress import say
 from broadside.api.api_client import Client
 from broadside.api.campaign_report import FireRequest

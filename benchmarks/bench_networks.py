@@ -22,8 +22,9 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+from benchmarks.ending import end_at_sigterm
 from benchmarks.networks.sink import DistantSink, distant_sink
-from benchmarks.pipeline.rig import LOOK_EVERY, Rig, Row, end_at_sigterm
+from benchmarks.pipeline.rig import LOOK_EVERY, Rig, Row
 from benchmarks.progress import say
 from benchmarks.transport.sinks import nginx
 from broadside.api.api_client import Client

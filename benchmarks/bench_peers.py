@@ -17,7 +17,8 @@ from typing import Any
 
 import trio
 
-from benchmarks.pipeline.rig import MESSAGE, Rig, end_at_sigterm, phone
+from benchmarks.ending import end_at_sigterm
+from benchmarks.pipeline.rig import MESSAGE, Rig, phone
 from benchmarks.storage.instance import Instance
 from benchmarks.transport.sinks import Files
 from broadside.api.subscriber import Subscriber

@@ -16,9 +16,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from benchmarks.ending import end_at_sigterm
 from benchmarks.pipeline.goals import judge
 from benchmarks.pipeline.plots import draw
-from benchmarks.pipeline.rig import SINKS, STREAMS, Rig, Row, end_at_sigterm
+from benchmarks.pipeline.rig import SINKS, STREAMS, Rig, Row
 from benchmarks.progress import say
 from benchmarks.transport import meter, native
 from benchmarks.transport.sinks import Files

@@ -19,6 +19,7 @@ from typing import Any
 
 import trio
 
+from benchmarks.ending import end_at_sigterm
 from benchmarks.pipeline.rig import MESSAGE, STATS_EVERY, phone, stages
 from benchmarks.pipeline.usage import cpu
 from benchmarks.progress import say
@@ -166,6 +167,7 @@ def table(measured: list[dict[str, Any]], simulated: list[dict[str, Any]]) -> st
 
 def main() -> None:
     """Measure, simulate and print."""
+    end_at_sigterm()
     parser = argparse.ArgumentParser(prog="bench ring", description=__doc__)
     parser.add_argument("--subscribers", type=int, default=200_000, help="phones of the measured rings")
     parser.add_argument("--turns", type=int, default=3, help="of each ring; the medians are shown")

@@ -19,6 +19,7 @@ from typing import Any
 
 import trio
 
+from benchmarks.ending import end_at_sigterm
 from benchmarks.progress import say
 from benchmarks.storage.instance import Instance
 from benchmarks.storage.walk import CHANNELS, Cost, drain, fill, join, pinged, walk
@@ -183,6 +184,7 @@ def _row(what: str, value: float, unit: str, goal: str = "", met: bool | None = 
 
 def main() -> None:
     """Measure and print."""
+    end_at_sigterm()
     parser = argparse.ArgumentParser(prog="bench storage", description=__doc__)
     parser.add_argument("--subscribers", type=int, default=2_000_000, help="size of the large base")
     parser.add_argument("--json", action="store_true", help="a list of rows for scripts")

@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.bench_lanes import DIGEST, Watched, _ended, _sizes, _under_way, _until
-from benchmarks.pipeline.rig import Rig, end_at_sigterm
+from benchmarks.ending import end_at_sigterm
+from benchmarks.pipeline.rig import Rig
 from benchmarks.progress import say
 from broadside.api.api_client import Client
 from broadside.api.audience_request import AudienceRequest

@@ -14,6 +14,7 @@ from collections.abc import Callable
 import trio
 import trio.testing
 
+from benchmarks.ending import end_at_sigterm
 from supervision import ChildSpec, Intensity, SupervisionEvent, Supervisor
 
 ACTORS = 1000
@@ -153,6 +154,7 @@ def measure() -> list[dict[str, object]]:
 
 
 def main() -> None:
+    end_at_sigterm()
     rows = measure()
     if "--json" in sys.argv[1:]:
         print(json.dumps(rows, ensure_ascii=False))

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
+from benchmarks.ending import end_at_sigterm
 from benchmarks.transport import native
 from benchmarks.transport.goals import judge
 from benchmarks.transport.meter import Row
@@ -125,6 +126,7 @@ def _line(row: Row) -> str:
 
 
 def main() -> None:
+    end_at_sigterm()
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", action="store_true", help="a list of rows instead of a table")
     parser.add_argument("--seconds", type=float, default=5.0, help="of measuring for each row, after one of warming up")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import sys
 import time
 from collections import Counter
@@ -276,8 +275,3 @@ def stages(client: Client) -> dict[str, float]:
     for worker in client.status().workers:
         total.update(worker.stages)
     return dict(total)
-
-
-def end_at_sigterm() -> None:
-    """Make SIGTERM end this process as Ctrl-C does, so that no sink is left behind."""
-    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
