@@ -72,6 +72,7 @@ def worktree(root: Path, commit: str, say: Callable[[str], None]) -> Tree:
         say(f"checking {short} out into {path}")
         if path.exists():
             shutil.rmtree(path)
+        (root / KEPT).parent.mkdir(mode=0o700, exist_ok=True)  # a node refuses a data folder that is open to others
         _git(root, "worktree", "prune")
         made = _git(root, "worktree", "add", "--detach", "--force", str(path), commit)
         if made.returncode:

@@ -29,6 +29,7 @@ def test_it_compares_the_tree_with_the_commit_and_says_so(
     assert quick.split()[-1] == "equal"
     rounds = [line for line in said.err.splitlines() if line.startswith("bench: round ")]
     assert [line.partition(":")[2].partition(":")[0] for line in rounds] == [" round 1 of 2", " round 2 of 2"]
+    assert (repository.root / "var").stat().st_mode & 0o777 == 0o700, "it is a node's data folder, too"
 
 
 def test_json_is_one_line_and_names_uncommitted_changes(

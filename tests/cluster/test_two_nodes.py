@@ -108,7 +108,7 @@ def table() -> Iterator[list[tuple[str, Run]]]:
         lines.append(f"| {fault} | " + " | ".join(str(told.get(column, "-")) for column in columns) + " |")
     text = "\n".join(lines)
     print(f"\n{text}")
-    Path("var").mkdir(exist_ok=True)
+    Path("var").mkdir(mode=0o700, exist_ok=True)  # a node refuses a data folder that is open to others
     Path("var/cluster.md").write_text(text + "\n")
 
 

@@ -81,6 +81,7 @@ def main() -> int:
     seed = int(time.time()) if given.seed is None else given.seed
     each = [name for name, kind in FAULTS.items() if kind.drawn and (kind.anywhere or not given.quick)]
     names = each if given.each else [given.fault]
+    Path("var").mkdir(mode=0o700, exist_ok=True)  # a node refuses a data folder that is open to others
     folder = (given.report or Path("var/system") / str(seed)).absolute()
     plans = [
         draw(seed + n, name, given.subscribers, given.quick, given.platforms)

@@ -130,6 +130,7 @@ def main() -> int:
     parser.add_argument("--json", action="store_true", help="the result as JSON on stdout; progress goes to stderr")
     given = parser.parse_args()
     seed = int(time.time()) if given.seed is None else given.seed
+    Path("var").mkdir(mode=0o700, exist_ok=True)  # a node refuses a data folder that is open to others
     folder = (Path("var/soak") / str(seed)).absolute()
     print(f"seed {seed}, {SUBSCRIBERS:,} phones, {WORKERS} workers", file=sys.stderr)
     soak = Soak(seed, folder)
