@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from functools import partial
 from typing import TypeVar
 
 import msgspec
+import trio
 from starlette.responses import Response
 
 from broadside.api.audience_request import AudienceCount, CountRequest, KnownAttributes
@@ -22,6 +24,7 @@ from broadside.api.campaign_report import (
 from broadside.api.certificate_records import CampaignCertificate, CertificateKey
 from broadside.api.device_send_records import DeviceSend, DeviceSendReport
 from broadside.api.drill_records import DrillRecord, Drills
+from broadside.api.event_records import PING_EVERY
 from broadside.api.explain_records import ExplainRequest, Explanations
 from broadside.api.forecast_records import Forecast
 from broadside.api.link_records import LinkMetadata, LinkRequest
@@ -96,12 +99,21 @@ def campaign_routes(newsroom: Newsroom) -> list[Bound]:
         return _there(call, await newsroom.campaign(call.campaign, exact=exact))
 
     async def progress(call: Call) -> Response:
+        query = call.query(table.ProgressQuery)
         await one(call)
 
         async def write(out: Outflow) -> None:
+            left = math.inf if query.limit is msgspec.UNSET else query.limit
             async with newsroom.progress(call.campaign) as reports:
-                async for report in reports:
-                    await out.put(msgspec.json.encode(report) + b"\n")
+                while left > 0:
+                    line = b""  # proxies cut a connection over which nothing comes
+                    with trio.move_on_after(PING_EVERY):
+                        try:
+                            line = msgspec.json.encode(await reports.receive())
+                        except trio.EndOfChannel:
+                            return
+                        left -= 1
+                    await out.put(line + b"\n")
 
         return StreamAnswer("application/x-ndjson", write, call.ended)
 

@@ -72,8 +72,10 @@ async def no_route(request: Request, error: Exception) -> Response:
             problem(error.status_code, f"there is no {path}", field="path", value=path, remedy=remedy)
         )
     routes = [each for each in request.app.routes if isinstance(each, Route)]
-    fitting = [each.methods or () for each in routes if each.matches(request.scope)[0] is not Match.NONE]
-    allowed = ", ".join(sorted({method for methods in fitting for method in methods}))
+    fitting = [each for each in routes if each.matches(request.scope)[0] is not Match.NONE]
+    # /v1/channels/probe is itself, and no channel of that name (OpenAPI: concrete paths before templated ones)
+    named = [each for each in fitting if not each.param_convertors] or fitting
+    allowed = ", ".join(sorted({method for each in named for method in each.methods or ()}))
     method = request.method[:40]
     told = problem(405, f"{path} does not take {method}", field="method", value=method, remedy=f"send {allowed}")
     return problem_answer(told, {"allow": allowed})

@@ -335,8 +335,10 @@ class HttpConnection:
 
     async def _refuse(self, error: h11.RemoteProtocolError) -> None:
         """Answer with the error and close, unless an answer has begun."""
-        remedy = "send a request as RFC 9112 writes it (HTTP/1.1)"
-        await self._reply(problem(error.error_status_hint, str(error), field="request", remedy=remedy))
+        status, what, remedy = error.error_status_hint, str(error), "send a request as RFC 9112 writes it (HTTP/1.1)"
+        if status == 431:
+            what, remedy = "the path and the header fields are too long", "send less in the address"
+        await self._reply(problem(status, what, field="request", remedy=remedy))
 
     async def _reply(self, content: ProblemDetails) -> None:
         """Answer without the application, and close, unless an answer has begun."""

@@ -312,6 +312,38 @@ async def test_progress_ends_with_the_campaign(api: httpx.AsyncClient) -> None:
     assert [json.loads(line)["state"] for line in answer.text.splitlines()] == ["done"], "the base is empty"
 
 
+async def test_progress_of_a_campaign_that_stands_still_is_no_silent_connection(
+    api: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Proxies cut what is silent, and so did the test of the API's document, on a slow machine."""
+    monkeypatch.setattr("broadside.console.campaign_routes.PING_EVERY", 0.05)
+    await put(api, subscriber(1))
+    fired = (await api.post("/v1/campaigns", content=json.dumps({"message": {"title": "t", "body": "b"}}))).json()
+    path = f"/v1/campaigns/{fired['id']}"
+    with trio.fail_after(10):
+        first = await api.get(f"{path}/progress", params={"limit": 1})
+        async with trio.open_nursery() as nursery:
+
+            async def change() -> None:
+                await trio.sleep(0.4)
+                await api.post(f"{path}/pause")
+
+            nursery.start_soon(change)
+            both = (await api.get(f"{path}/progress", params={"limit": 2})).text.split("\n")
+    assert [json.loads(line)["state"] for line in first.text.splitlines()] == ["firing"]
+    assert json.loads(both[0])["state"] == "firing"
+    assert json.loads(both[-2])["state"] in ("pausing", "paused")
+    assert len(both) > 5, "it lives"
+    assert set(both[1:-2]) == {""}
+
+
+async def test_a_path_of_its_own_allows_what_itself_takes(api: httpx.AsyncClient) -> None:
+    """/v1/campaigns/test said that it takes GET, as it does for a campaign of that id."""
+    for path, allowed in (("/v1/campaigns/test", "POST"), (f"/v1/campaigns/{'a' * 13}", "GET, HEAD")):
+        answer = await api.request("OPTIONS", path)
+        assert (answer.status_code, answer.headers["allow"]) == (405, allowed)
+
+
 async def test_a_page_larger_than_allowed_is_refused(api: httpx.AsyncClient) -> None:
     for query in ({"limit": "5001"}, {"limit": "-1"}, {"cursor": "x"}):
         assert (await api.get("/v1/subscribers", params=query)).status_code == 400

@@ -78,7 +78,7 @@ async def test_no_request_gets_an_answer_that_the_document_does_not_have(
     async with trio.open_nursery() as nursery:
         await nursery.start(partial(_run, console))
         async with httpx.AsyncClient(base_url=bound[0], timeout=30) as client:
-            role, shown = await _shown(client, who)
+            role, shown, key = await _shown(client, who)
             command = [
                 str(Path(sys.executable).parent / "schemathesis"), "run", f"{bound[0]}/v1/openapi.json",
                 *(part for name, value in shown.items() for part in ("-H", f"{name}: {value}")),
@@ -87,7 +87,11 @@ async def test_no_request_gets_an_answer_that_the_document_does_not_have(
                 "--exclude-operation-id", LOGOUT.name,  # after it a session is a stranger
                 "--request-timeout", "30", "--suppress-health-check", "all", "--warnings", "off",
             ]  # fmt: skip
-            hooks = {**os.environ, "SCHEMATHESIS_HOOKS": str(Path(__file__).with_name("lines_serializer.py"))}
+            hooks = {
+                **os.environ,
+                "SCHEMATHESIS_HOOKS": str(Path(__file__).with_name("lines_serializer.py")),
+                "OWN_KEY": key,
+            }
             done = await trio.run_process(
                 command, check=False, cwd=tmp_path, capture_stdout=True, stderr=subprocess.STDOUT, env=hooks
             )
@@ -100,18 +104,18 @@ async def test_no_request_gets_an_answer_that_the_document_does_not_have(
         print(said[-2_000:])
 
 
-async def _shown(client: httpx.AsyncClient, who: str) -> tuple[str, dict[str, str]]:
-    """A caller's role, and the headers by which the node knows who asks, in the spelling that `ignored_auth` knows."""
+async def _shown(client: httpx.AsyncClient, who: str) -> tuple[str, dict[str, str], str]:
+    """A caller's role, the headers by which the node knows it (as `ignored_auth` spells them), and its key's id."""
     own = {"Authorization": f"Bearer {KEY}"}
     if who == "the node":
-        return "operator", own
+        return "operator", own, "local"
     if who == "a session":
         opened = await client.post("/v1/session", json={"key": KEY})
         cookie = opened.headers["set-cookie"].partition(";")[0]
         client.cookies.clear()
-        return "operator", {"cookie": cookie, "x-csrf-token": opened.json()["csrf"]}
+        return "operator", {"cookie": cookie, "x-csrf-token": opened.json()["csrf"]}, "local"
     made = await client.post("/v1/keys", json={"name": who, "role": who}, headers=own)
-    return who, {"Authorization": f"Bearer {made.json()['key']}"}
+    return who, {"Authorization": f"Bearer {made.json()['key']}"}, made.json()["record"]["id"]
 
 
 async def _run(console: Console, task_status: trio.TaskStatus[None]) -> None:

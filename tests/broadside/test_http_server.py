@@ -285,6 +285,14 @@ def test_an_answer_that_fails_on_its_way_is_cut_and_in_the_log_with_an_id(served
     assert served.well()
 
 
+def test_an_address_that_is_too_long_is_refused_in_words(served: Served) -> None:
+    """It said "Receive buffer too long", and to write HTTP as RFC 9112 does."""
+    answer = httpx.get(served.url + "/v1/campaigns", headers={"x-long": "a" * 70_000})
+    assert answer.status_code == 431
+    assert answer.json()["detail"] == "the path and the header fields are too long"
+    assert served.well()
+
+
 def test_what_is_no_route_is_answered_in_json_with_a_remedy(served: Served) -> None:
     """D4: 404 and 405 were plain text, and a slash at the end led to http:// whatever stood before the node."""
     for path in ("/", "/api/campaigns", "/v1/campaigns/", "/v1/a%0ab"):

@@ -720,6 +720,11 @@ ERRORS: Mapping[int, dict[str, Any]] = {
         "value": "k1",
         "remedy": "use a new key for a new campaign",
     },
+    431: {
+        "detail": "the path and the header fields are too long",
+        "field": "request",
+        "remedy": "send less in the address",
+    },
     500: {
         "detail": "the node failed: ValueError",
         "id": "1f2e3d4c",

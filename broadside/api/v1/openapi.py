@@ -23,7 +23,7 @@ JSON, LINES = "application/json", "application/x-ndjson"
 _REF = "#/components/schemas/{name}"
 _ABOUT = (
     "The API of one Broadside node. Every error is `application/problem+json` (RFC 9457), also of an unknown path "
-    "(404), of a method that a path does not take (405), and of bytes that are no HTTP (400, 431, 501, 505). Bodies "
+    "(404), of a method that a path does not take (405), and of bytes that are no HTTP (400, 501, 505). Bodies "
     "are JSON in UTF-8. An unknown field or parameter is an error. Times are milliseconds UTC. This version never "
     "changes, except that it gets new routes, new optional fields and parameters, and new fields of answers."
 )
@@ -62,8 +62,9 @@ def document() -> dict[str, Any]:
 def statuses(route: Route[Any]) -> dict[int, str]:
     """Return the errors of a route: status → when."""
     if route.scope is None:
-        usual = {status: USUAL[status] for status in (400, 413, 421, 500, 503, 507)}
-        return dict(sorted({**usual, **route.errors}.items())) if route.body else {500: USUAL[500]}
+        usual = {status: USUAL[status] for status in (400, 413, 421, 431, 500, 503, 507)}
+        bare = {status: USUAL[status] for status in (431, 500)}
+        return dict(sorted({**usual, **route.errors}.items())) if route.body else bare
     reused = {422: f"The `{HEADER}` was used for another request."} if route.repeat == "node" else {}
     return dict(sorted({**USUAL, **route.errors, **reused}.items()))
 

@@ -101,6 +101,7 @@ USUAL: Mapping[int, str] = {
     403: "The key's role may not do this, or a page did not send its session's `X-CSRF-Token`.",
     413: "The body is too large.",
     421: "The node is not known under the name in `Host`: see `[http] names`.",
+    431: "The request's path or its header fields are too long.",
     500: "The node failed: its log has the reason under `id`.",
     503: "The node does not reach its Tarantool: try again in a moment.",
     507: "Tarantool's memory or its disk is full.",

@@ -114,6 +114,13 @@ class EventsQuery(_Query, frozen=True, kw_only=True):
     """End after this number of events. Without it the stream goes on."""
 
 
+class ProgressQuery(_Query, frozen=True, kw_only=True):
+    """How long to listen."""
+
+    limit: Annotated[int, Meta(ge=1, le=10_000)] | msgspec.UnsetType = msgspec.UNSET
+    """End after this number of reports. Without it the stream goes on until the campaign has ended."""
+
+
 class FeedQuery(_Query, frozen=True, kw_only=True):
     """Which part of the feed."""
 
@@ -298,8 +305,10 @@ PROGRESS = Route(
     method="GET",
     path="/v1/campaigns/{id}/progress",
     scope="viewer",
-    summary="Send a campaign's report whenever something has changed, until it has ended.",
+    summary="Send a campaign's report at once, and again whenever something has changed, until it has ended. While "
+    "nothing changes, an empty line comes every few seconds.",
     answer=CampaignReport,
+    query=ProgressQuery,
     stream=True,
     errors=NO_CAMPAIGN,
 )
