@@ -162,6 +162,7 @@ async def _signals(node: Node, terminal: demo.Terminal, manager: ServiceManager,
                 nursery.start_soon(_reload, node, manager)
                 continue
             terminal.say(f"{signal.Signals(number).name}: draining; a second signal stops at once")
+            manager.stopping()
             node.stop()
             break
         async for number in signals:

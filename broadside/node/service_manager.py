@@ -58,6 +58,10 @@ class ServiceManager:
         """The configuration is being read anew; `ready` ends it."""
         self.tell("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
 
+    def stopping(self) -> None:
+        """The node drains: said at once, for that may be over before `watch` looks again."""
+        self.tell("STOPPING=1", "WATCHDOG=1", f"EXTEND_TIMEOUT_USEC={LEAVE * 1_000_000}", "STATUS=draining")
+
     async def watch(self, state: Callable[[], str]) -> None:
         """Say that the node is alive, until cancelled: as long as its loop turns and its supervisor has a state.
 
@@ -73,5 +77,5 @@ class ServiceManager:
                 case "running":
                     self.tell("WATCHDOG=1")
                 case "stopping":
-                    self.tell("STOPPING=1", "WATCHDOG=1", f"EXTEND_TIMEOUT_USEC={LEAVE * 1_000_000}", "STATUS=draining")
+                    self.stopping()
             await trio.sleep(every)

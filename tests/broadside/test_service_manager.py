@@ -11,10 +11,13 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import trio
 
+from broadside.node import program
 from broadside.node.service_manager import EVERY, ServiceManager
 from tests.broadside.test_node_end_to_end import NodeProcess
 
@@ -93,6 +96,25 @@ async def test_it_says_that_it_lives_and_asks_for_time_while_it_starts_and_drain
         "WATCHDOG=1",
         "STOPPING=1", "WATCHDOG=1", "EXTEND_TIMEOUT_USEC=30000000", "STATUS=draining",
     ]  # fmt: skip
+
+
+async def test_a_drain_that_is_shorter_than_its_looks_is_said_too(
+    manager: Manager, autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was said at the next look, five seconds later, when the node had ended."""
+    monkeypatch.setattr(program, "_force_at_second", lambda *numbers: None)
+    said: list[str] = []
+    node: Any = SimpleNamespace(stop=lambda: said.append("stop"))
+    terminal: Any = SimpleNamespace(say=said.append)
+    async with trio.open_nursery() as nursery:
+        told = ServiceManager(str(manager.path), 30.0)
+        nursery.start_soon(program._signals, node, terminal, told, nursery)
+        await trio.testing.wait_all_tasks_blocked()
+        signal.raise_signal(signal.SIGTERM)
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel()
+    assert said[-1] == "stop"
+    assert manager.listen()[0] == "STOPPING=1"
 
 
 async def test_a_short_watchdog_hears_three_times_in_its_time(
