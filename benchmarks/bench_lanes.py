@@ -93,7 +93,7 @@ def _settled(client: Client, id: str) -> int:
 
 
 class Watched:
-    """A twin's ledger, from so many octets on."""
+    """Looks for words in a twin's ledger, among what was written after a given place."""
 
     def __init__(self, path: Path, start: int) -> None:
         self._path = path

@@ -29,7 +29,6 @@ from tests.deploy.chroot import run
 MANIFESTS = Path(__file__).parents[2] / "deploy/containers/kubernetes"
 NETWORK, SUBNET = "broadside-pods", "10.244.0.0/16"
 STORES, NODES = ("broadside-store-0", "broadside-store-1"), ("broadside-node-0", "broadside-node-1")
-GROUP = 10001
 PATIENCE = 120.0
 """Seconds until a pod must be ready, or a campaign done."""
 
@@ -79,7 +78,7 @@ class Pods:
             data.chmod(0o2775)
             secret = next(each["secret"] for each in pod["volumes"] if "secret" in each)
             texts = {each["path"]: self._passwords[each["key"]] for each in secret["items"]}
-            self._projected(passwords.name, texts, mode=secret["defaultMode"], group=GROUP)
+            self._projected(passwords.name, texts, mode=secret["defaultMode"], group=pod["securityContext"]["fsGroup"])
         places = {
             "data": f"{data}:%s",
             "configuration": f"{self._configuration}:%s:ro",
