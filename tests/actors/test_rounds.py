@@ -17,7 +17,7 @@ from campaigns.recipient import Recipient
 from simulators.distant_network import DistantNetwork
 from simulators.faults.latency import Latency
 from tests.actors.distant_provider import TURN, DistantProvider, MemoryWire
-from transports.http2.rounds import CROWD, LONGEST, SHORT, SHORTEST, TOGETHER, Rounds
+from transports.http2.rounds import CROWD, LONGEST, SHORT, SHORTEST, TICK, Rounds
 
 ANSWER = 0.06
 FAR = DistantNetwork(round_trip=0.06, window=1 << 24, answers=Latency(constant=60.0))
@@ -135,7 +135,15 @@ class Noted:
         self.notes.append(("write", self.number))
 
 
-@pytest.mark.parametrize(("work", "then"), [(0.0, SHORTEST), (0.0045, SHORTEST + 0.004), (0.1, LONGEST)])
+@pytest.mark.parametrize(
+    ("work", "then"),
+    [
+        (0.0, SHORTEST),
+        (SHORTEST / 2 + 0.9 * TICK, SHORTEST),  # epoll waits whole milliseconds: with idle cores it is as late as this
+        (0.0045, SHORTEST + 0.004 - TICK),
+        (0.1, LONGEST),
+    ],
+)
 async def test_while_a_window_is_empty_a_rest_is_longer_only_after_one_that_ended_late(
     autojump_clock: Any, work: float, then: float
 ) -> None:
@@ -155,10 +163,10 @@ async def test_while_a_window_is_empty_a_rest_is_longer_only_after_one_that_ende
 
 
 @pytest.mark.parametrize("starved", [True, False])
-async def test_while_a_window_is_empty_few_others_are_read_before_a_connection_is_written_to(
+async def test_while_a_window_is_empty_each_connection_is_written_to_before_the_next_one_is_read(
     autojump_clock: Any, starved: bool
 ) -> None:
-    many, notes = 2 * TOGETHER + 1, list[tuple[str, int]]()
+    many, notes = 9, list[tuple[str, int]]()
     rounds = Rounds(lambda: notes.append(("progress", 0)))
     async with trio.open_nursery() as nursery:
         nursery.start_soon(rounds.run)
@@ -167,8 +175,8 @@ async def test_while_a_window_is_empty_few_others_are_read_before_a_connection_i
         await trio.sleep(1.5 * (SHORTEST if starved else SHORT))
         nursery.cancel_scope.cancel()
     assert sorted(number for what, number in notes if what == "read") == list(range(many))
-    assert [what for what, _ in notes].count("progress") == (3 if starved else 1)
-    most = TOGETHER if starved else many
+    assert [what for what, _ in notes].count("progress") == (many if starved else 1)
+    most = 1 if starved else many
     for number in range(many):
         between = notes[notes.index(("read", number)) : notes.index(("write", number))]
         assert sum(what == "read" for what, _ in between) <= most

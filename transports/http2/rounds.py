@@ -18,9 +18,10 @@ SHORT, LONGEST = 0.002, 0.01
 """Seconds of such a rest, at least and at most."""
 SHORTEST = 0.001
 """Seconds of a rest while a window is empty: each moment costs that window's rate. It is longer by as much as the last
-rest ended too late, for then there is no core to spare for more rounds."""
-TOGETHER = 4
-"""Connections that are read before the first of them is written to, while a window is empty; else all of them."""
+rest ended too late, for then there is no core to spare for more rounds. Connections are read and written to one by one
+then, so that none of them waits for what another one has brought."""
+TICK = 0.001
+"""Seconds in which epoll counts: any rest may end so much too late, while cores are idle."""
 CROWD = 32
 """Requests in flight on one connection from which on it is busy. With fewer, each answer is read as it comes."""
 PLENTY = 128
@@ -46,7 +47,7 @@ class Member(Protocol):
 
 
 class Rounds:
-    """The rounds of one pool. ``progress`` is called between the reads and the writes of a few connections."""
+    """The rounds of one pool. ``progress`` is called between reads and writes."""
 
     def __init__(self, progress: Callable[[], None]) -> None:
         self._progress = progress
@@ -74,8 +75,8 @@ class Rounds:
                 due = trio.current_time() + min(rest, LONGEST)
                 await trio.sleep_until(due)
                 began = trio.current_time()
-                late = began - due
-                self._round(TOGETHER if starved else len(self._members))
+                late = max(0.0, began - due - TICK)
+                self._round(1 if starved else len(self._members))
                 took = trio.current_time() - began
 
     def _round(self, together: int) -> None:
