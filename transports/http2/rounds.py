@@ -76,17 +76,17 @@ class Rounds:
                 await trio.sleep_until(due)
                 began = trio.current_time()
                 late = max(0.0, began - due - TICK)
-                self._round(1 if starved else len(self._members))
+                members = list(self._members)
+                for together in [[member] for member in members] if starved else [members]:
+                    self._turn(together)
                 took = trio.current_time() - began
 
-    def _round(self, together: int) -> None:
-        members = list(self._members)
-        for at in range(0, len(members), together):
-            some = members[at : at + together]
-            found = [member.read_now() for member in some]
-            if any(found):
-                self._progress()
-            for member in some:
-                member.write_now()
-                if not member.busy and (left := self._members.pop(member, None)) is not None:
-                    left.set()
+    def _turn(self, members: list[Member]) -> None:
+        """Read all of these, and then write to all of them."""
+        found = [member.read_now() for member in members]
+        if any(found):
+            self._progress()
+        for member in members:
+            member.write_now()
+            if not member.busy and (left := self._members.pop(member, None)) is not None:
+                left.set()
