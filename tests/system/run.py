@@ -118,8 +118,9 @@ class Run(House):
         return await self.node.post("/v1/campaigns", body, headers=headers, url=url)
 
     async def another(self) -> None:
-        """Fire one campaign more and wait for its end; to be done when the disturbed one is over."""
-        campaign = Campaign("", await self._export(), disturbed=False)
+        """Fire one campaign more and wait for its end; to be done when the disturbed one is over. Who died in that one
+        has left the base before: else this one would find some of them, and some not."""
+        campaign = Campaign("", await self.without_the_dead(), disturbed=False)
         campaign.id = (await self.fire(disturbed=False))["id"]
         self.campaigns.append(campaign)
         await self._done(campaign)
