@@ -55,8 +55,17 @@ def line(judgement: Judgement) -> str:
     return " ".join(parts).replace(" ,", ",")
 
 
+def tell(judgement: Judgement) -> None:
+    """Print how one run went."""
+    print(f"  {'BROKEN' if judgement.broken else 'ok'}  {line(judgement)}", file=sys.stderr, flush=True)
+    for broken in judgement.broken:
+        print(f"    {broken}", file=sys.stderr, flush=True)
+    for trouble in judgement.notes.get("trouble", []):
+        print(f"    log: {trouble}", file=sys.stderr, flush=True)
+
+
 def main() -> int:
-    """The command."""
+    """The command. Ctrl-C ends it with what was run by then."""
     parser = argparse.ArgumentParser(prog="./dev system", description="Whole nodes against faults, counted in ledgers.")
     parser.add_argument("--seed", type=int, help="the first plan's seed (default: the time)")
     parser.add_argument("--runs", type=int, default=1, help="so many plans, of seeds that follow each other")
@@ -96,22 +105,24 @@ def main() -> int:
         if plan.kind().pair and given.platforms:
             parser.error(f"--platforms: {plan.fault} has two nodes with channels of their own: leave it out")
     found: list[Judgement] = []
-    for number, plan in enumerate(plans, 1):
-        print(f"[{number}/{len(plans)}] plan {json.dumps(plan.shown())}", file=sys.stderr, flush=True)
-        judgement = run_plan(plan, folder / f"run-{plan.seed}-{plan.fault}", given.keep)
-        found.append(judgement)
-        print(f"  {'BROKEN' if judgement.broken else 'ok'}  {line(judgement)}", file=sys.stderr, flush=True)
-        for broken in judgement.broken:
-            print(f"    {broken}", file=sys.stderr, flush=True)
-        for trouble in judgement.notes.get("trouble", []):
-            print(f"    log: {trouble}", file=sys.stderr, flush=True)
-        write(folder, found)
+    stopped = 0
+    try:
+        for number, plan in enumerate(plans, 1):
+            print(f"[{number}/{len(plans)}] plan {json.dumps(plan.shown())}", file=sys.stderr, flush=True)
+            judgement = run_plan(plan, folder / f"run-{plan.seed}-{plan.fault}", given.keep)
+            found.append(judgement)
+            tell(judgement)
+            write(folder, found)
+    except* KeyboardInterrupt:
+        stopped = 130
+        print(f"stopped: {len(found)} of {len(plans)} plans were run to their end", file=sys.stderr)
     if given.json:
         print(json.dumps([judgement.plain() for judgement in found]))
     else:
         print(table(found))
-    print(f"report: {folder}/report.md", file=sys.stderr)
-    return 1 if any(judgement.broken for judgement in found) else 0
+    if found:
+        print(f"report: {folder}/report.md", file=sys.stderr)
+    return stopped or int(any(judgement.broken for judgement in found))
 
 
 if __name__ == "__main__":
