@@ -25,7 +25,7 @@ async def disk_full(run: Run, values: dict[str, Any]) -> None:
 fault("disk-full-minute", lambda chance: {"seconds": 60.0}, full=True, slow=True)(disk_full)
 
 
-@fault("memory-full", lambda chance: {"seconds": chance.choice((1.0, 4.0))}, store=True)
+@fault("memory-full", lambda chance: {"seconds": chance.choice((1.0, 4.0))}, store=True, may_keep_dead=True)
 async def memory_full(run: Run, values: dict[str, Any]) -> None:
     await run.fill_memory()
     try:
