@@ -154,7 +154,8 @@ class Pair(Trial):
         before = self._accepted()
         await self.until(self.serving, "service of both nodes", 120.0)
         self.note("serving_s", round(trio.current_time() - self.ended_at, 2))
-        await self.until(lambda: self._accepted() > before or self._done(campaign), "push", 120.0)
+        asleep = 0.0 if self.morning is None else max(0.0, self.morning.ends - time.time())
+        await self.until(lambda: self._accepted() > before or self._done(campaign), "push", asleep + 120.0)
         self.note("progress_s", round(trio.current_time() - self.ended_at, 2))
         if len(took := starts(log)) > before_it:  # its twins are its children here: they stand for what does not die
             self.note("tarantool_s", took[-1] + starts(log, "twin-apns")[-1] + starts(log, "twin-fcm")[-1])
