@@ -17,7 +17,7 @@ from campaigns.recipient import Recipient
 from simulators.distant_network import DistantNetwork
 from simulators.faults.latency import Latency
 from tests.actors.distant_provider import TURN, DistantProvider, MemoryWire
-from transports.http2.rounds import CROWD, LONGEST, SHORT, SHORTEST, Rounds
+from transports.http2.rounds import CROWD, LONGEST, SHORT, SHORTEST, TICK, Rounds
 
 ANSWER = 0.06
 FAR = DistantNetwork(round_trip=0.06, window=1 << 24, answers=Latency(constant=60.0))
@@ -139,8 +139,8 @@ class Noted:
     ("work", "then"),
     [
         (0.0, SHORTEST),
-        (SHORTEST / 2 + 0.9 * 0.001, SHORTEST),  # epoll waits whole milliseconds: with idle cores it is as late as this
-        (0.0045, SHORTEST + 0.004 - 0.001),
+        (SHORTEST / 2 + 0.9 * TICK, SHORTEST),  # epoll waits whole milliseconds: with idle cores it is as late as this
+        (0.0045, SHORTEST + 0.004 - TICK),
         (0.1, LONGEST),
     ],
 )

@@ -118,7 +118,7 @@ def main() -> int:
         print(f"stopped: {len(found)} of {len(plans)} plans were run to their end", file=sys.stderr)
     if given.json:
         print(json.dumps([judgement.plain() for judgement in found]))
-    else:
+    elif found:
         print(table(found))
     if found:
         print(f"report: {folder}/report.md", file=sys.stderr)

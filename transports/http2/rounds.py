@@ -17,9 +17,9 @@ REST = 4
 SHORT, LONGEST = 0.002, 0.01
 """Seconds of such a rest, at least and at most."""
 SHORTEST = 0.001
-"""Seconds of a rest while a window is empty: each moment costs that window's rate. It is longer by as much as the last
-rest ended too late, for then there is no core to spare for more rounds. Connections are read and written to one by one
-then, so that none of them waits for what another one has brought."""
+"""Seconds of a rest while a window is empty: each moment costs that window's rate. If the last rest ended more than
+``TICK`` too late, it is longer by what that was more, for then there is no core to spare for more rounds. Connections
+are read and written to one by one then, so that none of them waits for what another one has brought."""
 TICK = 0.001
 """Seconds in which epoll counts: any rest may end so much too late, while cores are idle."""
 CROWD = 32
@@ -76,9 +76,9 @@ class Rounds:
                 await trio.sleep_until(due)
                 began = trio.current_time()
                 late = max(0.0, began - due - TICK)
-                members = list(self._members)
-                for together in [[member] for member in members] if starved else [members]:
-                    self._turn(together)
+                groups = [[member] for member in self._members] if starved else [list(self._members)]
+                for group in groups:
+                    self._turn(group)
                 took = trio.current_time() - began
 
     def _turn(self, members: list[Member]) -> None:
